@@ -1,0 +1,125 @@
+"""What every handler does alike: JSON out, problems, request ids, and counting what is in flight."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from tornado.web import RequestHandler
+
+from handlers.problems import CONTENT_TYPE, NOT_FOUND, Problem, problem_of
+
+_log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+# Amounts are Decimals and leave as JSON numbers, digit for digit.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Traffic:
+    """Which requests are in flight, and whether the server still wants more. On the event loop only."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Returns when nothing is in flight, or after `timeout_s` seconds."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            _log.warning("%d requests were still in flight", self._in_flight)
+
+
+class BaseHandler(RequestHandler):
+    """A handler whose collaborators come as keywords from the route table."""
+
+    request_id = ""
+
+    def _join(self, *, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    # As Tornado declares it, so that handlers with more collaborators may override it.
+    initialize: Callable[..., None] = _join
+
+    def set_default_headers(self) -> None:
+        # Also runs before an error answer, for which the id must stay the same.
+        if not self.request_id:
+            given = self.request.headers.get("X-Request-Id", "")
+            self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        self.set_header("X-Request-Id", self.request_id)
+
+    def prepare(self) -> None:
+        self._traffic.enter()
+        if self._traffic.draining:
+            self.set_header("Connection", "close")
+
+    def on_finish(self) -> None:
+        self._traffic.leave()
+
+    def compute_etag(self) -> str | None:
+        return None
+
+    def answer_json(self, value: Any, *, content_type: str = "application/json") -> None:
+        """Ends the request with `value` as JSON."""
+        self.set_header("Content-Type", content_type)
+        self.finish(_encode(value))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if value is not None and problem_of(value, HTTPStatus.INTERNAL_SERVER_ERROR).status_code == 500:
+            _log.error("request %s failed: %s", self.request_id, self.request.path, exc_info=value)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        problem = problem_of(error, status_code)
+        self.set_status(problem.kind.status)
+        for name, value in problem.headers.items():
+            self.set_header(name, value)
+        if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self._allowed_methods()))
+        members = {
+            "type": f"/problems/{problem.kind.slug}",
+            "title": problem.kind.title,
+            "status": problem.kind.status,
+            "detail": problem.detail,
+            "instance": self.request.path,
+            "request_id": self.request_id,
+            **problem.members,
+        }
+        self.answer_json(members, content_type=CONTENT_TYPE)
+
+    def _allowed_methods(self) -> list[str]:
+        return [
+            method
+            for method in self.SUPPORTED_METHODS
+            if getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
+        ]
+
+
+class NotFoundHandler(BaseHandler):
+    """Answers every path that no route knows."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")

@@ -1,0 +1,87 @@
+"""Errors as `application/problem+json` (RFC 9457): which error gets which status, type and title."""
+
+from typing import Any, NamedTuple
+
+from tornado.web import HTTPError
+
+from models.errors import (
+    InvalidOrderError,
+    NotJsonError,
+    OrderConflictError,
+    QueueClosedError,
+    QueueFullError,
+    StorageBusyError,
+    StorageUnavailableError,
+)
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+
+class Kind(NamedTuple):
+    """One problem type: `/problems/<slug>`."""
+
+    status: int
+    slug: str
+    title: str
+
+
+NOT_JSON = Kind(400, "not-json", "The body is not JSON")
+BAD_REQUEST = Kind(400, "bad-request", "The request can't be understood")
+NOT_FOUND = Kind(404, "not-found", "There is nothing here")
+METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This resource does not know the method")
+CONFLICT = Kind(409, "order-conflict", "Another order has this id")
+TOO_LARGE = Kind(413, "too-large", "The body is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The content type is not supported")
+INVALID_ORDER = Kind(422, "invalid-order", "The body is no valid order")
+INTERNAL_ERROR = Kind(500, "internal-error", "Something went wrong here")
+STORAGE_BUSY = Kind(503, "storage-busy", "The database is locked by another program")
+STORAGE_UNAVAILABLE = Kind(503, "storage-unavailable", "The database can't be used")
+INTAKE_FULL = Kind(503, "intake-full", "Too many orders are waiting")
+STOPPING = Kind(503, "stopping", "The server is stopping")
+
+_OF_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
+
+
+class Problem(HTTPError):
+    """An error answer; `members` are added to its JSON object, `headers` to its headers."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        members: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(kind.status)
+        self.kind = kind
+        self.detail = detail
+        self.members = members or {}
+        self.headers = headers or {}
+
+
+def problem_of(error: BaseException | None, status: int) -> Problem:
+    """The answer to whatever ended a request; an error that is nobody's decision is a 500 that gives nothing away."""
+    retry = {"Retry-After": str(RETRY_AFTER_S)}
+    match error:
+        case Problem():
+            return error
+        case NotJsonError():
+            return Problem(NOT_JSON, str(error))
+        case InvalidOrderError():
+            return Problem(INVALID_ORDER, str(error), members={"errors": [each._asdict() for each in error.errors]})
+        case OrderConflictError():
+            return Problem(CONFLICT, str(error))
+        case StorageBusyError():
+            return Problem(STORAGE_BUSY, "Nothing was stored; try again.", headers=retry)
+        case StorageUnavailableError():
+            return Problem(STORAGE_UNAVAILABLE, "Nothing was stored; try again later.", headers=retry)
+        case QueueFullError():
+            return Problem(INTAKE_FULL, "Nothing was stored; try again.", headers=retry)
+        case QueueClosedError():
+            return Problem(STOPPING, "Nothing was stored; try again.", headers=retry)
+        case HTTPError():
+            status = error.status_code
+    kind = _OF_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)
+    return Problem(kind, kind.title + ".")

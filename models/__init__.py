@@ -1,0 +1,1 @@
+"""The database and nothing else: the only place with SQL or Peewee."""

@@ -1,0 +1,51 @@
+"""What can go wrong with an order or with its storage: one class for each decision of the caller's."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One thing wrong with one field: `pointer` is a JSON Pointer as a URI fragment (RFC 6901 §6)."""
+
+    pointer: str
+    detail: str
+
+
+class NotJsonError(ValueError):
+    """The text is not JSON (RFC 8259), not UTF-8, or nested deeper than is read."""
+
+
+class InvalidOrderError(ValueError):
+    """The text is JSON that is no order; `errors` names every field that is wrong."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.pointer} {error.detail}" for error in errors))
+        self.errors = list(errors)
+
+
+class OrderConflictError(Exception):
+    """Another order is already stored under this id."""
+
+    def __init__(self, order_id: int) -> None:
+        super().__init__(f"another order is already stored under the id {order_id}")
+        self.order_id = order_id
+
+
+class QueueFullError(Exception):
+    """As many items are waiting as are allowed to; trying again may help."""
+
+
+class QueueClosedError(Exception):
+    """No more items are taken: the server is stopping."""
+
+
+class StorageBusyError(Exception):
+    """Another program held the database's lock until the deadline; nothing was changed, and trying again may help."""
+
+
+class StorageUnavailableError(Exception):
+    """The database can't be read or written: a full disk, a missing file, an I/O error; nothing was changed."""
+
+
+class DatabaseRefusedError(Exception):
+    """The database file can't be served from; the text says why in one line, and the file was not changed."""

@@ -1,0 +1,62 @@
+"""The lock that keeps a second server off the same database file. Taken and released on the main thread."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from models.errors import DatabaseRefusedError
+
+
+class DatabaseLock:
+    """An exclusive flock(2) on `<database>.lock`, which holds the owner's process id.
+
+    The kernel releases it however the process ends, so a file left behind by a crash locks nobody out.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.resolve().with_name(database.resolve().name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Raises DatabaseRefusedError, with the owner's process id where another process has the lock."""
+        while self._descriptor is None:
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                raise DatabaseRefusedError(f"the folder {self._path.parent} does not exist") from None
+            except OSError as error:
+                raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror}") from None
+            try:
+                self._lock(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise DatabaseRefusedError(
+                f"{self._path.with_suffix('')} is in use by another server, process {owner}"
+            ) from None
+        if not self._is_current(descriptor):
+            # Its owner removed the file between our opening and locking it: the lock is on a file nobody else sees.
+            os.close(descriptor)
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Removes the file and lets go; may be called twice."""
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None

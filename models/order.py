@@ -1,0 +1,93 @@
+"""The values that travel between the rooms: an order as it comes in, as it is stored, and how an attempt ended.
+
+Pure values: they belong to no thread.
+"""
+
+import enum
+from decimal import Decimal
+
+from msgspec import Struct
+
+AMOUNT_PLACES = 4
+"""Amounts are integers of ten-thousandths: as many places as any ISO 4217 currency has."""
+
+
+class Status(enum.StrEnum):
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class NewOrder(Struct, frozen=True, gc=False):
+    """A valid order that is not stored yet.
+
+    `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, kept as it was given.
+    """
+
+    order_id: int
+    user_id: int
+    item_ids: list[int]
+    total_amount: int
+    metadata: str | None = None
+
+
+class Order(Struct, frozen=True, gc=False, array_like=True):
+    """A stored order. `sequence` counts in the order of acceptance; times are microseconds since 1970, UTC."""
+
+    sequence: int
+    order_id: int
+    user_id: int
+    item_ids: list[int]
+    total_amount: int
+    metadata: str | None
+    status: Status
+    attempts: int
+    error: str | None
+    created_us: int
+    processed_us: int | None
+
+
+class Insertion(enum.Enum):
+    """What `OrderStore.insert` did with an order that it did not refuse."""
+
+    ACCEPTED = "accepted"
+    REPLAYED = "replayed"
+
+
+class Outcome(Struct, frozen=True, gc=False, array_like=True):
+    """How one attempt at an order ended.
+
+    Completed or Failed ends the order. Pending gives it back as if the attempt had not been.
+    """
+
+    sequence: int
+    attempt: int
+    status: Status
+    error: str | None = None
+
+
+class Totals(Struct, frozen=True, gc=False):
+    """How many orders there are in each state, exactly; `processing_us` is the sum over the completed ones."""
+
+    pending: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    processing_us: int
+    oldest_pending_us: int | None
+    """When the oldest Pending order was accepted; None where none is Pending."""
+
+    @property
+    def orders(self) -> int:
+        return self.pending + self.processing + self.completed + self.failed + self.cancelled
+
+
+def amount_as_decimal(ten_thousandths: int) -> Decimal:
+    """The exact amount, written without an exponent and without needless zeros."""
+    whole, fraction = divmod(ten_thousandths, 10**AMOUNT_PLACES)
+    if not fraction:
+        return Decimal(whole)
+    return Decimal(f"{whole}.{fraction:0{AMOUNT_PLACES}}".rstrip("0"))

@@ -1,0 +1,249 @@
+"""What is an order and what is not. Pure functions: they belong to no thread.
+
+A good order without metadata takes the fast path: one msgspec call. msgspec stops at the first error and lets the last
+of two equal keys win, so whatever the fast path can't vouch for is read again by the careful one, which explains.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+
+from models.errors import FieldError, InvalidOrderError, NotJsonError
+from models.order import AMOUNT_PLACES, NewOrder
+
+MAX_ID = 2**63 - 1
+MAX_ITEMS = 1_000
+MAX_AMOUNT = Decimal("9999999999.9999")
+MAX_METADATA_BYTES = 16 * 1024
+MAX_DEPTH = 100
+"""Deeper JSON is refused before anything recurses into it."""
+
+Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One order as a client sends it."""
+
+    order_id: Id
+    user_id: Id
+    item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    total_amount: Decimal
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+_REQUIRED = ("order_id", "user_id", "item_ids", "total_amount")
+_FAST_QUOTES = 2 * len(_REQUIRED)
+_DECODER = msgspec.json.Decoder(OrderBody)
+_RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Precise enough for every digit that fits in a body, so that nothing is ever rounded.
+_EXACT = Context(prec=1_000_000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+def parse_order(body: bytes) -> NewOrder:
+    """The order that `body` is.
+
+    Raises NotJsonError, or InvalidOrderError with everything that is wrong.
+    """
+    # Every JSON string has two quotes: eight of them are the four required keys and nothing else, so no key is
+    # repeated, the amount is no string, and there is no metadata.
+    if body.count(b'"') == _FAST_QUOTES:
+        try:
+            order = _DECODER.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        else:
+            amount = _ten_thousandths(order.total_amount)
+            if amount is not None:
+                return NewOrder(order.order_id, order.user_id, order.item_ids, amount)
+    return _parse_carefully(body)
+
+
+def _ten_thousandths(amount: Decimal) -> int | None:
+    """The amount as an integer, or None where it is out of range or has more places."""
+    if not 0 <= amount <= MAX_AMOUNT:
+        return None
+    scaled = _EXACT.scaleb(amount, AMOUNT_PLACES)
+    whole = int(scaled)
+    return whole if whole == scaled else None
+
+
+class _Number(str):
+    """A JSON number as it was written."""
+
+    __slots__ = ()
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were given more than once."""
+
+    __slots__ = ("repeated",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated: list[str] = []
+        if len(self) < len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen and key not in self.repeated:
+                    self.repeated.append(key)
+                seen.add(key)
+
+
+def _refuse_constant(name: str) -> None:
+    raise NotJsonError(f"{name} is not JSON")
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_Object,
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_refuse_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None
+    except json.JSONDecodeError as error:
+        raise NotJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _pointer(*path: str | int) -> str:
+    """A JSON Pointer in its URI fragment form (RFC 6901 §6)."""
+    tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
+    return "#" + "".join("/" + quote(token, safe="~!$&'()*+,;=:@", errors="replace") for token in tokens)
+
+
+def _repeated_keys(value: Any) -> Iterator[FieldError]:
+    """Every repeated key at any depth; walks without recursion. Raises NotJsonError where it is nested too deep."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) > MAX_DEPTH:
+            raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, _Object):
+            for key in value.repeated:
+                yield FieldError(_pointer(*path, key), "is given more than once")
+            waiting.extend(((*path, key), child) for key, child in value.items() if isinstance(child, (dict, list)))
+        elif isinstance(value, list):
+            waiting.extend(
+                ((*path, index), child) for index, child in enumerate(value) if isinstance(child, (dict, list))
+            )
+
+
+def _parse_carefully(body: bytes) -> NewOrder:
+    value = _load(body)
+    errors = list(_repeated_keys(value))
+    if not isinstance(value, _Object):
+        raise InvalidOrderError([FieldError(_pointer(), "must be a JSON object")])
+    errors += [FieldError(_pointer(key), "is required") for key in _REQUIRED if key not in value]
+    errors += [
+        FieldError(_pointer(key), "is not a field of an order")
+        for key in value
+        if key not in OrderBody.__struct_fields__
+    ]
+    order_id = _read_id(value, "order_id", errors)
+    user_id = _read_id(value, "user_id", errors)
+    item_ids = _read_items(value, errors)
+    amount = _read_amount(value, errors)
+    metadata = _read_metadata(value, body, errors)
+    if errors:
+        raise InvalidOrderError(errors)
+    return NewOrder(order_id, user_id, item_ids, amount, metadata)
+
+
+def _integer(value: Any) -> int | None:
+    """`value` as an id, or None. Longer digits than any id has are not converted: that would take quadratic time."""
+    if isinstance(value, _Number) and value.isdigit() and len(value) <= len(str(MAX_ID)) and 1 <= int(value) <= MAX_ID:
+        return int(value)
+    return None
+
+
+def _read_id(fields: _Object, name: str, errors: list[FieldError]) -> int:
+    number = _integer(fields.get(name))
+    if number is None:
+        if name in fields:
+            errors.append(FieldError(_pointer(name), f"must be an integer from 1 to {MAX_ID}"))
+        return 0
+    return number
+
+
+def _read_items(fields: _Object, errors: list[FieldError]) -> list[int]:
+    if "item_ids" not in fields:
+        return []
+    items = fields["item_ids"]
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
+        errors.append(FieldError(_pointer("item_ids"), f"must be an array of 1 to {MAX_ITEMS} integers"))
+        return []
+    item_ids = []
+    for index, item in enumerate(items):
+        number = _integer(item)
+        if number is None:
+            errors.append(FieldError(_pointer("item_ids", index), f"must be an integer from 1 to {MAX_ID}"))
+        else:
+            item_ids.append(number)
+    return item_ids
+
+
+def _read_amount(fields: _Object, errors: list[FieldError]) -> int:
+    if "total_amount" not in fields:
+        return 0
+    text = fields["total_amount"]
+    pointer = _pointer("total_amount")
+    if not isinstance(text, str) or not _JSON_NUMBER.fullmatch(text):
+        errors.append(FieldError(pointer, "must be a number, or a string that holds one"))
+        return 0
+    exact = _exact_decimal(text)
+    if exact is None or not 0 <= exact <= MAX_AMOUNT:
+        errors.append(FieldError(pointer, f"must be from 0 to {MAX_AMOUNT}"))
+        return 0
+    amount = _ten_thousandths(exact)
+    if amount is None:
+        errors.append(FieldError(pointer, f"must have at most {AMOUNT_PLACES} decimal places"))
+        return 0
+    return amount
+
+
+def _read_metadata(fields: _Object, body: bytes, errors: list[FieldError]) -> str | None:
+    if "metadata" not in fields:
+        return None
+    if not isinstance(fields["metadata"], _Object):
+        errors.append(FieldError(_pointer("metadata"), "must be a JSON object"))
+        return None
+    raw = bytes(_RAW_DECODER.decode(body)["metadata"])
+    if len(raw) > MAX_METADATA_BYTES:
+        errors.append(FieldError(_pointer("metadata"), f"must be at most {MAX_METADATA_BYTES} bytes of JSON"))
+    return raw.decode()
+
+
+def same_metadata(one: str | None, other: str | None) -> bool:
+    """Whether two JSON objects have equal values: the order of keys, white space and 1.0 for 1 make no difference."""
+    if one is None or other is None or one == other:
+        return one == other
+    return bool(_comparable(one) == _comparable(other))
+
+
+def _comparable(text: str) -> Any:
+    return json.loads(text, parse_int=_number_value, parse_float=_number_value)
+
+
+def _number_value(text: str) -> tuple[str | Decimal]:
+    # In a tuple, for 1 and true are equal in Python and are not in JSON.
+    number = _exact_decimal(text)
+    return (text if number is None else number,)
+
+
+def _exact_decimal(number: str) -> Decimal | None:
+    """The value of a JSON number, or None where its exponent is beyond what Decimal holds."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None

@@ -1,0 +1,292 @@
+"""The composition root: reads the settings, builds what lives long, serves, drains, closes."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
+from tornado.netutil import bind_sockets
+
+from handlers.base import Traffic
+from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
+from models.database import RetryingSqliteDatabase, open_database
+from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
+from models.lock import DatabaseLock
+from models.order import Insertion, NewOrder, Order, Totals
+from models.store import OrderStore
+from workers.backoff import Backoff
+from workers.batcher import Batcher
+from workers.dispatcher import Dispatcher
+from workers.processors import Processor, RecordProcessor
+from workers.rates import Rates
+
+VERSION = "0.1.0"
+BACKLOG = 2_048
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread that comes back from SQLite may wait for the event loop to let the interpreter go."""
+MAX_READS_WAITING = 10_000
+
+PROCESSORS: Mapping[str, Callable[[], Processor]] = {"record": RecordProcessor}
+
+_log = logging.getLogger("orders")
+
+
+class Settings(NamedTuple):
+    """What the flags say; each may come from the environment as ORDERS_<NAME>, the flag wins."""
+
+    port: int
+    host: str
+    database: Path
+    workers: int
+    processor: str
+    max_intake: int
+    drain_timeout: float
+
+
+class StartRefusedError(Exception):
+    """The server can't start; the text says why in one line."""
+
+
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """The settings; prints to stderr and exits with status 2 where a flag is unknown or bad."""
+    parser = argparse.ArgumentParser(
+        prog="server.py",
+        description="An order backend: one process, one SQLite file. A 202 means that the order is on disk.",
+        epilog="Each flag may come from the environment instead: ORDERS_PORT for --port, and so on. The flag wins.",
+        allow_abbrev=False,
+    )
+
+    def add(flag: str, kind: Callable[[str], object], default: str, text: str) -> None:
+        name = "ORDERS_" + flag.removeprefix("--").replace("-", "_").upper()
+        # argparse converts a default that is a string as it does a flag's value, and complains alike.
+        value = environment.get(name, default)
+        parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default})")
+
+    add("--port", _port, "8080", "TCP port to listen on; 0 takes a free one")
+    add("--host", str, "127.0.0.1", "address to listen on")
+    add("--database", Path, "orders.db", "the SQLite file; made where it does not exist")
+    add("--workers", _positive, "8", "threads that process orders")
+    add("--processor", _processor, "record", "what processing an order means; record: accept it as it is")
+    add("--max-intake", _positive, "10000", "orders that may wait for a commit before new ones get 503")
+    add("--drain-timeout", _seconds, "10", "seconds that running attempts get at a stop")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    return Settings(**vars(parser.parse_args(arguments)))
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) <= 65_535:
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) <= 86_400:
+        raise argparse.ArgumentTypeError("must be from 0 to 86400")
+    return seconds
+
+
+def _processor(text: str) -> str:
+    if text not in PROCESSORS:
+        raise argparse.ArgumentTypeError(f"must be one of: {', '.join(PROCESSORS)}")
+    return text
+
+
+def now_us() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1_000
+
+
+class Server:
+    """Everything that lives as long as the process does. Constructed, opened and closed on the event loop."""
+
+    def __init__(self, settings: Settings, database: RetryingSqliteDatabase) -> None:
+        started_s = time.monotonic()
+        self._drain_timeout_s = settings.drain_timeout
+        self._database = database
+        self._store = store = OrderStore(database, clock=now_us)
+        # SQLite has one writer: two threads would only make each other wait.
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._pool = ThreadPoolExecutor(settings.workers, "worker")
+        self._dispatcher = Dispatcher(
+            store=store,
+            writer=self._writer,
+            pool=self._pool,
+            processor=PROCESSORS[settings.processor](),
+            workers=settings.workers,
+            backoff=Backoff(first_s=0.1, longest_s=5.0),
+        )
+        self._inserts: Batcher[NewOrder, Insertion] = Batcher(
+            self._writer, store.insert, max_waiting=settings.max_intake, after_batch=self._dispatcher.wake
+        )
+        self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_READS_WAITING)
+        self._finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_READS_WAITING)
+        self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_READS_WAITING)
+        self._rates = Rates(clock=time.monotonic)
+        self._sampler = PeriodicCallback(self._sample, 1_000)
+        self._traffic = Traffic()
+        router = build_router(
+            Collaborators(
+                traffic=self._traffic,
+                insert=self._inserts.submit,
+                find=self._finds.submit,
+                totals=lambda: self._totals.submit(None),
+                probe=lambda: self._probes.submit(None),
+                rates=self._rates.up_to,
+                clock=now_us,
+                uptime_s=lambda: time.monotonic() - started_s,
+            )
+        )
+        self._http = HTTPServer(router, max_body_size=MAX_DISCARDED_BYTES)
+
+    async def open(self, sockets: list[socket.socket]) -> None:
+        """Connects the database's threads and takes requests from `sockets`."""
+        loop = asyncio.get_running_loop()
+        for executor in (self._writer, self._reader):
+            await loop.run_in_executor(executor, self._database.connect)
+        self._dispatcher.start()
+        await self._sample()
+        self._sampler.start()
+        self._http.add_sockets(sockets)
+
+    async def close(self) -> bool:
+        """Drains and closes everything; False where threads are left that still process an order."""
+        self._http.stop()
+        given_back, _ = await asyncio.gather(
+            self._dispatcher.stop(self._drain_timeout_s), self._traffic.drain(self._drain_timeout_s)
+        )
+        self._sampler.stop()
+        for batcher in (self._inserts, self._probes, self._finds, self._totals):
+            await batcher.close()
+        await self._http.close_all_connections()
+        loop = asyncio.get_running_loop()
+        for executor in (self._reader, self._writer):
+            await loop.run_in_executor(executor, self._database.close)
+            executor.shutdown()
+        self._pool.shutdown(wait=not given_back, cancel_futures=True)
+        return not given_back
+
+    async def _sample(self) -> None:
+        # A sample that can't be had is left out.
+        with contextlib.suppress(StorageBusyError, StorageUnavailableError):
+            self._rates.sample(await self._totals.submit(None))
+
+    def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
+        return [self._store.totals()] * len(waiters)
+
+    def _probe(self, waiters: Sequence[None]) -> list[None]:
+        self._store.probe()
+        return [None] * len(waiters)
+
+
+async def serve(settings: Settings) -> bool:
+    """Serves until SIGTERM or SIGINT, then drains; False where threads are left that still process an order.
+
+    Raises StartRefusedError, DatabaseRefusedError, and has then changed nothing.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as cleanup:
+        sockets = _listen(settings)
+        for each in sockets:
+            cleanup.callback(each.close)
+        lock = DatabaseLock(settings.database)
+        lock.acquire()
+        cleanup.callback(lock.release)
+        database = open_database(settings.database)
+        with database.connection_context():
+            recovered = OrderStore(database, clock=now_us).recover()
+        if recovered:
+            _log.info("%d orders were being processed when the last process ended: Pending again", recovered)
+        server = Server(settings, database)
+        await server.open(sockets)
+        host, port = sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("listening on http://%s:%d (database %s, process %d)", shown, port, settings.database, os.getpid())
+        await stop.wait()
+        _end_at_next_signal()
+        _log.info("stopping")
+        clean = await server.close()
+    _log.info("stopped")
+    return clean
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    try:
+        return bind_sockets(settings.port, settings.host, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StartRefusedError(f"can't listen on {settings.host} port {settings.port}: {reason}") from None
+
+
+def _end_at_next_signal() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_file_limit() -> None:
+    """As many connections as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS refuses "no limit" here; then the soft limit stays as it is.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # there is none for this platform
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _configure_log() -> None:
+    handler = logging.StreamHandler()
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    _log.setLevel(logging.INFO)
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad."""
+    settings = parse_settings(arguments, environment)
+    _configure_log()
+    _raise_file_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            clean = runner.run(serve(settings))
+    except (StartRefusedError, DatabaseRefusedError) as refusal:
+        print(f"server.py: {refusal}", file=sys.stderr)  # noqa: T201
+        return 1
+    if not clean:
+        # Python would wait at its exit for threads whose orders have been given back.
+        logging.shutdown()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,1 @@
+"""Threads, batches and time: the only place with executors or locks."""

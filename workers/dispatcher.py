@@ -1,0 +1,131 @@
+"""Claim → process → finish, in batches.
+
+Lives on the event loop; claims and finishes run on the writer's thread, processors on the workers' threads.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+from models.errors import StorageBusyError, StorageUnavailableError
+from models.order import Order, Outcome, Status
+from workers.backoff import Backoff
+from workers.processors import Processor
+
+MAX_CLAIM = 1_000
+MAX_ERROR_CHARACTERS = 1_000
+LAST_CALL_S = 15.0
+"""How long a stop waits for the store beyond the attempts' own time: longer than the store waits for a lock."""
+
+_log = logging.getLogger(__name__)
+
+
+class Orders(Protocol):
+    """The one method of the store that the dispatcher needs."""
+
+    def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]: ...
+
+
+class Dispatcher:
+    """Keeps `workers` threads busy with Pending orders, oldest first, until `stop`.
+
+    One store call at a time records what has ended since the last one and claims what fits, so that completions and
+    claims share a commit. A storage error loses nothing: the outcomes wait and the call is made again.
+    """
+
+    def __init__(
+        self, *, store: Orders, writer: Executor, pool: Executor, processor: Processor, workers: int, backoff: Backoff
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._pool = pool
+        self._processor = processor
+        self._capacity = workers * processor.batch_size
+        self._backoff = backoff
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, Order] = {}
+        self._outcomes: list[Outcome] = []
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to claim; to be called once, when the writer can reach the database."""
+        self._task = self._loop.create_task(self._run())
+        self.wake()
+
+    def wake(self) -> None:
+        """Says that there may be Pending orders. On the loop only, like everything public here."""
+        self._changed.set()
+
+    async def stop(self, timeout_s: float) -> int:
+        """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
+
+        Returns how many were given back: their threads may still be busy with them. May be called twice.
+        """
+        self._stopping = True
+        self.wake()
+        if self._task is None:
+            return 0
+        await asyncio.wait([self._task], timeout=timeout_s)
+        given_back = list(self._running.values())
+        self._running.clear()
+        self._collect([Outcome(order.sequence, order.attempts, Status.PENDING) for order in given_back])
+        await asyncio.wait([self._task], timeout=LAST_CALL_S)
+        self._task.cancel()
+        return len(given_back)
+
+    async def _run(self) -> None:
+        while not (self._stopping and not self._running and not self._outcomes):
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._advance()
+            except Exception as error:  # noqa: BLE001 - the task's top: processing must go on, whatever it was
+                delay_s = self._backoff.next_s()
+                expected = isinstance(error, StorageBusyError | StorageUnavailableError)
+                _log.warning("processing waits %.1f s: %s", delay_s, error, exc_info=None if expected else error)
+                await asyncio.sleep(delay_s)
+                self.wake()
+            else:
+                self._backoff.reset()
+
+    async def _advance(self) -> None:
+        limit = 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running))
+        outcomes, self._outcomes = self._outcomes, []
+        if not outcomes and not limit:
+            return
+        try:
+            claimed = await self._loop.run_in_executor(self._writer, self._store.advance, outcomes, limit)
+        except Exception:
+            self._outcomes = outcomes + self._outcomes
+            raise
+        self._start(claimed)
+        if len(claimed) == limit:
+            self.wake()
+
+    def _start(self, orders: list[Order]) -> None:
+        size = self._processor.batch_size
+        for first in range(0, len(orders), size):
+            chunk = orders[first : first + size]
+            self._running.update((order.sequence, order) for order in chunk)
+            self._pool.submit(self._process, chunk)
+
+    def _process(self, orders: list[Order]) -> None:
+        try:
+            outcomes = self._processor(orders)
+        except Exception as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
+            _log.exception("an attempt failed")
+            reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
+            outcomes = [Outcome(order.sequence, order.attempts, Status.FAILED, reason) for order in orders]
+        self._loop.call_soon_threadsafe(self._end, outcomes)
+
+    def _end(self, outcomes: list[Outcome]) -> None:
+        # What has been given back is not running any more: its outcome comes too late.
+        self._collect([outcome for outcome in outcomes if self._running.pop(outcome.sequence, None)])
+
+    def _collect(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        self.wake()

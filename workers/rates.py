@@ -1,0 +1,47 @@
+"""How many orders per second were accepted and completed, from samples of the totals. Lives on the event loop."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from models.order import Totals
+
+WINDOW_S = 60.0
+SHORTEST_SPAN_S = 1.0
+"""Just after the start a rate is taken over this long, lest a few orders look like a flood."""
+
+
+class Rate(NamedTuple):
+    """Orders per second."""
+
+    accepted: float
+    completed: float
+
+
+class _Sample(NamedTuple):
+    time_s: float
+    accepted: int
+    completed: int
+
+
+class Rates:
+    """Rates over the last `WINDOW_S` seconds, or since the first sample if that is later. `clock` is monotonic."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._samples: deque[_Sample] = deque()
+
+    def sample(self, totals: Totals) -> None:
+        """Remembers the totals as of now; to be called about once a second."""
+        now_s = self._clock()
+        while self._samples and self._samples[0].time_s < now_s - WINDOW_S:
+            self._samples.popleft()
+        self._samples.append(_Sample(now_s, totals.orders, totals.completed))
+
+    def up_to(self, totals: Totals) -> Rate:
+        """The rates from the oldest sample to `totals`, as of now."""
+        if not self._samples:
+            return Rate(0.0, 0.0)
+        oldest = self._samples[0]
+        span_s = max(self._clock() - oldest.time_s, SHORTEST_SPAN_S)
+        return Rate((totals.orders - oldest.accepted) / span_s, (totals.completed - oldest.completed) / span_s)
