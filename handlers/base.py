@@ -10,14 +10,15 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from handlers.problems import CONTENT_TYPE, NOT_FOUND, Problem, problem_of
+from handlers.problems import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_of
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # Amounts are Decimals and leave as JSON numbers, digit for digit.
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Traffic:
@@ -47,6 +48,14 @@ class Traffic:
             _log.warning("%d requests were still in flight", self._in_flight)
 
 
+def request_id_of(request: HTTPServerRequest) -> str:
+    """The id that the client gave in X-Request-Id, or a new one."""
+    given = request.headers.get("X-Request-Id")
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(64):016x}"
+
+
 class BaseHandler(RequestHandler):
     """A handler whose collaborators come as keywords from the route table."""
 
@@ -54,19 +63,18 @@ class BaseHandler(RequestHandler):
 
     def _join(self, *, traffic: Traffic) -> None:
         self._traffic = traffic
+        traffic.enter()
 
     # As Tornado declares it, so that handlers with more collaborators may override it.
     initialize: Callable[..., None] = _join
 
     def set_default_headers(self) -> None:
         # Also runs before an error answer, for which the id must stay the same.
-        if not self.request_id:
-            given = self.request.headers.get("X-Request-Id", "")
-            self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        self.request_id = self.request_id or request_id_of(self.request)
         self.set_header("X-Request-Id", self.request_id)
+        self.clear_header("Server")
 
     def prepare(self) -> None:
-        self._traffic.enter()
         if self._traffic.draining:
             self.set_header("Connection", "close")
 
@@ -79,7 +87,7 @@ class BaseHandler(RequestHandler):
     def answer_json(self, value: Any, *, content_type: str = "application/json") -> None:
         """Ends the request with `value` as JSON."""
         self.set_header("Content-Type", content_type)
-        self.finish(_encode(value))
+        self.finish(encode(value))
 
     def log_exception(
         self,
@@ -96,7 +104,7 @@ class BaseHandler(RequestHandler):
         self.set_status(problem.kind.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)
-        if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" not in problem.headers:
             self.set_header("Allow", ", ".join(self._allowed_methods()))
         members = {
             "type": f"/problems/{problem.kind.slug}",
@@ -115,6 +123,30 @@ class BaseHandler(RequestHandler):
             for method in self.SUPPORTED_METHODS
             if getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
         ]
+
+
+class ProblemHandler(BaseHandler):
+    """Answers every method with one problem."""
+
+    def initialize(self, *, traffic: Traffic, error: BaseException) -> None:
+        self._join(traffic=traffic)
+        self._error = error
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise self._error
+
+
+class OtherMethodHandler(BaseHandler):
+    """Answers the methods that a resource served elsewhere does not know."""
+
+    def initialize(self, *, traffic: Traffic, allowed: str) -> None:
+        self._join(traffic=traffic)
+        self._allowed = allowed
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise Problem(METHOD_NOT_ALLOWED, f"This resource knows {self._allowed}.", headers={"Allow": self._allowed})
 
 
 class NotFoundHandler(BaseHandler):

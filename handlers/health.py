@@ -12,6 +12,8 @@ class LiveHandler(BaseHandler):
     def get(self) -> None:
         self.answer_json({"status": "ok"})
 
+    head = get
+
 
 class ReadyHandler(BaseHandler):
     """`GET /readyz`: 200, or 503 while the server stops or can't write. `probe` raises what a write would meet."""
@@ -25,3 +27,5 @@ class ReadyHandler(BaseHandler):
             raise Problem(STOPPING, "The server is stopping.")
         await self._probe()
         self.answer_json({"status": "ok"})
+
+    head = get

@@ -66,3 +66,5 @@ class MetricsHandler(BaseHandler):
                 uptime_seconds=round(self._uptime_s(), 3),
             )
         )
+
+    head = get

@@ -2,19 +2,19 @@
 
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from asyncio import Future
+from collections.abc import Callable
 from decimal import Decimal
-from http import HTTPStatus
-from typing import Any
 
 import msgspec
+from tornado.httputil import HTTPServerRequest
 
-from handlers.base import BaseHandler, Traffic
-from handlers.problems import NOT_FOUND, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+from handlers.base import Traffic, encode
+from handlers.exchange import ACCEPTED, OK, Exchange, Refuse
+from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal
 from models.validation import MAX_ID, parse_order
 
-MAX_BODY_BYTES = 64 * 1024
 _MICROSECONDS = 1_000_000
 
 
@@ -56,48 +56,61 @@ def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-class NewOrderHandler(BaseHandler):
+class NewOrderExchange(Exchange):
     """`POST /order`: 202 once the order is on disk."""
 
-    def initialize(self, *, traffic: Traffic, insert: Callable[[NewOrder], Awaitable[Insertion]]) -> None:
-        self._join(traffic=traffic)
+    def __init__(
+        self,
+        request: HTTPServerRequest,
+        *,
+        traffic: Traffic,
+        refuse: Refuse,
+        insert: Callable[[NewOrder], Future[Insertion]],
+    ) -> None:
+        super().__init__(request, traffic=traffic, refuse=refuse)
         self._insert = insert
 
-    async def post(self) -> None:
+    def begin(self, body: bytes) -> Future[Insertion]:
         media_type = self.request.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
-        order = parse_order(self.request.body)
-        insertion = await self._insert(order)
-        self.set_status(HTTPStatus.ACCEPTED)
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Location", f"/order/{order.order_id}")
-        if insertion is Insertion.REPLAYED:
-            self.set_header("Idempotent-Replayed", "true")
-        self.finish(b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % order.order_id)
+        order = parse_order(body)
+        self._order_id = order.order_id
+        return self._insert(order)
+
+    def answer(self, result: Insertion) -> None:
+        headers = {"Location": f"/order/{self._order_id}"}
+        if result is Insertion.REPLAYED:
+            headers["Idempotent-Replayed"] = "true"
+        body = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % self._order_id
+        self.write(ACCEPTED, headers, body)
 
 
-class OrderHandler(BaseHandler):
+class OrderExchange(Exchange):
     """`GET /order/{id}`: the order as it is now."""
 
-    def initialize(self, *, traffic: Traffic, find: Callable[[int], Awaitable[Order | None]]) -> None:
-        self._join(traffic=traffic)
+    def __init__(
+        self,
+        request: HTTPServerRequest,
+        *,
+        traffic: Traffic,
+        refuse: Refuse,
+        find: Callable[[int], Future[Order | None]],
+    ) -> None:
+        super().__init__(request, traffic=traffic, refuse=refuse)
         self._find = find
 
-    async def get(self, order_id: str) -> None:
-        number = int(order_id) if len(order_id) <= len(str(MAX_ID)) else 0
-        order = await self._find(number) if 1 <= number <= MAX_ID else None
-        if order is None:
-            raise Problem(NOT_FOUND, f"There is no order {order_id}.")
-        self.answer_json(view_of(order))
+    def begin(self, body: bytes) -> Future[Order | None]:
+        digits = self.request.path.removeprefix("/order/")
+        order_id = int(digits) if len(digits) <= len(str(MAX_ID)) else MAX_ID + 1
+        if not 1 <= order_id <= MAX_ID:
+            raise self._unknown()
+        return self._find(order_id)
 
-    async def head(self, order_id: str) -> None:
-        await self.get(order_id)
+    def answer(self, result: Order | None) -> None:
+        if result is None:
+            raise self._unknown()
+        self.write(OK, {}, encode(view_of(result)))
 
-
-class TooLargeHandler(BaseHandler):
-    """Answers a request whose body is over the limit, whatever its method."""
-
-    def prepare(self) -> Any:
-        super().prepare()
-        raise Problem(TOO_LARGE, f"The body of one order is at most {MAX_BODY_BYTES} bytes.")
+    def _unknown(self) -> Problem:
+        return Problem(NOT_FOUND, f"There is no order {self.request.path.removeprefix('/order/')}.")

@@ -1,5 +1,6 @@
 """The URL table: the one place where handlers are given their collaborators."""
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
 
@@ -8,12 +9,15 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application
 
-from handlers.base import NotFoundHandler, Traffic
+from handlers.base import NotFoundHandler, OtherMethodHandler, ProblemHandler, Traffic
+from handlers.exchange import Refuse
 from handlers.health import LiveHandler, ReadyHandler
 from handlers.metrics import MetricsHandler
-from handlers.order import MAX_BODY_BYTES, NewOrderHandler, OrderHandler, TooLargeHandler
+from handlers.order import NewOrderExchange, OrderExchange
+from handlers.problems import TOO_LARGE, Problem
 from models.order import Insertion, NewOrder, Order, Totals
 
+MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 """A body over the limit is read to its end and thrown away, so that the client gets to read the answer; a longer one
 is cut off."""
@@ -23,8 +27,8 @@ class Collaborators(NamedTuple):
     """What the handlers work with. Times: `clock` in microseconds since 1970, `uptime_s` in seconds."""
 
     traffic: Traffic
-    insert: Callable[[NewOrder], Awaitable[Insertion]]
-    find: Callable[[int], Awaitable[Order | None]]
+    insert: Callable[[NewOrder], Future[Insertion]]
+    find: Callable[[int], Future[Order | None]]
     totals: Callable[[], Awaitable[Totals]]
     probe: Callable[[], Awaitable[None]]
     rates: Callable[[Totals], tuple[float, float]]
@@ -38,8 +42,9 @@ def build_router(given: Collaborators) -> Router:
     metrics = {"totals": given.totals, "rates": given.rates, "clock": given.clock, "uptime_s": given.uptime_s}
     application = Application(
         [
-            (r"/order", NewOrderHandler, everywhere | {"insert": given.insert}),
-            (r"/order/([0-9]+)", OrderHandler, everywhere | {"find": given.find}),
+            # The methods that these two know are served by the router.
+            (r"/order", OtherMethodHandler, everywhere | {"allowed": "POST"}),
+            (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": "GET, HEAD"}),
             (r"/metrics", MetricsHandler, everywhere | metrics),
             (r"/livez", LiveHandler, everywhere),
             (r"/readyz", ReadyHandler, everywhere | {"probe": given.probe}),
@@ -48,36 +53,50 @@ def build_router(given: Collaborators) -> Router:
         default_handler_args=everywhere,
         log_function=lambda handler: None,
     )
-    return _BodyLimitRouter(application, everywhere)
+    return _Router(application, given)
 
 
-class _BodyLimitRouter(Router):
-    """The application, with a limit on bodies that is answered and not only enforced."""
+class _Router(Router):
+    """The two exchanges before the application, and a limit on bodies that is answered and not only enforced."""
 
-    def __init__(self, application: Application, everywhere: dict[str, Any]) -> None:
+    def __init__(self, application: Application, given: Collaborators) -> None:
         self._application = application
-        self._everywhere = everywhere
+        self._traffic = given.traffic
+        self._insert = given.insert
+        self._find = given.find
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
-        delegate = self._application.find_handler(request, **kwargs)
-        length = request.headers.get("Content-Length", "")
-        if length and len(length) < 10 and length.isdecimal() and int(length) <= MAX_BODY_BYTES:
-            return delegate
-        if not length and "Transfer-Encoding" not in request.headers:
-            return delegate
-        too_large = self._application.get_handler_delegate(request, TooLargeHandler, self._everywhere)
-        return _BodyLimit(delegate, too_large, request)
+        delegate: HTTPMessageDelegate
+        if request.path == "/order" and request.method == "POST":
+            delegate = NewOrderExchange(request, traffic=self._traffic, refuse=self._refuse, insert=self._insert)
+        elif request.path.startswith("/order/") and request.path[7:].isdecimal() and request.method in ("GET", "HEAD"):
+            delegate = OrderExchange(request, traffic=self._traffic, refuse=self._refuse, find=self._find)
+        else:
+            delegate = self._application.find_handler(request, **kwargs)
+        length = request.headers.get("Content-Length")
+        if length is None:
+            has_limit = "Transfer-Encoding" not in request.headers
+        else:
+            has_limit = len(length) < 10 and length.isdecimal() and int(length) <= MAX_BODY_BYTES
+        return delegate if has_limit else _BodyLimit(delegate, request, self._refuse)
+
+    def _refuse(self, request: HTTPServerRequest, error: BaseException) -> None:
+        given = {"traffic": self._traffic, "error": error}
+        self._application.get_handler_delegate(request, ProblemHandler, given).finish()
 
 
 class _BodyLimit(HTTPMessageDelegate):
-    """Hands the request to `too_large` instead if its body turns out to be longer than `MAX_BODY_BYTES`."""
+    """Passes a request on, or refuses it if its body turns out to be longer than `MAX_BODY_BYTES`."""
 
     def __init__(
-        self, delegate: HTTPMessageDelegate, too_large: HTTPMessageDelegate, request: HTTPServerRequest
+        self,
+        delegate: HTTPMessageDelegate,
+        request: HTTPServerRequest,
+        refuse: Refuse,
     ) -> None:
         self._delegate = delegate
-        self._too_large = too_large
         self._request = request
+        self._refuse = refuse
         self._left_bytes = MAX_BODY_BYTES
 
     def headers_received(
@@ -98,7 +117,12 @@ class _BodyLimit(HTTPMessageDelegate):
         return self._delegate.data_received(chunk) if self._left_bytes >= 0 else None
 
     def finish(self) -> None:
-        (self._delegate if self._left_bytes >= 0 else self._too_large).finish()
+        if self._left_bytes >= 0:
+            self._delegate.finish()
+        else:
+            self._refuse(
+                self._request, Problem(TOO_LARGE, f"The body of one request is at most {MAX_BODY_BYTES} bytes.")
+            )
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
