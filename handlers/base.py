@@ -74,10 +74,6 @@ class BaseHandler(RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
         self.clear_header("Server")
 
-    def prepare(self) -> None:
-        if self._traffic.draining:
-            self.set_header("Connection", "close")
-
     def on_finish(self) -> None:
         self._traffic.leave()
 
@@ -87,6 +83,8 @@ class BaseHandler(RequestHandler):
     def answer_json(self, value: Any, *, content_type: str = "application/json") -> None:
         """Ends the request with `value` as JSON."""
         self.set_header("Content-Type", content_type)
+        if self._traffic.draining:
+            self.set_header("Connection", "close")
         self.finish(encode(value))
 
     def log_exception(
@@ -133,7 +131,6 @@ class ProblemHandler(BaseHandler):
         self._error = error
 
     def prepare(self) -> None:
-        super().prepare()
         raise self._error
 
 
@@ -145,7 +142,6 @@ class OtherMethodHandler(BaseHandler):
         self._allowed = allowed
 
     def prepare(self) -> None:
-        super().prepare()
         raise Problem(METHOD_NOT_ALLOWED, f"This resource knows {self._allowed}.", headers={"Allow": self._allowed})
 
 
@@ -153,5 +149,4 @@ class NotFoundHandler(BaseHandler):
     """Answers every path that no route knows."""
 
     def prepare(self) -> None:
-        super().prepare()
         raise Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")

@@ -155,7 +155,10 @@ def _has_content(path: Path) -> bool:
 
 def _check_ours(path: Path, deadline_s: float) -> None:
     """Refuses another program's database and a newer schema, through a connection that can't write."""
-    database = RetryingSqliteDatabase(f"{path.resolve().as_uri()}?mode=ro", deadline_s=deadline_s, uri=True)
+    log = path.resolve().with_name(path.resolve().name + "-wal")
+    # Reading through a log makes the files that go with it; without one there is nothing to make.
+    mode = "mode=ro" if log.exists() else "immutable=1"
+    database = RetryingSqliteDatabase(f"{path.resolve().as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
         version, owner = database.user_version, database.application_id
         if owner != APPLICATION_ID and (owner or version or database.get_tables()):

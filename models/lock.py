@@ -22,9 +22,9 @@ class DatabaseLock:
         while self._descriptor is None:
             try:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:
-                raise DatabaseRefusedError(f"the folder {self._path.parent} does not exist") from None
             except OSError as error:
+                if not self._path.parent.is_dir():
+                    raise DatabaseRefusedError(f"the folder {self._path.parent} does not exist") from None
                 raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror}") from None
             try:
                 self._lock(descriptor)

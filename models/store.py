@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import msgspec
 import peewee
 
-from models.database import RetryingSqliteDatabase, is_busy
+from models.database import SCHEMA_VERSION, RetryingSqliteDatabase, is_busy
 from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
 from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals
 from models.validation import same_metadata
@@ -118,9 +118,10 @@ class OrderStore:
             return Totals(*self._database.execute_sql(_TOTALS).fetchone())
 
     def probe(self) -> None:
-        """Raises the storage error that a write would meet now."""
+        """Writes a page to disk and so raises the storage error that an order would meet now."""
         with _storage_errors():
-            self._database.run(lambda: self._add_to_totals())
+            # An UPDATE that changes nothing would not write: SQLite compares the cells.
+            self._database.run(lambda: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
 
     def _insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         rows = msgspec.json.encode(

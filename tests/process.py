@@ -1,0 +1,215 @@
+"""A real server in a process of its own, and a small blocking client for it."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 30.0
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: Any
+
+
+class ServerProcess:
+    """`python server.py` on a free port; killed at the latest when the `with` block ends."""
+
+    def __init__(self, database: Path, *flags: str, before: Sequence[str] = ()) -> None:
+        self.database = database
+        self._process = subprocess.Popen(
+            [*before, sys.executable, "server.py", "--port", "0", "--database", str(database), *flags],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._log: list[str] = []
+        self._listening = threading.Event()
+        self._port = 0
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=self._read_log)
+        self._reader.start()
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._log.append(line)
+            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+) .*process (\d+)", line):
+                self._port, self.pid = int(found[1]), int(found[2])
+                self._listening.set()
+        self._listening.set()
+
+    @property
+    def port(self) -> int:
+        assert self._listening.wait(DEADLINE_S), "the server does not listen"
+        assert self._port, "".join(self._log)
+        return self._port
+
+    @property
+    def log(self) -> str:
+        return "".join(self._log)
+
+    def __enter__(self) -> "ServerProcess":
+        try:
+            assert self.port
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """The exit status, once the process has ended and its log is read."""
+        status = self._process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return status
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    @contextmanager
+    def client(self) -> Iterator["Client"]:
+        """A keep-alive connection."""
+        client = Client(self.port)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def get(self, path: str) -> Answer:
+        with self.client() as client:
+            return client.request("GET", path)
+
+    def post(self, order: Mapping[str, Any]) -> Answer:
+        with self.client() as client:
+            return client.post(order)
+
+
+class Client(http.client.HTTPConnection):
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port, timeout=DEADLINE_S)
+
+    def send_order(self, order: Mapping[str, Any]) -> None:
+        self.putrequest("POST", "/order")
+        body = json.dumps(order).encode()
+        self.putheader("Content-Type", "application/json")
+        self.putheader("Content-Length", str(len(body)))
+        self.endheaders(body)
+
+    def answer(self) -> Answer:
+        response = self.getresponse()
+        body = response.read()
+        return Answer(response.status, response.headers, json.loads(body) if body else None)
+
+    def post(self, order: Mapping[str, Any]) -> Answer:
+        self.send_order(order)
+        return self.answer()
+
+    def request(self, method: str, path: str) -> Answer:  # type: ignore[override]
+        super().request(method, path)
+        return self.answer()
+
+
+def order(order_id: int) -> dict[str, Any]:
+    """A valid order whose values follow from its id."""
+    return {
+        "order_id": order_id,
+        "user_id": order_id % 97 + 1,
+        "item_ids": [order_id % 13 + 1, order_id % 7 + 1],
+        "total_amount": order_id % 1_000 + 0.25,
+    }
+
+
+def is_same(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    return all(stored[name] == value for name, value in sent.items())
+
+
+def run_server(*flags: str, environment: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str, str]:
+    """Runs the server to its end, for when it is to refuse; the exit status, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "server.py", *flags],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        **options,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Crowd:
+    """Threads that post orders as fast as they are answered, until told to stop or the server is gone."""
+
+    def __init__(self, port: int, *, first_id: int, clients: int = 16) -> None:
+        self.acknowledged: set[int] = set()
+        self.refused: list[Answer] = []
+        self.enough = threading.Event()
+        self._port = port
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._post, args=(range(first_id + n, first_id + 10_000_000, clients),))
+            for n in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _post(self, ids: range) -> None:
+        client = Client(self._port)
+        try:
+            for order_id in ids:
+                if self._stop.is_set():
+                    return
+                answer = client.post(order(order_id))
+                if answer.status == 202:
+                    self.acknowledged.add(order_id)
+                else:
+                    self.refused.append(answer)
+                if len(self.acknowledged) >= 200:
+                    self.enough.set()
+        except (OSError, http.client.HTTPException):
+            return  # the server is gone, and what it did not answer is nobody's promise
+        finally:
+            client.close()
+
+    def join(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+
+
+def free_port() -> tuple[socket.socket, int]:
+    """A listening socket that takes a port, and the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, listener.getsockname()[1]

@@ -1,0 +1,195 @@
+"""How the server starts, and when it does not: real processes, real files."""
+
+import hashlib
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from server import PROCESSORS, parse_settings
+from tests.process import ROOT, ServerProcess, free_port, order, run_server
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def assert_refused(folder: Path, *flags: str, saying: str, **options: object) -> None:
+    before = fingerprint(folder)
+    status, stdout, stderr = run_server("--port", "0", *flags, **options)  # type: ignore[arg-type]
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(r"server\.py: [^\n]+\n", stderr), stderr
+    assert saying in stderr
+    assert fingerprint(folder) == before
+
+
+def test_the_first_start_makes_the_file_and_the_next_one_finds_its_orders(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert server.post(order(1)).status == 202
+        assert server.stop() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.db"]
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert server.get("/order/1").body["order_id"] == 1
+
+
+def test_a_second_server_on_the_same_file_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server:
+        status, _, stderr = run_server("--port", "0", "--database", str(path))
+        assert status == 1
+        assert stderr == f"server.py: {path} is in use by another server, process {server.pid}\n"
+        assert server.post(order(1)).status == 202
+
+
+def test_a_second_server_is_refused_through_a_symbolic_link_too(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "orders.db")
+    with ServerProcess(tmp_path / "orders.db") as server:
+        status, _, stderr = run_server("--port", "0", "--database", str(link))
+        assert status == 1
+        assert f"process {server.pid}" in stderr
+
+
+def test_a_killed_server_locks_nobody_out(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        server.kill()
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert server.get("/livez").status == 200
+
+
+def test_a_file_that_is_no_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    path.write_text("Dear diary, today I sold a hat.\n" * 100)
+    assert_refused(tmp_path, "--database", str(path), saying="is not an SQLite database")
+
+
+def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server:
+        server.stop()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert_refused(tmp_path, "--database", str(path), saying="schema version 99")
+
+
+def test_another_programs_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE photos (name)")
+    connection.close()
+    assert_refused(tmp_path, "--database", str(path), saying="another program's database")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path, "--database", str(tmp_path / "nowhere" / "orders.db"), saying="does not exist")
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "orders.db").mkdir()
+    status, _, stderr = run_server("--port", "0", "--database", str(tmp_path / "orders.db"))
+    assert status == 1
+    assert re.fullmatch(r"server\.py: .*Is a directory\n", stderr)
+
+
+def test_a_folder_that_can_not_be_written_is_refused() -> None:
+    # The kernel lets nobody make files here, root included.
+    status, stdout, stderr = run_server("--port", "0", "--database", "/proc/orders.db")
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(r"server\.py: /proc/orders\.db\.lock can't be written: [^\n]+\n", stderr)
+
+
+def test_a_port_that_is_taken_is_refused_and_no_file_is_made(tmp_path: Path) -> None:
+    listener, port = free_port()
+    with listener:
+        status, _, stderr = run_server("--port", str(port), "--database", str(tmp_path / "orders.db"))
+    assert status == 1
+    assert stderr == f"server.py: can't listen on 127.0.0.1 port {port}: Address already in use\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--prot", "8080"],
+        ["--por", "8080"],
+        ["--port", "http"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--workers", "0"],
+        ["--max-intake", "0"],
+        ["--drain-timeout", "-1"],
+        ["--drain-timeout", "nan"],
+        ["--processor", "magic"],
+        ["stray"],
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_or_bad_flag_ends_with_status_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings(flags, {})
+    assert exit_.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ORDERS_PORT", "ORDERS_WORKERS"])
+def test_a_bad_value_in_the_environment_ends_with_status_2(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings([], {name: "many"})
+    assert exit_.value.code == 2
+    assert "--" + name.removeprefix("ORDERS_").lower() in capsys.readouterr().err
+
+
+def test_a_bad_processor_in_the_environment_ends_with_status_2() -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings([], {"ORDERS_PROCESSOR": "magic"})
+    assert exit_.value.code == 2
+
+
+def test_a_bad_flag_ends_the_process_with_status_2(tmp_path: Path) -> None:
+    status, _, stderr = run_server("--database", str(tmp_path / "orders.db"), "--colour", "red")
+    assert status == 2
+    assert "--colour" in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_sets_what_no_flag_sets() -> None:
+    settings = parse_settings(["--workers", "3"], {"ORDERS_WORKERS": "5", "ORDERS_MAX_INTAKE": "7"})
+    assert (settings.workers, settings.max_intake, settings.port) == (3, 7, 8080)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    settings = parse_settings([], {})
+    assert settings._asdict() == {
+        "port": 8080,
+        "host": "127.0.0.1",
+        "database": Path("orders.db"),
+        "workers": 8,
+        "processor": "record",
+        "max_intake": 10_000,
+        "drain_timeout": 10.0,
+    }
+    assert list(PROCESSORS) == ["record"]
+
+
+def test_help_and_version_end_with_status_0() -> None:
+    status, stdout, _ = run_server("--help")
+    assert status == 0
+    assert "--drain-timeout" in stdout
+    assert "ORDERS_PORT" in stdout
+    assert re.fullmatch(r"server\.py \d+\.\d+\.\d+\n", run_server("--version")[1])
+
+
+def test_every_flag_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"], {})
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    readme = (ROOT / "README.md").read_text()
+    assert {flag for flag in flags if f"`{flag}" not in readme} == set()
+
+
+def test_the_limit_on_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", before=["prlimit", "--nofile=100:5000"]) as server:
+        limits = Path(f"/proc/{server.pid}/limits").read_text()
+    assert re.search(r"Max open files +5000 +5000 ", limits)

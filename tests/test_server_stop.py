@@ -1,0 +1,128 @@
+"""SIGTERM, SIGINT and SIGKILL to real processes under load, and what is left afterwards."""
+
+import random
+import select
+import signal
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.process import DEADLINE_S, Crowd, ServerProcess, is_same, order
+
+ROUNDS = 20
+
+
+def wait_until_processed(server: ServerProcess) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    with server.client() as client:
+        while time.monotonic() < deadline:
+            metrics = client.request("GET", "/metrics").body
+            if not metrics["pending_orders"] and not metrics["processing_orders"]:
+                return
+    raise AssertionError(f"still waiting: {metrics}")
+
+
+def assert_all_there(server: ServerProcess, acknowledged: Iterable[int]) -> None:
+    """Every acknowledged order is stored as it was sent, and Completed; the totals agree with a recount."""
+    wait_until_processed(server)
+    with server.client() as client:
+        for order_id in acknowledged:
+            answer = client.request("GET", f"/order/{order_id}")
+            assert answer.status == 200, f"order {order_id} is lost"
+            assert is_same(answer.body, order(order_id))
+            assert answer.body["status"] == "Completed"
+        total = client.request("GET", "/metrics").body["total_orders"]
+    recount = sqlite3.connect(server.database)
+    assert recount.execute("SELECT count(*) FROM orders").fetchone()[0] == total
+    recount.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        crowd = Crowd(server.port, first_id=1)
+        assert crowd.enough.wait(DEADLINE_S)
+        server.signal(number)
+        assert server.wait() == 0
+        crowd.join()
+        assert not crowd.refused
+        assert "Traceback" not in server.log
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.db"]
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert "being processed" not in server.log
+        assert_all_there(server, crowd.acknowledged)
+
+
+def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
+        assert probe.request("GET", "/readyz").status == 200
+        other = sqlite3.connect(server.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting.send_order(order(1))
+        assert not select.select([waiting.sock], [], [], 0.2)[0]
+        server.signal(signal.SIGTERM)
+        deadline = time.monotonic() + DEADLINE_S
+        while server_takes_connections(server) and time.monotonic() < deadline:
+            pass
+        ready = probe.request("GET", "/readyz")
+        assert ready.status == 503
+        assert ready.body["type"] == "/problems/stopping"
+        assert ready.headers["Connection"] == "close"
+        other.execute("ROLLBACK")
+        other.close()
+        answer = waiting.answer()
+        assert answer.status == 202
+        assert answer.headers["Connection"] == "close"
+        assert server.wait() == 0
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert_all_there(server, [1])
+
+
+def server_takes_connections(server: ServerProcess) -> bool:
+    with server.client() as client:
+        try:
+            client.connect()
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
+        other = sqlite3.connect(server.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting.send_order(order(1))
+        assert not select.select([waiting.sock], [], [], 0.2)[0]
+        server.signal(signal.SIGTERM)
+        while server_takes_connections(server):
+            pass
+        server.signal(signal.SIGTERM)
+        assert server.wait() == -signal.SIGTERM
+        other.close()
+
+
+@pytest.mark.slow
+def test_kill_9_under_load_loses_no_acknowledged_order_and_leaves_none_in_processing(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    acknowledged: set[int] = set()
+    for number in range(ROUNDS):
+        with ServerProcess(tmp_path / "orders.db") as server:
+            crowd = Crowd(server.port, first_id=1 + number * 10_000_000)
+            assert crowd.enough.wait(DEADLINE_S)
+            crowd.refused += [answer for answer in [server.get("/livez")] if answer.status != 200]
+            end = time.monotonic() + chance.uniform(0.0, 0.3)
+            while time.monotonic() < end:
+                assert server.get("/livez").status == 200
+            server.kill()
+            crowd.join()
+            assert not crowd.refused
+            acknowledged |= crowd.acknowledged
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert_all_there(server, acknowledged)
+    assert len(acknowledged) >= ROUNDS * 200
+    print(f"{ROUNDS} kills, {len(acknowledged)} orders acknowledged, 0 missing, 0 not Completed")

@@ -1,0 +1,127 @@
+"""Disks that fill up, locks that others hold, and the order of sync and answer: real processes, real files."""
+
+import re
+import resource
+import select
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.process import DEADLINE_S, ServerProcess, order
+from tests.test_server_stop import assert_all_there
+
+
+def limit_file_size(pid: int, size: int) -> None:
+    """Writes beyond `size` bytes of any file fail, as they do on a full disk."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
+        assert client.post(order(1)).status == 202
+        limit_file_size(server.pid, 4096)
+        for order_id in range(2, 6):
+            refused = client.post(order(order_id))
+            assert refused.status == 503
+            assert refused.body["type"] == "/problems/storage-unavailable"
+            assert refused.headers["Retry-After"]
+        assert client.request("GET", "/readyz").status == 503
+        assert client.request("GET", "/livez").status == 200
+        assert client.request("GET", "/order/1").status == 200
+        assert client.request("GET", "/order/2").status == 404
+        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        assert client.request("GET", "/readyz").status == 200
+        assert client.post(order(2)).status == 202
+        assert client.request("GET", "/metrics").body["total_orders"] == 2
+        assert_all_there(server, [1, 2])
+        assert server.stop() == 0
+
+
+def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
+        assert reading.post(order(1)).status == 202
+        assert_all_there(server, [1])
+        other = sqlite3.connect(server.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting.send_order(order(2))
+        assert not select.select([waiting.sock], [], [], 0.5)[0]
+        assert reading.request("GET", "/order/1").status == 200
+        other.execute("COMMIT")
+        other.close()
+        assert waiting.answer().status == 202
+
+
+@pytest.mark.slow
+def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
+        other = sqlite3.connect(server.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        refused = client.post(order(1))
+        assert 9.5 <= time.monotonic() - begun <= 15
+        assert refused.status == 503
+        assert refused.body["type"] == "/problems/storage-busy"
+        assert int(refused.headers["Retry-After"]) >= 1
+        other.execute("COMMIT")
+        other.close()
+        assert client.post(order(1)).status == 202
+
+
+def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
+    assert shutil.which("strace"), "strace is needed to see the order of system calls"
+    trace = tmp_path / "trace"
+    calls = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg"
+    strace = ["strace", "-f", "-y", "-s", "64", "-e", f"trace={calls}", "-o", str(trace)]
+    with ServerProcess(tmp_path / "orders.db", before=strace) as server:
+        assert server.post(order(1)).status == 202
+        assert server.stop() == 0
+    events = list(finished_calls(trace.read_text()))
+    answered = next(index for index, call in enumerate(events) if "HTTP/1.1 202" in call)
+    before = events[:answered]
+    synced = last_index(before, r"^f(data)?sync\(\d+<[^>]*orders\.db-wal>\) += 0")
+    written = last_index(before, r"^pwrite64\(\d+<[^>]*orders\.db-wal>")
+    assert written < synced < answered
+
+
+def finished_calls(trace: str) -> list[str]:
+    """Each call with its result, at the place where it returned; strace splits calls that others overtake."""
+    begun: dict[str, str] = {}
+    calls = []
+    for line in trace.splitlines():
+        thread, _, call = line.partition(" ")
+        call = call.strip()
+        if call.endswith("<unfinished ...>"):
+            begun[thread] = call.removesuffix("<unfinished ...>").rstrip()
+        elif resumed := re.match(r"<\.\.\. \w+ resumed>", call):
+            calls.append(begun.pop(thread) + call[resumed.end() :])
+        else:
+            calls.append(call)
+    return calls
+
+
+def last_index(calls: list[str], pattern: str) -> int:
+    found = [index for index, call in enumerate(calls) if re.match(pattern, call)]
+    assert found, f"no call like {pattern}"
+    return found[-1]
+
+
+def test_a_limit_that_fills_the_disk_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
+        acknowledged = []
+        limit_file_size(server.pid, 256 * 1024)
+        deadline = time.monotonic() + DEADLINE_S
+        for order_id in range(1, 1_000_000):
+            answer = client.post(order(order_id) | {"item_ids": list(range(1, 1_001))})
+            if answer.status != 202:
+                break
+            acknowledged.append(order_id)
+            assert time.monotonic() < deadline
+        assert answer.status == 503
+        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        for order_id in acknowledged:
+            assert client.request("GET", f"/order/{order_id}").body["order_id"] == order_id
+        assert client.post(order(2_000_000)).status == 202
