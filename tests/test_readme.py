@@ -26,7 +26,7 @@ def test_the_three_requests_of_the_readme_answer_as_it_says(tmp_path: Path) -> N
 
         head, _, body = run(post).replace("\r", "").partition("\n\n")
         assert head.startswith("HTTP/1.1 202 Accepted\n")
-        assert "\nLocation: /order/12345\n" in head
+        assert "Location: /order/12345" in head.splitlines()
         assert body == '{"message": "Order processing initiated successfully", "order_id": "12345"}'
         wait_until_processed(server)
         stored = json.loads(run(get))

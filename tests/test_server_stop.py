@@ -85,7 +85,7 @@ def server_takes_connections(server: ServerProcess) -> bool:
     with server.client() as client:
         try:
             client.connect()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: it waited to be accepted, in vain
             return False
     return True
 
