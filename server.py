@@ -278,7 +278,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             clean = runner.run(serve(settings))
-    except (StartRefusedError, DatabaseRefusedError) as refusal:
+    except (StartRefusedError, DatabaseRefusedError, StorageBusyError, StorageUnavailableError) as refusal:
         print(f"server.py: {refusal}", file=sys.stderr)  # noqa: T201
         return 1
     if not clean:

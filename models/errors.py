@@ -19,7 +19,8 @@ class InvalidOrderError(ValueError):
     """The text is JSON that is no order; `errors` names every field that is wrong."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.pointer} {error.detail}" for error in errors))
+        shown = "; ".join(f"{error.pointer} {error.detail}" for error in errors[:3])
+        super().__init__(shown if len(errors) <= 3 else f"{shown}; and {len(errors) - 3} more")
         self.errors = list(errors)
 
 

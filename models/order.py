@@ -34,7 +34,11 @@ class NewOrder(Struct, frozen=True, gc=False):
 
 
 class Order(Struct, frozen=True, gc=False, array_like=True):
-    """A stored order. `sequence` counts in the order of acceptance; times are microseconds since 1970, UTC."""
+    """A stored order. Times are microseconds since 1970, UTC.
+
+    `sequence` counts in the order of acceptance. `attempts` are those that count, `claims` all that ever began: the
+    number of the claim tells its attempt from every other one.
+    """
 
     sequence: int
     order_id: int
@@ -44,6 +48,7 @@ class Order(Struct, frozen=True, gc=False, array_like=True):
     metadata: str | None
     status: Status
     attempts: int
+    claims: int
     error: str | None
     created_us: int
     processed_us: int | None
@@ -63,7 +68,7 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
     """
 
     sequence: int
-    attempt: int
+    claim: int
     status: Status
     error: str | None = None
 

@@ -13,14 +13,14 @@ import peewee
 from models.database import SCHEMA_VERSION, RetryingSqliteDatabase, is_busy
 from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
 from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals
-from models.validation import same_metadata
+from models.strict_json import same_value
 
-_COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, error,
-    created_us, processed_us)"""
+_COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, claims,
+    error, created_us, processed_us)"""
 
 _INSERT = """
-INSERT INTO orders (order_id, user_id, item_ids, total_amount, metadata, status, attempts, created_us)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, 'Pending', 0, ?
+INSERT INTO orders (order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, 'Pending', 0, 0, ?
 FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
 
@@ -32,13 +32,14 @@ SELECT json_group_array({_COLUMNS}), max(sequence) FROM (
     SELECT * FROM orders WHERE status = 'Pending' ORDER BY sequence LIMIT ?)"""
 
 _CLAIM = """
-UPDATE orders SET status = 'Processing', attempts = attempts + 1 WHERE status = 'Pending' AND sequence <= ?"""
+UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1
+WHERE status = 'Pending' AND sequence <= ?"""
 
-# Fenced: an outcome counts only for the attempt that is still running.
+# Fenced: an outcome counts only for the claim that is still running.
 _RUNNING = """
-FROM (SELECT value->>0 AS sequence, value->>1 AS attempt, value->>2 AS status, value->>3 AS error FROM json_each(?))
+FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>2 AS status, value->>3 AS error FROM json_each(?))
     AS outcome {join}
-WHERE orders.sequence = outcome.sequence AND orders.attempts = outcome.attempt AND orders.status = 'Processing'"""
+WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND orders.status = 'Processing'"""
 
 _COUNT_OUTCOMES = f"""
 SELECT outcome.status, count(*), sum(max(0, ? - orders.created_us))
@@ -159,7 +160,9 @@ class OrderStore:
         counts: dict[str, int] = {}
         processing_us = 0
         if outcomes:
-            encoded = msgspec.json.encode(outcomes).decode()
+            # One outcome for each order, the first one; were there two, they would be counted twice.
+            single = {outcome.sequence: outcome for outcome in reversed(outcomes)}
+            encoded = msgspec.json.encode([_storable(outcome) for outcome in single.values()]).decode()
             for status, count, duration_us in self._database.execute_sql(_COUNT_OUTCOMES, (now_us, encoded)).fetchall():
                 counts[status] = count
                 processing_us += duration_us if status == Status.COMPLETED else 0
@@ -182,7 +185,9 @@ class OrderStore:
             return []
         self._database.execute_sql(_CLAIM, (last,))
         return [
-            msgspec.structs.replace(order, status=Status.PROCESSING, attempts=order.attempts + 1)
+            msgspec.structs.replace(
+                order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1
+            )
             for order in _DECODE_ORDERS(found)
         ]
 
@@ -197,10 +202,24 @@ class OrderStore:
         self._database.execute_sql(_ADD_TO_TOTALS, (pending, processing, completed, failed, processing_us))
 
 
+def _storable(outcome: Outcome) -> Outcome:
+    """The outcome with an error text that SQLite's JSON functions keep whole: Unicode, and without NUL."""
+    if outcome.error is None:
+        return outcome
+    text = outcome.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return msgspec.structs.replace(outcome, error=text)
+
+
 def _is_same(new: NewOrder, stored: Order) -> bool:
     return (
         new.user_id == stored.user_id
         and new.item_ids == stored.item_ids
         and new.total_amount == stored.total_amount
-        and same_metadata(new.metadata, stored.metadata)
+        and _is_same_metadata(new.metadata, stored.metadata)
     )
+
+
+def _is_same_metadata(new: str | None, stored: str | None) -> bool:
+    if new is None or stored is None or new == stored:
+        return new == stored
+    return same_value(new, stored)

@@ -20,6 +20,7 @@ class OrderRow(peewee.Model):
     metadata = peewee.TextField(null=True)
     status = peewee.TextField()
     attempts = peewee.IntegerField()
+    claims = peewee.IntegerField()
     error = peewee.TextField(null=True)
     created_us = peewee.BigIntegerField()
     processed_us = peewee.BigIntegerField(null=True)

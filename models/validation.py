@@ -4,24 +4,20 @@ A good order without metadata takes the fast path: one msgspec call. msgspec sto
 of two equal keys win, so whatever the fast path can't vouch for is read again by the careful one, which explains.
 """
 
-import json
 import re
-from collections.abc import Iterator
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import msgspec
 
-from models.errors import FieldError, InvalidOrderError, NotJsonError
+from models.errors import FieldError, InvalidOrderError
 from models.order import AMOUNT_PLACES, NewOrder
+from models.strict_json import Number, Object, exact_decimal, pointer, read_json, repeated_keys
 
 MAX_ID = 2**63 - 1
 MAX_ITEMS = 1_000
 MAX_AMOUNT = Decimal("9999999999.9999")
 MAX_METADATA_BYTES = 16 * 1024
-MAX_DEPTH = 100
-"""Deeper JSON is refused before anything recurses into it."""
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 
@@ -66,87 +62,21 @@ def parse_order(body: bytes) -> NewOrder:
 
 def _ten_thousandths(amount: Decimal) -> int | None:
     """The amount as an integer, or None where it is out of range or has more places."""
-    if not 0 <= amount <= MAX_AMOUNT:
+    if not 0 <= amount <= MAX_AMOUNT or (amount and amount.adjusted() < -AMOUNT_PLACES):
         return None
     scaled = _EXACT.scaleb(amount, AMOUNT_PLACES)
     whole = int(scaled)
     return whole if whole == scaled else None
 
 
-class _Number(str):
-    """A JSON number as it was written."""
-
-    __slots__ = ()
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys were given more than once."""
-
-    __slots__ = ("repeated",)
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.repeated: list[str] = []
-        if len(self) < len(pairs):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                if key in seen and key not in self.repeated:
-                    self.repeated.append(key)
-                seen.add(key)
-
-
-def _refuse_constant(name: str) -> None:
-    raise NotJsonError(f"{name} is not JSON")
-
-
-def _load(body: bytes) -> Any:
-    try:
-        return json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_Object,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_refuse_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None
-    except json.JSONDecodeError as error:
-        raise NotJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
-
-
-def _pointer(*path: str | int) -> str:
-    """A JSON Pointer in its URI fragment form (RFC 6901 §6)."""
-    tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
-    return "#" + "".join("/" + quote(token, safe="~!$&'()*+,;=:@", errors="replace") for token in tokens)
-
-
-def _repeated_keys(value: Any) -> Iterator[FieldError]:
-    """Every repeated key at any depth; walks without recursion. Raises NotJsonError where it is nested too deep."""
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
-    while waiting:
-        path, value = waiting.pop()
-        if len(path) > MAX_DEPTH:
-            raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
-        if isinstance(value, _Object):
-            for key in value.repeated:
-                yield FieldError(_pointer(*path, key), "is given more than once")
-            waiting.extend(((*path, key), child) for key, child in value.items() if isinstance(child, (dict, list)))
-        elif isinstance(value, list):
-            waiting.extend(
-                ((*path, index), child) for index, child in enumerate(value) if isinstance(child, (dict, list))
-            )
-
-
 def _parse_carefully(body: bytes) -> NewOrder:
-    value = _load(body)
-    errors = list(_repeated_keys(value))
-    if not isinstance(value, _Object):
-        raise InvalidOrderError([FieldError(_pointer(), "must be a JSON object")])
-    errors += [FieldError(_pointer(key), "is required") for key in _REQUIRED if key not in value]
+    value = read_json(body)
+    errors = list(repeated_keys(value))
+    if not isinstance(value, Object):
+        raise InvalidOrderError([FieldError(pointer(), "must be a JSON object")])
+    errors += [FieldError(pointer(key), "is required") for key in _REQUIRED if key not in value]
     errors += [
-        FieldError(_pointer(key), "is not a field of an order")
+        FieldError(pointer(key), "is not a field of an order")
         for key in value
         if key not in OrderBody.__struct_fields__
     ]
@@ -162,88 +92,67 @@ def _parse_carefully(body: bytes) -> NewOrder:
 
 def _integer(value: Any) -> int | None:
     """`value` as an id, or None. Longer digits than any id has are not converted: that would take quadratic time."""
-    if isinstance(value, _Number) and value.isdigit() and len(value) <= len(str(MAX_ID)) and 1 <= int(value) <= MAX_ID:
+    if isinstance(value, Number) and value.isdigit() and len(value) <= len(str(MAX_ID)) and 1 <= int(value) <= MAX_ID:
         return int(value)
     return None
 
 
-def _read_id(fields: _Object, name: str, errors: list[FieldError]) -> int:
+def _read_id(fields: Object, name: str, errors: list[FieldError]) -> int:
     number = _integer(fields.get(name))
     if number is None:
         if name in fields:
-            errors.append(FieldError(_pointer(name), f"must be an integer from 1 to {MAX_ID}"))
+            errors.append(FieldError(pointer(name), f"must be an integer from 1 to {MAX_ID}"))
         return 0
     return number
 
 
-def _read_items(fields: _Object, errors: list[FieldError]) -> list[int]:
+def _read_items(fields: Object, errors: list[FieldError]) -> list[int]:
     if "item_ids" not in fields:
         return []
     items = fields["item_ids"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
-        errors.append(FieldError(_pointer("item_ids"), f"must be an array of 1 to {MAX_ITEMS} integers"))
+        errors.append(FieldError(pointer("item_ids"), f"must be an array of 1 to {MAX_ITEMS} integers"))
         return []
     item_ids = []
     for index, item in enumerate(items):
         number = _integer(item)
         if number is None:
-            errors.append(FieldError(_pointer("item_ids", index), f"must be an integer from 1 to {MAX_ID}"))
+            errors.append(FieldError(pointer("item_ids", index), f"must be an integer from 1 to {MAX_ID}"))
         else:
             item_ids.append(number)
     return item_ids
 
 
-def _read_amount(fields: _Object, errors: list[FieldError]) -> int:
+def _read_amount(fields: Object, errors: list[FieldError]) -> int:
     if "total_amount" not in fields:
         return 0
     text = fields["total_amount"]
-    pointer = _pointer("total_amount")
     if not isinstance(text, str) or not _JSON_NUMBER.fullmatch(text):
-        errors.append(FieldError(pointer, "must be a number, or a string that holds one"))
+        errors.append(FieldError(pointer("total_amount"), "must be a number, or a string that holds one"))
         return 0
-    exact = _exact_decimal(text)
+    exact = exact_decimal(text)
     if exact is None or not 0 <= exact <= MAX_AMOUNT:
-        errors.append(FieldError(pointer, f"must be from 0 to {MAX_AMOUNT}"))
+        errors.append(FieldError(pointer("total_amount"), f"must be from 0 to {MAX_AMOUNT}"))
         return 0
     amount = _ten_thousandths(exact)
     if amount is None:
-        errors.append(FieldError(pointer, f"must have at most {AMOUNT_PLACES} decimal places"))
+        errors.append(FieldError(pointer("total_amount"), f"must have at most {AMOUNT_PLACES} decimal places"))
         return 0
     return amount
 
 
-def _read_metadata(fields: _Object, body: bytes, errors: list[FieldError]) -> str | None:
+def _read_metadata(fields: Object, body: bytes, errors: list[FieldError]) -> str | None:
     if "metadata" not in fields:
         return None
-    if not isinstance(fields["metadata"], _Object):
-        errors.append(FieldError(_pointer("metadata"), "must be a JSON object"))
+    if not isinstance(fields["metadata"], Object):
+        errors.append(FieldError(pointer("metadata"), "must be a JSON object"))
         return None
-    raw = bytes(_RAW_DECODER.decode(body)["metadata"])
-    if len(raw) > MAX_METADATA_BYTES:
-        errors.append(FieldError(_pointer("metadata"), f"must be at most {MAX_METADATA_BYTES} bytes of JSON"))
-    return raw.decode()
-
-
-def same_metadata(one: str | None, other: str | None) -> bool:
-    """Whether two JSON objects have equal values: the order of keys, white space and 1.0 for 1 make no difference."""
-    if one is None or other is None or one == other:
-        return one == other
-    return bool(_comparable(one) == _comparable(other))
-
-
-def _comparable(text: str) -> Any:
-    return json.loads(text, parse_int=_number_value, parse_float=_number_value)
-
-
-def _number_value(text: str) -> tuple[str | Decimal]:
-    # In a tuple, for 1 and true are equal in Python and are not in JSON.
-    number = _exact_decimal(text)
-    return (text if number is None else number,)
-
-
-def _exact_decimal(number: str) -> Decimal | None:
-    """The value of a JSON number, or None where its exponent is beyond what Decimal holds."""
     try:
-        return Decimal(number)
-    except InvalidOperation:
+        raw = bytes(_RAW_DECODER.decode(body)["metadata"])
+    except msgspec.DecodeError:
+        # JSON's grammar allows "\\ud800", which no Unicode text can hold (RFC 8259 §8.2).
+        errors.append(FieldError(pointer("metadata"), "must not hold half of a surrogate pair"))
         return None
+    if len(raw) > MAX_METADATA_BYTES:
+        errors.append(FieldError(pointer("metadata"), f"must be at most {MAX_METADATA_BYTES} bytes of JSON"))
+    return raw.decode()

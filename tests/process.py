@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
@@ -137,6 +140,12 @@ class Client(http.client.HTTPConnection):
     def request(self, method: str, path: str) -> Answer:  # type: ignore[override]
         super().request(method, path)
         return self.answer()
+
+
+def need(tool: str) -> None:
+    """Skips the test where the program `tool` is missing; in CI, where nothing may be missing, it fails."""
+    if shutil.which(tool) is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
 
 
 def order(order_id: int) -> dict[str, Any]:

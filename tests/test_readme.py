@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.process import ROOT, ServerProcess
+from tests.process import ROOT, ServerProcess, need
 from tests.test_server_stop import wait_until_processed
 
 ORDER_FIELDS = ["order_id", "user_id", "item_ids", "total_amount", "status", "created_time", "processed_time"]
@@ -17,6 +17,7 @@ def curl_commands() -> list[str]:
 
 
 def test_the_three_requests_of_the_readme_answer_as_it_says(tmp_path: Path) -> None:
+    need("curl")
     post, get, metrics = curl_commands()
     with ServerProcess(tmp_path / "orders.db") as server:
 

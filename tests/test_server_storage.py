@@ -3,14 +3,13 @@
 import re
 import resource
 import select
-import shutil
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.process import DEADLINE_S, ServerProcess, order
+from tests.process import DEADLINE_S, ServerProcess, need, order
 from tests.test_server_stop import assert_all_there
 
 
@@ -72,7 +71,7 @@ def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_
 
 
 def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
-    assert shutil.which("strace"), "strace is needed to see the order of system calls"
+    need("strace")
     trace = tmp_path / "trace"
     calls = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg"
     strace = ["strace", "-f", "-y", "-s", "64", "-e", f"trace={calls}", "-o", str(trace)]

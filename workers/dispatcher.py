@@ -72,7 +72,7 @@ class Dispatcher:
         await asyncio.wait([self._task], timeout=timeout_s)
         given_back = list(self._running.values())
         self._running.clear()
-        self._collect([Outcome(order.sequence, order.attempts, Status.PENDING) for order in given_back])
+        self._collect([Outcome(order.sequence, order.claims, Status.PENDING) for order in given_back])
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
         return len(given_back)
@@ -119,7 +119,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
             _log.exception("an attempt failed")
             reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
-            outcomes = [Outcome(order.sequence, order.attempts, Status.FAILED, reason) for order in orders]
+            outcomes = [Outcome(order.sequence, order.claims, Status.FAILED, reason) for order in orders]
         self._loop.call_soon_threadsafe(self._end, outcomes)
 
     def _end(self, outcomes: list[Outcome]) -> None:

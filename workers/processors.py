@@ -21,4 +21,4 @@ class RecordProcessor:
     batch_size = 1_000
 
     def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
-        return [Outcome(order.sequence, order.attempts, Status.COMPLETED) for order in orders]
+        return [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]

@@ -1,0 +1,102 @@
+"""JSON read exactly: numbers stay as they were written, repeated keys are noticed, nothing recurses without end.
+
+Pure functions: they belong to no thread.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote
+
+from models.errors import FieldError, NotJsonError
+
+MAX_DEPTH = 100
+"""Deeper JSON is refused before anything recurses into it."""
+
+
+class Number(str):
+    """A JSON number as it was written."""
+
+    __slots__ = ()
+
+
+class Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were given more than once."""
+
+    __slots__ = ("repeated",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated: list[str] = []
+        if len(self) < len(pairs):
+            self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+
+
+def _refuse_constant(name: str) -> None:
+    raise NotJsonError(f"{name} is not JSON")
+
+
+def read_json(body: bytes) -> Any:
+    """The value, of dicts as `Object`, lists, strings, bools, None, and numbers as `Number`. Raises NotJsonError."""
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=Object,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_refuse_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None
+    except json.JSONDecodeError as error:
+        raise NotJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def pointer(*path: str | int) -> str:
+    """A JSON Pointer in its URI fragment form (RFC 6901 §6)."""
+    tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
+    return "#" + "".join("/" + quote(token, safe="~!$&'()*+,;=:@", errors="replace") for token in tokens)
+
+
+def repeated_keys(value: Any) -> Iterator[FieldError]:
+    """Every repeated key at any depth; walks without recursion. Raises NotJsonError where it is nested too deep."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) > MAX_DEPTH:
+            raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, Object):
+            for key in value.repeated:
+                yield FieldError(pointer(*path, key), "is given more than once")
+            waiting.extend(((*path, key), child) for key, child in value.items() if isinstance(child, (dict, list)))
+        elif isinstance(value, list):
+            waiting.extend(
+                ((*path, index), child) for index, child in enumerate(value) if isinstance(child, (dict, list))
+            )
+
+
+def same_value(one: str, other: str) -> bool:
+    """Whether two texts are JSON of equal value: the order of keys, white space and 1.0 for 1 make no difference."""
+    return bool(_comparable(one) == _comparable(other))
+
+
+def _comparable(text: str) -> Any:
+    return json.loads(text, parse_int=_number_value, parse_float=_number_value)
+
+
+def _number_value(text: str) -> tuple[str | Decimal]:
+    # In a tuple, for 1 and true are equal in Python and are not in JSON.
+    number = exact_decimal(text)
+    return (text if number is None else number,)
+
+
+def exact_decimal(number: str) -> Decimal | None:
+    """The value of a JSON number, or None where its exponent is beyond what Decimal holds."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None
