@@ -1,0 +1,8 @@
+"""`python -m load`: the load generator's command."""
+
+import sys
+
+from load.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""Owns the watching of GET /metrics for the moment when nothing is left to be processed."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+from load.address import Address
+from load.connection import Connection, NoAnswer
+from load.metrics import Metrics, NoMetrics
+from load.patience import Patience
+
+
+class Hint(Enum):
+    """What the metrics say: all that was there has been processed, nothing moves any more, or no metrics came."""
+
+    PROCESSED = "processed"
+    STUCK = "stuck"
+    UNKNOWN = "unknown"
+
+
+class Backlog:
+    """The server's orders that are not processed yet, others' included; `left` is their number at the last look."""
+
+    def __init__(self, address: Address, *, patience: Patience, clock_ns: Callable[[], int]) -> None:
+        self.left = 0
+        self._request = address.get("/metrics")
+        self._connection = Connection(address)
+        self._patience = patience
+        self._clock_ns = clock_ns
+
+    async def look(self) -> Metrics:
+        """Ask once; NoAnswer or NoMetrics when nothing useful comes."""
+        try:
+            answer = await asyncio.wait_for(self._connection.exchange(self._request), self._patience.answer_s)
+        except TimeoutError:
+            self._connection.close()
+            raise NoAnswer(f"no answer within {self._patience.answer_s:g} s") from None
+        return Metrics.parse(answer)
+
+    async def wait(self) -> Hint:
+        """Wait until none waits, or as many were finished as were waiting at first: others may go on sending."""
+        first: Metrics | None = None
+        seen: Metrics | None = None
+        heard_ns = moved_ns = self._clock_ns()
+        while True:
+            try:
+                now = await self.look()
+            except NoMetrics:
+                return Hint.UNKNOWN
+            except NoAnswer:
+                if self._clock_ns() - heard_ns > self._patience.connection_s * 1e9:
+                    return Hint.UNKNOWN
+            else:
+                first = first or now
+                self.left = now.waiting
+                if now.waiting == 0 or now.finished - first.finished >= first.waiting:
+                    return Hint.PROCESSED
+                heard_ns = self._clock_ns()
+                if now != seen:
+                    seen, moved_ns = now, heard_ns
+                elif heard_ns - moved_ns > self._patience.processing_s * 1e9:
+                    return Hint.STUCK
+            await asyncio.sleep(self._patience.poll_s)
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        self._connection.close()

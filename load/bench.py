@@ -1,0 +1,107 @@
+"""`python -m load.bench`: measures the server against a bare Tornado and says whether each figure is what it must be.
+
+Both run as processes of their own on this machine and take turns, so that what slows the machine slows both.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from load.address import Address, Unreachable, reach
+from load.connection import NoAnswer
+from load.event_loop import run
+from load.machine import describe_machine
+from load.metrics import NoMetrics
+from load.open_files import TooFewFiles, allow_connections
+from load.row import Row
+from load.server_process import DidNotStart, ServerProcess
+from load.settings import OneLineParser, whole_number, writable_file
+from load.trials import CROWD, BacklogStuck, Trial
+
+REACH_S = 5.0
+TRIALS: tuple[tuple[str, Callable[[Trial], Awaitable[list[Row]]]], ...] = (
+    ("POST /order, with record processing running all the time, so that its cost is included", Trial.intake),
+    ("GET /order/{id} of 10,000 stored orders, at random", Trial.reading),
+    ("1,000 clients at once", Trial.crowd),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run every trial and give the exit status: 0 when every row is what it must be, 1 when not, 2 for bad flags."""
+    flags = _parse(argv)
+    try:
+        allow_connections(CROWD)
+        rows = _measure(flags)
+    except (DidNotStart, TooFewFiles, Unreachable, BacklogStuck, NoAnswer, NoMetrics) as problem:
+        print(f"python -m load.bench: {problem}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    print()
+    for row in rows:
+        print(f"{'pass' if row.passed else 'FAIL'}  median {row.value:.3f}{row.unit}, must be {row.must}: {row.name}")
+        for reason, times in row.wrong.items():
+            print(f"      wrong answers: {reason}, {times} times")
+    passed = all(row.passed for row in rows)
+    if flags.json:
+        report = {"machine": describe_machine(flags.folder), "rows": [row.to_json() for row in rows], "passed": passed}
+        flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    return 0 if passed else 1
+
+
+def _measure(flags: argparse.Namespace) -> list[Row]:
+    """Run the trials one after another, each with a database of its own."""
+    rows: list[Row] = []
+    for name, value in describe_machine(flags.folder).items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    for title, trial in TRIALS:
+        print(f"\n{title}", flush=True)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=flags.folder, prefix="load-bench-")))
+            # A commit that is made meanwhile must not take the databases in.
+            (folder / ".gitignore").write_text("*\n")
+            arguments = ["server.py", "--port", "0", "--database", str(folder / "orders.db")]
+            bare = stack.enter_context(ServerProcess(["-m", "load.bare", "--port", "0"], log=folder / "bare.log"))
+            ours = stack.enter_context(ServerProcess(arguments, log=folder / "server.log"))
+            rows += run(_try(trial, flags, bare, ours))
+    return rows
+
+
+async def _try(
+    trial: Callable[[Trial], Awaitable[list[Row]]], flags: argparse.Namespace, bare: ServerProcess, ours: ServerProcess
+) -> list[Row]:
+    addresses: list[Address] = [await reach(side.url, timeout_s=REACH_S) for side in (bare, ours)]
+    settings: dict[str, Any] = {"runs": flags.runs, "seconds": flags.seconds}
+    return await trial(Trial(bare=addresses[0], ours=addresses[1], tell=_tell, **settings))
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = OneLineParser(prog="python -m load.bench", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--runs", type=whole_number(), default=5, help="turns for each side (%(default)s)")
+    parser.add_argument("--seconds", type=whole_number(), default=4, help="length of a turn (%(default)s)")
+    parser.add_argument(
+        "--folder", type=_folder, default=Path(), help="where the databases are made: on a disk, not tmpfs (here)"
+    )
+    parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
+    return parser.parse_args(argv)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return Path(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

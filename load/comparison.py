@@ -1,0 +1,50 @@
+"""Owns the comparison of an order as it was sent with the order that the server gives back."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from load.json_value import is_same
+
+SHOWN = 80
+COMPARED = ("order_id", "user_id", "item_ids", "metadata")
+
+
+def find_difference(sent: dict[str, Any], found: object) -> str:
+    """Name the first value that differs and how, or give an empty text when the order is as it was sent.
+
+    Amounts are compared as decimals: 10.0 is 10.00, and a numeric string is the number that comes back for it.
+    """
+    if not isinstance(found, dict):
+        return "the answer is no JSON object"
+    for name in COMPARED:
+        if not is_same(sent.get(name), found.get(name)):
+            return f"{name} is {_show(found.get(name))}, sent {_show(sent.get(name))}"
+    given_back = found.get("total_amount")
+    amount = None if isinstance(given_back, str) else _amount(given_back)
+    if amount is None or amount != _amount(sent.get("total_amount")):
+        return f"total_amount is {_show(given_back)}, sent {_show(sent.get('total_amount'))}"
+    if not isinstance(found.get("status"), str):
+        return "it has no status"
+    return ""
+
+
+def sum_of(amount: Decimal, found: object) -> Decimal:
+    """Add an order's total_amount, where it has one."""
+    more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
+    return amount if more is None else amount + more
+
+
+def _show(value: object) -> str:
+    """Write a value so that a text can be told from a number; a long one is cut short."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _amount(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
+        return None
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None

@@ -1,0 +1,98 @@
+"""Owns one keep-alive connection, on the event loop's thread.
+
+Tornado's HTTP client opens a connection a request; this one writes pre-encoded bytes to an IOStream and reads the
+whole answer with one future where it comes in one piece.
+"""
+
+import os
+import socket
+
+from tornado.iostream import IOStream, StreamClosedError
+
+from load.address import Address
+from load.answer import Answer, MalformedAnswer, parse_answer
+
+# IOStream allocates a buffer of this size at every read: an order's answer fits, longer ones take more reads.
+READ_CHUNK = 4096
+
+
+class NoAnswer(Exception):
+    """The request got no answer that counts; the text says why."""
+
+
+class NoConnection(NoAnswer):
+    """The request was not sent: no connection could be made."""
+
+
+class Connection:
+    """One client's connection: opened at the first request, and opened again after a failure or `Connection: close`."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._stream: IOStream | None = None
+        self._abandoned = ""
+
+    async def exchange(self, request: bytes) -> Answer:
+        """Send one request and give its answer; NoConnection when it was not sent, else NoAnswer."""
+        self._abandoned = ""
+        stream = self._stream
+        if stream is None or stream.closed():
+            stream = await self._open()
+        try:
+            stream.write(request)
+            answer = await self._read(stream)
+        except StreamClosedError as problem:
+            raise NoAnswer(self._abandoned or _reason(problem, "connection closed before the answer")) from None
+        except MalformedAnswer as problem:
+            stream.close()
+            raise NoAnswer(str(problem)) from None
+        if not answer.keep_alive:
+            stream.close()
+        return answer
+
+    def abandon(self, reason: str) -> None:
+        """Give up what is under way: its `exchange` raises with this reason."""
+        self._abandoned = reason
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; it may be closed already."""
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _open(self) -> IOStream:
+        try:
+            stream = IOStream(socket.socket(self._address.family, socket.SOCK_STREAM), read_chunk_size=READ_CHUNK)
+        except OSError as problem:
+            raise NoConnection(os.strerror(problem.errno or 0).lower()) from None
+        stream.set_nodelay(True)
+        self._stream = stream
+        try:
+            await stream.connect(self._address.sockaddr)
+        except StreamClosedError as problem:
+            if self._abandoned:
+                raise NoAnswer(self._abandoned) from None
+            raise NoConnection(_reason(problem, "connection closed")) from None
+        return stream
+
+    async def _read(self, stream: IOStream) -> Answer:
+        data = await stream.read_bytes(READ_CHUNK, partial=True)
+        answer = parse_answer(data)
+        while answer is None:
+            try:
+                data += await stream.read_bytes(READ_CHUNK, partial=True)
+            except StreamClosedError as problem:
+                answer = parse_answer(data, ended=problem.real_error is None and not self._abandoned)
+                if answer is None:
+                    broken = _reason(problem, "connection closed in the middle of the answer")
+                    raise NoAnswer(self._abandoned or broken) from None
+            else:
+                answer = parse_answer(data)
+        return answer
+
+
+def _reason(problem: StreamClosedError, otherwise: str) -> str:
+    cause = problem.real_error
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno).lower()
+    return otherwise

@@ -1,0 +1,119 @@
+"""Owns the reading back of acknowledged orders, on the event loop's thread."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from load.address import Address
+from load.answer import Answer
+from load.clients import Clients
+from load.comparison import find_difference, sum_of
+from load.json_value import BadJson, decode_json
+from load.orders import OrderSource
+from load.patience import Patience
+from load.verdict import Verdict
+
+FINAL = frozenset({"Completed", "Failed", "Cancelled"})
+
+
+@dataclass
+class ReadOrder:
+    """One order to read, all the places of the source that were acknowledged under its id, and why it isn't done."""
+
+    order_id: int
+    indexes: list[int]
+    found: Any = None
+    unread: str = ""
+
+
+class ReadBack:
+    """Reads orders through GET /order/{id}; those not processed or not readable are read again while patience lasts.
+
+    `verdict` grows as orders are read; `passes` tells whether one reading was enough.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        source: OrderSource,
+        clients: Clients,
+        patience: Patience,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.verdict = Verdict()
+        self.passes = 0
+        self._address = address
+        self._source = source
+        self._clients = clients
+        self._patience = patience
+        self._clock_ns = clock_ns
+        self._deferred: list[ReadOrder] = []
+
+    async def read(self, indexes: Iterable[int], *, again: bool) -> None:
+        """Read the orders at these places of the source; `again` says whether to wait for those not processed."""
+        orders = self._grouped(indexes)
+        await self._pass(orders)
+        self._deferred.extend(orders)
+        moved_ns, left = self._clock_ns(), len(self._deferred)
+        while again and self._deferred and not self._clients.gone:
+            await asyncio.sleep(self._patience.poll_s)
+            await self._pass(iter(self._deferred))
+            if len(self._deferred) < left:
+                moved_ns, left = self._clock_ns(), len(self._deferred)
+            again = self._clock_ns() - moved_ns <= self._patience.processing_s * 1e9
+        for order in self._deferred:
+            self._give_up(order)
+
+    def _grouped(self, indexes: Iterable[int]) -> Iterator[ReadOrder]:
+        order_id = self._source.order_id
+        for one_id, places in groupby(sorted(indexes, key=order_id), key=order_id):
+            self.verdict.acknowledged += 1
+            yield ReadOrder(one_id, list(places))
+
+    async def _pass(self, orders: Iterator[ReadOrder]) -> None:
+        self.passes += 1
+        self._deferred = []
+        jobs = ((order, self._address.get(f"/order/{order.order_id}")) for order in orders)
+        await self._clients.work(jobs, answered=self._judge, unanswered=self._defer)
+
+    def _defer(self, order: ReadOrder, reason: str) -> None:
+        order.unread = reason
+        self._deferred.append(order)
+
+    def _judge(self, order: ReadOrder, answer: Answer, latency_ns: int) -> None:
+        if answer.status == 404:
+            self.verdict.lost[order.order_id] = ""
+            return
+        if answer.status != 200:
+            self._defer(order, f"status {answer.status}")
+            return
+        try:
+            order.found = decode_json(answer.body)
+        except BadJson:
+            order.found = None
+        differences = (find_difference(self._source.order(index), order.found) for index in order.indexes)
+        difference = next(filter(None, differences), "")
+        if difference:
+            self.verdict.different[order.order_id] = difference
+            self._book(order)
+        elif order.found["status"] in FINAL:
+            self._book(order)
+        else:
+            self._defer(order, "")
+
+    def _book(self, order: ReadOrder) -> None:
+        verdict = self.verdict
+        verdict.read += 1
+        verdict.total_amount = sum_of(verdict.total_amount, order.found)
+        if isinstance(order.found, dict):
+            verdict.statuses[str(order.found.get("status"))] += 1
+
+    def _give_up(self, order: ReadOrder) -> None:
+        if order.unread or order.found is None:
+            self.verdict.unread[order.order_id] = order.unread or "the server went away"
+        else:
+            self.verdict.unprocessed[order.order_id] = order.found["status"]
+            self._book(order)

@@ -1,0 +1,140 @@
+"""Owns the measurements: each compares a bare Tornado with the server, in turns, and gives its rows."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+from load.address import Address
+from load.backlog import Backlog, Hint
+from load.pace import PATIENCE, Pace, measure_pace
+from load.row import Row
+
+CLIENTS = 64
+CROWD = 1000
+STORED_ORDERS = 10_000
+EMPTY_WITHIN_S = 1.0
+BODY = b'{"order_id": %d, "user_id": 1, "item_ids": [101, 102, 103], "total_amount": 99.99}'
+
+
+class BacklogStuck(Exception):
+    """The server does not process what it accepted, or doesn't say so: there is nothing to measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Two servers to compare, how often and how long; `tell` is handed a line for every run."""
+
+    bare: Address
+    ours: Address
+    runs: int
+    seconds: float
+    tell: Callable[[str], None]
+
+    async def intake(self) -> list[Row]:
+        """POST /order in closed loops, and what becomes of the accepted orders meanwhile: two rows from one load."""
+        accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=0.80)
+        completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
+        emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
+        requests = _posts(self.ours)
+        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=time.perf_counter_ns)
+        for number in range(1, self.runs + 1):
+            bare = await measure_pace(self.bare, _posts(self.bare), clients=CLIENTS, status=202, seconds=self.seconds)
+            before = await backlog.look()
+            ours = await measure_pace(self.ours, requests, clients=CLIENTS, status=202, seconds=self.seconds)
+            ended_s = time.perf_counter()
+            at_end = await backlog.look()
+            if at_end.waiting and await backlog.wait() is not Hint.PROCESSED:
+                raise BacklogStuck(f"{at_end.waiting} orders were not processed after the load")
+            empty_s = time.perf_counter() - ended_s
+            finally_completed = (await backlog.look() if empty_s <= EMPTY_WITHIN_S else at_end).completed
+            self._record(accepting, number, bare, ours)
+            completing.runs.append(
+                {
+                    "accepted_per_second": ours.per_second,
+                    "completed_per_second": (at_end.completed - before.completed) / ours.elapsed_s,
+                    "value": (finally_completed - before.completed) / max(1, ours.right),
+                }
+            )
+            emptying.runs.append({"waiting_at_end": at_end.waiting, "value": empty_s})
+            completed = completing.runs[-1]["completed_per_second"]
+            self.tell(
+                f"        accepted {ours.per_second:,.0f}/s, completed {completed:,.0f}/s during the load;"
+                f" {at_end.waiting} waiting at its end, backlog empty {empty_s:.3f} s after it"
+            )
+        backlog.close()
+        return [accepting, completing, emptying]
+
+    async def reading(self) -> list[Row]:
+        """GET /order/{id} of stored orders in closed loops."""
+        row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=0.80)
+        stored = await measure_pace(self.ours, islice(_posts(self.ours), STORED_ORDERS), clients=CLIENTS, status=202)
+        row.wrong.update(stored.wrong)
+        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=time.perf_counter_ns)
+        if await backlog.wait() is not Hint.PROCESSED:
+            raise BacklogStuck("the orders to be read were not processed")
+        backlog.close()
+        for number in range(1, self.runs + 1):
+            sides = [
+                await measure_pace(side, _gets(side, number), clients=CLIENTS, status=200, seconds=self.seconds)
+                for side in (self.bare, self.ours)
+            ]
+            self._record(row, number, *sides)
+        return [row]
+
+    async def crowd(self) -> list[Row]:
+        """1,000 clients connect at once and send an order each, until the last has its answer."""
+        row = Row(
+            name="1,000 clients connecting at once, one order each, until all have their 202", unit=" s", at_most=0.5
+        )
+        requests = _posts(self.ours)
+        for number in range(1, self.runs + 1):
+            bare = await measure_pace(self.bare, islice(_posts(self.bare), CROWD), clients=CROWD, status=202)
+            ours = await measure_pace(self.ours, islice(requests, CROWD), clients=CROWD, status=202)
+            row.wrong.update(bare.wrong + ours.wrong)
+            row.runs.append(
+                {
+                    "bare_s": bare.elapsed_s,
+                    "ours_s": ours.elapsed_s,
+                    "client_cpu_share": max(bare.cpu_share, ours.cpu_share),
+                    "value": ours.elapsed_s,
+                }
+            )
+            self.tell(
+                f"run {number}: bare {bare.elapsed_s:.3f} s, ours {ours.elapsed_s:.3f} s"
+                f" (client's CPU {bare.cpu_share:.0%} and {ours.cpu_share:.0%}){_wrong(bare, ours)}"
+            )
+        return [row]
+
+    def _record(self, row: Row, number: int, bare: Pace, ours: Pace) -> None:
+        row.wrong.update(bare.wrong + ours.wrong)
+        ratio = ours.per_second / bare.per_second if bare.right else 0.0
+        row.runs.append(
+            {
+                "bare_per_second": bare.per_second,
+                "ours_per_second": ours.per_second,
+                "client_cpu_share": max(bare.cpu_share, ours.cpu_share),
+                "value": ratio,
+            }
+        )
+        self.tell(
+            f"run {number}: bare {bare.per_second:,.0f}/s, ours {ours.per_second:,.0f}/s, ratio {ratio:.2f}"
+            f" (client's CPU {bare.cpu_share:.0%} and {ours.cpu_share:.0%}){_wrong(bare, ours)}"
+        )
+
+
+def _posts(address: Address) -> Iterator[bytes]:
+    return (address.post("/order", BODY % order_id) for order_id in count(1))
+
+
+def _gets(address: Address, seed: int) -> Iterator[bytes]:
+    """Ask for stored orders at random; the same seed gives the same sequence to both sides."""
+    requests = [address.get(f"/order/{order_id}") for order_id in range(1, STORED_ORDERS + 1)]
+    chance = random.Random(seed)
+    while True:
+        yield requests[int(chance.random() * STORED_ORDERS)]
+
+
+def _wrong(bare: Pace, ours: Pace) -> str:
+    return "".join(f", {reason}: {times}" for reason, times in (bare.wrong + ours.wrong).items())

@@ -1,0 +1,65 @@
+"""The shop that the load generator's tests send to, and a way to run its command."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from load.command import main
+from load.open_files import allow_connections
+from load.patience import Patience
+from tests.load.shop import Shop
+
+IMPATIENT = Patience(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command gave; `json` is what it wrote to its --json file."""
+
+    status: int
+    out: str
+    err: str
+    json: Any
+
+
+Load = Callable[..., Outcome]
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """The loop that `gen_test` runs on; pytest-tornado's own is made in a way that Tornado calls deprecated."""
+    loop = IOLoop(make_current=False)
+    asyncio.set_event_loop(loop.asyncio_loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    allow_connections(1000)
+    with Shop() as shop:
+        yield shop
+
+
+@pytest.fixture
+def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
+    """Run the command against the shop with these flags; ids count from 1 unless the flags say otherwise."""
+
+    def run(*flags: str, patience: Patience = IMPATIENT) -> Outcome:
+        report = tmp_path / "result.json"
+        numbered = () if {"--first-id", "--replay"} & set(flags) else ("--first-id", "1")
+        try:
+            status = main(["--url", shop.url, "--json", str(report), *numbered, *flags], patience=patience)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return Outcome(status, out, err, json.loads(report.read_bytes()) if report.exists() else None)
+
+    return run

@@ -1,0 +1,190 @@
+"""A small server with the order contract's answers, which can be told to misbehave; it runs on a thread of its own."""
+
+import asyncio
+import threading
+from enum import Enum, auto
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpserver import TCPServer
+
+DEADLINE_S = 10.0
+REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
+
+
+class Fault(Enum):
+    """What the shop does with the POST of one order instead of answering it properly."""
+
+    LOSE = auto()
+    CUT = auto()
+    STALL = auto()
+    HOLD_BACK = auto()
+    CHUNK = auto()
+    NAME_ANOTHER = auto()
+    VANISH = auto()
+    RESTART = auto()
+
+
+class Shop:
+    """A context manager: inside it the shop listens at `url`. What to do wrong is set before the orders come."""
+
+    def __init__(self) -> None:
+        self.faults: dict[int, Fault] = {}
+        self.refusals: dict[int, int] = {}
+        self.altered: dict[int, dict[str, bytes]] = {}
+        self.statuses: dict[int, str] = {}
+        self.becomes_final_after: dict[int, int] = {}
+        self.waiting: list[int] = [0]
+        self.single_bytes = False
+        self.closes = False
+        self.has_metrics = True
+        self.bodies: list[bytes] = []
+        self.log: list[tuple[str, int]] = []
+        self.connections = 0
+        self.most_outstanding = 0
+        self.stalled = threading.Event()
+        self.url = ""
+        self._orders: dict[int, dict[str, msgspec.Raw]] = {}
+        self._outstanding = 0
+        self._streams: set[IOStream] = set()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._listening.wait(DEADLINE_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+    @property
+    def ids(self) -> list[int]:
+        """The orders that came, in the order of their coming."""
+        return [order_id for what, order_id in self.log if what == "came"]
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._listen(0)
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._listening.set()
+        await self._end.wait()
+        self._vanish()
+
+    def _listen(self, port: int) -> None:
+        self._server = Listener(self)
+        self._server.listen(port, "127.0.0.1", backlog=2048)
+        self._port = next(iter(self._server._sockets.values())).getsockname()[1]
+
+    def _vanish(self) -> None:
+        self._server.stop()
+        for stream in list(self._streams):
+            stream.close()
+
+    async def serve_stream(self, stream: IOStream) -> None:
+        """Answer request after request until the connection ends."""
+        self.connections += 1
+        self._streams.add(stream)
+        try:
+            while True:
+                head = await stream.read_until(b"\r\n\r\n")
+                method, path = head.decode().split(" ", 2)[:2]
+                if method == "POST":
+                    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                    await self._take(stream, await stream.read_bytes(length))
+                elif path == "/metrics":
+                    await self._answer(stream, *self._metrics())
+                else:
+                    await self._answer(stream, *self._find(int(path.rpartition("/")[2])))
+                if self.closes:
+                    stream.close()
+        except StreamClosedError:
+            pass
+        finally:
+            self._streams.discard(stream)
+
+    async def _take(self, stream: IOStream, body: bytes) -> None:
+        order = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        order_id = msgspec.json.decode(order["order_id"], type=int)
+        self.bodies.append(body)
+        self.log.append(("came", order_id))
+        self._outstanding += 1
+        self.most_outstanding = max(self.most_outstanding, self._outstanding)
+        try:
+            await self._accept(stream, order_id, order)
+        finally:
+            self._outstanding -= 1
+
+    async def _accept(self, stream: IOStream, order_id: int, order: dict[str, msgspec.Raw]) -> None:
+        fault = self.faults.get(order_id)
+        if order_id in self.refusals:
+            await self._answer(stream, self.refusals[order_id], b"{}")
+            return
+        replayed = b"Idempotent-Replayed: true\r\n" if order_id in self._orders else b""
+        if fault is not Fault.LOSE:
+            self._orders.setdefault(order_id, order)
+        if fault is Fault.HOLD_BACK:
+            # Long enough for a client that did not wait to send its next order meanwhile.
+            await asyncio.sleep(0.02)
+        elif fault is Fault.STALL:
+            self.stalled.set()
+            await self._end.wait()
+        elif fault is Fault.CUT:
+            await stream.write(b"HTTP/1.1 202 Accepted\r\nContent-Le")
+            stream.close()
+        elif fault is Fault.CHUNK:
+            await stream.write(b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+            return
+        elif fault in (Fault.VANISH, Fault.RESTART):
+            self._vanish()
+            if fault is Fault.RESTART:
+                self._loop.call_later(0.1, self._listen, self._port)
+        named = order_id + 1 if fault is Fault.NAME_ANOTHER else order_id
+        self.log.append(("answered", order_id))
+        message = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % named
+        await self._answer(stream, 202, message, b"Location: /order/%d\r\n" % named + replayed)
+
+    def _metrics(self) -> tuple[int, bytes]:
+        if not self.has_metrics:
+            return 404, b"{}"
+        waiting = self.waiting.pop(0) if len(self.waiting) > 1 else self.waiting[0]
+        return 200, b'{"pending_orders": %d, "processing_orders": 0, "completed_orders": 0}' % waiting
+
+    def _find(self, order_id: int) -> tuple[int, bytes]:
+        if order_id not in self._orders:
+            return 404, b"{}"
+        status = self.statuses.get(order_id, "Completed")
+        if self.becomes_final_after.get(order_id, 0) > 0:
+            self.becomes_final_after[order_id] -= 1
+            status = "Processing"
+        changes = {name: msgspec.Raw(value) for name, value in self.altered.get(order_id, {}).items()}
+        found = {**self._orders[order_id], "status": msgspec.Raw(b'"%s"' % status.encode()), **changes}
+        return 200, msgspec.json.encode(found)
+
+    async def _answer(self, stream: IOStream, status: int, body: bytes, headers: bytes = b"") -> None:
+        reason = REASONS.get(status, "Refused").encode()
+        closing = b"Connection: close\r\n" if self.closes else b""
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        text = b"HTTP/1.1 %d %s\r\n" % (status, reason) + headers + closing + length + body
+        pieces = [text[place : place + 1] for place in range(len(text))] if self.single_bytes else [text]
+        for piece in pieces:
+            await stream.write(piece)
+
+
+class Listener(TCPServer):
+    """Hands every connection to the shop."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self._shop = shop
+
+    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        stream.set_nodelay(True)
+        await self._shop.serve_stream(stream)

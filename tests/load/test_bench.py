@@ -1,0 +1,88 @@
+"""The benchmark's parts; what it measures is never a test."""
+
+from collections import Counter
+from itertools import islice, repeat
+from pathlib import Path
+
+import pytest
+
+from load.address import reach
+from load.bench import main
+from load.machine import describe_machine
+from load.pace import measure_pace
+from load.row import Row
+from load.server_process import DidNotStart, ServerProcess
+
+
+def _row(*values: float, wrong: int = 0, at_least: float | None = None, at_most: float | None = None) -> Row:
+    runs = [{"value": value} for value in values]
+    return Row(
+        name="row", at_least=at_least, at_most=at_most, runs=runs, wrong=Counter({"status 503": wrong} if wrong else {})
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "passed"),
+    [
+        (_row(0.7, 0.9, 0.8, at_least=0.8), True),
+        (_row(0.7, 0.9, 0.79, at_least=0.8), False),
+        (_row(0.4, 0.9, 0.5, at_most=0.5), True),
+        (_row(0.4, 0.9, 0.51, at_most=0.5), False),
+        (_row(0.9, wrong=1, at_least=0.8), False),
+    ],
+)
+def test_a_row_passes_when_its_median_keeps_the_bound_and_every_answer_was_right(row: Row, passed: bool) -> None:
+    assert row.passed is passed
+    assert row.to_json()["passed"] is passed
+
+
+@pytest.mark.gen_test
+async def test_the_bare_tornado_answers_as_the_contract_says_and_only_right_answers_count(tmp_path: Path) -> None:
+    with ServerProcess(["-m", "load.bare", "--port", "0"], log=tmp_path / "log") as bare:
+        address = await reach(bare.url, timeout_s=5)
+        posts = await measure_pace(address, repeat(address.post("/order", b"{}"), 20), clients=4, status=202)
+        gets = await measure_pace(address, repeat(address.get("/order/1"), 20), clients=4, status=200)
+        wrong = await measure_pace(address, repeat(address.get("/nowhere"), 20), clients=4, status=200)
+    assert (posts.right, posts.wrong) == (20, {})
+    assert (gets.right, gets.wrong) == (20, {})
+    assert (wrong.right, wrong.wrong) == (0, {"status 404": 20})
+
+
+@pytest.mark.gen_test
+async def test_a_pace_may_end_by_time(tmp_path: Path) -> None:
+    with ServerProcess(["-m", "load.bare", "--port", "0"], log=tmp_path / "log") as bare:
+        address = await reach(bare.url, timeout_s=5)
+        pace = await measure_pace(address, repeat(address.get("/order/1")), clients=2, status=200, seconds=0.1)
+    assert pace.right > 0
+    assert pace.elapsed_s >= 0.1
+
+
+def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DidNotStart, match=r"No module named load\.nothing"),
+        ServerProcess(["-m", "load.nothing"], log=tmp_path / "log"),
+    ):
+        pass
+
+
+def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('listening on http://127.0.0.1:1', file=sys.stderr, flush=True); signal.pause()"
+    )
+    with ServerProcess(["-c", deaf], log=tmp_path / "log", stop_s=0.1) as server:
+        assert server.url.port == 1
+    assert server.exit_status == -9
+
+
+def test_a_bad_flag_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--folder", "/nowhere"])
+    assert ended.value.code == 2
+    assert "argument --folder: /nowhere is no folder" in capsys.readouterr().err
+
+
+def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:
+    machine = describe_machine(tmp_path)
+    assert list(islice(machine, 3)) == ["cpus", "platform", "python"]
+    assert "unknown" not in machine["database_folder"]
