@@ -142,6 +142,12 @@ class Client(http.client.HTTPConnection):
         return self.answer()
 
 
+def with_open_files(soft: int, hard: int) -> list[str]:
+    """What to put before a command so that it runs with these limits on open files."""
+    limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
+    return [sys.executable, "-c", f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"]
+
+
 def need(tool: str) -> None:
     """Skips the test where the program `tool` is missing; in CI, where nothing may be missing, it fails."""
     if shutil.which(tool) is None:

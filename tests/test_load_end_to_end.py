@@ -6,13 +6,9 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from tests.process import DEADLINE_S, ROOT, ServerProcess
+from tests.process import DEADLINE_S, ROOT, ServerProcess, with_open_files
 
-FEW_FILES = [
-    sys.executable,
-    "-c",
-    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)); os.execv(sys.argv[1], sys.argv[1:])",
-]
+FEW_FILES = with_open_files(1024, 1024)
 
 
 def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -39,10 +35,8 @@ def test_a_thousand_orders_at_once_need_no_more_than_1024_open_files_on_either_s
 
 def test_a_replay_sends_the_file_as_it_stands_and_reads_the_same_sum_back(tmp_path: Path) -> None:
     amounts = [Decimal(cents) / 100 for cents in range(1, 2_000, 3)]
-    lines = [
-        f'{{"order_id": {number}, "user_id": 4, "item_ids": [1, 1, 2], "total_amount": {amount}, "metadata": {{"n": 1.0}}}}'
-        for number, amount in enumerate(amounts, 1)
-    ]
+    template = '{"order_id": %d, "user_id": 4, "item_ids": [1, 1, 2], "total_amount": %s, "metadata": {"n": 1.0}}'
+    lines = [template % numbered for numbered in enumerate(amounts, 1)]
     replay = tmp_path / "orders.ndjson"
     replay.write_text("\n".join(lines) + "\n")
     with ServerProcess(tmp_path / "orders.db") as server:

@@ -3,20 +3,12 @@
 import hashlib
 import re
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
 
 from server import PROCESSORS, parse_settings
-from tests.process import ROOT, ServerProcess, free_port, order, run_server
-
-
-LIMIT_FILES = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, 5000))
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+from tests.process import ROOT, ServerProcess, free_port, order, run_server, with_open_files
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -198,6 +190,6 @@ def test_every_flag_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_limit_on_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db", before=[sys.executable, "-c", LIMIT_FILES]) as server:
+    with ServerProcess(tmp_path / "orders.db", before=with_open_files(100, 5000)) as server:
         limits = Path(f"/proc/{server.pid}/limits").read_text()
     assert re.search(r"Max open files +5000 +5000 ", limits)
