@@ -1,4 +1,7 @@
-"""The composition root: reads the settings, builds what lives long, serves, drains, closes."""
+"""The composition root: reads the settings, builds what lives long, serves, drains, closes.
+
+All of it runs on the main thread, and so on the event loop once there is one.
+"""
 
 import argparse
 import asyncio
@@ -15,16 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 
-from handlers.base import Traffic
+from handlers.http_server import BoundedHTTPServer
 from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
-from models.database import RetryingSqliteDatabase, open_database
+from handlers.traffic import Traffic
+from models.database import RetryingSqliteDatabase
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
 from models.order import Insertion, NewOrder, Order, Totals
+from models.schema import open_database
 from models.store import OrderStore
 from workers.backoff import Backoff
 from workers.batcher import Batcher
@@ -36,7 +40,12 @@ VERSION = "0.1.0"
 BACKLOG = 2_048
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that comes back from SQLite may wait for the event loop to let the interpreter go."""
-MAX_READS_WAITING = 10_000
+MAX_REQUESTS_WAITING = 10_000
+"""How many requests other than orders may wait for one kind of answer."""
+RESERVED_FILES = 20
+"""Open files that are no connections: the database and its log for each thread, the lock, the listener, the loop's."""
+LAST_ANSWERS_S = 1.0
+"""How long a stop waits for answers to those whose orders could not be written any more."""
 
 PROCESSORS: Mapping[str, Callable[[], Processor]] = {"record": RecordProcessor}
 
@@ -117,7 +126,7 @@ def now_us() -> int:
 class Server:
     """Everything that lives as long as the process does. Constructed, opened and closed on the event loop."""
 
-    def __init__(self, settings: Settings, database: RetryingSqliteDatabase) -> None:
+    def __init__(self, settings: Settings, *, database: RetryingSqliteDatabase, max_connections: int) -> None:
         started_s = time.monotonic()
         self._drain_timeout_s = settings.drain_timeout
         self._database = database
@@ -137,9 +146,9 @@ class Server:
         self._inserts: Batcher[NewOrder, Insertion] = Batcher(
             self._writer, store.insert, max_waiting=settings.max_intake, after_batch=self._dispatcher.wake
         )
-        self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_READS_WAITING)
-        self._finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_READS_WAITING)
-        self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_READS_WAITING)
+        self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_REQUESTS_WAITING)
+        self._finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_REQUESTS_WAITING)
+        self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_REQUESTS_WAITING)
         self._rates = Rates(clock=time.monotonic)
         self._sampler = PeriodicCallback(self._sample, 1_000)
         self._traffic = Traffic()
@@ -149,13 +158,14 @@ class Server:
                 insert=self._inserts.submit,
                 find=self._finds.submit,
                 totals=lambda: self._totals.submit(None),
-                probe=lambda: self._probes.submit(None),
+                check_storage=self._check_storage,
                 rates=self._rates.up_to,
                 clock=now_us,
                 uptime_s=lambda: time.monotonic() - started_s,
             )
         )
-        self._http = HTTPServer(router, max_body_size=MAX_DISCARDED_BYTES)
+        self._http = BoundedHTTPServer(router, max_body_size=MAX_DISCARDED_BYTES)
+        self._http.limit_connections(max_connections)
 
     async def open(self, sockets: list[socket.socket]) -> None:
         """Connects the database's threads and takes requests from `sockets`."""
@@ -170,24 +180,29 @@ class Server:
     async def close(self) -> bool:
         """Drains and closes everything; False where threads are left that still process an order."""
         self._http.stop()
-        given_back, _ = await asyncio.gather(
+        given_up, _ = await asyncio.gather(
             self._dispatcher.stop(self._drain_timeout_s), self._traffic.drain(self._drain_timeout_s)
         )
         self._sampler.stop()
         for batcher in (self._inserts, self._probes, self._finds, self._totals):
             await batcher.close()
+        await self._traffic.drain(LAST_ANSWERS_S)
         await self._http.close_all_connections()
-        loop = asyncio.get_running_loop()
+        # The writer last: the last connection to close moves the log into the database.
         for executor in (self._reader, self._writer):
-            await loop.run_in_executor(executor, self._database.close)
-            executor.shutdown()
-        self._pool.shutdown(wait=not given_back, cancel_futures=True)
-        return not given_back
+            await asyncio.get_running_loop().run_in_executor(executor, self._database.close)
+            executor.shutdown(wait=False)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return not given_up
 
     async def _sample(self) -> None:
         # A sample that can't be had is left out.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError):
             self._rates.sample(await self._totals.submit(None))
+
+    async def _check_storage(self) -> None:
+        if not self._store.is_writable:
+            await self._probes.submit(None)
 
     def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(waiters)
@@ -217,7 +232,7 @@ async def serve(settings: Settings) -> bool:
             recovered = OrderStore(database, clock=now_us).recover()
         if recovered:
             _log.info("%d orders were being processed when the last process ended: Pending again", recovered)
-        server = Server(settings, database)
+        server = Server(settings, database=database, max_connections=_file_limit() - RESERVED_FILES)
         await server.open(sockets)
         host, port = sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -244,12 +259,14 @@ def _end_at_next_signal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _raise_file_limit() -> None:
-    """As many connections as the system lets this process have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _file_limit() -> int:
+    """How many files this process may have open, after raising that to what the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS refuses "no limit" here; then the soft limit stays as it is.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -273,7 +290,6 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad."""
     settings = parse_settings(arguments, environment)
     _configure_log()
-    _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:

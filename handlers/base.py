@@ -1,6 +1,5 @@
-"""What every handler does alike: JSON out, problems, request ids, and counting what is in flight."""
+"""What every handler does alike: JSON out, problems and request ids. Runs on the event loop."""
 
-import asyncio
 import logging
 import random
 import re
@@ -14,38 +13,12 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from handlers.problems import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_of
+from handlers.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # Amounts are Decimals and leave as JSON numbers, digit for digit.
 encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class Traffic:
-    """Which requests are in flight, and whether the server still wants more. On the event loop only."""
-
-    def __init__(self) -> None:
-        self.draining = False
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def enter(self) -> None:
-        self._in_flight += 1
-        self._idle.clear()
-
-    def leave(self) -> None:
-        self._in_flight -= 1
-        if not self._in_flight:
-            self._idle.set()
-
-    async def drain(self, timeout_s: float) -> None:
-        """Returns when nothing is in flight, or after `timeout_s` seconds."""
-        self.draining = True
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            _log.warning("%d requests were still in flight", self._in_flight)
 
 
 def request_id_of(request: HTTPServerRequest) -> str:
@@ -102,8 +75,8 @@ class BaseHandler(RequestHandler):
         self.set_status(problem.kind.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)
-        if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" not in problem.headers:
-            self.set_header("Allow", ", ".join(self._allowed_methods()))
+        if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.allowed_methods()))
         members = {
             "type": f"/problems/{problem.kind.slug}",
             "title": problem.kind.title,
@@ -115,7 +88,8 @@ class BaseHandler(RequestHandler):
         }
         self.answer_json(members, content_type=CONTENT_TYPE)
 
-    def _allowed_methods(self) -> list[str]:
+    def allowed_methods(self) -> list[str]:
+        """The methods that the resource knows."""
         return [
             method
             for method in self.SUPPORTED_METHODS
@@ -131,18 +105,24 @@ class ProblemHandler(BaseHandler):
         self._error = error
 
     def prepare(self) -> None:
-        raise self._error
+        # Not raised: an error that many requests share would grow by a traceback with each of them.
+        error_info = (type(self._error), self._error, self._error.__traceback__)
+        self.log_exception(*error_info)
+        self.send_error(exc_info=error_info)
 
 
 class OtherMethodHandler(BaseHandler):
     """Answers the methods that a resource served elsewhere does not know."""
 
-    def initialize(self, *, traffic: Traffic, allowed: str) -> None:
+    def initialize(self, *, traffic: Traffic, allowed: tuple[str, ...]) -> None:
         self._join(traffic=traffic)
         self._allowed = allowed
 
     def prepare(self) -> None:
-        raise Problem(METHOD_NOT_ALLOWED, f"This resource knows {self._allowed}.", headers={"Allow": self._allowed})
+        raise Problem(METHOD_NOT_ALLOWED, f"This resource knows {' and '.join(self._allowed)}.")
+
+    def allowed_methods(self) -> list[str]:
+        return list(self._allowed)
 
 
 class NotFoundHandler(BaseHandler):

@@ -20,7 +20,8 @@ from tornado.httputil import (
     format_timestamp,
 )
 
-from handlers.base import Traffic, request_id_of
+from handlers.base import request_id_of
+from handlers.traffic import Traffic
 
 OK = ResponseStartLine("HTTP/1.1", 200, "OK")
 ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
@@ -45,9 +46,11 @@ class Exchange(HTTPMessageDelegate):
         self._body = b""
 
     def begin(self, body: bytes) -> Future[Any]:
+        """Starts what the request asks for. Raises what the client is to be told."""
         raise NotImplementedError
 
     def answer(self, result: Any) -> None:
+        """Writes the answer to what `begin` started. Raises what the client is to be told instead."""
         raise NotImplementedError
 
     def data_received(self, chunk: bytes) -> None:
@@ -60,17 +63,23 @@ class Exchange(HTTPMessageDelegate):
         except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
             self._fail(error)
 
-    def _end(self, result: Future[Any]) -> None:
+    def _end(self, done: Future[Any]) -> None:
+        error = done.exception()
         try:
-            self.answer(result.result())
-        except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
-            self._fail(error)
-        else:
+            if error is None:
+                self.answer(done.result())
+        except Exception as problem:  # noqa: BLE001 - the request's top: everything becomes an answer
+            error = problem
+        if error is None:
             self._traffic.leave()
+        else:
+            self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
-        self._refuse(self.request, error)
-        self._traffic.leave()
+    def _fail(self, error: BaseException) -> None:
+        try:
+            self._refuse(self.request, error)
+        finally:
+            self._traffic.leave()
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """The whole answer: JSON, with the headers that every answer has."""

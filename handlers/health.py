@@ -1,9 +1,10 @@
-"""Whether the process lives, and whether it can take orders."""
+"""Whether the process lives, and whether it can take orders. Runs on the event loop."""
 
 from collections.abc import Awaitable, Callable
 
-from handlers.base import BaseHandler, Traffic
+from handlers.base import BaseHandler
 from handlers.problems import STOPPING, Problem
+from handlers.traffic import Traffic
 
 
 class LiveHandler(BaseHandler):
@@ -16,16 +17,19 @@ class LiveHandler(BaseHandler):
 
 
 class ReadyHandler(BaseHandler):
-    """`GET /readyz`: 200, or 503 while the server stops or can't write. `probe` raises what a write would meet."""
+    """`GET /readyz`: 200, or 503 while the server stops or can't write.
 
-    def initialize(self, *, traffic: Traffic, probe: Callable[[], Awaitable[None]]) -> None:
+    `check_storage` raises the storage error that the last write met, if it would still meet it.
+    """
+
+    def initialize(self, *, traffic: Traffic, check_storage: Callable[[], Awaitable[None]]) -> None:
         self._join(traffic=traffic)
-        self._probe = probe
+        self._check_storage = check_storage
 
     async def get(self) -> None:
         if self._traffic.draining:
             raise Problem(STOPPING, "The server is stopping.")
-        await self._probe()
+        await self._check_storage()
         self.answer_json({"status": "ok"})
 
     head = get

@@ -1,10 +1,11 @@
-"""How it goes, as one JSON object."""
+"""How it goes, as one JSON object. Runs on the event loop."""
 
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from handlers.base import BaseHandler, Traffic
+from handlers.base import BaseHandler
+from handlers.traffic import Traffic
 from models.order import Totals
 
 _MICROSECONDS = 1_000_000

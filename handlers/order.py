@@ -1,4 +1,4 @@
-"""One order: taking it in, and answering what has become of it."""
+"""One order: taking it in, and answering what has become of it. Runs on the event loop."""
 
 import functools
 import time
@@ -9,9 +9,10 @@ from decimal import Decimal
 import msgspec
 from tornado.httputil import HTTPServerRequest
 
-from handlers.base import Traffic, encode
+from handlers.base import encode
 from handlers.exchange import ACCEPTED, OK, Exchange, Refuse
 from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
+from handlers.traffic import Traffic
 from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal
 from models.validation import MAX_ID, parse_order
 
@@ -102,10 +103,10 @@ class OrderExchange(Exchange):
 
     def begin(self, body: bytes) -> Future[Order | None]:
         digits = self.request.path.removeprefix("/order/")
-        order_id = int(digits) if len(digits) <= len(str(MAX_ID)) else MAX_ID + 1
-        if not 1 <= order_id <= MAX_ID:
+        # As ids are written: no zeros before them, and no more digits than the largest one has.
+        if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
             raise self._unknown()
-        return self._find(order_id)
+        return self._find(int(digits))
 
     def answer(self, result: Order | None) -> None:
         if result is None:

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): which error gets which status, type and title."""
+"""Errors as `application/problem+json` (RFC 9457): which error gets which status, type and title. Pure."""
 
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ INVALID_ORDER = Kind(422, "invalid-order", "The body is no valid order")
 INTERNAL_ERROR = Kind(500, "internal-error", "Something went wrong here")
 STORAGE_BUSY = Kind(503, "storage-busy", "The database is locked by another program")
 STORAGE_UNAVAILABLE = Kind(503, "storage-unavailable", "The database can't be used")
-INTAKE_FULL = Kind(503, "intake-full", "Too many orders are waiting")
+OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
 STOPPING = Kind(503, "stopping", "The server is stopping")
 
 _OF_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
@@ -74,13 +74,13 @@ def problem_of(error: BaseException | None, status: int) -> Problem:
         case OrderConflictError():
             return Problem(CONFLICT, str(error))
         case StorageBusyError():
-            return Problem(STORAGE_BUSY, "Nothing was stored; try again.", headers=retry)
+            return Problem(STORAGE_BUSY, "Nothing was changed; try again.", headers=retry)
         case StorageUnavailableError():
-            return Problem(STORAGE_UNAVAILABLE, "Nothing was stored; try again later.", headers=retry)
+            return Problem(STORAGE_UNAVAILABLE, "Nothing was changed; try again later.", headers=retry)
         case QueueFullError():
-            return Problem(INTAKE_FULL, "Nothing was stored; try again.", headers=retry)
+            return Problem(OVERLOADED, "Nothing was changed; try again.", headers=retry)
         case QueueClosedError():
-            return Problem(STOPPING, "Nothing was stored; try again.", headers=retry)
+            return Problem(STOPPING, "Nothing was changed; try again.", headers=retry)
         case HTTPError():
             status = error.status_code
     kind = _OF_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)

@@ -1,4 +1,4 @@
-"""The URL table: the one place where handlers are given their collaborators."""
+"""The URL table: the one place where handlers are given their collaborators. Runs on the event loop."""
 
 from asyncio import Future
 from collections.abc import Awaitable, Callable
@@ -9,18 +9,21 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application
 
-from handlers.base import NotFoundHandler, OtherMethodHandler, ProblemHandler, Traffic
+from handlers.base import NotFoundHandler, OtherMethodHandler, ProblemHandler
 from handlers.exchange import Refuse
 from handlers.health import LiveHandler, ReadyHandler
 from handlers.metrics import MetricsHandler
 from handlers.order import NewOrderExchange, OrderExchange
 from handlers.problems import TOO_LARGE, Problem
+from handlers.traffic import Traffic
 from models.order import Insertion, NewOrder, Order, Totals
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 """A body over the limit is read to its end and thrown away, so that the client gets to read the answer; a longer one
 is cut off."""
+MAX_LENGTH_DIGITS = 100
+"""A Content-Length with more digits is left to Tornado, which takes it for a malformed request."""
 
 
 class Collaborators(NamedTuple):
@@ -30,7 +33,7 @@ class Collaborators(NamedTuple):
     insert: Callable[[NewOrder], Future[Insertion]]
     find: Callable[[int], Future[Order | None]]
     totals: Callable[[], Awaitable[Totals]]
-    probe: Callable[[], Awaitable[None]]
+    check_storage: Callable[[], Awaitable[None]]
     rates: Callable[[Totals], tuple[float, float]]
     clock: Callable[[], int]
     uptime_s: Callable[[], float]
@@ -43,11 +46,11 @@ def build_router(given: Collaborators) -> Router:
     application = Application(
         [
             # The methods that these two know are served by the router.
-            (r"/order", OtherMethodHandler, everywhere | {"allowed": "POST"}),
-            (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": "GET, HEAD"}),
+            (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
+            (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": ("GET", "HEAD")}),
             (r"/metrics", MetricsHandler, everywhere | metrics),
             (r"/livez", LiveHandler, everywhere),
-            (r"/readyz", ReadyHandler, everywhere | {"probe": given.probe}),
+            (r"/readyz", ReadyHandler, everywhere | {"check_storage": given.check_storage}),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=everywhere,
@@ -82,6 +85,9 @@ class _Router(Router):
 
     def _refuse(self, request: HTTPServerRequest, error: BaseException) -> None:
         given = {"traffic": self._traffic, "error": error}
+        # The body has been read here; Tornado would look for it again where it is a form.
+        if "Content-Type" in request.headers:
+            del request.headers["Content-Type"]
         self._application.get_handler_delegate(request, ProblemHandler, given).finish()
 
 
@@ -98,16 +104,18 @@ class _BodyLimit(HTTPMessageDelegate):
         self._request = request
         self._refuse = refuse
         self._left_bytes = MAX_BODY_BYTES
+        self._is_read = True
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         length = headers.get("Content-Length", "")
-        if length.isdecimal() and int(length[:20]) > MAX_DISCARDED_BYTES:
+        if length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) > MAX_DISCARDED_BYTES:
             # Answered here and now. Tornado, which would cut the connection for this length without an answer, is told
             # to read on; it closes once the answer is sent.
-            cast(HTTP1Connection, self._request.connection).set_max_body_size(int(length[:20]))
+            cast(HTTP1Connection, self._request.connection).set_max_body_size(int(length))
             self._left_bytes = -1
+            self._is_read = False
             self.finish()
             return None
         return self._delegate.headers_received(start_line, headers)
@@ -120,9 +128,9 @@ class _BodyLimit(HTTPMessageDelegate):
         if self._left_bytes >= 0:
             self._delegate.finish()
         else:
-            self._refuse(
-                self._request, Problem(TOO_LARGE, f"The body of one request is at most {MAX_BODY_BYTES} bytes.")
-            )
+            headers = {} if self._is_read else {"Connection": "close"}
+            detail = f"The body of one request is at most {MAX_BODY_BYTES} bytes."
+            self._refuse(self._request, Problem(TOO_LARGE, detail, headers=headers))
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()

@@ -1,4 +1,4 @@
-"""The connection to SQLite: the database class that retries, and opening a file or refusing it.
+"""The connection to SQLite: the database class that retries.
 
 Connections are per thread. A thread that never called `connect()` gets an error instead of a hidden connection.
 """
@@ -13,34 +13,24 @@ from typing import Any, TypeVar, cast
 
 import peewee
 
-from models.errors import DatabaseRefusedError
-from models.tables import OrderRow, TotalsRow
+from models.errors import StorageUnavailableError
 
 R = TypeVar("R")
 
-APPLICATION_ID = 0x4F524452
-"""Marks the file as ours (SQLite file format §1.3.8): "ORDR"."""
-SCHEMA_VERSION = 1
 LOCK_DEADLINE_S = 10.0
-MINIMUM_SQLITE = (3, 38, 0)
-"""The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
 
 _FIRST_DELAY_S = 0.002
 _LONGEST_DELAY_S = 0.25
-_PRAGMAS = {
-    "journal_mode": "wal",
-    # In WAL mode FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
-    "synchronous": "full",
-    # fsync on macOS does not reach the disk; a no-op elsewhere.
-    "fullfsync": 1,
-}
+_SAME_LOCK_S = 1.0
+"""A lock that is met again this soon is taken for the same one."""
 
 
 class RetryingSqliteDatabase(peewee.SqliteDatabase):
     """A SqliteDatabase that waits for SQLite's locks with jittered exponential backoff, up to a deadline.
 
     BEGIN, statements outside a transaction, and whole transactions given to `run` are retried; a statement inside a
-    transaction is not, for it can't be on its own. After `deadline_s` seconds SQLite's own error is raised.
+    transaction is not, for it can't be on its own. Once a thread has met the same lock for `deadline_s` seconds,
+    SQLite's own error is raised, and calls that follow at once are tried once each until the lock is gone.
     """
 
     def __init__(
@@ -57,14 +47,31 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._scope = threading.local()
+        self._scope = _Scope()
+        self._file: tuple[int, int] | None = None
         # SQLite's own busy handler is off: it neither jitters nor sees a whole transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
+    def stay_with_file(self) -> None:
+        """From now on `run` refuses when the file at the path is another one: what it commits would be lost."""
+        self._file = self._file_at_path()
+
+    def _file_at_path(self) -> tuple[int, int] | None:
+        try:
+            found = Path(self.database).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def run(self, work: Callable[[], R]) -> R:
-        """What `work` returns, run in one IMMEDIATE transaction that is committed, or rolled back if it raises."""
+        """What `work` returns, run in one IMMEDIATE transaction that is committed, or rolled back if it raises.
+
+        Raises StorageUnavailableError where the file has been removed or replaced.
+        """
 
         def transaction() -> R:
+            if self._file is not None and self._file != self._file_at_path():
+                raise StorageUnavailableError("the database file was removed or replaced while the server was running")
             with self.atomic():
                 return work()
 
@@ -91,87 +98,50 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         return self._retry(lambda: parent.connect(reuse_if_open))
 
     def _retry(self, call: Callable[[], R]) -> R:
-        if getattr(self._scope, "retrying", False):
+        scope = self._scope
+        if scope.retrying:
             return call()
-        self._scope.retrying = True
+        scope.retrying = True
         try:
-            return self._retry_until(self._clock() + self._deadline_s, call)
+            return self._retry_until_deadline(call)
         finally:
-            self._scope.retrying = False
+            scope.retrying = False
 
-    def _retry_until(self, deadline: float, call: Callable[[], R]) -> R:
+    def _retry_until_deadline(self, call: Callable[[], R]) -> R:
+        scope = self._scope
         delay_s = _FIRST_DELAY_S
         while True:
             try:
-                return call()
+                result = call()
             except (sqlite3.OperationalError, peewee.OperationalError) as error:
-                left_s = deadline - self._clock()
-                if not is_busy(error) or left_s <= 0:
+                if not is_busy(error):
+                    raise
+                left_s = scope.note_busy(self._clock()) + self._deadline_s - self._clock()
+                if left_s <= 0:
                     raise
                 self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
                 delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+            else:
+                scope.busy_since_s = None
+                return result
+
+
+class _Scope(threading.local):
+    """What a thread knows of its waiting for locks."""
+
+    retrying = False
+    busy_since_s: float | None = None
+    last_busy_s = 0.0
+
+    def note_busy(self, now_s: float) -> float:
+        """Since when it has been busy. Calls that follow each other wait for one lock, and share its deadline."""
+        if self.busy_since_s is None or now_s - self.last_busy_s > _SAME_LOCK_S:
+            self.busy_since_s = now_s
+        self.last_busy_s = now_s
+        return self.busy_since_s
 
 
 def is_busy(error: Exception) -> bool:
     """Whether SQLite says that somebody else holds a lock, whatever the extended code."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """The database in the file `path`, made where there is none, with today's schema and no connection open.
-
-    Raises DatabaseRefusedError, and has then not changed the file.
-    """
-    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
-        needed = ".".join(map(str, MINIMUM_SQLITE))
-        raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
-    database = RetryingSqliteDatabase(str(path), deadline_s=deadline_s, pragmas=_PRAGMAS)
-    try:
-        if _has_content(path):
-            _check_ours(path, deadline_s)
-        with database.connection_context():
-            if database.user_version == 0:
-                database.run(lambda: _create(database))
-    except peewee.DatabaseError as error:
-        raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
-    return database
-
-
-def _has_content(path: Path) -> bool:
-    """Whether there is an SQLite file; False where it is missing or empty, and so may become one."""
-    try:
-        with path.open("r+b") as file:
-            magic = file.read(16)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
-    # https://www.sqlite.org/fileformat.html#magic_header_string
-    if magic and magic != b"SQLite format 3\0":
-        raise DatabaseRefusedError(f"{path} is not an SQLite database")
-    return bool(magic)
-
-
-def _check_ours(path: Path, deadline_s: float) -> None:
-    """Refuses another program's database and a newer schema, through a connection that can't write."""
-    log = path.resolve().with_name(path.resolve().name + "-wal")
-    # Reading through a log makes the files that go with it; without one there is nothing to make.
-    mode = "mode=ro" if log.exists() else "immutable=1"
-    database = RetryingSqliteDatabase(f"{path.resolve().as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
-    with database.connection_context():
-        version, owner = database.user_version, database.application_id
-        if owner != APPLICATION_ID and (owner or version or database.get_tables()):
-            raise DatabaseRefusedError(f"{path} is another program's database")
-        if version > SCHEMA_VERSION:
-            raise DatabaseRefusedError(
-                f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
-            )
-
-
-def _create(database: RetryingSqliteDatabase) -> None:
-    with database.bind_ctx([OrderRow, TotalsRow]):
-        database.create_tables([OrderRow, TotalsRow], safe=False)
-        TotalsRow.create()
-    database.application_id = APPLICATION_ID
-    database.user_version = SCHEMA_VERSION

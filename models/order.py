@@ -6,13 +6,17 @@ Pure values: they belong to no thread.
 import enum
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from models.strict_json import same_value
 
 AMOUNT_PLACES = 4
 """Amounts are integers of ten-thousandths: as many places as any ISO 4217 currency has."""
 
 
 class Status(enum.StrEnum):
+    """Pending → Processing → Completed or Failed; a claim that was cut off goes back to Pending."""
+
     PENDING = "Pending"
     PROCESSING = "Processing"
     COMPLETED = "Completed"
@@ -31,6 +35,15 @@ class NewOrder(Struct, frozen=True, gc=False):
     item_ids: list[int]
     total_amount: int
     metadata: str | None = None
+
+    def is_same_as(self, stored: "Order") -> bool:
+        """Whether this is the stored order again: the same four values, and metadata of equal value."""
+        return (
+            self.user_id == stored.user_id
+            and self.item_ids == stored.item_ids
+            and self.total_amount == stored.total_amount
+            and same_value(self.metadata, stored.metadata)
+        )
 
 
 class Order(Struct, frozen=True, gc=False, array_like=True):
@@ -71,6 +84,13 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
     claim: int
     status: Status
     error: str | None = None
+
+    def as_text(self) -> "Outcome":
+        """The same with an error that SQLite's JSON functions keep whole: Unicode text, and without NUL."""
+        if self.error is None:
+            return self
+        text = self.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return structs.replace(self, error=text)
 
 
 class Totals(Struct, frozen=True, gc=False):

@@ -6,14 +6,17 @@ each step of a statement, so that a row a step would wait for the event loop at 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 import peewee
 
-from models.database import SCHEMA_VERSION, RetryingSqliteDatabase, is_busy
+from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
 from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals
-from models.strict_json import same_value
+from models.schema import SCHEMA_VERSION
+
+R = TypeVar("R")
 
 _COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, claims,
     error, created_us, processed_us)"""
@@ -85,14 +88,15 @@ class OrderStore:
     def __init__(self, database: RetryingSqliteDatabase, *, clock: Callable[[], int]) -> None:
         self._database = database
         self._clock = clock
+        self.is_writable = True
+        """Whether the last write worked. Set by whoever writes; may be read on any thread."""
 
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         """Stores the new ones among `orders` as Pending, synced to disk; one result for each, in order.
 
         The first of two orders with one id wins, within a batch too.
         """
-        with _storage_errors():
-            return self._database.run(lambda: self._insert(orders))
+        return self._write(lambda: self._insert(orders))
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         """The stored order for each id, None where there is none."""
@@ -105,13 +109,11 @@ class OrderStore:
 
         An outcome of an attempt that is not running any more changes nothing.
         """
-        with _storage_errors():
-            return self._database.run(lambda: self._advance(outcomes, limit))
+        return self._write(lambda: self._advance(outcomes, limit))
 
     def recover(self) -> int:
         """Makes every Processing order Pending again and says how many; only for when nothing is running."""
-        with _storage_errors():
-            return self._database.run(self._recover)
+        return self._write(self._recover)
 
     def totals(self) -> Totals:
         """The totals as of the last commit; the time does not depend on how many orders there are."""
@@ -120,9 +122,18 @@ class OrderStore:
 
     def probe(self) -> None:
         """Writes a page to disk and so raises the storage error that an order would meet now."""
-        with _storage_errors():
-            # An UPDATE that changes nothing would not write: SQLite compares the cells.
-            self._database.run(lambda: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+        # An UPDATE that changes nothing would not write: SQLite compares the cells.
+        self._write(lambda: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+
+    def _write(self, work: Callable[[], R]) -> R:
+        try:
+            with _storage_errors():
+                result = self._database.run(work)
+        except (StorageBusyError, StorageUnavailableError):
+            self.is_writable = False
+            raise
+        self.is_writable = True
+        return result
 
     def _insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         rows = msgspec.json.encode(
@@ -145,7 +156,7 @@ class OrderStore:
             if order.order_id in fresh:
                 fresh.remove(order.order_id)
                 results.append(Insertion.ACCEPTED)
-            elif _is_same(order, stored[order.order_id]):
+            elif order.is_same_as(stored[order.order_id]):
                 results.append(Insertion.REPLAYED)
             else:
                 results.append(OrderConflictError(order.order_id))
@@ -160,9 +171,9 @@ class OrderStore:
         counts: dict[str, int] = {}
         processing_us = 0
         if outcomes:
-            # One outcome for each order, the first one; were there two, they would be counted twice.
-            single = {outcome.sequence: outcome for outcome in reversed(outcomes)}
-            encoded = msgspec.json.encode([_storable(outcome) for outcome in single.values()]).decode()
+            # One outcome for each attempt, the first one; were there two, they would be counted twice.
+            single = {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}
+            encoded = msgspec.json.encode([outcome.as_text() for outcome in single.values()]).decode()
             for status, count, duration_us in self._database.execute_sql(_COUNT_OUTCOMES, (now_us, encoded)).fetchall():
                 counts[status] = count
                 processing_us += duration_us if status == Status.COMPLETED else 0
@@ -200,26 +211,3 @@ class OrderStore:
         self, *, pending: int = 0, processing: int = 0, completed: int = 0, failed: int = 0, processing_us: int = 0
     ) -> None:
         self._database.execute_sql(_ADD_TO_TOTALS, (pending, processing, completed, failed, processing_us))
-
-
-def _storable(outcome: Outcome) -> Outcome:
-    """The outcome with an error text that SQLite's JSON functions keep whole: Unicode, and without NUL."""
-    if outcome.error is None:
-        return outcome
-    text = outcome.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return msgspec.structs.replace(outcome, error=text)
-
-
-def _is_same(new: NewOrder, stored: Order) -> bool:
-    return (
-        new.user_id == stored.user_id
-        and new.item_ids == stored.item_ids
-        and new.total_amount == stored.total_amount
-        and _is_same_metadata(new.metadata, stored.metadata)
-    )
-
-
-def _is_same_metadata(new: str | None, stored: str | None) -> bool:
-    if new is None or stored is None or new == stored:
-        return new == stored
-    return same_value(new, stored)

@@ -79,8 +79,13 @@ def repeated_keys(value: Any) -> Iterator[FieldError]:
             )
 
 
-def same_value(one: str, other: str) -> bool:
-    """Whether two texts are JSON of equal value: the order of keys, white space and 1.0 for 1 make no difference."""
+def same_value(one: str | None, other: str | None) -> bool:
+    """Whether two JSON texts have equal values: the order of keys, white space and 1.0 for 1 make no difference.
+
+    None is like None alone.
+    """
+    if one is None or other is None or one == other:
+        return one == other
     return bool(_comparable(one) == _comparable(other))
 
 

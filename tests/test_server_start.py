@@ -1,13 +1,15 @@
 """How the server starts, and when it does not: real processes, real files."""
 
+import contextlib
 import hashlib
+import http.client
 import re
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from server import PROCESSORS, parse_settings
+from server import PROCESSORS, RESERVED_FILES, parse_settings
 from tests.process import ROOT, ServerProcess, free_port, order, run_server, with_open_files
 
 
@@ -187,6 +189,44 @@ def test_every_flag_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None
     flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     readme = (ROOT / "README.md").read_text()
     assert {flag for flag in flags if f"`{flag}" not in readme} == set()
+
+
+def test_more_clients_than_files_are_turned_away_and_the_others_are_served(tmp_path: Path) -> None:
+    with (
+        ServerProcess(tmp_path / "orders.db", before=with_open_files(60, 60)) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(server.client()) for _ in range(60)]
+        served = 0
+        for number, client in enumerate(clients, 1):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                served += client.post(order(number)).status == 202
+        assert served == 60 - RESERVED_FILES
+        assert clients[0].request("GET", "/readyz").status == 200
+        for client in clients[1:]:
+            client.close()
+        assert clients[0].post(order(1_000)).status == 202
+        assert server.post(order(1_001)).status == 202
+        assert server.log.count("connections are in use") == 1
+        assert "Traceback" not in server.log
+
+
+def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path, "--database", ":memory:", saying="orders in memory would be lost")
+
+
+@pytest.mark.slow
+def test_a_lock_that_is_held_at_the_start_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server:
+        server.stop()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    status, _, stderr = run_server("--port", "0", "--database", str(path))
+    other.close()
+    assert status == 1
+    assert re.fullmatch(r"server\.py: [^\n]*locked[^\n]*\n", stderr), stderr
 
 
 def test_the_limit_on_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:

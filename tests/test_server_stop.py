@@ -64,9 +64,7 @@ def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: 
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
-        deadline = time.monotonic() + DEADLINE_S
-        while server_takes_connections(server) and time.monotonic() < deadline:
-            pass
+        wait_until_deaf(server)
         ready = probe.request("GET", "/readyz")
         assert ready.status == 503
         assert ready.body["type"] == "/problems/stopping"
@@ -81,13 +79,16 @@ def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: 
         assert_all_there(server, [1])
 
 
-def server_takes_connections(server: ServerProcess) -> bool:
-    with server.client() as client:
-        try:
-            client.connect()
-        except (ConnectionRefusedError, ConnectionResetError):  # reset: it waited to be accepted, in vain
-            return False
-    return True
+def wait_until_deaf(server: ServerProcess) -> None:
+    """Returns when the server takes no new connection."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        with server.client() as client:
+            try:
+                client.connect()
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: it waited to be accepted, in vain
+                return
+    raise AssertionError("the server still takes connections")
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -97,8 +98,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
-        while server_takes_connections(server):
-            pass
+        wait_until_deaf(server)
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
         other.close()

@@ -20,7 +20,7 @@ class Batcher(Generic[T, R]):
 
     `work(items)` returns one result for each item, in order; a result that is an exception is raised to that item's
     waiter alone, an exception that `work` raises is raised to every waiter of the batch. At most one call runs at a
-    time, with at most `max_batch` items, and at most `max_waiting` items wait for it; there is no timer.
+    time, with at most `max_batch` items; at most `max_waiting` wait, those of the call included. There is no timer.
     `after_batch` is called on the loop once the results of a batch have been delivered.
     """
 
@@ -40,16 +40,17 @@ class Batcher(Generic[T, R]):
         self._after_batch = after_batch
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
 
     def submit(self, item: T) -> asyncio.Future[R]:
         """The result for `item`. Raises QueueFullError, QueueClosedError. Cancelling the future gives the item up
-        if its batch has not left."""
+        if its batch has not left; its place is free once it would have left."""
         if self._closed:
             raise QueueClosedError
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) + self._under_way >= self._max_waiting:
             raise QueueFullError
         future: asyncio.Future[R] = self._loop.create_future()
         self._waiting.append((item, future))
@@ -70,24 +71,27 @@ class Batcher(Generic[T, R]):
             item, future = self._waiting.popleft()
             if not future.cancelled():
                 batch.append((item, future))
+        self._under_way = len(batch)
         if batch:
             self._executor.submit(self._run, batch)
         else:
             self._idle.set()
 
     def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        results: Sequence[R | Exception]
+        results: Sequence[R | BaseException]
         try:
             results = self._work([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - the thread's top: whatever it is belongs to the waiters
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(batch)} items, but {len(results)} results")
+        except BaseException as error:  # noqa: BLE001 - the thread's top: whatever it is belongs to the waiters
             results = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._deliver, batch, results)
 
-    def _deliver(self, batch: list[tuple[T, asyncio.Future[R]]], results: Sequence[R | Exception]) -> None:
+    def _deliver(self, batch: list[tuple[T, asyncio.Future[R]]], results: Sequence[R | BaseException]) -> None:
         for (_, future), result in zip(batch, results, strict=True):
             if future.cancelled():
                 continue
-            if isinstance(result, Exception):
+            if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)

@@ -17,7 +17,7 @@ from workers.processors import Processor
 MAX_CLAIM = 1_000
 MAX_ERROR_CHARACTERS = 1_000
 LAST_CALL_S = 15.0
-"""How long a stop waits for the store beyond the attempts' own time: longer than the store waits for a lock."""
+"""How long a stop waits for the store to record what has ended: longer than it waits for a lock."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Dispatcher:
         self._capacity = workers * processor.batch_size
         self._backoff = backoff
         self._loop = asyncio.get_running_loop()
-        self._running: dict[int, Order] = {}
+        self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
         self._changed = asyncio.Event()
         self._stopping = False
@@ -63,19 +63,19 @@ class Dispatcher:
     async def stop(self, timeout_s: float) -> int:
         """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
 
-        Returns how many were given back: their threads may still be busy with them. May be called twice.
+        Returns how many attempts were given up: their threads may still be busy with them. May be called twice.
         """
         self._stopping = True
         self.wake()
         if self._task is None:
             return 0
         await asyncio.wait([self._task], timeout=timeout_s)
-        given_back = list(self._running.values())
+        given_up = list(self._running.values())
         self._running.clear()
-        self._collect([Outcome(order.sequence, order.claims, Status.PENDING) for order in given_back])
+        self._give_back(given_up)
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
-        return len(given_back)
+        return len(given_up)
 
     async def _run(self) -> None:
         while not (self._stopping and not self._running and not self._outcomes):
@@ -102,29 +102,44 @@ class Dispatcher:
         except Exception:
             self._outcomes = outcomes + self._outcomes
             raise
-        self._start(claimed)
+        if self._stopping:
+            self._give_back(claimed)
+        else:
+            self._start(claimed)
         if len(claimed) == limit:
             self.wake()
 
     def _start(self, orders: list[Order]) -> None:
         size = self._processor.batch_size
-        for first in range(0, len(orders), size):
-            chunk = orders[first : first + size]
-            self._running.update((order.sequence, order) for order in chunk)
-            self._pool.submit(self._process, chunk)
+        chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
+        while chunks:
+            try:
+                self._pool.submit(self._process, chunks[0])
+            except RuntimeError:  # no thread can be started
+                self._give_back([order for chunk in chunks for order in chunk])
+                raise
+            self._running.update(((order.sequence, order.claims), order) for order in chunks.pop(0))
 
     def _process(self, orders: list[Order]) -> None:
+        ended: dict[tuple[int, int], Outcome] = {}
+        reason = "the processor gave no outcome"
         try:
-            outcomes = self._processor(orders)
-        except Exception as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
+            ended = {(outcome.sequence, outcome.claim): outcome for outcome in self._processor(orders)}
+        except BaseException as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
             _log.exception("an attempt failed")
             reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
-            outcomes = [Outcome(order.sequence, order.claims, Status.FAILED, reason) for order in orders]
+        outcomes = [
+            ended.get((order.sequence, order.claims)) or Outcome(order.sequence, order.claims, Status.FAILED, reason)
+            for order in orders
+        ]
         self._loop.call_soon_threadsafe(self._end, outcomes)
 
     def _end(self, outcomes: list[Outcome]) -> None:
         # What has been given back is not running any more: its outcome comes too late.
-        self._collect([outcome for outcome in outcomes if self._running.pop(outcome.sequence, None)])
+        self._collect([outcome for outcome in outcomes if self._running.pop((outcome.sequence, outcome.claim), None)])
+
+    def _give_back(self, orders: list[Order]) -> None:
+        self._collect([Outcome(order.sequence, order.claims, Status.PENDING) for order in orders])
 
     def _collect(self, outcomes: list[Outcome]) -> None:
         self._outcomes += outcomes

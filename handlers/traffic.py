@@ -1,0 +1,37 @@
+"""Which requests are in flight, and whether the server still wants more. Lives on the event loop."""
+
+import asyncio
+import logging
+
+_log = logging.getLogger(__name__)
+
+
+class Traffic:
+    """The count of requests that were read whole and have no answer yet.
+
+    Each of them calls `enter` once and `leave` once. `draining` says that connections are to be closed with their next
+    answer.
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Returns when nothing is in flight, or after `timeout_s` seconds."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            _log.warning("%d requests were still in flight", self._in_flight)

@@ -1,0 +1,138 @@
+"""What is in the file: its tables as Peewee models, and opening it or refusing it. Opening runs on the main thread.
+
+A new version of the schema is a step that brings old files up to date, never an edit of what they already hold.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import peewee
+
+from models.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
+from models.errors import DatabaseRefusedError
+
+APPLICATION_ID = 0x4F524452
+"""Marks the file as ours (SQLite file format §1.3.8): "ORDR"."""
+SCHEMA_VERSION = 1
+MINIMUM_SQLITE = (3, 38, 0)
+"""The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    # In WAL mode FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    "synchronous": "full",
+    # fsync on macOS does not reach the disk; a no-op elsewhere.
+    "fullfsync": 1,
+}
+PENDING = peewee.SQL("status = 'Pending'")
+PROCESSING = peewee.SQL("status = 'Processing'")
+
+
+class OrderRow(peewee.Model):
+    """One order. `sequence` is the row id, so that orders lie on disk in the order of acceptance."""
+
+    sequence = peewee.AutoField()
+    order_id = peewee.BigIntegerField()
+    user_id = peewee.BigIntegerField()
+    item_ids = peewee.TextField()
+    total_amount = peewee.BigIntegerField()
+    metadata = peewee.TextField(null=True)
+    status = peewee.TextField()
+    attempts = peewee.IntegerField()
+    claims = peewee.IntegerField()
+    error = peewee.TextField(null=True)
+    created_us = peewee.BigIntegerField()
+    processed_us = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "orders"
+
+
+OrderRow.add_index(OrderRow.index(OrderRow.order_id, unique=True, name="orders_order_id"))
+# Partial indexes: they hold only the orders that are on their way, however many are done.
+OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=PENDING, name="orders_pending"))
+OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=PROCESSING, name="orders_processing"))
+
+
+class TotalsRow(peewee.Model):
+    """One row that changes in the same transaction as the orders it counts."""
+
+    id = peewee.AutoField()
+    pending = peewee.BigIntegerField(default=0)
+    processing = peewee.BigIntegerField(default=0)
+    completed = peewee.BigIntegerField(default=0)
+    failed = peewee.BigIntegerField(default=0)
+    cancelled = peewee.BigIntegerField(default=0)
+    processing_us = peewee.BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "totals"
+
+
+def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
+    """The database in the file `path`, made where there is none, with today's schema and no connection open.
+
+    Raises DatabaseRefusedError, and has then not changed the file.
+    """
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        needed = ".".join(map(str, MINIMUM_SQLITE))
+        raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
+    if str(path) == ":memory:":
+        raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    is_new = not path.exists()
+    database = RetryingSqliteDatabase(os.path.realpath(path), deadline_s=deadline_s, pragmas=_PRAGMAS)
+    try:
+        if _has_content(path):
+            _check_ours(path, deadline_s)
+        with database.connection_context():
+            if database.user_version == 0:
+                database.run(lambda: _create(database))
+    except peewee.DatabaseError as error:
+        if is_new:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
+    database.stay_with_file()
+    return database
+
+
+def _has_content(path: Path) -> bool:
+    """Whether there is an SQLite file; False where it is missing or empty, and so may become one."""
+    try:
+        with path.open("r+b") as file:
+            magic = file.read(16)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
+    # https://www.sqlite.org/fileformat.html#magic_header_string
+    if magic and magic != b"SQLite format 3\0":
+        raise DatabaseRefusedError(f"{path} is not an SQLite database")
+    return bool(magic)
+
+
+def _check_ours(path: Path, deadline_s: float) -> None:
+    """Refuses another program's database and a newer schema, through a connection that can't write."""
+    log = path.resolve().with_name(path.resolve().name + "-wal")
+    # Reading through a log makes the files that go with it; without one there is nothing to make.
+    mode = "mode=ro" if log.exists() else "immutable=1"
+    database = RetryingSqliteDatabase(f"{path.resolve().as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
+    with database.connection_context():
+        version, owner = database.user_version, database.application_id
+        if owner != APPLICATION_ID and (
+            owner or version or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        ):
+            raise DatabaseRefusedError(f"{path} is another program's database")
+        if version > SCHEMA_VERSION:
+            raise DatabaseRefusedError(
+                f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
+            )
+
+
+def _create(database: RetryingSqliteDatabase) -> None:
+    with database.bind_ctx([OrderRow, TotalsRow]):
+        database.create_tables([OrderRow, TotalsRow], safe=False)
+        TotalsRow.create()
+    database.application_id = APPLICATION_ID
+    database.user_version = SCHEMA_VERSION

@@ -1,0 +1,43 @@
+"""What the tests of all rooms share: an event loop, a clock that only a test moves, and a database on disk."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from models.database import RetryingSqliteDatabase
+from models.schema import open_database
+from models.store import OrderStore
+from tests.models.samples import Clock
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """pytest-tornado's fixture, whose own version makes calls that Tornado has deprecated."""
+    asyncio_loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(asyncio_loop)
+    loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
+    """A new database with a connection of the test's own thread; gives up at once where it is locked."""
+    database = open_database(tmp_path / "orders.db", deadline_s=0)
+    database.connect()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: RetryingSqliteDatabase, clock: Clock) -> OrderStore:
+    return OrderStore(database, clock=clock)

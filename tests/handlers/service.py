@@ -1,0 +1,216 @@
+"""The handlers on a real port over a real store, put together as the server does, and ways to talk to them."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
+from tornado.testing import bind_unused_port
+
+from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
+from handlers.traffic import Traffic
+from models.order import Insertion, NewOrder, Order, Outcome, Totals
+from models.schema import open_database
+from models.store import OrderStore
+from tests.models.samples import Clock
+from workers.batcher import Batcher
+
+T = TypeVar("T")
+JSON = {"Content-Type": "application/json"}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: HTTPHeaders
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body; numbers with a point or an exponent as the decimals that they are."""
+        return json.loads(self.body, parse_float=Decimal)
+
+
+class CountedTraffic(Traffic):
+    """Traffic that a test can count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_flight = 0
+
+    def enter(self) -> None:
+        super().enter()
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        super().leave()
+        self.in_flight -= 1
+        assert self.in_flight >= 0
+
+
+class Connection:
+    """One connection, on which a test says byte for byte what is sent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self, *, has_body: bool = True) -> Answer:
+        start_line, _, fields = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin1").partition("\r\n")
+        version, status, _ = start_line.split(" ", 2)
+        assert version == "HTTP/1.1"
+        headers = HTTPHeaders.parse(fields)
+        body = await self._reader.readexactly(int(headers["Content-Length"])) if has_body else b""
+        return Answer(int(status), headers, body)
+
+    async def is_at_its_end(self) -> bool:
+        """Waits for more from the server; whether that is the end."""
+        return await self._reader.read(1) == b""
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+class Service:
+    """Open it on a running loop; `overrides` replace collaborators of the handlers."""
+
+    def __init__(self, path: Path, clock: Clock, *, max_intake: int = 1_000, **overrides: Any) -> None:
+        self.clock = clock
+        self.uptime_s = 12.3456
+        self.rates = (3.14159, 2.71828)
+        self.traffic = CountedTraffic()
+        self._max_intake = max_intake
+        self._overrides = overrides
+        # Gives up at once where the database is locked.
+        self._database = open_database(path, deadline_s=0)
+        self._store = OrderStore(self._database, clock=clock)
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._reader = ThreadPoolExecutor(1, "reader")
+
+    async def open(self) -> None:
+        for executor in (self._writer, self._reader):
+            executor.submit(self._database.connect).result()
+        self.inserts: Batcher[NewOrder, Insertion] = Batcher(
+            self._writer, self._store.insert, max_waiting=self._max_intake
+        )
+        self.finds: Batcher[int, Order | None] = Batcher(self._reader, self._store.find, max_waiting=1_000)
+        self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=1_000)
+        self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=1_000)
+        given = Collaborators(
+            traffic=self.traffic,
+            insert=self.inserts.submit,
+            find=self.finds.submit,
+            totals=lambda: self._totals.submit(None),
+            check_storage=lambda: self._probes.submit(None),
+            rates=lambda totals: self.rates,
+            clock=self.clock,
+            uptime_s=lambda: self.uptime_s,
+        )
+        self._http = HTTPServer(build_router(given._replace(**self._overrides)), max_body_size=MAX_DISCARDED_BYTES)
+        socket, self.port = bind_unused_port()
+        self._http.add_socket(socket)
+        self._client = AsyncHTTPClient(force_instance=True)
+
+    async def close(self) -> None:
+        """Closes everything; a request that was never answered for is a warning in the log."""
+        self._http.stop()
+        await self.traffic.drain(5)
+        self._client.close()
+        await self._http.close_all_connections()
+        for batcher in (self.inserts, self.finds, self._totals, self._probes):
+            await batcher.close()
+        for executor in (self._writer, self._reader):
+            executor.submit(self._database.close).result()
+            executor.shutdown()
+
+    def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
+        return [self._store.totals()] * len(waiters)
+
+    def _probe(self, waiters: Sequence[None]) -> list[None]:
+        self._store.probe()
+        return [None] * len(waiters)
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        response = await self._client.fetch(
+            HTTPRequest(
+                f"http://127.0.0.1:{self.port}{path}",
+                method=method,
+                body=body,
+                headers=HTTPHeaders(headers or {}),
+                allow_nonstandard_methods=True,
+                decompress_response=False,
+            ),
+            raise_error=False,
+        )
+        return Answer(response.code, response.headers, response.body)
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self.request("GET", path, headers=headers)
+
+    async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self.request("POST", "/order", body, headers=JSON if headers is None else headers)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+        """Claims and finishes, as a dispatcher does."""
+        return await self.on_writer(lambda: self._store.advance(outcomes, limit))
+
+    async def on_writer(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+
+    async def until_in_flight(self, count: int) -> None:
+        """Returns when `count` requests have come whole and are not answered."""
+        while self.traffic.in_flight != count:
+            await turn_of_the_loop()
+
+    async def pragma(self, name: str, value: int) -> None:
+        await self.on_writer(lambda: self._database.pragma(name, value))
+
+    @contextmanager
+    def held(self, *, reads: bool = False) -> Iterator[None]:
+        """Nothing is written (or read) while the block runs."""
+        go_on = threading.Event()
+        (self._reader if reads else self._writer).submit(go_on.wait)
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+def post_text(body: bytes, *, version: str = "1.1", headers: str = "") -> bytes:
+    """A whole `POST /order`, as it is sent."""
+    head = f"POST /order HTTP/{version}\r\nHost: test\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+def get_text(path: str, *, method: str = "GET", version: str = "1.1", headers: str = "") -> bytes:
+    return f"{method} {path} HTTP/{version}\r\nHost: test\r\n{headers}\r\n".encode()
+
+
+async def turn_of_the_loop() -> None:
+    """Lets everything run that is ready to."""
+    loop = asyncio.get_running_loop()
+    turned = loop.create_future()
+    loop.call_soon(turned.set_result, None)
+    await turned

@@ -1,0 +1,333 @@
+"""Opening a file as the database, or refusing it and leaving everything as it was."""
+
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from models.errors import DatabaseRefusedError
+from models.order import Insertion, Outcome, Status
+from models.schema import APPLICATION_ID, SCHEMA_VERSION, open_database
+from models.store import OrderStore
+from tests.models.samples import Clock, new_order
+
+NOBODY = 65_534
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def make(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@contextmanager
+def left_open(path: Path, *statements: str) -> Iterator[None]:
+    """As another program leaves a file that it still has open: the last changes are in the log alone."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        for statement in statements:
+            connection.execute(statement)
+        yield
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root may write everywhere: whoever runs the tests as root is nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that nobody else may write to, and that everybody may read: no part of its path is private."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "orders.db")
+    assert database.is_closed()
+    with database.connection_context():
+        assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
+        assert database.get_tables() == ["orders", "totals"]
+        assert OrderStore(database, clock=Clock()).totals().orders == 0
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "orders.db").touch()
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+    assert (tmp_path / "orders.db").read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_a_database_without_tables_of_anybody_becomes_ours(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t", "VACUUM")
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+
+
+def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Clock) -> None:
+    for order_id in (1, 2, 3):
+        database = open_database(tmp_path / "orders.db")
+        with database.connection_context():
+            store = OrderStore(database, clock=clock)
+            assert store.totals().orders == order_id - 1
+            assert store.insert([new_order(order_id)]) == [Insertion.ACCEPTED]
+
+
+def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_path: Path, clock: Clock) -> None:
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        OrderStore(database, clock=clock).insert([new_order(1)])
+        for name, content in contents(tmp_path).items():
+            if not name.endswith("-shm"):
+                (crashed / name).write_bytes(content)
+    database = open_database(crashed / "orders.db")
+    with database.connection_context():
+        assert OrderStore(database, clock=clock).totals().pending == 1
+
+
+SCHEMA_1 = [
+    "PRAGMA journal_mode = wal",
+    """CREATE TABLE "orders" ("sequence" INTEGER NOT NULL PRIMARY KEY, "order_id" INTEGER NOT NULL,
+        "user_id" INTEGER NOT NULL, "item_ids" TEXT NOT NULL, "total_amount" INTEGER NOT NULL, "metadata" TEXT,
+        "status" TEXT NOT NULL, "attempts" INTEGER NOT NULL, "claims" INTEGER NOT NULL, "error" TEXT,
+        "created_us" INTEGER NOT NULL, "processed_us" INTEGER)""",
+    'CREATE UNIQUE INDEX "orders_order_id" ON "orders" ("order_id")',
+    """CREATE INDEX "orders_pending" ON "orders" ("sequence") WHERE status = 'Pending'""",
+    """CREATE INDEX "orders_processing" ON "orders" ("sequence") WHERE status = 'Processing'""",
+    """CREATE TABLE "totals" ("id" INTEGER NOT NULL PRIMARY KEY, "pending" INTEGER NOT NULL,
+        "processing" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "cancelled" INTEGER NOT NULL, "processing_us" INTEGER NOT NULL)""",
+    "INSERT INTO totals VALUES (1, 1, 1, 1, 0, 0, 5)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 10, 15),
+        (2, 12, 1, '[3]', 1, '{ "a": 1 }', 'Processing', 2, 3, NULL, 20, NULL),
+        (3, 13, 1, '[4]', 2, NULL, 'Pending', 0, 0, NULL, 30, NULL)""",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 1",
+]
+"""What a file of schema version 1 holds: written down here so that later code is tried on what old files really are."""
+
+
+def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
+    make(tmp_path / "orders.db", *SCHEMA_1)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = OrderStore(database, clock=clock)
+        assert [order and order.metadata for order in store.find([11, 12, 13])] == [None, '{ "a": 1 }', None]
+        assert store.recover() == 1
+        claimed = store.advance([], 10)
+        assert [(order.order_id, order.attempts, order.claims) for order in claimed] == [(12, 3, 4), (13, 1, 1)]
+        store.advance([Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed], 0)
+        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        assert (store.totals().completed, store.totals().pending) == (3, 1)
+
+
+def test_schema_1_is_what_a_new_file_has(tmp_path: Path) -> None:
+    make(tmp_path / "old.db", *SCHEMA_1)
+    open_database(tmp_path / "new.db")
+
+    def shape(name: str) -> object:
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            names = connection.execute("SELECT type, name FROM sqlite_schema ORDER BY name").fetchall()
+            columns = [
+                connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')").fetchall()
+                for table in ("orders", "totals")
+            ]
+            return names, columns
+
+    assert shape("new.db") == shape("old.db")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a database", b"SQLite format", b"x", b"\0" * 4096, b"{}\n" * 999],
+    ids=lambda text: repr(text)[:16],
+)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db is not an SQLite database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == {"orders.db": content}
+
+
+def test_a_broken_database_is_refused(tmp_path: Path) -> None:
+    content = b"SQLite format 3\0" + b"\xff" * 8_000
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == {"orders.db": content}
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE orders (a)",
+        "PRAGMA user_version = 1",
+        "PRAGMA user_version = -1",
+        "PRAGMA application_id = 7",
+        f"PRAGMA application_id = {-APPLICATION_ID}",
+    ],
+)
+def test_another_programs_database_is_refused_and_not_changed(
+    tmp_path: Path, statement: str, journal_mode: str
+) -> None:
+    make(tmp_path / "orders.db", f"PRAGMA journal_mode = {journal_mode}", statement)
+    before = contents(tmp_path)
+    assert list(before) == ["orders.db"]
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db is another program's database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
+
+
+def test_another_programs_database_that_it_has_open_is_refused_and_not_changed(tmp_path: Path) -> None:
+    with left_open(tmp_path / "orders.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)"):
+        before = contents(tmp_path)
+        with pytest.raises(DatabaseRefusedError, match="another program"):
+            open_database(tmp_path / "orders.db")
+        after = contents(tmp_path)
+        assert after.keys() == before.keys()
+        assert (after["orders.db"], after["orders.db-wal"]) == (before["orders.db"], before["orders.db-wal"])
+
+
+def test_another_programs_database_of_views_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE VIEW answer AS SELECT 42")
+    with pytest.raises(DatabaseRefusedError):
+        open_database(tmp_path / "orders.db")
+
+
+def newer(path: Path) -> None:
+    open_database(path)
+    make(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def test_a_newer_schema_is_refused_and_not_changed(tmp_path: Path) -> None:
+    newer(tmp_path / "orders.db")
+    before = contents(tmp_path)
+    text = f"has schema version {SCHEMA_VERSION + 1}, this program knows up to {SCHEMA_VERSION}: use a newer program"
+    with pytest.raises(DatabaseRefusedError, match=text):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
+
+
+def test_a_newer_schema_that_is_only_in_the_log_is_refused_and_not_changed(tmp_path: Path) -> None:
+    open_database(tmp_path / "orders.db")
+    with left_open(tmp_path / "orders.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}"):
+        left = {name: content for name, content in contents(tmp_path).items() if not name.endswith("-shm")}
+    assert int.from_bytes(left["orders.db"][60:64], "big") == SCHEMA_VERSION
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name, content in left.items():
+        (crashed / name).write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match="use a newer program"):
+        open_database(crashed / "orders.db")
+    after = contents(crashed)
+    assert {name: after.get(name) for name in left} == left
+
+
+def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: unable to open database file"):
+        open_database(tmp_path / "missing" / "orders.db")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DatabaseRefusedError, match="Not a directory"):
+        open_database(tmp_path / "file" / "orders.db")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match="Is a directory"):
+        open_database(tmp_path)
+
+
+def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "orders.db").symlink_to(tmp_path / "orders.db")
+    with pytest.raises(DatabaseRefusedError, match="symbolic links"):
+        open_database(tmp_path / "orders.db")
+
+
+@pytest.mark.parametrize("make_it", [Path.touch, open_database, newer], ids=["empty", "ours", "newer"])
+def test_a_file_that_can_not_be_written_is_refused(public_folder: Path, make_it: Callable[[Path], object]) -> None:
+    path = public_folder / "orders.db"
+    make_it(path)
+    path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    before = contents(public_folder)
+    with without_privileges():
+        assert path.read_bytes() == before["orders.db"]
+        with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: Permission denied"):
+            open_database(path)
+    assert contents(public_folder) == before
+
+
+def test_a_file_in_a_folder_that_can_not_be_written_is_refused(public_folder: Path) -> None:
+    path = public_folder / "orders.db"
+    open_database(path)
+    path.chmod(0o666)
+    public_folder.chmod(0o555)
+    before = contents(public_folder)
+    with without_privileges(), pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened"):
+        open_database(path)
+    assert contents(public_folder) == before
+
+
+def test_a_file_that_can_not_be_made_is_refused(public_folder: Path) -> None:
+    public_folder.chmod(0o555)
+    with without_privileges(), pytest.raises(DatabaseRefusedError, match="unable to open database file"):
+        open_database(public_folder / "orders.db")
+    assert contents(public_folder) == {}
+
+
+def test_a_file_that_another_program_has_locked_is_refused_after_the_deadline(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t")
+    with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseRefusedError, match="locked"):
+            open_database(tmp_path / "orders.db", deadline_s=0)
+
+
+@pytest.mark.parametrize("name", ["with space?#%41.db", "ünïcode.db", "file:orders.db", "-", "a'b\"c.db", ".db"])
+def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        with open_database(tmp_path / name).connection_context():
+            pass
+    assert (tmp_path / name).is_file()
+
+
+def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "orders.db")
+    database = open_database(tmp_path / "link.db")
+    with database.connection_context():
+        OrderStore(database, clock=clock).insert([new_order(1)])
+    with open_database(tmp_path / "orders.db").connection_context() as _:
+        pass
+    assert (tmp_path / "orders.db").is_file()
+    assert sorted(contents(tmp_path)) == ["link.db", "orders.db"]
+
+
+def test_a_database_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatabaseRefusedError):
+        open_database(Path(":memory:"))

@@ -1,0 +1,403 @@
+"""The store's methods, each on a real file; how totals keep up with them has its own file."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from models.database import RetryingSqliteDatabase
+from models.errors import OrderConflictError, StorageUnavailableError
+from models.order import Insertion, NewOrder, Order, Outcome, Status
+from models.store import OrderStore
+from models.validation import MAX_ID
+from tests.models.samples import SECOND_US, Clock, new_order
+
+ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
+
+
+def insert(store: OrderStore, *orders: NewOrder) -> list[Insertion | int]:
+    """What became of each; a conflict as the id it names."""
+    return [each.order_id if isinstance(each, OrderConflictError) else each for each in store.insert(orders)]
+
+
+def find(store: OrderStore, order_id: int) -> Order:
+    [order] = store.find([order_id])
+    assert order is not None
+    return order
+
+
+def claim(store: OrderStore, limit: int = 1_000) -> list[Order]:
+    return store.advance([], limit)
+
+
+def finish(store: OrderStore, order: Order, status: Status, error: str | None = None) -> None:
+    assert store.advance([Outcome(order.sequence, order.claims, status, error)], 0) == []
+
+
+def test_a_new_order_is_pending_with_everything_it_came_with(store: OrderStore, clock: Clock) -> None:
+    new = new_order(12345, user_id=7, item_ids=[3, 1, 3], total_amount=999_900, metadata='{ "a": "é😀\\u0000" }')
+    assert insert(store, new) == [ACCEPTED]
+    assert find(store, 12345) == Order(
+        sequence=1,
+        order_id=12345,
+        user_id=7,
+        item_ids=[3, 1, 3],
+        total_amount=999_900,
+        metadata='{ "a": "é😀\\u0000" }',
+        status=Status.PENDING,
+        attempts=0,
+        claims=0,
+        error=None,
+        created_us=clock.now_us,
+        processed_us=None,
+    )
+
+
+def test_the_largest_values_come_back_digit_for_digit(store: OrderStore) -> None:
+    largest = NewOrder(MAX_ID, MAX_ID, [MAX_ID] * 1_000, 99_999_999_999_999, '{"a":"' + "é" * 8_188 + '"}')
+    assert insert(store, largest) == [ACCEPTED]
+    assert insert(store, largest) == [REPLAYED]
+    order = find(store, MAX_ID)
+    assert (order.order_id, order.user_id, order.item_ids) == (MAX_ID, MAX_ID, [MAX_ID] * 1_000)
+    assert (order.total_amount, order.metadata) == (99_999_999_999_999, largest.metadata)
+    assert claim(store) == [replace(order, status=Status.PROCESSING, attempts=1, claims=1)]
+
+
+def test_the_same_order_again_is_a_replay_and_changes_nothing(store: OrderStore, clock: Clock) -> None:
+    insert(store, new_order(1, metadata='{"a":1,"b":2}'))
+    before = find(store, 1)
+    clock.now_us += SECOND_US
+    assert insert(store, new_order(1, metadata='{"b": 2, "a": 1.0}')) == [REPLAYED]
+    assert find(store, 1) == before
+    assert store.totals().orders == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        new_order(1, user_id=2),
+        new_order(1, item_ids=[102, 101]),
+        new_order(1, item_ids=[101, 102, 102]),
+        new_order(1, total_amount=999_901),
+        new_order(1, metadata="{}"),
+    ],
+    ids=["user", "order of items", "repeated item", "amount", "metadata"],
+)
+def test_another_order_under_the_same_id_is_a_conflict_and_changes_nothing(store: OrderStore, other: NewOrder) -> None:
+    insert(store, new_order(1))
+    before = find(store, 1)
+    assert insert(store, other) == [1]
+    assert find(store, 1) == before
+    assert store.totals().orders == 1
+
+
+def test_no_metadata_is_not_the_same_as_an_empty_object(store: OrderStore) -> None:
+    assert insert(store, new_order(1, metadata="{}"), new_order(2)) == [ACCEPTED, ACCEPTED]
+    assert insert(store, new_order(1), new_order(2, metadata="{}")) == [1, 2]
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.FAILED])
+def test_an_id_is_taken_for_ever_whatever_became_of_its_order(store: OrderStore, status: Status) -> None:
+    insert(store, new_order(1))
+    if status is not Status.PENDING:
+        [order] = claim(store)
+        if status is not Status.PROCESSING:
+            finish(store, order, status)
+    assert find(store, 1).status is status
+    assert insert(store, new_order(1), new_order(1, user_id=2)) == [REPLAYED, 1]
+    assert find(store, 1).status is status
+
+
+def test_the_first_of_one_id_wins_within_a_batch(store: OrderStore) -> None:
+    batch = [new_order(1), new_order(1), new_order(1, user_id=2), new_order(1)]
+    assert insert(store, *batch) == [ACCEPTED, REPLAYED, 1, REPLAYED]
+    assert find(store, 1).user_id == 1
+    assert store.totals().pending == 1
+
+
+def test_a_batch_may_hold_new_ones_replays_and_conflicts(store: OrderStore) -> None:
+    insert(store, new_order(2), new_order(4))
+    batch = [
+        new_order(4, user_id=2),
+        new_order(1),
+        new_order(2),
+        new_order(3, user_id=9),
+        new_order(3),
+        new_order(5),
+        new_order(4),
+        new_order(5),
+    ]
+    assert insert(store, *batch) == [4, ACCEPTED, REPLAYED, ACCEPTED, 3, ACCEPTED, REPLAYED, REPLAYED]
+    assert [find(store, each).sequence for each in (2, 4, 1, 3, 5)] == [1, 2, 3, 4, 5]
+    assert find(store, 3).user_id == 9
+    assert store.totals().pending == 5
+
+
+def test_nothing_is_done_for_nothing(store: OrderStore) -> None:
+    assert store.insert([]) == []
+    assert store.find([]) == []
+    assert store.advance([], 0) == []
+    assert store.advance([], 10) == []
+    assert store.recover() == 0
+    assert store.totals().orders == 0
+
+
+def test_a_batch_of_1000_is_stored_found_claimed_and_finished(store: OrderStore) -> None:
+    order_ids = list(range(1_000, 0, -1))
+    assert insert(store, *map(new_order, order_ids)) == [ACCEPTED] * 1_000
+    assert [order and order.order_id for order in store.find(order_ids)] == order_ids
+    claimed = claim(store)
+    assert [order.order_id for order in claimed] == order_ids
+    store.advance([Outcome(order.sequence, 1, Status.COMPLETED) for order in reversed(claimed)], 0)
+    assert store.totals().completed == 1_000
+
+
+def test_orders_are_found_in_the_order_asked_for_with_none_for_misses(store: OrderStore) -> None:
+    insert(store, *map(new_order, (1, 2, 3)))
+    found = store.find([3, 99, 1, 3, MAX_ID, 2])
+    assert [order and order.order_id for order in found] == [3, None, 1, 3, None, 2]
+
+
+def test_orders_are_claimed_in_the_order_of_acceptance_up_to_the_limit(store: OrderStore) -> None:
+    insert(store, *map(new_order, (30, 10)))
+    insert(store, *map(new_order, (20, 40, 5)))
+    first = claim(store, 2)
+    assert [(order.order_id, order.status, order.attempts) for order in first] == [
+        (30, Status.PROCESSING, 1),
+        (10, Status.PROCESSING, 1),
+    ]
+    assert first == store.find([30, 10])
+    assert [order.order_id for order in claim(store, 2)] == [20, 40]
+    assert [order.order_id for order in claim(store, 2)] == [5]
+    assert claim(store, 2) == []
+
+
+def test_an_order_that_is_given_back_keeps_its_place(store: OrderStore) -> None:
+    insert(store, *map(new_order, (1, 2, 3)))
+    first, second = claim(store, 2)
+    finish(store, second, Status.PENDING)
+    assert [order.order_id for order in claim(store)] == [2, 3]
+    finish(store, first, Status.COMPLETED)
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
+def test_a_finished_order_has_its_time_and_its_error(store: OrderStore, clock: Clock, status: Status) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    clock.now_us += 1_500_000
+    error = "no such card" if status is Status.FAILED else None
+    finish(store, order, status, error)
+    done = find(store, 1)
+    assert (done.status, done.attempts, done.error) == (status, 1, error)
+    assert done.processed_us == done.created_us + 1_500_000
+
+
+def test_an_order_that_is_given_back_has_not_been_tried(store: OrderStore) -> None:
+    insert(store, new_order(1))
+    before = find(store, 1)
+    [order] = claim(store)
+    finish(store, order, Status.PENDING)
+    assert find(store, 1) == replace(before, claims=1)
+
+
+def test_outcomes_are_recorded_before_orders_are_claimed(store: OrderStore) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    [first] = claim(store, 1)
+    claimed = store.advance([Outcome(first.sequence, 1, Status.PENDING)], 1)
+    assert [order.order_id for order in claimed] == [1]
+    claimed = store.advance([Outcome(first.sequence, 1, Status.COMPLETED)], 5)
+    assert [order.order_id for order in claimed] == [2]
+
+
+@pytest.mark.parametrize("late", [Status.COMPLETED, Status.FAILED, Status.PENDING])
+def test_a_late_end_of_an_earlier_attempt_changes_nothing(store: OrderStore, clock: Clock, late: Status) -> None:
+    insert(store, new_order(1))
+    [first] = claim(store)
+    store.recover()
+    [second] = claim(store)
+    assert [(order.attempts, order.claims) for order in (first, second)] == [(1, 1), (2, 2)]
+    before, totals = find(store, 1), store.totals()
+    clock.now_us += SECOND_US
+    finish(store, first, late, "too late")
+    assert (find(store, 1), store.totals()) == (before, totals)
+    finish(store, second, Status.COMPLETED)
+    done = find(store, 1)
+    finish(store, first, late, "too late")
+    finish(store, second, late, "twice")
+    assert find(store, 1) == done
+
+
+def test_an_outcome_of_no_order_or_of_no_attempt_changes_nothing(store: OrderStore) -> None:
+    insert(store, new_order(1))
+    store.advance([Outcome(1, 0, Status.COMPLETED), Outcome(1, 1, Status.FAILED), Outcome(7, 1, Status.COMPLETED)], 0)
+    assert find(store, 1).status is Status.PENDING
+    assert store.totals().pending == store.totals().orders == 1
+
+
+def test_recovery_makes_interrupted_attempts_pending_and_counts_them(store: OrderStore) -> None:
+    insert(store, *map(new_order, (1, 2, 3, 4)))
+    done, _, _ = claim(store, 3)
+    finish(store, done, Status.COMPLETED)
+    assert store.recover() == 2
+    assert [(order.status, order.attempts) for order in store.find([1, 2, 3, 4]) if order] == [
+        (Status.COMPLETED, 1),
+        (Status.PENDING, 1),
+        (Status.PENDING, 1),
+        (Status.PENDING, 0),
+    ]
+    assert [order.attempts for order in claim(store)] == [2, 2, 1]
+
+
+def test_a_clock_that_goes_back_gives_no_negative_times(store: OrderStore, clock: Clock) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    clock.now_us -= 60 * SECOND_US
+    finish(store, order, Status.COMPLETED)
+    done = find(store, 1)
+    assert done.processed_us == done.created_us
+    assert store.totals().processing_us == 0
+
+
+def test_the_oldest_pending_order_is_known_by_its_time(store: OrderStore, clock: Clock) -> None:
+    assert store.totals().oldest_pending_us is None
+    first_us = clock.now_us
+    insert(store, new_order(1))
+    clock.now_us += SECOND_US
+    insert(store, new_order(2))
+    assert store.totals().oldest_pending_us == first_us
+    [first] = claim(store, 1)
+    assert store.totals().oldest_pending_us == first_us + SECOND_US
+    finish(store, first, Status.PENDING)
+    assert store.totals().oldest_pending_us == first_us
+    claim(store, 2)
+    assert store.totals().oldest_pending_us is None
+
+
+def test_what_is_stored_is_in_the_file(store: OrderStore, tmp_path: Path) -> None:
+    insert(store, new_order(1, item_ids=[1, 2], metadata='{ "a": 1 }'))
+    other = sqlite3.connect(tmp_path / "orders.db")
+    assert other.execute("SELECT order_id, item_ids, metadata, status FROM orders").fetchall() == [
+        (1, "[1,2]", '{ "a": 1 }', "Pending")
+    ]
+    other.close()
+
+
+def fill_up(database: RetryingSqliteDatabase) -> int:
+    """Takes away the room to grow; returns what gives it back."""
+    limit: int = database.pragma("max_page_count")
+    database.pragma("max_page_count", 1)  # SQLite takes as few as the file has.
+    return limit
+
+
+def test_a_full_database_refuses_a_whole_batch_and_works_again_when_there_is_room(
+    store: OrderStore, database: RetryingSqliteDatabase
+) -> None:
+    insert(store, new_order(1))
+    totals = store.totals()
+    limit = fill_up(database)
+    batch = [new_order(order_id, item_ids=[MAX_ID] * 1_000) for order_id in range(1, 20)]
+    for _ in range(2):
+        with pytest.raises(StorageUnavailableError, match="full"):
+            store.insert(batch)
+    assert store.find([2, 19]) == [None, None]
+    assert store.totals() == totals
+    database.pragma("max_page_count", limit)
+    assert insert(store, *batch) == [1] + [ACCEPTED] * 18
+    assert store.totals().pending == 19
+
+
+def test_a_full_database_refuses_outcomes_and_claims_together(
+    store: OrderStore, database: RetryingSqliteDatabase
+) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    [first] = claim(store, 1)
+    before, totals = store.find([1, 2]), store.totals()
+    limit = fill_up(database)
+    failed = Outcome(first.sequence, 1, Status.FAILED, "x" * 100_000)
+    with pytest.raises(StorageUnavailableError):
+        store.advance([failed], 10)
+    assert (store.find([1, 2]), store.totals()) == (before, totals)
+    database.pragma("max_page_count", limit)
+    assert [order.order_id for order in store.advance([failed], 10)] == [2]
+    assert find(store, 1).error == "x" * 100_000
+
+
+def test_an_error_half_way_rolls_the_whole_batch_back(store: OrderStore, database: RetryingSqliteDatabase) -> None:
+    insert(store, new_order(1))
+    database.execute_sql("CREATE TRIGGER broken BEFORE UPDATE ON totals BEGIN SELECT RAISE(ABORT, 'broken'); END")
+    with pytest.raises(StorageUnavailableError, match="broken"):
+        store.insert([new_order(2), new_order(3)])
+    with pytest.raises(StorageUnavailableError, match="broken"):
+        claim(store)
+    assert store.find([2, 3]) == [None, None]
+    assert find(store, 1).status is Status.PENDING
+    database.execute_sql("DROP TRIGGER broken")
+    assert insert(store, new_order(2), new_order(3)) == [ACCEPTED, ACCEPTED]
+    assert len(claim(store)) == 3
+
+
+def test_a_probe_of_a_healthy_database_writes_and_changes_nothing(store: OrderStore, tmp_path: Path) -> None:
+    insert(store, new_order(1))
+    totals = store.totals()
+    log_bytes = (tmp_path / "orders.db-wal").stat().st_size
+    store.probe()
+    assert store.totals() == totals
+    assert (tmp_path / "orders.db-wal").stat().st_size > log_bytes
+
+
+def test_a_probe_of_a_database_that_can_not_be_written_raises(
+    store: OrderStore, database: RetryingSqliteDatabase
+) -> None:
+    database.pragma("query_only", 1)
+    with pytest.raises(StorageUnavailableError, match="readonly"):
+        store.probe()
+    database.pragma("query_only", 0)
+    store.probe()
+
+
+@pytest.mark.parametrize("error", ['é 😀 "quoted" \\ \n\t\'', "x" * 100_000, ""])
+def test_an_error_is_kept_as_it_was_said(store: OrderStore, error: str) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    finish(store, order, Status.FAILED, error)
+    assert find(store, 1).error == error
+
+
+@pytest.mark.parametrize(("error", "kept"), [("before\0after", "before\ufffdafter"), ("a\udcffb", "a?b")])
+def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: OrderStore, error: str, kept: str) -> None:
+    insert(store, new_order(1), new_order(2))
+    first, second = claim(store)
+    store.advance([Outcome(first.sequence, 1, Status.FAILED, error), Outcome(second.sequence, 1, Status.COMPLETED)], 0)
+    assert find(store, 1).error == kept
+    assert find(store, 2).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("again", [Status.COMPLETED, Status.FAILED, Status.PENDING])
+def test_of_two_outcomes_of_one_attempt_the_first_counts(store: OrderStore, again: Status) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    first, _ = claim(store)
+    store.advance([Outcome(first.sequence, 1, Status.COMPLETED), Outcome(first.sequence, 1, again)], 0)
+    totals = store.totals()
+    assert (totals.orders, totals.processing, totals.completed) == (2, 1, 1)
+    assert find(store, 1).status is Status.COMPLETED
+
+
+def test_a_late_end_does_not_hide_the_right_one_that_comes_with_it(store: OrderStore) -> None:
+    insert(store, new_order(1))
+    [first] = claim(store)
+    store.recover()
+    [second] = claim(store)
+    late = Outcome(first.sequence, first.claims, Status.FAILED, "too late")
+    store.advance([late, Outcome(second.sequence, second.claims, Status.COMPLETED), late], 0)
+    assert (find(store, 1).status, find(store, 1).error) == (Status.COMPLETED, None)
+
+
+def test_a_late_end_of_an_attempt_that_was_given_back_changes_nothing(store: OrderStore) -> None:
+    insert(store, new_order(1))
+    [first] = claim(store)
+    finish(store, first, Status.PENDING)
+    [second] = claim(store)
+    assert [(order.attempts, order.claims) for order in (first, second)] == [(1, 1), (1, 2)]
+    finish(store, first, Status.FAILED, "too late")
+    assert find(store, 1) == second

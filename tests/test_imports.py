@@ -1,0 +1,173 @@
+"""Which room may import what: the layers of the code, read from its source."""
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS: Mapping[str, frozenset[str]] = {
+    "server": frozenset({"handlers", "workers", "models"}),
+    "handlers": frozenset({"models"}),
+    "workers": frozenset({"models"}),
+    "models": frozenset(),
+    "load": frozenset(),
+}
+"""What each room may import of the others."""
+OURS = frozenset(ROOMS) | {"tests"}
+ONLY_IN: Mapping[str, frozenset[str]] = {
+    "peewee": frozenset({"models"}),
+    "playhouse": frozenset({"models"}),
+    "sqlite3": frozenset({"models"}),
+    "concurrent.futures": frozenset({"workers", "server"}),
+    "multiprocessing": frozenset(),
+}
+"""Packages that belong to some rooms alone."""
+# `load` is a program of its own: it may have threads, and names the version of SQLite.
+HANDED_IN = {("load", "concurrent.futures"), ("load", "multiprocessing"), ("load", "sqlite3")}
+
+
+def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
+    """Each module's room and file."""
+    yield "server", root / "server.py"
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            yield room, path
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything that is imported, wherever in the file; a relative one begins with a dot."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, "." * node.level + (node.module or "") + "." + alias.name
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
+                yield node.lineno, str(node.args[0].value)
+
+
+def is_below(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def fault_of(room: str, name: str) -> str | None:
+    """What is wrong with a room's import of a name."""
+    if name.startswith("."):
+        return "is relative"
+    top = name.partition(".")[0]
+    if top in OURS and top != room and top not in ROOMS[room]:
+        return f"is not for {room}"
+    if room == "server" and top == "server":
+        return "is not for server"
+    for package, rooms in ONLY_IN.items():
+        if is_below(name, package) and room not in rooms and (room, package) not in HANDED_IN:
+            return f"is not for {room}"
+    return None
+
+
+def faults_in(root: Path) -> list[str]:
+    return [
+        f"{path.relative_to(root)}:{line}: {name} {fault}"
+        for room, path in modules_of(root)
+        for line, name in imports_of(path)
+        if (fault := fault_of(room, name))
+    ]
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "server",
+        "handlers",
+        "workers",
+        "models",
+        "load",
+    ],
+)
+def test_a_room_imports_only_what_is_below_it(room: str) -> None:
+    assert [fault for fault in faults_in(ROOT) if Path(fault).parts[0].startswith(room)] == []
+
+
+def test_every_module_of_the_product_is_read() -> None:
+    read = {path for _, path in modules_of(ROOT)}
+    assert {path for room in ROOMS for path in (ROOT / room).glob("*.py")} <= read
+    assert {"server.py", "store.py", "batcher.py", "routes.py", "run.py"} <= {path.name for path in read}
+    assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
+
+
+def test_the_rooms_below_are_what_they_are_said_to_be_in_practice() -> None:
+    used = {
+        room: {
+            name.partition(".")[0] for each, path in modules_of(ROOT) if each == room for _, name in imports_of(path)
+        }
+        for room in ROOMS
+    }
+    assert {"handlers", "workers", "models"} <= used["server"]
+    assert "peewee" in used["models"]
+    assert used["models"] & OURS == {"models"}
+    assert used["load"] & OURS <= {"load"}
+
+
+def tree(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in ({"server.py": ""} | dict(files)).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        ("models/a.py", "from handlers.base import encode", "models/a.py:1: handlers.base.encode is not for models"),
+        ("models/a.py", "import workers", "models/a.py:1: workers is not for models"),
+        ("models/deep/er/a.py", "import workers.x", "models/deep/er/a.py:1: workers.x is not for models"),
+        ("workers/a.py", "import models, handlers", "workers/a.py:1: handlers is not for workers"),
+        ("workers/a.py", "import os\nimport sqlite3", "workers/a.py:2: sqlite3 is not for workers"),
+        ("workers/a.py", "from playhouse import shortcuts", "workers/a.py:1: playhouse.shortcuts is not for workers"),
+        ("handlers/a.py", "import workers.batcher", "handlers/a.py:1: workers.batcher is not for handlers"),
+        ("handlers/a.py", "from concurrent import futures", "handlers/a.py:1: concurrent.futures is not for handlers"),
+        ("handlers/a.py", "def f():\n    import peewee as p", "handlers/a.py:2: peewee is not for handlers"),
+        ("handlers/a.py", "from sqlite3.dbapi2 import x", "handlers/a.py:1: sqlite3.dbapi2.x is not for handlers"),
+        ("handlers/a.py", "if TYPE_CHECKING:\n    import server", "handlers/a.py:2: server is not for handlers"),
+        ("handlers/a.py", "__import__('peewee')", "handlers/a.py:1: peewee is not for handlers"),
+        ("handlers/a.py", "importlib.import_module('server')", "handlers/a.py:1: server is not for handlers"),
+        ("load/a.py", "import peewee", "load/a.py:1: peewee is not for load"),
+        ("load/a.py", "from models.errors import X", "load/a.py:1: models.errors.X is not for load"),
+        ("load/a.py", "import tests.models", "load/a.py:1: tests.models is not for load"),
+        ("models/a.py", "import concurrent.futures", "models/a.py:1: concurrent.futures is not for models"),
+        ("models/a.py", "from . import errors", "models/a.py:1: ..errors is relative"),
+        ("models/a.py", "from .errors import X", "models/a.py:1: .errors.X is relative"),
+        ("server.py", "import load", "server.py:1: load is not for server"),
+        ("server.py", "import sqlite3", "server.py:1: sqlite3 is not for server"),
+        ("server.py", "import server", "server.py:1: server is not for server"),
+    ],
+)
+def test_an_import_in_the_wrong_direction_is_found(tmp_path: Path, file: str, text: str, fault: str) -> None:
+    assert faults_in(tree(tmp_path, {file: text})) == [fault]
+
+
+def test_an_import_in_the_right_direction_is_no_fault(tmp_path: Path) -> None:
+    right = {
+        "server.py": "import handlers.base, workers.batcher\nfrom models.order import Order\nimport concurrent.futures",
+        "handlers/a.py": "from handlers.b import x\nimport models.errors\nimport asyncio, modelspec, serverless",
+        "workers/a.py": "from concurrent.futures import Executor\nfrom models.errors import X\nimport workers.b",
+        "models/a.py": "import sqlite3, peewee\nfrom models.errors import X",
+        "load/a.py": "from load.run import x\nimport concurrent.futures\nimport tornado",
+    }
+    assert faults_in(tree(tmp_path, right)) == []
+
+
+@pytest.mark.parametrize("room", ["handlers", "models", "workers"])
+def test_a_room_can_be_imported_without_opening_or_starting_anything(room: str) -> None:
+    threads = len(sys._current_frames())
+    for each, path in modules_of(ROOT):
+        if each == room and path.name != "__init__.py":
+            __import__(f"{room}.{path.stem}")
+    assert len(sys._current_frames()) == threads

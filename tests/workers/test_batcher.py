@@ -1,0 +1,286 @@
+"""The batcher, with a real thread whose work goes on only when the test says so."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+
+from models.errors import QueueClosedError, QueueFullError
+from workers.batcher import Batcher
+
+
+class GatedWork:
+    """Doubles numbers; a negative one's result is an exception. Each call waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: set[str] = set()
+        self.running = 0
+        self.most_running = 0
+        self.error: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        self._begun = asyncio.Semaphore(0)
+        self._gate = threading.Semaphore(0)
+
+    def __call__(self, items: Sequence[int]) -> list[int | Exception]:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self.batches.append(list(items))
+        self.threads.add(threading.current_thread().name)
+        self._loop.call_soon_threadsafe(self._begun.release)
+        self._gate.acquire()
+        self.running -= 1
+        if self.error:
+            raise self.error
+        return [ValueError(f"{item} is negative") if item < 0 else 2 * item for item in items]
+
+    async def begun(self) -> None:
+        """Returns when one more call has begun."""
+        await self._begun.acquire()
+
+    def let_through(self, calls: int = 1) -> None:
+        self._gate.release(calls)
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(4, "writer") as executor:
+        yield executor
+
+
+@asynccontextmanager
+async def batching(
+    executor: Executor, *, max_waiting: int = 100, max_batch: int = 100, after_batch: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
+    work = GatedWork()
+    batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, after_batch=after_batch)
+    try:
+        yield batcher, work
+    finally:
+        work.let_through(1_000)
+    await batcher.close()
+
+
+@pytest.mark.gen_test
+async def test_items_that_arrive_in_one_turn_of_the_loop_share_a_call(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        futures = [batcher.submit(item) for item in (3, 1, 2)]
+        assert work.batches == []
+        work.let_through()
+        assert await asyncio.gather(*futures) == [6, 2, 4]
+        assert work.batches == [[3, 1, 2]]
+
+
+@pytest.mark.gen_test
+async def test_an_item_that_comes_alone_leaves_at_once(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        for item in (1, 2):
+            future = batcher.submit(item)
+            await work.begun()
+            work.let_through()
+            assert await future == 2 * item
+        assert work.batches == [[1], [2]]
+
+
+@pytest.mark.gen_test
+async def test_items_that_arrive_during_a_call_share_the_next_one(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        first = batcher.submit(1)
+        await work.begun()
+        others = [batcher.submit(item) for item in (2, 3)]
+        work.let_through()
+        assert await first == 2
+        others.append(batcher.submit(4))
+        await work.begun()
+        assert work.batches == [[1], [2, 3]]
+        work.let_through(2)
+        assert await asyncio.gather(*others) == [4, 6, 8]
+        assert work.batches == [[1], [2, 3], [4]]
+
+
+@pytest.mark.gen_test
+async def test_one_call_runs_at_a_time_however_many_threads_there_are(executor: Executor) -> None:
+    async with batching(executor, max_batch=1) as (batcher, work):
+        futures = [batcher.submit(item) for item in range(20)]
+        work.let_through(20)
+        assert await asyncio.gather(*futures) == list(range(0, 40, 2))
+        assert work.most_running == 1
+        assert all(name.startswith("writer") for name in work.threads)
+
+
+@pytest.mark.gen_test
+async def test_a_batch_holds_at_most_max_batch_items_and_leaves_none_behind(executor: Executor) -> None:
+    async with batching(executor, max_batch=3) as (batcher, work):
+        futures = [batcher.submit(item) for item in range(8)]
+        work.let_through(3)
+        assert await asyncio.gather(*futures) == list(range(0, 16, 2))
+        assert work.batches == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+@pytest.mark.gen_test
+async def test_equal_items_have_a_result_each(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        futures = [batcher.submit(item) for item in (5, 5, 5)]
+        work.let_through()
+        assert await asyncio.gather(*futures) == [10, 10, 10]
+        assert work.batches == [[5, 5, 5]]
+
+
+@pytest.mark.gen_test
+async def test_an_exception_of_the_work_reaches_all_of_its_batch_and_no_other(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        work.error = KeyError("broken")
+        futures = [batcher.submit(item) for item in (1, 2)]
+        await work.begun()
+        later = batcher.submit(3)
+        work.let_through()
+        assert await asyncio.gather(*futures, return_exceptions=True) == [work.error] * 2
+        await work.begun()
+        work.error = None
+        work.let_through()
+        assert await later == 6
+
+
+@pytest.mark.gen_test
+async def test_an_exception_as_a_result_reaches_its_own_waiter_alone(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        good, bad, also_good = (batcher.submit(item) for item in (1, -2, 3))
+        work.let_through()
+        assert (await good, await also_good) == (2, 6)
+        with pytest.raises(ValueError, match="-2 is negative"):
+            await bad
+
+
+@pytest.mark.gen_test
+async def test_an_item_that_was_given_up_before_its_batch_left_is_not_sent(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        first = batcher.submit(1)
+        await work.begun()
+        given_up, kept = batcher.submit(2), batcher.submit(3)
+        given_up.cancel()
+        work.let_through(2)
+        assert (await first, await kept) == (2, 6)
+        assert work.batches == [[1], [3]]
+
+
+@pytest.mark.gen_test
+async def test_a_batch_of_which_all_was_given_up_is_no_call(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        batcher.submit(1).cancel()
+        await batcher.close()
+        assert work.batches == []
+    async with batching(executor) as (batcher, work):
+        batcher.submit(1).cancel()
+        kept = batcher.submit(2)
+        work.let_through()
+        assert await kept == 4
+
+
+@pytest.mark.gen_test
+async def test_a_waiter_that_gives_up_after_its_batch_left_does_not_disturb_the_others(executor: Executor) -> None:
+    async with batching(executor) as (batcher, work):
+        given_up, kept, bad = (batcher.submit(item) for item in (1, 2, -3))
+        await work.begun()
+        given_up.cancel()
+        bad.cancel()
+        work.let_through()
+        assert await kept == 4
+        assert work.batches == [[1, 2, -3]]
+
+
+@pytest.mark.gen_test
+async def test_at_the_bound_it_is_full_at_once_and_takes_more_when_there_is_room(executor: Executor) -> None:
+    async with batching(executor, max_waiting=3) as (batcher, work):
+        first = batcher.submit(1)
+        await work.begun()
+        waiting = [batcher.submit(item) for item in (2, 3)]
+        for _ in range(2):
+            with pytest.raises(QueueFullError):
+                batcher.submit(4)
+        work.let_through()
+        await first
+        await work.begun()
+        waiting.append(batcher.submit(5))
+        work.let_through(2)
+        assert await asyncio.gather(*waiting) == [4, 6, 10]
+        assert work.batches == [[1], [2, 3], [5]]
+
+
+@pytest.mark.gen_test
+async def test_closing_delivers_what_was_taken_and_takes_no_more(executor: Executor) -> None:
+    async with batching(executor, max_batch=1) as (batcher, work):
+        futures = [batcher.submit(item) for item in (1, 2, 3)]
+        await work.begun()
+        closing = [asyncio.ensure_future(batcher.close()) for _ in range(2)]
+        work.let_through(2)
+        assert await asyncio.gather(*futures[:2]) == [2, 4]
+        with pytest.raises(QueueClosedError):
+            batcher.submit(4)
+        assert not any(task.done() for task in closing)
+        work.let_through()
+        await asyncio.gather(*closing)
+        assert futures[2].result() == 6
+        await batcher.close()
+        with pytest.raises(QueueClosedError):
+            batcher.submit(5)
+
+
+@pytest.mark.gen_test
+async def test_closing_one_that_was_never_used_returns_at_once(executor: Executor) -> None:
+    async with batching(executor) as (batcher, _):
+        await batcher.close()
+
+
+@pytest.mark.gen_test
+async def test_after_each_batch_and_its_results_after_batch_is_called_once(executor: Executor) -> None:
+    seen: list[int] = []
+    delivered: list[asyncio.Future[int]] = []
+    async with batching(
+        executor, max_batch=2, after_batch=lambda: seen.append(sum(future.done() for future in delivered))
+    ) as (batcher, work):
+        delivered += [batcher.submit(item) for item in (1, -2, 3)]
+        work.let_through(2)
+        await asyncio.gather(*delivered, return_exceptions=True)
+        await batcher.close()
+        assert seen == [2, 3]
+
+
+@pytest.mark.gen_test
+async def test_after_a_batch_that_failed_after_batch_is_called_too(executor: Executor) -> None:
+    called = asyncio.Event()
+    async with batching(executor, after_batch=called.set) as (batcher, work):
+        work.error = KeyError("broken")
+        future = batcher.submit(1)
+        work.let_through()
+        await called.wait()
+        assert isinstance(future.exception(), KeyError)
+
+
+@pytest.mark.gen_test
+async def test_ten_thousand_waiters_all_get_their_own_result(
+    executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with batching(executor, max_waiting=10_000, max_batch=1_000) as (batcher, work):
+        futures = [batcher.submit(item) for item in range(10_000)]
+        with pytest.raises(QueueFullError):
+            batcher.submit(0)
+        work.let_through(10)
+        assert await asyncio.gather(*futures) == list(range(0, 20_000, 2))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("results", [[], [1, 2, 3]])
+async def test_a_wrong_number_of_results_is_an_error_for_the_batch_and_no_end_of_the_batcher(
+    executor: Executor, results: list[int]
+) -> None:
+    wrong = [results]
+    batcher: Batcher[int, int] = Batcher(executor, lambda items: wrong.pop() if wrong else list(items), max_waiting=9)
+    futures = [batcher.submit(1), batcher.submit(2)]
+    for error in await asyncio.gather(*futures, return_exceptions=True):
+        assert isinstance(error, RuntimeError)
+    assert await batcher.submit(7) == 7

@@ -1,0 +1,481 @@
+"""Claim → process → finish, with a store in memory and real threads; nothing here waits for a time to pass."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from models.errors import StorageBusyError, StorageUnavailableError
+from models.order import Order, Outcome, Status
+from workers import dispatcher as dispatcher_module
+from workers.backoff import Backoff
+from workers.dispatcher import MAX_CLAIM, MAX_ERROR_CHARACTERS, Dispatcher
+from workers.processors import Processor, RecordProcessor
+
+WORKERS = 2
+
+
+class MemoryOrders:
+    """The part of the store that a dispatcher sees. Changed on the writer's thread alone."""
+
+    def __init__(self, count: int) -> None:
+        self.orders: dict[int, Order] = {}
+        self.claimed: list[int] = []
+        self.limits: list[int] = []
+        self.recorded: list[Outcome] = []
+        self.errors: list[Exception] = []
+        self.before_claim: Callable[[], object] = lambda: None
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self.add(count)
+
+    def add(self, count: int) -> None:
+        for sequence in range(len(self.orders) + 1, len(self.orders) + count + 1):
+            self.orders[sequence] = Order(
+                sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
+            )
+
+    def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+        try:
+            self.before_claim()
+            if self.errors:
+                raise self.errors.pop(0)
+            return self._advance(outcomes, limit)
+        finally:
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+        self.recorded += outcomes
+        self.limits.append(limit)
+        for outcome in outcomes:
+            order = self.orders[outcome.sequence]
+            assert (order.status, order.claims) == (Status.PROCESSING, outcome.claim)
+            self.orders[outcome.sequence] = replace(order, status=outcome.status, error=outcome.error)
+        pending = [order for order in self.orders.values() if order.status is Status.PENDING][:limit]
+        claimed = [
+            replace(order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1)
+            for order in pending
+        ]
+        self.orders.update((order.sequence, order) for order in claimed)
+        self.claimed += [order.sequence for order in claimed]
+        return claimed
+
+    def statuses(self) -> list[Status]:
+        return [order.status for order in self.orders.values()]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when `condition` holds after a call of the store."""
+        while not condition():
+            await self._changed.wait()
+            self._changed.clear()
+
+    async def until_all_are(self, status: Status) -> None:
+        await self.until(lambda: set(self.statuses()) == {status})
+
+
+class GatedProcessor:
+    """Completes orders, each call when it is let through; keeps count of what runs."""
+
+    def __init__(self, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
+        self.calls: list[list[int]] = []
+        self.running = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
+        self._gate = threading.Semaphore(0)
+        self._loop = asyncio.get_running_loop()
+        self._begun = asyncio.Semaphore(0)
+
+    def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
+        with self._lock:
+            self.calls.append([order.sequence for order in orders])
+            self.running += len(orders)
+            self.most_running = max(self.most_running, self.running)
+        self._loop.call_soon_threadsafe(self._begun.release)
+        self._gate.acquire()
+        with self._lock:
+            self.running -= len(orders)
+        return [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
+
+    async def begun(self, calls: int = 1) -> None:
+        """Returns when `calls` more calls have begun."""
+        for _ in range(calls):
+            await self._begun.acquire()
+
+    def let_through(self, calls: int = 1_000) -> None:
+        self._gate.release(calls)
+
+
+class RaisingProcessor:
+    batch_size = 2
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
+        raise self._error
+
+
+@pytest.fixture
+def writer() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(WORKERS) as executor:
+        yield executor
+
+
+async def turn_of_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+    turned = loop.create_future()
+    loop.call_soon(turned.set_result, None)
+    await turned
+
+
+@asynccontextmanager
+async def dispatching(
+    store: MemoryOrders, processor: Processor, writer: Executor, pool: Executor, *, start: bool = True
+) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(
+        store=store,
+        writer=writer,
+        pool=pool,
+        processor=processor,
+        workers=WORKERS,
+        backoff=Backoff(first_s=0, longest_s=0),
+    )
+    if start:
+        dispatcher.start()
+    try:
+        yield dispatcher
+        await dispatcher.stop(0)
+    finally:
+        if isinstance(processor, GatedProcessor):
+            processor.let_through()
+
+
+@pytest.mark.gen_test
+async def test_everything_pending_is_claimed_in_order_and_completed(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(2_500)
+    async with dispatching(store, RecordProcessor(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        assert store.claimed == list(range(1, 2_501))
+        assert sorted(outcome.sequence for outcome in store.recorded) == store.claimed
+
+
+@pytest.mark.gen_test
+async def test_orders_that_come_later_are_taken_when_it_is_woken(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(0)
+    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+        await store.until(lambda: len(store.limits) == 1)
+        for _ in range(3):
+            store.add(2)
+            dispatcher.wake()
+            await store.until_all_are(Status.COMPLETED)
+        assert store.claimed == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.gen_test
+async def test_an_idle_dispatcher_asks_the_store_nothing(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(1)
+    async with dispatching(store, RecordProcessor(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        calls = len(store.limits)
+        # Whatever was on its way to the writer is there before this.
+        await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
+        assert (calls, len(store.limits)) == (2, 2)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("batch_size", [1, 3])
+async def test_no_more_is_running_than_the_workers_have_room_for(
+    writer: Executor, pool: Executor, batch_size: int
+) -> None:
+    store, processor = MemoryOrders(20), GatedProcessor(batch_size)
+    capacity = WORKERS * batch_size
+    async with dispatching(store, processor, writer, pool):
+        await processor.begun(WORKERS)
+        assert store.statuses().count(Status.PROCESSING) == capacity
+        processor.let_through(1)
+        await processor.begun()
+        assert store.statuses().count(Status.PROCESSING) <= capacity
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+        assert store.claimed == list(range(1, 21))
+        assert (max(store.limits), processor.most_running) == (capacity, capacity)
+        assert max(map(len, processor.calls)) == batch_size
+
+
+@pytest.mark.gen_test
+async def test_more_is_claimed_while_there_is_room_and_nothing_has_ended(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryOrders(3 * MAX_CLAIM), GatedProcessor(MAX_CLAIM)
+    async with dispatching(store, processor, writer, pool):
+        await processor.begun(WORKERS)
+        assert store.claimed == list(range(1, WORKERS * MAX_CLAIM + 1))
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_a_long_attempt_does_not_hold_up_the_others(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryOrders(5), GatedProcessor()
+    async with dispatching(store, processor, writer, pool):
+        await processor.begun(2)
+        # One thread is let through again and again, the other one never.
+        for _ in range(3):
+            processor.let_through(1)
+            await processor.begun()
+        assert store.statuses().count(Status.COMPLETED) >= 2
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_a_processor_that_raises_fails_its_orders_with_the_errors_text(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(3)
+    async with dispatching(store, RaisingProcessor(ValueError("no such card")), writer, pool):
+        await store.until_all_are(Status.FAILED)
+        assert {order.error for order in store.orders.values()} == {"ValueError: no such card"}
+    assert {(record.levelname, record.message) for record in caplog.records} == {("ERROR", "an attempt failed")}
+
+
+@pytest.mark.gen_test
+async def test_a_processor_that_exits_ends_its_attempt_too(
+    writer: Executor, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    class ExitingProcessor(GatedProcessor):
+        def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
+            super().__call__(orders)
+            raise SystemExit
+
+    store, processor = MemoryOrders(1), ExitingProcessor()
+    async with dispatching(store, processor, writer, pool):
+        await processor.begun()
+        processor.let_through()
+        pool.shutdown()
+        for _ in range(10):
+            await turn_of_the_loop()
+            await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
+        caplog.clear()
+        assert store.statuses() != [Status.PROCESSING]
+
+
+@pytest.mark.gen_test
+async def test_an_errors_text_is_cut_off(writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryOrders(1)
+    async with dispatching(store, RaisingProcessor(ValueError("x" * 10_000)), writer, pool):
+        await store.until_all_are(Status.FAILED)
+        assert len(store.orders[1].error or "") == MAX_ERROR_CHARACTERS
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "error", [StorageBusyError("locked"), StorageUnavailableError("disk is full"), RuntimeError("unforeseen")]
+)
+async def test_a_storage_error_loses_no_outcome_and_the_call_is_made_again(
+    writer: Executor, pool: Executor, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, processor = MemoryOrders(6), GatedProcessor()
+    async with dispatching(store, processor, writer, pool):
+        await processor.begun(2)
+        store.errors = [error] * 3
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+        assert sorted(outcome.sequence for outcome in store.recorded) == [1, 2, 3, 4, 5, 6]
+        assert store.claimed == [1, 2, 3, 4, 5, 6]
+    assert [record.message for record in caplog.records] == [f"processing waits 0.0 s: {error}"] * 3
+    assert all(bool(record.exc_info) == isinstance(error, RuntimeError) for record in caplog.records)
+
+
+@pytest.mark.gen_test
+async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Watched(Backoff):
+        def __init__(self) -> None:
+            super().__init__(first_s=0, longest_s=0)
+            self.calls: list[str] = []
+
+        def next_s(self) -> float:
+            self.calls.append("next")
+            return super().next_s()
+
+        def reset(self) -> None:
+            self.calls.append("reset")
+            super().reset()
+
+    store, backoff = MemoryOrders(1), Watched()
+    store.errors = [StorageBusyError("locked")] * 2
+    dispatcher = Dispatcher(
+        store=store, writer=writer, pool=pool, processor=RecordProcessor(), workers=1, backoff=backoff
+    )
+    dispatcher.start()
+    await store.until_all_are(Status.COMPLETED)
+    await dispatcher.stop(5)
+    assert backoff.calls[:3] == ["next", "next", "reset"]
+    assert "next" not in backoff.calls[3:]
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_stop_waits_for_running_attempts_and_claims_nothing_more(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryOrders(5), GatedProcessor()
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun(2)
+        stopping = asyncio.ensure_future(dispatcher.stop(60))
+        processor.let_through(1)
+        await store.until(lambda: Status.COMPLETED in store.statuses())
+        assert not stopping.done()
+        processor.let_through()
+        assert await stopping == 0
+        assert store.statuses() == [Status.COMPLETED] * 2 + [Status.PENDING] * 3
+        assert processor.calls in ([[1], [2]], [[2], [1]])
+
+
+@pytest.mark.gen_test
+async def test_after_the_time_out_stop_gives_back_what_runs_and_ignores_how_it_ends(
+    writer: Executor, pool: Executor
+) -> None:
+    store, processor = MemoryOrders(5), GatedProcessor()
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun(2)
+        assert await dispatcher.stop(0) == 2
+        assert store.statuses() == [Status.PENDING] * 5
+        assert {outcome.status for outcome in store.recorded} == {Status.PENDING}
+        recorded = list(store.recorded)
+        processor.let_through()
+        pool.shutdown()
+        # The threads have said how it ended: the loop hears of it before this.
+        await turn_of_the_loop()
+        assert await dispatcher.stop(0) == 0
+        await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
+        assert store.recorded == recorded
+
+
+@pytest.mark.gen_test
+async def test_stop_gives_back_what_waits_for_a_thread_too(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryOrders(10), GatedProcessor(batch_size=2)
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun(2)
+        assert await dispatcher.stop(0) == 4
+        assert store.statuses() == [Status.PENDING] * 10
+
+
+@pytest.mark.gen_test
+async def test_stop_waits_for_the_store_to_have_what_has_ended(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(2)
+    processor = GatedProcessor(batch_size=2)
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun()
+        store.errors = [StorageBusyError("locked")] * 5
+        processor.let_through()
+        assert await dispatcher.stop(60) == 0
+        assert store.statuses() == [Status.COMPLETED] * 2
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_stop_may_be_called_twice_also_at_once(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(3)
+    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+        await store.until_all_are(Status.COMPLETED)
+        assert list(await asyncio.gather(dispatcher.stop(5), dispatcher.stop(5))) == [0, 0]
+        assert await dispatcher.stop(5) == 0
+
+
+@pytest.mark.gen_test
+async def test_one_that_was_never_started_stops_at_once(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(1)
+    async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
+        assert await dispatcher.stop(60) == 0
+        assert store.statuses() == [Status.PENDING]
+
+
+@pytest.mark.gen_test
+async def test_one_that_is_stopped_when_nothing_has_happened_claims_nothing(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(3)
+    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+        assert await dispatcher.stop(60) == 0
+        assert store.statuses() == [Status.PENDING] * 3
+
+
+@pytest.mark.gen_test
+async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(
+    writer: Executor, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LAST_CALL_S", 0.2)
+    store, processor = MemoryOrders(2), GatedProcessor()
+    in_call, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        loop.call_soon_threadsafe(in_call.set)
+        go_on.wait()
+
+    store.before_claim = wait
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await in_call.wait()
+        stopping = asyncio.ensure_future(dispatcher.stop(0))
+        for _ in range(10):
+            await turn_of_the_loop()
+        go_on.set()
+        assert await stopping in (0, 2)
+        assert store.statuses() == [Status.PENDING] * 2
+
+
+@pytest.mark.gen_test
+async def test_a_dispatcher_logs_nothing_when_all_is_well(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(10)
+    async with dispatching(store, RecordProcessor(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+@pytest.mark.gen_test
+async def test_an_order_that_gets_no_outcome_fails(writer: Executor, pool: Executor) -> None:
+    class Forgetful:
+        batch_size = 3
+
+        def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
+            return [Outcome(orders[1].sequence, orders[1].claims, Status.COMPLETED)]
+
+    store = MemoryOrders(3)
+    async with dispatching(store, Forgetful(), writer, pool):
+        await store.until(lambda: Status.PROCESSING not in store.statuses() and Status.PENDING not in store.statuses())
+        assert store.statuses() == [Status.FAILED, Status.COMPLETED, Status.FAILED]
+
+
+@pytest.mark.gen_test
+async def test_orders_for_which_no_thread_can_be_started_are_given_back_and_tried_again(
+    writer: Executor, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = iter([True, False, True, False])
+    submit = pool.submit
+
+    def submit_or_refuse(*arguments: Any) -> Any:
+        if next(refusals, False):
+            raise RuntimeError("can't start new thread")
+        return submit(*arguments)
+
+    monkeypatch.setattr(pool, "submit", submit_or_refuse)
+    store = MemoryOrders(3)
+    async with dispatching(store, RecordProcessor(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+    assert "can't start new thread" in caplog.text
+    caplog.clear()
