@@ -89,14 +89,17 @@ class OrderStore:
         self._database = database
         self._clock = clock
         self.is_writable = True
-        """Whether the last write worked. Set by whoever writes; may be read on any thread."""
+        """Whether the last write to disk worked. Set by whoever writes; may be read on any thread."""
 
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         """Stores the new ones among `orders` as Pending, synced to disk; one result for each, in order.
 
         The first of two orders with one id wins, within a batch too.
         """
-        return self._write(lambda: self._insert(orders))
+        results = self._write(lambda: self._insert(orders))
+        # A batch that holds nothing new reaches no disk, and says nothing about it.
+        self.is_writable = self.is_writable or Insertion.ACCEPTED in results
+        return results
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         """The stored order for each id, None where there is none."""
@@ -104,12 +107,12 @@ class OrderStore:
             found = {order.order_id: order for order in self._find(order_ids)}
         return [found.get(order_id) for order_id in order_ids]
 
-    def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         """Records how attempts ended, then claims up to `limit` Pending orders, oldest first, as Processing.
 
         An outcome of an attempt that is not running any more changes nothing.
         """
-        return self._write(lambda: self._advance(outcomes, limit))
+        return self._write(lambda: self._finish_and_claim(outcomes, limit))
 
     def recover(self) -> int:
         """Makes every Processing order Pending again and says how many; only for when nothing is running."""
@@ -124,16 +127,15 @@ class OrderStore:
         """Writes a page to disk and so raises the storage error that an order would meet now."""
         # An UPDATE that changes nothing would not write: SQLite compares the cells.
         self._write(lambda: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+        self.is_writable = True
 
     def _write(self, work: Callable[[], R]) -> R:
         try:
             with _storage_errors():
-                result = self._database.run(work)
+                return self._database.run(work)
         except (StorageBusyError, StorageUnavailableError):
             self.is_writable = False
             raise
-        self.is_writable = True
-        return result
 
     def _insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         rows = msgspec.json.encode(
@@ -166,7 +168,7 @@ class OrderStore:
         found = self._database.execute_sql(_FIND, (msgspec.json.encode(order_ids).decode(),)).fetchone()[0]
         return _DECODE_ORDERS(found)
 
-    def _advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+    def _finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         now_us = self._clock()
         counts: dict[str, int] = {}
         processing_us = 0

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Orders(Protocol):
     """The one method of the store that the dispatcher needs."""
 
-    def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]: ...
+    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]: ...
 
 
 class Dispatcher:
@@ -98,7 +98,7 @@ class Dispatcher:
         if not outcomes and not limit:
             return
         try:
-            claimed = await self._loop.run_in_executor(self._writer, self._store.advance, outcomes, limit)
+            claimed = await self._loop.run_in_executor(self._writer, self._store.finish_and_claim, outcomes, limit)
         except Exception:
             self._outcomes = outcomes + self._outcomes
             raise

@@ -172,9 +172,9 @@ class Service:
         finally:
             await connection.close()
 
-    async def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+    async def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         """Claims and finishes, as a dispatcher does."""
-        return await self.on_writer(lambda: self._store.advance(outcomes, limit))
+        return await self.on_writer(lambda: self._store.finish_and_claim(outcomes, limit))
 
     async def on_writer(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call)

@@ -35,12 +35,12 @@ async def test_each_order_is_counted_where_it_is(service: Service) -> None:
     for order_id in range(1, 7):
         assert (await service.post(order_text(order_id=str(order_id)))).status == 202
         service.clock.now_us += SECOND_US
-    claimed = await service.advance([], 4)
+    claimed = await service.finish_and_claim([], 4)
     outcomes = [
         Outcome(order.sequence, order.claims, status)
         for order, status in zip(claimed, [Status.COMPLETED, Status.COMPLETED, Status.FAILED], strict=False)
     ]
-    await service.advance(outcomes, 0)
+    await service.finish_and_claim(outcomes, 0)
     service.clock.now_us += 2 * SECOND_US
     assert (await service.get("/metrics")).json == EMPTY | {
         "total_orders": 6,

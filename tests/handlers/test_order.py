@@ -16,9 +16,9 @@ ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_
 
 
 async def finish(service: Service, status: Status, error: str | None = None) -> None:
-    [order] = await service.advance([], 1)
+    [order] = await service.finish_and_claim([], 1)
     service.clock.now_us += 10 * SECOND_US
-    await service.advance([Outcome(order.sequence, order.claims, status, error)], 0)
+    await service.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0)
 
 
 @pytest.mark.gen_test
@@ -68,7 +68,7 @@ async def test_an_order_that_is_done_says_when_and_how(service: Service, status:
 @pytest.mark.gen_test
 async def test_an_order_on_its_way_has_no_processed_time(service: Service) -> None:
     await service.post(order_text())
-    await service.advance([], 1)
+    await service.finish_and_claim([], 1)
     order = (await service.get("/order/12345")).json
     assert (order["status"], order["attempts"], order["processed_time"]) == ("Processing", 1, None)
 

@@ -361,13 +361,13 @@ def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
 ) -> None:
     store = OrderStore(connect(), clock=clock)
     store.insert([new_order(1), new_order(2)])
-    [order] = store.advance([], 1)
+    [order] = store.finish_and_claim([], 1)
     before, totals = store.find([1, 2]), store.totals()
     other.execute("BEGIN IMMEDIATE")
     done = Outcome(order.sequence, order.claims, Status.COMPLETED)
     writes: list[Callable[[], object]] = [
         lambda: store.insert([new_order(3)]),
-        lambda: store.advance([done], 1),
+        lambda: store.finish_and_claim([done], 1),
         store.recover,
         store.probe,
     ]
@@ -379,7 +379,7 @@ def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     assert store.find([3]) == [None]
     other.rollback()
     assert store.insert([new_order(3)]) == [Insertion.ACCEPTED]
-    assert [each.order_id for each in store.advance([done], 1)] == [2]
+    assert [each.order_id for each in store.finish_and_claim([done], 1)] == [2]
 
 
 def test_a_thread_that_did_not_connect_gets_an_error_and_no_hidden_connection(tmp_path: Path) -> None:

@@ -136,9 +136,9 @@ def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock)
         store = OrderStore(database, clock=clock)
         assert [order and order.metadata for order in store.find([11, 12, 13])] == [None, '{ "a": 1 }', None]
         assert store.recover() == 1
-        claimed = store.advance([], 10)
+        claimed = store.finish_and_claim([], 10)
         assert [(order.order_id, order.attempts, order.claims) for order in claimed] == [(12, 3, 4), (13, 1, 1)]
-        store.advance([Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed], 0)
+        store.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed], 0)
         assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
         assert (store.totals().completed, store.totals().pending) == (3, 1)
 

@@ -28,11 +28,11 @@ def find(store: OrderStore, order_id: int) -> Order:
 
 
 def claim(store: OrderStore, limit: int = 1_000) -> list[Order]:
-    return store.advance([], limit)
+    return store.finish_and_claim([], limit)
 
 
 def finish(store: OrderStore, order: Order, status: Status, error: str | None = None) -> None:
-    assert store.advance([Outcome(order.sequence, order.claims, status, error)], 0) == []
+    assert store.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0) == []
 
 
 def test_a_new_order_is_pending_with_everything_it_came_with(store: OrderStore, clock: Clock) -> None:
@@ -137,8 +137,8 @@ def test_a_batch_may_hold_new_ones_replays_and_conflicts(store: OrderStore) -> N
 def test_nothing_is_done_for_nothing(store: OrderStore) -> None:
     assert store.insert([]) == []
     assert store.find([]) == []
-    assert store.advance([], 0) == []
-    assert store.advance([], 10) == []
+    assert store.finish_and_claim([], 0) == []
+    assert store.finish_and_claim([], 10) == []
     assert store.recover() == 0
     assert store.totals().orders == 0
 
@@ -149,7 +149,7 @@ def test_a_batch_of_1000_is_stored_found_claimed_and_finished(store: OrderStore)
     assert [order and order.order_id for order in store.find(order_ids)] == order_ids
     claimed = claim(store)
     assert [order.order_id for order in claimed] == order_ids
-    store.advance([Outcome(order.sequence, 1, Status.COMPLETED) for order in reversed(claimed)], 0)
+    store.finish_and_claim([Outcome(order.sequence, 1, Status.COMPLETED) for order in reversed(claimed)], 0)
     assert store.totals().completed == 1_000
 
 
@@ -204,9 +204,9 @@ def test_an_order_that_is_given_back_has_not_been_tried(store: OrderStore) -> No
 def test_outcomes_are_recorded_before_orders_are_claimed(store: OrderStore) -> None:
     insert(store, *map(new_order, (1, 2)))
     [first] = claim(store, 1)
-    claimed = store.advance([Outcome(first.sequence, 1, Status.PENDING)], 1)
+    claimed = store.finish_and_claim([Outcome(first.sequence, 1, Status.PENDING)], 1)
     assert [order.order_id for order in claimed] == [1]
-    claimed = store.advance([Outcome(first.sequence, 1, Status.COMPLETED)], 5)
+    claimed = store.finish_and_claim([Outcome(first.sequence, 1, Status.COMPLETED)], 5)
     assert [order.order_id for order in claimed] == [2]
 
 
@@ -230,7 +230,9 @@ def test_a_late_end_of_an_earlier_attempt_changes_nothing(store: OrderStore, clo
 
 def test_an_outcome_of_no_order_or_of_no_attempt_changes_nothing(store: OrderStore) -> None:
     insert(store, new_order(1))
-    store.advance([Outcome(1, 0, Status.COMPLETED), Outcome(1, 1, Status.FAILED), Outcome(7, 1, Status.COMPLETED)], 0)
+    store.finish_and_claim(
+        [Outcome(1, 0, Status.COMPLETED), Outcome(1, 1, Status.FAILED), Outcome(7, 1, Status.COMPLETED)], 0
+    )
     assert find(store, 1).status is Status.PENDING
     assert store.totals().pending == store.totals().orders == 1
 
@@ -316,10 +318,10 @@ def test_a_full_database_refuses_outcomes_and_claims_together(
     limit = fill_up(database)
     failed = Outcome(first.sequence, 1, Status.FAILED, "x" * 100_000)
     with pytest.raises(StorageUnavailableError):
-        store.advance([failed], 10)
+        store.finish_and_claim([failed], 10)
     assert (store.find([1, 2]), store.totals()) == (before, totals)
     database.pragma("max_page_count", limit)
-    assert [order.order_id for order in store.advance([failed], 10)] == [2]
+    assert [order.order_id for order in store.finish_and_claim([failed], 10)] == [2]
     assert find(store, 1).error == "x" * 100_000
 
 
@@ -368,7 +370,9 @@ def test_an_error_is_kept_as_it_was_said(store: OrderStore, error: str) -> None:
 def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: OrderStore, error: str, kept: str) -> None:
     insert(store, new_order(1), new_order(2))
     first, second = claim(store)
-    store.advance([Outcome(first.sequence, 1, Status.FAILED, error), Outcome(second.sequence, 1, Status.COMPLETED)], 0)
+    store.finish_and_claim(
+        [Outcome(first.sequence, 1, Status.FAILED, error), Outcome(second.sequence, 1, Status.COMPLETED)], 0
+    )
     assert find(store, 1).error == kept
     assert find(store, 2).status is Status.COMPLETED
 
@@ -377,7 +381,7 @@ def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: OrderStor
 def test_of_two_outcomes_of_one_attempt_the_first_counts(store: OrderStore, again: Status) -> None:
     insert(store, *map(new_order, (1, 2)))
     first, _ = claim(store)
-    store.advance([Outcome(first.sequence, 1, Status.COMPLETED), Outcome(first.sequence, 1, again)], 0)
+    store.finish_and_claim([Outcome(first.sequence, 1, Status.COMPLETED), Outcome(first.sequence, 1, again)], 0)
     totals = store.totals()
     assert (totals.orders, totals.processing, totals.completed) == (2, 1, 1)
     assert find(store, 1).status is Status.COMPLETED
@@ -389,7 +393,7 @@ def test_a_late_end_does_not_hide_the_right_one_that_comes_with_it(store: OrderS
     store.recover()
     [second] = claim(store)
     late = Outcome(first.sequence, first.claims, Status.FAILED, "too late")
-    store.advance([late, Outcome(second.sequence, second.claims, Status.COMPLETED), late], 0)
+    store.finish_and_claim([late, Outcome(second.sequence, second.claims, Status.COMPLETED), late], 0)
     assert (find(store, 1).status, find(store, 1).error) == (Status.COMPLETED, None)
 
 
@@ -401,3 +405,21 @@ def test_a_late_end_of_an_attempt_that_was_given_back_changes_nothing(store: Ord
     assert [(order.attempts, order.claims) for order in (first, second)] == [(1, 1), (1, 2)]
     finish(store, first, Status.FAILED, "too late")
     assert find(store, 1) == second
+
+
+def test_only_a_write_that_reached_the_disk_makes_it_writable_again(
+    store: OrderStore, database: RetryingSqliteDatabase
+) -> None:
+    insert(store, new_order(1))
+    claim(store)
+    assert store.is_writable
+    database.execute_sql("PRAGMA query_only = ON")
+    with pytest.raises(StorageUnavailableError):
+        store.insert([new_order(2)])
+    assert not store.is_writable
+    database.execute_sql("PRAGMA query_only = OFF")
+    assert store.insert([new_order(1)]) == [Insertion.REPLAYED]
+    assert store.finish_and_claim([], 10) == []
+    assert not store.is_writable
+    store.probe()
+    assert store.is_writable

@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
         ),
         limit=st.integers(0, 3),
     )
-    def advance(self, ends: list[tuple[int, int, Status, str | None]], limit: int) -> None:
+    def finish_and_claim(self, ends: list[tuple[int, int, Status, str | None]], limit: int) -> None:
         outcomes = []
         for index, claims_off, status, error in ends:
             order = self._orders[index] if index < len(self._orders) else None
@@ -93,7 +93,7 @@ class StoreMachine(RuleBasedStateMachine):
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
-        claimed = self._store.advance(outcomes, limit)
+        claimed = self._store.finish_and_claim(outcomes, limit)
         assert claimed == [self._as_stored(order) for order in waiting]
 
     def _end(self, order: Expected, status: Status, error: str | None) -> None:

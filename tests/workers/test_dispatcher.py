@@ -41,7 +41,7 @@ class MemoryOrders:
                 sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
             )
 
-    def advance(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         try:
             self.before_claim()
             if self.errors:
