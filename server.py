@@ -24,7 +24,6 @@ from tornado.netutil import bind_sockets
 from handlers.http_server import BoundedHTTPServer
 from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
-from models.database import RetryingSqliteDatabase
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
 from models.order import Insertion, NewOrder, Order, Totals
@@ -83,33 +82,26 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         value = environment.get(name, default)
         parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default})")
 
-    add("--port", _port, "8080", "TCP port to listen on; 0 takes a free one")
+    add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", str, "127.0.0.1", "address to listen on")
     add("--database", Path, "orders.db", "the SQLite file; made where it does not exist")
-    add("--workers", _positive, "8", "threads that process orders")
+    add("--workers", _between(1, 1_000), "8", "threads that process orders")
     add("--processor", _processor, "record", "what processing an order means; record: accept it as it is")
-    add("--max-intake", _positive, "10000", "orders that may wait for a commit before new ones get 503")
-    add("--drain-timeout", _seconds, "10", "seconds that running attempts get at a stop")
+    add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
+    add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     return Settings(**vars(parser.parse_args(arguments)))
 
 
-def _port(text: str) -> int:
-    if not 0 <= (port := int(text)) <= 65_535:
-        raise argparse.ArgumentTypeError("must be from 0 to 65535")
-    return port
+def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+        return value
 
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) <= 86_400:
-        raise argparse.ArgumentTypeError("must be from 0 to 86400")
-    return seconds
+    convert.__name__ = kind.__name__  # what argparse calls a value that can't be converted
+    return convert
 
 
 def _processor(text: str) -> str:
@@ -126,11 +118,10 @@ def now_us() -> int:
 class Server:
     """Everything that lives as long as the process does. Constructed, opened and closed on the event loop."""
 
-    def __init__(self, settings: Settings, *, database: RetryingSqliteDatabase, max_connections: int) -> None:
+    def __init__(self, settings: Settings, *, store: OrderStore, max_connections: int) -> None:
         started_s = time.monotonic()
         self._drain_timeout_s = settings.drain_timeout
-        self._database = database
-        self._store = store = OrderStore(database, clock=now_us)
+        self._store = store
         # SQLite has one writer: two threads would only make each other wait.
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")
@@ -168,10 +159,13 @@ class Server:
         self._http.limit_connections(max_connections)
 
     async def open(self, sockets: list[socket.socket]) -> None:
-        """Connects the database's threads and takes requests from `sockets`."""
+        """Connects the database's threads, recovers, and takes requests from `sockets`. Raises storage errors."""
         loop = asyncio.get_running_loop()
         for executor in (self._writer, self._reader):
-            await loop.run_in_executor(executor, self._database.connect)
+            await loop.run_in_executor(executor, self._store.connect)
+        recovered = await loop.run_in_executor(self._writer, self._store.recover)
+        if recovered:
+            _log.info("%d orders were being processed when the last process ended: Pending again", recovered)
         self._dispatcher.start()
         await self._sample()
         self._sampler.start()
@@ -190,7 +184,7 @@ class Server:
         await self._http.close_all_connections()
         # The writer last: the last connection to close moves the log into the database.
         for executor in (self._reader, self._writer):
-            await asyncio.get_running_loop().run_in_executor(executor, self._database.close)
+            await asyncio.get_running_loop().run_in_executor(executor, self._store.disconnect)
             executor.shutdown(wait=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not given_up
@@ -228,11 +222,11 @@ async def serve(settings: Settings) -> bool:
         lock.acquire()
         cleanup.callback(lock.release)
         database = open_database(settings.database)
-        with database.connection_context():
-            recovered = OrderStore(database, clock=now_us).recover()
-        if recovered:
-            _log.info("%d orders were being processed when the last process ended: Pending again", recovered)
-        server = Server(settings, database=database, max_connections=_file_limit() - RESERVED_FILES)
+        server = Server(
+            settings,
+            store=OrderStore(database, clock=now_us),
+            max_connections=max(1, _file_limit() - RESERVED_FILES),
+        )
         await server.open(sockets)
         host, port = sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

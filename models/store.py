@@ -91,6 +91,15 @@ class OrderStore:
         self.is_writable = True
         """Whether the last write to disk worked. Set by whoever writes; may be read on any thread."""
 
+    def connect(self) -> None:
+        """Opens the calling thread's connection, which every other method needs."""
+        with _storage_errors():
+            self._database.connect()
+
+    def disconnect(self) -> None:
+        """Closes the calling thread's connection; the last one to close moves the log into the database."""
+        self._database.close()
+
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         """Stores the new ones among `orders` as Pending, synced to disk; one result for each, in order.
 
