@@ -1,4 +1,4 @@
-"""`python -m load`: the load generator's command."""
+"""`python -m load`: the load generator's command, on the main thread."""
 
 import sys
 

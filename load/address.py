@@ -1,4 +1,4 @@
-"""Owns where the server is: the URL as it was given, and the socket address that answered for it."""
+"""Owns where the server is: its URL, and the socket address that answered for it; on the event loop's thread."""
 
 import socket
 from dataclasses import dataclass

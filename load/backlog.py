@@ -1,16 +1,47 @@
-"""Owns the watching of GET /metrics for the moment when nothing is left to be processed."""
+"""Owns the watching of GET /metrics for the moment when nothing is left to be processed, on the event loop's thread."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 from load.address import Address
-from load.connection import Connection, NoAnswer
-from load.metrics import Metrics, NoMetrics
-from load.patience import Patience
+from load.clients import Patience
+from load.comparison import BadJson, decode_json
+from load.connection import Answer, Connection, NoAnswer
 
 
-class Hint(Enum):
+class NoMetrics(Exception):
+    """The answer does not say how many orders wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Numbers of orders: `waiting` for processing or in it, `completed`, and `finished` in whatever way."""
+
+    waiting: int
+    completed: int
+    finished: int
+
+    @classmethod
+    def parse(cls, answer: Answer) -> Self:
+        """Read an answer; NoMetrics when the counts are not there."""
+        if answer.status != 200:
+            raise NoMetrics(f"GET /metrics: status {answer.status}")
+        try:
+            counts = decode_json(answer.body)
+            completed = counts["completed_orders"]
+            return cls(
+                waiting=counts["pending_orders"] + counts["processing_orders"],
+                completed=completed,
+                finished=completed + counts.get("failed_orders", 0) + counts.get("cancelled_orders", 0),
+            )
+        except (BadJson, KeyError, TypeError, AttributeError):
+            raise NoMetrics("GET /metrics: the counts of orders are missing") from None
+
+
+class BacklogState(Enum):
     """What the metrics say: all that was there has been processed, nothing moves any more, or no metrics came."""
 
     PROCESSED = "processed"
@@ -37,7 +68,7 @@ class Backlog:
             raise NoAnswer(f"no answer within {self._patience.answer_s:g} s") from None
         return Metrics.parse(answer)
 
-    async def wait(self) -> Hint:
+    async def wait(self) -> BacklogState:
         """Wait until none waits, or as many were finished as were waiting at first: others may go on sending."""
         first: Metrics | None = None
         seen: Metrics | None = None
@@ -46,20 +77,20 @@ class Backlog:
             try:
                 now = await self.look()
             except NoMetrics:
-                return Hint.UNKNOWN
+                return BacklogState.UNKNOWN
             except NoAnswer:
                 if self._clock_ns() - heard_ns > self._patience.connection_s * 1e9:
-                    return Hint.UNKNOWN
+                    return BacklogState.UNKNOWN
             else:
                 first = first or now
                 self.left = now.waiting
                 if now.waiting == 0 or now.finished - first.finished >= first.waiting:
-                    return Hint.PROCESSED
+                    return BacklogState.PROCESSED
                 heard_ns = self._clock_ns()
                 if now != seen:
                     seen, moved_ns = now, heard_ns
                 elif heard_ns - moved_ns > self._patience.processing_s * 1e9:
-                    return Hint.STUCK
+                    return BacklogState.STUCK
             await asyncio.sleep(self._patience.poll_s)
 
     def close(self) -> None:

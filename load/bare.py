@@ -1,6 +1,6 @@
 """`python -m load.bare`: Tornado with handlers that do nothing, as the measure that the server is held against.
 
-It answers what the server answers, from constants, on asyncio's own event loop in one process.
+It answers what the server answers, from constants, in one process and on the kind of event loop that the server has.
 """
 
 import argparse
@@ -10,6 +10,8 @@ import sys
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
+
+from load.machine import run_to_end
 
 JSON = "application/json"
 ACCEPTED = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
@@ -49,7 +51,7 @@ def main() -> None:
     """Serve until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="python -m load.bare", description=__doc__)
     parser.add_argument("--port", type=int, default=8081)
-    asyncio.run(serve(parser.parse_args().port))
+    run_to_end(serve(parser.parse_args().port))
 
 
 if __name__ == "__main__":

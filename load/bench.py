@@ -1,31 +1,31 @@
 """`python -m load.bench`: measures the server against a bare Tornado and says whether each figure is what it must be.
 
-Both run as processes of their own on this machine and take turns, so that what slows the machine slows both.
+Both run as processes of their own on this machine and take turns, so that what slows the machine slows both. It runs on
+the main thread, each trial on an event loop of its own.
 """
 
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 
-from load.address import Address, Unreachable, reach
+from load.address import Unreachable, reach
+from load.backlog import NoMetrics
 from load.connection import NoAnswer
-from load.event_loop import run
-from load.machine import describe_machine
-from load.metrics import NoMetrics
-from load.open_files import TooFewFiles, allow_connections
-from load.row import Row
+from load.machine import TooFewFiles, allow_connections, describe_machine, run_to_end
 from load.server_process import DidNotStart, ServerProcess
 from load.settings import OneLineParser, whole_number, writable_file
-from load.trials import CROWD, BacklogStuck, Trial
+from load.trials import CROWD, BacklogStuck, Row, Trial
 
 REACH_S = 5.0
+BARE = ["-m", "load.bare", "--port", "0"]
 TRIALS: tuple[tuple[str, Callable[[Trial], Awaitable[list[Row]]]], ...] = (
     ("POST /order, with record processing running all the time, so that its cost is included", Trial.intake),
     ("GET /order/{id} of 10,000 stored orders, at random", Trial.reading),
@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
 def _measure(flags: argparse.Namespace) -> list[Row]:
     """Run the trials one after another, each with a database of its own."""
     rows: list[Row] = []
+    print(f"server.py against a bare Tornado, in turns; for each side {flags.runs} of {flags.seconds} s")
+    print("both sides: same Python, same event loop (uvloop where it is installed), same client")
     for name, value in describe_machine(flags.folder).items():
         print(f"{name.replace('_', ' ')}: {value}")
     for title, trial in TRIALS:
@@ -68,18 +70,29 @@ def _measure(flags: argparse.Namespace) -> list[Row]:
             # A commit that is made meanwhile must not take the databases in.
             (folder / ".gitignore").write_text("*\n")
             arguments = ["server.py", "--port", "0", "--database", str(folder / "orders.db")]
-            bare = stack.enter_context(ServerProcess(["-m", "load.bare", "--port", "0"], log=folder / "bare.log"))
-            ours = stack.enter_context(ServerProcess(arguments, log=folder / "server.log"))
-            rows += run(_try(trial, flags, bare, ours))
+            bare, ours = (
+                stack.enter_context(ServerProcess(command, log=folder / log, clock_s=time.monotonic))
+                for command, log in ((BARE, "bare.log"), (arguments, "server.log"))
+            )
+            rows += run_to_end(_try(trial, flags, bare, ours))
     return rows
 
 
 async def _try(
     trial: Callable[[Trial], Awaitable[list[Row]]], flags: argparse.Namespace, bare: ServerProcess, ours: ServerProcess
 ) -> list[Row]:
-    addresses: list[Address] = [await reach(side.url, timeout_s=REACH_S) for side in (bare, ours)]
-    settings: dict[str, Any] = {"runs": flags.runs, "seconds": flags.seconds}
-    return await trial(Trial(bare=addresses[0], ours=addresses[1], tell=_tell, **settings))
+    return await trial(
+        Trial(
+            bare=await reach(bare.url, timeout_s=REACH_S),
+            ours=await reach(ours.url, timeout_s=REACH_S),
+            runs=flags.runs,
+            seconds=flags.seconds,
+            tell=_tell,
+            clock_ns=time.perf_counter_ns,
+            cpu_clock_ns=time.process_time_ns,
+            seeded=Random,
+        )
+    )
 
 
 def _tell(line: str) -> None:

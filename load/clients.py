@@ -1,18 +1,31 @@
-"""Owns a number of clients that take jobs from one iterator, on the event loop's thread."""
+"""Owns a number of clients that take jobs from one iterator, and their patience; on the event loop's thread."""
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tornado.ioloop import PeriodicCallback
 
 from load.address import Address
-from load.answer import Answer
-from load.connection import Connection, NoAnswer, NoConnection
-from load.patience import Patience
+from load.connection import Answer, Connection, NoAnswer, NoConnection
 
 Key = TypeVar("Key")
 RECONNECT_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to wait before saying that nothing comes, in seconds; every one of them is a limit, none is a delay."""
+
+    answer_s: float = 30.0
+    """For the answer to one request, its connecting included."""
+    connection_s: float = 5.0
+    """For a server that refuses connections to come back, as one does that restarts."""
+    processing_s: float = 30.0
+    """For accepted orders to be processed, counted anew whenever something moves."""
+    poll_s: float = 0.05
+    """Between two looks at what is left to be processed."""
 
 
 class Clients:

@@ -1,4 +1,4 @@
-"""Owns the course of `python -m load`: flags in, a run, its summary, an exit status."""
+"""Owns the course of `python -m load`: flags in, a run, its summary, an exit status; on the main thread."""
 
 import logging
 import sys
@@ -9,14 +9,12 @@ import msgspec
 from rich.console import Console
 
 from load.address import Unreachable, reach
-from load.event_loop import run
-from load.open_files import TooFewFiles, allow_connections
-from load.orders import GeneratedOrders, OrderSource, first_id_from_clock
-from load.patience import Patience
+from load.clients import Patience
+from load.machine import TooFewFiles, allow_connections, run_to_end
+from load.orders import BadReplay, GeneratedOrders, OrderSource, ReplayedOrders, first_id_from_clock
 from load.progress import ProgressBar
-from load.replay import BadReplay, ReplayedOrders
 from load.run import Result, Run
-from load.settings import HEADLINE_ORDERS, Settings, parse_settings
+from load.settings import Settings, parse_settings
 from load.summary import print_summary, to_json
 
 GOOD, BAD, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -33,7 +31,7 @@ def main(argv: Sequence[str], *, patience: Patience | None = None) -> int:
     except (BadReplay, TooFewFiles) as problem:
         return _fail(str(problem), MISUSED)
     try:
-        result = run(_load(settings, source, patience or Patience()))
+        result = run_to_end(_load(settings, source, patience or Patience()))
     except Unreachable as problem:
         return _fail(str(problem), BAD)
     except KeyboardInterrupt:
@@ -66,7 +64,7 @@ def _source(settings: Settings) -> OrderSource:
     if settings.replay is not None:
         return ReplayedOrders(settings.replay, limit=settings.orders, first_id=settings.first_id)
     first_id = settings.first_id or first_id_from_clock(time.time_ns)
-    return GeneratedOrders(first_id=first_id, count=settings.orders or HEADLINE_ORDERS)
+    return GeneratedOrders(first_id=first_id, count=settings.orders)
 
 
 def _encode(result: Result, settings: Settings) -> bytes:

@@ -1,12 +1,28 @@
-"""Owns the comparison of an order as it was sent with the order that the server gives back."""
+"""Owns the comparison of an order as it was sent with the order that the server gives back; pure functions, any thread.
+
+Numbers keep their exact value on the way from JSON: fractions are decimals.
+"""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from load.json_value import is_same
+import msgspec
 
 SHOWN = 80
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class BadJson(ValueError):
+    """The text is no JSON."""
+
+
+def decode_json(text: bytes) -> Any:
+    """Decode JSON with fractions as Decimal and integers as int; BadJson when it is none."""
+    try:
+        return _decoder.decode(text)
+    except (ValueError, RecursionError, InvalidOperation) as problem:
+        raise BadJson(str(problem) or "no JSON") from None
 
 
 def find_difference(sent: dict[str, Any], found: object) -> str:
@@ -17,7 +33,7 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
     if not isinstance(found, dict):
         return "the answer is no JSON object"
     for name in COMPARED:
-        if not is_same(sent.get(name), found.get(name)):
+        if not _is_same(sent.get(name), found.get(name)):
             return f"{name} is {_show(found.get(name))}, sent {_show(sent.get(name))}"
     given_back = found.get("total_amount")
     amount = None if isinstance(given_back, str) else _amount(given_back)
@@ -48,3 +64,14 @@ def _amount(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Compare two JSON values: numbers by exact value, lists in order, and true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return one == other

@@ -1,12 +1,45 @@
-"""Owns the description of what a measurement ran on."""
+"""Owns what the machine offers and what a measurement says of it: the event loop, open files, versions.
 
+Called on the main thread, before or around the event loop.
+"""
+
+import asyncio
 import os
 import platform
+import resource
 import sqlite3
+from collections.abc import Callable, Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, TypeVar
 
+Result = TypeVar("Result")
 PACKAGES = ("tornado", "msgspec", "uvloop")
+# Standard streams, the event loop's own descriptors, the result file.
+OTHER_FILES = 20
+
+
+class TooFewFiles(Exception):
+    """The hard limit on open files does not allow so many connections."""
+
+
+def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end on a new loop; the first Ctrl-C cancels it, the second is a KeyboardInterrupt."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def allow_connections(count: int) -> None:
+    """Raise the soft limit to the hard one; TooFewFiles when that is not enough for `count` connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):
+            # macOS calls its hard limit infinite and takes less.
+            hard = soft
+    if hard != resource.RLIM_INFINITY and count + OTHER_FILES > hard:
+        raise TooFewFiles(f"{count} connections need more open files than the limit of {hard} allows (ulimit -n)")
 
 
 def describe_machine(folder: Path) -> dict[str, str]:
@@ -17,8 +50,16 @@ def describe_machine(folder: Path) -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         **{package: _version(package) for package in PACKAGES},
-        "database_folder": f"{folder.resolve()} ({_file_system(folder)})",
+        "file_system": _file_system(folder),
     }
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _cpu_model() -> str:

@@ -1,12 +1,21 @@
-"""Owns the orders of a run: where they come from, and those that are generated."""
+"""Owns the orders of a run, generated or from a file; values that are read on the event loop's thread."""
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
+from load.comparison import BadJson, decode_json
+
+MAX_ID = 2**63 - 1
 MASK = 2**64 - 1
 # Most shops' amounts have two places; currencies with 0, 1, 3 and 4 exist.
-DECIMAL_PLACES = (2, 2, 2, 2, 0, 1, 3, 4)
+DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
+AMOUNTS_BELOW = 500
 
 
 class OrderSource(Protocol):
@@ -57,12 +66,53 @@ class GeneratedOrders:
         return {"order_id": order_id, "user_id": user_id, "item_ids": item_ids, "total_amount": Decimal(amount)}
 
 
+class BadReplay(Exception):
+    """The file can't be replayed; the text names it, the line, and what is wrong."""
+
+
+class ReplayedOrders:
+    """The lines of a file as they stand; a line that is no object with an integer `order_id` is a BadReplay at once.
+
+    No more than `limit` orders are taken. With `first_id` the ids of the file are replaced by first_id, first_id + 1, …
+    in the order in which they first come, so that a repeated order stays a repeated order.
+    """
+
+    def __init__(self, path: Path, *, limit: int, first_id: int | None) -> None:
+        self._lines: list[bytes] = []
+        self._ids = array("q")
+        renumbered: dict[int, int] = {}
+        for place, line in islice(_numbered_lines(path), limit):
+            order_id = _order_id(line, place)
+            if first_id is not None:
+                order_id = renumbered.setdefault(order_id, first_id + len(renumbered))
+                if order_id > MAX_ID:
+                    raise BadReplay(f"{place}: no id below 2^63 is left for this order")
+                line = _with_id(line, order_id)
+            self._lines.append(line)
+            self._ids.append(order_id)
+        if not self._lines:
+            raise BadReplay(f"{path} has no orders")
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def order_id(self, index: int) -> int:
+        return self._ids[index]
+
+    def body(self, index: int) -> bytes:
+        return self._lines[index]
+
+    def order(self, index: int) -> dict[str, object]:
+        order: dict[str, object] = decode_json(self._lines[index])
+        return order
+
+
 def _values(order_id: int) -> tuple[int, list[int], str]:
     bits = _scatter(order_id)
     user_id = 1 + bits % 10_000
     item_ids = [1 + (bits >> shift) % 1000 for shift in range(20, 20 + 6 * (1 + (bits >> 8) % 5), 6)]
-    places = DECIMAL_PLACES[(bits >> 12) & 7]
-    whole, fraction = divmod((bits >> 32) % 10_000_000, 10**places)
+    places = DECIMAL_PLACES[(bits >> 12) % len(DECIMAL_PLACES)]
+    whole, fraction = divmod((bits >> 32) % (AMOUNTS_BELOW * 10**places), 10**places)
     return user_id, item_ids, f"{whole}.{fraction:0{places}d}" if places else str(whole)
 
 
@@ -72,3 +122,34 @@ def _scatter(number: int) -> int:
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & MASK
     return number ^ (number >> 31)
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Give every line that is not blank without its line end, and where it is."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, line {number}", line.rstrip(b"\r\n")
+    except OSError as problem:
+        raise BadReplay(f"{path} can't be read: {(problem.strerror or 'unknown error').lower()}") from None
+
+
+def _order_id(line: bytes, place: str) -> int:
+    try:
+        order = decode_json(line)
+    except BadJson as problem:
+        raise BadReplay(f"{place}: no JSON: {problem}") from None
+    if not isinstance(order, dict):
+        raise BadReplay(f"{place}: no JSON object")
+    order_id = order.get("order_id")
+    if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
+        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1")
+    return order_id
+
+
+def _with_id(line: bytes, order_id: int) -> bytes:
+    """Replace the id and leave every other value's bytes as they are."""
+    fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    fields["order_id"] = msgspec.Raw(b"%d" % order_id)
+    return msgspec.json.encode(fields)

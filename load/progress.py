@@ -1,4 +1,7 @@
-"""Owns the bar on stderr that shows how far a run is; it is silent where stderr is no terminal."""
+"""Owns the bar on stderr that shows how far a run is; silent where that is no terminal.
+
+It has no thread of its own: it is drawn from the event loop.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows one phase at a time, refreshed from the event loop: a thread of its own would take time from sending."""
+    """Shows one phase at a time, refreshed from the event loop: a thread would take time from sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

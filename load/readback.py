@@ -1,21 +1,59 @@
-"""Owns the reading back of acknowledged orders, on the event loop's thread."""
+"""Owns the reading back of acknowledged orders and the verdict on them, on the event loop's thread."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from load.address import Address
-from load.answer import Answer
-from load.clients import Clients
-from load.comparison import find_difference, sum_of
-from load.json_value import BadJson, decode_json
+from load.clients import Clients, Patience
+from load.comparison import BadJson, decode_json, find_difference, sum_of
+from load.connection import Answer
 from load.orders import OrderSource
-from load.patience import Patience
-from load.verdict import Verdict
 
 FINAL = frozenset({"Completed", "Failed", "Cancelled"})
+NAMED = 5
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What was found of the acknowledged orders; an order that was sent repeatedly counts once.
+
+    `different`, `unprocessed` and `unread` say by id what was found. `total_amount` sums what the server gave back.
+    """
+
+    acknowledged: int = 0
+    read: int = 0
+    lost: list[int] = field(default_factory=list)
+    different: dict[int, str] = field(default_factory=dict)
+    unprocessed: dict[int, str] = field(default_factory=dict)
+    unread: dict[int, str] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    total_amount: Decimal = Decimal(0)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every acknowledged order is there as it was sent, and processed."""
+        return not (self.lost or self.different or self.unprocessed or self.unread)
+
+    @property
+    def line(self) -> str:
+        """Say it in one line, with the first ids of what is wrong."""
+        statuses = ", ".join(f"{count} {status}" for status, count in self.statuses.most_common())
+        findings = [
+            _finding("lost", dict.fromkeys(self.lost, "")),
+            _finding("different", self.different),
+            _finding("not processed", self.unprocessed) if self.unprocessed else "all processed",
+        ]
+        if self.unread:
+            findings[0] = f"{_finding('could not be read', self.unread)}; of the others {findings[0]}"
+        return (
+            f"Read back {self.read} of {self.acknowledged} acknowledged orders: {', '.join(findings)}"
+            f"{f' ({statuses})' if statuses else ''}. Sum of total_amount: {self.total_amount:f}"
+        )
 
 
 @dataclass
@@ -85,7 +123,7 @@ class ReadBack:
 
     def _judge(self, order: ReadOrder, answer: Answer, latency_ns: int) -> None:
         if answer.status == 404:
-            self.verdict.lost[order.order_id] = ""
+            self.verdict.lost.append(order.order_id)
             return
         if answer.status != 200:
             self._defer(order, f"status {answer.status}")
@@ -117,3 +155,11 @@ class ReadBack:
         else:
             self.verdict.unprocessed[order.order_id] = order.found["status"]
             self._book(order)
+
+
+def _finding(what: str, orders: Mapping[int, str]) -> str:
+    if not orders:
+        return f"none {what}"
+    named = "; ".join(f"{order_id}{f': {why}' if why else ''}" for order_id, why in sorted(orders.items())[:NAMED])
+    more = f"; and {len(orders) - NAMED} more" if len(orders) > NAMED else ""
+    return f"{len(orders)} {what.upper()} ({named}{more})"

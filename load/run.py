@@ -1,19 +1,16 @@
-"""Owns the course of one run: send, wait until all is processed, read back."""
+"""Owns the course of one run: send, wait until all is processed, read back; on the event loop's thread."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from load.address import Address
-from load.backlog import Backlog, Hint
-from load.clients import Clients
+from load.backlog import Backlog, BacklogState
+from load.clients import Clients, Patience
 from load.orders import OrderSource
-from load.patience import Patience
 from load.progress import ProgressBar
-from load.readback import ReadBack
-from load.sender import Sender
-from load.tally import Tally
-from load.verdict import Verdict
+from load.readback import ReadBack, Verdict
+from load.sender import Sender, Tally
 
 READ_CLIENTS = 64
 BUSY_SHARE = 0.9
@@ -73,8 +70,7 @@ class Run:
         """Do all of it; when cancelled, give what there is and say so."""
         try:
             await self._send(concurrency, batch)
-            hint = await self._wait()
-            await self._read_back(hint)
+            await self._read_back(await self._wait())
         except asyncio.CancelledError:
             self.result.interrupted = True
         return self.result
@@ -93,9 +89,9 @@ class Run:
             self.result.cpu_share = (self._cpu_clock_ns() - cpu_begun_ns) / (self._clock_ns() - self._begun_ns)
             clients.close()
 
-    async def _wait(self) -> Hint:
+    async def _wait(self) -> BacklogState:
         if not self.result.tally.acknowledged:
-            return Hint.UNKNOWN
+            return BacklogState.UNKNOWN
         backlog = Backlog(self._address, patience=self._patience, clock_ns=self._clock_ns)
         total = self.result.tally.acknowledged
         try:
@@ -104,7 +100,7 @@ class Run:
         finally:
             backlog.close()
 
-    async def _read_back(self, hint: Hint) -> None:
+    async def _read_back(self, backlog: BacklogState) -> None:
         waited_s = self._since_begin_s()
         tally = self.result.tally
         clients = self._clients(min(READ_CLIENTS, max(1, tally.acknowledged)))
@@ -118,7 +114,7 @@ class Run:
         verdict = reading.verdict
         try:
             with self._progress.phase("Reading back", total=tally.acknowledged, done=lambda: verdict.read):
-                await reading.read([*tally.accepted, *tally.duplicates], again=hint is not Hint.STUCK)
+                await reading.read([*tally.accepted, *tally.duplicates], again=backlog is not BacklogState.STUCK)
         finally:
             clients.close()
         self.result.verdict = verdict

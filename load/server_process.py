@@ -1,10 +1,9 @@
-"""Owns a server that is started for a measurement, as a process of its own."""
+"""Owns a server that is started for a measurement, as a process of its own; on the main thread, outside the loop."""
 
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +13,7 @@ from load.address import ServerUrl
 ROOT = Path(__file__).resolve().parent.parent
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 LAST_LINES = 5
+LOOK_EVERY_S = 0.01
 
 
 class DidNotStart(Exception):
@@ -26,10 +26,19 @@ class ServerProcess:
     `arguments` follow the interpreter's name; the working folder is the project's. What it writes goes to `log`.
     """
 
-    def __init__(self, arguments: Sequence[str], *, log: Path, start_s: float = 15.0, stop_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        clock_s: Callable[[], float],
+        start_s: float = 15.0,
+        stop_s: float = 30.0,
+    ) -> None:
         self.url = ServerUrl("", 0, "", "")
         self._arguments = arguments
         self._log = log
+        self._clock_s = clock_s
         self._start_s = start_s
         self._stop_s = stop_s
 
@@ -51,20 +60,15 @@ class ServerProcess:
             raise
         return self
 
-    @property
-    def exit_status(self) -> int | None:
-        """What the process ended with, or None while it runs; negative for a signal."""
-        return self._process.returncode
-
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
 
     def _await_url(self) -> ServerUrl:
-        deadline_s = time.monotonic() + self._start_s
-        while time.monotonic() < deadline_s:
-            ended = self._process.poll() is not None
+        deadline_s = self._clock_s() + self._start_s
+        while self._clock_s() < deadline_s:
+            ended = self._ends_within(LOOK_EVERY_S)
             text = self._log.read_text(errors="replace")
             found = LISTENING.search(text)
             if found:
@@ -72,13 +76,17 @@ class ServerProcess:
             if ended:
                 last = "\n".join(text.splitlines()[-LAST_LINES:])
                 raise DidNotStart(f"{' '.join(self._arguments)} ended at once:\n{last}")
-            time.sleep(0.01)
         raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
 
     def _stop(self) -> None:
         self._process.terminate()
-        try:
-            self._process.wait(self._stop_s)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(self._stop_s):
             self._process.kill()
             self._process.wait()
+
+    def _ends_within(self, limit_s: float) -> bool:
+        try:
+            self._process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True

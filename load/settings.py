@@ -1,4 +1,4 @@
-"""Owns the flags of `python -m load`: their names, defaults and limits."""
+"""Owns the flags of `python -m load`: their names, defaults and limits; read on the main thread, before the loop."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from load.address import BadUrl, ServerUrl
+from load.orders import MAX_ID
 
-MAX_ID = 2**63 - 1
 HEADLINE_ORDERS = 1000
 REPLAY_CONCURRENCY = 64
 
@@ -25,10 +25,13 @@ refused or got no answer are counted in the table and don't change the exit stat
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run is to do; `concurrency` is the number of connections, in batches as without."""
+    """What one run is to do; `concurrency` is the number of connections, in batches as without.
+
+    A file to replay may have fewer than `orders`; the highest number means all of them.
+    """
 
     url: ServerUrl
-    orders: int | None
+    orders: int
     concurrency: int
     batch: int | None
     replay: Path | None
@@ -116,10 +119,11 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     flags = parser.parse_args(argv)
     if flags.batch and flags.concurrency:
         parser.error("--batch and --concurrency exclude each other: a batch opens as many connections as it has orders")
-    orders = flags.orders if flags.orders or flags.replay else HEADLINE_ORDERS
-    if flags.first_id and orders and flags.first_id + orders - 1 > MAX_ID:
+    orders = flags.orders or (MAX_ID if flags.replay else HEADLINE_ORDERS)
+    takes_all = flags.replay and not flags.orders
+    if flags.first_id and not takes_all and flags.first_id + orders - 1 > MAX_ID:
         parser.error(f"--first-id {flags.first_id} leaves no room for {orders} ids below 2^63")
-    default = REPLAY_CONCURRENCY if flags.replay else min(orders or HEADLINE_ORDERS, HEADLINE_ORDERS)
+    default = REPLAY_CONCURRENCY if flags.replay else min(orders, HEADLINE_ORDERS)
     return Settings(
         url=flags.url,
         orders=orders,

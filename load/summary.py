@@ -1,14 +1,13 @@
-"""Owns how a run's result is shown: the table, the lines below it, and the JSON."""
+"""Owns how a run's result is shown: the table, the lines below it, and the JSON; on the main thread, after the loop."""
 
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from load.readback import Verdict
 from load.run import Result
 from load.settings import Settings
-from load.verdict import Verdict
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
@@ -100,18 +99,14 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "acknowledged": verdict.acknowledged,
         "read": verdict.read,
-        "lost_ids": list(verdict.lost),
+        "lost_ids": verdict.lost,
         "different": _by_id(verdict.different),
         "unprocessed": _by_id(verdict.unprocessed),
         "unread": _by_id(verdict.unread),
         "statuses": dict(verdict.statuses),
-        "total_amount": _plain(verdict.total_amount),
+        "total_amount": f"{verdict.total_amount:f}",
     }
 
 
 def _by_id(orders: dict[int, str]) -> dict[str, str]:
     return {str(order_id): why for order_id, why in orders.items()}
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount:f}"

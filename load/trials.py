@@ -1,15 +1,16 @@
-"""Owns the measurements: each compares a bare Tornado with the server, in turns, and gives its rows."""
+"""Owns the trials: each compares a bare Tornado with the server, in turns, and gives its rows; on the loop's thread."""
 
-import random
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
+from random import Random
+from statistics import median
+from typing import Any
 
 from load.address import Address
-from load.backlog import Backlog, Hint
+from load.backlog import Backlog, BacklogState
 from load.pace import PATIENCE, Pace, measure_pace
-from load.row import Row
 
 CLIENTS = 64
 CROWD = 1000
@@ -22,32 +23,78 @@ class BacklogStuck(Exception):
     """The server does not process what it accepted, or doesn't say so: there is nothing to measure."""
 
 
+@dataclass(kw_only=True)
+class Row:
+    """A measure with a bound; each run is a dict of figures with units in their names, `value` the one that counts."""
+
+    name: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    runs: list[dict[str, float]] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def value(self) -> float:
+        """The median of the runs."""
+        return median(run["value"] for run in self.runs)
+
+    @property
+    def must(self) -> str:
+        return (
+            f">= {self.at_least:.2f}{self.unit}" if self.at_least is not None else f"<= {self.at_most:.2f}{self.unit}"
+        )
+
+    @property
+    def passed(self) -> bool:
+        """Whether the median keeps the bound and every answer was right."""
+        low = self.at_least is None or self.value >= self.at_least
+        high = self.at_most is None or self.value <= self.at_most
+        return low and high and not self.wrong
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "must": self.must,
+            "median": self.value,
+            "runs": self.runs,
+            "wrong_answers": dict(self.wrong),
+            "passed": self.passed,
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Two servers to compare, how often and how long; `tell` is handed a line for every run."""
+    """Two servers to compare, how often and how long; `tell` is handed a line for every run.
+
+    `seeded` gives the same random numbers for the same seed.
+    """
 
     bare: Address
     ours: Address
     runs: int
     seconds: float
     tell: Callable[[str], None]
+    clock_ns: Callable[[], int]
+    cpu_clock_ns: Callable[[], int]
+    seeded: Callable[[int], Random]
 
     async def intake(self) -> list[Row]:
-        """POST /order in closed loops, and what becomes of the accepted orders meanwhile: two rows from one load."""
+        """POST /order in closed loops, and what becomes of the accepted orders meanwhile: three rows from one load."""
         accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=0.80)
         completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
         emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
         requests = _posts(self.ours)
-        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=time.perf_counter_ns)
+        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=self.clock_ns)
         for number in range(1, self.runs + 1):
-            bare = await measure_pace(self.bare, _posts(self.bare), clients=CLIENTS, status=202, seconds=self.seconds)
+            bare = await self._pace(self.bare, _posts(self.bare), status=202, seconds=self.seconds)
             before = await backlog.look()
-            ours = await measure_pace(self.ours, requests, clients=CLIENTS, status=202, seconds=self.seconds)
-            ended_s = time.perf_counter()
+            ours = await self._pace(self.ours, requests, status=202, seconds=self.seconds)
+            ended_ns = self.clock_ns()
             at_end = await backlog.look()
-            if at_end.waiting and await backlog.wait() is not Hint.PROCESSED:
+            if at_end.waiting and await backlog.wait() is not BacklogState.PROCESSED:
                 raise BacklogStuck(f"{at_end.waiting} orders were not processed after the load")
-            empty_s = time.perf_counter() - ended_s
+            empty_s = (self.clock_ns() - ended_ns) / 1e9
             finally_completed = (await backlog.look() if empty_s <= EMPTY_WITHIN_S else at_end).completed
             self._record(accepting, number, bare, ours)
             completing.runs.append(
@@ -69,15 +116,15 @@ class Trial:
     async def reading(self) -> list[Row]:
         """GET /order/{id} of stored orders in closed loops."""
         row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=0.80)
-        stored = await measure_pace(self.ours, islice(_posts(self.ours), STORED_ORDERS), clients=CLIENTS, status=202)
+        stored = await self._pace(self.ours, islice(_posts(self.ours), STORED_ORDERS), status=202)
         row.wrong.update(stored.wrong)
-        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=time.perf_counter_ns)
-        if await backlog.wait() is not Hint.PROCESSED:
+        backlog = Backlog(self.ours, patience=PATIENCE, clock_ns=self.clock_ns)
+        if await backlog.wait() is not BacklogState.PROCESSED:
             raise BacklogStuck("the orders to be read were not processed")
         backlog.close()
         for number in range(1, self.runs + 1):
             sides = [
-                await measure_pace(side, _gets(side, number), clients=CLIENTS, status=200, seconds=self.seconds)
+                await self._pace(side, _gets(side, self.seeded(number)), status=200, seconds=self.seconds)
                 for side in (self.bare, self.ours)
             ]
             self._record(row, number, *sides)
@@ -90,8 +137,8 @@ class Trial:
         )
         requests = _posts(self.ours)
         for number in range(1, self.runs + 1):
-            bare = await measure_pace(self.bare, islice(_posts(self.bare), CROWD), clients=CROWD, status=202)
-            ours = await measure_pace(self.ours, islice(requests, CROWD), clients=CROWD, status=202)
+            bare = await self._pace(self.bare, islice(_posts(self.bare), CROWD), clients=CROWD, status=202)
+            ours = await self._pace(self.ours, islice(requests, CROWD), clients=CROWD, status=202)
             row.wrong.update(bare.wrong + ours.wrong)
             row.runs.append(
                 {
@@ -106,6 +153,19 @@ class Trial:
                 f" (client's CPU {bare.cpu_share:.0%} and {ours.cpu_share:.0%}){_wrong(bare, ours)}"
             )
         return [row]
+
+    async def _pace(
+        self, side: Address, requests: Iterator[bytes], *, status: int, clients: int = CLIENTS, seconds: float = 0.0
+    ) -> Pace:
+        return await measure_pace(
+            side,
+            requests,
+            clients=clients,
+            status=status,
+            clock_ns=self.clock_ns,
+            cpu_clock_ns=self.cpu_clock_ns,
+            seconds=seconds,
+        )
 
     def _record(self, row: Row, number: int, bare: Pace, ours: Pace) -> None:
         row.wrong.update(bare.wrong + ours.wrong)
@@ -128,10 +188,9 @@ def _posts(address: Address) -> Iterator[bytes]:
     return (address.post("/order", BODY % order_id) for order_id in count(1))
 
 
-def _gets(address: Address, seed: int) -> Iterator[bytes]:
+def _gets(address: Address, chance: Random) -> Iterator[bytes]:
     """Ask for stored orders at random; the same seed gives the same sequence to both sides."""
     requests = [address.get(f"/order/{order_id}") for order_id in range(1, STORED_ORDERS + 1)]
-    chance = random.Random(seed)
     while True:
         yield requests[int(chance.random() * STORED_ORDERS)]
 

@@ -1,6 +1,5 @@
 """The shop that the load generator's tests send to, and a way to run its command."""
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.ioloop import IOLoop
 
+from load.clients import Patience
 from load.command import main
-from load.open_files import allow_connections
-from load.patience import Patience
+from load.machine import allow_connections
 from tests.load.shop import Shop
 
 IMPATIENT = Patience(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
@@ -29,16 +27,6 @@ class Outcome:
 
 
 Load = Callable[..., Outcome]
-
-
-@pytest.fixture
-def io_loop() -> Iterator[IOLoop]:
-    """The loop that `gen_test` runs on; pytest-tornado's own is made in a way that Tornado calls deprecated."""
-    loop = IOLoop(make_current=False)
-    asyncio.set_event_loop(loop.asyncio_loop)
-    yield loop
-    asyncio.set_event_loop(None)
-    loop.close(all_fds=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import defaultdict
 from enum import Enum, auto
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,8 @@ import msgspec
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 
-DEADLINE_S = 10.0
+from tests.load.steps import DEADLINE_S, Steps
+
 REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
 
 
@@ -19,16 +21,17 @@ class Fault(Enum):
 
     LOSE = auto()
     CUT = auto()
-    STALL = auto()
-    HOLD_BACK = auto()
+    HOLD = auto()
     CHUNK = auto()
     NAME_ANOTHER = auto()
     VANISH = auto()
-    RESTART = auto()
 
 
 class Shop:
-    """A context manager: inside it the shop listens at `url`. What to do wrong is set before the orders come."""
+    """A context manager: inside it the shop listens at `url`. What to do wrong is set before the orders come.
+
+    `steps` say which order "came", was "answered", or made the shop go away ("gone").
+    """
 
     def __init__(self) -> None:
         self.faults: dict[int, Fault] = {}
@@ -41,12 +44,13 @@ class Shop:
         self.closes = False
         self.has_metrics = True
         self.bodies: list[bytes] = []
-        self.log: list[tuple[str, int]] = []
+        self.steps = Steps()
         self.connections = 0
         self.most_outstanding = 0
-        self.stalled = threading.Event()
         self.url = ""
+        self.port = 0
         self._orders: dict[int, dict[str, msgspec.Raw]] = {}
+        self._released: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._outstanding = 0
         self._streams: set[IOStream] = set()
         self._listening = threading.Event()
@@ -67,13 +71,22 @@ class Shop:
     @property
     def ids(self) -> list[int]:
         """The orders that came, in the order of their coming."""
-        return [order_id for what, order_id in self.log if what == "came"]
+        return [order_id for what, order_id in self.steps.entries if what == "came"]
+
+    def release(self, *order_ids: int) -> None:
+        """Have held orders answered. From another thread."""
+        for order_id in order_ids:
+            self._loop.call_soon_threadsafe(lambda held: self._released[held].set(), order_id)
+
+    def come_back(self) -> None:
+        """Listen again at the same port. From another thread."""
+        self._loop.call_soon_threadsafe(self._listen, self.port)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._listen(0)
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         self._listening.set()
         await self._end.wait()
         self._vanish()
@@ -81,7 +94,7 @@ class Shop:
     def _listen(self, port: int) -> None:
         self._server = Listener(self)
         self._server.listen(port, "127.0.0.1", backlog=2048)
-        self._port = next(iter(self._server._sockets.values())).getsockname()[1]
+        self.port = next(iter(self._server._sockets.values())).getsockname()[1]
 
     def _vanish(self) -> None:
         self._server.stop()
@@ -114,7 +127,7 @@ class Shop:
         order = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         order_id = msgspec.json.decode(order["order_id"], type=int)
         self.bodies.append(body)
-        self.log.append(("came", order_id))
+        self.steps.note("came", order_id)
         self._outstanding += 1
         self.most_outstanding = max(self.most_outstanding, self._outstanding)
         try:
@@ -130,24 +143,19 @@ class Shop:
         replayed = b"Idempotent-Replayed: true\r\n" if order_id in self._orders else b""
         if fault is not Fault.LOSE:
             self._orders.setdefault(order_id, order)
-        if fault is Fault.HOLD_BACK:
-            # Long enough for a client that did not wait to send its next order meanwhile.
-            await asyncio.sleep(0.02)
-        elif fault is Fault.STALL:
-            self.stalled.set()
-            await self._end.wait()
+        if fault is Fault.HOLD:
+            await self._released[order_id].wait()
         elif fault is Fault.CUT:
             await stream.write(b"HTTP/1.1 202 Accepted\r\nContent-Le")
             stream.close()
         elif fault is Fault.CHUNK:
             await stream.write(b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
             return
-        elif fault in (Fault.VANISH, Fault.RESTART):
+        elif fault is Fault.VANISH:
             self._vanish()
-            if fault is Fault.RESTART:
-                self._loop.call_later(0.1, self._listen, self._port)
+            self.steps.note("gone", order_id)
         named = order_id + 1 if fault is Fault.NAME_ANOTHER else order_id
-        self.log.append(("answered", order_id))
+        self.steps.note("answered", order_id)
         message = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % named
         await self._answer(stream, 202, message, b"Location: /order/%d\r\n" % named + replayed)
 

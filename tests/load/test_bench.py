@@ -1,23 +1,44 @@
 """The benchmark's parts; what it measures is never a test."""
 
+import os
+import time
 from collections import Counter
-from itertools import islice, repeat
+from collections.abc import Iterator
+from itertools import count, islice, repeat
 from pathlib import Path
 
 import pytest
 
-from load.address import reach
+from load.address import Address, reach
 from load.bench import main
 from load.machine import describe_machine
-from load.pace import measure_pace
-from load.row import Row
+from load.pace import Pace, measure_pace
 from load.server_process import DidNotStart, ServerProcess
+from load.trials import Row
 
 
 def _row(*values: float, wrong: int = 0, at_least: float | None = None, at_most: float | None = None) -> Row:
     runs = [{"value": value} for value in values]
     return Row(
         name="row", at_least=at_least, at_most=at_most, runs=runs, wrong=Counter({"status 503": wrong} if wrong else {})
+    )
+
+
+def _server(*arguments: str, log: Path, stop_s: float = 10.0) -> ServerProcess:
+    return ServerProcess(arguments, log=log, clock_s=time.monotonic, stop_s=stop_s)
+
+
+async def _measure(
+    address: Address, requests: Iterator[bytes], *, clients: int, status: int, seconds: float = 0.0
+) -> Pace:
+    return await measure_pace(
+        address,
+        requests,
+        clients=clients,
+        status=status,
+        seconds=seconds,
+        clock_ns=time.perf_counter_ns,
+        cpu_clock_ns=time.process_time_ns,
     )
 
 
@@ -38,11 +59,11 @@ def test_a_row_passes_when_its_median_keeps_the_bound_and_every_answer_was_right
 
 @pytest.mark.gen_test
 async def test_the_bare_tornado_answers_as_the_contract_says_and_only_right_answers_count(tmp_path: Path) -> None:
-    with ServerProcess(["-m", "load.bare", "--port", "0"], log=tmp_path / "log") as bare:
+    with _server("-m", "load.bare", "--port", "0", log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
-        posts = await measure_pace(address, repeat(address.post("/order", b"{}"), 20), clients=4, status=202)
-        gets = await measure_pace(address, repeat(address.get("/order/1"), 20), clients=4, status=200)
-        wrong = await measure_pace(address, repeat(address.get("/nowhere"), 20), clients=4, status=200)
+        posts = await _measure(address, repeat(address.post("/order", b"{}"), 20), clients=4, status=202)
+        gets = await _measure(address, repeat(address.get("/order/1"), 20), clients=4, status=200)
+        wrong = await _measure(address, repeat(address.get("/nowhere"), 20), clients=4, status=200)
     assert (posts.right, posts.wrong) == (20, {})
     assert (gets.right, gets.wrong) == (20, {})
     assert (wrong.right, wrong.wrong) == (0, {"status 404": 20})
@@ -50,9 +71,9 @@ async def test_the_bare_tornado_answers_as_the_contract_says_and_only_right_answ
 
 @pytest.mark.gen_test
 async def test_a_pace_may_end_by_time(tmp_path: Path) -> None:
-    with ServerProcess(["-m", "load.bare", "--port", "0"], log=tmp_path / "log") as bare:
+    with _server("-m", "load.bare", "--port", "0", log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
-        pace = await measure_pace(address, repeat(address.get("/order/1")), clients=2, status=200, seconds=0.1)
+        pace = await _measure(address, repeat(address.get("/order/1")), clients=2, status=200, seconds=0.1)
     assert pace.right > 0
     assert pace.elapsed_s >= 0.1
 
@@ -60,19 +81,30 @@ async def test_a_pace_may_end_by_time(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
     with (
         pytest.raises(DidNotStart, match=r"No module named load\.nothing"),
-        ServerProcess(["-m", "load.nothing"], log=tmp_path / "log"),
+        _server("-m", "load.nothing", log=tmp_path / "log"),
     ):
         pass
 
 
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     deaf = (
-        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print('listening on http://127.0.0.1:1', file=sys.stderr, flush=True); signal.pause()"
+        "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print(os.getpid(), 'listening on http://127.0.0.1:1', flush=True); signal.pause()"
     )
-    with ServerProcess(["-c", deaf], log=tmp_path / "log", stop_s=0.1) as server:
+    log = tmp_path / "log"
+    with _server("-c", deaf, log=log, stop_s=0.1) as server:
         assert server.url.port == 1
-    assert server.exit_status == -9
+        os.kill(int(log.read_text().split()[0]), 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text().split()[0]), 0)
+
+
+def test_a_server_that_never_says_where_it_listens_did_not_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DidNotStart, match="did not say where it listens within 15 s"),
+        ServerProcess(["-c", "import signal; signal.pause()"], log=tmp_path / "log", clock_s=count(0, 5).__next__),
+    ):
+        pass
 
 
 def test_a_bad_flag_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,4 +117,4 @@ def test_a_bad_flag_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:
     machine = describe_machine(tmp_path)
     assert list(islice(machine, 3)) == ["cpus", "platform", "python"]
-    assert "unknown" not in machine["database_folder"]
+    assert "unknown" not in machine["file_system"]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from load.comparison import find_difference
-from load.json_value import decode_json
+from load.comparison import decode_json, find_difference
 
 SENT = (
     '{"order_id": 1, "user_id": 2, "item_ids": [3, 3, 4], "total_amount": 10.10, "metadata": {"a": [1.50, true, null]}}'

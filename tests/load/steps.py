@@ -1,0 +1,35 @@
+"""Owns how a test and the shop, on threads of their own, wait for each other: a log of steps, and a second thread."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+DEADLINE_S = 10.0
+
+
+class Steps:
+    """What happened to which order, in `entries` one after another; any thread may note and wait."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, int]] = []
+        self._news = threading.Condition()
+
+    def note(self, what: str, order_id: int) -> None:
+        with self._news:
+            self.entries.append((what, order_id))
+            self._news.notify_all()
+
+    def come(self, *steps: tuple[str, int], within_s: float = DEADLINE_S) -> bool:
+        """Wait until all of these have happened, in whatever order; False when they have not in time."""
+        with self._news:
+            return self._news.wait_for(lambda: set(steps) <= set(self.entries), within_s)
+
+
+@contextmanager
+def meanwhile(step: Callable[[], None]) -> Iterator[None]:
+    """Run a step on a thread of its own while the block runs; what it raises is raised at the block's end."""
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(step)
+        yield
+        done.result(DEADLINE_S)
