@@ -43,6 +43,7 @@ MAX_REQUESTS_WAITING = 10_000
 """How many requests other than orders may wait for one kind of answer."""
 RESERVED_FILES = 20
 """Open files that are no connections: the database and its log for each thread, the lock, the listener, the loop's."""
+STDERR = 2
 LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
 
@@ -83,7 +84,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default})")
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
-    add("--host", str, "127.0.0.1", "address to listen on")
+    add("--host", _host, "127.0.0.1", "address to listen on")
     add("--database", Path, "orders.db", "the SQLite file; made where it does not exist")
     add("--workers", _between(1, 1_000), "8", "threads that process orders")
     add("--processor", _processor, "record", "what processing an order means; record: accept it as it is")
@@ -102,6 +103,12 @@ def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str]
 
     convert.__name__ = kind.__name__  # what argparse calls a value that can't be converted
     return convert
+
+
+def _host(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty: that would be every address")
+    return text
 
 
 def _processor(text: str) -> str:
@@ -280,17 +287,33 @@ def _configure_log() -> None:
     _log.setLevel(logging.INFO)
 
 
+def _refuse(reason: str) -> int:
+    print(f"server.py: {reason}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _fill_standard_streams() -> None:
+    """Where one of them is closed, a socket or the database would get its number, and whatever is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+
+
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad."""
+    _fill_standard_streams()
     settings = parse_settings(arguments, environment)
     _configure_log()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             clean = runner.run(serve(settings))
-    except (StartRefusedError, DatabaseRefusedError, StorageBusyError, StorageUnavailableError) as refusal:
-        print(f"server.py: {refusal}", file=sys.stderr)  # noqa: T201
-        return 1
+    except (StartRefusedError, DatabaseRefusedError) as refusal:
+        return _refuse(str(refusal))
+    except (StorageBusyError, StorageUnavailableError) as error:
+        return _refuse(f"{settings.database}: {error}")
+    except KeyboardInterrupt:
+        return 130
     if not clean:
         # Python would wait at its exit for threads whose orders have been given back.
         logging.shutdown()

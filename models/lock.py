@@ -30,7 +30,7 @@ class DatabaseLock:
                 self.release()
                 if not self._path.parent.is_dir():
                     raise DatabaseRefusedError(f"the folder {self._path.parent} does not exist") from None
-                raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror}") from None
+                raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror or error}") from None
 
     def _lock(self, descriptor: int) -> int | None:
         """The descriptor with the lock on it, or None where its owner removed the file before it was locked."""

@@ -80,6 +80,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
     if str(path) == ":memory:":
         raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    if path.exists() and not path.is_file():
+        raise DatabaseRefusedError(f"{path} is not a regular file")
     is_new = not path.exists()
     database = RetryingSqliteDatabase(os.path.realpath(path), deadline_s=deadline_s, pragmas=_PRAGMAS)
     try:
@@ -105,7 +107,7 @@ def _has_content(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
+        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror or error}") from error
     # https://www.sqlite.org/fileformat.html#magic_header_string
     if magic and magic != b"SQLite format 3\0":
         raise DatabaseRefusedError(f"{path} is not an SQLite database")

@@ -1,16 +1,19 @@
 """A real server in a process of its own, and a small blocking client for it."""
 
+import contextlib
 import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -146,6 +149,22 @@ def with_open_files(soft: int, hard: int) -> list[str]:
     """What to put before a command so that it runs with these limits on open files."""
     limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
     return [sys.executable, "-c", f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"]
+
+
+def limit_file_size(pid: int, size: int) -> None:
+    """Writes beyond `size` bytes of any file fail, as they do on a full disk."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds; a refused connection counts as not yet."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
+    raise AssertionError("it did not come to pass")
 
 
 def need(tool: str) -> None:

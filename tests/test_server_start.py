@@ -3,14 +3,28 @@
 import contextlib
 import hashlib
 import http.client
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from server import PROCESSORS, RESERVED_FILES, parse_settings
-from tests.process import ROOT, ServerProcess, free_port, order, run_server, with_open_files
+from tests.process import (
+    DEADLINE_S,
+    ROOT,
+    Client,
+    ServerProcess,
+    free_port,
+    limit_file_size,
+    order,
+    run_server,
+    wait_until,
+    with_open_files,
+)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -92,7 +106,7 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "orders.db").mkdir()
     status, _, stderr = run_server("--port", "0", "--database", str(tmp_path / "orders.db"))
     assert status == 1
-    assert re.fullmatch(r"server\.py: .*Is a directory\n", stderr)
+    assert re.fullmatch(r"server\.py: .*is not a regular file\n", stderr)
 
 
 def test_a_folder_that_can_not_be_written_is_refused() -> None:
@@ -124,6 +138,7 @@ def test_a_port_that_is_taken_is_refused_and_no_file_is_made(tmp_path: Path) -> 
         ["--drain-timeout", "-1"],
         ["--drain-timeout", "nan"],
         ["--processor", "magic"],
+        ["--host", ""],
         ["stray"],
     ],
     ids=" ".join,
@@ -209,6 +224,51 @@ def test_more_clients_than_files_are_turned_away_and_the_others_are_served(tmp_p
         assert server.post(order(1_001)).status == 202
         assert server.log.count("connections are in use") == 1
         assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("database", ["/dev/null", "fifo"])
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, database: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    beside = sorted(Path("/dev").glob("null*"))
+    status, _, stderr = run_server("--port", "0", "--database", str(tmp_path / database))
+    assert (status, stderr) == (1, f"server.py: {tmp_path / database} is not a regular file\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
+    assert sorted(Path("/dev").glob("null*")) == beside
+
+
+def test_a_full_disk_at_the_start_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    status, _, stderr = run_server(
+        "--port", "0", "--database", str(tmp_path / "orders.db"), preexec_fn=lambda: limit_file_size(0, 0)
+    )
+    assert status == 1
+    assert re.fullmatch(r"server\.py: [^\n]+\n", stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server:
+        server.stop()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE orders")
+    connection.close()
+    assert_refused(tmp_path, "--database", str(path), saying=f"{path}: the database can't be used")
+
+
+def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
+    listener, port = free_port()
+    listener.close()
+    command = f'exec "{sys.executable}" server.py --port {port} --database "{tmp_path}/orders.db" 0<&- 1>&- 2>&-'
+    process = subprocess.Popen(["bash", "-c", command], cwd=ROOT)
+    try:
+        with contextlib.closing(Client(port)) as client:
+            wait_until(lambda: client.connect() is None)
+            assert client.post(order(1)).status == 202
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.wait(DEADLINE_S)
 
 
 def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:

@@ -9,14 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import DEADLINE_S, ServerProcess, need, order
+from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
 from tests.test_server_stop import assert_all_there
-
-
-def limit_file_size(pid: int, size: int) -> None:
-    """Writes beyond `size` bytes of any file fail, as they do on a full disk."""
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Lives on the event loop; claims and finishes run on the writer's thread, process
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -17,7 +18,7 @@ from workers.processors import Processor
 MAX_CLAIM = 1_000
 MAX_ERROR_CHARACTERS = 1_000
 LAST_CALL_S = 15.0
-"""How long a stop waits for the store to record what has ended: longer than it waits for a lock."""
+"""How long a stop waits for the last call of the store: longer than the store waits for a lock."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Dispatcher:
         self._outcomes: list[Outcome] = []
         self._changed = asyncio.Event()
         self._stopping = False
+        self._last_call = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -63,6 +65,7 @@ class Dispatcher:
     async def stop(self, timeout_s: float) -> int:
         """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
 
+        What the store can't record then stays in Processing, to be recovered at the next start.
         Returns how many attempts were given up: their threads may still be busy with them. May be called twice.
         """
         self._stopping = True
@@ -73,6 +76,7 @@ class Dispatcher:
         given_up = list(self._running.values())
         self._running.clear()
         self._give_back(given_up)
+        self._last_call.set()
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
         return len(given_up)
@@ -86,8 +90,11 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001 - the task's top: processing must go on, whatever it was
                 delay_s = self._backoff.next_s()
                 expected = isinstance(error, StorageBusyError | StorageUnavailableError)
-                _log.warning("processing waits %.1f s: %s", delay_s, error, exc_info=None if expected else error)
-                await asyncio.sleep(delay_s)
+                _log.warning("processing waits: %s", error, exc_info=None if expected else error)
+                if self._last_call.is_set():
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._last_call.wait(), delay_s)
                 self.wake()
             else:
                 self._backoff.reset()

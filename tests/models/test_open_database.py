@@ -259,7 +259,7 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseRefusedError, match="Is a directory"):
+    with pytest.raises(DatabaseRefusedError, match="is not a regular file"):
         open_database(tmp_path)
 
 

@@ -295,7 +295,7 @@ async def test_a_storage_error_loses_no_outcome_and_the_call_is_made_again(
         await store.until_all_are(Status.COMPLETED)
         assert sorted(outcome.sequence for outcome in store.recorded) == [1, 2, 3, 4, 5, 6]
         assert store.claimed == [1, 2, 3, 4, 5, 6]
-    assert [record.message for record in caplog.records] == [f"processing waits 0.0 s: {error}"] * 3
+    assert [record.message for record in caplog.records] == [f"processing waits: {error}"] * 3
     assert all(bool(record.exc_info) == isinstance(error, RuntimeError) for record in caplog.records)
 
 
