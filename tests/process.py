@@ -141,6 +141,8 @@ class Client(http.client.HTTPConnection):
         return self.answer()
 
     def request(self, method: str, path: str) -> Answer:  # type: ignore[override]
+        if self.sock is None:
+            self.connect()  # before anything else, so that a refused connection can be tried again
         super().request(method, path)
         return self.answer()
 

@@ -262,7 +262,7 @@ def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
     process = subprocess.Popen(["bash", "-c", command], cwd=ROOT)
     try:
         with contextlib.closing(Client(port)) as client:
-            wait_until(lambda: client.connect() is None)
+            wait_until(lambda: client.request("GET", "/livez").status == 200)
             assert client.post(order(1)).status == 202
         process.terminate()
         assert process.wait(DEADLINE_S) == 0
