@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
@@ -26,7 +26,7 @@ from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
-from models.order import Insertion, NewOrder, Order, Totals
+from models.order import Insertion, NewOrder, Order, Totals, Turn
 from models.schema import open_database
 from models.store import OrderStore
 from workers.backoff import Backoff
@@ -134,15 +134,14 @@ class Server:
         self._reader = ThreadPoolExecutor(1, "reader")
         self._pool = ThreadPoolExecutor(settings.workers, "worker")
         self._dispatcher = Dispatcher(
-            store=store,
-            writer=self._writer,
+            take_turn=self._take_turn,
             pool=self._pool,
             processor=PROCESSORS[settings.processor](),
             workers=settings.workers,
             backoff=Backoff(first_s=0.1, longest_s=5.0),
         )
-        self._inserts: Batcher[NewOrder, Insertion] = Batcher(
-            self._writer, store.insert, max_waiting=settings.max_intake, after_batch=self._dispatcher.wake
+        self._writes: Batcher[NewOrder | Turn, Insertion | list[Order]] = Batcher(
+            self._writer, store.write, max_waiting=settings.max_intake, after_batch=self._wake_dispatcher
         )
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_REQUESTS_WAITING)
         self._finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_REQUESTS_WAITING)
@@ -153,7 +152,7 @@ class Server:
         router = build_router(
             Collaborators(
                 traffic=self._traffic,
-                insert=self._inserts.submit,
+                insert=self._insert,
                 find=self._finds.submit,
                 totals=lambda: self._totals.submit(None),
                 check_storage=self._check_storage,
@@ -185,7 +184,7 @@ class Server:
             self._dispatcher.stop(self._drain_timeout_s), self._traffic.drain(self._drain_timeout_s)
         )
         self._sampler.stop()
-        for batcher in (self._inserts, self._probes, self._finds, self._totals):
+        for batcher in (self._writes, self._probes, self._finds, self._totals):
             await batcher.close()
         await self._traffic.drain(LAST_ANSWERS_S)
         await self._http.close_all_connections()
@@ -195,6 +194,17 @@ class Server:
             executor.shutdown(wait=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not given_up
+
+    def _insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
+        return cast(asyncio.Future[Insertion], self._writes.submit(order))
+
+    def _take_turn(self, turn: Turn) -> asyncio.Future[list[Order]]:
+        # Processing goes on however many orders wait to come in.
+        return cast(asyncio.Future[list[Order]], self._writes.submit(turn, even_if_full=True))
+
+    def _wake_dispatcher(self, results: Sequence[object]) -> None:
+        if Insertion.ACCEPTED in results:
+            self._dispatcher.wake()
 
     async def _sample(self) -> None:
         # A sample that can't be had is left out.

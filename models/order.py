@@ -4,6 +4,7 @@ Pure values: they belong to no thread.
 """
 
 import enum
+from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct, structs
@@ -45,6 +46,23 @@ class NewOrder(Struct, frozen=True, gc=False):
             and same_value(self.metadata, stored.metadata)
         )
 
+    def claimed(self, sequence: int, now_us: int) -> "Order":
+        """The order as it is stored when its first attempt begins as soon as it is accepted."""
+        return Order(
+            sequence,
+            self.order_id,
+            self.user_id,
+            self.item_ids,
+            self.total_amount,
+            self.metadata,
+            Status.PROCESSING,
+            1,
+            1,
+            None,
+            now_us,
+            None,
+        )
+
 
 class Order(Struct, frozen=True, gc=False, array_like=True):
     """A stored order. Times are microseconds since 1970, UTC.
@@ -68,7 +86,7 @@ class Order(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Insertion(enum.Enum):
-    """What `OrderStore.insert` did with an order that it did not refuse."""
+    """What the store did with a new order that it did not refuse."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"
@@ -91,6 +109,13 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
             return self
         text = self.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
         return structs.replace(self, error=text)
+
+
+class Turn(Struct, frozen=True, gc=False):
+    """What processing has to say to the store: how attempts ended, and how many more orders it could take."""
+
+    outcomes: Sequence[Outcome]
+    limit: int
 
 
 class Totals(Struct, frozen=True, gc=False):

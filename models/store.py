@@ -4,7 +4,7 @@ A batch travels as one JSON parameter and comes back as one JSON value: `sqlite3
 each step of a statement, so that a row a step would wait for the event loop at every row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,17 +13,19 @@ import peewee
 
 from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
-from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals
+from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals, Turn
 from models.schema import SCHEMA_VERSION
 
 R = TypeVar("R")
+
+MAX_SEQUENCE = 2**63 - 1
 
 _COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, claims,
     error, created_us, processed_us)"""
 
 _INSERT = """
 INSERT INTO orders (order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, 'Pending', 0, 0, ?
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?
 FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
 
@@ -55,6 +57,8 @@ UPDATE orders SET
     attempts = attempts - (outcome.status = 'Pending'),
     processed_us = CASE outcome.status WHEN 'Pending' THEN NULL ELSE max(?, created_us) END
 {_RUNNING.format(join="")}"""
+
+_HAS_PENDING = "SELECT EXISTS (SELECT 1 FROM orders WHERE status = 'Pending')"
 
 _RECOVER = "UPDATE orders SET status = 'Pending' WHERE status = 'Processing'"
 
@@ -100,28 +104,26 @@ class OrderStore:
         """Closes the calling thread's connection; the last one to close moves the log into the database."""
         self._database.close()
 
-    def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
-        """Stores the new ones among `orders` as Pending, synced to disk; one result for each, in order.
+    def write(self, batch: Sequence[NewOrder | Turn]) -> list[Insertion | OrderConflictError | list[Order]]:
+        """Takes new orders in and turns the processing on, all in one transaction; one result for each, in order.
 
-        The first of two orders with one id wins, within a batch too.
+        The new ones among the orders are stored, synced to disk; the first of two with one id wins, within a batch too.
+        A turn records how attempts ended (an outcome of an attempt that is not running any more changes nothing), and
+        gets up to `limit` Pending orders, oldest first, as Processing.
         """
-        results = self._write(lambda: self._insert(orders))
-        # A batch that holds nothing new reaches no disk, and says nothing about it.
-        self.is_writable = self.is_writable or Insertion.ACCEPTED in results
-        return results
+        orders = [item for item in batch if isinstance(item, NewOrder)]
+        turns = [item for item in batch if isinstance(item, Turn)]
+        insertions, claims = self._write(lambda: self._apply(orders, turns))
+        # A batch that holds nothing new may reach no disk, and then says nothing about it.
+        self.is_writable = self.is_writable or Insertion.ACCEPTED in insertions
+        next_insertion, next_claim = iter(insertions), iter(claims)
+        return [next(next_insertion if isinstance(item, NewOrder) else next_claim) for item in batch]
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         """The stored order for each id, None where there is none."""
         with _storage_errors():
             found = {order.order_id: order for order in self._find(order_ids)}
         return [found.get(order_id) for order_id in order_ids]
-
-    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        """Records how attempts ended, then claims up to `limit` Pending orders, oldest first, as Processing.
-
-        An outcome of an attempt that is not running any more changes nothing.
-        """
-        return self._write(lambda: self._finish_and_claim(outcomes, limit))
 
     def recover(self) -> int:
         """Makes every Processing order Pending again and says how many; only for when nothing is running."""
@@ -146,26 +148,59 @@ class OrderStore:
             self.is_writable = False
             raise
 
-    def _insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
+    def _apply(
+        self, orders: Sequence[NewOrder], turns: Sequence[Turn]
+    ) -> tuple[list[Insertion | OrderConflictError], list[list[Order]]]:
+        now_us = self._clock()
+        change = _Change()
+        for turn in turns:
+            if turn.outcomes:
+                self._finish(turn.outcomes, now_us, change)
+        insertions: list[Insertion | OrderConflictError] = []
+        fresh: list[Order] = []
+        if orders:
+            insertions, fresh = self._insert(orders, turns[0].limit if turns else 0, now_us, change)
+        claims = []
+        for turn in turns:
+            claims.append(fresh or (self._claim(turn.limit, change) if turn.limit else []))
+            fresh = []
+        self._add_to_totals(change)
+        return insertions, claims
+
+    def _insert(
+        self, orders: Sequence[NewOrder], limit: int, now_us: int, change: "_Change"
+    ) -> tuple[list[Insertion | OrderConflictError], list[Order]]:
+        """The results, and the orders that were claimed as they came in: all of them, where nothing waits before them
+        and `limit` allows it, else none."""
+        is_claim = len(orders) <= limit and not self._database.execute_sql(_HAS_PENDING).fetchone()[0]
+        claims = int(is_claim)
+        status = Status.PROCESSING if is_claim else Status.PENDING
         rows = msgspec.json.encode(
             [(order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata) for order in orders]
         )
-        cursor = self._database.execute_sql(_INSERT, (self._clock(), rows.decode()))
-        inserted = cursor.rowcount
-        if inserted:
-            self._add_to_totals(pending=inserted)
-        if inserted == len(orders):
-            return [Insertion.ACCEPTED] * inserted
+        cursor = self._database.execute_sql(_INSERT, (status, claims, claims, now_us, rows.decode()))
+        inserted: int = cursor.rowcount
+        if is_claim:
+            change.processing += inserted
+        else:
+            change.pending += inserted
         # Sequences of one statement follow each other, so those of this batch are the last ones.
-        return self._explain(orders, first_new=cursor.lastrowid - inserted + 1 if inserted else None)
-
-    def _explain(self, orders: Sequence[NewOrder], first_new: int | None) -> list[Insertion | OrderConflictError]:
+        first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
+        if inserted == len(orders):
+            fresh = [order.claimed(first + place, now_us) for place, order in enumerate(orders)] if is_claim else []
+            return [Insertion.ACCEPTED] * inserted, fresh
         stored = {order.order_id: order for order in self._find([order.order_id for order in orders])}
-        fresh = {order_id for order_id, order in stored.items() if first_new and order.sequence >= first_new}
+        new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
+        fresh = sorted(new.values(), key=lambda order: order.sequence) if is_claim else []
+        return self._explain(orders, stored, set(new)), fresh
+
+    def _explain(
+        self, orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]
+    ) -> list[Insertion | OrderConflictError]:
         results: list[Insertion | OrderConflictError] = []
         for order in orders:
-            if order.order_id in fresh:
-                fresh.remove(order.order_id)
+            if order.order_id in new:
+                new.remove(order.order_id)
                 results.append(Insertion.ACCEPTED)
             elif order.is_same_as(stored[order.order_id]):
                 results.append(Insertion.REPLAYED)
@@ -177,48 +212,53 @@ class OrderStore:
         found = self._database.execute_sql(_FIND, (msgspec.json.encode(order_ids).decode(),)).fetchone()[0]
         return _DECODE_ORDERS(found)
 
-    def _finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        now_us = self._clock()
-        counts: dict[str, int] = {}
-        processing_us = 0
-        if outcomes:
-            # One outcome for each attempt, the first one; were there two, they would be counted twice.
-            single = {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}
-            encoded = msgspec.json.encode([outcome.as_text() for outcome in single.values()]).decode()
-            for status, count, duration_us in self._database.execute_sql(_COUNT_OUTCOMES, (now_us, encoded)).fetchall():
-                counts[status] = count
-                processing_us += duration_us if status == Status.COMPLETED else 0
-            self._database.execute_sql(_FINISH, (now_us, encoded))
-        claimed = self._claim(limit) if limit else []
-        ended = sum(counts.values())
-        if ended or claimed:
-            self._add_to_totals(
-                pending=counts.get(Status.PENDING, 0) - len(claimed),
-                processing=len(claimed) - ended,
-                completed=counts.get(Status.COMPLETED, 0),
-                failed=counts.get(Status.FAILED, 0),
-                processing_us=processing_us,
-            )
-        return claimed
+    def _finish(self, outcomes: Sequence[Outcome], now_us: int, change: "_Change") -> None:
+        # One outcome for each attempt, the first one; were there two, they would be counted twice.
+        single = {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}
+        encoded = msgspec.json.encode([outcome.as_text() for outcome in single.values()]).decode()
+        for status, count, duration_us in self._database.execute_sql(_COUNT_OUTCOMES, (now_us, encoded)).fetchall():
+            change.processing -= count
+            match status:
+                case Status.COMPLETED:
+                    change.completed += count
+                    change.processing_us += duration_us
+                case Status.FAILED:
+                    change.failed += count
+                case Status.PENDING:
+                    change.pending += count
+        self._database.execute_sql(_FINISH, (now_us, encoded))
 
-    def _claim(self, limit: int) -> list[Order]:
+    def _claim(self, limit: int, change: "_Change") -> list[Order]:
         found, last = self._database.execute_sql(_NEXT_PENDING, (limit,)).fetchone()
         if last is None:
             return []
         self._database.execute_sql(_CLAIM, (last,))
-        return [
+        claimed = [
             msgspec.structs.replace(
                 order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1
             )
             for order in _DECODE_ORDERS(found)
         ]
+        change.pending -= len(claimed)
+        change.processing += len(claimed)
+        return claimed
 
     def _recover(self) -> int:
         count: int = self._database.execute_sql(_RECOVER).rowcount
-        self._add_to_totals(pending=count, processing=-count)
+        self._add_to_totals(_Change(pending=count, processing=-count))
         return count
 
-    def _add_to_totals(
-        self, *, pending: int = 0, processing: int = 0, completed: int = 0, failed: int = 0, processing_us: int = 0
-    ) -> None:
-        self._database.execute_sql(_ADD_TO_TOTALS, (pending, processing, completed, failed, processing_us))
+    def _add_to_totals(self, change: "_Change") -> None:
+        amounts = msgspec.structs.astuple(change)
+        if any(amounts):
+            self._database.execute_sql(_ADD_TO_TOTALS, amounts)
+
+
+class _Change(msgspec.Struct):
+    """What a transaction adds to the totals."""
+
+    pending: int = 0
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+    processing_us: int = 0

@@ -9,8 +9,7 @@ from tornado.ioloop import IOLoop
 
 from models.database import RetryingSqliteDatabase
 from models.schema import open_database
-from models.store import OrderStore
-from tests.models.samples import Clock
+from tests.models.samples import Clock, SteppedStore
 
 
 @pytest.fixture
@@ -39,5 +38,5 @@ def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
 
 
 @pytest.fixture
-def store(database: RetryingSqliteDatabase, clock: Clock) -> OrderStore:
-    return OrderStore(database, clock=clock)
+def store(database: RetryingSqliteDatabase, clock: Clock) -> SteppedStore:
+    return SteppedStore(database, clock=clock)

@@ -21,7 +21,7 @@ class Batcher(Generic[T, R]):
     `work(items)` returns one result for each item, in order; a result that is an exception is raised to that item's
     waiter alone, an exception that `work` raises is raised to every waiter of the batch. At most one call runs at a
     time, with at most `max_batch` items; at most `max_waiting` wait, those of the call included. There is no timer.
-    `after_batch` is called on the loop once the results of a batch have been delivered.
+    `after_batch(results)` is called on the loop once the results of a batch have been delivered.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Batcher(Generic[T, R]):
         *,
         max_waiting: int,
         max_batch: int = 1_000,
-        after_batch: Callable[[], None] = lambda: None,
+        after_batch: Callable[[Sequence[R | BaseException]], object] = lambda results: None,
     ) -> None:
         self._executor = executor
         self._work = work
@@ -45,12 +45,15 @@ class Batcher(Generic[T, R]):
         self._idle.set()
         self._closed = False
 
-    def submit(self, item: T) -> asyncio.Future[R]:
-        """The result for `item`. Raises QueueFullError, QueueClosedError. Cancelling the future gives the item up
-        if its batch has not left; its place is free once it would have left."""
+    def submit(self, item: T, *, even_if_full: bool = False) -> asyncio.Future[R]:
+        """The result for `item`.
+
+        Raises QueueFullError, unless it is to get in `even_if_full`, and QueueClosedError. Cancelling the future gives
+        the item up if its batch has not left; its place is free once it would have left.
+        """
         if self._closed:
             raise QueueClosedError
-        if len(self._waiting) + self._under_way >= self._max_waiting:
+        if len(self._waiting) + self._under_way >= self._max_waiting and not even_if_full:
             raise QueueFullError
         future: asyncio.Future[R] = self._loop.create_future()
         self._waiting.append((item, future))
@@ -96,4 +99,4 @@ class Batcher(Generic[T, R]):
             else:
                 future.set_result(result)
         self._send()
-        self._after_batch()
+        self._after_batch(results)

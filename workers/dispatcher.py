@@ -1,17 +1,16 @@
 """Claim → process → finish, in batches.
 
-Lives on the event loop; claims and finishes run on the writer's thread, processors on the workers' threads.
+Lives on the event loop; the store takes its turns on the writer's thread, processors run on the workers' threads.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Protocol
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Order, Outcome, Status
+from models.order import Order, Outcome, Status, Turn
 from workers.backoff import Backoff
 from workers.processors import Processor
 
@@ -23,24 +22,23 @@ LAST_CALL_S = 15.0
 _log = logging.getLogger(__name__)
 
 
-class Orders(Protocol):
-    """The one method of the store that the dispatcher needs."""
-
-    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]: ...
-
-
 class Dispatcher:
     """Keeps `workers` threads busy with Pending orders, oldest first, until `stop`.
 
-    One store call at a time records what has ended since the last one and claims what fits, so that completions and
-    claims share a commit. A storage error loses nothing: the outcomes wait and the call is made again.
+    `take_turn` is the store's: one turn at a time records what has ended since the last one and claims what fits. A
+    storage error loses nothing: the outcomes wait for the next turn.
     """
 
     def __init__(
-        self, *, store: Orders, writer: Executor, pool: Executor, processor: Processor, workers: int, backoff: Backoff
+        self,
+        *,
+        take_turn: Callable[[Turn], Awaitable[list[Order]]],
+        pool: Executor,
+        processor: Processor,
+        workers: int,
+        backoff: Backoff,
     ) -> None:
-        self._store = store
-        self._writer = writer
+        self._take_turn = take_turn
         self._pool = pool
         self._processor = processor
         self._capacity = workers * processor.batch_size
@@ -105,7 +103,7 @@ class Dispatcher:
         if not outcomes and not limit:
             return
         try:
-            claimed = await self._loop.run_in_executor(self._writer, self._store.finish_and_claim, outcomes, limit)
+            claimed = await self._take_turn(Turn(outcomes, limit))
         except Exception:
             self._outcomes = outcomes + self._outcomes
             raise

@@ -19,8 +19,7 @@ from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
 from models.order import Insertion, NewOrder, Order, Outcome, Totals
 from models.schema import open_database
-from models.store import OrderStore
-from tests.models.samples import Clock
+from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
 
 T = TypeVar("T")
@@ -95,7 +94,7 @@ class Service:
         self._overrides = overrides
         # Gives up at once where the database is locked.
         self._database = open_database(path, deadline_s=0)
-        self._store = OrderStore(self._database, clock=clock)
+        self._store = SteppedStore(self._database, clock=clock)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")
 

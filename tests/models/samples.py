@@ -1,6 +1,11 @@
 """Orders to try things with, as values and as the JSON text of a client, and the clock that dates them."""
 
-from models.order import NewOrder
+from collections.abc import Sequence
+from typing import cast
+
+from models.errors import OrderConflictError
+from models.order import Insertion, NewOrder, Order, Outcome, Turn
+from models.store import OrderStore
 
 SECOND_US = 1_000_000
 
@@ -37,3 +42,13 @@ def order_text(**changes: str | None) -> bytes:
     fields |= changes
     members = (f'"{name}": {value}' for name, value in fields.items() if value is not None)
     return ("{" + ", ".join(members) + "}").encode()
+
+
+class SteppedStore(OrderStore):
+    """The store with its one write as the two steps that it joins."""
+
+    def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
+        return cast(list[Insertion | OrderConflictError], self.write(orders))
+
+    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+        return cast(list[list[Order]], self.write([Turn(outcomes, limit)]))[0]

@@ -13,8 +13,7 @@ from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import StorageBusyError
 from models.order import Insertion, Outcome, Status
 from models.schema import open_database
-from models.store import OrderStore
-from tests.models.samples import Clock, new_order
+from tests.models.samples import Clock, SteppedStore, new_order
 
 DEADLINE_S = 10.0
 
@@ -359,7 +358,7 @@ def test_another_code_is_not_busy_whatever_the_text(name: str) -> None:
 def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, clock: Clock
 ) -> None:
-    store = OrderStore(connect(), clock=clock)
+    store = SteppedStore(connect(), clock=clock)
     store.insert([new_order(1), new_order(2)])
     [order] = store.finish_and_claim([], 1)
     before, totals = store.find([1, 2]), store.totals()

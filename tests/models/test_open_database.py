@@ -13,8 +13,7 @@ import pytest
 from models.errors import DatabaseRefusedError
 from models.order import Insertion, Outcome, Status
 from models.schema import APPLICATION_ID, SCHEMA_VERSION, open_database
-from models.store import OrderStore
-from tests.models.samples import Clock, new_order
+from tests.models.samples import Clock, SteppedStore, new_order
 
 NOBODY = 65_534
 
@@ -68,7 +67,7 @@ def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
         assert database.get_tables() == ["orders", "totals"]
-        assert OrderStore(database, clock=Clock()).totals().orders == 0
+        assert SteppedStore(database, clock=Clock()).totals().orders == 0
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
@@ -88,7 +87,7 @@ def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Cl
     for order_id in (1, 2, 3):
         database = open_database(tmp_path / "orders.db")
         with database.connection_context():
-            store = OrderStore(database, clock=clock)
+            store = SteppedStore(database, clock=clock)
             assert store.totals().orders == order_id - 1
             assert store.insert([new_order(order_id)]) == [Insertion.ACCEPTED]
 
@@ -98,13 +97,13 @@ def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_
     crashed.mkdir()
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        OrderStore(database, clock=clock).insert([new_order(1)])
+        SteppedStore(database, clock=clock).insert([new_order(1)])
         for name, content in contents(tmp_path).items():
             if not name.endswith("-shm"):
                 (crashed / name).write_bytes(content)
     database = open_database(crashed / "orders.db")
     with database.connection_context():
-        assert OrderStore(database, clock=clock).totals().pending == 1
+        assert SteppedStore(database, clock=clock).totals().pending == 1
 
 
 SCHEMA_1 = [
@@ -133,7 +132,7 @@ def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock)
     make(tmp_path / "orders.db", *SCHEMA_1)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        store = OrderStore(database, clock=clock)
+        store = SteppedStore(database, clock=clock)
         assert [order and order.metadata for order in store.find([11, 12, 13])] == [None, '{ "a": 1 }', None]
         assert store.recover() == 1
         claimed = store.finish_and_claim([], 10)
@@ -320,7 +319,7 @@ def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -
     (tmp_path / "link.db").symlink_to(tmp_path / "orders.db")
     database = open_database(tmp_path / "link.db")
     with database.connection_context():
-        OrderStore(database, clock=clock).insert([new_order(1)])
+        SteppedStore(database, clock=clock).insert([new_order(1)])
     with open_database(tmp_path / "orders.db").connection_context() as _:
         pass
     assert (tmp_path / "orders.db").is_file()

@@ -8,34 +8,33 @@ from msgspec.structs import replace
 
 from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, StorageUnavailableError
-from models.order import Insertion, NewOrder, Order, Outcome, Status
-from models.store import OrderStore
+from models.order import Insertion, NewOrder, Order, Outcome, Status, Turn
 from models.validation import MAX_ID
-from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
 
 
-def insert(store: OrderStore, *orders: NewOrder) -> list[Insertion | int]:
+def insert(store: SteppedStore, *orders: NewOrder) -> list[Insertion | int]:
     """What became of each; a conflict as the id it names."""
     return [each.order_id if isinstance(each, OrderConflictError) else each for each in store.insert(orders)]
 
 
-def find(store: OrderStore, order_id: int) -> Order:
+def find(store: SteppedStore, order_id: int) -> Order:
     [order] = store.find([order_id])
     assert order is not None
     return order
 
 
-def claim(store: OrderStore, limit: int = 1_000) -> list[Order]:
+def claim(store: SteppedStore, limit: int = 1_000) -> list[Order]:
     return store.finish_and_claim([], limit)
 
 
-def finish(store: OrderStore, order: Order, status: Status, error: str | None = None) -> None:
+def finish(store: SteppedStore, order: Order, status: Status, error: str | None = None) -> None:
     assert store.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0) == []
 
 
-def test_a_new_order_is_pending_with_everything_it_came_with(store: OrderStore, clock: Clock) -> None:
+def test_a_new_order_is_pending_with_everything_it_came_with(store: SteppedStore, clock: Clock) -> None:
     new = new_order(12345, user_id=7, item_ids=[3, 1, 3], total_amount=999_900, metadata='{ "a": "é😀\\u0000" }')
     assert insert(store, new) == [ACCEPTED]
     assert find(store, 12345) == Order(
@@ -54,7 +53,7 @@ def test_a_new_order_is_pending_with_everything_it_came_with(store: OrderStore, 
     )
 
 
-def test_the_largest_values_come_back_digit_for_digit(store: OrderStore) -> None:
+def test_the_largest_values_come_back_digit_for_digit(store: SteppedStore) -> None:
     largest = NewOrder(MAX_ID, MAX_ID, [MAX_ID] * 1_000, 99_999_999_999_999, '{"a":"' + "é" * 8_188 + '"}')
     assert insert(store, largest) == [ACCEPTED]
     assert insert(store, largest) == [REPLAYED]
@@ -64,7 +63,7 @@ def test_the_largest_values_come_back_digit_for_digit(store: OrderStore) -> None
     assert claim(store) == [replace(order, status=Status.PROCESSING, attempts=1, claims=1)]
 
 
-def test_the_same_order_again_is_a_replay_and_changes_nothing(store: OrderStore, clock: Clock) -> None:
+def test_the_same_order_again_is_a_replay_and_changes_nothing(store: SteppedStore, clock: Clock) -> None:
     insert(store, new_order(1, metadata='{"a":1,"b":2}'))
     before = find(store, 1)
     clock.now_us += SECOND_US
@@ -84,7 +83,9 @@ def test_the_same_order_again_is_a_replay_and_changes_nothing(store: OrderStore,
     ],
     ids=["user", "order of items", "repeated item", "amount", "metadata"],
 )
-def test_another_order_under_the_same_id_is_a_conflict_and_changes_nothing(store: OrderStore, other: NewOrder) -> None:
+def test_another_order_under_the_same_id_is_a_conflict_and_changes_nothing(
+    store: SteppedStore, other: NewOrder
+) -> None:
     insert(store, new_order(1))
     before = find(store, 1)
     assert insert(store, other) == [1]
@@ -92,13 +93,13 @@ def test_another_order_under_the_same_id_is_a_conflict_and_changes_nothing(store
     assert store.totals().orders == 1
 
 
-def test_no_metadata_is_not_the_same_as_an_empty_object(store: OrderStore) -> None:
+def test_no_metadata_is_not_the_same_as_an_empty_object(store: SteppedStore) -> None:
     assert insert(store, new_order(1, metadata="{}"), new_order(2)) == [ACCEPTED, ACCEPTED]
     assert insert(store, new_order(1), new_order(2, metadata="{}")) == [1, 2]
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.FAILED])
-def test_an_id_is_taken_for_ever_whatever_became_of_its_order(store: OrderStore, status: Status) -> None:
+def test_an_id_is_taken_for_ever_whatever_became_of_its_order(store: SteppedStore, status: Status) -> None:
     insert(store, new_order(1))
     if status is not Status.PENDING:
         [order] = claim(store)
@@ -109,14 +110,14 @@ def test_an_id_is_taken_for_ever_whatever_became_of_its_order(store: OrderStore,
     assert find(store, 1).status is status
 
 
-def test_the_first_of_one_id_wins_within_a_batch(store: OrderStore) -> None:
+def test_the_first_of_one_id_wins_within_a_batch(store: SteppedStore) -> None:
     batch = [new_order(1), new_order(1), new_order(1, user_id=2), new_order(1)]
     assert insert(store, *batch) == [ACCEPTED, REPLAYED, 1, REPLAYED]
     assert find(store, 1).user_id == 1
     assert store.totals().pending == 1
 
 
-def test_a_batch_may_hold_new_ones_replays_and_conflicts(store: OrderStore) -> None:
+def test_a_batch_may_hold_new_ones_replays_and_conflicts(store: SteppedStore) -> None:
     insert(store, new_order(2), new_order(4))
     batch = [
         new_order(4, user_id=2),
@@ -134,7 +135,7 @@ def test_a_batch_may_hold_new_ones_replays_and_conflicts(store: OrderStore) -> N
     assert store.totals().pending == 5
 
 
-def test_nothing_is_done_for_nothing(store: OrderStore) -> None:
+def test_nothing_is_done_for_nothing(store: SteppedStore) -> None:
     assert store.insert([]) == []
     assert store.find([]) == []
     assert store.finish_and_claim([], 0) == []
@@ -143,7 +144,7 @@ def test_nothing_is_done_for_nothing(store: OrderStore) -> None:
     assert store.totals().orders == 0
 
 
-def test_a_batch_of_1000_is_stored_found_claimed_and_finished(store: OrderStore) -> None:
+def test_a_batch_of_1000_is_stored_found_claimed_and_finished(store: SteppedStore) -> None:
     order_ids = list(range(1_000, 0, -1))
     assert insert(store, *map(new_order, order_ids)) == [ACCEPTED] * 1_000
     assert [order and order.order_id for order in store.find(order_ids)] == order_ids
@@ -153,13 +154,13 @@ def test_a_batch_of_1000_is_stored_found_claimed_and_finished(store: OrderStore)
     assert store.totals().completed == 1_000
 
 
-def test_orders_are_found_in_the_order_asked_for_with_none_for_misses(store: OrderStore) -> None:
+def test_orders_are_found_in_the_order_asked_for_with_none_for_misses(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2, 3)))
     found = store.find([3, 99, 1, 3, MAX_ID, 2])
     assert [order and order.order_id for order in found] == [3, None, 1, 3, None, 2]
 
 
-def test_orders_are_claimed_in_the_order_of_acceptance_up_to_the_limit(store: OrderStore) -> None:
+def test_orders_are_claimed_in_the_order_of_acceptance_up_to_the_limit(store: SteppedStore) -> None:
     insert(store, *map(new_order, (30, 10)))
     insert(store, *map(new_order, (20, 40, 5)))
     first = claim(store, 2)
@@ -173,7 +174,7 @@ def test_orders_are_claimed_in_the_order_of_acceptance_up_to_the_limit(store: Or
     assert claim(store, 2) == []
 
 
-def test_an_order_that_is_given_back_keeps_its_place(store: OrderStore) -> None:
+def test_an_order_that_is_given_back_keeps_its_place(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2, 3)))
     first, second = claim(store, 2)
     finish(store, second, Status.PENDING)
@@ -182,7 +183,7 @@ def test_an_order_that_is_given_back_keeps_its_place(store: OrderStore) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
-def test_a_finished_order_has_its_time_and_its_error(store: OrderStore, clock: Clock, status: Status) -> None:
+def test_a_finished_order_has_its_time_and_its_error(store: SteppedStore, clock: Clock, status: Status) -> None:
     insert(store, new_order(1))
     [order] = claim(store)
     clock.now_us += 1_500_000
@@ -193,7 +194,7 @@ def test_a_finished_order_has_its_time_and_its_error(store: OrderStore, clock: C
     assert done.processed_us == done.created_us + 1_500_000
 
 
-def test_an_order_that_is_given_back_has_not_been_tried(store: OrderStore) -> None:
+def test_an_order_that_is_given_back_has_not_been_tried(store: SteppedStore) -> None:
     insert(store, new_order(1))
     before = find(store, 1)
     [order] = claim(store)
@@ -201,7 +202,7 @@ def test_an_order_that_is_given_back_has_not_been_tried(store: OrderStore) -> No
     assert find(store, 1) == replace(before, claims=1)
 
 
-def test_outcomes_are_recorded_before_orders_are_claimed(store: OrderStore) -> None:
+def test_outcomes_are_recorded_before_orders_are_claimed(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2)))
     [first] = claim(store, 1)
     claimed = store.finish_and_claim([Outcome(first.sequence, 1, Status.PENDING)], 1)
@@ -211,7 +212,7 @@ def test_outcomes_are_recorded_before_orders_are_claimed(store: OrderStore) -> N
 
 
 @pytest.mark.parametrize("late", [Status.COMPLETED, Status.FAILED, Status.PENDING])
-def test_a_late_end_of_an_earlier_attempt_changes_nothing(store: OrderStore, clock: Clock, late: Status) -> None:
+def test_a_late_end_of_an_earlier_attempt_changes_nothing(store: SteppedStore, clock: Clock, late: Status) -> None:
     insert(store, new_order(1))
     [first] = claim(store)
     store.recover()
@@ -228,7 +229,7 @@ def test_a_late_end_of_an_earlier_attempt_changes_nothing(store: OrderStore, clo
     assert find(store, 1) == done
 
 
-def test_an_outcome_of_no_order_or_of_no_attempt_changes_nothing(store: OrderStore) -> None:
+def test_an_outcome_of_no_order_or_of_no_attempt_changes_nothing(store: SteppedStore) -> None:
     insert(store, new_order(1))
     store.finish_and_claim(
         [Outcome(1, 0, Status.COMPLETED), Outcome(1, 1, Status.FAILED), Outcome(7, 1, Status.COMPLETED)], 0
@@ -237,7 +238,7 @@ def test_an_outcome_of_no_order_or_of_no_attempt_changes_nothing(store: OrderSto
     assert store.totals().pending == store.totals().orders == 1
 
 
-def test_recovery_makes_interrupted_attempts_pending_and_counts_them(store: OrderStore) -> None:
+def test_recovery_makes_interrupted_attempts_pending_and_counts_them(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2, 3, 4)))
     done, _, _ = claim(store, 3)
     finish(store, done, Status.COMPLETED)
@@ -251,7 +252,7 @@ def test_recovery_makes_interrupted_attempts_pending_and_counts_them(store: Orde
     assert [order.attempts for order in claim(store)] == [2, 2, 1]
 
 
-def test_a_clock_that_goes_back_gives_no_negative_times(store: OrderStore, clock: Clock) -> None:
+def test_a_clock_that_goes_back_gives_no_negative_times(store: SteppedStore, clock: Clock) -> None:
     insert(store, new_order(1))
     [order] = claim(store)
     clock.now_us -= 60 * SECOND_US
@@ -261,7 +262,7 @@ def test_a_clock_that_goes_back_gives_no_negative_times(store: OrderStore, clock
     assert store.totals().processing_us == 0
 
 
-def test_the_oldest_pending_order_is_known_by_its_time(store: OrderStore, clock: Clock) -> None:
+def test_the_oldest_pending_order_is_known_by_its_time(store: SteppedStore, clock: Clock) -> None:
     assert store.totals().oldest_pending_us is None
     first_us = clock.now_us
     insert(store, new_order(1))
@@ -276,7 +277,7 @@ def test_the_oldest_pending_order_is_known_by_its_time(store: OrderStore, clock:
     assert store.totals().oldest_pending_us is None
 
 
-def test_what_is_stored_is_in_the_file(store: OrderStore, tmp_path: Path) -> None:
+def test_what_is_stored_is_in_the_file(store: SteppedStore, tmp_path: Path) -> None:
     insert(store, new_order(1, item_ids=[1, 2], metadata='{ "a": 1 }'))
     other = sqlite3.connect(tmp_path / "orders.db")
     assert other.execute("SELECT order_id, item_ids, metadata, status FROM orders").fetchall() == [
@@ -293,7 +294,7 @@ def fill_up(database: RetryingSqliteDatabase) -> int:
 
 
 def test_a_full_database_refuses_a_whole_batch_and_works_again_when_there_is_room(
-    store: OrderStore, database: RetryingSqliteDatabase
+    store: SteppedStore, database: RetryingSqliteDatabase
 ) -> None:
     insert(store, new_order(1))
     totals = store.totals()
@@ -310,7 +311,7 @@ def test_a_full_database_refuses_a_whole_batch_and_works_again_when_there_is_roo
 
 
 def test_a_full_database_refuses_outcomes_and_claims_together(
-    store: OrderStore, database: RetryingSqliteDatabase
+    store: SteppedStore, database: RetryingSqliteDatabase
 ) -> None:
     insert(store, *map(new_order, (1, 2)))
     [first] = claim(store, 1)
@@ -325,7 +326,7 @@ def test_a_full_database_refuses_outcomes_and_claims_together(
     assert find(store, 1).error == "x" * 100_000
 
 
-def test_an_error_half_way_rolls_the_whole_batch_back(store: OrderStore, database: RetryingSqliteDatabase) -> None:
+def test_an_error_half_way_rolls_the_whole_batch_back(store: SteppedStore, database: RetryingSqliteDatabase) -> None:
     insert(store, new_order(1))
     database.execute_sql("CREATE TRIGGER broken BEFORE UPDATE ON totals BEGIN SELECT RAISE(ABORT, 'broken'); END")
     with pytest.raises(StorageUnavailableError, match="broken"):
@@ -339,7 +340,7 @@ def test_an_error_half_way_rolls_the_whole_batch_back(store: OrderStore, databas
     assert len(claim(store)) == 3
 
 
-def test_a_probe_of_a_healthy_database_writes_and_changes_nothing(store: OrderStore, tmp_path: Path) -> None:
+def test_a_probe_of_a_healthy_database_writes_and_changes_nothing(store: SteppedStore, tmp_path: Path) -> None:
     insert(store, new_order(1))
     totals = store.totals()
     log_bytes = (tmp_path / "orders.db-wal").stat().st_size
@@ -349,7 +350,7 @@ def test_a_probe_of_a_healthy_database_writes_and_changes_nothing(store: OrderSt
 
 
 def test_a_probe_of_a_database_that_can_not_be_written_raises(
-    store: OrderStore, database: RetryingSqliteDatabase
+    store: SteppedStore, database: RetryingSqliteDatabase
 ) -> None:
     database.pragma("query_only", 1)
     with pytest.raises(StorageUnavailableError, match="readonly"):
@@ -359,7 +360,7 @@ def test_a_probe_of_a_database_that_can_not_be_written_raises(
 
 
 @pytest.mark.parametrize("error", ['é 😀 "quoted" \\ \n\t\'', "x" * 100_000, ""])
-def test_an_error_is_kept_as_it_was_said(store: OrderStore, error: str) -> None:
+def test_an_error_is_kept_as_it_was_said(store: SteppedStore, error: str) -> None:
     insert(store, new_order(1))
     [order] = claim(store)
     finish(store, order, Status.FAILED, error)
@@ -367,7 +368,7 @@ def test_an_error_is_kept_as_it_was_said(store: OrderStore, error: str) -> None:
 
 
 @pytest.mark.parametrize(("error", "kept"), [("before\0after", "before\ufffdafter"), ("a\udcffb", "a?b")])
-def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: OrderStore, error: str, kept: str) -> None:
+def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: SteppedStore, error: str, kept: str) -> None:
     insert(store, new_order(1), new_order(2))
     first, second = claim(store)
     store.finish_and_claim(
@@ -378,7 +379,7 @@ def test_an_error_that_is_no_plain_text_is_kept_as_far_as_it_is(store: OrderStor
 
 
 @pytest.mark.parametrize("again", [Status.COMPLETED, Status.FAILED, Status.PENDING])
-def test_of_two_outcomes_of_one_attempt_the_first_counts(store: OrderStore, again: Status) -> None:
+def test_of_two_outcomes_of_one_attempt_the_first_counts(store: SteppedStore, again: Status) -> None:
     insert(store, *map(new_order, (1, 2)))
     first, _ = claim(store)
     store.finish_and_claim([Outcome(first.sequence, 1, Status.COMPLETED), Outcome(first.sequence, 1, again)], 0)
@@ -387,7 +388,7 @@ def test_of_two_outcomes_of_one_attempt_the_first_counts(store: OrderStore, agai
     assert find(store, 1).status is Status.COMPLETED
 
 
-def test_a_late_end_does_not_hide_the_right_one_that_comes_with_it(store: OrderStore) -> None:
+def test_a_late_end_does_not_hide_the_right_one_that_comes_with_it(store: SteppedStore) -> None:
     insert(store, new_order(1))
     [first] = claim(store)
     store.recover()
@@ -397,7 +398,7 @@ def test_a_late_end_does_not_hide_the_right_one_that_comes_with_it(store: OrderS
     assert (find(store, 1).status, find(store, 1).error) == (Status.COMPLETED, None)
 
 
-def test_a_late_end_of_an_attempt_that_was_given_back_changes_nothing(store: OrderStore) -> None:
+def test_a_late_end_of_an_attempt_that_was_given_back_changes_nothing(store: SteppedStore) -> None:
     insert(store, new_order(1))
     [first] = claim(store)
     finish(store, first, Status.PENDING)
@@ -408,7 +409,7 @@ def test_a_late_end_of_an_attempt_that_was_given_back_changes_nothing(store: Ord
 
 
 def test_only_a_write_that_reached_the_disk_makes_it_writable_again(
-    store: OrderStore, database: RetryingSqliteDatabase
+    store: SteppedStore, database: RetryingSqliteDatabase
 ) -> None:
     insert(store, new_order(1))
     claim(store)
@@ -423,3 +424,29 @@ def test_only_a_write_that_reached_the_disk_makes_it_writable_again(
     assert not store.is_writable
     store.probe()
     assert store.is_writable
+
+
+def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_before_them(
+    store: SteppedStore,
+) -> None:
+    results = store.write([new_order(2), Turn([], 3), new_order(1), new_order(2)])
+    assert results == [ACCEPTED, store.find([2, 1]), ACCEPTED, Insertion.REPLAYED]
+    assert [order and (order.status, order.attempts, order.claims) for order in store.find([1, 2])] == [
+        (Status.PROCESSING, 1, 1)
+    ] * 2
+    assert (store.totals().processing, store.totals().pending) == (2, 0)
+
+
+def test_orders_that_wait_are_claimed_before_those_of_the_same_write(store: SteppedStore) -> None:
+    insert(store, new_order(1), new_order(2))
+    [_, claimed] = store.write([new_order(3), Turn([], 2)])
+    assert isinstance(claimed, list)
+    assert [order.order_id for order in claimed] == [1, 2]
+    assert find(store, 3).status is Status.PENDING
+
+
+def test_a_write_claims_no_more_than_the_turn_can_take(store: SteppedStore) -> None:
+    [_, _, claimed] = store.write([new_order(1), new_order(2), Turn([], 1)])
+    assert isinstance(claimed, list)
+    assert [order.order_id for order in claimed] == [1]
+    assert (store.totals().processing, store.totals().pending) == (1, 1)

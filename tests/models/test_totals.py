@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from models.errors import OrderConflictError
-from models.order import Insertion, Order, Outcome, Status, Totals
+from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals, Turn
 from models.schema import open_database
-from models.store import OrderStore
-from tests.models.samples import Clock, new_order
+from tests.models.samples import Clock, SteppedStore, new_order
 
 RECOUNT = """
 SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
@@ -34,6 +34,20 @@ class Expected:
     processed_us: int | None = None
 
 
+PAIRS = st.lists(st.tuples(st.integers(1, 9), st.sampled_from([1, 1, 2])), max_size=4)
+ENDS = st.lists(
+    st.tuples(
+        st.integers(0, 9),
+        st.sampled_from([0, 0, 0, 0, -1, 1]),
+        st.sampled_from([Status.COMPLETED, Status.FAILED, Status.PENDING]),
+        st.sampled_from([None, "no"]),
+    ),
+    max_size=4,
+    # Two outcomes for one order have tests of their own.
+    unique_by=lambda end: end[0],
+)
+
+
 class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +57,7 @@ class StoreMachine(RuleBasedStateMachine):
         # Nothing here outlives the process, and each rule is a commit.
         self._database.pragma("synchronous", 0)
         self._clock = Clock()
-        self._store = OrderStore(self._database, clock=self._clock)
+        self._store = SteppedStore(self._database, clock=self._clock)
         self._orders: list[Expected] = []
 
     def teardown(self) -> None:
@@ -54,9 +68,30 @@ class StoreMachine(RuleBasedStateMachine):
     def begin(self, count: int) -> None:
         self.insert([(order_id, 1) for order_id in range(1, count + 1)])
 
-    @rule(pairs=st.lists(st.tuples(st.integers(1, 9), st.sampled_from([1, 1, 2])), max_size=4))
+    @rule(pairs=PAIRS)
     def insert(self, pairs: list[tuple[int, int]]) -> None:
-        results = self._store.insert([new_order(order_id, user_id=user_id) for order_id, user_id in pairs])
+        self._check_insertions(pairs, self._store.insert(self._new_orders(pairs)))
+
+    @rule(ends=ENDS, limit=st.integers(0, 3))
+    def finish_and_claim(self, ends: list[tuple[int, int, Status, str | None]], limit: int) -> None:
+        outcomes = self._outcomes(ends)
+        self._check_claims(limit, self._store.finish_and_claim(outcomes, limit))
+
+    @rule(pairs=PAIRS, ends=ENDS, limit=st.integers(0, 5), place=st.integers(0, 4))
+    def do_both_at_once(
+        self, pairs: list[tuple[int, int]], ends: list[tuple[int, int, Status, str | None]], limit: int, place: int
+    ) -> None:
+        batch: list[NewOrder | Turn] = [*self._new_orders(pairs)]
+        batch.insert(place, Turn(self._outcomes(ends), limit))
+        results = self._store.write(batch)
+        claimed = results.pop(min(place, len(pairs)))
+        self._check_insertions(pairs, results)
+        self._check_claims(limit, claimed)
+
+    def _new_orders(self, pairs: list[tuple[int, int]]) -> list[NewOrder]:
+        return [new_order(order_id, user_id=user_id) for order_id, user_id in pairs]
+
+    def _check_insertions(self, pairs: list[tuple[int, int]], results: Sequence[object]) -> None:
         for (order_id, user_id), result in zip(pairs, results, strict=True):
             known = next((order for order in self._orders if order.order_id == order_id), None)
             if known is None:
@@ -67,33 +102,21 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 assert isinstance(result, OrderConflictError)
 
-    @rule(
-        ends=st.lists(
-            st.tuples(
-                st.integers(0, 9),
-                st.sampled_from([0, 0, 0, 0, -1, 1]),
-                st.sampled_from([Status.COMPLETED, Status.FAILED, Status.PENDING]),
-                st.sampled_from([None, "no"]),
-            ),
-            max_size=4,
-            # Two outcomes for one order have tests of their own.
-            unique_by=lambda end: end[0],
-        ),
-        limit=st.integers(0, 3),
-    )
-    def finish_and_claim(self, ends: list[tuple[int, int, Status, str | None]], limit: int) -> None:
+    def _outcomes(self, ends: list[tuple[int, int, Status, str | None]]) -> list[Outcome]:
         outcomes = []
         for index, claims_off, status, error in ends:
             order = self._orders[index] if index < len(self._orders) else None
             outcomes.append(Outcome(index + 1, (order.claims if order else 1) + claims_off, status, error))
             if order and order.status is Status.PROCESSING and claims_off == 0:
                 self._end(order, status, error)
+        return outcomes
+
+    def _check_claims(self, limit: int, claimed: object) -> None:
         waiting = [order for order in self._orders if order.status is Status.PENDING][:limit]
         for order in waiting:
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
-        claimed = self._store.finish_and_claim(outcomes, limit)
         assert claimed == [self._as_stored(order) for order in waiting]
 
     def _end(self, order: Expected, status: Status, error: str | None) -> None:

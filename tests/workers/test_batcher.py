@@ -54,7 +54,11 @@ def executor() -> Iterator[Executor]:
 
 @asynccontextmanager
 async def batching(
-    executor: Executor, *, max_waiting: int = 100, max_batch: int = 100, after_batch: Callable[[], None] = lambda: None
+    executor: Executor,
+    *,
+    max_waiting: int = 100,
+    max_batch: int = 100,
+    after_batch: Callable[[Sequence[object]], object] = lambda results: None,
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
     batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, after_batch=after_batch)
@@ -240,7 +244,7 @@ async def test_after_each_batch_and_its_results_after_batch_is_called_once(execu
     seen: list[int] = []
     delivered: list[asyncio.Future[int]] = []
     async with batching(
-        executor, max_batch=2, after_batch=lambda: seen.append(sum(future.done() for future in delivered))
+        executor, max_batch=2, after_batch=lambda results: seen.append(sum(future.done() for future in delivered))
     ) as (batcher, work):
         delivered += [batcher.submit(item) for item in (1, -2, 3)]
         work.let_through(2)
@@ -252,7 +256,7 @@ async def test_after_each_batch_and_its_results_after_batch_is_called_once(execu
 @pytest.mark.gen_test
 async def test_after_a_batch_that_failed_after_batch_is_called_too(executor: Executor) -> None:
     called = asyncio.Event()
-    async with batching(executor, after_batch=called.set) as (batcher, work):
+    async with batching(executor, after_batch=lambda results: called.set()) as (batcher, work):
         work.error = KeyError("broken")
         future = batcher.submit(1)
         work.let_through()
@@ -284,3 +288,14 @@ async def test_a_wrong_number_of_results_is_an_error_for_the_batch_and_no_end_of
     for error in await asyncio.gather(*futures, return_exceptions=True):
         assert isinstance(error, RuntimeError)
     assert await batcher.submit(7) == 7
+
+
+@pytest.mark.gen_test
+async def test_what_must_get_in_gets_in_when_it_is_full(executor: Executor) -> None:
+    async with batching(executor, max_waiting=1) as (batcher, work):
+        first = batcher.submit(1)
+        with pytest.raises(QueueFullError):
+            batcher.submit(2)
+        second = batcher.submit(2, even_if_full=True)
+        work.let_through(2)
+        assert await asyncio.gather(first, second) == [2, 4]

@@ -146,8 +146,9 @@ async def dispatching(
     store: MemoryOrders, processor: Processor, writer: Executor, pool: Executor, *, start: bool = True
 ) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(
-        store=store,
-        writer=writer,
+        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(
+            writer, store.finish_and_claim, turn.outcomes, turn.limit
+        ),
         pool=pool,
         processor=processor,
         workers=WORKERS,
@@ -319,7 +320,13 @@ async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success
     store, backoff = MemoryOrders(1), Watched()
     store.errors = [StorageBusyError("locked")] * 2
     dispatcher = Dispatcher(
-        store=store, writer=writer, pool=pool, processor=RecordProcessor(), workers=1, backoff=backoff
+        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(
+            writer, store.finish_and_claim, turn.outcomes, turn.limit
+        ),
+        pool=pool,
+        processor=RecordProcessor(),
+        workers=1,
+        backoff=backoff,
     )
     dispatcher.start()
     await store.until_all_are(Status.COMPLETED)
