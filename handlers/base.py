@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler
 
 from handlers.problems import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_of
@@ -21,9 +21,9 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def request_id_of(request: HTTPServerRequest) -> str:
+def request_id_of(headers: HTTPHeaders) -> str:
     """The id that the client gave in X-Request-Id, or a new one."""
-    given = request.headers.get("X-Request-Id")
+    given = headers.get("X-Request-Id")
     if given and _REQUEST_ID.fullmatch(given):
         return given
     return f"{random.getrandbits(64):016x}"
@@ -43,7 +43,7 @@ class BaseHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         # Also runs before an error answer, for which the id must stay the same.
-        self.request_id = self.request_id or request_id_of(self.request)
+        self.request_id = self.request_id or request_id_of(self.request.headers)
         self.set_header("X-Request-Id", self.request_id)
         self.clear_header("Server")
 

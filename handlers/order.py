@@ -7,10 +7,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
-from tornado.httputil import HTTPServerRequest
 
 from handlers.base import encode
-from handlers.exchange import ACCEPTED, OK, Exchange, Refuse
+from handlers.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
 from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.traffic import Traffic
 from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal
@@ -62,17 +61,17 @@ class NewOrderExchange(Exchange):
 
     def __init__(
         self,
-        request: HTTPServerRequest,
+        incoming: Incoming,
         *,
         traffic: Traffic,
         refuse: Refuse,
         insert: Callable[[NewOrder], Future[Insertion]],
     ) -> None:
-        super().__init__(request, traffic=traffic, refuse=refuse)
+        super().__init__(incoming, traffic=traffic, refuse=refuse)
         self._insert = insert
 
     def begin(self, body: bytes) -> Future[Insertion]:
-        media_type = self.request.headers.get("Content-Type", "")
+        media_type = self.incoming.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
         order = parse_order(body)
@@ -92,17 +91,17 @@ class OrderExchange(Exchange):
 
     def __init__(
         self,
-        request: HTTPServerRequest,
+        incoming: Incoming,
         *,
         traffic: Traffic,
         refuse: Refuse,
         find: Callable[[int], Future[Order | None]],
     ) -> None:
-        super().__init__(request, traffic=traffic, refuse=refuse)
+        super().__init__(incoming, traffic=traffic, refuse=refuse)
         self._find = find
 
     def begin(self, body: bytes) -> Future[Order | None]:
-        digits = self.request.path.removeprefix("/order/")
+        digits = self.incoming.path.removeprefix("/order/")
         # As ids are written: no zeros before them, and no more digits than the largest one has.
         if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
             raise self._unknown()
@@ -114,4 +113,4 @@ class OrderExchange(Exchange):
         self.write(OK, {}, encode(view_of(result)))
 
     def _unknown(self) -> Problem:
-        return Problem(NOT_FOUND, f"There is no order {self.request.path.removeprefix('/order/')}.")
+        return Problem(NOT_FOUND, f"There is no order {self.incoming.path.removeprefix('/order/')}.")

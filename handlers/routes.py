@@ -5,12 +5,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
-from tornado.routing import Router
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.web import Application
 
 from handlers.base import NotFoundHandler, OtherMethodHandler, ProblemHandler
-from handlers.exchange import Refuse
+from handlers.exchange import Incoming, Refuse
 from handlers.health import LiveHandler, ReadyHandler
 from handlers.metrics import MetricsHandler
 from handlers.order import NewOrderExchange, OrderExchange
@@ -39,7 +45,7 @@ class Collaborators(NamedTuple):
     uptime_s: Callable[[], float]
 
 
-def build_router(given: Collaborators) -> Router:
+def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
     """What Tornado's HTTPServer serves."""
     everywhere: dict[str, Any] = {"traffic": given.traffic}
     metrics = {"totals": given.totals, "rates": given.rates, "clock": given.clock, "uptime_s": given.uptime_s}
@@ -59,7 +65,7 @@ def build_router(given: Collaborators) -> Router:
     return _Router(application, given)
 
 
-class _Router(Router):
+class _Router(HTTPServerConnectionDelegate):
     """The two exchanges before the application, and a limit on bodies that is answered and not only enforced."""
 
     def __init__(self, application: Application, given: Collaborators) -> None:
@@ -68,27 +74,64 @@ class _Router(Router):
         self._insert = given.insert
         self._find = given.find
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        return _Routed(self, server_conn, request_conn)
+
+    def route(self, incoming: Incoming) -> HTTPMessageDelegate:
+        """Who takes the request."""
         delegate: HTTPMessageDelegate
-        if request.path == "/order" and request.method == "POST":
-            delegate = NewOrderExchange(request, traffic=self._traffic, refuse=self._refuse, insert=self._insert)
-        elif request.path.startswith("/order/") and request.path[7:].isdecimal() and request.method in ("GET", "HEAD"):
-            delegate = OrderExchange(request, traffic=self._traffic, refuse=self._refuse, find=self._find)
+        path, method = incoming.path, incoming.start_line.method
+        if path == "/order" and method == "POST":
+            delegate = NewOrderExchange(incoming, traffic=self._traffic, refuse=self._refuse, insert=self._insert)
+        elif path.startswith("/order/") and path[7:].isdecimal() and method in ("GET", "HEAD"):
+            delegate = OrderExchange(incoming, traffic=self._traffic, refuse=self._refuse, find=self._find)
         else:
-            delegate = self._application.find_handler(request, **kwargs)
-        length = request.headers.get("Content-Length")
+            delegate = self._application.find_handler(incoming.as_request())
+        length = incoming.headers.get("Content-Length")
         if length is None:
-            has_limit = "Transfer-Encoding" not in request.headers
+            has_limit = "Transfer-Encoding" not in incoming.headers
         else:
             has_limit = len(length) < 10 and length.isdecimal() and int(length) <= MAX_BODY_BYTES
-        return delegate if has_limit else _BodyLimit(delegate, request, self._refuse)
+        return delegate if has_limit else _BodyLimit(delegate, incoming, self._refuse)
 
-    def _refuse(self, request: HTTPServerRequest, error: BaseException) -> None:
-        given = {"traffic": self._traffic, "error": error}
+    def _refuse(self, incoming: Incoming, error: BaseException) -> None:
+        request = incoming.as_request()
         # The body has been read here; Tornado would look for it again where it is a form.
         if "Content-Type" in request.headers:
             del request.headers["Content-Type"]
+        given = {"traffic": self._traffic, "error": error}
         self._application.get_handler_delegate(request, ProblemHandler, given).finish()
+
+
+class _Routed(HTTPMessageDelegate):
+    """A request on its way to whom the router gives it, once its headers are there."""
+
+    def __init__(self, router: _Router, server_connection: object, connection: HTTPConnection) -> None:
+        self._router = router
+        self._server_connection = server_connection
+        self._connection = connection
+        self._delegate = HTTPMessageDelegate()
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        incoming = Incoming(
+            server_connection=self._server_connection,
+            connection=self._connection,
+            start_line=cast(RequestStartLine, start_line),
+            headers=headers,
+        )
+        self._delegate = self._router.route(incoming)
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()
 
 
 class _BodyLimit(HTTPMessageDelegate):
@@ -97,11 +140,11 @@ class _BodyLimit(HTTPMessageDelegate):
     def __init__(
         self,
         delegate: HTTPMessageDelegate,
-        request: HTTPServerRequest,
+        incoming: Incoming,
         refuse: Refuse,
     ) -> None:
         self._delegate = delegate
-        self._request = request
+        self._incoming = incoming
         self._refuse = refuse
         self._left_bytes = MAX_BODY_BYTES
         self._is_read = True
@@ -113,7 +156,7 @@ class _BodyLimit(HTTPMessageDelegate):
         if length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) > MAX_DISCARDED_BYTES:
             # Answered here and now. Tornado, which would cut the connection for this length without an answer, is told
             # to read on; it closes once the answer is sent.
-            cast(HTTP1Connection, self._request.connection).set_max_body_size(int(length))
+            cast(HTTP1Connection, self._incoming.connection).set_max_body_size(int(length))
             self._left_bytes = -1
             self._is_read = False
             self.finish()
@@ -130,7 +173,7 @@ class _BodyLimit(HTTPMessageDelegate):
         else:
             headers = {} if self._is_read else {"Connection": "close"}
             detail = f"The body of one request is at most {MAX_BODY_BYTES} bytes."
-            self._refuse(self._request, Problem(TOO_LARGE, detail, headers=headers))
+            self._refuse(self._incoming, Problem(TOO_LARGE, detail, headers=headers))
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()

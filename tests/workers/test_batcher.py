@@ -298,4 +298,4 @@ async def test_what_must_get_in_gets_in_when_it_is_full(executor: Executor) -> N
             batcher.submit(2)
         second = batcher.submit(2, even_if_full=True)
         work.let_through(2)
-        assert await asyncio.gather(first, second) == [2, 4]
+        assert list(await asyncio.gather(first, second)) == [2, 4]
