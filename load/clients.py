@@ -29,7 +29,10 @@ class Patience:
 
 
 class Clients:
-    """`count` keep-alive connections; `gone` turns true when the server has stopped answering altogether."""
+    """`count` keep-alive connections; `gone` turns true when the server has stopped answering altogether.
+
+    `last_answer_ns` is when the last answer came, or when `work` began.
+    """
 
     def __init__(self, address: Address, *, count: int, patience: Patience, clock_ns: Callable[[], int]) -> None:
         self.gone = False
@@ -37,7 +40,7 @@ class Clients:
         self._patience = patience
         self._connections = [Connection(address) for _ in range(count)]
         self._busy_since_ns: dict[Connection, int] = {}
-        self._last_answer_ns = 0
+        self.last_answer_ns = 0
 
     async def work(
         self,
@@ -52,7 +55,7 @@ class Clients:
         that it took, the connecting included; `unanswered` with the key and the reason. Jobs that no client had taken
         when the server went away stay in the iterator.
         """
-        self._last_answer_ns = self._clock_ns()
+        self.last_answer_ns = self._clock_ns()
         watchdog = PeriodicCallback(self._abandon_silent, self._patience.answer_s * 1000 / 20)
         watchdog.start()
         try:
@@ -87,7 +90,7 @@ class Clients:
                 unanswered(key, "interrupted")
                 raise
             else:
-                self._last_answer_ns = now_ns = clock_ns()
+                self.last_answer_ns = now_ns = clock_ns()
                 answered(key, answer, now_ns - begun_ns)
 
     async def _exchange(self, connection: Connection, request: bytes, begun_ns: int) -> Answer:
@@ -99,7 +102,7 @@ class Clients:
                 return await connection.exchange(request)
             except NoConnection:
                 if self._clock_ns() - begun_ns > self._patience.connection_s * 1e9:
-                    self.gone = self.gone or self._last_answer_ns <= begun_ns
+                    self.gone = self.gone or self.last_answer_ns <= begun_ns
                     raise
                 if self.gone:
                     raise
@@ -111,7 +114,7 @@ class Clients:
         limit_ns = self._patience.answer_s * 1e9
         now_ns = self._clock_ns()
         silent = [connection for connection, since in self._busy_since_ns.items() if now_ns - since > limit_ns]
-        if silent and now_ns - self._last_answer_ns > limit_ns:
+        if silent and now_ns - self.last_answer_ns > limit_ns:
             self.gone = True
         for connection in silent:
             connection.abandon(f"no answer within {self._patience.answer_s:g} s")

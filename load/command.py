@@ -36,7 +36,10 @@ def main(argv: Sequence[str], *, patience: Patience | None = None) -> int:
         return _fail(str(problem), BAD)
     except KeyboardInterrupt:
         return INTERRUPTED
-    print_summary(result, Console())
+    try:
+        print_summary(result, Console())
+    except OSError as problem:
+        return _fail(f"the result can't be printed: {(problem.strerror or '').lower()}", BAD)
     if settings.json is not None:
         try:
             settings.json.write_bytes(_encode(result, settings))

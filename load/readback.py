@@ -49,7 +49,8 @@ class Verdict:
             _finding("not processed", self.unprocessed) if self.unprocessed else "all processed",
         ]
         if self.unread:
-            findings[0] = f"{_finding('could not be read', self.unread)}; of the others {findings[0]}"
+            others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost else []
+            findings = [_finding("could not be read", self.unread), *others]
         return (
             f"Read back {self.read} of {self.acknowledged} acknowledged orders: {', '.join(findings)}"
             f"{f' ({statuses})' if statuses else ''}. Sum of total_amount: {self.total_amount:f}"

@@ -85,7 +85,9 @@ class Run:
             with self._progress.phase("Sending", total=orders, done=lambda: tally.sent):
                 await (sender.send_in_batches(batch) if batch else sender.send())
         finally:
-            self.result.elapsed_s = self._since_begin_s()
+            # Up to the last answer: waiting in vain for a server that has gone is not its speed.
+            ended_ns = clients.last_answer_ns if tally.acknowledged else self._clock_ns()
+            self.result.elapsed_s = (ended_ns - self._begun_ns) / 1e9
             self.result.cpu_share = (self._cpu_clock_ns() - cpu_begun_ns) / (self._clock_ns() - self._begun_ns)
             clients.close()
 
