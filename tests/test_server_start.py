@@ -217,7 +217,7 @@ def test_more_clients_than_files_are_turned_away_and_the_others_are_served(tmp_p
             with contextlib.suppress(OSError, http.client.HTTPException):
                 served += client.post(order(number)).status == 202
         assert served == 60 - RESERVED_FILES
-        assert clients[0].request("GET", "/readyz").status == 200
+        assert clients[0].ask("GET", "/readyz").status == 200
         for client in clients[1:]:
             client.close()
         assert clients[0].post(order(1_000)).status == 202
@@ -262,7 +262,7 @@ def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
     process = subprocess.Popen(["bash", "-c", command], cwd=ROOT)
     try:
         with contextlib.closing(Client(port)) as client:
-            wait_until(lambda: client.request("GET", "/livez").status == 200)
+            wait_until(lambda: client.ask("GET", "/livez").status == 200)
             assert client.post(order(1)).status == 202
         process.terminate()
         assert process.wait(DEADLINE_S) == 0

@@ -19,7 +19,7 @@ def wait_until_processed(server: ServerProcess) -> None:
     deadline = time.monotonic() + DEADLINE_S
     with server.client() as client:
         while time.monotonic() < deadline:
-            metrics = client.request("GET", "/metrics").body
+            metrics = client.ask("GET", "/metrics").body
             if not metrics["pending_orders"] and not metrics["processing_orders"]:
                 return
     raise AssertionError(f"still waiting: {metrics}")
@@ -30,11 +30,11 @@ def assert_all_there(server: ServerProcess, acknowledged: Iterable[int]) -> None
     wait_until_processed(server)
     with server.client() as client:
         for order_id in acknowledged:
-            answer = client.request("GET", f"/order/{order_id}")
+            answer = client.ask("GET", f"/order/{order_id}")
             assert answer.status == 200, f"order {order_id} is lost"
             assert is_same(answer.body, order(order_id))
             assert answer.body["status"] == "Completed"
-        total = client.request("GET", "/metrics").body["total_orders"]
+        total = client.ask("GET", "/metrics").body["total_orders"]
     recount = sqlite3.connect(server.database)
     assert recount.execute("SELECT count(*) FROM orders").fetchone()[0] == total
     recount.close()
@@ -58,14 +58,14 @@ def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, 
 
 def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
-        assert probe.request("GET", "/readyz").status == 200
+        assert probe.ask("GET", "/readyz").status == 200
         other = sqlite3.connect(server.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
         wait_until_deaf(server)
-        ready = probe.request("GET", "/readyz")
+        ready = probe.ask("GET", "/readyz")
         assert ready.status == 503
         assert ready.body["type"] == "/problems/stopping"
         assert ready.headers["Connection"] == "close"

@@ -22,14 +22,14 @@ def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_pa
             assert refused.status == 503
             assert refused.body["type"] == "/problems/storage-unavailable"
             assert refused.headers["Retry-After"]
-        assert client.request("GET", "/readyz").status == 503
-        assert client.request("GET", "/livez").status == 200
-        assert client.request("GET", "/order/1").status == 200
-        assert client.request("GET", "/order/2").status == 404
+        assert client.ask("GET", "/readyz").status == 503
+        assert client.ask("GET", "/livez").status == 200
+        assert client.ask("GET", "/order/1").status == 200
+        assert client.ask("GET", "/order/2").status == 404
         limit_file_size(server.pid, resource.RLIM_INFINITY)
-        assert client.request("GET", "/readyz").status == 200
+        assert client.ask("GET", "/readyz").status == 200
         assert client.post(order(2)).status == 202
-        assert client.request("GET", "/metrics").body["total_orders"] == 2
+        assert client.ask("GET", "/metrics").body["total_orders"] == 2
         assert_all_there(server, [1, 2])
         assert server.stop() == 0
 
@@ -42,7 +42,7 @@ def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp
         other.execute("BEGIN IMMEDIATE")
         waiting.send_order(order(2))
         assert not select.select([waiting.sock], [], [], 0.5)[0]
-        assert reading.request("GET", "/order/1").status == 200
+        assert reading.ask("GET", "/order/1").status == 200
         other.execute("COMMIT")
         other.close()
         assert waiting.answer().status == 202
@@ -64,10 +64,10 @@ def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_
             assert refused.status == 503
             assert refused.body["type"] == "/problems/storage-busy"
             assert int(refused.headers["Retry-After"]) >= 1
-        assert client.request("GET", "/readyz").status == 503
+        assert client.ask("GET", "/readyz").status == 503
         other.execute("COMMIT")
         other.close()
-        assert client.request("GET", "/readyz").status == 200
+        assert client.ask("GET", "/readyz").status == 200
         assert client.post(order(1)).status == 202
 
 
@@ -80,9 +80,9 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
         assert client.post(order(2)).status == 503
         path.touch()
         assert client.post(order(2)).status == 503
-        assert client.request("GET", "/readyz").status == 503
+        assert client.ask("GET", "/readyz").status == 503
         kept.rename(path)
-        assert client.request("GET", "/readyz").status == 200
+        assert client.ask("GET", "/readyz").status == 200
         assert client.post(order(2)).status == 202
 
 
@@ -138,5 +138,5 @@ def test_a_limit_that_fills_the_disk_under_load_loses_nothing_that_was_acknowled
         assert answer.status == 503
         limit_file_size(server.pid, resource.RLIM_INFINITY)
         for order_id in acknowledged:
-            assert client.request("GET", f"/order/{order_id}").body["order_id"] == order_id
+            assert client.ask("GET", f"/order/{order_id}").body["order_id"] == order_id
         assert client.post(order(2_000_000)).status == 202

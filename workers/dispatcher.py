@@ -99,14 +99,12 @@ class Dispatcher:
 
     async def _advance(self) -> None:
         limit = 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running))
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes = self._outcomes.copy()
         if not outcomes and not limit:
             return
-        try:
-            claimed = await self._take_turn(Turn(outcomes, limit))
-        except Exception:
-            self._outcomes = outcomes + self._outcomes
-            raise
+        claimed = await self._take_turn(Turn(outcomes, limit))
+        # Only now: had the turn failed, they would go with the next one.
+        del self._outcomes[: len(outcomes)]
         if self._stopping:
             self._give_back(claimed)
         else:
