@@ -41,8 +41,8 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread that comes back from SQLite may wait for the event loop to let the interpreter go."""
 MAX_REQUESTS_WAITING = 10_000
 """How many requests other than orders may wait for one kind of answer."""
-RESERVED_FILES = 20
-"""Open files that are no connections: the database and its log for each thread, the lock, the listener, the loop's."""
+SPARE_FILES = 3
+"""Files that may be opened beside the connections, such as the one that is accepted to be turned away."""
 STDERR = 2
 LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
@@ -125,7 +125,7 @@ def now_us() -> int:
 class Server:
     """Everything that lives as long as the process does. Constructed, opened and closed on the event loop."""
 
-    def __init__(self, settings: Settings, *, store: OrderStore, max_connections: int) -> None:
+    def __init__(self, settings: Settings, *, store: OrderStore, max_files: int) -> None:
         started_s = time.monotonic()
         self._drain_timeout_s = settings.drain_timeout
         self._store = store
@@ -161,8 +161,8 @@ class Server:
                 uptime_s=lambda: time.monotonic() - started_s,
             )
         )
-        self._http = BoundedHTTPServer(router, max_body_size=MAX_DISCARDED_BYTES)
-        self._http.limit_connections(max_connections)
+        self._http = BoundedHTTPServer(router, max_body_size=2 * MAX_DISCARDED_BYTES)
+        self._max_files = max_files
 
     async def open(self, sockets: list[socket.socket]) -> None:
         """Connects the database's threads, recovers, and takes requests from `sockets`. Raises storage errors."""
@@ -175,6 +175,8 @@ class Server:
         self._dispatcher.start()
         await self._sample()
         self._sampler.start()
+        # Whatever this process was started with is open, too.
+        self._http.limit_connections(max(1, self._max_files - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES))
         self._http.add_sockets(sockets)
 
     async def close(self) -> bool:
@@ -229,8 +231,6 @@ async def serve(settings: Settings) -> bool:
     Raises StartRefusedError, DatabaseRefusedError, and has then changed nothing.
     """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as cleanup:
         sockets = _listen(settings)
         for each in sockets:
@@ -239,12 +239,11 @@ async def serve(settings: Settings) -> bool:
         lock.acquire()
         cleanup.callback(lock.release)
         database = open_database(settings.database)
-        server = Server(
-            settings,
-            store=OrderStore(database, clock=now_us),
-            max_connections=max(1, _file_limit() - RESERVED_FILES),
-        )
+        server = Server(settings, store=OrderStore(database, clock=now_us), max_files=_file_limit())
         await server.open(sockets)
+        # Until here a signal ends the process as it ends any other.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         host, port = sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         _log.info("listening on http://%s:%d (database %s, process %d)", shown, port, settings.database, os.getpid())

@@ -28,6 +28,7 @@ from handlers.traffic import Traffic
 OK = ResponseStartLine("HTTP/1.1", 200, "OK")
 ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
+_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
 
@@ -48,7 +49,10 @@ class Incoming:
         self.connection = connection
         self.start_line = start_line
         self.headers = headers
-        self.path = start_line.path
+        if absolute := _ABSOLUTE_FORM.match(start_line.path):
+            # RFC 9112 §3.2.2: a server must accept it.
+            self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
+        self.path = self.start_line.path
         if "?" in self.path or not _PLAIN_HOST.fullmatch(headers.get("Host", "")):
             # Worth a closer look, which raises HTTPInputError for what is malformed.
             self.path = self.as_request().path

@@ -10,6 +10,7 @@ from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
+    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
@@ -86,7 +87,7 @@ class _Router(HTTPServerConnectionDelegate):
         elif path.startswith("/order/") and path[7:].isdecimal() and method in ("GET", "HEAD"):
             delegate = OrderExchange(incoming, traffic=self._traffic, refuse=self._refuse, find=self._find)
         else:
-            delegate = self._application.find_handler(incoming.as_request())
+            delegate = self._application.find_handler(_without_form(incoming))
         length = incoming.headers.get("Content-Length")
         if length is None:
             has_limit = "Transfer-Encoding" not in incoming.headers
@@ -95,12 +96,16 @@ class _Router(HTTPServerConnectionDelegate):
         return delegate if has_limit else _BodyLimit(delegate, incoming, self._refuse)
 
     def _refuse(self, incoming: Incoming, error: BaseException) -> None:
-        request = incoming.as_request()
-        # The body has been read here; Tornado would look for it again where it is a form.
-        if "Content-Type" in request.headers:
-            del request.headers["Content-Type"]
         given = {"traffic": self._traffic, "error": error}
-        self._application.get_handler_delegate(request, ProblemHandler, given).finish()
+        self._application.get_handler_delegate(_without_form(incoming), ProblemHandler, given).finish()
+
+
+def _without_form(incoming: Incoming) -> HTTPServerRequest:
+    """The request for a handler that wants no body; Tornado would parse a form, and answer 400 for a bad one."""
+    request = incoming.as_request()
+    if "Content-Type" in request.headers:
+        del request.headers["Content-Type"]
+    return request
 
 
 class _Routed(HTTPMessageDelegate):
@@ -147,33 +152,43 @@ class _BodyLimit(HTTPMessageDelegate):
         self._incoming = incoming
         self._refuse = refuse
         self._left_bytes = MAX_BODY_BYTES
-        self._is_read = True
+        self._is_refused = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         length = headers.get("Content-Length", "")
         if length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) > MAX_DISCARDED_BYTES:
-            # Answered here and now. Tornado, which would cut the connection for this length without an answer, is told
-            # to read on; it closes once the answer is sent.
+            # Tornado, which would cut the connection for this length without an answer, is told to read on; it closes
+            # once the answer is sent.
             cast(HTTP1Connection, self._incoming.connection).set_max_body_size(int(length))
-            self._left_bytes = -1
-            self._is_read = False
-            self.finish()
+            self._refuse_unread()
             return None
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._left_bytes -= len(chunk)
-        return self._delegate.data_received(chunk) if self._left_bytes >= 0 else None
+        if self._left_bytes >= 0:
+            return self._delegate.data_received(chunk)
+        if self._left_bytes < -MAX_DISCARDED_BYTES:
+            self._refuse_unread()
+        return None
 
     def finish(self) -> None:
-        if self._left_bytes >= 0:
+        if self._left_bytes >= 0 and not self._is_refused:
             self._delegate.finish()
         else:
-            headers = {} if self._is_read else {"Connection": "close"}
-            detail = f"The body of one request is at most {MAX_BODY_BYTES} bytes."
-            self._refuse(self._incoming, Problem(TOO_LARGE, detail, headers=headers))
+            self._refuse_once({})
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
+
+    def _refuse_unread(self) -> None:
+        """Answers here and now; what else comes on this connection is not read."""
+        self._refuse_once({"Connection": "close"})
+
+    def _refuse_once(self, headers: dict[str, str]) -> None:
+        if not self._is_refused:
+            self._is_refused = True
+            detail = f"The body of one request is at most {MAX_BODY_BYTES} bytes."
+            self._refuse(self._incoming, Problem(TOO_LARGE, detail, headers=headers))

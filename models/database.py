@@ -48,34 +48,32 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._sleep = sleep
         self._jitter = jitter
         self._scope = _Scope()
-        self._file: tuple[int, int] | None = None
         # SQLite's own busy handler is off: it neither jitters nor sees a whole transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
-    def stay_with_file(self) -> None:
-        """From now on `run` refuses when the file at the path is another one: what it commits would be lost."""
-        self._file = self._file_at_path()
-
-    def _file_at_path(self) -> tuple[int, int] | None:
-        try:
-            found = Path(self.database).stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _files(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which files are at the paths of the database and its log."""
+        return tuple(_identity(self.database + suffix) for suffix in ("", "-wal"))
 
     def run(self, work: Callable[[], R]) -> R:
         """What `work` returns, run in one IMMEDIATE transaction that is committed, or rolled back if it raises.
 
-        Raises StorageUnavailableError where the file has been removed or replaced.
+        Raises StorageUnavailableError where the files have been removed or replaced since this thread connected: what
+        is committed to them then is lost when the process ends.
         """
+        scope = self._scope
 
         def transaction() -> R:
-            if self._file is not None and self._file != self._file_at_path():
-                raise StorageUnavailableError("the database file was removed or replaced while the server was running")
+            if scope.files is not None and scope.files != self._files():
+                raise StorageUnavailableError("the database or its log was removed or replaced")
             with self.atomic():
                 return work()
 
-        return self._retry(transaction)
+        result = self._retry(transaction)
+        if scope.files is None:
+            # The log is there once something has been read or written.
+            scope.files = self._files()
+        return result
 
     def begin(self, lock_type: str | None = None) -> None:
         parent: Any = super()
@@ -95,6 +93,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
     def connect(self, reuse_if_open: bool = False) -> Any:
         parent: Any = super()
+        self._scope.files = None
         return self._retry(lambda: parent.connect(reuse_if_open))
 
     def _retry(self, call: Callable[[], R]) -> R:
@@ -126,12 +125,21 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
                 return result
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class _Scope(threading.local):
-    """What a thread knows of its waiting for locks."""
+    """What a thread knows of its connection's files and of its waiting for locks."""
 
     retrying = False
     busy_since_s: float | None = None
     last_busy_s = 0.0
+    files: tuple[tuple[int, int] | None, ...] | None = None
 
     def note_busy(self, now_s: float) -> float:
         """Since when it has been busy. Calls that follow each other wait for one lock, and share its deadline."""

@@ -80,10 +80,11 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
     if str(path) == ":memory:":
         raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    real_path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise DatabaseRefusedError(f"{path} is not a regular file")
     is_new = not path.exists()
-    database = RetryingSqliteDatabase(os.path.realpath(path), deadline_s=deadline_s, pragmas=_PRAGMAS)
+    database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=_PRAGMAS)
     try:
         if _has_content(path):
             _check_ours(path, deadline_s)
@@ -93,9 +94,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     except peewee.DatabaseError as error:
         if is_new:
             for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
+                real_path.with_name(real_path.name + suffix).unlink(missing_ok=True)
         raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
-    database.stay_with_file()
     return database
 
 

@@ -86,6 +86,26 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
         assert client.post(order(2)).status == 202
 
 
+def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
+        assert client.post(order(1)).status == 202
+        assert_all_there(server, [1])
+        kept = (tmp_path / "orders.db-wal").rename(tmp_path / "kept")
+        assert client.post(order(2)).status == 503
+        assert client.ask("GET", "/readyz").status == 503
+        kept.rename(tmp_path / "orders.db-wal")
+        assert client.post(order(2)).status == 202
+        server.kill()
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert_all_there(server, [1, 2])
+
+
+def test_orders_that_come_one_by_one_fit_through_an_intake_of_one(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", "--max-intake", "1") as server, server.client() as client:
+        assert [client.post(order(number)).status for number in range(1, 101)] == [202] * 100
+        assert_all_there(server, range(1, 101))
+
+
 def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
     need("strace")
     trace = tmp_path / "trace"

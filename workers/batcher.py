@@ -39,8 +39,8 @@ class Batcher(Generic[T, R]):
         self._max_batch = max_batch
         self._after_batch = after_batch
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._under_way = 0
+        self._waiting: deque[tuple[T, asyncio.Future[R], int]] = deque()
+        self._places_taken = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -48,15 +48,17 @@ class Batcher(Generic[T, R]):
     def submit(self, item: T, *, even_if_full: bool = False) -> asyncio.Future[R]:
         """The result for `item`.
 
-        Raises QueueFullError, unless it is to get in `even_if_full`, and QueueClosedError. Cancelling the future gives
-        the item up if its batch has not left; its place is free once it would have left.
+        Raises QueueClosedError, and QueueFullError unless it gets in `even_if_full`; then it takes no place either.
+        Cancelling the future gives the item up if its batch has not left; its place is free once it would have left.
         """
         if self._closed:
             raise QueueClosedError
-        if len(self._waiting) + self._under_way >= self._max_waiting and not even_if_full:
+        places = 0 if even_if_full else 1
+        if places and self._places_taken >= self._max_waiting:
             raise QueueFullError
+        self._places_taken += places
         future: asyncio.Future[R] = self._loop.create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, places))
         if self._idle.is_set():
             self._idle.clear()
             # Everything that arrives in this turn of the loop shares the first batch.
@@ -69,29 +71,31 @@ class Batcher(Generic[T, R]):
         await self._idle.wait()
 
     def _send(self) -> None:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+        batch: list[tuple[T, asyncio.Future[R], int]] = []
         while self._waiting and len(batch) < self._max_batch:
-            item, future = self._waiting.popleft()
-            if not future.cancelled():
-                batch.append((item, future))
-        self._under_way = len(batch)
+            item, future, places = self._waiting.popleft()
+            if future.cancelled():
+                self._places_taken -= places
+            else:
+                batch.append((item, future, places))
         if batch:
             self._executor.submit(self._run, batch)
         else:
             self._idle.set()
 
-    def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    def _run(self, batch: list[tuple[T, asyncio.Future[R], int]]) -> None:
         results: Sequence[R | BaseException]
         try:
-            results = self._work([item for item, _ in batch])
+            results = self._work([item for item, _, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(batch)} items, but {len(results)} results")
         except BaseException as error:  # noqa: BLE001 - the thread's top: whatever it is belongs to the waiters
             results = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._deliver, batch, results)
 
-    def _deliver(self, batch: list[tuple[T, asyncio.Future[R]]], results: Sequence[R | BaseException]) -> None:
-        for (_, future), result in zip(batch, results, strict=True):
+    def _deliver(self, batch: list[tuple[T, asyncio.Future[R], int]], results: Sequence[R | BaseException]) -> None:
+        for (_, future, places), result in zip(batch, results, strict=True):
+            self._places_taken -= places
             if future.cancelled():
                 continue
             if isinstance(result, BaseException):

@@ -117,7 +117,7 @@ class Service:
             clock=self.clock,
             uptime_s=lambda: self.uptime_s,
         )
-        self._http = HTTPServer(build_router(given._replace(**self._overrides)), max_body_size=MAX_DISCARDED_BYTES)
+        self._http = HTTPServer(build_router(given._replace(**self._overrides)), max_body_size=2 * MAX_DISCARDED_BYTES)
         socket, self.port = bind_unused_port()
         self._http.add_socket(socket)
         self._client = AsyncHTTPClient(force_instance=True)

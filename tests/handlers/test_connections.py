@@ -205,3 +205,15 @@ async def test_every_route_answers(serve: Serve) -> None:
     assert [answer.json for answer in answers[3:5]] == [{"status": "ok"}] * 2
     assert all(answer.headers["X-Request-Id"] for answer in answers)
     assert all(answer.headers["Content-Type"].endswith("json") for answer in answers)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("origin", ["http://test", "HTTP://shop.example:8080", "https://[::1]:8443"])
+async def test_a_target_in_absolute_form_is_the_same_resource(service: Service, origin: str) -> None:
+    await service.post(order_text())
+    async with service.connection() as connection:
+        for path in ("/order/12345", "/order/12345?x=1", "/metrics", "/livez"):
+            await connection.send(get_text(f"{origin}{path}"))
+            assert (await connection.answer()).status == 200
+        await connection.send(get_text(origin))
+        assert (await connection.answer()).status == 404
