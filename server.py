@@ -176,7 +176,7 @@ class Server:
         await self._sample()
         self._sampler.start()
         # Whatever this process was started with is open, too.
-        self._http.limit_connections(max(1, self._max_files - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES))
+        self._http.limit_connections(max(1, self._max_files - _open_files() - SPARE_FILES))
         self._http.add_sockets(sockets)
 
     async def close(self) -> bool:
@@ -267,6 +267,11 @@ def _end_at_next_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
+
+
+def _open_files() -> int:
+    """How many files this process has open, the folder that lists them included."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def _file_limit() -> int:
