@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 import peewee
 
+from models import statements
 from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
 from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals, Turn
@@ -19,56 +20,6 @@ from models.schema import SCHEMA_VERSION
 R = TypeVar("R")
 
 MAX_SEQUENCE = 2**63 - 1
-
-_COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, claims,
-    error, created_us, processed_us)"""
-
-_INSERT = """
-INSERT INTO orders (order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?
-FROM json_each(?) WHERE true
-ON CONFLICT (order_id) DO NOTHING"""
-
-_FIND = f"""
-SELECT json_group_array({_COLUMNS}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
-
-_NEXT_PENDING = f"""
-SELECT json_group_array({_COLUMNS}), max(sequence) FROM (
-    SELECT * FROM orders WHERE status = 'Pending' ORDER BY sequence LIMIT ?)"""
-
-_CLAIM = """
-UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1
-WHERE status = 'Pending' AND sequence <= ?"""
-
-# Fenced: an outcome counts only for the claim that is still running.
-_RUNNING = """
-FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>2 AS status, value->>3 AS error FROM json_each(?))
-    AS outcome {join}
-WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND orders.status = 'Processing'"""
-
-_COUNT_OUTCOMES = f"""
-SELECT outcome.status, count(*), sum(max(0, ? - orders.created_us))
-{_RUNNING.format(join="CROSS JOIN orders")} GROUP BY outcome.status"""
-
-_FINISH = f"""
-UPDATE orders SET
-    status = outcome.status,
-    error = outcome.error,
-    attempts = attempts - (outcome.status = 'Pending'),
-    processed_us = CASE outcome.status WHEN 'Pending' THEN NULL ELSE max(?, created_us) END
-{_RUNNING.format(join="")}"""
-
-_HAS_PENDING = "SELECT EXISTS (SELECT 1 FROM orders WHERE status = 'Pending')"
-
-_RECOVER = "UPDATE orders SET status = 'Pending' WHERE status = 'Processing'"
-
-_ADD_TO_TOTALS = """
-UPDATE totals SET pending = pending + ?, processing = processing + ?, completed = completed + ?, failed = failed + ?,
-    processing_us = processing_us + ?"""
-
-_TOTALS = """
-SELECT pending, processing, completed, failed, cancelled, processing_us,
-    (SELECT created_us FROM orders WHERE status = 'Pending' ORDER BY sequence LIMIT 1) FROM totals"""
 
 _DECODE_ORDERS = msgspec.json.Decoder(list[Order]).decode
 
@@ -132,7 +83,7 @@ class OrderStore:
     def totals(self) -> Totals:
         """The totals as of the last commit; the time does not depend on how many orders there are."""
         with _storage_errors():
-            return Totals(*self._database.execute_sql(_TOTALS).fetchone())
+            return Totals(*self._database.execute_sql(statements.TOTALS).fetchone())
 
     def probe(self) -> None:
         """Writes a page to disk and so raises the storage error that an order would meet now."""
@@ -172,13 +123,13 @@ class OrderStore:
     ) -> tuple[list[Insertion | OrderConflictError], list[Order]]:
         """The results, and the orders that were claimed as they came in: all of them, where nothing waits before them
         and `limit` allows it, else none."""
-        is_claim = len(orders) <= limit and not self._database.execute_sql(_HAS_PENDING).fetchone()[0]
+        is_claim = len(orders) <= limit and not self._database.execute_sql(statements.HAS_PENDING).fetchone()[0]
         claims = int(is_claim)
         status = Status.PROCESSING if is_claim else Status.PENDING
         rows = msgspec.json.encode(
             [(order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata) for order in orders]
         )
-        cursor = self._database.execute_sql(_INSERT, (status, claims, claims, now_us, rows.decode()))
+        cursor = self._database.execute_sql(statements.INSERT, (status, claims, claims, now_us, rows.decode()))
         inserted: int = cursor.rowcount
         if is_claim:
             change.processing += inserted
@@ -209,14 +160,16 @@ class OrderStore:
         return results
 
     def _find(self, order_ids: Sequence[int]) -> list[Order]:
-        found = self._database.execute_sql(_FIND, (msgspec.json.encode(order_ids).decode(),)).fetchone()[0]
+        found = self._database.execute_sql(statements.FIND, (msgspec.json.encode(order_ids).decode(),)).fetchone()[0]
         return _DECODE_ORDERS(found)
 
     def _finish(self, outcomes: Sequence[Outcome], now_us: int, change: "_Change") -> None:
         # One outcome for each attempt, the first one; were there two, they would be counted twice.
         single = {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}
         encoded = msgspec.json.encode([outcome.as_text() for outcome in single.values()]).decode()
-        for status, count, duration_us in self._database.execute_sql(_COUNT_OUTCOMES, (now_us, encoded)).fetchall():
+        for status, count, duration_us in self._database.execute_sql(
+            statements.COUNT_OUTCOMES, (now_us, encoded)
+        ).fetchall():
             change.processing -= count
             match status:
                 case Status.COMPLETED:
@@ -226,13 +179,13 @@ class OrderStore:
                     change.failed += count
                 case Status.PENDING:
                     change.pending += count
-        self._database.execute_sql(_FINISH, (now_us, encoded))
+        self._database.execute_sql(statements.FINISH, (now_us, encoded))
 
     def _claim(self, limit: int, change: "_Change") -> list[Order]:
-        found, last = self._database.execute_sql(_NEXT_PENDING, (limit,)).fetchone()
+        found, last = self._database.execute_sql(statements.NEXT_PENDING, (limit,)).fetchone()
         if last is None:
             return []
-        self._database.execute_sql(_CLAIM, (last,))
+        self._database.execute_sql(statements.CLAIM, (last,))
         claimed = [
             msgspec.structs.replace(
                 order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1
@@ -244,14 +197,14 @@ class OrderStore:
         return claimed
 
     def _recover(self) -> int:
-        count: int = self._database.execute_sql(_RECOVER).rowcount
+        count: int = self._database.execute_sql(statements.RECOVER).rowcount
         self._add_to_totals(_Change(pending=count, processing=-count))
         return count
 
     def _add_to_totals(self, change: "_Change") -> None:
         amounts = msgspec.structs.astuple(change)
         if any(amounts):
-            self._database.execute_sql(_ADD_TO_TOTALS, amounts)
+            self._database.execute_sql(statements.ADD_TO_TOTALS, amounts)
 
 
 class _Change(msgspec.Struct):
