@@ -87,7 +87,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=_PRAGMAS)
     try:
         if _has_content(path):
-            _check_ours(path, deadline_s)
+            _check_ours(path, real_path, deadline_s)
         with database.connection_context():
             if database.user_version == 0:
                 database.run(lambda: _create(database))
@@ -114,12 +114,12 @@ def _has_content(path: Path) -> bool:
     return bool(magic)
 
 
-def _check_ours(path: Path, deadline_s: float) -> None:
+def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
     """Refuses another program's database and a newer schema, through a connection that can't write."""
-    log = path.resolve().with_name(path.resolve().name + "-wal")
+    log = real_path.with_name(real_path.name + "-wal")
     # Reading through a log makes the files that go with it; without one there is nothing to make.
     mode = "mode=ro" if log.exists() else "immutable=1"
-    database = RetryingSqliteDatabase(f"{path.resolve().as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
+    database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
         version, owner = database.user_version, database.application_id
         if owner != APPLICATION_ID and (
