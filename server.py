@@ -228,7 +228,7 @@ class Server:
 async def serve(settings: Settings) -> bool:
     """Serves until SIGTERM or SIGINT, then drains; False where threads are left that still process an order.
 
-    Raises StartRefusedError, DatabaseRefusedError, and has then changed nothing.
+    Raises StartRefusedError, DatabaseRefusedError and storage errors, and has then changed nothing.
     """
     stop = asyncio.Event()
     with contextlib.ExitStack() as cleanup:

@@ -1,8 +1,9 @@
 """One request and its answer below Tornado's RequestHandler, for the paths that a flash sale hits.
 
-RequestHandler costs as much again as all that a durable order costs, so the two busiest resources are served on
-HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html). Anything but a good answer is handed to a
-RequestHandler after all, so that errors look alike everywhere. Runs on the event loop.
+RequestHandler would take a large part of a request's time, so the two busiest resources are served on
+HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares them with a
+bare RequestHandler. Anything but a good answer is handed to a RequestHandler after all, so that errors look alike
+everywhere. Runs on the event loop.
 """
 
 import functools
@@ -58,7 +59,7 @@ class Incoming:
             self.path = self.as_request().path
 
     def as_request(self) -> HTTPServerRequest:
-        """What RequestHandlers work with; takes as long to make as the rest of an exchange's own work."""
+        """What RequestHandlers work with; made only for them, since it parses what an exchange has no use for."""
         return HTTPServerRequest(
             connection=self.connection,
             server_connection=self.server_connection,

@@ -90,10 +90,10 @@ class _Router(HTTPServerConnectionDelegate):
             delegate = self._application.find_handler(_without_form(incoming))
         length = incoming.headers.get("Content-Length")
         if length is None:
-            has_limit = "Transfer-Encoding" not in incoming.headers
+            is_short = "Transfer-Encoding" not in incoming.headers
         else:
-            has_limit = len(length) < 10 and length.isdecimal() and int(length) <= MAX_BODY_BYTES
-        return delegate if has_limit else _BodyLimit(delegate, incoming, self._refuse)
+            is_short = len(length) < 10 and length.isdecimal() and int(length) <= MAX_BODY_BYTES
+        return delegate if is_short else _BodyLimit(delegate, incoming, self._refuse)
 
     def _refuse(self, incoming: Incoming, error: BaseException) -> None:
         given = {"traffic": self._traffic, "error": error}

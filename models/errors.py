@@ -1,4 +1,4 @@
-"""What can go wrong with an order or with its storage: one class for each decision of the caller's."""
+"""What can go wrong with an order, its storage or the queue before it: one class for each decision of a caller's."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
