@@ -26,14 +26,16 @@ from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
-from models.order import Insertion, NewOrder, Order, Totals, Turn
+from models.order import Claims, Insertion, NewOrder, Order, Totals, Turn
 from models.schema import open_database
-from models.store import OrderStore
+from models.store import OrderStore, Write, Written
 from workers.backoff import Backoff
 from workers.batcher import Batcher
 from workers.dispatcher import Dispatcher
+from workers.failure_log import FailureLog
 from workers.processors import Processor, RecordProcessor
 from workers.rates import Rates
+from workers.retries import Retries
 
 VERSION = "0.1.0"
 BACKLOG = 2_048
@@ -60,6 +62,7 @@ class Settings(NamedTuple):
     database: Path
     workers: int
     processor: str
+    max_attempts: int
     max_intake: int
     drain_timeout: float
 
@@ -80,14 +83,21 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     def add(flag: str, kind: Callable[[str], object], default: str, text: str) -> None:
         name = "ORDERS_" + flag.removeprefix("--").replace("-", "_").upper()
         # argparse converts a default that is a string as it does a flag's value, and complains alike.
-        value = environment.get(name, default)
+        # One that is set to nothing, as in many a configuration file, is not set.
+        value = environment.get(name) or default
         parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default})")
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", _host, "127.0.0.1", "address to listen on")
     add("--database", Path, "orders.db", "the SQLite file; made where it does not exist")
     add("--workers", _between(1, 1_000), "8", "threads that process orders")
-    add("--processor", _processor, "record", "what processing an order means; record: accept it as it is")
+    add(
+        "--processor",
+        _processor,
+        "record",
+        "what processing an order means; record: accept it as it is",
+    )
+    add("--max-attempts", _between(1, 1_000_000), "10", "attempts at an order before it is Failed")
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
     add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -125,7 +135,7 @@ def now_us() -> int:
 class Server:
     """Everything that lives as long as the process does. Constructed, opened and closed on the event loop."""
 
-    def __init__(self, settings: Settings, *, store: OrderStore, max_files: int) -> None:
+    def __init__(self, settings: Settings, *, processor: Processor, store: OrderStore, max_files: int) -> None:
         started_s = time.monotonic()
         self._drain_timeout_s = settings.drain_timeout
         self._store = store
@@ -133,14 +143,20 @@ class Server:
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")
         self._pool = ThreadPoolExecutor(settings.workers, "worker")
+        self._retries = Retries(
+            max_attempts=settings.max_attempts, backoff=Backoff(first_s=1.0, longest_s=3_600.0), clock=now_us
+        )
         self._dispatcher = Dispatcher(
             take_turn=self._take_turn,
             pool=self._pool,
-            processor=PROCESSORS[settings.processor](),
+            processor=processor,
             workers=settings.workers,
+            retries=self._retries,
+            failures=FailureLog(clock=time.monotonic),
             backoff=Backoff(first_s=0.1, longest_s=5.0),
+            clock=now_us,
         )
-        self._writes: Batcher[NewOrder | Turn, Insertion | list[Order]] = Batcher(
+        self._writes: Batcher[Write, Written] = Batcher(
             self._writer, store.write, max_waiting=settings.max_intake, after_batch=self._wake_dispatcher
         )
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_REQUESTS_WAITING)
@@ -169,9 +185,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for executor in (self._writer, self._reader):
             await loop.run_in_executor(executor, self._store.connect)
-        recovered = await loop.run_in_executor(self._writer, self._store.recover)
+        recovered = await loop.run_in_executor(self._writer, self._store.recover, self._retries.after_crash)
         if recovered:
-            _log.info("%d orders were being processed when the last process ended: Pending again", recovered)
+            _log.info("%d orders were being processed when the last process ended: to be tried again", recovered)
         self._dispatcher.start()
         await self._sample()
         self._sampler.start()
@@ -200,9 +216,9 @@ class Server:
     def _insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
         return cast(asyncio.Future[Insertion], self._writes.submit(order))
 
-    def _take_turn(self, turn: Turn) -> asyncio.Future[list[Order]]:
+    def _take_turn(self, turn: Turn) -> asyncio.Future[Claims]:
         # Processing goes on however many orders wait to come in.
-        return cast(asyncio.Future[list[Order]], self._writes.submit(turn, even_if_full=True))
+        return cast(asyncio.Future[Claims], self._writes.submit(turn, even_if_full=True))
 
     def _wake_dispatcher(self, results: Sequence[object]) -> None:
         if Insertion.ACCEPTED in results:
@@ -225,7 +241,7 @@ class Server:
         return [None] * len(waiters)
 
 
-async def serve(settings: Settings) -> bool:
+async def serve(settings: Settings, processor: Processor) -> bool:
     """Serves until SIGTERM or SIGINT, then drains; False where threads are left that still process an order.
 
     Raises StartRefusedError, DatabaseRefusedError and storage errors, and has then changed nothing.
@@ -239,7 +255,8 @@ async def serve(settings: Settings) -> bool:
         lock.acquire()
         cleanup.callback(lock.release)
         database = open_database(settings.database)
-        server = Server(settings, store=OrderStore(database, clock=now_us), max_files=_file_limit())
+        store = OrderStore(database, clock=now_us)
+        server = Server(settings, processor=processor, store=store, max_files=_file_limit())
         await server.open(sockets)
         # Until here a signal ends the process as it ends any other.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -321,7 +338,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            clean = runner.run(serve(settings))
+            clean = runner.run(serve(settings, PROCESSORS[settings.processor]()))
     except (StartRefusedError, DatabaseRefusedError) as refusal:
         return _refuse(str(refusal))
     except (StorageBusyError, StorageUnavailableError) as error:

@@ -1,7 +1,5 @@
 """One order: taking it in, and answering what has become of it. Runs on the event loop."""
 
-import functools
-import time
 from asyncio import Future
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,7 +10,7 @@ from handlers.base import encode
 from handlers.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
 from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.traffic import Traffic
-from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal
+from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal, time_as_text
 from models.validation import MAX_ID, parse_order
 
 _MICROSECONDS = 1_000_000
@@ -42,18 +40,13 @@ def view_of(order: Order) -> OrderView:
         order.item_ids,
         amount_as_decimal(order.total_amount),
         order.status,
-        _utc(order.created_us // _MICROSECONDS),
-        None if done is None else _utc(done // _MICROSECONDS),
+        time_as_text(order.created_us),
+        None if done is None else time_as_text(done),
         order.attempts,
         order.error,
         None if done is None else (done - order.created_us) / _MICROSECONDS,
         msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
     )
-
-
-@functools.lru_cache(maxsize=4096)
-def _utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 class NewOrderExchange(Exchange):

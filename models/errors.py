@@ -32,6 +32,14 @@ class OrderConflictError(Exception):
         self.order_id = order_id
 
 
+class WrongStatusError(Exception):
+    """What was asked for can't be done to an order of this status; nothing was changed."""
+
+    def __init__(self, order_id: int, *, status: str, needed: str) -> None:
+        super().__init__(f"order {order_id} is {status}, not {needed}")
+        self.status = status
+
+
 class QueueFullError(Exception):
     """As many items are waiting as are allowed to; trying again may help."""
 

@@ -4,6 +4,8 @@ Pure values: they belong to no thread.
 """
 
 import enum
+import functools
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -16,7 +18,8 @@ AMOUNT_PLACES = 4
 
 
 class Status(enum.StrEnum):
-    """Pending → Processing → Completed or Failed; a claim that was cut off goes back to Pending."""
+    """Pending → Processing → Completed or Failed. A failed attempt that is to be made again, or one that was cut off,
+    goes back to Pending; a person may cancel a Pending order, and have a Failed one tried again."""
 
     PENDING = "Pending"
     PROCESSING = "Processing"
@@ -84,6 +87,11 @@ class Order(Struct, frozen=True, gc=False, array_like=True):
     created_us: int
     processed_us: int | None
 
+    @property
+    def attempt(self) -> "Attempt":
+        """The latest attempt at it."""
+        return Attempt(self.sequence, self.claims, self.attempts)
+
 
 class Insertion(enum.Enum):
     """What the store did with a new order that it did not refuse."""
@@ -92,16 +100,26 @@ class Insertion(enum.Enum):
     REPLAYED = "replayed"
 
 
+class Attempt(Struct, frozen=True, gc=False, array_like=True):
+    """One attempt at an order: `claim` tells it from every other one, `number` counts from 1 and says what it cost."""
+
+    sequence: int
+    claim: int
+    number: int
+
+
 class Outcome(Struct, frozen=True, gc=False, array_like=True):
     """How one attempt at an order ended.
 
-    Completed or Failed ends the order. Pending gives it back as if the attempt had not been.
+    Completed or Failed ends the order. Pending with `due_us` is a retry, not to begin before then (microseconds since
+    1970, UTC); Pending without it gives the order back as if the attempt had not been.
     """
 
     sequence: int
     claim: int
     status: Status
     error: str | None = None
+    due_us: int | None = None
 
     def as_text(self) -> "Outcome":
         """The same with an error that SQLite's JSON functions keep whole: Unicode text, and without NUL."""
@@ -116,6 +134,39 @@ class Turn(Struct, frozen=True, gc=False):
 
     outcomes: Sequence[Outcome]
     limit: int
+
+
+class Claims(Struct, frozen=True, gc=False):
+    """What a turn brings back: the orders to process, and when the next retry of another one is due, if it is known."""
+
+    orders: list[Order]
+    next_due_us: int | None = None
+
+
+class Cancel(Struct, frozen=True, gc=False):
+    """A person's wish: the order, if it is Pending, is not to be processed."""
+
+    order_id: int
+
+
+class Retry(Struct, frozen=True, gc=False):
+    """A person's wish: the order, if it is Failed, is to be tried again as if it had never been."""
+
+    order_id: int
+
+
+class RetryFailed(Struct, frozen=True, gc=False):
+    """The same for up to `limit` Failed orders that were accepted after the one with the sequence `after`."""
+
+    after: int
+    limit: int
+
+
+class Retried(Struct, frozen=True, gc=False):
+    """How many Failed orders are to be tried again, and the sequence of the last of them."""
+
+    count: int
+    last: int
 
 
 class Totals(Struct, frozen=True, gc=False):
@@ -141,3 +192,13 @@ def amount_as_decimal(ten_thousandths: int) -> Decimal:
     if not fraction:
         return Decimal(whole)
     return Decimal(f"{whole}.{fraction:0{AMOUNT_PLACES}}".rstrip("0"))
+
+
+def time_as_text(time_us: int) -> str:
+    """`2025-03-01 12:00:00`, UTC, for microseconds since 1970."""
+    return _second_as_text(time_us // 1_000_000)
+
+
+@functools.lru_cache(maxsize=4096)
+def _second_as_text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

@@ -3,6 +3,7 @@
 A new version of the schema is a step that brings old files up to date, never an edit of what they already hold.
 """
 
+import itertools
 import os
 import sqlite3
 from pathlib import Path
@@ -14,7 +15,7 @@ from models.errors import DatabaseRefusedError
 
 APPLICATION_ID = 0x4F524452
 """Marks the file as ours (SQLite file format §1.3.8): "ORDR"."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MINIMUM_SQLITE = (3, 38, 0)
 """The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
 
@@ -25,12 +26,30 @@ _PRAGMAS = {
     # fsync on macOS does not reach the disk; a no-op elsewhere.
     "fullfsync": 1,
 }
-PENDING = peewee.SQL("status = 'Pending'")
-PROCESSING = peewee.SQL("status = 'Processing'")
+_PENDING = peewee.SQL("status = 'Pending'")
+_WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
+_PROCESSING = peewee.SQL("status = 'Processing'")
+_FAILED = peewee.SQL("status = 'Failed'")
+
+
+_STEPS = (
+    # From version 1 to 2: retries that wait, failed orders that can be found.
+    (
+        "ALTER TABLE orders ADD COLUMN due_us INTEGER",
+        "DROP INDEX orders_pending",
+        "CREATE INDEX orders_pending ON orders (due_us, sequence) WHERE status = 'Pending'",
+        "CREATE INDEX orders_waiting ON orders (sequence) WHERE status = 'Pending' AND due_us IS NOT NULL",
+        "CREATE INDEX orders_failed ON orders (sequence) WHERE status = 'Failed'",
+    ),
+)
+"""What brings a file from version n to n + 1, from n = 1 on."""
 
 
 class OrderRow(peewee.Model):
-    """One order. `sequence` is the row id, so that orders lie on disk in the order of acceptance."""
+    """One order. `sequence` is the row id, so that orders lie on disk in the order of acceptance.
+
+    `due_us` is when a Pending order may be tried again; none: at once.
+    """
 
     sequence = peewee.AutoField()
     order_id = peewee.BigIntegerField()
@@ -44,15 +63,18 @@ class OrderRow(peewee.Model):
     error = peewee.TextField(null=True)
     created_us = peewee.BigIntegerField()
     processed_us = peewee.BigIntegerField(null=True)
+    due_us = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "orders"
 
 
 OrderRow.add_index(OrderRow.index(OrderRow.order_id, unique=True, name="orders_order_id"))
-# Partial indexes: they hold only the orders that are on their way, however many are done.
-OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=PENDING, name="orders_pending"))
-OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=PROCESSING, name="orders_processing"))
+# Partial indexes: they hold only the orders that are on their way or need a person, however many are done.
+OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PENDING, name="orders_pending"))
+OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
+OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
+OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
 
 
 class TotalsRow(peewee.Model):
@@ -89,8 +111,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         if _has_content(path):
             _check_ours(path, real_path, deadline_s)
         with database.connection_context():
-            if database.user_version == 0:
-                database.run(lambda: _create(database))
+            if database.user_version < SCHEMA_VERSION:
+                database.run(lambda: _bring_up_to_date(database))
     except peewee.DatabaseError as error:
         if is_new:
             for suffix in ("", "-wal", "-shm"):
@@ -132,9 +154,13 @@ def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
             )
 
 
-def _create(database: RetryingSqliteDatabase) -> None:
-    with database.bind_ctx([OrderRow, TotalsRow]):
-        database.create_tables([OrderRow, TotalsRow], safe=False)
-        TotalsRow.create()
-    database.application_id = APPLICATION_ID
+def _bring_up_to_date(database: RetryingSqliteDatabase) -> None:
+    if database.user_version == 0:
+        with database.bind_ctx([OrderRow, TotalsRow]):
+            database.create_tables([OrderRow, TotalsRow], safe=False)
+            TotalsRow.create()
+        database.application_id = APPLICATION_ID
+    else:
+        for statement in itertools.chain.from_iterable(_STEPS[database.user_version - 1 :]):
+            database.execute_sql(statement)
     database.user_version = SCHEMA_VERSION

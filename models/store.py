@@ -4,24 +4,40 @@ A batch travels as one JSON parameter and comes back as one JSON value: `sqlite3
 each step of a statement, so that a row a step would wait for the event loop at every row.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
-import msgspec
 import peewee
 
 from models import statements
 from models.database import RetryingSqliteDatabase, is_busy
-from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError
-from models.order import Insertion, NewOrder, Order, Outcome, Status, Totals, Turn
+from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError, WrongStatusError
+from models.order import (
+    Attempt,
+    Cancel,
+    Claims,
+    Insertion,
+    NewOrder,
+    Order,
+    Outcome,
+    Retried,
+    Retry,
+    RetryFailed,
+    Totals,
+    Turn,
+)
 from models.schema import SCHEMA_VERSION
+from models.transaction import Transaction, find_orders
 
 R = TypeVar("R")
+T = TypeVar("T")
 
-MAX_SEQUENCE = 2**63 - 1
-
-_DECODE_ORDERS = msgspec.json.Decoder(list[Order]).decode
+Write = NewOrder | Turn | Cancel | Retry | RetryFailed
+"""What may go into one batch of writes."""
+Written = Insertion | OrderConflictError | Claims | Order | WrongStatusError | Retried | None
+"""What comes of it."""
 
 
 @contextmanager
@@ -55,30 +71,38 @@ class OrderStore:
         """Closes the calling thread's connection; the last one to close moves the log into the database."""
         self._database.close()
 
-    def write(self, batch: Sequence[NewOrder | Turn]) -> list[Insertion | OrderConflictError | list[Order]]:
-        """Takes new orders in and turns the processing on, all in one transaction; one result for each, in order.
+    def write(self, batch: Sequence[Write]) -> list[Written]:
+        """Changes orders, all in one transaction that is synced to disk; one result for each wish, in order.
 
-        The new ones among the orders are stored, synced to disk; the first of two with one id wins, within a batch too.
-        A turn records how attempts ended (an outcome of an attempt that is not running any more changes nothing), and
-        gets up to `limit` Pending orders, oldest first, as Processing.
+        They take effect in this order, whatever their places in the batch:
+
+        - Turns record how attempts ended: an outcome of an attempt that is not running any more changes nothing.
+        - Cancel, Retry: the order as it is then; WrongStatusError where its status forbids it, None where there is
+          none. RetryFailed: Retried.
+        - New orders are stored, unless their id is taken; the first of two with one id wins, within a batch too.
+          Insertion, or OrderConflictError.
+        - Turns get Claims: up to `limit` Pending orders that are due, oldest first, as Processing.
         """
-        orders = [item for item in batch if isinstance(item, NewOrder)]
-        turns = [item for item in batch if isinstance(item, Turn)]
-        insertions, claims = self._write(lambda: self._apply(orders, turns))
+        results = self._write(lambda transaction: self._apply(transaction, batch))
         # A batch that holds nothing new may reach no disk, and then says nothing about it.
-        self.is_writable = self.is_writable or Insertion.ACCEPTED in insertions
-        next_insertion, next_claim = iter(insertions), iter(claims)
-        return [next(next_insertion if isinstance(item, NewOrder) else next_claim) for item in batch]
+        self.is_writable = self.is_writable or Insertion.ACCEPTED in results
+        return results
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         """The stored order for each id, None where there is none."""
         with _storage_errors():
-            found = {order.order_id: order for order in self._find(order_ids)}
+            found = find_orders(self._database, order_ids)
         return [found.get(order_id) for order_id in order_ids]
 
-    def recover(self) -> int:
-        """Makes every Processing order Pending again and says how many; only for when nothing is running."""
-        return self._write(self._recover)
+    def recover(self, judge: Callable[[Attempt], Outcome]) -> int:
+        """Ends every attempt that is Processing as `judge` says, and returns how many; only for when nothing runs."""
+
+        def end(transaction: Transaction) -> int:
+            interrupted = transaction.interrupted()
+            transaction.finish([judge(attempt) for attempt in interrupted])
+            return len(interrupted)
+
+        return self._write(end)
 
     def totals(self) -> Totals:
         """The totals as of the last commit; the time does not depend on how many orders there are."""
@@ -88,130 +112,60 @@ class OrderStore:
     def probe(self) -> None:
         """Writes a page to disk and so raises the storage error that an order would meet now."""
         # An UPDATE that changes nothing would not write: SQLite compares the cells.
-        self._write(lambda: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+        self._write(lambda _: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
         self.is_writable = True
 
-    def _write(self, work: Callable[[], R]) -> R:
+    def _write(self, work: Callable[[Transaction], R]) -> R:
+        def run() -> R:
+            transaction = Transaction(self._database, now_us=self._clock())
+            result = work(transaction)
+            transaction.close()
+            return result
+
         try:
             with _storage_errors():
-                return self._database.run(work)
+                return self._database.run(run)
         except (StorageBusyError, StorageUnavailableError):
             self.is_writable = False
             raise
 
-    def _apply(
-        self, orders: Sequence[NewOrder], turns: Sequence[Turn]
-    ) -> tuple[list[Insertion | OrderConflictError], list[list[Order]]]:
-        now_us = self._clock()
-        change = _Change()
+    def _apply(self, transaction: Transaction, wishes: Sequence[Write]) -> list[Written]:
+        batch = _Batch(wishes)
+        turns = batch.among(Turn)
         for turn in turns:
             if turn.outcomes:
-                self._finish(turn.outcomes, now_us, change)
-        insertions: list[Insertion | OrderConflictError] = []
-        fresh: list[Order] = []
-        if orders:
-            insertions, fresh = self._insert(orders, turns[0].limit if turns else 0, now_us, change)
+                transaction.finish(turn.outcomes)
+        if cancels := batch.among(Cancel):
+            batch.answer(Cancel, transaction.cancel(cancels))
+        if retries := batch.among(Retry):
+            batch.answer(Retry, transaction.retry(retries))
+        if searches := batch.among(RetryFailed):
+            batch.answer(RetryFailed, transaction.retry_failed(searches))
+        claimed: Claims | None = None
+        if orders := batch.among(NewOrder):
+            insertions, claimed = transaction.insert(orders, turns[0].limit if turns else 0)
+            batch.answer(NewOrder, insertions)
         claims = []
         for turn in turns:
-            claims.append(fresh or (self._claim(turn.limit, change) if turn.limit else []))
-            fresh = []
-        self._add_to_totals(change)
-        return insertions, claims
-
-    def _insert(
-        self, orders: Sequence[NewOrder], limit: int, now_us: int, change: "_Change"
-    ) -> tuple[list[Insertion | OrderConflictError], list[Order]]:
-        """The results, and the orders that were claimed as they came in: all of them, where nothing waits before them
-        and `limit` allows it, else none."""
-        is_claim = len(orders) <= limit and not self._database.execute_sql(statements.HAS_PENDING).fetchone()[0]
-        claims = int(is_claim)
-        status = Status.PROCESSING if is_claim else Status.PENDING
-        rows = msgspec.json.encode(
-            [(order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata) for order in orders]
-        )
-        cursor = self._database.execute_sql(statements.INSERT, (status, claims, claims, now_us, rows.decode()))
-        inserted: int = cursor.rowcount
-        if is_claim:
-            change.processing += inserted
-        else:
-            change.pending += inserted
-        # Sequences of one statement follow each other, so those of this batch are the last ones.
-        first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
-        if inserted == len(orders):
-            fresh = [order.claimed(first + place, now_us) for place, order in enumerate(orders)] if is_claim else []
-            return [Insertion.ACCEPTED] * inserted, fresh
-        stored = {order.order_id: order for order in self._find([order.order_id for order in orders])}
-        new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
-        fresh = sorted(new.values(), key=lambda order: order.sequence) if is_claim else []
-        return self._explain(orders, stored, set(new)), fresh
-
-    def _explain(
-        self, orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]
-    ) -> list[Insertion | OrderConflictError]:
-        results: list[Insertion | OrderConflictError] = []
-        for order in orders:
-            if order.order_id in new:
-                new.remove(order.order_id)
-                results.append(Insertion.ACCEPTED)
-            elif order.is_same_as(stored[order.order_id]):
-                results.append(Insertion.REPLAYED)
-            else:
-                results.append(OrderConflictError(order.order_id))
-        return results
-
-    def _find(self, order_ids: Sequence[int]) -> list[Order]:
-        found = self._database.execute_sql(statements.FIND, (msgspec.json.encode(order_ids).decode(),)).fetchone()[0]
-        return _DECODE_ORDERS(found)
-
-    def _finish(self, outcomes: Sequence[Outcome], now_us: int, change: "_Change") -> None:
-        # One outcome for each attempt, the first one; were there two, they would be counted twice.
-        single = {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}
-        encoded = msgspec.json.encode([outcome.as_text() for outcome in single.values()]).decode()
-        for status, count, duration_us in self._database.execute_sql(
-            statements.COUNT_OUTCOMES, (now_us, encoded)
-        ).fetchall():
-            change.processing -= count
-            match status:
-                case Status.COMPLETED:
-                    change.completed += count
-                    change.processing_us += duration_us
-                case Status.FAILED:
-                    change.failed += count
-                case Status.PENDING:
-                    change.pending += count
-        self._database.execute_sql(statements.FINISH, (now_us, encoded))
-
-    def _claim(self, limit: int, change: "_Change") -> list[Order]:
-        found, last = self._database.execute_sql(statements.NEXT_PENDING, (limit,)).fetchone()
-        if last is None:
-            return []
-        self._database.execute_sql(statements.CLAIM, (last,))
-        claimed = [
-            msgspec.structs.replace(
-                order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1
-            )
-            for order in _DECODE_ORDERS(found)
-        ]
-        change.pending -= len(claimed)
-        change.processing += len(claimed)
-        return claimed
-
-    def _recover(self) -> int:
-        count: int = self._database.execute_sql(statements.RECOVER).rowcount
-        self._add_to_totals(_Change(pending=count, processing=-count))
-        return count
-
-    def _add_to_totals(self, change: "_Change") -> None:
-        amounts = msgspec.structs.astuple(change)
-        if any(amounts):
-            self._database.execute_sql(statements.ADD_TO_TOTALS, amounts)
+            claims.append(claimed or (transaction.claim(turn.limit) if turn.limit else Claims([])))
+            claimed = None
+        batch.answer(Turn, claims)
+        return batch.results
 
 
-class _Change(msgspec.Struct):
-    """What a transaction adds to the totals."""
+class _Batch:
+    """Wishes by their kind, and the results in the places of the wishes."""
 
-    pending: int = 0
-    processing: int = 0
-    completed: int = 0
-    failed: int = 0
-    processing_us: int = 0
+    def __init__(self, wishes: Sequence[Write]) -> None:
+        self._wishes = wishes
+        self._places: defaultdict[type, list[int]] = defaultdict(list)
+        for place, wish in enumerate(wishes):
+            self._places[type(wish)].append(place)
+        self.results: list[Written] = [None] * len(wishes)
+
+    def among(self, kind: type[T]) -> list[T]:
+        return cast(list[T], [self._wishes[place] for place in self._places[kind]])
+
+    def answer(self, kind: type, answers: Iterable[Written]) -> None:
+        for place, each in zip(self._places[kind], answers, strict=True):
+            self.results[place] = each

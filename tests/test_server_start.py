@@ -176,6 +176,10 @@ def test_the_environment_sets_what_no_flag_sets() -> None:
     assert (settings.workers, settings.max_intake, settings.port) == (3, 7, 8080)
 
 
+def test_what_is_set_to_nothing_in_the_environment_is_not_set() -> None:
+    assert parse_settings([], {"ORDERS_PORT": "", "ORDERS_HOST": ""}) == parse_settings([], {})
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = parse_settings([], {})
     assert settings._asdict() == {
@@ -184,6 +188,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "database": Path("orders.db"),
         "workers": 8,
         "processor": "record",
+        "max_attempts": 10,
         "max_intake": 10_000,
         "drain_timeout": 10.0,
     }

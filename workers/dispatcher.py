@@ -10,14 +10,19 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Order, Outcome, Status, Turn
+from models.order import Claims, Order, Outcome, Status, Turn
 from workers.backoff import Backoff
+from workers.failure_log import FailureLog
 from workers.processors import Processor
+from workers.retries import Retries
 
 MAX_CLAIM = 1_000
-MAX_ERROR_CHARACTERS = 1_000
 LAST_CALL_S = 15.0
 """How long a stop waits for the last call of the store: longer than the store waits for a lock."""
+LONGEST_NAP_S = 1.0
+"""Due times are told by a clock that may be set, so that it is looked at this often."""
+
+_MICROSECONDS = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -26,27 +31,35 @@ class Dispatcher:
     """Keeps `workers` threads busy with Pending orders, oldest first, until `stop`.
 
     `take_turn` is the store's: one turn at a time records what has ended since the last one and claims what fits. A
-    storage error loses nothing: the outcomes wait for the next turn.
+    storage error loses nothing: the outcomes wait for the next turn, `backoff` says how long. `clock` returns
+    microseconds since 1970, UTC.
     """
 
     def __init__(
         self,
         *,
-        take_turn: Callable[[Turn], Awaitable[list[Order]]],
+        take_turn: Callable[[Turn], Awaitable[Claims]],
         pool: Executor,
         processor: Processor,
         workers: int,
+        retries: Retries,
+        failures: FailureLog,
         backoff: Backoff,
+        clock: Callable[[], int],
     ) -> None:
         self._take_turn = take_turn
         self._pool = pool
         self._processor = processor
         self._capacity = workers * processor.batch_size
+        self._retries = retries
+        self._failures = failures
         self._backoff = backoff
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
         self._changed = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
         self._last_call = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -57,7 +70,7 @@ class Dispatcher:
         self.wake()
 
     def wake(self) -> None:
-        """Says that there may be Pending orders. On the loop only, like everything public here."""
+        """Says that there may be orders to claim. On the loop only, like everything public here."""
         self._changed.set()
 
     async def stop(self, timeout_s: float) -> int:
@@ -77,40 +90,57 @@ class Dispatcher:
         self._last_call.set()
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
+        self._set_alarm(None)
         return len(given_up)
 
     async def _run(self) -> None:
+        failures = 0
         while not (self._stopping and not self._running and not self._outcomes):
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self._advance()
             except Exception as error:  # noqa: BLE001 - the task's top: processing must go on, whatever it was
-                delay_s = self._backoff.next_s()
+                failures += 1
                 expected = isinstance(error, StorageBusyError | StorageUnavailableError)
                 _log.warning("processing waits: %s", error, exc_info=None if expected else error)
                 if self._last_call.is_set():
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._last_call.wait(), delay_s)
+                    await asyncio.wait_for(self._last_call.wait(), self._backoff.delay_s(failures))
                 self.wake()
             else:
-                self._backoff.reset()
+                failures = 0
 
     async def _advance(self) -> None:
         limit = 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running))
         outcomes = self._outcomes.copy()
         if not outcomes and not limit:
             return
-        claimed = await self._take_turn(Turn(outcomes, limit))
+        claims = await self._take_turn(Turn(outcomes, limit))
         # Only now: had the turn failed, they would go with the next one.
         del self._outcomes[: len(outcomes)]
         if self._stopping:
-            self._give_back(claimed)
-        else:
-            self._start(claimed)
-        if len(claimed) == limit:
+            self._give_back(claims.orders)
+            return
+        self._start(claims.orders)
+        if limit:
+            self._set_alarm(claims.next_due_us)
+        if len(claims.orders) == limit:
             self.wake()
+
+    def _set_alarm(self, due_us: int | None) -> None:
+        """Wakes at `due_us`, or when told anew."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if due_us is None:
+            return
+        left_s = (due_us - self._clock()) / _MICROSECONDS
+        if left_s <= 0:
+            self.wake()
+        else:
+            self._alarm = self._loop.call_later(min(left_s, LONGEST_NAP_S), self._set_alarm, due_us)
 
     def _start(self, orders: list[Order]) -> None:
         size = self._processor.batch_size
@@ -124,17 +154,14 @@ class Dispatcher:
             self._running.update(((order.sequence, order.claims), order) for order in chunks.pop(0))
 
     def _process(self, orders: list[Order]) -> None:
-        ended: dict[tuple[int, int], Outcome] = {}
-        reason = "the processor gave no outcome"
         try:
-            ended = {(outcome.sequence, outcome.claim): outcome for outcome in self._processor(orders)}
+            self._processor(orders)
         except BaseException as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
-            _log.exception("an attempt failed")
-            reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
-        outcomes = [
-            ended.get((order.sequence, order.claims)) or Outcome(order.sequence, order.claims, Status.FAILED, reason)
-            for order in orders
-        ]
+            outcomes = [self._retries.after(order.attempt, error) for order in orders]
+            for order, outcome in zip(orders, outcomes, strict=True):
+                self._failures.note(order, outcome, error)
+        else:
+            outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
         self._loop.call_soon_threadsafe(self._end, outcomes)
 
     def _end(self, outcomes: list[Outcome]) -> None:

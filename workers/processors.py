@@ -1,18 +1,59 @@
-"""What processing an order means. A processor runs on the worker threads, several at a time."""
+"""What processing an order means, and how a processor says that it did not succeed.
+
+A processor runs on the worker threads, several at a time.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from models.order import Order, Outcome, Status
+from models.order import Order
+
+LONGEST_DELAY_S = 366 * 86_400
+"""For how long, in seconds, a processor may put an order off."""
+
+
+class Rejected(Exception):
+    """Raised by a processor: the order can't be fulfilled, and trying again would not help. It is Failed."""
+
+    def __init__(self, reason: object = "") -> None:
+        super().__init__(str(reason) or "rejected")
+
+
+class RetryLater(Exception):
+    """Raised by a processor: the order is to be tried again in `seconds`, from 0 to a year. This attempt counts."""
+
+    delay_s: float | None = None
+    """None, in a subclass that does not call this class's `__init__`: as after any other error."""
+
+    def __init__(self, seconds: float, reason: object = "") -> None:
+        if not 0 <= seconds <= LONGEST_DELAY_S:
+            raise ValueError(f"RetryLater takes from 0 to {LONGEST_DELAY_S} seconds, not {seconds}")
+        super().__init__(str(reason) or f"to be tried again in {seconds:g} s")
+        self.delay_s = float(seconds)
+
+
+class NotDeliveredError(Exception):
+    """Raised by a processor: it did not work this time, and is to be tried again, `retry_after_s` seconds later at the
+    earliest."""
+
+    retry_after_s = 0.0
+
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Processor(Protocol):
-    """Makes one attempt at each of some orders; returns one outcome for each, in any order."""
+    """Makes one attempt at each of some orders; returns when all of them are completed.
+
+    Raises Rejected, RetryLater or NotDeliveredError, which then hold for each of the orders; anything else that it
+    raises is retried.
+    """
 
     batch_size: int
-    """How many orders a worker is given at once; 1 where an order may take long."""
+    """How many orders a worker is given at once; 1 where an order may take long or fail."""
 
-    def __call__(self, orders: Sequence[Order]) -> list[Outcome]: ...
+    def __call__(self, orders: Sequence[Order]) -> None: ...
 
 
 class RecordProcessor:
@@ -20,5 +61,5 @@ class RecordProcessor:
 
     batch_size = 1_000
 
-    def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
-        return [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
+    def __call__(self, orders: Sequence[Order]) -> None:
+        pass

@@ -1,10 +1,23 @@
 """Orders to try things with, as values and as the JSON text of a client, and the clock that dates them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from models.errors import OrderConflictError
-from models.order import Insertion, NewOrder, Order, Outcome, Turn
+from models.errors import OrderConflictError, WrongStatusError
+from models.order import (
+    Attempt,
+    Cancel,
+    Claims,
+    Insertion,
+    NewOrder,
+    Order,
+    Outcome,
+    Retried,
+    Retry,
+    RetryFailed,
+    Status,
+    Turn,
+)
 from models.store import OrderStore
 
 SECOND_US = 1_000_000
@@ -44,11 +57,31 @@ def order_text(**changes: str | None) -> bytes:
     return ("{" + ", ".join(members) + "}").encode()
 
 
+def to_be_made_again(attempt: Attempt) -> Outcome:
+    """A crash's attempt counts; the next one may begin at once."""
+    return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "cut off", due_us=0)
+
+
 class SteppedStore(OrderStore):
-    """The store with its one write as the two steps that it joins."""
+    """The store with its one write as the steps that it joins."""
 
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         return cast(list[Insertion | OrderConflictError], self.write(orders))
 
+    def turn(self, outcomes: Sequence[Outcome], limit: int) -> Claims:
+        return cast(list[Claims], self.write([Turn(outcomes, limit)]))[0]
+
     def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        return cast(list[list[Order]], self.write([Turn(outcomes, limit)]))[0]
+        return self.turn(outcomes, limit).orders
+
+    def cancel(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
+        return cast(list[Order | WrongStatusError | None], self.write([Cancel(each) for each in order_ids]))
+
+    def retry(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
+        return cast(list[Order | WrongStatusError | None], self.write([Retry(each) for each in order_ids]))
+
+    def retry_failed(self, after: int = 0, limit: int = 1_000) -> Retried:
+        return cast(list[Retried], self.write([RetryFailed(after, limit)]))[0]
+
+    def recover(self, judge: Callable[[Attempt], Outcome] = to_be_made_again) -> int:
+        return super().recover(judge)

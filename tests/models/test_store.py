@@ -6,9 +6,22 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from models import statements
 from models.database import RetryingSqliteDatabase
-from models.errors import OrderConflictError, StorageUnavailableError
-from models.order import Insertion, NewOrder, Order, Outcome, Status, Turn
+from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
+from models.order import (
+    Attempt,
+    Cancel,
+    Claims,
+    Insertion,
+    NewOrder,
+    Order,
+    Outcome,
+    Retried,
+    Retry,
+    Status,
+    Turn,
+)
 from models.validation import MAX_ID
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
@@ -430,7 +443,7 @@ def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_
     store: SteppedStore,
 ) -> None:
     results = store.write([new_order(2), Turn([], 3), new_order(1), new_order(2)])
-    assert results == [ACCEPTED, store.find([2, 1]), ACCEPTED, Insertion.REPLAYED]
+    assert results == [ACCEPTED, Claims([find(store, 2), find(store, 1)]), ACCEPTED, Insertion.REPLAYED]
     assert [order and (order.status, order.attempts, order.claims) for order in store.find([1, 2])] == [
         (Status.PROCESSING, 1, 1)
     ] * 2
@@ -440,13 +453,192 @@ def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_
 def test_orders_that_wait_are_claimed_before_those_of_the_same_write(store: SteppedStore) -> None:
     insert(store, new_order(1), new_order(2))
     [_, claimed] = store.write([new_order(3), Turn([], 2)])
-    assert isinstance(claimed, list)
-    assert [order.order_id for order in claimed] == [1, 2]
+    assert isinstance(claimed, Claims)
+    assert [order.order_id for order in claimed.orders] == [1, 2]
     assert find(store, 3).status is Status.PENDING
 
 
 def test_a_write_claims_no_more_than_the_turn_can_take(store: SteppedStore) -> None:
     [_, _, claimed] = store.write([new_order(1), new_order(2), Turn([], 1)])
-    assert isinstance(claimed, list)
-    assert [order.order_id for order in claimed] == [1]
+    assert isinstance(claimed, Claims)
+    assert [order.order_id for order in claimed.orders] == [1]
     assert (store.totals().processing, store.totals().pending) == (1, 1)
+
+
+def finish_as_retry(store: SteppedStore, order: Order, due_us: int, error: str = "down") -> None:
+    store.finish_and_claim([Outcome(order.sequence, order.claims, Status.PENDING, error, due_us)], 0)
+
+
+def test_a_retry_waits_until_it_is_due_and_says_when_that_is(store: SteppedStore, clock: Clock) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    due_us = clock.now_us + SECOND_US
+    finish_as_retry(store, order, due_us)
+    waiting = find(store, 1)
+    assert (waiting.status, waiting.attempts, waiting.error, waiting.processed_us) == (Status.PENDING, 1, "down", None)
+    for now_us in (clock.now_us, due_us - 1):
+        clock.now_us = now_us
+        assert store.turn([], 10) == Claims([], due_us)
+    clock.now_us = due_us
+    assert store.turn([], 10) == Claims([replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)], None)
+
+
+def test_an_order_keeps_its_last_error_until_it_is_completed(store: SteppedStore, clock: Clock) -> None:
+    insert(store, new_order(1))
+    for error in ("one", "two"):
+        [order] = claim(store)
+        finish_as_retry(store, order, clock.now_us, error)
+        assert find(store, 1).error == error
+    [order] = claim(store)
+    assert order.error == "two"
+    finish(store, order, Status.PENDING)
+    given_back = find(store, 1)
+    assert (given_back.error, given_back.attempts) == ("two", 2)
+    [order] = claim(store)
+    finish(store, order, Status.COMPLETED)
+    done = find(store, 1)
+    assert (done.error, done.attempts) == (None, 3)
+
+
+def test_retries_that_are_due_come_before_younger_orders(store: SteppedStore, clock: Clock) -> None:
+    insert(store, *map(new_order, (1, 2, 3, 4)))
+    first, second, third = claim(store, 3)
+    finish_as_retry(store, third, clock.now_us + 1)
+    finish_as_retry(store, first, clock.now_us + 2)
+    finish_as_retry(store, second, clock.now_us + SECOND_US)
+    insert(store, new_order(5))
+    clock.now_us += 2
+    claims = store.turn([], 10)
+    assert [order.order_id for order in claims.orders] == [1, 3, 4, 5]
+    assert claims.next_due_us == clock.now_us + SECOND_US - 2
+
+
+def test_a_retry_that_is_due_is_claimed_before_what_is_just_taken_in(store: SteppedStore, clock: Clock) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    finish_as_retry(store, order, clock.now_us)
+    [_, claims] = store.write([new_order(2), Turn([], 1)])
+    assert isinstance(claims, Claims)
+    assert [order.order_id for order in claims.orders] == [1]
+
+
+def test_more_retries_than_one_claim_makes_ready_are_told_of(
+    store: SteppedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.transaction.MAX_MADE_READY", 2)
+    insert(store, *map(new_order, range(1, 6)))
+    store.finish_and_claim(
+        [Outcome(order.sequence, 1, Status.PENDING, "down", clock.now_us + 1) for order in claim(store)], 0
+    )
+    clock.now_us += 1
+    assert [store.turn([], 1).next_due_us for _ in range(3)] == [clock.now_us, clock.now_us, None]
+    assert [order.order_id for order in claim(store)] == [4, 5]
+
+
+def test_an_order_that_waits_for_a_retry_may_be_the_oldest(store: SteppedStore, clock: Clock) -> None:
+    first_us = clock.now_us
+    insert(store, new_order(1))
+    [order] = claim(store)
+    finish_as_retry(store, order, clock.now_us + 60 * SECOND_US)
+    clock.now_us += SECOND_US
+    insert(store, new_order(2))
+    assert store.totals().oldest_pending_us == first_us
+    store.cancel(1)
+    assert store.totals().oldest_pending_us == first_us + SECOND_US
+
+
+def test_recovery_ends_attempts_as_it_is_told(store: SteppedStore, clock: Clock) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    claim(store)
+    due_us = clock.now_us + SECOND_US
+
+    def judge(attempt: Attempt) -> Outcome:
+        assert attempt == Attempt(attempt.sequence, 1, 1)
+        if attempt.sequence == 1:
+            return Outcome(1, 1, Status.FAILED, "killed")
+        return Outcome(2, 1, Status.PENDING, "killed", due_us)
+
+    assert store.recover(judge) == 2
+    assert (find(store, 1).status, find(store, 1).error) == (Status.FAILED, "killed")
+    assert store.turn([], 10) == Claims([], due_us)
+    assert (store.totals().failed, store.totals().pending, store.totals().processing) == (1, 1, 0)
+
+
+def test_a_cancel_that_comes_with_a_claim_comes_first(store: SteppedStore) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    claims, cancelled = store.write([Turn([], 10), Cancel(1)])
+    assert isinstance(claims, Claims)
+    assert [order.order_id for order in claims.orders] == [2]
+    assert cancelled == find(store, 1)
+    assert find(store, 1).status is Status.CANCELLED
+
+
+def test_a_cancel_that_comes_with_a_finish_comes_later(store: SteppedStore, clock: Clock) -> None:
+    insert(store, *map(new_order, (1, 2)))
+    first, second = claim(store)
+    ends = [
+        Outcome(first.sequence, 1, Status.COMPLETED),
+        Outcome(second.sequence, 1, Status.PENDING, "down", clock.now_us),
+    ]
+    results = store.write([Cancel(1), Cancel(2), Cancel(9), Cancel(2), Turn(ends, 10)])
+    assert isinstance(results[0], WrongStatusError)
+    assert str(results[0]) == "order 1 is Completed, not Pending"
+    assert results[1] == results[3] == find(store, 2)
+    assert results[2] is None
+    assert results[4] == Claims([], None)
+    totals = store.totals()
+    assert (totals.completed, totals.cancelled, totals.pending, totals.processing) == (1, 1, 0, 0)
+
+
+def test_a_retry_of_a_failed_order_is_claimed_by_the_turn_that_comes_with_it(store: SteppedStore) -> None:
+    insert(store, new_order(1))
+    [order] = claim(store)
+    finish(store, order, Status.FAILED, "no stock")
+    [claims, retried, again] = store.write([Turn([], 10), Retry(1), Retry(1)])
+    assert isinstance(retried, Order)
+    assert (retried.status, retried.attempts, retried.error) == (Status.PENDING, 0, None)
+    assert isinstance(again, WrongStatusError)
+    assert claims == Claims([find(store, 1)])
+    assert (find(store, 1).attempts, find(store, 1).claims) == (1, 2)
+
+
+def test_the_end_of_an_attempt_from_before_a_retry_changes_nothing(store: SteppedStore) -> None:
+    insert(store, new_order(1))
+    [first] = claim(store)
+    finish(store, first, Status.FAILED, "no stock")
+    store.retry(1)
+    [second] = claim(store)
+    assert (first.attempts, second.attempts) == (1, 1)
+    finish(store, first, Status.COMPLETED)
+    assert find(store, 1) == second
+
+
+def test_failed_orders_are_tried_again_a_part_at_a_time(store: SteppedStore) -> None:
+    insert(store, *map(new_order, range(1, 8)))
+    store.finish_and_claim([Outcome(order.sequence, 1, Status.FAILED, "no") for order in claim(store, 5)], 0)
+    assert store.retry_failed(0, 2) == Retried(2, 2)
+    assert store.retry_failed(2, 2) == Retried(2, 4)
+    assert store.retry_failed(4, 2) == Retried(1, 5)
+    assert store.retry_failed(5, 2) == Retried(0, 5)
+    assert [order.order_id for order in claim(store)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (statements.HAS_READY, "orders_pending"),
+        (statements.NEXT_READY, "orders_pending"),
+        (statements.CLAIM, "orders_pending"),
+        (statements.MAKE_READY, "orders_pending"),
+        (statements.INTERRUPTED, "orders_processing"),
+        (statements.NEXT_FAILED, "orders_failed"),
+        (statements.TOTALS, "orders_waiting"),
+        (statements.FIND, "orders_order_id"),
+    ],
+)
+def test_no_statement_reads_more_orders_than_it_needs(
+    database: RetryingSqliteDatabase, statement: str, index: str
+) -> None:
+    plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", [1] * statement.count("?"))]
+    assert any(f"USING INDEX {index}" in step or f"USING COVERING INDEX {index}" in step for step in plan), plan
+    assert not [step for step in plan if step.startswith("SCAN orders") and "INDEX" not in step], plan

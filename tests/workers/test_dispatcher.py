@@ -1,8 +1,9 @@
-"""Claim → process → finish, with a store in memory and real threads; nothing here waits for a time to pass."""
+"""Claim → process → finish, with a store in memory and real threads."""
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -12,20 +13,29 @@ import pytest
 from msgspec.structs import replace
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Order, Outcome, Status
+from models.order import Claims, Order, Outcome, Status, Turn
+from tests.models.samples import SECOND_US, Clock
 from workers import dispatcher as dispatcher_module
 from workers.backoff import Backoff
-from workers.dispatcher import MAX_CLAIM, MAX_ERROR_CHARACTERS, Dispatcher
-from workers.processors import Processor, RecordProcessor
+from workers.dispatcher import MAX_CLAIM, Dispatcher
+from workers.failure_log import FailureLog
+from workers.processors import Processor, RecordProcessor, Rejected, RetryLater
+from workers.retries import Retries
 
 WORKERS = 2
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 class MemoryOrders:
     """The part of the store that a dispatcher sees. Changed on the writer's thread alone."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, clock: Callable[[], int] = now_us) -> None:
         self.orders: dict[int, Order] = {}
+        self.due_us: dict[int, int] = {}
+        self._clock = clock
         self.claimed: list[int] = []
         self.limits: list[int] = []
         self.recorded: list[Outcome] = []
@@ -41,12 +51,13 @@ class MemoryOrders:
                 sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
             )
 
-    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
+    def take_turn(self, turn: Turn) -> Claims:
         try:
             self.before_claim()
             if self.errors:
                 raise self.errors.pop(0)
-            return self._advance(outcomes, limit)
+            claimed = self._advance(turn.outcomes, turn.limit)
+            return Claims(claimed, min(self.due_us.values(), default=None))
         finally:
             self._loop.call_soon_threadsafe(self._changed.set)
 
@@ -57,7 +68,14 @@ class MemoryOrders:
             order = self.orders[outcome.sequence]
             assert (order.status, order.claims) == (Status.PROCESSING, outcome.claim)
             self.orders[outcome.sequence] = replace(order, status=outcome.status, error=outcome.error)
-        pending = [order for order in self.orders.values() if order.status is Status.PENDING][:limit]
+            if outcome.due_us is not None:
+                self.due_us[outcome.sequence] = outcome.due_us
+        self.due_us = {sequence: due_us for sequence, due_us in self.due_us.items() if due_us > self._clock()}
+        pending = [
+            order
+            for order in self.orders.values()
+            if order.status is Status.PENDING and order.sequence not in self.due_us
+        ][:limit]
         claimed = [
             replace(order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1)
             for order in pending
@@ -92,7 +110,7 @@ class GatedProcessor:
         self._loop = asyncio.get_running_loop()
         self._begun = asyncio.Semaphore(0)
 
-    def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
+    def __call__(self, orders: Sequence[Order]) -> None:
         with self._lock:
             self.calls.append([order.sequence for order in orders])
             self.running += len(orders)
@@ -101,7 +119,6 @@ class GatedProcessor:
         self._gate.acquire()
         with self._lock:
             self.running -= len(orders)
-        return [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
 
     async def begun(self, calls: int = 1) -> None:
         """Returns when `calls` more calls have begun."""
@@ -112,14 +129,17 @@ class GatedProcessor:
         self._gate.release(calls)
 
 
-class RaisingProcessor:
-    batch_size = 2
+class FailingProcessor:
+    """Raises what it is told to, the order's attempt after attempt; completes it when nothing is left."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def __init__(self, *errors: BaseException, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
+        self.errors = errors
 
-    def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
-        raise self._error
+    def __call__(self, orders: Sequence[Order]) -> None:
+        failed = orders[0].attempts - 1
+        if failed < len(self.errors):
+            raise self.errors[failed]
 
 
 @pytest.fixture
@@ -141,19 +161,42 @@ async def turn_of_the_loop() -> None:
     await turned
 
 
-@asynccontextmanager
-async def dispatching(
-    store: MemoryOrders, processor: Processor, writer: Executor, pool: Executor, *, start: bool = True
-) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(
-        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(
-            writer, store.finish_and_claim, turn.outcomes, turn.limit
-        ),
+def new_dispatcher(
+    store: MemoryOrders,
+    processor: Processor,
+    writer: Executor,
+    pool: Executor,
+    *,
+    delay_s: float = 0.0,
+    clock: Callable[[], int] = now_us,
+    backoff: Backoff | None = None,
+) -> Dispatcher:
+    """One whose orders get three attempts, `delay_s` after each other."""
+    retry_backoff = Backoff(first_s=delay_s, longest_s=delay_s)
+    return Dispatcher(
+        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(writer, store.take_turn, turn),
         pool=pool,
         processor=processor,
         workers=WORKERS,
-        backoff=Backoff(first_s=0, longest_s=0),
+        retries=Retries(max_attempts=3, backoff=retry_backoff, clock=clock),
+        failures=FailureLog(clock=time.monotonic),
+        backoff=backoff or Backoff(first_s=0, longest_s=0),
+        clock=clock,
     )
+
+
+@asynccontextmanager
+async def dispatching(
+    store: MemoryOrders,
+    processor: Processor,
+    writer: Executor,
+    pool: Executor,
+    *,
+    start: bool = True,
+    delay_s: float = 0.0,
+    clock: Callable[[], int] = now_us,
+) -> AsyncIterator[Dispatcher]:
+    dispatcher = new_dispatcher(store, processor, writer, pool, delay_s=delay_s, clock=clock)
     if start:
         dispatcher.start()
     try:
@@ -241,43 +284,115 @@ async def test_a_long_attempt_does_not_hold_up_the_others(writer: Executor, pool
 
 
 @pytest.mark.gen_test
-async def test_a_processor_that_raises_fails_its_orders_with_the_errors_text(
+async def test_an_order_that_is_rejected_is_failed_with_the_reason(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryOrders(3)
-    async with dispatching(store, RaisingProcessor(ValueError("no such card")), writer, pool):
+    async with dispatching(store, FailingProcessor(Rejected("no such card")), writer, pool):
         await store.until_all_are(Status.FAILED)
-        assert {order.error for order in store.orders.values()} == {"ValueError: no such card"}
-    assert {(record.levelname, record.message) for record in caplog.records} == {("ERROR", "an attempt failed")}
+        assert {(order.error, order.attempts) for order in store.orders.values()} == {("no such card", 1)}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.gen_test
-async def test_a_processor_that_exits_ends_its_attempt_too(
-    writer: Executor, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+async def test_any_other_error_is_tried_again_until_it_goes(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class ExitingProcessor(GatedProcessor):
-        def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
-            super().__call__(orders)
-            raise SystemExit
-
-    store, processor = MemoryOrders(1), ExitingProcessor()
-    async with dispatching(store, processor, writer, pool):
-        await processor.begun()
-        processor.let_through()
-        pool.shutdown()
-        for _ in range(10):
-            await turn_of_the_loop()
-            await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
-        caplog.clear()
-        assert store.statuses() != [Status.PROCESSING]
+    store = MemoryOrders(3)
+    async with dispatching(store, FailingProcessor(ValueError("one"), RetryLater(0)), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        assert {order.attempts for order in store.orders.values()} == {3}
+        assert sorted(outcome.error or "" for outcome in store.recorded) == sorted(
+            ["ValueError: one", "to be tried again in 0 s", ""] * 3
+        )
+    caplog.clear()
 
 
 @pytest.mark.gen_test
-async def test_an_errors_text_is_cut_off(writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("three"), RetryLater(0, "three"), SystemExit("three")])
+async def test_the_last_attempts_error_is_kept(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     store = MemoryOrders(1)
-    async with dispatching(store, RaisingProcessor(ValueError("x" * 10_000)), writer, pool):
+    async with dispatching(store, FailingProcessor(OSError("one"), OSError("two"), error), writer, pool):
         await store.until_all_are(Status.FAILED)
-        assert len(store.orders[1].error or "") == MAX_ERROR_CHARACTERS
+        assert (store.orders[1].error or "").endswith("three")
+        assert store.orders[1].attempts == 3
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_an_error_holds_for_every_order_of_its_batch(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(5)
+    async with dispatching(store, FailingProcessor(Rejected("no"), batch_size=2), writer, pool):
+        await store.until_all_are(Status.FAILED)
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_a_retry_begins_when_it_is_due_and_not_before(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(1)
+    begun_us: list[int] = []
+
+    class Watched(FailingProcessor):
+        def __call__(self, orders: Sequence[Order]) -> None:
+            begun_us.append(now_us())
+            super().__call__(orders)
+
+    async with dispatching(store, Watched(OSError("one"), RetryLater(0.3)), writer, pool, delay_s=0.1):
+        await store.until_all_are(Status.COMPLETED)
+    due_us = [outcome.due_us or 0 for outcome in store.recorded[:2]]
+    late_us = [begun - due for begun, due in zip(begun_us[1:], due_us, strict=True)]
+    assert all(0 <= late < 1_000_000 for late in late_us)
+    assert due_us[1] - begun_us[1] >= 300_000
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_a_retry_that_waits_holds_up_nobody(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryOrders(WORKERS)
+    processor = FailingProcessor(RetryLater(3_600))
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await store.until(lambda: len(store.due_us) == WORKERS)
+        processor.errors = ()
+        store.add(1)
+        dispatcher.wake()
+        await store.until(lambda: store.statuses() == [Status.PENDING] * WORKERS + [Status.COMPLETED])
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_a_clock_that_is_set_forward_is_noticed(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.01)
+    clock = Clock()
+    store = MemoryOrders(1, clock)
+    async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock):
+        await store.until(lambda: len(store.due_us) == 1)
+        turns = len(store.limits)
+        clock.now_us += 3_600 * SECOND_US
+        await store.until_all_are(Status.COMPLETED)
+        assert len(store.limits) <= turns + 3
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_while_it_waits_for_a_retry_it_asks_the_store_nothing(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.001)
+    store = MemoryOrders(1)
+    async with dispatching(store, FailingProcessor(RetryLater(0.2)), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        # The order, its failure, the retry, its success.
+        assert len(store.limits) <= 4
     caplog.clear()
 
 
@@ -307,32 +422,23 @@ async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success
     class Watched(Backoff):
         def __init__(self) -> None:
             super().__init__(first_s=0, longest_s=0)
-            self.calls: list[str] = []
+            self.failures: list[int] = []
 
-        def next_s(self) -> float:
-            self.calls.append("next")
-            return super().next_s()
-
-        def reset(self) -> None:
-            self.calls.append("reset")
-            super().reset()
+        def delay_s(self, failures: int) -> float:
+            self.failures.append(failures)
+            return super().delay_s(failures)
 
     store, backoff = MemoryOrders(1), Watched()
+    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, backoff=backoff)
     store.errors = [StorageBusyError("locked")] * 2
-    dispatcher = Dispatcher(
-        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(
-            writer, store.finish_and_claim, turn.outcomes, turn.limit
-        ),
-        pool=pool,
-        processor=RecordProcessor(),
-        workers=1,
-        backoff=backoff,
-    )
     dispatcher.start()
     await store.until_all_are(Status.COMPLETED)
+    store.add(1)
+    store.errors = [StorageBusyError("locked")]
+    dispatcher.wake()
+    await store.until_all_are(Status.COMPLETED)
     await dispatcher.stop(5)
-    assert backoff.calls[:3] == ["next", "next", "reset"]
-    assert "next" not in backoff.calls[3:]
+    assert backoff.failures == [1, 2, 1]
     caplog.clear()
 
 
@@ -452,20 +558,6 @@ async def test_a_dispatcher_logs_nothing_when_all_is_well(
     async with dispatching(store, RecordProcessor(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
-
-
-@pytest.mark.gen_test
-async def test_an_order_that_gets_no_outcome_fails(writer: Executor, pool: Executor) -> None:
-    class Forgetful:
-        batch_size = 3
-
-        def __call__(self, orders: Sequence[Order]) -> list[Outcome]:
-            return [Outcome(orders[1].sequence, orders[1].claims, Status.COMPLETED)]
-
-    store = MemoryOrders(3)
-    async with dispatching(store, Forgetful(), writer, pool):
-        await store.until(lambda: Status.PROCESSING not in store.statuses() and Status.PENDING not in store.statuses())
-        assert store.statuses() == [Status.FAILED, Status.COMPLETED, Status.FAILED]
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,221 @@
+"""What one transaction does to the orders, step by step, and to their totals with it.
+
+Runs inside a transaction, on the thread of whoever opened it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from models import statements
+from models.database import RetryingSqliteDatabase
+from models.errors import OrderConflictError, WrongStatusError
+from models.order import (
+    Attempt,
+    Cancel,
+    Claims,
+    Insertion,
+    NewOrder,
+    Order,
+    Outcome,
+    Retried,
+    Retry,
+    RetryFailed,
+    Status,
+)
+
+MAX_MADE_READY = 1_000
+"""How many retries that are due one claim makes ready; whoever claims is told if more are."""
+MAX_SEQUENCE = 2**63 - 1
+
+_decode_orders = msgspec.json.Decoder(list[Order]).decode
+_decode_attempts = msgspec.json.Decoder(list[Attempt]).decode
+
+
+def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:
+    """The stored orders among these, by id."""
+    [found] = database.execute_sql(statements.FIND, (_as_json(order_ids),)).fetchone()
+    return {order.order_id: order for order in _decode_orders(found)}
+
+
+def _as_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+class _Change(msgspec.Struct):
+    """What a transaction adds to the totals."""
+
+    pending: int = 0
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    processing_us: int = 0
+
+
+class Transaction:
+    """Steps that take effect together; `close` is the last one. `now_us` dates them all."""
+
+    def __init__(self, database: RetryingSqliteDatabase, *, now_us: int) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._change = _Change()
+
+    def close(self) -> None:
+        """Adds what has changed to the totals."""
+        amounts = msgspec.structs.astuple(self._change)
+        if any(amounts):
+            self._database.execute_sql(statements.ADD_TO_TOTALS, amounts)
+
+    def insert(
+        self, orders: Sequence[NewOrder], limit: int
+    ) -> tuple[list[Insertion | OrderConflictError], Claims | None]:
+        """Stores the new ones; the results, and those that were claimed as they came in: all of them, where nothing is
+        ready before them and `limit` allows it, else None."""
+        next_due_us = None
+        is_claim = False
+        if len(orders) <= limit:
+            has_ready, next_due_us = self._database.execute_sql(statements.HAS_READY).fetchone()
+            is_claim = not has_ready and not self._is_due(next_due_us)
+        claims = int(is_claim)
+        status = Status.PROCESSING if is_claim else Status.PENDING
+        rows = _as_json(
+            [(order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata) for order in orders]
+        )
+        cursor = self._database.execute_sql(statements.INSERT, (status, claims, claims, self._now_us, rows))
+        inserted: int = cursor.rowcount
+        if is_claim:
+            self._change.processing += inserted
+        else:
+            self._change.pending += inserted
+        # Sequences of one statement follow each other, so those of this batch are the last ones.
+        first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
+        if inserted == len(orders):
+            fresh = [order.claimed(first + place, self._now_us) for place, order in enumerate(orders) if is_claim]
+            return [Insertion.ACCEPTED] * inserted, Claims(fresh, next_due_us) if is_claim else None
+        stored = find_orders(self._database, [order.order_id for order in orders])
+        new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
+        fresh = sorted(new.values(), key=lambda order: order.sequence)
+        return _explain(orders, stored, set(new)), Claims(fresh, next_due_us) if is_claim else None
+
+    def claim(self, limit: int) -> Claims:
+        """Up to `limit` ready orders, oldest first, as Processing; retries that are due are made ready before."""
+        found, last, next_due_us = self._next_ready(limit)
+        if self._is_due(next_due_us):
+            self._database.execute_sql(statements.MAKE_READY, (self._now_us, MAX_MADE_READY))
+            found, last, next_due_us = self._next_ready(limit)
+        if last is None:
+            return Claims([], next_due_us)
+        self._database.execute_sql(statements.CLAIM, (last,))
+        claimed = [
+            replace(order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1)
+            for order in _decode_orders(found)
+        ]
+        self._change.pending -= len(claimed)
+        self._change.processing += len(claimed)
+        return Claims(claimed, next_due_us)
+
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Records how attempts ended; an outcome of an attempt that is not running any more changes nothing."""
+        # One outcome for each attempt, the first one; were there two, they would be counted twice.
+        single = {(outcome.sequence, outcome.claim): outcome.as_text() for outcome in reversed(outcomes)}
+        put_back = [outcome for outcome in single.values() if outcome.status is Status.PENDING]
+        if put_back:
+            count: int = self._database.execute_sql(statements.PUT_BACK, (_as_json(put_back),)).rowcount
+            self._change.processing -= count
+            self._change.pending += count
+        if len(put_back) < len(single):
+            self._end([outcome for outcome in single.values() if outcome.status is not Status.PENDING])
+
+    def _end(self, outcomes: Sequence[Outcome]) -> None:
+        encoded = _as_json(outcomes)
+        counts = self._database.execute_sql(statements.COUNT_ENDED, (self._now_us, encoded)).fetchall()
+        for status, count, duration_us in counts:
+            self._change.processing -= count
+            if status == Status.COMPLETED:
+                self._change.completed += count
+                self._change.processing_us += duration_us
+            else:
+                self._change.failed += count
+        self._database.execute_sql(statements.END, (self._now_us, encoded))
+
+    def interrupted(self) -> list[Attempt]:
+        """Every attempt that is Processing."""
+        return _decode_attempts(self._database.execute_sql(statements.INTERRUPTED).fetchone()[0])
+
+    def cancel(self, wishes: Sequence[Cancel]) -> list[Order | WrongStatusError | None]:
+        """Each order as Cancelled; an error for one that is neither Pending nor that already, None for none."""
+        order_ids = [wish.order_id for wish in wishes]
+        stored = find_orders(self._database, order_ids)
+        pending = [order.sequence for order in stored.values() if order.status is Status.PENDING]
+        self._database.execute_sql(statements.CANCEL, (_as_json(pending),))
+        self._change.pending -= len(pending)
+        self._change.cancelled += len(pending)
+        results: list[Order | WrongStatusError | None] = []
+        for order in map(stored.get, order_ids):
+            if order is None or order.status in (Status.PENDING, Status.CANCELLED):
+                results.append(order and replace(order, status=Status.CANCELLED))
+            else:
+                results.append(WrongStatusError(order.order_id, status=order.status, needed=Status.PENDING))
+        return results
+
+    def retry(self, wishes: Sequence[Retry]) -> list[Order | WrongStatusError | None]:
+        """Each order as Pending; an error for one that is not Failed, None for none."""
+        order_ids = [wish.order_id for wish in wishes]
+        stored = find_orders(self._database, order_ids)
+        failed = [order.sequence for order in stored.values() if order.status is Status.FAILED]
+        self._retry(_as_json(failed), len(failed))
+        results: list[Order | WrongStatusError | None] = []
+        for order_id in order_ids:
+            order = stored.get(order_id)
+            if order is None:
+                results.append(None)
+            elif order.status is Status.FAILED:
+                order = replace(order, status=Status.PENDING, attempts=0, error=None, processed_us=None)
+                # Asked for twice in one batch: it is Pending the second time.
+                stored[order_id] = order
+                results.append(order)
+            else:
+                results.append(WrongStatusError(order_id, status=order.status, needed=Status.FAILED))
+        return results
+
+    def retry_failed(self, wishes: Sequence[RetryFailed]) -> list[Retried]:
+        """Makes the next Failed orders Pending."""
+        results = []
+        for wish in wishes:
+            found = self._database.execute_sql(statements.NEXT_FAILED, (wish.after, wish.limit)).fetchone()
+            sequences, count, last = found
+            self._retry(sequences, count)
+            results.append(Retried(count, wish.after if last is None else last))
+        return results
+
+    def _retry(self, sequences: str, count: int) -> None:
+        self._database.execute_sql(statements.RETRY, (sequences,))
+        self._change.failed -= count
+        self._change.pending += count
+
+    def _next_ready(self, limit: int) -> tuple[str, int | None, int | None]:
+        """The orders as JSON, the last one's sequence, and when the next retry of a waiting one is due."""
+        found: tuple[str, int | None, int | None] = self._database.execute_sql(
+            statements.NEXT_READY, (limit,)
+        ).fetchone()
+        return found
+
+    def _is_due(self, due_us: int | None) -> bool:
+        return due_us is not None and due_us <= self._now_us
+
+
+def _explain(
+    orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]
+) -> list[Insertion | OrderConflictError]:
+    results: list[Insertion | OrderConflictError] = []
+    for order in orders:
+        if order.order_id in new:
+            new.remove(order.order_id)
+            results.append(Insertion.ACCEPTED)
+        elif order.is_same_as(stored[order.order_id]):
+            results.append(Insertion.REPLAYED)
+        else:
+            results.append(OrderConflictError(order.order_id))
+    return results

@@ -1,0 +1,142 @@
+"""What the log says of attempts that fail, on a clock that the test moves."""
+
+import logging
+import threading
+
+import pytest
+
+from models.order import Order, Outcome, Status
+from workers.failure_log import QUIET_S, FailureLog
+from workers.processors import NotDeliveredError, Rejected, RetryLater
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def failures(watch: Watch, caplog: pytest.LogCaptureFixture) -> FailureLog:
+    caplog.set_level(logging.DEBUG)
+    return FailureLog(clock=watch)
+
+
+def note(
+    failures: FailureLog,
+    order_id: int = 7,
+    *,
+    attempts: int = 1,
+    status: Status = Status.PENDING,
+    error: BaseException | None = None,
+) -> None:
+    order = Order(1, order_id, 1, [1], 1, None, Status.PROCESSING, attempts, attempts + 5, None, 0, None)
+    outcome = Outcome(1, attempts + 5, status, "it broke", 0 if status is Status.PENDING else None)
+    failures.note(order, outcome, error or NotDeliveredError("it broke"))
+
+
+def test_a_failed_attempt_is_one_line_that_names_order_attempt_and_error(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    note(failures, 7, attempts=3)
+    assert caplog.messages == ["order 7, attempt 3, is to be tried again: it broke"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_an_order_that_has_failed_for_good_is_said_to_be_failed(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    note(failures, 2**63 - 1, attempts=10, status=Status.FAILED)
+    assert caplog.messages == [f"order {2**63 - 1}, attempt 10, is Failed: it broke"]
+
+
+@pytest.mark.parametrize("error", [Rejected("no"), RetryLater(5), NotDeliveredError("not now")])
+def test_what_a_processor_means_to_say_has_no_traceback(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    note(failures, error=error)
+    assert [record.exc_info for record in caplog.records] == [None]
+
+
+@pytest.mark.parametrize("error", [KeyError("sku"), SystemExit(3), KeyboardInterrupt()])
+def test_a_surprise_has_its_traceback(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    try:
+        raise error
+    except BaseException as raised:  # noqa: BLE001 - as at a thread's top
+        note(failures, error=raised)
+    assert "Traceback (most recent call last)" in caplog.text
+    assert "test_a_surprise_has_its_traceback" in caplog.text
+    assert type(error).__name__ in caplog.text
+
+
+def test_a_surprise_whose_text_can_not_be_had_is_logged_all_the_same(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    note(failures, error=Mute())
+    assert "Mute" in caplog.text
+
+
+def test_of_many_in_a_second_one_is_logged_and_the_next_one_says_how_many_are_missing(
+    failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for order_id in range(1, 1_001):
+        note(failures, order_id)
+        watch.now_s += QUIET_S / 2_000
+    assert caplog.messages == ["order 1, attempt 1, is to be tried again: it broke"]
+    watch.now_s = 50.0 + QUIET_S
+    note(failures, 1_001)
+    assert caplog.messages[1:] == [
+        "order 1001, attempt 1, is to be tried again: it broke (999 failed attempts before it are not shown)"
+    ]
+    watch.now_s += QUIET_S
+    note(failures, 1_002)
+    assert caplog.messages[2:] == ["order 1002, attempt 1, is to be tried again: it broke"]
+
+
+def test_a_second_counts_from_the_last_line(
+    failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for quarter in range(41):
+        watch.now_s = 50.0 + quarter * QUIET_S / 4
+        note(failures, quarter + 1)
+    assert len(caplog.messages) == 11
+    assert all("(3 failed attempts" in message for message in caplog.messages[1:])
+
+
+def test_the_very_first_one_is_logged_right_after_the_machine_has_started(caplog: pytest.LogCaptureFixture) -> None:
+    note(FailureLog(clock=lambda: 0.0))
+    assert len(caplog.messages) == 1
+
+
+def test_of_many_threads_one_line_comes_and_every_failure_counts(
+    failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    barrier = threading.Barrier(8)
+
+    def fail() -> None:
+        barrier.wait()
+        for _ in range(250):
+            note(failures)
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(caplog.messages) == 1
+    watch.now_s += QUIET_S
+    note(failures)
+    assert "(1999 failed attempts before it are not shown)" in caplog.messages[1]

@@ -1,0 +1,229 @@
+"""What becomes of an order whose attempt did not succeed, and what is kept of the error."""
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.order import Attempt, Outcome, Status
+from tests.models.samples import SECOND_US, Clock
+from workers.backoff import Backoff
+from workers.processors import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.retries import CUT_OFF, MAX_ERROR_CHARACTERS, Retries, is_answer, text_of
+
+HOUR_S = 3_600
+NOW_US = 1_740_830_400 * SECOND_US
+
+
+def retries(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> Retries:
+    backoff = Backoff(first_s=1.0, longest_s=HOUR_S, jitter=lambda: jitter)
+    return Retries(max_attempts=max_attempts, backoff=backoff, clock=Clock(now_us))
+
+
+def attempt(number: int = 1) -> Attempt:
+    return Attempt(sequence=5, claim=number + 20, number=number)
+
+
+def delay_us(outcome: Outcome) -> int:
+    """How long the order waits; it must be one that does."""
+    assert outcome.status is Status.PENDING
+    assert outcome.due_us is not None
+    return outcome.due_us - NOW_US
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+# When.
+
+
+def test_delays_double_from_a_second_to_an_hour() -> None:
+    outcomes = [retries(max_attempts=99).after(attempt(number), ValueError("x")) for number in range(1, 16)]
+    assert [delay_us(outcome) / SECOND_US for outcome in outcomes] == [min(2**n, HOUR_S) for n in range(15)]
+
+
+@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_delays_are_jittered_by_up_to_a_fifth(jitter: float, factor: float) -> None:
+    outcome = retries(jitter=jitter).after(attempt(4), ValueError("x"))
+    assert delay_us(outcome) == pytest.approx(8 * factor * SECOND_US, abs=1)
+
+
+@settings(deadline=None)
+@given(
+    number=st.integers(1, 10**6),
+    jitter=st.floats(0, 1, exclude_max=True),
+    now_us=st.integers(0, 2**53),
+    error=st.one_of(
+        st.builds(ValueError, st.text()),
+        st.builds(NotDeliveredError, st.text(), retry_after_s=st.floats(0, 86_400)),
+        st.builds(RetryLater, st.floats(0, LONGEST_DELAY_S), st.text()),
+    ),
+)
+def test_an_order_is_due_in_the_time_that_its_error_asks_for(
+    number: int, jitter: float, now_us: int, error: Exception
+) -> None:
+    outcome = retries(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(attempt(number), error)
+    assert outcome.status is Status.PENDING
+    assert isinstance(outcome.due_us, int)
+    wait_s = (outcome.due_us - now_us) / SECOND_US
+    nominal_s = min(2 ** min(number - 1, 20), HOUR_S)
+    least_s, most_s = 0.8 * nominal_s, min(1.2 * nominal_s, HOUR_S)
+    if isinstance(error, RetryLater):
+        assert error.delay_s is not None
+        least_s = most_s = error.delay_s
+    elif isinstance(error, NotDeliveredError):
+        least_s, most_s = max(least_s, error.retry_after_s), max(most_s, error.retry_after_s)
+    assert least_s - 1e-6 <= wait_s <= most_s + 1e-6
+
+
+@pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, LONGEST_DELAY_S, Decimal("1.5")])
+def test_retry_later_is_taken_at_its_word(seconds: float) -> None:
+    for jitter in (0.0, 0.9):
+        outcome = retries(jitter=jitter).after(attempt(9), RetryLater(seconds))
+        assert delay_us(outcome) == seconds * SECOND_US
+
+
+@pytest.mark.parametrize(("number", "retry_after_s", "delay_s"), [(1, 120, 120), (3, 4, 4), (8, 120, 128), (1, -5, 1)])
+def test_what_a_receiver_asks_for_is_the_least_that_is_waited(number: int, retry_after_s: float, delay_s: int) -> None:
+    outcome = retries().after(attempt(number), NotDeliveredError("503", retry_after_s=retry_after_s))
+    assert delay_us(outcome) == delay_s * SECOND_US
+
+
+def test_a_receiver_may_ask_for_more_than_the_longest_delay() -> None:
+    assert delay_us(retries().after(attempt(), NotDeliveredError("503", retry_after_s=86_400))) == 86_400 * SECOND_US
+
+
+# How often.
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RetryLater(5, "x"), NotDeliveredError("x", retry_after_s=5)])
+def test_after_the_last_attempt_the_order_is_failed_and_keeps_its_last_error(error: Exception) -> None:
+    assert retries(max_attempts=3).after(attempt(2), error).status is Status.PENDING
+    for number in (3, 4):
+        outcome = retries(max_attempts=3).after(attempt(number), error)
+        assert outcome == Outcome(5, number + 20, Status.FAILED, text_of(error), None)
+
+
+def test_one_attempt_may_be_all_there_is() -> None:
+    assert retries(max_attempts=1).after(attempt(), ValueError("x")).status is Status.FAILED
+
+
+def test_a_rejected_order_is_failed_at_its_first_attempt() -> None:
+    assert retries().after(attempt(), Rejected("sold out")) == Outcome(5, 21, Status.FAILED, "sold out", None)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), MemoryError(), RecursionError()]
+)
+def test_whatever_else_is_raised_is_tried_again(error: BaseException) -> None:
+    assert retries().after(attempt(), error).status is Status.PENDING
+
+
+def test_an_outcome_is_that_of_its_attempt() -> None:
+    outcome = retries().after(Attempt(sequence=12, claim=34, number=1), ValueError("x"))
+    assert (outcome.sequence, outcome.claim) == (12, 34)
+
+
+def test_a_crash_is_waited_out_like_an_error() -> None:
+    outcome = retries().after_crash(attempt(3))
+    assert (outcome.sequence, outcome.claim, outcome.error) == (5, 23, CUT_OFF)
+    assert delay_us(outcome) == 4 * SECOND_US
+
+
+def test_a_crash_counts_as_an_attempt() -> None:
+    assert retries(max_attempts=3).after_crash(attempt(2)).status is Status.PENDING
+    assert retries(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, CUT_OFF, None)
+
+
+# What is kept of an error.
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Rejected("sold out"), "sold out"),
+        (RetryLater(5, "busy"), "busy"),
+        (NotDeliveredError("no answer"), "no answer"),
+        (ValueError("sold out"), "ValueError: sold out"),
+        (KeyError("sku"), "KeyError: 'sku'"),
+        (ValueError(), "ValueError"),
+        (ValueError(""), "ValueError"),
+        (ValueError("  two\nlines \n"), "ValueError:   two\nlines"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (ExceptionGroup("both", [ValueError("a"), KeyError("b")]), "ExceptionGroup: both (2 sub-exceptions)"),
+        (SyntaxError("broken", ("shop.py", 3, 1, "x = (", 3, 5)), "SyntaxError: broken"),
+    ],
+)
+def test_the_text_is_the_reason_of_an_answer_and_names_any_other_error(error: BaseException, text: str) -> None:
+    assert text_of(error) == text
+    outcome = retries().after(attempt(), error)
+    assert outcome.error == text
+
+
+def test_the_text_of_an_error_of_the_users_names_its_class() -> None:
+    assert text_of(Mute()).endswith(".Mute: <exception str() failed>")
+    assert retries().after(attempt(), Mute()).status is Status.PENDING
+
+
+def test_an_error_is_not_that_of_its_cause() -> None:
+    error = ValueError("outer")
+    error.__cause__ = KeyError("inner")
+    assert text_of(error) == "ValueError: outer"
+
+
+@pytest.mark.parametrize("kind", [Rejected, NotDeliveredError, ValueError])
+def test_a_long_text_is_cut(kind: type[Exception]) -> None:
+    text = text_of(kind("ü" * 1_000_000))
+    assert len(text) == MAX_ERROR_CHARACTERS
+    assert text.endswith("üüü")
+    outcome = retries().after(attempt(), kind("ü" * 1_000_000))
+    assert outcome.error == text
+
+
+def test_only_what_a_processor_means_to_say_is_an_answer() -> None:
+    class SoldOut(Rejected):
+        pass
+
+    answers = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
+    assert all(is_answer(error) for error in answers)
+    assert not any(is_answer(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
+    assert retries().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", None)
+
+
+# What a function may raise.
+
+
+@pytest.mark.parametrize(("reason", "text"), [(42, "42"), (None, "None"), (["a", "b"], "['a', 'b']"), (b"x", "b'x'")])
+def test_a_reason_may_be_anything(reason: object, text: str) -> None:
+    assert text_of(Rejected(reason)) == text
+    assert text_of(RetryLater(1, reason)) == text
+
+
+def test_without_a_reason_there_is_a_text_all_the_same() -> None:
+    assert text_of(Rejected()) == "rejected"
+    assert text_of(RetryLater(90)) == "to be tried again in 90 s"
+    assert text_of(RetryLater(0.5)) == "to be tried again in 0.5 s"
+
+
+@pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, LONGEST_DELAY_S + 1, 1e300])
+def test_retry_later_takes_no_time_that_makes_no_sense(seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"^RetryLater takes from 0 to 31622400 seconds, not "):
+        RetryLater(seconds)
+
+
+@pytest.mark.parametrize("delay_s", [float("inf"), float("nan"), "5", -1.0, 1e20, None])
+def test_a_delay_that_is_none_is_like_no_delay(delay_s: Any) -> None:
+    class Never(RetryLater):
+        def __init__(self) -> None:
+            self.delay_s = delay_s
+
+    assert delay_us(retries().after(attempt(2), Never())) == 2 * SECOND_US
+    unreachable = NotDeliveredError("down", retry_after_s=delay_s)
+    assert delay_us(retries().after(attempt(2), unreachable)) == 2 * SECOND_US
