@@ -26,7 +26,7 @@ from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
-from models.order import Claims, Insertion, NewOrder, Order, Totals, Turn
+from models.order import Cancel, Claims, Insertion, NewOrder, Order, Retried, Retry, RetryFailed, Totals, Turn
 from models.schema import open_database
 from models.store import OrderStore, Write, Written
 from workers.backoff import Backoff
@@ -43,6 +43,8 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread that comes back from SQLite may wait for the event loop to let the interpreter go."""
 MAX_REQUESTS_WAITING = 10_000
 """How many requests other than orders may wait for one kind of answer."""
+MAX_RETRIED_AT_ONCE = 1_000
+"""How many Failed orders one transaction makes Pending."""
 SPARE_FILES = 3
 """Files that may be opened beside the connections, such as the one that is accepted to be turned away."""
 STDERR = 2
@@ -170,6 +172,9 @@ class Server:
                 traffic=self._traffic,
                 insert=self._insert,
                 find=self._finds.submit,
+                cancel=self._cancel,
+                retry=self._retry,
+                retry_failed=self._retry_failed,
                 totals=lambda: self._totals.submit(None),
                 check_storage=self._check_storage,
                 rates=self._rates.up_to,
@@ -215,6 +220,19 @@ class Server:
 
     def _insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
         return cast(asyncio.Future[Insertion], self._writes.submit(order))
+
+    def _cancel(self, order_id: int) -> asyncio.Future[Order | None]:
+        return cast(asyncio.Future[Order | None], self._writes.submit(Cancel(order_id)))
+
+    async def _retry(self, order_id: int) -> Order | None:
+        order = cast(Order | None, await self._writes.submit(Retry(order_id)))
+        self._dispatcher.wake()
+        return order
+
+    async def _retry_failed(self, after: int) -> Retried:
+        retried = cast(Retried, await self._writes.submit(RetryFailed(after, MAX_RETRIED_AT_ONCE)))
+        self._dispatcher.wake()
+        return retried
 
     def _take_turn(self, turn: Turn) -> asyncio.Future[Claims]:
         # Processing goes on however many orders wait to come in.

@@ -49,6 +49,17 @@ def view_of(order: Order) -> OrderView:
     )
 
 
+def order_id_of(digits: str) -> int | None:
+    """The id as it is written in a path: no zeros before it, and none over the largest; None for what is no id."""
+    if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
+        return None
+    return int(digits)
+
+
+def unknown_order(digits: str) -> Problem:
+    return Problem(NOT_FOUND, f"There is no order {digits}.")
+
+
 class NewOrderExchange(Exchange):
     """`POST /order`: 202 once the order is on disk."""
 
@@ -94,16 +105,13 @@ class OrderExchange(Exchange):
         self._find = find
 
     def begin(self, body: bytes) -> Future[Order | None]:
-        digits = self.incoming.path.removeprefix("/order/")
-        # As ids are written: no zeros before them, and no more digits than the largest one has.
-        if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
-            raise self._unknown()
-        return self._find(int(digits))
+        self._digits = self.incoming.path.removeprefix("/order/")
+        order_id = order_id_of(self._digits)
+        if order_id is None:
+            raise unknown_order(self._digits)
+        return self._find(order_id)
 
     def answer(self, result: Order | None) -> None:
         if result is None:
-            raise self._unknown()
+            raise unknown_order(self._digits)
         self.write(OK, {}, encode(view_of(result)))
-
-    def _unknown(self) -> Problem:
-        return Problem(NOT_FOUND, f"There is no order {self.incoming.path.removeprefix('/order/')}.")

@@ -1,5 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457): which error gets which status, type and title. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tornado.web import HTTPError
@@ -12,6 +13,7 @@ from models.errors import (
     QueueFullError,
     StorageBusyError,
     StorageUnavailableError,
+    WrongStatusError,
 )
 
 CONTENT_TYPE = "application/problem+json"
@@ -31,15 +33,25 @@ BAD_REQUEST = Kind(400, "bad-request", "The request can't be understood")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This resource does not know the method")
 CONFLICT = Kind(409, "order-conflict", "Another order has this id")
+WRONG_STATUS = Kind(409, "wrong-status", "The order's status does not allow it")
 TOO_LARGE = Kind(413, "too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The content type is not supported")
 INVALID_ORDER = Kind(422, "invalid-order", "The body is no valid order")
+INVALID_PARAMETER = Kind(422, "invalid-parameter", "The query of the URL is not valid")
 INTERNAL_ERROR = Kind(500, "internal-error", "Something went wrong here")
 STORAGE_BUSY = Kind(503, "storage-busy", "The database is locked by another program")
 STORAGE_UNAVAILABLE = Kind(503, "storage-unavailable", "The database can't be used")
 OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
 STOPPING = Kind(503, "stopping", "The server is stopping")
 
+_TEMPORARY: Mapping[type[Exception], tuple[Kind, str]] = {
+    StorageBusyError: (STORAGE_BUSY, "Nothing was changed; try again."),
+    StorageUnavailableError: (STORAGE_UNAVAILABLE, "Nothing was changed; try again later."),
+    QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
+    QueueClosedError: (STOPPING, "Nothing was changed; try again."),
+}
+TEMPORARY_ERRORS = tuple(_TEMPORARY)
+"""Errors of which a later try may be spared."""
 _OF_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 
@@ -61,9 +73,8 @@ class Problem(HTTPError):
         self.headers = headers or {}
 
 
-def problem_of(error: BaseException | None, status: int) -> Problem:
+def problem_of(error: BaseException | None, status: int = 500) -> Problem:
     """The answer to whatever ended a request; an error that is nobody's decision is a 500 that gives nothing away."""
-    retry = {"Retry-After": str(RETRY_AFTER_S)}
     match error:
         case Problem():
             return error
@@ -73,14 +84,11 @@ def problem_of(error: BaseException | None, status: int) -> Problem:
             return Problem(INVALID_ORDER, str(error), members={"errors": [each._asdict() for each in error.errors]})
         case OrderConflictError():
             return Problem(CONFLICT, str(error))
-        case StorageBusyError():
-            return Problem(STORAGE_BUSY, "Nothing was changed; try again.", headers=retry)
-        case StorageUnavailableError():
-            return Problem(STORAGE_UNAVAILABLE, "Nothing was changed; try again later.", headers=retry)
-        case QueueFullError():
-            return Problem(OVERLOADED, "Nothing was changed; try again.", headers=retry)
-        case QueueClosedError():
-            return Problem(STOPPING, "Nothing was changed; try again.", headers=retry)
+        case WrongStatusError():
+            return Problem(WRONG_STATUS, f"O{str(error)[1:]}.", members={"order_status": error.status})
+        case StorageBusyError() | StorageUnavailableError() | QueueFullError() | QueueClosedError():
+            kind, detail = _TEMPORARY[type(error)]
+            return Problem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case HTTPError():
             status = error.status_code
     kind = _OF_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)

@@ -16,6 +16,7 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from handlers.actions import ActionHandler, RetryFailedHandler
 from handlers.base import NotFoundHandler, OtherMethodHandler, ProblemHandler
 from handlers.exchange import Incoming, Refuse
 from handlers.health import LiveHandler, ReadyHandler
@@ -23,7 +24,7 @@ from handlers.metrics import MetricsHandler
 from handlers.order import NewOrderExchange, OrderExchange
 from handlers.problems import TOO_LARGE, Problem
 from handlers.traffic import Traffic
-from models.order import Insertion, NewOrder, Order, Totals
+from models.order import Insertion, NewOrder, Order, Retried, Totals
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
@@ -39,6 +40,9 @@ class Collaborators(NamedTuple):
     traffic: Traffic
     insert: Callable[[NewOrder], Future[Insertion]]
     find: Callable[[int], Future[Order | None]]
+    cancel: Callable[[int], Awaitable[Order | None]]
+    retry: Callable[[int], Awaitable[Order | None]]
+    retry_failed: Callable[[int], Awaitable[Retried]]
     totals: Callable[[], Awaitable[Totals]]
     check_storage: Callable[[], Awaitable[None]]
     rates: Callable[[Totals], tuple[float, float]]
@@ -55,6 +59,9 @@ def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
             # The methods that these two know are served by the router.
             (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
             (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": ("GET", "HEAD")}),
+            (r"/order/([0-9]+)/cancel", ActionHandler, everywhere | {"act": given.cancel}),
+            (r"/order/([0-9]+)/retry", ActionHandler, everywhere | {"act": given.retry}),
+            (r"/orders/retry", RetryFailedHandler, everywhere | {"retry_failed": given.retry_failed}),
             (r"/metrics", MetricsHandler, everywhere | metrics),
             (r"/livez", LiveHandler, everywhere),
             (r"/readyz", ReadyHandler, everywhere | {"check_storage": given.check_storage}),

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -17,8 +17,9 @@ from tornado.testing import bind_unused_port
 
 from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
-from models.order import Insertion, NewOrder, Order, Outcome, Totals
+from models.order import Cancel, Insertion, NewOrder, Order, Outcome, Retried, Retry, RetryFailed, Totals
 from models.schema import open_database
+from models.store import Write, Written
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
 
@@ -88,6 +89,7 @@ class Service:
     def __init__(self, path: Path, clock: Clock, *, max_intake: int = 1_000, **overrides: Any) -> None:
         self.clock = clock
         self.uptime_s = 12.3456
+        self.retried_at_once = 1_000
         self.rates = (3.14159, 2.71828)
         self.traffic = CountedTraffic()
         self._max_intake = max_intake
@@ -104,6 +106,7 @@ class Service:
         self.inserts: Batcher[NewOrder, Insertion] = Batcher(
             self._writer, self._store.insert, max_waiting=self._max_intake
         )
+        self._actions: Batcher[Write, Written] = Batcher(self._writer, self._store.write, max_waiting=1_000)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, self._store.find, max_waiting=1_000)
         self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=1_000)
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=1_000)
@@ -111,6 +114,9 @@ class Service:
             traffic=self.traffic,
             insert=self.inserts.submit,
             find=self.finds.submit,
+            cancel=lambda order_id: self._act(Cancel(order_id)),
+            retry=lambda order_id: self._act(Retry(order_id)),
+            retry_failed=self._retry_failed,
             totals=lambda: self._totals.submit(None),
             check_storage=lambda: self._probes.submit(None),
             rates=lambda totals: self.rates,
@@ -128,11 +134,17 @@ class Service:
         await self.traffic.drain(5)
         self._client.close()
         await self._http.close_all_connections()
-        for batcher in (self.inserts, self.finds, self._totals, self._probes):
+        for batcher in (self.inserts, self._actions, self.finds, self._totals, self._probes):
             await batcher.close()
         for executor in (self._writer, self._reader):
             executor.submit(self._database.close).result()
             executor.shutdown()
+
+    async def _act(self, wish: Cancel | Retry) -> Order | None:
+        return cast(Order | None, await self._actions.submit(wish))
+
+    async def _retry_failed(self, after: int) -> Retried:
+        return cast(Retried, await self._actions.submit(RetryFailed(after, self.retried_at_once)))
 
     def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(waiters)
