@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -33,6 +34,7 @@ from workers.backoff import Backoff
 from workers.batcher import Batcher
 from workers.dispatcher import Dispatcher
 from workers.failure_log import FailureLog
+from workers.function import FunctionProcessor, FunctionRefusedError, load_function
 from workers.processors import Processor, RecordProcessor
 from workers.rates import Rates
 from workers.retries import Retries
@@ -51,7 +53,7 @@ STDERR = 2
 LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
 
-PROCESSORS: Mapping[str, Callable[[], Processor]] = {"record": RecordProcessor}
+RECORD = "record"
 
 _log = logging.getLogger("orders")
 
@@ -97,7 +99,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         "--processor",
         _processor,
         "record",
-        "what processing an order means; record: accept it as it is",
+        "what processing an order means: record or package.module:function",
     )
     add("--max-attempts", _between(1, 1_000_000), "10", "attempts at an order before it is Failed")
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
@@ -124,9 +126,18 @@ def _host(text: str) -> str:
 
 
 def _processor(text: str) -> str:
-    if text not in PROCESSORS:
-        raise argparse.ArgumentTypeError(f"must be one of: {', '.join(PROCESSORS)}")
+    if text != RECORD and not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise argparse.ArgumentTypeError(f"must be {RECORD} or package.module:function")
     return text
+
+
+def build_processor(settings: Settings) -> Processor:
+    """What `--processor` says. Raises FunctionRefusedError."""
+    if settings.processor == RECORD:
+        return RecordProcessor()
+    # As for `python -m`: the folder that it is started in is looked at, too.
+    sys.path.append("")
+    return FunctionProcessor(load_function(settings.processor))
 
 
 def now_us() -> int:
@@ -274,7 +285,9 @@ async def serve(settings: Settings, processor: Processor) -> bool:
         cleanup.callback(lock.release)
         database = open_database(settings.database)
         store = OrderStore(database, clock=now_us)
-        server = Server(settings, processor=processor, store=store, max_files=_file_limit())
+        # Each worker may have a connection of its own open.
+        max_files = _file_limit() - (0 if settings.processor == RECORD else settings.workers)
+        server = Server(settings, processor=processor, store=store, max_files=max_files)
         await server.open(sockets)
         # Until here a signal ends the process as it ends any other.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -356,8 +369,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            clean = runner.run(serve(settings, PROCESSORS[settings.processor]()))
-    except (StartRefusedError, DatabaseRefusedError) as refusal:
+            clean = runner.run(serve(settings, build_processor(settings)))
+    except (StartRefusedError, FunctionRefusedError, DatabaseRefusedError) as refusal:
         return _refuse(str(refusal))
     except (StorageBusyError, StorageUnavailableError) as error:
         return _refuse(f"{settings.database}: {error}")

@@ -34,11 +34,18 @@ class Answer(NamedTuple):
 class ServerProcess:
     """`python server.py` on a free port; killed at the latest when the `with` block ends."""
 
-    def __init__(self, database: Path, *flags: str, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        database: Path,
+        *flags: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.database = database
         self._process = subprocess.Popen(
             [*before, sys.executable, "server.py", "--port", "0", "--database", str(database), *flags],
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
             stderr=subprocess.PIPE,
             text=True,
         )

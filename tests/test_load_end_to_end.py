@@ -6,6 +6,8 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.process import DEADLINE_S, ROOT, ServerProcess, with_open_files
 
 FEW_FILES = with_open_files(1024, 1024)
@@ -22,6 +24,7 @@ def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 def test_a_thousand_orders_at_once_need_no_more_than_1024_open_files_on_either_side(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", before=FEW_FILES) as server:
         done = run_load(server, "--json", str(tmp_path / "result.json"))
@@ -33,6 +36,7 @@ def test_a_thousand_orders_at_once_need_no_more_than_1024_open_files_on_either_s
         assert (metrics["total_orders"], metrics["completed_orders"]) == (1000, 1000)
 
 
+@pytest.mark.slow
 def test_a_replay_sends_the_file_as_it_stands_and_reads_the_same_sum_back(tmp_path: Path) -> None:
     amounts = [Decimal(cents) / 100 for cents in range(1, 2_000, 3)]
     template = '{"order_id": %d, "user_id": 4, "item_ids": [1, 1, 2], "total_amount": %s, "metadata": {"n": 1.0}}'

@@ -2,11 +2,15 @@
 
 import json
 import re
+import shlex
 import subprocess
+from functools import partial
 from pathlib import Path
 
-from tests.process import ROOT, ServerProcess, need
-from tests.test_server_stop import wait_until_processed
+import pytest
+
+from tests.process import ROOT, ServerProcess, need, order
+from tests.stored import wait_until_processed
 
 ORDER_FIELDS = ["order_id", "user_id", "item_ids", "total_amount", "status", "created_time", "processed_time"]
 METRICS_FIELDS = ["total_orders", "avg_processing_time", "pending_orders", "processing_orders", "completed_orders"]
@@ -16,15 +20,26 @@ def curl_commands() -> list[str]:
     return re.findall(r"^curl .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
 
+def run_curl(server: ServerProcess, command: str) -> str:
+    command = command.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def flags_after(processor: str) -> list[str]:
+    """The flags of the README's command that starts the server with this processor."""
+    [line] = re.findall(rf"^\S+/python server\.py .*--processor {processor}.*$", (ROOT / "README.md").read_text(), re.M)
+    return shlex.split(line)[4:]
+
+
 def test_the_three_requests_of_the_readme_answer_as_it_says(tmp_path: Path) -> None:
     need("curl")
     post, get, metrics = curl_commands()[:3]
     with ServerProcess(tmp_path / "orders.db") as server:
-
-        def run(command: str) -> str:
-            command = command.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
-            return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
-
+        run = partial(run_curl, server)
         head, _, body = run(post).replace("\r", "").partition("\n\n")
         assert head.startswith("HTTP/1.1 202 Accepted\n")
         assert "Location: /order/12345" in head.splitlines()
@@ -58,3 +73,35 @@ def test_the_answers_shown_in_the_readme_have_the_fields_that_the_server_gives(t
             list(server.get("/order/12345").body),
             list(server.get("/metrics").body),
         ]
+
+
+@pytest.mark.slow
+def test_the_function_of_the_readme_completes_rejects_and_puts_off(tmp_path: Path) -> None:
+    [function] = python_blocks()
+    (tmp_path / "fulfil.py").write_text(function)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with ServerProcess(tmp_path / "orders.db", *flags_after("fulfil"), environment=environment) as server:
+        assert server.post(order(1)).status == 202
+        assert server.post(order(2) | {"total_amount": 5000.01}).status == 202
+        assert server.post(order(3) | {"item_ids": [999]}).status == 202
+        wait_until_processed(server)
+        ends = [server.get(f"/order/{order_id}").body for order_id in (1, 2, 3)]
+        assert [(end["status"], end["attempts"]) for end in ends] == [("Completed", 1), ("Failed", 1), ("Completed", 2)]
+        assert ends[1]["error"] == "over the limit of this shop"
+        assert ends[2]["processing_time"] >= 2
+
+
+def test_what_the_readme_says_about_failed_orders_is_what_curl_gets(tmp_path: Path) -> None:
+    need("curl")
+    cancel, retry, retry_all = curl_commands()[3:]
+    (tmp_path / "shop.py").write_text(
+        "from workers.processors import Rejected\n\ndef no(order): raise Rejected('no')\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with ServerProcess(tmp_path / "orders.db", "--processor", "shop:no", environment=environment) as server:
+        server.post(order(12345))
+        wait_until_processed(server)
+        assert json.loads(run_curl(server, cancel))["order_status"] == "Failed"
+        assert json.loads(run_curl(server, retry))["status"] == "Pending"
+        wait_until_processed(server)
+        assert json.loads(run_curl(server, retry_all)) == {"retried": 1}

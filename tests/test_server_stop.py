@@ -5,41 +5,17 @@ import select
 import signal
 import sqlite3
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.process import DEADLINE_S, Crowd, ServerProcess, is_same, order
+from tests.process import DEADLINE_S, Crowd, ServerProcess, order
+from tests.stored import assert_all_there
 
 ROUNDS = 20
 
 
-def wait_until_processed(server: ServerProcess) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    with server.client() as client:
-        while time.monotonic() < deadline:
-            metrics = client.ask("GET", "/metrics").body
-            if not metrics["pending_orders"] and not metrics["processing_orders"]:
-                return
-    raise AssertionError(f"still waiting: {metrics}")
-
-
-def assert_all_there(server: ServerProcess, acknowledged: Iterable[int]) -> None:
-    """Every acknowledged order is stored as it was sent, and Completed; the totals agree with a recount."""
-    wait_until_processed(server)
-    with server.client() as client:
-        for order_id in acknowledged:
-            answer = client.ask("GET", f"/order/{order_id}")
-            assert answer.status == 200, f"order {order_id} is lost"
-            assert is_same(answer.body, order(order_id))
-            assert answer.body["status"] == "Completed"
-        total = client.ask("GET", "/metrics").body["total_orders"]
-    recount = sqlite3.connect(server.database)
-    assert recount.execute("SELECT count(*) FROM orders").fetchone()[0] == total
-    recount.close()
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
-from tests.test_server_stop import assert_all_there
+from tests.stored import assert_all_there
 
 
 def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
@@ -34,6 +34,7 @@ def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_pa
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
         assert reading.post(order(1)).status == 202
@@ -106,6 +107,7 @@ def test_orders_that_come_one_by_one_fit_through_an_intake_of_one(tmp_path: Path
         assert_all_there(server, range(1, 101))
 
 
+@pytest.mark.slow
 def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
     need("strace")
     trace = tmp_path / "trace"

@@ -106,6 +106,7 @@ def test_a_server_without_keep_alive_gets_a_connection_a_request(load: Load, sho
     assert shop.connections >= 40
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_ends_the_run_with_what_it_had(load: Load, shop: Shop) -> None:
     shop.faults[50] = Fault.VANISH
     outcome = load("--orders", "1000", "--concurrency", "4")

@@ -1,0 +1,176 @@
+"""Orders that a user's function processes: real processes, threads, signals and kills."""
+
+import signal
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.process import Client, order, wait_until
+from tests.shop import Shop
+from tests.stored import assert_counts, post_all, reading, wait_for_status, wait_until_processed
+
+WAITING_RETRIES = 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("orders", "max_attempts"), [(10_000, 1), (2_000, 2)])
+def test_the_orders_that_fail_are_those_whose_function_raises(tmp_path: Path, orders: int, max_attempts: int) -> None:
+    body = """
+        if order.order_id % 11 == 0:
+            raise Rejected(f"{order.order_id} is out of stock")
+        if order.order_id % 7 == 0 and (order.order_id % 2 or order.attempt == 1):
+            raise ValueError(f"{order.order_id} went wrong")
+    """
+    expected: dict[int, tuple[str, int, str | None]] = {}
+    for order_id in range(1, orders + 1):
+        if order_id % 11 == 0:
+            expected[order_id] = ("Failed", 1, f"{order_id} is out of stock")
+        elif order_id % 7 == 0 and (order_id % 2 or max_attempts == 1):
+            expected[order_id] = ("Failed", max_attempts, f"ValueError: {order_id} went wrong")
+        else:
+            expected[order_id] = ("Completed", 2 if order_id % 7 == 0 else 1, None)
+    with Shop(tmp_path, body) as shop, shop.server("--max-attempts", str(max_attempts)) as server:
+        post_all(server, range(1, orders + 1))
+        wait_until_processed(server)
+        assert_counts(server, **Counter(status for status, _, _ in expected.values()))
+        with reading(server.database) as connection:
+            rows = connection.execute("SELECT order_id, status, attempts, error FROM orders").fetchall()
+        assert {order_id: rest for order_id, *rest in rows} == {key: list(value) for key, value in expected.items()}
+        shown = server.get("/order/77").body
+        assert (shown["status"], shown["attempts"], shown["error"]) == ("Failed", 1, "77 is out of stock")
+        assert shown["processed_time"] is not None
+
+
+@pytest.mark.slow
+def test_all_threads_are_kept_busy(tmp_path: Path) -> None:
+    with (
+        Shop(tmp_path, "work_for(0.05)\nif order.order_id == 1_000: tell(order)") as shop,
+        shop.server("--workers", "8") as server,
+    ):
+        post_all(server, range(1, 1_001))
+        shop.call()
+        wait_until_processed(server)
+        assert_counts(server, Completed=1_000)
+        with reading(server.database) as connection:
+            [took_us] = connection.execute("SELECT max(processed_us) - min(created_us) FROM orders").fetchone()
+    least_us = 1_000 * 50_000 / 8
+    print(f"1000 orders of 50 ms, 8 threads: {took_us / 1e6:.3f} s, {took_us / least_us:.3f} times the least possible")
+    assert took_us <= 1.15 * least_us
+
+
+def test_a_slow_order_holds_up_nobody_but_its_own_thread(tmp_path: Path) -> None:
+    with (
+        Shop(tmp_path, "tell(order)\nif order.order_id == 1: wait_at_gate()") as shop,
+        shop.server("--workers", "2") as server,
+    ):
+        assert server.post(order(1)).status == 202
+        assert shop.call().order_id == 1
+        post_all(server, range(2, 52))
+        for order_id in range(2, 52):
+            wait_for_status(server, order_id, "Completed")
+        assert server.get("/order/1").body["status"] == "Processing"
+        assert_counts(server, Processing=1, Completed=50)
+        shop.open_gate()
+        assert wait_for_status(server, 1, "Completed")["attempts"] == 1
+        assert_counts(server, Completed=51)
+
+
+@pytest.mark.slow
+def test_an_order_that_kills_the_process_is_failed_after_its_attempts(tmp_path: Path) -> None:
+    with Shop(tmp_path, "if order.order_id == 5: tell(order); os.kill(os.getpid(), signal.SIGKILL)") as shop:
+        for attempt in range(1, 4):
+            with shop.server("--max-attempts", "3") as server, server.client() as client:
+                post_all(server, range(attempt * 100, attempt * 100 + 50))
+                if attempt == 1:
+                    client.send_order(order(5))
+                assert shop.call()[:2] == (5, attempt)
+                assert server.wait() == -signal.SIGKILL
+        with shop.server("--max-attempts", "3") as server:
+            wait_until_processed(server)
+            failed = server.get("/order/5").body
+            assert (failed["status"], failed["attempts"]) == ("Failed", 3)
+            assert "the process ended during the attempt" in failed["error"]
+            assert_counts(server, Completed=150, Failed=1)
+
+
+def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
+    with Shop(tmp_path, 'tell(order)\nif not (HERE / "mended").exists(): wait_at_gate()') as shop:
+        with shop.server("--drain-timeout", "0") as server:
+            assert server.post(order(1)).status == 202
+            assert shop.call()[:2] == (1, 1)
+            assert server.stop() == 0
+            assert "Traceback" not in server.log
+        assert {path.name for path in tmp_path.iterdir() if path.name.startswith("orders.db")} == {"orders.db"}
+        (tmp_path / "mended").touch()
+        with shop.server() as server:
+            assert "being processed" not in server.log
+            assert shop.call()[:2] == (1, 1)
+            assert wait_for_status(server, 1, "Completed")["attempts"] == 1
+            assert_counts(server, Completed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stop", "kill -9"])
+def test_a_retry_survives_a_restart_and_begins_when_it_is_due(tmp_path: Path, is_killed: bool) -> None:
+    with Shop(tmp_path, "tell(order)\nif order.attempt == 1: raise RetryLater(3, 'no flour')") as shop:
+        with shop.server() as server:
+            assert server.post(order(1)).status == 202
+            first = shop.call()
+            waiting = wait_for_status(server, 1, "Pending")
+            assert (waiting["attempts"], waiting["error"], waiting["processed_time"]) == (1, "no flour", None)
+            if is_killed:
+                server.kill()
+            else:
+                assert server.stop() == 0
+        with reading(tmp_path / "orders.db") as connection:
+            [due_us] = connection.execute("SELECT due_us FROM orders").fetchone()
+        assert 3_000_000 <= due_us - first.began_us < 3_500_000
+        with shop.server() as server:
+            second = shop.call()
+            assert second.attempt == 2
+            assert 0 <= second.began_us - due_us < 1_000_000
+            done = wait_for_status(server, 1, "Completed")
+            assert (done["attempts"], done["error"]) == (2, None)
+    print(f"due 3 s after the first attempt, begun {(second.began_us - due_us) / 1_000:.1f} ms after that")
+
+
+@pytest.mark.slow
+def test_waiting_retries_hold_up_no_fresh_order(tmp_path: Path) -> None:
+    medians_s = []
+    for name, waiting in (("empty", 0), ("waiting", WAITING_RETRIES)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with Shop(folder, "pass") as shop:
+            with shop.server() as server:
+                assert server.stop() == 0
+            add_waiting_retries(folder / "orders.db", waiting)
+            with shop.server() as server, server.client() as client:
+                durations_s = [time_until_completed(client, order_id) for order_id in range(1, 201)]
+                assert_counts(server, Pending=waiting, Completed=200)
+        medians_s.append(statistics.median(durations_s))
+    alone_s, beside_s = medians_s
+    print(f"until Completed: {alone_s * 1e3:.2f} ms on an empty file, {beside_s * 1e3:.2f} ms beside {WAITING_RETRIES}")
+    assert beside_s <= 2 * alone_s
+
+
+def add_waiting_retries(path: Path, count: int) -> None:
+    now_us = time.time_ns() // 1_000
+    with reading(path) as connection:
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO orders (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us,"
+            " due_us) VALUES (?, 1, '[1]', 10000, 'Pending', 1, 1, ?, ?)",
+            ((1_000_000 + number, now_us + number, now_us + 3_600_000_000 + number) for number in range(count)),
+        )
+        connection.execute("UPDATE totals SET pending = pending + ?", (count,))
+        connection.execute("COMMIT")
+
+
+def time_until_completed(client: Client, order_id: int) -> float:
+    begin_s = time.monotonic()
+    assert client.post(order(order_id)).status == 202
+    wait_until(lambda: client.ask("GET", f"/order/{order_id}").body["status"] == "Completed")
+    return time.monotonic() - begin_s
