@@ -38,6 +38,7 @@ from workers.function import FunctionProcessor, FunctionRefusedError, load_funct
 from workers.processors import Processor, RecordProcessor
 from workers.rates import Rates
 from workers.retries import Retries
+from workers.webhook import WebhookProcessor, check_secret, check_url
 
 VERSION = "0.1.0"
 BACKLOG = 2_048
@@ -54,6 +55,7 @@ LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
 
 RECORD = "record"
+WEBHOOK = "webhook"
 
 _log = logging.getLogger("orders")
 
@@ -66,6 +68,8 @@ class Settings(NamedTuple):
     database: Path
     workers: int
     processor: str
+    webhook_url: str | None
+    webhook_secret: str | None
     max_attempts: int
     max_intake: int
     drain_timeout: float
@@ -84,12 +88,12 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         allow_abbrev=False,
     )
 
-    def add(flag: str, kind: Callable[[str], object], default: str, text: str) -> None:
+    def add(flag: str, kind: Callable[[str], object], default: str | None, text: str) -> None:
         name = "ORDERS_" + flag.removeprefix("--").replace("-", "_").upper()
         # argparse converts a default that is a string as it does a flag's value, and complains alike.
         # One that is set to nothing, as in many a configuration file, is not set.
         value = environment.get(name) or default
-        parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default})")
+        parser.add_argument(flag, type=kind, default=value, help=f"{text} (default: {default or 'none'})")
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", _host, "127.0.0.1", "address to listen on")
@@ -99,13 +103,25 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         "--processor",
         _processor,
         "record",
-        "what processing an order means: record or package.module:function",
+        "what processing an order means: record, webhook or package.module:function",
+    )
+    add("--webhook-url", _checked(check_url), None, "where --processor webhook posts orders to")
+    add(
+        "--webhook-secret",
+        _checked(check_secret),
+        None,
+        "base64 of the key that signs them; better given as ORDERS_WEBHOOK_SECRET",
     )
     add("--max-attempts", _between(1, 1_000_000), "10", "attempts at an order before it is Failed")
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
     add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    return Settings(**vars(parser.parse_args(arguments)))
+    settings = Settings(**vars(parser.parse_args(arguments)))
+    if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
+        parser.error("--processor webhook needs --webhook-url and --webhook-secret")
+    if settings.processor != WEBHOOK and settings.webhook_url is not None:
+        parser.error("--webhook-url is of use to --processor webhook alone")
+    return settings
 
 
 def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str], float]:
@@ -125,9 +141,20 @@ def _host(text: str) -> str:
     return text
 
 
+def _checked(check: Callable[[str], str]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        try:
+            return check(text)
+        except ValueError as error:
+            # Of a ValueError argparse would show the value, which may be a secret.
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
 def _processor(text: str) -> str:
-    if text != RECORD and not re.fullmatch(r"[\w.]+:[\w.]+", text):
-        raise argparse.ArgumentTypeError(f"must be {RECORD} or package.module:function")
+    if text not in (RECORD, WEBHOOK) and not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise argparse.ArgumentTypeError(f"must be {RECORD}, {WEBHOOK} or package.module:function")
     return text
 
 
@@ -135,6 +162,10 @@ def build_processor(settings: Settings) -> Processor:
     """What `--processor` says. Raises FunctionRefusedError."""
     if settings.processor == RECORD:
         return RecordProcessor()
+    if settings.processor == WEBHOOK:
+        # parse_settings has seen to it that both are there.
+        url, secret = cast(str, settings.webhook_url), cast(str, settings.webhook_secret)
+        return WebhookProcessor(url=url, secret=secret, connections=settings.workers)
     # As for `python -m`: the folder that it is started in is looked at, too.
     sys.path.append("")
     return FunctionProcessor(load_function(settings.processor))
@@ -346,6 +377,8 @@ def _configure_log() -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # Its warnings show whole URLs, and a receiver's may hold a token.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     _log.setLevel(logging.INFO)
 
 

@@ -1,15 +1,18 @@
 """The README's own commands, run as they stand."""
 
+import base64
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT, ServerProcess, need, order
+from tests.process import ROOT, ServerProcess, free_port, need, order
 from tests.stored import wait_until_processed
 
 ORDER_FIELDS = ["order_id", "user_id", "item_ids", "total_amount", "status", "created_time", "processed_time"]
@@ -77,7 +80,7 @@ def test_the_answers_shown_in_the_readme_have_the_fields_that_the_server_gives(t
 
 @pytest.mark.slow
 def test_the_function_of_the_readme_completes_rejects_and_puts_off(tmp_path: Path) -> None:
-    [function] = python_blocks()
+    function, _ = python_blocks()
     (tmp_path / "fulfil.py").write_text(function)
     environment = {"PYTHONPATH": str(tmp_path)}
     with ServerProcess(tmp_path / "orders.db", *flags_after("fulfil"), environment=environment) as server:
@@ -89,6 +92,33 @@ def test_the_function_of_the_readme_completes_rejects_and_puts_off(tmp_path: Pat
         assert [(end["status"], end["attempts"]) for end in ends] == [("Completed", 1), ("Failed", 1), ("Completed", 2)]
         assert ends[1]["error"] == "over the limit of this shop"
         assert ends[2]["processing_time"] >= 2
+
+
+def test_the_receiver_of_the_readme_takes_what_the_webhook_sends(tmp_path: Path) -> None:
+    _, receiver = python_blocks()
+    listener, port = free_port()
+    listener.close()
+    (tmp_path / "receiver.py").write_text(receiver.replace("9000", str(port)))
+    environment = {"ORDERS_WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"k" * 32).decode()}
+    flags = [flag.replace("9000", str(port)) for flag in flags_after("webhook")]
+    with (
+        subprocess.Popen(
+            [sys.executable, "receiver.py"],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+        ServerProcess(tmp_path / "orders.db", *flags, environment=environment) as server,
+    ):
+        try:
+            assert server.post(order(1)).status == 202
+            wait_until_processed(server)
+            assert server.get("/order/1").body["status"] == "Completed"
+            assert process.stdout is not None
+            assert process.stdout.readline() == "order 1: items [2, 2] for 1.25\n"
+        finally:
+            process.kill()
 
 
 def test_what_the_readme_says_about_failed_orders_is_what_curl_gets(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
+from tests.receiver import SECRET
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,63 @@ def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_pat
     assert done.returncode == 1
     assert done.stderr == "server.py: can't import shop:process: RuntimeError: found\n"
     assert not (tmp_path / "orders.db").exists()
+
+
+URL = "http://127.0.0.1:9/orders"
+WEBHOOK = ["--processor", "webhook"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--processor", ""],
+        ["--processor", "shop"],
+        ["--processor", "shop:"],
+        ["--processor", ":process"],
+        ["--processor", "shop:process:again"],
+        ["--processor", "shop:process()"],
+        ["--processor", "a shop:process"],
+        ["--processor", "Webhook"],
+        WEBHOOK,
+        [*WEBHOOK, "--webhook-url", URL],
+        [*WEBHOOK, "--webhook-secret", SECRET],
+        ["--webhook-url", URL],
+        ["--processor", "shop:process", "--webhook-url", URL],
+        *(
+            [*WEBHOOK, "--webhook-secret", SECRET, "--webhook-url", url]
+            for url in ("", "127.0.0.1:9", "ftp://shop.example", "http://", "http://me:pass@shop.example", "http://a b")
+        ),
+        *(
+            [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", secret]
+            for secret in ("", "whsec_", "whsec_Zm9vYmFyYmF6Zm9vYmFy!", "Zm9vYmFyYmF6Zm9vYmFyA")
+        ),
+        ["--max-attempts", "0"],
+        ["--max-attempts", "1.5"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_processor_or_webhook_ends_with_status_2_and_shows_no_secret(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings(flags, {})
+    assert exit_.value.code == 2
+    stderr = capsys.readouterr().err
+    assert "error: " in stderr
+    assert "Zm9vYmFy" not in stderr
+    assert SECRET.removeprefix("whsec_") not in stderr
+
+
+def test_a_bad_secret_in_the_environment_ends_the_process_with_status_2_and_is_not_shown(tmp_path: Path) -> None:
+    status, stdout, stderr = run_server(
+        "--database",
+        str(tmp_path / "orders.db"),
+        *WEBHOOK,
+        "--webhook-url",
+        URL,
+        environment={"ORDERS_WEBHOOK_SECRET": "whsec_Zm9vYmFyYmF6!"},
+    )
+    assert (status, stdout) == (2, "")
+    assert "argument --webhook-secret: must be base64" in stderr
+    assert "Zm9vYmFy" not in stderr
+    assert list(tmp_path.iterdir()) == []

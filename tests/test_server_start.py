@@ -177,7 +177,9 @@ def test_the_environment_sets_what_no_flag_sets() -> None:
 
 
 def test_what_is_set_to_nothing_in_the_environment_is_not_set() -> None:
-    assert parse_settings([], {"ORDERS_PORT": "", "ORDERS_HOST": ""}) == parse_settings([], {})
+    assert parse_settings([], {"ORDERS_PORT": "", "ORDERS_WEBHOOK_URL": "", "ORDERS_HOST": ""}) == parse_settings(
+        [], {}
+    )
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -188,6 +190,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "database": Path("orders.db"),
         "workers": 8,
         "processor": "record",
+        "webhook_url": None,
+        "webhook_secret": None,
         "max_attempts": 10,
         "max_intake": 10_000,
         "drain_timeout": 10.0,

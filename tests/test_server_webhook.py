@@ -1,0 +1,206 @@
+"""Orders that go to a webhook's receiver: real processes, sockets and kills."""
+
+import random
+import re
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.process import DEADLINE_S, Crowd, ServerProcess, is_same, order
+from tests.receiver import SECRET, Delivery, Receiver, Reply, Silence
+from tests.stored import assert_counts, post_all, reading, wait_for_status, wait_until_processed
+
+KILLS = 5
+
+
+def webhook_flags(receiver: Receiver) -> list[str]:
+    return ["--processor", "webhook", "--webhook-url", receiver.url]
+
+
+def webhook_server(path: Path, receiver: Receiver, *flags: str) -> ServerProcess:
+    return ServerProcess(path, *webhook_flags(receiver), *flags, environment={"ORDERS_WEBHOOK_SECRET": SECRET})
+
+
+class Outage:
+    """500 for 20 s from the first delivery on, then 429 for 5 s, then 200.
+
+    After the 500s, some of the orders after `spared` get no answer to their first delivery.
+    """
+
+    OUTAGE_S = 20.0
+    BUSY_S = 5.0
+    RETRY_AFTER_S = 2
+
+    def __init__(self, *, spared: int) -> None:
+        self.nearly_over = threading.Event()
+        """For 16 s there have been 500s."""
+        self.over = threading.Event()
+        self.answers: Counter[str] = Counter()
+        self.told_to_wait: list[Delivery] = []
+        self._spared = spared
+        self._begin_s: float | None = None
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, delivery: Delivery) -> Reply | Silence:
+        with self._lock:
+            answer = self._answer(delivery)
+            self.answers[answer.name if isinstance(answer, Silence) else str(answer.status)] += 1
+        return answer
+
+    def _answer(self, delivery: Delivery) -> Reply | Silence:
+        if self._begin_s is None:
+            self._begin_s = delivery.arrived_s
+        age_s = delivery.arrived_s - self._begin_s
+        if age_s >= self.OUTAGE_S - 4.0:
+            self.nearly_over.set()
+        if age_s < self.OUTAGE_S:
+            return Reply(500, body=b"out of order")
+        self.over.set()
+        order_id = number_of(delivery.webhook_id)
+        is_first = order_id > self._spared and delivery.webhook_id not in self._seen
+        self._seen.add(delivery.webhook_id)
+        if is_first and order_id % 50 < 2:
+            return Silence.HANG if order_id % 50 else Silence.CLOSE
+        if age_s < self.OUTAGE_S + self.BUSY_S:
+            self.told_to_wait.append(delivery)
+            return Reply(429, {"Retry-After": str(self.RETRY_AFTER_S)})
+        return Reply(200, body=b"thank you")
+
+
+def number_of(webhook_id: str) -> int:
+    return int(webhook_id.removeprefix("order_"))
+
+
+@pytest.mark.slow
+def test_every_order_gets_through_to_a_receiver_that_fails_hangs_hangs_up_and_asks_for_time(tmp_path: Path) -> None:
+    outage = Outage(spared=1_000)
+    begin_s = time.monotonic()
+    with (
+        Receiver(outage) as receiver,
+        webhook_server(tmp_path / "orders.db", receiver, "--workers", "32", "--max-attempts", "20") as server,
+    ):
+        post_all(server, range(1, 1_001))
+        assert outage.nearly_over.wait(DEADLINE_S)
+        post_all(server, range(1_001, 1_501))
+        assert outage.over.wait(DEADLINE_S)
+        post_all(server, range(1_501, 2_001))
+        receiver.wait_for(lambda: len(receiver.taken) == 2_000, within_s=95.0)
+        wait_until_processed(server)
+        took_s = time.monotonic() - begin_s
+        assert_counts(server, Completed=2_000)
+        assert receiver.faults == []
+        with reading(server.database) as connection:
+            attempts = dict(connection.execute("SELECT order_id, attempts FROM orders"))
+        assert "Traceback" not in server.log
+    delivered = {number_of(webhook_id): deliveries for webhook_id, deliveries in receiver.deliveries.items()}
+    assert {order_id: len(deliveries) for order_id, deliveries in delivered.items()} == attempts
+    for order_id, deliveries in delivered.items():
+        assert len({delivery.body for delivery in deliveries}) == 1
+        assert is_same(deliveries[0].order, order(order_id))
+    for told in outage.told_to_wait:
+        again = receiver.deliveries[told.webhook_id][told.number]
+        assert again.arrived_s - told.arrived_s >= outage.RETRY_AFTER_S
+    assert len(receiver.hung_s) == outage.answers["HANG"] > 0
+    assert all(14.5 < waited_s < 17.0 for waited_s in receiver.hung_s), receiver.hung_s
+    assert min(outage.answers[each] for each in ("500", "429", "200", "CLOSE")) > 0
+    print(
+        f"2000 orders, {sum(attempts.values())} attempts (at most {max(attempts.values())} at one order), "
+        f"as many deliveries, all verified: {dict(outage.answers)}; {took_s:.1f} s"
+    )
+
+
+@pytest.mark.slow
+def test_kill_9_while_the_receiver_is_down_loses_no_order_and_leaves_none_behind(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    path = tmp_path / "orders.db"
+    well = threading.Event()
+    begin_s = time.monotonic()
+
+    def behave(delivery: Delivery) -> Reply | Silence:
+        if well.is_set():
+            return Reply(204)
+        return Reply(503) if number_of(delivery.webhook_id) % 20 else Silence.HANG
+
+    acknowledged: set[int] = set()
+    cut_off = waiting = 0
+    with Receiver(behave) as receiver:
+        for number in range(KILLS):
+            # Half of the time nobody listens, half of the time attempts hang.
+            well.clear()
+            if number % 2 == 0:
+                receiver.stop()
+            with webhook_server(path, receiver) as server:
+                crowd = Crowd(server.port, first_id=1 + number * 1_000_000, clients=4)
+                assert crowd.enough.wait(DEADLINE_S)
+                end_s = time.monotonic() + chance.uniform(0.0, 1.0)
+                while time.monotonic() < end_s:
+                    assert server.get("/livez").status == 200
+                server.kill()
+                crowd.join()
+                assert not crowd.refused
+            acknowledged |= crowd.acknowledged
+            with webhook_server(path, receiver) as server:
+                recovered = re.search(r"(\d+) orders were being processed", server.log)
+                cut_off += int(recovered[1]) if recovered else 0
+                with reading(path) as connection:
+                    waiting += connection.execute(
+                        "SELECT count(*) FROM orders WHERE status = 'Pending' AND due_us IS NOT NULL"
+                    ).fetchone()[0]
+                receiver.stop()  # whoever hangs is cut off
+                well.set()
+                receiver.start()
+                wanted = {f"order_{order_id}" for order_id in crowd.acknowledged}
+                receiver.wait_for(lambda wanted=wanted: wanted <= receiver.taken, within_s=60.0)  # type: ignore[misc]
+                wait_until_processed(server)
+                with reading(path) as connection:
+                    stored = {order_id for (order_id,) in connection.execute("SELECT order_id FROM orders")}
+                assert acknowledged <= stored
+                assert_counts(server, Completed=len(stored))
+                assert "Traceback" not in server.log
+        assert receiver.faults == []
+        assert {number_of(webhook_id) for webhook_id in receiver.taken} == stored
+        for webhook_id, deliveries in receiver.deliveries.items():
+            assert len({delivery.body for delivery in deliveries}) == 1
+            assert is_same(deliveries[0].order, order(number_of(webhook_id)))
+    assert cut_off
+    assert waiting
+    print(
+        f"{KILLS} kills, {len(acknowledged)} orders acknowledged, {cut_off} attempts cut off, {waiting} retries "
+        f"waiting at the restarts, 0 lost, 0 stuck; {time.monotonic() - begin_s:.1f} s"
+    )
+
+
+@pytest.mark.slow
+def test_the_secret_is_neither_in_the_log_nor_among_the_arguments(tmp_path: Path) -> None:
+    def behave(delivery: Delivery) -> Reply | Silence:
+        match number_of(delivery.webhook_id), delivery.number:
+            case 1, 1:
+                return Silence.CLOSE
+            case 2, _:
+                return Reply(400, body=b"not this one")
+        return Reply(201)
+
+    with Receiver(behave) as receiver, webhook_server(tmp_path / "orders.db", receiver) as server:
+        post_all(server, [1, 2, 3])
+        shown = [wait_for_status(server, 1, "Completed"), wait_for_status(server, 2, "Failed")]
+        assert shown[0]["attempts"] == 2
+        assert (shown[1]["attempts"], shown[1]["error"]) == (1, "the receiver answered 400: not this one")
+        arguments = Path(f"/proc/{server.pid}/cmdline").read_text()
+        assert receiver.url in arguments
+        receiver.stop()
+        assert server.post(order(4)).status == 202
+        shown.append(wait_for_status(server, 4, "Pending"))
+        assert server.stop() == 0
+        assert receiver.faults == []
+    assert "attempt 1, is " in server.log
+    digits = SECRET.removeprefix("whsec_")
+    for text in (server.log, arguments, str(shown)):
+        assert not {each for each in (digits, digits.rstrip("="), "secret-in-tests") if each in text}
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert digits.encode() not in stored
