@@ -27,9 +27,10 @@ from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
-from models.order import Cancel, Claims, Insertion, NewOrder, Order, Retried, Retry, RetryFailed, Totals, Turn
+from models.order import NewOrder, Order, Totals
 from models.schema import open_database
-from models.store import OrderStore, Write, Written
+from models.store import OrderStore
+from models.writes import Cancel, Claimed, Insertion, Retried, Retry, RetryFailed, Turn, Write, Written
 from workers.backoff import Backoff
 from workers.batcher import Batcher
 from workers.dispatcher import Dispatcher
@@ -116,10 +117,16 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
     add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    settings = Settings(**vars(parser.parse_args(arguments)))
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # What follows a flag that is mistyped may be a secret.
+        shown = [each.partition("=")[0] for each in unknown if each.startswith("-")]
+        parser.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
+    settings = Settings(**vars(known))
     if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
         parser.error("--processor webhook needs --webhook-url and --webhook-secret")
-    if settings.processor != WEBHOOK and settings.webhook_url is not None:
+    if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
+        # Else orders would be taken for processed that were never posted. In the environment it may wait to be used.
         parser.error("--webhook-url is of use to --processor webhook alone")
     return settings
 
@@ -206,6 +213,7 @@ class Server:
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_REQUESTS_WAITING)
         self._finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_REQUESTS_WAITING)
         self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_REQUESTS_WAITING)
+        self._retrying_failed = asyncio.Lock()
         self._rates = Rates(clock=time.monotonic)
         self._sampler = PeriodicCallback(self._sample, 1_000)
         self._traffic = Traffic()
@@ -272,13 +280,15 @@ class Server:
         return order
 
     async def _retry_failed(self, after: int) -> Retried:
-        retried = cast(Retried, await self._writes.submit(RetryFailed(after, MAX_RETRIED_AT_ONCE)))
+        # One at a time, or those of a thousand who ask would make one endless transaction.
+        async with self._retrying_failed:
+            retried = cast(Retried, await self._writes.submit(RetryFailed(after, MAX_RETRIED_AT_ONCE)))
         self._dispatcher.wake()
         return retried
 
-    def _take_turn(self, turn: Turn) -> asyncio.Future[Claims]:
+    def _take_turn(self, turn: Turn) -> asyncio.Future[Claimed]:
         # Processing goes on however many orders wait to come in.
-        return cast(asyncio.Future[Claims], self._writes.submit(turn, even_if_full=True))
+        return cast(asyncio.Future[Claimed], self._writes.submit(turn, even_if_full=True))
 
     def _wake_dispatcher(self, results: Sequence[object]) -> None:
         if Insertion.ACCEPTED in results:
@@ -304,7 +314,7 @@ class Server:
 async def serve(settings: Settings, processor: Processor) -> bool:
     """Serves until SIGTERM or SIGINT, then drains; False where threads are left that still process an order.
 
-    Raises StartRefusedError, DatabaseRefusedError and storage errors, and has then changed nothing.
+    Raises StartRefusedError, DatabaseRefusedError and storage errors, and has then taken no order.
     """
     stop = asyncio.Event()
     with contextlib.ExitStack() as cleanup:

@@ -6,7 +6,8 @@ from handlers.base import BaseHandler
 from handlers.order import order_id_of, unknown_order, view_of
 from handlers.problems import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_of
 from handlers.traffic import Traffic
-from models.order import Order, Retried, Status
+from models.order import Order, Status
+from models.writes import Retried
 
 
 class ActionHandler(BaseHandler):
@@ -44,11 +45,11 @@ class RetryFailedHandler(BaseHandler):
             try:
                 part = await self._retry_failed(part.last)
             except TEMPORARY_ERRORS as error:
+                if not count:
+                    raise
                 problem = problem_of(error)
-                if count:
-                    problem.detail = f"Only {count} orders are to be tried again; ask once more for the others."
-                    problem.members["retried"] = count
-                raise problem from error
+                detail = f"{count} of the orders will be tried again; ask once more for the others."
+                raise Problem(problem.kind, detail, members={"retried": count}, headers=problem.headers) from error
             if not part.count:
                 break
             count += part.count

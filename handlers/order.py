@@ -10,8 +10,9 @@ from handlers.base import encode
 from handlers.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
 from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.traffic import Traffic
-from models.order import Insertion, NewOrder, Order, Status, amount_as_decimal, time_as_text
+from models.order import NewOrder, Order, Status, amount_as_decimal, time_as_text
 from models.validation import MAX_ID, parse_order
+from models.writes import Insertion
 
 _MICROSECONDS = 1_000_000
 

@@ -85,7 +85,8 @@ def problem_of(error: BaseException | None, status: int = 500) -> Problem:
         case OrderConflictError():
             return Problem(CONFLICT, str(error))
         case WrongStatusError():
-            return Problem(WRONG_STATUS, f"O{str(error)[1:]}.", members={"order_status": error.status})
+            detail = f"Order {error.order_id} is {error.status}, not {error.needed}."
+            return Problem(WRONG_STATUS, detail, members={"order_status": error.status})
         case StorageBusyError() | StorageUnavailableError() | QueueFullError() | QueueClosedError():
             kind, detail = _TEMPORARY[type(error)]
             return Problem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})

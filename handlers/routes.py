@@ -24,7 +24,8 @@ from handlers.metrics import MetricsHandler
 from handlers.order import NewOrderExchange, OrderExchange
 from handlers.problems import TOO_LARGE, Problem
 from handlers.traffic import Traffic
-from models.order import Insertion, NewOrder, Order, Retried, Totals
+from models.order import NewOrder, Order, Totals
+from models.writes import Insertion, Retried
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024

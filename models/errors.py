@@ -33,11 +33,13 @@ class OrderConflictError(Exception):
 
 
 class WrongStatusError(Exception):
-    """What was asked for can't be done to an order of this status; nothing was changed."""
+    """What was asked for can be done to an order of the status `needed` alone; nothing was changed."""
 
     def __init__(self, order_id: int, *, status: str, needed: str) -> None:
         super().__init__(f"order {order_id} is {status}, not {needed}")
+        self.order_id = order_id
         self.status = status
+        self.needed = needed
 
 
 class QueueFullError(Exception):

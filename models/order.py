@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: an order as it comes in, as it is stored, and how an attempt ended.
+"""An order as it comes in and as it is stored, and how many there are.
 
 Pure values: they belong to no thread.
 """
@@ -6,10 +6,9 @@ Pure values: they belong to no thread.
 import enum
 import functools
 import time
-from collections.abc import Sequence
 from decimal import Decimal
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from models.strict_json import same_value
 
@@ -93,80 +92,12 @@ class Order(Struct, frozen=True, gc=False, array_like=True):
         return Attempt(self.sequence, self.claims, self.attempts)
 
 
-class Insertion(enum.Enum):
-    """What the store did with a new order that it did not refuse."""
-
-    ACCEPTED = "accepted"
-    REPLAYED = "replayed"
-
-
 class Attempt(Struct, frozen=True, gc=False, array_like=True):
     """One attempt at an order: `claim` tells it from every other one, `number` counts from 1 and says what it cost."""
 
     sequence: int
     claim: int
     number: int
-
-
-class Outcome(Struct, frozen=True, gc=False, array_like=True):
-    """How one attempt at an order ended.
-
-    Completed or Failed ends the order. Pending with `due_us` is a retry, not to begin before then (microseconds since
-    1970, UTC); Pending without it gives the order back as if the attempt had not been.
-    """
-
-    sequence: int
-    claim: int
-    status: Status
-    error: str | None = None
-    due_us: int | None = None
-
-    def as_text(self) -> "Outcome":
-        """The same with an error that SQLite's JSON functions keep whole: Unicode text, and without NUL."""
-        if self.error is None:
-            return self
-        text = self.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return structs.replace(self, error=text)
-
-
-class Turn(Struct, frozen=True, gc=False):
-    """What processing has to say to the store: how attempts ended, and how many more orders it could take."""
-
-    outcomes: Sequence[Outcome]
-    limit: int
-
-
-class Claims(Struct, frozen=True, gc=False):
-    """What a turn brings back: the orders to process, and when the next retry of another one is due, if it is known."""
-
-    orders: list[Order]
-    next_due_us: int | None = None
-
-
-class Cancel(Struct, frozen=True, gc=False):
-    """A person's wish: the order, if it is Pending, is not to be processed."""
-
-    order_id: int
-
-
-class Retry(Struct, frozen=True, gc=False):
-    """A person's wish: the order, if it is Failed, is to be tried again as if it had never been."""
-
-    order_id: int
-
-
-class RetryFailed(Struct, frozen=True, gc=False):
-    """The same for up to `limit` Failed orders that were accepted after the one with the sequence `after`."""
-
-    after: int
-    limit: int
-
-
-class Retried(Struct, frozen=True, gc=False):
-    """How many Failed orders are to be tried again, and the sequence of the last of them."""
-
-    count: int
-    last: int
 
 
 class Totals(Struct, frozen=True, gc=False):

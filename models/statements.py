@@ -64,7 +64,7 @@ CANCEL = """
 UPDATE orders SET status = 'Cancelled', due_us = NULL WHERE sequence IN (SELECT value FROM json_each(?))"""
 
 RETRY = """
-UPDATE orders SET status = 'Pending', due_us = NULL, attempts = 0, error = NULL, processed_us = NULL
+UPDATE orders SET status = 'Pending', attempts = 0, error = NULL, processed_us = NULL
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 
 NEXT_FAILED = """

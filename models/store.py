@@ -13,31 +13,14 @@ import peewee
 
 from models import statements
 from models.database import RetryingSqliteDatabase, is_busy
-from models.errors import OrderConflictError, StorageBusyError, StorageUnavailableError, WrongStatusError
-from models.order import (
-    Attempt,
-    Cancel,
-    Claims,
-    Insertion,
-    NewOrder,
-    Order,
-    Outcome,
-    Retried,
-    Retry,
-    RetryFailed,
-    Totals,
-    Turn,
-)
+from models.errors import StorageBusyError, StorageUnavailableError
+from models.order import Attempt, NewOrder, Order, Totals
 from models.schema import SCHEMA_VERSION
 from models.transaction import Transaction, find_orders
+from models.writes import Cancel, Claimed, Insertion, Outcome, Retry, RetryFailed, Turn, Write, Written
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-Write = NewOrder | Turn | Cancel | Retry | RetryFailed
-"""What may go into one batch of writes."""
-Written = Insertion | OrderConflictError | Claims | Order | WrongStatusError | Retried | None
-"""What comes of it."""
 
 
 @contextmanager
@@ -81,7 +64,7 @@ class OrderStore:
           none. RetryFailed: Retried.
         - New orders are stored, unless their id is taken; the first of two with one id wins, within a batch too.
           Insertion, or OrderConflictError.
-        - Turns get Claims: up to `limit` Pending orders that are due, oldest first, as Processing.
+        - Turns get Claimed: up to `limit` Pending orders that are due, oldest first, as Processing.
         """
         results = self._write(lambda transaction: self._apply(transaction, batch))
         # A batch that holds nothing new may reach no disk, and then says nothing about it.
@@ -119,7 +102,7 @@ class OrderStore:
         def run() -> R:
             transaction = Transaction(self._database, now_us=self._clock())
             result = work(transaction)
-            transaction.close()
+            transaction.add_to_totals()
             return result
 
         try:
@@ -132,22 +115,21 @@ class OrderStore:
     def _apply(self, transaction: Transaction, wishes: Sequence[Write]) -> list[Written]:
         batch = _Batch(wishes)
         turns = batch.among(Turn)
-        for turn in turns:
-            if turn.outcomes:
-                transaction.finish(turn.outcomes)
+        if outcomes := [outcome for turn in turns for outcome in turn.outcomes]:
+            transaction.finish(outcomes)
         if cancels := batch.among(Cancel):
             batch.answer(Cancel, transaction.cancel(cancels))
         if retries := batch.among(Retry):
             batch.answer(Retry, transaction.retry(retries))
         if searches := batch.among(RetryFailed):
             batch.answer(RetryFailed, transaction.retry_failed(searches))
-        claimed: Claims | None = None
+        claimed: Claimed | None = None
         if orders := batch.among(NewOrder):
             insertions, claimed = transaction.insert(orders, turns[0].limit if turns else 0)
             batch.answer(NewOrder, insertions)
         claims = []
         for turn in turns:
-            claims.append(claimed or (transaction.claim(turn.limit) if turn.limit else Claims([])))
+            claims.append(claimed or (transaction.claim(turn.limit) if turn.limit else Claimed([])))
             claimed = None
         batch.answer(Turn, claims)
         return batch.results

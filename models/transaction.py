@@ -11,19 +11,8 @@ from msgspec.structs import replace
 from models import statements
 from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, WrongStatusError
-from models.order import (
-    Attempt,
-    Cancel,
-    Claims,
-    Insertion,
-    NewOrder,
-    Order,
-    Outcome,
-    Retried,
-    Retry,
-    RetryFailed,
-    Status,
-)
+from models.order import Attempt, NewOrder, Order, Status
+from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed
 
 MAX_MADE_READY = 1_000
 """How many retries that are due one claim makes ready; whoever claims is told if more are."""
@@ -55,22 +44,22 @@ class _Change(msgspec.Struct):
 
 
 class Transaction:
-    """Steps that take effect together; `close` is the last one. `now_us` dates them all."""
+    """Steps that take effect together; `add_to_totals` is the last one. `now_us` dates them all."""
 
     def __init__(self, database: RetryingSqliteDatabase, *, now_us: int) -> None:
         self._database = database
         self._now_us = now_us
         self._change = _Change()
 
-    def close(self) -> None:
-        """Adds what has changed to the totals."""
+    def add_to_totals(self) -> None:
+        """The last step: adds what has changed."""
         amounts = msgspec.structs.astuple(self._change)
         if any(amounts):
             self._database.execute_sql(statements.ADD_TO_TOTALS, amounts)
 
     def insert(
         self, orders: Sequence[NewOrder], limit: int
-    ) -> tuple[list[Insertion | OrderConflictError], Claims | None]:
+    ) -> tuple[list[Insertion | OrderConflictError], Claimed | None]:
         """Stores the new ones; the results, and those that were claimed as they came in: all of them, where nothing is
         ready before them and `limit` allows it, else None."""
         next_due_us = None
@@ -92,21 +81,29 @@ class Transaction:
         # Sequences of one statement follow each other, so those of this batch are the last ones.
         first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
         if inserted == len(orders):
-            fresh = [order.claimed(first + place, self._now_us) for place, order in enumerate(orders) if is_claim]
-            return [Insertion.ACCEPTED] * inserted, Claims(fresh, next_due_us) if is_claim else None
-        stored = find_orders(self._database, [order.order_id for order in orders])
-        new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
-        fresh = sorted(new.values(), key=lambda order: order.sequence)
-        return _explain(orders, stored, set(new)), Claims(fresh, next_due_us) if is_claim else None
+            results: list[Insertion | OrderConflictError] = [Insertion.ACCEPTED] * inserted
+            fresh = (
+                [order.claimed(first + place, self._now_us) for place, order in enumerate(orders)] if is_claim else []
+            )
+        else:
+            stored = find_orders(self._database, [order.order_id for order in orders])
+            new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
+            results = _explain(orders, stored, set(new))
+            fresh = sorted(new.values(), key=lambda order: order.sequence)
+        return results, Claimed(fresh, next_due_us) if is_claim else None
 
-    def claim(self, limit: int) -> Claims:
-        """Up to `limit` ready orders, oldest first, as Processing; retries that are due are made ready before."""
+    def claim(self, limit: int) -> Claimed:
+        """Up to `limit` ready orders, oldest first, as Processing; retries that are due are made ready before.
+
+        Where more are due than it makes ready it claims none, for an older one may be among the others; `next_due_us`
+        has then passed already.
+        """
         found, last, next_due_us = self._next_ready(limit)
         if self._is_due(next_due_us):
             self._database.execute_sql(statements.MAKE_READY, (self._now_us, MAX_MADE_READY))
             found, last, next_due_us = self._next_ready(limit)
-        if last is None:
-            return Claims([], next_due_us)
+        if last is None or self._is_due(next_due_us):
+            return Claimed([], next_due_us)
         self._database.execute_sql(statements.CLAIM, (last,))
         claimed = [
             replace(order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1)
@@ -114,7 +111,7 @@ class Transaction:
         ]
         self._change.pending -= len(claimed)
         self._change.processing += len(claimed)
-        return Claims(claimed, next_due_us)
+        return Claimed(claimed, next_due_us)
 
     def finish(self, outcomes: Sequence[Outcome]) -> None:
         """Records how attempts ended; an outcome of an attempt that is not running any more changes nothing."""
@@ -147,38 +144,30 @@ class Transaction:
     def cancel(self, wishes: Sequence[Cancel]) -> list[Order | WrongStatusError | None]:
         """Each order as Cancelled; an error for one that is neither Pending nor that already, None for none."""
         order_ids = [wish.order_id for wish in wishes]
-        stored = find_orders(self._database, order_ids)
-        pending = [order.sequence for order in stored.values() if order.status is Status.PENDING]
-        self._database.execute_sql(statements.CANCEL, (_as_json(pending),))
+        pending = self._with_status(Status.PENDING, order_ids)
+        self._database.execute_sql(statements.CANCEL, (_as_json(list(pending.values())),))
         self._change.pending -= len(pending)
         self._change.cancelled += len(pending)
-        results: list[Order | WrongStatusError | None] = []
-        for order in map(stored.get, order_ids):
-            if order is None or order.status in (Status.PENDING, Status.CANCELLED):
-                results.append(order and replace(order, status=Status.CANCELLED))
-            else:
-                results.append(WrongStatusError(order.order_id, status=order.status, needed=Status.PENDING))
-        return results
+        stored = find_orders(self._database, order_ids)
+        cancelled = [order_id for order_id, order in stored.items() if order.status is Status.CANCELLED]
+        return [_result(stored.get(each), is_done=each in cancelled, needed=Status.PENDING) for each in order_ids]
 
     def retry(self, wishes: Sequence[Retry]) -> list[Order | WrongStatusError | None]:
         """Each order as Pending; an error for one that is not Failed, None for none."""
         order_ids = [wish.order_id for wish in wishes]
+        failed = self._with_status(Status.FAILED, order_ids)
+        self._retry(_as_json(list(failed.values())), len(failed))
         stored = find_orders(self._database, order_ids)
-        failed = [order.sequence for order in stored.values() if order.status is Status.FAILED]
-        self._retry(_as_json(failed), len(failed))
-        results: list[Order | WrongStatusError | None] = []
-        for order_id in order_ids:
-            order = stored.get(order_id)
-            if order is None:
-                results.append(None)
-            elif order.status is Status.FAILED:
-                order = replace(order, status=Status.PENDING, attempts=0, error=None, processed_us=None)
-                # Asked for twice in one batch: it is Pending the second time.
-                stored[order_id] = order
-                results.append(order)
-            else:
-                results.append(WrongStatusError(order_id, status=order.status, needed=Status.FAILED))
-        return results
+        # Who asks for an order a second time finds it Pending.
+        return [
+            _result(stored.get(each), is_done=failed.pop(each, None) is not None, needed=Status.FAILED)
+            for each in order_ids
+        ]
+
+    def _with_status(self, status: Status, order_ids: Sequence[int]) -> dict[int, int]:
+        """The sequences of those orders that have the status, by id."""
+        stored = find_orders(self._database, order_ids)
+        return {order_id: order.sequence for order_id, order in stored.items() if order.status is status}
 
     def retry_failed(self, wishes: Sequence[RetryFailed]) -> list[Retried]:
         """Makes the next Failed orders Pending."""
@@ -204,6 +193,12 @@ class Transaction:
 
     def _is_due(self, due_us: int | None) -> bool:
         return due_us is not None and due_us <= self._now_us
+
+
+def _result(order: Order | None, *, is_done: bool, needed: Status) -> Order | WrongStatusError | None:
+    if order is None or is_done:
+        return order
+    return WrongStatusError(order.order_id, status=order.status, needed=needed)
 
 
 def _explain(

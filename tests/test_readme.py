@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_orders import wait_until_processed
 from tests.process import ROOT, ServerProcess, free_port, need, order
-from tests.stored import wait_until_processed
 
 ORDER_FIELDS = ["order_id", "user_id", "item_ids", "total_amount", "status", "created_time", "processed_time"]
 METRICS_FIELDS = ["total_orders", "avg_processing_time", "pending_orders", "processing_orders", "completed_orders"]

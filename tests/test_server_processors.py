@@ -84,6 +84,9 @@ WEBHOOK = ["--processor", "webhook"]
             [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", secret]
             for secret in ("", "whsec_", "whsec_Zm9vYmFyYmF6Zm9vYmFy!", "Zm9vYmFyYmF6Zm9vYmFyA")
         ),
+        [*WEBHOOK, "--webhook-url", URL, "--webhook-secrets", SECRET],
+        [*WEBHOOK, "--webhook-url", URL, f"--webhok-secret={SECRET}"],
+        [*WEBHOOK, "--webhook-url", URL, SECRET],
         ["--max-attempts", "0"],
         ["--max-attempts", "1.5"],
     ],
@@ -114,3 +117,9 @@ def test_a_bad_secret_in_the_environment_ends_the_process_with_status_2_and_is_n
     assert "argument --webhook-secret: must be base64" in stderr
     assert "Zm9vYmFy" not in stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_in_the_environment_waits_for_the_processor_that_uses_it() -> None:
+    environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
+    assert parse_settings(["--processor", "record"], environment).processor == "record"
+    assert parse_settings(["--processor", "webhook"], environment).webhook_url == URL

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_orders import assert_all_there
 from tests.process import DEADLINE_S, Crowd, ServerProcess, order
-from tests.stored import assert_all_there
 
 ROUNDS = 20
 

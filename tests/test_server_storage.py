@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_orders import assert_all_there
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
-from tests.stored import assert_all_there
 
 
 def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
@@ -107,7 +107,6 @@ def test_orders_that_come_one_by_one_fit_through_an_intake_of_one(tmp_path: Path
         assert_all_there(server, range(1, 101))
 
 
-@pytest.mark.slow
 def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
     need("strace")
     trace = tmp_path / "trace"

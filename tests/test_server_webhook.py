@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_orders import assert_counts, post_all, reading, wait_for_status, wait_until_processed
 from tests.process import DEADLINE_S, Crowd, ServerProcess, is_same, order
 from tests.receiver import SECRET, Delivery, Receiver, Reply, Silence
-from tests.stored import assert_counts, post_all, reading, wait_for_status, wait_until_processed
 
 KILLS = 5
 
@@ -105,7 +105,7 @@ def test_every_order_gets_through_to_a_receiver_that_fails_hangs_hangs_up_and_as
         again = receiver.deliveries[told.webhook_id][told.number]
         assert again.arrived_s - told.arrived_s >= outage.RETRY_AFTER_S
     assert len(receiver.hung_s) == outage.answers["HANG"] > 0
-    assert all(14.5 < waited_s < 17.0 for waited_s in receiver.hung_s), receiver.hung_s
+    assert all(13.0 < waited_s < 20.0 for waited_s in receiver.hung_s), receiver.hung_s
     assert min(outage.answers[each] for each in ("500", "429", "200", "CLOSE")) > 0
     print(
         f"2000 orders, {sum(attempts.values())} attempts (at most {max(attempts.values())} at one order), "

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Claims, Order, Outcome, Status, Turn
+from models.order import Order, Status
+from models.writes import Claimed, Outcome, Turn
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
 from workers.processors import Processor
@@ -38,7 +39,7 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        take_turn: Callable[[Turn], Awaitable[Claims]],
+        take_turn: Callable[[Turn], Awaitable[Claimed]],
         pool: Executor,
         processor: Processor,
         workers: int,
@@ -74,7 +75,7 @@ class Dispatcher:
         self._changed.set()
 
     async def stop(self, timeout_s: float) -> int:
-        """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
+        """Claimed nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
 
         What the store can't record then stays in Processing, to be recovered at the next start.
         Returns how many attempts were given up: their threads may still be busy with them. May be called twice.
@@ -86,7 +87,7 @@ class Dispatcher:
         await asyncio.wait([self._task], timeout=timeout_s)
         given_up = list(self._running.values())
         self._running.clear()
-        self._give_back(given_up)
+        self._release(given_up)
         self._last_call.set()
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
@@ -117,16 +118,16 @@ class Dispatcher:
         outcomes = self._outcomes.copy()
         if not outcomes and not limit:
             return
-        claims = await self._take_turn(Turn(outcomes, limit))
+        claimed = await self._take_turn(Turn(outcomes, limit))
         # Only now: had the turn failed, they would go with the next one.
         del self._outcomes[: len(outcomes)]
         if self._stopping:
-            self._give_back(claims.orders)
+            self._release(claimed.orders)
             return
-        self._start(claims.orders)
-        if limit:
-            self._set_alarm(claims.next_due_us)
-        if len(claims.orders) == limit:
+        self._start(claimed.orders)
+        # A turn is taken with room for an order at least, and so brings news of what is due.
+        self._set_alarm(claimed.next_due_us)
+        if len(claimed.orders) == limit:
             self.wake()
 
     def _set_alarm(self, due_us: int | None) -> None:
@@ -149,7 +150,7 @@ class Dispatcher:
             try:
                 self._pool.submit(self._process, chunks[0])
             except RuntimeError:  # no thread can be started
-                self._give_back([order for chunk in chunks for order in chunk])
+                self._release([order for chunk in chunks for order in chunk])
                 raise
             self._running.update(((order.sequence, order.claims), order) for order in chunks.pop(0))
 
@@ -168,7 +169,7 @@ class Dispatcher:
         # What has been given back is not running any more: its outcome comes too late.
         self._collect([outcome for outcome in outcomes if self._running.pop((outcome.sequence, outcome.claim), None)])
 
-    def _give_back(self, orders: list[Order]) -> None:
+    def _release(self, orders: list[Order]) -> None:
         self._collect([Outcome(order.sequence, order.claims, Status.PENDING) for order in orders])
 
     def _collect(self, outcomes: list[Outcome]) -> None:

@@ -4,7 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from models.order import Order, Outcome, Status
+from models.order import Order, Status
+from models.writes import Outcome
 from workers.retries import is_answer
 
 QUIET_S = 1.0

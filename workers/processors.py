@@ -33,10 +33,8 @@ class RetryLater(Exception):
 
 
 class NotDeliveredError(Exception):
-    """Raised by a processor: it did not work this time, and is to be tried again, `retry_after_s` seconds later at the
-    earliest."""
-
-    retry_after_s = 0.0
+    """Raised by the webhook's processor: the receiver did not take the order this time, and wants to be left alone for
+    `retry_after_s` seconds."""
 
     def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)

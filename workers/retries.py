@@ -3,10 +3,11 @@
 Belongs to no thread: safe on any.
 """
 
-import traceback
 from collections.abc import Callable
+from typing import TypeGuard
 
-from models.order import Attempt, Outcome, Status
+from models.order import Attempt, Status
+from models.writes import Outcome
 from workers.backoff import Backoff
 from workers.processors import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
@@ -27,10 +28,10 @@ class Retries:
     def after(self, attempt: Attempt, error: BaseException) -> Outcome:
         """The outcome of an attempt that ended with `error`."""
         delay_s = self._backoff.delay_s(attempt.number)
-        if isinstance(error, RetryLater):
-            delay_s = _as_asked(error.delay_s, otherwise_s=delay_s)
+        if isinstance(error, RetryLater) and _is_delay(error.delay_s):
+            delay_s = error.delay_s
         elif isinstance(error, NotDeliveredError):
-            delay_s = max(delay_s, _as_asked(error.retry_after_s, otherwise_s=0.0))
+            delay_s = max(delay_s, error.retry_after_s)
         return self._outcome(attempt, text_of(error), is_last=isinstance(error, Rejected), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
@@ -44,21 +45,21 @@ class Retries:
         return Outcome(attempt.sequence, attempt.claim, Status.PENDING, error, due_us)
 
 
-def _as_asked(delay_s: object, *, otherwise_s: float) -> float:
-    """What a processor asked for, or the other where that is no delay: no error may keep its attempt from ending."""
-    return delay_s if isinstance(delay_s, int | float) and 0 <= delay_s <= LONGEST_DELAY_S else otherwise_s
+def _is_delay(delay_s: object) -> TypeGuard[float]:
+    """Whether it is one: a subclass may set what it likes, and no error may keep its attempt from ending."""
+    return isinstance(delay_s, int | float) and 0 <= delay_s <= LONGEST_DELAY_S
 
 
 def text_of(error: BaseException) -> str:
-    """What is kept of an error, at most `MAX_ERROR_CHARACTERS`: its reason where it is a processor's answer."""
-    # It knows what to do with an error whose text can't be had.
-    formatted = traceback.TracebackException(type(error), error, None)
-    formatted.__notes__ = None
-    *_, text = formatted.format_exception_only()
-    if is_answer(error):
-        name, _, reason = text.partition(": ")
-        text = reason or name
-    return text.strip()[:MAX_ERROR_CHARACTERS]
+    """What is kept of an error, at most `MAX_ERROR_CHARACTERS`: its reason alone where it is a processor's answer."""
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - a user's own exception may do anything here
+        text = ""
+    if not text or not is_answer(error):
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARACTERS]
 
 
 def is_answer(error: BaseException) -> bool:

@@ -12,13 +12,23 @@ from decimal import Decimal
 import msgspec
 import urllib3
 from standardwebhooks import Webhook
-from urllib3.exceptions import HTTPError, InvalidHeader, LocationParseError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    LocationParseError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from models.order import Order, amount_as_decimal, time_as_text
 from workers.processors import NotDeliveredError, Rejected
 from workers.timed_connection import TimedHttpPool, TimedHttpsPool
 
 TIMEOUT_S = 15.0
+CONNECT_PARTS = 3
+"""Of its time an attempt may spend one part in so many on connecting."""
 LONGEST_RETRY_AFTER_S = 86_400
 """A receiver that asks for a longer pause than this, in seconds, gets this one."""
 MAX_ANSWER_BYTES = 64 * 1024
@@ -45,8 +55,8 @@ class WebhookProcessor:
     """Posts orders to `url`; up to `connections` connections are kept alive.
 
     2xx completes the order, 4xx rejects it, but for 408, 409, 425 and 429, which like any other status, network errors
-    and time-outs are retried; redirects are not followed. From connecting to the last byte of the answer an attempt
-    takes `timeout_s` seconds at most; connecting a third of that, for each address that the receiver's name has.
+    and time-outs are retried; redirects are not followed. An attempt takes `timeout_s` seconds at most, as long as the
+    receiver's name is looked up at once and has no more than `CONNECT_PARTS` addresses: each may take its part.
     `secret` is base64, with or without `whsec_` before it.
     """
 
@@ -80,16 +90,29 @@ class WebhookProcessor:
                 self._url,
                 body=body,
                 headers=self._headers(order, body),
-                timeout=urllib3.Timeout(connect=self._timeout_s / 3, total=self._timeout_s),
+                timeout=urllib3.Timeout(connect=self._timeout_s / CONNECT_PARTS, total=self._timeout_s),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
             )
-        except ReadTimeoutError as error:
-            raise NotDeliveredError(f"no answer within {self._timeout_s:g} s") from error
         except HTTPError as error:
-            raise NotDeliveredError(f"{type(error).__name__}: {error}") from error
+            raise NotDeliveredError(self._reason_of(error)) from error
         _judge(response, _read(response))
+
+    def _reason_of(self, error: HTTPError) -> str:
+        # urllib3's own texts name its classes and their addresses in memory.
+        origin = error.__cause__ or error.__context__ or error
+        cause = _one_line(str(origin))
+        match error:
+            case NewConnectionError():
+                return f"the receiver can't be reached: {cause}"
+            case ConnectTimeoutError():
+                return f"no connection within {self._timeout_s / CONNECT_PARTS:g} s"
+            case ReadTimeoutError():
+                return f"no answer within {self._timeout_s:g} s"
+            case SSLError():
+                return f"no secure connection: {cause}"
+        return f"no HTTP answer: {cause or type(origin).__name__}"
 
     def _headers(self, order: Order, body: bytes) -> dict[str, str]:
         message_id = f"order_{order.order_id}"
@@ -149,12 +172,18 @@ def _read(response: urllib3.BaseHTTPResponse) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    """The beginning of what a receiver sent, which may be anything, as it can be shown."""
+    printable = "".join(each if each.isprintable() else " " for each in text[: 2 * MAX_SHOWN_CHARACTERS])
+    return " ".join(printable.split())[:MAX_SHOWN_CHARACTERS]
+
+
 def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
     """Returns where the receiver took the order, raises what it said otherwise."""
     status = response.status
     if 200 <= status < 300:
         return
-    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())[:MAX_SHOWN_CHARACTERS]
+    shown = _one_line(text)
     reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"
     if 400 <= status < 500 and status not in _RETRIED_4XX:
         raise Rejected(reason)

@@ -17,9 +17,9 @@ from tornado.testing import bind_unused_port
 
 from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
 from handlers.traffic import Traffic
-from models.order import Cancel, Insertion, NewOrder, Order, Outcome, Retried, Retry, RetryFailed, Totals
+from models.order import NewOrder, Order, Totals
 from models.schema import open_database
-from models.store import Write, Written
+from models.writes import Cancel, Insertion, Outcome, Retried, Retry, RetryFailed, Write, Written
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
 
@@ -184,7 +184,7 @@ class Service:
             await connection.close()
 
     async def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        """Claims and finishes, as a dispatcher does."""
+        """Claimed and finishes, as a dispatcher does."""
         return await self.on_writer(lambda: self._store.finish_and_claim(outcomes, limit))
 
     async def on_writer(self, call: Callable[[], T]) -> T:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from models.errors import StorageBusyError
-from models.order import Order, Outcome, Retried, Status
+from models.order import Order, Status
 from models.validation import MAX_ID
+from models.writes import Outcome, Retried
 from tests.handlers.conftest import Serve
 from tests.handlers.service import Service
 from tests.handlers.test_problems import assert_is_problem
@@ -20,7 +21,7 @@ async def accept(service: Service, *order_ids: int) -> None:
 
 
 async def end_as(service: Service, status: Status, limit: int = 1_000) -> None:
-    """Claims what is Pending, and ends it."""
+    """Claimed what is Pending, and ends it."""
     claimed = await service.finish_and_claim([], limit)
     await service.finish_and_claim([Outcome(order.sequence, order.claims, status, "no stock") for order in claimed], 0)
 

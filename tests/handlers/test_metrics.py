@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from models.order import Outcome, Status
+from models.order import Status
+from models.writes import Outcome
 from tests.handlers.service import Service
 from tests.models.samples import SECOND_US, order_text
 

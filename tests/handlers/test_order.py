@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from models.order import Outcome, Status
+from models.order import Status
 from models.validation import MAX_ID, MAX_METADATA_BYTES
+from models.writes import Outcome
 from tests.handlers.service import JSON, Service
 from tests.models.samples import SECOND_US, Clock, order_text
 

@@ -4,21 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from models.errors import OrderConflictError, WrongStatusError
-from models.order import (
-    Attempt,
-    Cancel,
-    Claims,
-    Insertion,
-    NewOrder,
-    Order,
-    Outcome,
-    Retried,
-    Retry,
-    RetryFailed,
-    Status,
-    Turn,
-)
+from models.order import Attempt, NewOrder, Order, Status
 from models.store import OrderStore
+from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed, Turn
 
 SECOND_US = 1_000_000
 
@@ -68,8 +56,8 @@ class SteppedStore(OrderStore):
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         return cast(list[Insertion | OrderConflictError], self.write(orders))
 
-    def turn(self, outcomes: Sequence[Outcome], limit: int) -> Claims:
-        return cast(list[Claims], self.write([Turn(outcomes, limit)]))[0]
+    def turn(self, outcomes: Sequence[Outcome], limit: int) -> Claimed:
+        return cast(list[Claimed], self.write([Turn(outcomes, limit)]))[0]
 
     def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         return self.turn(outcomes, limit).orders

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from models.errors import DatabaseRefusedError
-from models.order import Insertion, Outcome, Status
+from models.order import Status
 from models.schema import APPLICATION_ID, SCHEMA_VERSION, open_database
+from models.writes import Insertion, Outcome
 from tests.models.samples import Clock, SteppedStore, new_order
 
 NOBODY = 65_534

@@ -1,4 +1,4 @@
-"""The store's methods, each on a real file; how totals keep up with them has its own file."""
+"""The store's methods, each on a real file; `test_store_against_model.py` has them in any order."""
 
 import sqlite3
 from pathlib import Path
@@ -9,20 +9,9 @@ from msgspec.structs import replace
 from models import statements
 from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
-from models.order import (
-    Attempt,
-    Cancel,
-    Claims,
-    Insertion,
-    NewOrder,
-    Order,
-    Outcome,
-    Retried,
-    Retry,
-    Status,
-    Turn,
-)
+from models.order import Attempt, NewOrder, Order, Status
 from models.validation import MAX_ID
+from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, Turn
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
@@ -443,7 +432,7 @@ def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_
     store: SteppedStore,
 ) -> None:
     results = store.write([new_order(2), Turn([], 3), new_order(1), new_order(2)])
-    assert results == [ACCEPTED, Claims([find(store, 2), find(store, 1)]), ACCEPTED, Insertion.REPLAYED]
+    assert results == [ACCEPTED, Claimed([find(store, 2), find(store, 1)]), ACCEPTED, Insertion.REPLAYED]
     assert [order and (order.status, order.attempts, order.claims) for order in store.find([1, 2])] == [
         (Status.PROCESSING, 1, 1)
     ] * 2
@@ -453,14 +442,14 @@ def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_
 def test_orders_that_wait_are_claimed_before_those_of_the_same_write(store: SteppedStore) -> None:
     insert(store, new_order(1), new_order(2))
     [_, claimed] = store.write([new_order(3), Turn([], 2)])
-    assert isinstance(claimed, Claims)
+    assert isinstance(claimed, Claimed)
     assert [order.order_id for order in claimed.orders] == [1, 2]
     assert find(store, 3).status is Status.PENDING
 
 
 def test_a_write_claims_no_more_than_the_turn_can_take(store: SteppedStore) -> None:
     [_, _, claimed] = store.write([new_order(1), new_order(2), Turn([], 1)])
-    assert isinstance(claimed, Claims)
+    assert isinstance(claimed, Claimed)
     assert [order.order_id for order in claimed.orders] == [1]
     assert (store.totals().processing, store.totals().pending) == (1, 1)
 
@@ -478,9 +467,9 @@ def test_a_retry_waits_until_it_is_due_and_says_when_that_is(store: SteppedStore
     assert (waiting.status, waiting.attempts, waiting.error, waiting.processed_us) == (Status.PENDING, 1, "down", None)
     for now_us in (clock.now_us, due_us - 1):
         clock.now_us = now_us
-        assert store.turn([], 10) == Claims([], due_us)
+        assert store.turn([], 10) == Claimed([], due_us)
     clock.now_us = due_us
-    assert store.turn([], 10) == Claims([replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)], None)
+    assert store.turn([], 10) == Claimed([replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)], None)
 
 
 def test_an_order_keeps_its_last_error_until_it_is_completed(store: SteppedStore, clock: Clock) -> None:
@@ -518,21 +507,30 @@ def test_a_retry_that_is_due_is_claimed_before_what_is_just_taken_in(store: Step
     [order] = claim(store)
     finish_as_retry(store, order, clock.now_us)
     [_, claims] = store.write([new_order(2), Turn([], 1)])
-    assert isinstance(claims, Claims)
+    assert isinstance(claims, Claimed)
     assert [order.order_id for order in claims.orders] == [1]
 
 
-def test_more_retries_than_one_claim_makes_ready_are_told_of(
+def test_retries_are_claimed_in_the_order_of_acceptance_however_many_are_due(
     store: SteppedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.transaction.MAX_MADE_READY", 2)
     insert(store, *map(new_order, range(1, 6)))
     store.finish_and_claim(
-        [Outcome(order.sequence, 1, Status.PENDING, "down", clock.now_us + 1) for order in claim(store)], 0
+        [
+            Outcome(order.sequence, 1, Status.PENDING, "down", clock.now_us + 6 - order.sequence)
+            for order in claim(store)
+        ],
+        0,
     )
-    clock.now_us += 1
-    assert [store.turn([], 1).next_due_us for _ in range(3)] == [clock.now_us, clock.now_us, None]
-    assert [order.order_id for order in claim(store)] == [4, 5]
+    clock.now_us += 5
+    # Those that are due first are the youngest ones: nothing is claimed before the oldest is ready, too.
+    assert [store.turn([], 2) for _ in range(2)] == [
+        Claimed([], clock.now_us - 2),
+        Claimed([], clock.now_us),
+    ]
+    assert [order.order_id for order in claim(store, 2)] == [1, 2]
+    assert [order.order_id for order in claim(store)] == [3, 4, 5]
 
 
 def test_an_order_that_waits_for_a_retry_may_be_the_oldest(store: SteppedStore, clock: Clock) -> None:
@@ -560,14 +558,14 @@ def test_recovery_ends_attempts_as_it_is_told(store: SteppedStore, clock: Clock)
 
     assert store.recover(judge) == 2
     assert (find(store, 1).status, find(store, 1).error) == (Status.FAILED, "killed")
-    assert store.turn([], 10) == Claims([], due_us)
+    assert store.turn([], 10) == Claimed([], due_us)
     assert (store.totals().failed, store.totals().pending, store.totals().processing) == (1, 1, 0)
 
 
 def test_a_cancel_that_comes_with_a_claim_comes_first(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2)))
     claims, cancelled = store.write([Turn([], 10), Cancel(1)])
-    assert isinstance(claims, Claims)
+    assert isinstance(claims, Claimed)
     assert [order.order_id for order in claims.orders] == [2]
     assert cancelled == find(store, 1)
     assert find(store, 1).status is Status.CANCELLED
@@ -585,7 +583,7 @@ def test_a_cancel_that_comes_with_a_finish_comes_later(store: SteppedStore, cloc
     assert str(results[0]) == "order 1 is Completed, not Pending"
     assert results[1] == results[3] == find(store, 2)
     assert results[2] is None
-    assert results[4] == Claims([], None)
+    assert results[4] == Claimed([], None)
     totals = store.totals()
     assert (totals.completed, totals.cancelled, totals.pending, totals.processing) == (1, 1, 0, 0)
 
@@ -598,7 +596,7 @@ def test_a_retry_of_a_failed_order_is_claimed_by_the_turn_that_comes_with_it(sto
     assert isinstance(retried, Order)
     assert (retried.status, retried.attempts, retried.error) == (Status.PENDING, 0, None)
     assert isinstance(again, WrongStatusError)
-    assert claims == Claims([find(store, 1)])
+    assert claims == Claimed([find(store, 1)])
     assert (find(store, 1).attempts, find(store, 1).claims) == (1, 2)
 
 
@@ -623,22 +621,33 @@ def test_failed_orders_are_tried_again_a_part_at_a_time(store: SteppedStore) -> 
     assert [order.order_id for order in claim(store)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+READY = "SEARCH orders USING INDEX orders_pending (due_us=?)"
+NEXT_DUE = "SEARCH orders USING INDEX orders_pending (due_us>?)"
+BY_SEQUENCE = "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"
+
+
 @pytest.mark.parametrize(
-    ("statement", "index"),
+    ("statement", "plan"),
     [
-        (statements.HAS_READY, "orders_pending"),
-        (statements.NEXT_READY, "orders_pending"),
-        (statements.CLAIM, "orders_pending"),
-        (statements.MAKE_READY, "orders_pending"),
-        (statements.INTERRUPTED, "orders_processing"),
-        (statements.NEXT_FAILED, "orders_failed"),
-        (statements.TOTALS, "orders_waiting"),
-        (statements.FIND, "orders_order_id"),
+        ("FIND", ["SEARCH orders USING INDEX orders_order_id (order_id=?)"]),
+        ("HAS_READY", [READY, NEXT_DUE]),
+        ("NEXT_READY", [READY, NEXT_DUE]),
+        ("CLAIM", ["SEARCH orders USING INDEX orders_pending (due_us=? AND sequence<?)"]),
+        ("MAKE_READY", [BY_SEQUENCE, "SEARCH orders USING INDEX orders_pending (due_us>? AND due_us<?)"]),
+        ("COUNT_ENDED", [BY_SEQUENCE]),
+        ("END", [BY_SEQUENCE]),
+        ("PUT_BACK", [BY_SEQUENCE]),
+        ("INTERRUPTED", ["SCAN orders USING INDEX orders_processing"]),
+        ("CANCEL", [BY_SEQUENCE]),
+        ("RETRY", [BY_SEQUENCE]),
+        ("NEXT_FAILED", ["SEARCH orders USING INDEX orders_failed (sequence>?)"]),
+        # In the order of the index, and of the one no more than the first.
+        ("TOTALS", [READY, "SCAN orders USING INDEX orders_waiting"]),
     ],
 )
 def test_no_statement_reads_more_orders_than_it_needs(
-    database: RetryingSqliteDatabase, statement: str, index: str
+    database: RetryingSqliteDatabase, statement: str, plan: list[str]
 ) -> None:
-    plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", [1] * statement.count("?"))]
-    assert any(f"USING INDEX {index}" in step or f"USING COVERING INDEX {index}" in step for step in plan), plan
-    assert not [step for step in plan if step.startswith("SCAN orders") and "INDEX" not in step], plan
+    text = getattr(statements, statement)
+    steps = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", [1] * text.count("?"))]
+    assert [step.replace("COVERING INDEX", "INDEX") for step in steps if " orders" in step] == plan

@@ -7,28 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from models import transaction
 from models.errors import OrderConflictError, WrongStatusError
-from models.order import (
-    Attempt,
-    Cancel,
-    Claims,
-    Insertion,
-    NewOrder,
-    Order,
-    Outcome,
-    Retried,
-    Retry,
-    RetryFailed,
-    Status,
-    Totals,
-    Turn,
-)
+from models.order import Attempt, NewOrder, Order, Status, Totals
 from models.schema import open_database
-from models.store import Write
+from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed, Turn, Write
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 RECOUNT = """
@@ -103,7 +91,7 @@ class Model:
             case NewOrder(order_id, user_id):
                 return self._insert(order_id, user_id)
             case Turn(_, limit):
-                return self._claim(limit) if limit else Claims([])
+                return self._claim(limit) if limit else Claimed([])
 
     def known(self, order_id: int) -> Expected | None:
         return next((order for order in self.orders if order.order_id == order_id), None)
@@ -134,17 +122,20 @@ class Model:
         order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
         return order.as_stored()
 
-    def _claim(self, limit: int) -> Claims:
+    def _claim(self, limit: int) -> Claimed:
         pending = self._with_status(Status.PENDING)
-        for order in pending:
-            if order.due_us is not None and order.due_us <= self._clock():
-                order.due_us = None
-        claimed = [order for order in pending if order.due_us is None][:limit]
+        due = [order for order in pending if order.due_us is not None and order.due_us <= self._clock()]
+        due.sort(key=lambda order: (order.due_us, order.sequence))
+        for order in due[:MOST_MADE_READY]:
+            order.due_us = None
+        # An older one may be among those that are due and not ready.
+        left = 0 if len(due) > MOST_MADE_READY else limit
+        claimed = [order for order in pending if order.due_us is None][:left]
         for order in claimed:
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
-        return Claims(
+        return Claimed(
             [order.as_stored() for order in claimed],
             min((order.due_us for order in pending if order.due_us is not None), default=None),
         )
@@ -172,6 +163,7 @@ class Model:
 
 
 IDS = st.integers(1, 9)
+MOST_MADE_READY = 3
 ENDS = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -181,8 +173,6 @@ ENDS = st.lists(
         st.sampled_from([None, -1, 0, 1, 2]),
     ),
     max_size=4,
-    # Two outcomes for one order have tests of their own.
-    unique_by=lambda end: end[0],
 )
 WISHES = st.lists(
     st.one_of(
@@ -200,6 +190,8 @@ WISHES = st.lists(
 class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(transaction, "MAX_MADE_READY", MOST_MADE_READY)
         self._folder = Path(tempfile.mkdtemp())
         self._database = open_database(self._folder / "orders.db")
         self._database.connect()
@@ -210,6 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._model = Model(self._clock)
 
     def teardown(self) -> None:
+        self._patch.undo()
         assert self._database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
         self._database.close()
         shutil.rmtree(self._folder)
@@ -221,17 +214,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(wishes=WISHES)
     def write(self, wishes: list[Any]) -> None:
-        # Of two turns at once only the second may tell of an attempt that the first has not ended.
-        ended: set[int] = set()
-        batch: list[Write] = []
-        for wish in wishes:
-            if isinstance(wish, tuple):
-                ends = [end for end in wish[0] if end[0] not in ended]
-                ended |= {end[0] for end in ends}
-                batch.append(Turn(self._outcomes(ends), wish[1]))
-            else:
-                batch.append(wish)
-        self._write(batch)
+        self._write([Turn(self._outcomes(wish[0]), wish[1]) if isinstance(wish, tuple) else wish for wish in wishes])
 
     def _outcomes(self, ends: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
         outcomes = []

@@ -13,7 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Claims, Order, Outcome, Status, Turn
+from models.order import Order, Status
+from models.writes import Claimed, Outcome, Turn
 from tests.models.samples import SECOND_US, Clock
 from workers import dispatcher as dispatcher_module
 from workers.backoff import Backoff
@@ -51,13 +52,13 @@ class MemoryOrders:
                 sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
             )
 
-    def take_turn(self, turn: Turn) -> Claims:
+    def take_turn(self, turn: Turn) -> Claimed:
         try:
             self.before_claim()
             if self.errors:
                 raise self.errors.pop(0)
             claimed = self._advance(turn.outcomes, turn.limit)
-            return Claims(claimed, min(self.due_us.values(), default=None))
+            return Claimed(claimed, min(self.due_us.values(), default=None))
         finally:
             self._loop.call_soon_threadsafe(self._changed.set)
 
@@ -183,6 +184,13 @@ def new_dispatcher(
         backoff=backoff or Backoff(first_s=0, longest_s=0),
         clock=clock,
     )
+
+
+async def told_of_all_turns(writer: Executor) -> None:
+    """Returns when the dispatcher has heard of every turn that the store has taken."""
+    await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
+    for _ in range(5):
+        await turn_of_the_loop()
 
 
 @asynccontextmanager
@@ -376,11 +384,50 @@ async def test_a_clock_that_is_set_forward_is_noticed(
     store = MemoryOrders(1, clock)
     async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock):
         await store.until(lambda: len(store.due_us) == 1)
+        await told_of_all_turns(writer)
         turns = len(store.limits)
         clock.now_us += 3_600 * SECOND_US
         await store.until_all_are(Status.COMPLETED)
         assert len(store.limits) <= turns + 3
     caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_an_earlier_retry_is_not_forgotten_for_a_later_one(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.01)
+    store = MemoryOrders(1)
+    processor = FailingProcessor(RetryLater(3_600))
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await store.until(lambda: len(store.due_us) == 1)
+        await told_of_all_turns(writer)
+        processor.errors = (RetryLater(0.1),)
+        store.add(1)
+        dispatcher.wake()
+        await store.until(lambda: store.statuses() == [Status.PENDING, Status.COMPLETED])
+        # The first order's turns are over; the second's: its claim, its failure, its retry, its success.
+        assert len(store.limits) <= 7
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_a_retry_that_falls_due_while_all_threads_are_busy_begins_when_one_is_free(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    store, processor = MemoryOrders(1, clock), GatedProcessor()
+    store.due_us[1] = clock.now_us + SECOND_US
+    async with dispatching(store, processor, writer, pool, clock=clock) as dispatcher:
+        store.add(2 * WORKERS)
+        dispatcher.wake()
+        await processor.begun(WORKERS)
+        clock.now_us += SECOND_US
+        processor.let_through(1)
+        await processor.begun(1)
+        assert processor.calls == [[2], [3], [1]]
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
 
 
 @pytest.mark.gen_test

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from models.order import Order, Outcome, Status
+from models.order import Order, Status
+from models.writes import Outcome
 from workers.failure_log import QUIET_S, FailureLog
 from workers.processors import NotDeliveredError, Rejected, RetryLater
 

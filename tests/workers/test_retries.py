@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.order import Attempt, Outcome, Status
+from models.order import Attempt, Status
+from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
 from workers.processors import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
@@ -153,12 +154,12 @@ def test_a_crash_counts_as_an_attempt() -> None:
         (KeyError("sku"), "KeyError: 'sku'"),
         (ValueError(), "ValueError"),
         (ValueError(""), "ValueError"),
-        (ValueError("  two\nlines \n"), "ValueError:   two\nlines"),
+        (ValueError("  two\nlines \n"), "ValueError: two\nlines"),
         (SystemExit(3), "SystemExit: 3"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
         (ExceptionGroup("both", [ValueError("a"), KeyError("b")]), "ExceptionGroup: both (2 sub-exceptions)"),
-        (SyntaxError("broken", ("shop.py", 3, 1, "x = (", 3, 5)), "SyntaxError: broken"),
+        (SyntaxError("broken", ("shop.py", 3, 1, "x = (", 3, 5)), "SyntaxError: broken (shop.py, line 3)"),
     ],
 )
 def test_the_text_is_the_reason_of_an_answer_and_names_any_other_error(error: BaseException, text: str) -> None:
@@ -168,7 +169,7 @@ def test_the_text_is_the_reason_of_an_answer_and_names_any_other_error(error: Ba
 
 
 def test_the_text_of_an_error_of_the_users_names_its_class() -> None:
-    assert text_of(Mute()).endswith(".Mute: <exception str() failed>")
+    assert text_of(Mute()) == "Mute"
     assert retries().after(attempt(), Mute()).status is Status.PENDING
 
 
@@ -225,5 +226,3 @@ def test_a_delay_that_is_none_is_like_no_delay(delay_s: Any) -> None:
             self.delay_s = delay_s
 
     assert delay_us(retries().after(attempt(2), Never())) == 2 * SECOND_US
-    unreachable = NotDeliveredError("down", retry_after_s=delay_s)
-    assert delay_us(retries().after(attempt(2), unreachable)) == 2 * SECOND_US

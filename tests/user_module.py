@@ -42,7 +42,7 @@ class Call(NamedTuple):
     began_us: int
 
 
-class Shop:
+class UserModule:
     """A user's module `shop` in `folder`, whose function `process` has this body.
 
     It may `tell(order)`, which the test reads here, and `wait_at_gate()`, which takes until `open_gate`; both go
@@ -60,7 +60,7 @@ class Shop:
         self._database = folder / "orders.db"
         self._environment = {"PYTHONPATH": str(folder)}
 
-    def __enter__(self) -> "Shop":
+    def __enter__(self) -> "UserModule":
         return self
 
     def __exit__(self, *_: object) -> None:
