@@ -1,6 +1,7 @@
 """The handlers on a real port over a real store, put together as the server does, and ways to talk to them."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -75,12 +76,16 @@ class Connection:
         return Answer(int(status), headers, body)
 
     async def is_at_its_end(self) -> bool:
-        """Waits for more from the server; whether that is the end."""
-        return await self._reader.read(1) == b""
+        """Waits for more from the server; whether that is the end, be it a reset for what the server left unread."""
+        try:
+            return await self._reader.read(1) == b""
+        except ConnectionResetError:
+            return True
 
     async def close(self) -> None:
         self._writer.close()
-        await self._writer.wait_closed()
+        with contextlib.suppress(ConnectionResetError):  # it is closed then, too
+            await self._writer.wait_closed()
 
 
 class Service:
