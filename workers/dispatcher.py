@@ -91,6 +91,8 @@ class Dispatcher:
         self._last_call.set()
         await asyncio.wait([self._task], timeout=LAST_CALL_S)
         self._task.cancel()
+        if self._outcomes:
+            _log.warning("the ends of %d attempts could not be stored: they will be made again", len(self._outcomes))
         self._set_alarm(None)
         return len(given_up)
 
@@ -158,12 +160,19 @@ class Dispatcher:
         try:
             self._processor(orders)
         except BaseException as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
-            outcomes = [self._retries.after(order.attempt, error) for order in orders]
+            outcomes = [self._judge(order, error) for order in orders]
+            self._loop.call_soon_threadsafe(self._end, outcomes)
             for order, outcome in zip(orders, outcomes, strict=True):
                 self._failures.note(order, outcome, error)
         else:
             outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
-        self._loop.call_soon_threadsafe(self._end, outcomes)
+            self._loop.call_soon_threadsafe(self._end, outcomes)
+
+    def _judge(self, order: Order, error: BaseException) -> Outcome:
+        try:
+            return self._retries.after(order.attempt, error)
+        except Exception:  # noqa: BLE001 - at the thread's top still: a user's error may raise when it is looked at
+            return self._retries.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: list[Outcome]) -> None:
         # What has been given back is not running any more: its outcome comes too late.

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from models.order import Order, amount_as_decimal
-from workers.retries import text_of
+from workers.retries import one_line, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def load_function(path: str) -> Callable[[OrderToProcess], object]:
     try:
         function = attrgetter(name)(importlib.import_module(module_name))
     except (Exception, SystemExit) as error:  # it runs the user's module, which may raise anything
-        raise FunctionRefusedError(f"can't import {path}: {' '.join(text_of(error).split())}") from error
+        raise FunctionRefusedError(f"can't import {path}: {one_line(text_of(error))}") from error
     if not callable(function):
         raise FunctionRefusedError(f"{path} is not a function")
     if any(

@@ -62,6 +62,12 @@ def text_of(error: BaseException) -> str:
     return text[:MAX_ERROR_CHARACTERS]
 
 
+def one_line(text: str) -> str:
+    """The text with nothing in it that could be taken for another line, or that a terminal would obey."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def is_answer(error: BaseException) -> bool:
     """Whether a processor raised the error to say what is to become of the order; any other one is a surprise."""
-    return isinstance(error, Rejected | RetryLater | NotDeliveredError)
+    # By its type: what an object says of its class may raise, too.
+    return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)

@@ -24,6 +24,7 @@ from urllib3.exceptions import (
 
 from models.order import Order, amount_as_decimal, time_as_text
 from workers.processors import NotDeliveredError, Rejected
+from workers.retries import one_line
 from workers.timed_connection import TimedHttpPool, TimedHttpsPool
 
 TIMEOUT_S = 15.0
@@ -102,7 +103,7 @@ class WebhookProcessor:
     def _reason_of(self, error: HTTPError) -> str:
         # urllib3's own texts name its classes and their addresses in memory.
         origin = error.__cause__ or error.__context__ or error
-        cause = _one_line(str(origin))
+        cause = _shown(str(origin))
         match error:
             case NewConnectionError():
                 return f"the receiver can't be reached: {cause}"
@@ -172,10 +173,9 @@ def _read(response: urllib3.BaseHTTPResponse) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
-    """The beginning of what a receiver sent, which may be anything, as it can be shown."""
-    printable = "".join(each if each.isprintable() else " " for each in text[: 2 * MAX_SHOWN_CHARACTERS])
-    return " ".join(printable.split())[:MAX_SHOWN_CHARACTERS]
+def _shown(text: str) -> str:
+    """The beginning of what a receiver sent, which may be anything."""
+    return one_line(text[: 2 * MAX_SHOWN_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
 
 
 def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
@@ -183,7 +183,7 @@ def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
     status = response.status
     if 200 <= status < 300:
         return
-    shown = _one_line(text)
+    shown = _shown(text)
     reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"
     if 400 <= status < 500 and status not in _RETRIED_4XX:
         raise Rejected(reason)

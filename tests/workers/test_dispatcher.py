@@ -329,6 +329,55 @@ async def test_the_last_attempts_error_is_kept(
     caplog.clear()
 
 
+class Unreadable(RetryLater):
+    """Whatever is asked of it raises."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ZeroDivisionError
+
+
+class Strange(SyntaxError):
+    """Its fields are not what Python expects of them."""
+
+    def __init__(self) -> None:
+        super().__init__("bad rule")
+        self.filename, self.lineno, self.text, self.offset = "rules.cfg", "12", 7, "4"  # type: ignore[assignment]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(Unreadable, "RuntimeError: Unreadable, which can't be read"), (Strange, "Strange: bad rule")],
+)
+async def test_an_error_that_can_not_be_looked_at_ends_its_attempt_all_the_same(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, kind: Callable[[], BaseException], text: str
+) -> None:
+    store = MemoryOrders(5)
+    async with dispatching(store, FailingProcessor(kind(), kind(), kind()), writer, pool):
+        await store.until_all_are(Status.FAILED)
+        assert {(order.error or "").partition(" (")[0] for order in store.orders.values()} == {text}
+    caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_an_attempt_ends_even_if_the_log_is_broken(writer: Executor, pool: Executor) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("no log")
+
+    handler = Broken()
+    logging.getLogger("workers").addHandler(handler)
+    try:
+        store = MemoryOrders(5)
+        async with dispatching(store, FailingProcessor(Rejected("no")), writer, pool):
+            await store.until_all_are(Status.FAILED)
+    finally:
+        logging.getLogger("workers").removeHandler(handler)
+
+
 @pytest.mark.gen_test
 async def test_an_error_holds_for_every_order_of_its_batch(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
