@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,8 @@ MAX_RETRIED_AT_ONCE = 1_000
 SPARE_FILES = 3
 """Files that may be opened beside the connections, such as the one that is accepted to be turned away."""
 STDERR = 2
+OUR_THREADS = "orders"
+"""What the names of our threads begin with."""
 LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
 
@@ -124,7 +127,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         parser.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
     settings = Settings(**vars(known))
     if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
-        parser.error("--processor webhook needs --webhook-url and --webhook-secret")
+        parser.error("--processor webhook needs --webhook-url and --webhook-secret or ORDERS_WEBHOOK_SECRET")
     if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
         # Else orders would be taken for processed that were never posted. In the environment it may wait to be used.
         parser.error("--webhook-url is of use to --processor webhook alone")
@@ -191,19 +194,20 @@ class Server:
         self._drain_timeout_s = settings.drain_timeout
         self._store = store
         # SQLite has one writer: two threads would only make each other wait.
-        self._writer = ThreadPoolExecutor(1, "writer")
-        self._reader = ThreadPoolExecutor(1, "reader")
-        self._pool = ThreadPoolExecutor(settings.workers, "worker")
+        self._writer = ThreadPoolExecutor(1, f"{OUR_THREADS}-writer")
+        self._reader = ThreadPoolExecutor(1, f"{OUR_THREADS}-reader")
+        self._pool = ThreadPoolExecutor(settings.workers, f"{OUR_THREADS}-worker")
         self._retries = Retries(
             max_attempts=settings.max_attempts, backoff=Backoff(first_s=1.0, longest_s=3_600.0), clock=now_us
         )
+        self._failures = FailureLog(clock=time.monotonic)
         self._dispatcher = Dispatcher(
             take_turn=self._take_turn,
             pool=self._pool,
             processor=processor,
             workers=settings.workers,
             retries=self._retries,
-            failures=FailureLog(clock=time.monotonic),
+            failures=self._failures,
             backoff=Backoff(first_s=0.1, longest_s=5.0),
             clock=now_us,
         )
@@ -215,7 +219,7 @@ class Server:
         self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_REQUESTS_WAITING)
         self._retrying_failed = asyncio.Lock()
         self._rates = Rates(clock=time.monotonic)
-        self._sampler = PeriodicCallback(self._sample, 1_000)
+        self._ticker = PeriodicCallback(self._look_around, 1_000)
         self._traffic = Traffic()
         router = build_router(
             Collaborators(
@@ -242,10 +246,10 @@ class Server:
             await loop.run_in_executor(executor, self._store.connect)
         recovered = await loop.run_in_executor(self._writer, self._store.recover, self._retries.after_crash)
         if recovered:
-            _log.info("%d orders were being processed when the last process ended: to be tried again", recovered)
+            _log.info("attempts that the end of the last process cut off: %d", recovered)
         self._dispatcher.start()
-        await self._sample()
-        self._sampler.start()
+        await self._look_around()
+        self._ticker.start()
         # Whatever this process was started with is open, too.
         self._http.limit_connections(max(1, self._max_files - _open_files() - SPARE_FILES))
         self._http.add_sockets(sockets)
@@ -256,7 +260,8 @@ class Server:
         given_up, _ = await asyncio.gather(
             self._dispatcher.stop(self._drain_timeout_s), self._traffic.drain(self._drain_timeout_s)
         )
-        self._sampler.stop()
+        self._ticker.stop()
+        self._failures.sum_up()
         for batcher in (self._writes, self._probes, self._finds, self._totals):
             await batcher.close()
         await self._traffic.drain(LAST_ANSWERS_S)
@@ -294,7 +299,8 @@ class Server:
         if Insertion.ACCEPTED in results:
             self._dispatcher.wake()
 
-    async def _sample(self) -> None:
+    async def _look_around(self) -> None:
+        self._failures.sum_up()
         # A sample that can't be had is left out.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError):
             self._rates.sample(await self._totals.submit(None))
@@ -404,6 +410,14 @@ def _fill_standard_streams() -> None:
     os.close(descriptor)
 
 
+def _has_other_threads() -> bool:
+    """Whether threads run that are not ours, which have ended or have nothing more to do."""
+    return any(
+        not thread.daemon and thread is not threading.main_thread() and not thread.name.startswith(OUR_THREADS)
+        for thread in threading.enumerate()
+    )
+
+
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad."""
     _fill_standard_streams()
@@ -419,8 +433,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _refuse(f"{settings.database}: {error}")
     except KeyboardInterrupt:
         return 130
-    if not clean:
-        # Python would wait at its exit for threads whose orders have been given back.
+    if not clean or _has_other_threads():
+        # Python would wait for threads whose orders have been given back, and for those that a function has started.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         logging.shutdown()
         os._exit(0)
     return 0

@@ -106,10 +106,24 @@ def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir() if path.name.startswith("orders.db")} == {"orders.db"}
         (tmp_path / "mended").touch()
         with shop.server() as server:
-            assert "being processed" not in server.log
+            assert "cut off" not in server.log
             assert shop.call()[:2] == (1, 1)
             assert wait_for_status(server, 1, "Completed")["attempts"] == 1
             assert_counts(server, Completed=1)
+
+
+def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(tmp_path: Path) -> None:
+    body = """
+        import threading
+        print("order", order.order_id)
+        threading.Thread(target=wait_at_gate).start()
+    """
+    to_a_file = ["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(tmp_path / "printed")]
+    with UserModule(tmp_path, body) as module, module.server(before=to_a_file) as server:
+        post_all(server, [1, 2])
+        wait_until_processed(server)
+        assert server.stop() == 0
+    assert sorted((tmp_path / "printed").read_text().splitlines()) == ["order 1", "order 2"]
 
 
 @pytest.mark.slow

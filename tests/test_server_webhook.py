@@ -146,7 +146,7 @@ def test_kill_9_while_the_receiver_is_down_loses_no_order_and_leaves_none_behind
                 assert not crowd.refused
             acknowledged |= crowd.acknowledged
             with webhook_server(path, receiver) as server:
-                recovered = re.search(r"(\d+) orders were being processed", server.log)
+                recovered = re.search(r"cut off: (\d+)", server.log)
                 cut_off += int(recovered[1]) if recovered else 0
                 with reading(path) as connection:
                     waiting += connection.execute(

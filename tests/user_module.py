@@ -4,6 +4,7 @@ import os
 import select
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +67,11 @@ class UserModule:
     def __exit__(self, *_: object) -> None:
         os.close(self._calls)
 
-    def server(self, *flags: str) -> ServerProcess:
-        return ServerProcess(self._database, "--processor", "shop:process", *flags, environment=self._environment)
+    def server(self, *flags: str, before: Sequence[str] = ()) -> ServerProcess:
+        """A server that calls the function; `before` is put before its command."""
+        return ServerProcess(
+            self._database, "--processor", "shop:process", *flags, before=before, environment=self._environment
+        )
 
     def call(self, *, within_s: float = DEADLINE_S) -> Call:
         """The next call that was told of."""
