@@ -1,5 +1,7 @@
 """`python -m load.bench`: measures the server against a bare Tornado and says whether each figure is what it must be.
 
+With `--against FOLDER`, it is measured against the server in that folder instead: a checkout of an earlier commit, say.
+
 Both run as processes of their own on this machine and take turns, so that what slows the machine slows both. It runs on
 the main thread, each trial on an event loop of its own.
 """
@@ -26,11 +28,13 @@ from load.trials import CROWD, BacklogStuck, Row, Trial
 
 REACH_S = 5.0
 BARE = ["-m", "load.bare", "--port", "0"]
-TRIALS: tuple[tuple[str, Callable[[Trial], Awaitable[list[Row]]]], ...] = (
+Trials = tuple[tuple[str, Callable[[Trial], Awaitable[list[Row]]]], ...]
+TRIALS: Trials = (
     ("POST /order, with record processing running all the time, so that its cost is included", Trial.intake),
     ("GET /order/{id} of 10,000 stored orders, at random", Trial.reading),
     ("1,000 clients at once", Trial.crowd),
 )
+CHANGE: Trials = (("POST /order, with record processing running all the time on both sides", Trial.change),)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,23 +63,35 @@ def main(argv: Sequence[str]) -> int:
 def _measure(flags: argparse.Namespace) -> list[Row]:
     """Run the trials one after another, each with a database of its own."""
     rows: list[Row] = []
-    print(f"server.py against a bare Tornado, in turns; for each side {flags.runs} of {flags.seconds} s")
+    other = f"the server in {flags.against}" if flags.against else "a bare Tornado"
+    print(f"server.py against {other}, in turns; for each side {flags.runs} of {flags.seconds} s")
     print("both sides: same Python, same event loop (uvloop where it is installed), same client")
     for name, value in describe_machine(flags.folder).items():
         print(f"{name.replace('_', ' ')}: {value}")
-    for title, trial in TRIALS:
+    for title, trial in CHANGE if flags.against else TRIALS:
         print(f"\n{title}", flush=True)
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=flags.folder, prefix="load-bench-")))
             # A commit that is made meanwhile must not take the databases in.
             (folder / ".gitignore").write_text("*\n")
-            arguments = ["server.py", "--port", "0", "--database", str(folder / "orders.db")]
             bare, ours = (
                 stack.enter_context(ServerProcess(command, log=folder / log, clock_s=time.monotonic))
-                for command, log in ((BARE, "bare.log"), (arguments, "server.log"))
+                for command, log in ((_other(flags, folder), "other.log"), (_server("", folder), "server.log"))
             )
             rows += run_to_end(_try(trial, flags, bare, ours))
     return rows
+
+
+def _other(flags: argparse.Namespace, folder: Path) -> list[str]:
+    if flags.against is None:
+        return BARE
+    (folder / "other").mkdir()
+    return _server(flags.against, folder / "other")
+
+
+def _server(checkout: str | Path, folder: Path) -> list[str]:
+    """The server of a checkout, with its database in `folder`."""
+    return [str(Path(checkout) / "server.py"), "--port", "0", "--database", str(folder / "orders.db")]
 
 
 async def _try(
@@ -91,6 +107,7 @@ async def _try(
             clock_ns=time.perf_counter_ns,
             cpu_clock_ns=time.process_time_ns,
             seeded=Random,
+            other="other" if flags.against else "bare",
         )
     )
 
@@ -106,8 +123,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=_folder, default=Path(), help="where the databases are made: on a disk, not tmpfs (here)"
     )
+    parser.add_argument(
+        "--against", type=_checkout, metavar="FOLDER", help="measure against the server in this folder instead"
+    )
     parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
     return parser.parse_args(argv)
+
+
+def _checkout(text: str) -> Path:
+    if not (Path(text) / "server.py").is_file():
+        raise argparse.ArgumentTypeError(f"there is no server.py in {text}")
+    return Path(text).resolve()
 
 
 def _folder(text: str) -> Path:

@@ -71,6 +71,7 @@ class Trial:
     """
 
     bare: Address
+    """The other side, whatever it is called."""
     ours: Address
     runs: int
     seconds: float
@@ -78,6 +79,19 @@ class Trial:
     clock_ns: Callable[[], int]
     cpu_clock_ns: Callable[[], int]
     seeded: Callable[[int], Random]
+    other: str = "bare"
+
+    async def change(self) -> list[Row]:
+        """POST /order in closed loops against another version of the server, with processing running on both."""
+        row = Row(name=f"durable POST /order, 64 clients, against {self.other}", at_least=0.95)
+        requests = [_posts(side) for side in (self.bare, self.ours)]
+        for number in range(1, self.runs + 1):
+            sides = [
+                await self._pace(side, posts, status=202, seconds=self.seconds)
+                for side, posts in zip((self.bare, self.ours), requests, strict=True)
+            ]
+            self._record(row, number, *sides)
+        return [row]
 
     async def intake(self) -> list[Row]:
         """POST /order in closed loops, and what becomes of the accepted orders meanwhile: three rows from one load."""
@@ -179,7 +193,7 @@ class Trial:
             }
         )
         self.tell(
-            f"run {number}: bare {bare.per_second:,.0f}/s, ours {ours.per_second:,.0f}/s, ratio {ratio:.2f}"
+            f"run {number}: {self.other} {bare.per_second:,.0f}/s, ours {ours.per_second:,.0f}/s, ratio {ratio:.2f}"
             f" (client's CPU {bare.cpu_share:.0%} and {ours.cpu_share:.0%}){_wrong(bare, ours)}"
         )
 

@@ -1,5 +1,6 @@
 """The benchmark's parts; what it measures is never a test."""
 
+import json
 import os
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from load.address import Address, reach
 from load.bench import main
 from load.machine import describe_machine
 from load.pace import Pace, measure_pace
-from load.server_process import DidNotStart, ServerProcess
+from load.server_process import ROOT, DidNotStart, ServerProcess
 from load.trials import Row
 
 
@@ -112,6 +113,28 @@ def test_a_bad_flag_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> Non
         main(["--folder", "/nowhere"])
     assert ended.value.code == 2
     assert "argument --folder: /nowhere is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_checkouts_are_compared_by_the_orders_that_they_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    flags = ["--runs", "1", "--seconds", "1", "--folder", str(tmp_path), "--json", str(report)]
+    status = main([*flags, "--against", str(ROOT)])
+    [row] = json.loads(report.read_bytes())["rows"]
+    assert row["wrong_answers"] == {}
+    assert min(row["runs"][0].values()) > 0
+    assert status == (0 if row["passed"] else 1)
+    assert f"server.py against the server in {ROOT}" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_folder_without_a_server_can_not_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--against", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"argument --against: there is no server.py in {tmp_path}" in capsys.readouterr().err
 
 
 def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:
