@@ -36,16 +36,18 @@ UPDATE orders SET due_us = NULL WHERE sequence IN (
 # Fenced: an outcome counts only for the claim that is still running. What is taken out of an outcome is parsed anew
 # wherever it is named, so it is named once where it can be.
 _RUNNING = """
-FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>2 AS status, value->>3 AS error, value->>4 AS due_us
-    FROM json_each(?)) AS outcome {join}
+FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us FROM json_each(?))
+    AS outcome {join}
 WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND orders.status = 'Processing'"""
 
-COUNT_ENDED = f"""
-SELECT outcome.status, count(*), sum(max(0, ? - orders.created_us))
-{_RUNNING.format(join="CROSS JOIN orders")} GROUP BY outcome.status"""
+SUM_UP = f"SELECT count(*), sum(max(0, ? - orders.created_us)) {_RUNNING.format(join='CROSS JOIN orders')}"
 
-END = f"""
-UPDATE orders SET status = outcome.status, error = outcome.error, processed_us = max(?, created_us)
+COMPLETE = f"""
+UPDATE orders SET status = 'Completed', error = NULL, processed_us = max(?, created_us)
+{_RUNNING.format(join="")}"""
+
+FAIL = f"""
+UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
 
 # An order that is given back keeps the error of the attempt before, and what it cost.

@@ -3,6 +3,7 @@
 Runs inside a transaction, on the thread of whoever opened it.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -115,27 +116,28 @@ class Transaction:
 
     def finish(self, outcomes: Sequence[Outcome]) -> None:
         """Records how attempts ended; an outcome of an attempt that is not running any more changes nothing."""
+        ends: defaultdict[Status, list[Outcome]] = defaultdict(list)
         # One outcome for each attempt, the first one; were there two, they would be counted twice.
-        single = {(outcome.sequence, outcome.claim): outcome.as_text() for outcome in reversed(outcomes)}
-        put_back = [outcome for outcome in single.values() if outcome.status is Status.PENDING]
-        if put_back:
-            count: int = self._database.execute_sql(statements.PUT_BACK, (_as_json(put_back),)).rowcount
-            self._change.processing -= count
-            self._change.pending += count
-        if len(put_back) < len(single):
-            self._end([outcome for outcome in single.values() if outcome.status is not Status.PENDING])
+        for outcome in {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}.values():
+            ends[outcome.status].append(outcome.as_text())
+        if completed := ends[Status.COMPLETED]:
+            self._complete(_as_json(completed))
+        if failed := ends[Status.FAILED]:
+            self._change.failed += self._leave_processing(statements.FAIL, self._now_us, _as_json(failed))
+        if put_back := ends[Status.PENDING]:
+            self._change.pending += self._leave_processing(statements.PUT_BACK, _as_json(put_back))
 
-    def _end(self, outcomes: Sequence[Outcome]) -> None:
-        encoded = _as_json(outcomes)
-        counts = self._database.execute_sql(statements.COUNT_ENDED, (self._now_us, encoded)).fetchall()
-        for status, count, duration_us in counts:
-            self._change.processing -= count
-            if status == Status.COMPLETED:
-                self._change.completed += count
-                self._change.processing_us += duration_us
-            else:
-                self._change.failed += count
-        self._database.execute_sql(statements.END, (self._now_us, encoded))
+    def _complete(self, outcomes: str) -> None:
+        count, processing_us = self._database.execute_sql(statements.SUM_UP, (self._now_us, outcomes)).fetchone()
+        self._change.completed += count
+        self._change.processing_us += processing_us or 0
+        self._leave_processing(statements.COMPLETE, self._now_us, outcomes)
+
+    def _leave_processing(self, statement: str, *parameters: int | str) -> int:
+        """How many of the attempts were still running, and so have ended."""
+        count: int = self._database.execute_sql(statement, parameters).rowcount
+        self._change.processing -= count
+        return count
 
     def interrupted(self) -> list[Attempt]:
         """Every attempt that is Processing."""

@@ -22,8 +22,8 @@ class Insertion(enum.Enum):
 class Outcome(Struct, frozen=True, gc=False, array_like=True):
     """How one attempt at an order ended.
 
-    Completed or Failed ends the order. Pending with `due_us` is a retry, not to begin before then (microseconds since
-    1970, UTC); Pending without it gives the order back as if the attempt had not been.
+    Completed, which has no error, or Failed ends the order. Pending with `due_us` is a retry, not to begin before then
+    (microseconds since 1970, UTC); Pending without it gives the order back as if the attempt had not been.
     """
 
     sequence: int

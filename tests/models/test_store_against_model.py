@@ -151,7 +151,7 @@ class Model:
     def _end(self, order: Expected, outcome: Outcome) -> None:
         order.status = outcome.status
         if outcome.status is not Status.PENDING:
-            order.error = outcome.error
+            order.error = outcome.error if outcome.status is Status.FAILED else None
             order.processed_us = max(self._clock(), order.created_us)
         elif outcome.due_us is None:
             order.attempts -= 1
