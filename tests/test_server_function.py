@@ -115,7 +115,7 @@ def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
 def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(tmp_path: Path) -> None:
     body = """
         import threading
-        print("order", order.order_id)
+        print(f"order {order.order_id}\\n", end="")
         threading.Thread(target=wait_at_gate).start()
     """
     to_a_file = ["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(tmp_path / "printed")]
