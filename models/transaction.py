@@ -151,7 +151,7 @@ class Transaction:
         self._change.pending -= len(pending)
         self._change.cancelled += len(pending)
         stored = find_orders(self._database, order_ids)
-        cancelled = [order_id for order_id, order in stored.items() if order.status is Status.CANCELLED]
+        cancelled = {order_id for order_id, order in stored.items() if order.status is Status.CANCELLED}
         return [_result(stored.get(each), is_done=each in cancelled, needed=Status.PENDING) for each in order_ids]
 
     def retry(self, wishes: Sequence[Retry]) -> list[Order | WrongStatusError | None]:
