@@ -53,8 +53,8 @@ MAX_RETRIED_AT_ONCE = 1_000
 SPARE_FILES = 3
 """Files that may be opened beside the connections, such as the one that is accepted to be turned away."""
 STDERR = 2
-OUR_THREADS = "orders"
-"""What the names of our threads begin with."""
+LAST_WORDS_S = 0.5
+"""How long the end of the process may take where nothing is left to be done."""
 LAST_ANSWERS_S = 1.0
 """How long a stop waits for answers to those whose orders could not be written any more."""
 
@@ -123,7 +123,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         # What follows a flag that is mistyped may be a secret.
-        shown = [each.partition("=")[0] for each in unknown if each.startswith("-")]
+        shown = [each.partition("=")[0].partition("whsec_")[0] for each in unknown if each.startswith("-")]
         parser.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
     settings = Settings(**vars(known))
     if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
@@ -194,9 +194,9 @@ class Server:
         self._drain_timeout_s = settings.drain_timeout
         self._store = store
         # SQLite has one writer: two threads would only make each other wait.
-        self._writer = ThreadPoolExecutor(1, f"{OUR_THREADS}-writer")
-        self._reader = ThreadPoolExecutor(1, f"{OUR_THREADS}-reader")
-        self._pool = ThreadPoolExecutor(settings.workers, f"{OUR_THREADS}-worker")
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._pool = ThreadPoolExecutor(settings.workers, "worker")
         self._retries = Retries(
             max_attempts=settings.max_attempts, backoff=Backoff(first_s=1.0, longest_s=3_600.0), clock=now_us
         )
@@ -400,6 +400,7 @@ def _configure_log() -> None:
 
 def _refuse(reason: str) -> int:
     print(f"server.py: {reason}", file=sys.stderr)  # noqa: T201
+    _leave_within(LAST_WORDS_S, 1)
     return 1
 
 
@@ -410,16 +411,34 @@ def _fill_standard_streams() -> None:
     os.close(descriptor)
 
 
-def _has_other_threads() -> bool:
-    """Whether threads run that are not ours, which have ended or have nothing more to do."""
-    return any(
-        not thread.daemon and thread is not threading.main_thread() and not thread.name.startswith(OUR_THREADS)
-        for thread in threading.enumerate()
-    )
+def _leave_within(limit_s: float, status: int) -> None:
+    """Sees to it that the process ends with this status, whatever threads a user's function has left behind.
+
+    Python itself waits for them; what has been printed and logged until now is not lost if they take longer.
+    """
+
+    def end() -> None:
+        time.sleep(limit_s)
+        os._exit(status)
+
+    # A thread each: a pipe that nobody reads blocks the one that flushes.
+    for work in (_flush, end):
+        threading.Thread(target=work, daemon=True).start()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # None where it was closed at the start; a user's module may have put anything there.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    logging.shutdown()
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad."""
+    """The exit status: 0 after a stop, 1 where the server can't start, 2 where a flag is unknown or bad.
+
+    The process ends soon afterwards, whatever runs in it.
+    """
     _fill_standard_streams()
     settings = parse_settings(arguments, environment)
     _configure_log()
@@ -433,13 +452,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _refuse(f"{settings.database}: {error}")
     except KeyboardInterrupt:
         return 130
-    if not clean or _has_other_threads():
-        # Python would wait for threads whose orders have been given back, and for those that a function has started.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        logging.shutdown()
-        os._exit(0)
+    # Attempts that have been given back need no more time; threads of a function's own get what the attempts had.
+    _leave_within(settings.drain_timeout if clean else LAST_WORDS_S, 0)
     return 0
 
 

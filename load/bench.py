@@ -55,7 +55,13 @@ def main(argv: Sequence[str]) -> int:
             print(f"      wrong answers: {reason}, {times} times")
     passed = all(row.passed for row in rows)
     if flags.json:
-        report = {"machine": describe_machine(flags.folder), "rows": [row.to_json() for row in rows], "passed": passed}
+        against = "bare Tornado" if flags.against is None else str(flags.against)
+        report = {
+            "against": against,
+            "machine": describe_machine(flags.folder),
+            "rows": [row.to_json() for row in rows],
+            "passed": passed,
+        }
         flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return 0 if passed else 1
 

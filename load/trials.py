@@ -1,4 +1,4 @@
-"""Owns the trials: each compares a bare Tornado with the server, in turns, and gives its rows; on the loop's thread."""
+"""Owns the trials: each compares another server with ours, in turns, and gives its rows; on the loop's thread."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -186,7 +186,7 @@ class Trial:
         ratio = ours.per_second / bare.per_second if bare.right else 0.0
         row.runs.append(
             {
-                "bare_per_second": bare.per_second,
+                f"{self.other}_per_second": bare.per_second,
                 "ours_per_second": ours.per_second,
                 "client_cpu_share": max(bare.cpu_share, ours.cpu_share),
                 "value": ratio,

@@ -112,6 +112,37 @@ def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
             assert_counts(server, Completed=1)
 
 
+def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path: Path) -> None:
+    body = """
+        import atexit, builtins
+        from concurrent.futures import ThreadPoolExecutor
+        if not hasattr(builtins, "shop_file"):
+            builtins.shop_file = (HERE / "written").open("w")
+            builtins.shop_pool = ThreadPoolExecutor(1)
+            atexit.register(lambda: (HERE / "left").touch())
+        builtins.shop_file.write("held\\n")
+        builtins.shop_pool.submit(print)
+    """
+    with UserModule(tmp_path, body) as module, module.server("--workers", "1") as server:
+        post_all(server, [1, 2])
+        wait_until_processed(server)
+        assert server.stop() == 0
+    assert (tmp_path / "written").read_text() == "held\n" * 2
+    assert (tmp_path / "left").exists()
+
+
+def test_a_stop_without_a_standard_output_ends_as_any_other(tmp_path: Path) -> None:
+    without_output = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    with (
+        UserModule(tmp_path, "tell(order)\nwait_at_gate()") as module,
+        module.server("--drain-timeout", "0", before=without_output) as server,
+    ):
+        assert server.post(order(1)).status == 202
+        module.call()
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+
+
 def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(tmp_path: Path) -> None:
     body = """
         import threading
@@ -119,7 +150,7 @@ def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(t
         threading.Thread(target=wait_at_gate).start()
     """
     to_a_file = ["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(tmp_path / "printed")]
-    with UserModule(tmp_path, body) as module, module.server(before=to_a_file) as server:
+    with UserModule(tmp_path, body) as module, module.server("--drain-timeout", "0.2", before=to_a_file) as server:
         post_all(server, [1, 2])
         wait_until_processed(server)
         assert server.stop() == 0

@@ -56,6 +56,15 @@ def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_pat
     assert not (tmp_path / "orders.db").exists()
 
 
+def test_a_refusal_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    status, _, stderr = run_server(
+        "--port", "0", "--processor", "shop:process", environment={"PYTHONPATH": str(tmp_path)}
+    )
+    assert status == 1
+    assert stderr.count("\n") == 1
+
+
 URL = "http://127.0.0.1:9/orders"
 WEBHOOK = ["--processor", "webhook"]
 
@@ -87,6 +96,7 @@ WEBHOOK = ["--processor", "webhook"]
         [*WEBHOOK, "--webhook-url", URL, "--webhook-secrets", SECRET],
         [*WEBHOOK, "--webhook-url", URL, f"--webhok-secret={SECRET}"],
         [*WEBHOOK, "--webhook-url", URL, SECRET],
+        [*WEBHOOK, "--webhook-url", URL, f"--webhook-secret{SECRET}"],
         ["--max-attempts", "0"],
         ["--max-attempts", "1.5"],
     ],

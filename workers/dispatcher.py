@@ -75,7 +75,7 @@ class Dispatcher:
         self._changed.set()
 
     async def stop(self, timeout_s: float) -> int:
-        """Claimed nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
+        """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
 
         What the store can't record then stays in Processing, to be recovered at the next start.
         Returns how many attempts were given up: their threads may still be busy with them. May be called twice.
@@ -171,7 +171,7 @@ class Dispatcher:
     def _judge(self, order: Order, error: BaseException) -> Outcome:
         try:
             return self._retries.after(order.attempt, error)
-        except Exception:  # noqa: BLE001 - at the thread's top still: a user's error may raise when it is looked at
+        except BaseException:  # noqa: BLE001 - at the thread's top still: a user's error may raise when it is looked at
             return self._retries.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: list[Outcome]) -> None:
