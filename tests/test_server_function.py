@@ -112,6 +112,7 @@ def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
             assert_counts(server, Completed=1)
 
 
+@pytest.mark.slow
 def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path: Path) -> None:
     body = """
         import atexit, builtins
@@ -131,6 +132,7 @@ def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path
     assert (tmp_path / "left").exists()
 
 
+@pytest.mark.slow
 def test_a_stop_without_a_standard_output_ends_as_any_other(tmp_path: Path) -> None:
     without_output = ["sh", "-c", 'exec "$@" >&-', "sh"]
     with (
@@ -143,6 +145,7 @@ def test_a_stop_without_a_standard_output_ends_as_any_other(tmp_path: Path) -> N
         assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(tmp_path: Path) -> None:
     body = """
         import threading

@@ -56,6 +56,7 @@ def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_pat
     assert not (tmp_path / "orders.db").exists()
 
 
+@pytest.mark.slow
 def test_a_refusal_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
     status, _, stderr = run_server(

@@ -32,6 +32,7 @@ def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, 
         assert_all_there(server, crowd.acknowledged)
 
 
+@pytest.mark.slow
 def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
         assert probe.ask("GET", "/readyz").status == 200
@@ -67,6 +68,7 @@ def wait_until_deaf(server: ServerProcess) -> None:
     raise AssertionError("the server still takes connections")
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
         other = sqlite3.connect(server.database, isolation_level=None)

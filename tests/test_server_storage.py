@@ -13,6 +13,7 @@ from tests.live_orders import assert_all_there
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
@@ -87,6 +88,7 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
         assert client.post(order(2)).status == 202
 
 
+@pytest.mark.slow
 def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
