@@ -453,7 +453,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         return 130
     # Attempts that have been given back need no more time; threads of a function's own get what the attempts had.
-    _leave_within(settings.drain_timeout if clean else LAST_WORDS_S, 0)
+    _leave_within(max(settings.drain_timeout, LAST_WORDS_S) if clean else LAST_WORDS_S, 0)
     return 0
 
 

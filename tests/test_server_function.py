@@ -124,7 +124,7 @@ def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path
         builtins.shop_file.write("held\\n")
         builtins.shop_pool.submit(print)
     """
-    with UserModule(tmp_path, body) as module, module.server("--workers", "1") as server:
+    with UserModule(tmp_path, body) as module, module.server("--workers", "1", "--drain-timeout", "0") as server:
         post_all(server, [1, 2])
         wait_until_processed(server)
         assert server.stop() == 0
