@@ -180,7 +180,11 @@ def _handler_of(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
         connection: socket.socket
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the sender was killed while it wrote: nothing has been delivered
+                self.close_connection = True
+                return
             answer = receiver.deliver({name.lower(): value for name, value in self.headers.items()}, body)
             if isinstance(answer, Reply):
                 self.send_response(answer.status)
