@@ -23,8 +23,9 @@ from typing import NamedTuple, cast
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 
+from handlers.body_limit import MAX_DISCARDED_BYTES
 from handlers.http_server import BoundedHTTPServer
-from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
+from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
 from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
 from models.lock import DatabaseLock
@@ -224,6 +225,7 @@ class Server:
         router = build_router(
             Collaborators(
                 traffic=self._traffic,
+                admit=lambda incoming: None,
                 insert=self._insert,
                 find=self._finds.submit,
                 cancel=self._cancel,

@@ -45,6 +45,8 @@ class BaseHandler(RequestHandler):
         # Also runs before an error answer, for which the id must stay the same.
         self.request_id = self.request_id or request_id_of(self.request.headers)
         self.set_header("X-Request-Id", self.request_id)
+        for name, value in getattr(self.request, "answer_headers", {}).items():
+            self.set_header(name, value)
         self.clear_header("Server")
 
     def on_finish(self) -> None:

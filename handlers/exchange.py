@@ -10,7 +10,7 @@ import functools
 import re
 import time
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tornado.httputil import (
@@ -36,7 +36,7 @@ _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 class Incoming:
     """One request as it is known when its headers have been read: what an HTTPServerRequest is made of."""
 
-    __slots__ = ("connection", "headers", "path", "server_connection", "start_line")
+    __slots__ = ("answer_headers", "connection", "headers", "path", "server_connection", "start_line")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Incoming:
         self.connection = connection
         self.start_line = start_line
         self.headers = headers
+        self.answer_headers: dict[str, str] = {}
+        """What every answer to this request says, whatever it is."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
             # RFC 9112 §3.2.2: a server must accept it.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
@@ -58,14 +60,22 @@ class Incoming:
             # Worth a closer look, which raises HTTPInputError for what is malformed.
             self.path = self.as_request().path
 
-    def as_request(self) -> HTTPServerRequest:
+    def as_request(self) -> "Request":
         """What RequestHandlers work with; made only for them, since it parses what an exchange has no use for."""
-        return HTTPServerRequest(
+        request = Request(
             connection=self.connection,
             server_connection=self.server_connection,
             start_line=self.start_line,
             headers=self.headers,
         )
+        request.answer_headers = self.answer_headers
+        return request
+
+
+class Request(HTTPServerRequest):
+    """An HTTPServerRequest that knows what every answer to it says."""
+
+    answer_headers: Mapping[str, str] = {}
 
 
 Refuse = Callable[[Incoming, BaseException], None]
@@ -120,6 +130,8 @@ class Exchange(HTTPMessageDelegate):
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """The whole answer: JSON, with the headers that every answer has."""
         every = HTTPHeaders(headers)
+        if self.incoming.answer_headers:
+            every.update(self.incoming.answer_headers)
         every["Content-Type"] = "application/json"
         every["Content-Length"] = str(len(body))
         every["Date"] = _date(int(time.time()))

@@ -16,7 +16,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from handlers.routes import MAX_DISCARDED_BYTES, Collaborators, build_router
+from handlers.body_limit import MAX_DISCARDED_BYTES
+from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
 from models.order import NewOrder, Order, Totals
 from models.schema import open_database
@@ -117,6 +118,7 @@ class Service:
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=1_000)
         given = Collaborators(
             traffic=self.traffic,
+            admit=lambda incoming: None,
             insert=self.inserts.submit,
             find=self.finds.submit,
             cancel=lambda order_id: self._act(Cancel(order_id)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from handlers.routes import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
+from handlers.body_limit import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
 from models.validation import MAX_ID
 from tests.handlers.conftest import Serve
 from tests.handlers.service import JSON, Answer, Service, get_text, post_text, turn_of_the_loop
