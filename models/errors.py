@@ -16,12 +16,16 @@ class NotJsonError(ValueError):
 
 
 class InvalidOrderError(ValueError):
-    """The text is JSON that is no order; `errors` names every field that is wrong."""
+    """The text is JSON that is no order; `errors` names every field that is wrong.
 
-    def __init__(self, errors: Sequence[FieldError]) -> None:
+    `order_id` is the order's id, where that is right.
+    """
+
+    def __init__(self, errors: Sequence[FieldError], *, order_id: int | None = None) -> None:
         shown = "; ".join(f"{error.pointer} {error.detail}" for error in errors[:3])
         super().__init__(shown if len(errors) <= 3 else f"{shown}; and {len(errors) - 3} more")
         self.errors = list(errors)
+        self.order_id = order_id
 
 
 class OrderConflictError(Exception):

@@ -27,7 +27,7 @@ class Status(enum.StrEnum):
     CANCELLED = "Cancelled"
 
 
-class NewOrder(Struct, frozen=True, gc=False):
+class NewOrder(Struct, frozen=True, gc=False, array_like=True):
     """A valid order that is not stored yet.
 
     `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, kept as it was given.

@@ -42,6 +42,14 @@ WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND o
 
 SUM_UP = f"SELECT count(*), sum(max(0, ? - orders.created_us)) {_RUNNING.format(join='CROSS JOIN orders')}"
 
+# Attempts that stand together end for less than half of what it costs to take them from a list. The plus keeps SQLite
+# from looking through all that is Processing.
+_RUN = "sequence BETWEEN ? AND ? AND claims = ? AND +status = 'Processing'"
+
+SUM_UP_RUN = f"SELECT count(*), sum(max(0, ? - created_us)) FROM orders WHERE {_RUN}"
+
+COMPLETE_RUN = f"UPDATE orders SET status = 'Completed', error = NULL, processed_us = max(?, created_us) WHERE {_RUN}"
+
 COMPLETE = f"""
 UPDATE orders SET status = 'Completed', error = NULL, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
@@ -70,8 +78,9 @@ UPDATE orders SET status = 'Pending', attempts = 0, error = NULL, processed_us =
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 
 NEXT_FAILED = """
-SELECT json_group_array(sequence), count(*), max(sequence) FROM (
-    SELECT sequence FROM orders WHERE status = 'Failed' AND sequence > ? ORDER BY sequence LIMIT ?)"""
+SELECT json_group_array(json_array(sequence, order_id, user_id)) FROM (
+    SELECT sequence, order_id, user_id FROM orders
+    WHERE status = 'Failed' AND sequence > ? ORDER BY sequence LIMIT ?)"""
 
 ADD_TO_TOTALS = """
 UPDATE totals SET pending = pending + ?, processing = processing + ?, completed = completed + ?, failed = failed + ?,
@@ -84,3 +93,82 @@ SELECT pending, processing, completed, failed, cancelled, processing_us, (
         UNION ALL
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_WAITING} ORDER BY sequence LIMIT 1))
     ORDER BY sequence LIMIT 1) FROM totals"""
+
+BLOCK_BITS = 11
+"""Orders whose sequences differ in this many last bits alone are a block; the schema's indexes say the same."""
+
+# Where the orders of each status are; of some there are few.
+_WITH_STATUS = {
+    "Pending": (f"orders_pending WHERE {_READY}", f"orders_waiting WHERE {_WAITING}"),
+    "Processing": ("orders_processing WHERE status = 'Processing'",),
+    "Completed": ("orders_completed WHERE status = 'Completed'",),
+    "Failed": ("orders_failed WHERE status = 'Failed'",),
+    "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
+}
+_FEW = ("Processing", "Failed", "Cancelled")
+_IN_BLOCK = f"sequence >> {BLOCK_BITS} = block"
+_OF_USER_IN_BLOCK = f"SELECT sequence FROM orders INDEXED BY orders_user WHERE {_IN_BLOCK} AND user_id = :user_id"
+_CREATED_IN_BLOCK = f"""
+    SELECT sequence FROM orders INDEXED BY orders_created
+    WHERE {_IN_BLOCK} AND created_us >= :created_from_us AND created_us < :created_until_us"""
+_WITH_STATUS_IN_BLOCK = {
+    status: " UNION ALL ".join(
+        f"""
+    SELECT sequence FROM orders INDEXED BY {place}
+        AND sequence BETWEEN block << {BLOCK_BITS} AND (block << {BLOCK_BITS} | (1 << {BLOCK_BITS}) - 1)"""
+        for place in places
+    )
+    for status, places in _WITH_STATUS.items()
+}
+
+
+def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
+    """The newest `:limit` orders below the sequence `:before`, newest first, of a status or of all.
+
+    Also of `:user_id` alone, created from `:created_from_us` on and before `:created_until_us` alone.
+    """
+    if by_user or by_time:
+        found = _walk(status, by_user=by_user, by_time=by_time)
+    elif status is None:
+        found = "SELECT * FROM orders WHERE sequence < :before"
+    else:
+        found = " UNION ALL ".join(
+            f"""SELECT * FROM (
+        SELECT * FROM orders INDEXED BY {place} AND sequence < :before ORDER BY sequence DESC LIMIT :limit)"""
+            for place in _WITH_STATUS[status]
+        )
+    return f"""
+SELECT json_group_array({_COLUMNS}) FROM (
+    {found} ORDER BY sequence DESC LIMIT :limit)"""
+
+
+def _walk(status: str | None, *, by_user: bool, by_time: bool) -> str:
+    """A queue of places, the highest first (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
+
+    A block's place is above its orders, and brings the orders that are wanted of it and the block below it into the
+    queue; an order's place is its sequence. Who takes the first ones does not look into the blocks below them.
+    """
+    wanted = []
+    if by_user:
+        wanted.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
+    if status is not None:
+        place = 0 if status in _FEW else len(wanted)
+        wanted.insert(place, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
+    if by_time:
+        created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
+        wanted.append((_CREATED_IN_BLOCK, created))
+    # The first says which orders are looked at, so it should be what few have.
+    [(first, _), *others] = wanted
+    # A plus keeps SQLite from choosing an index for what is to be looked up last.
+    also = "".join(f" AND EXISTS ({in_block}) AND +{is_wanted}" for in_block, is_wanted in others)
+    return f"""
+    WITH RECURSIVE walk(place, block) AS (
+        SELECT :before, min(:before - 1, coalesce(max(sequence), 0)) >> {BLOCK_BITS} FROM orders
+        UNION ALL
+        SELECT block << {BLOCK_BITS}, block - 1 FROM walk WHERE block > 0
+        UNION ALL
+        SELECT orders.sequence, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({first})
+        WHERE +orders.sequence < :before{also}
+        ORDER BY 1 DESC)
+    SELECT orders.* FROM (SELECT place FROM walk WHERE block IS NULL LIMIT :limit)
+    CROSS JOIN orders ON orders.sequence = place"""

@@ -14,10 +14,22 @@ import peewee
 from models import statements
 from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import StorageBusyError, StorageUnavailableError
+from models.listing import Listing, Page, list_orders
 from models.order import Attempt, NewOrder, Order, Totals
 from models.schema import SCHEMA_VERSION
 from models.transaction import Transaction, find_orders
-from models.writes import Cancel, Claimed, Insertion, Outcome, Retry, RetryFailed, Turn, Write, Written
+from models.writes import (
+    Cancel,
+    Claimed,
+    Inserted,
+    NewOrders,
+    Outcome,
+    Retry,
+    RetryFailed,
+    Turn,
+    Write,
+    Written,
+)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -44,6 +56,8 @@ class OrderStore:
         self._clock = clock
         self.is_writable = True
         """Whether the last write to disk worked. Set by whoever writes; may be read on any thread."""
+        self.pending = 0
+        """How many orders are Pending as of the last commit, once `recover` has run; may be read on any thread."""
 
     def connect(self) -> None:
         """Opens the calling thread's connection, which every other method needs."""
@@ -60,22 +74,24 @@ class OrderStore:
         They take effect in this order, whatever their places in the batch:
 
         - Turns record how attempts ended: an outcome of an attempt that is not running any more changes nothing.
-        - Cancel, Retry: the order as it is then; WrongStatusError where its status forbids it, None where there is
-          none. RetryFailed: Retried.
+        - Cancel, Retry: Moved; WrongStatusError where the order's status forbids it, None where there is none.
+          RetryFailed: Retried.
         - New orders are stored, unless their id is taken; the first of two with one id wins, within a batch too.
-          Insertion, or OrderConflictError.
+          Insertion, or OrderConflictError; a list of them for NewOrders.
         - Turns get Claimed: up to `limit` Pending orders that are due, oldest first, as Processing.
         """
-        results = self._write(lambda transaction: self._apply(transaction, batch))
-        # A batch that holds nothing new may reach no disk, and then says nothing about it.
-        self.is_writable = self.is_writable or Insertion.ACCEPTED in results
-        return results
+        return self._write(lambda transaction: self._apply(transaction, batch))
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         """The stored order for each id, None where there is none."""
         with _storage_errors():
             found = find_orders(self._database, order_ids)
         return [found.get(order_id) for order_id in order_ids]
+
+    def list_orders(self, listing: Listing) -> Page:
+        """A page of the orders that `listing` wants, newest first."""
+        with _storage_errors():
+            return list_orders(self._database, listing)
 
     def recover(self, judge: Callable[[Attempt], Outcome]) -> int:
         """Ends every attempt that is Processing as `judge` says, and returns how many; only for when nothing runs."""
@@ -85,7 +101,9 @@ class OrderStore:
             transaction.finish([judge(attempt) for attempt in interrupted])
             return len(interrupted)
 
-        return self._write(end)
+        count = self._write(end)
+        self.pending = self.totals().pending
+        return count
 
     def totals(self) -> Totals:
         """The totals as of the last commit; the time does not depend on how many orders there are."""
@@ -99,18 +117,22 @@ class OrderStore:
         self.is_writable = True
 
     def _write(self, work: Callable[[Transaction], R]) -> R:
-        def run() -> R:
+        def run() -> tuple[R, Transaction]:
             transaction = Transaction(self._database, now_us=self._clock())
             result = work(transaction)
             transaction.add_to_totals()
-            return result
+            return result, transaction
 
         try:
             with _storage_errors():
-                return self._database.run(run)
+                result, transaction = self._database.run(run)
         except (StorageBusyError, StorageUnavailableError):
             self.is_writable = False
             raise
+        # A batch that holds nothing new may reach no disk, and then says nothing about it.
+        self.is_writable = self.is_writable or transaction.inserted > 0
+        self.pending += transaction.pending
+        return result
 
     def _apply(self, transaction: Transaction, wishes: Sequence[Write]) -> list[Written]:
         batch = _Batch(wishes)
@@ -124,9 +146,9 @@ class OrderStore:
         if searches := batch.among(RetryFailed):
             batch.answer(RetryFailed, transaction.retry_failed(searches))
         claimed: Claimed | None = None
-        if orders := batch.among(NewOrder):
+        if orders := batch.new_orders():
             insertions, claimed = transaction.insert(orders, turns[0].limit if turns else 0)
-            batch.answer(NewOrder, insertions)
+            batch.answer_new_orders(insertions)
         claims = []
         for turn in turns:
             claims.append(claimed or (transaction.claim(turn.limit) if turn.limit else Claimed([])))
@@ -151,3 +173,28 @@ class _Batch:
     def answer(self, kind: type, answers: Iterable[Written]) -> None:
         for place, each in zip(self._places[kind], answers, strict=True):
             self.results[place] = each
+
+    def new_orders(self) -> list[NewOrder]:
+        """All of them, as they came, whether alone or with others."""
+        if NewOrders not in self._places:
+            return self.among(NewOrder)
+        orders: list[NewOrder] = []
+        for wish in self._wishes:
+            if isinstance(wish, NewOrder):
+                orders.append(wish)
+            elif isinstance(wish, NewOrders):
+                orders += wish.orders
+        return orders
+
+    def answer_new_orders(self, answers: Sequence[Inserted]) -> None:
+        if NewOrders not in self._places:
+            self.answer(NewOrder, answers)
+            return
+        first = 0
+        for place, wish in enumerate(self._wishes):
+            if isinstance(wish, NewOrder):
+                self.results[place] = answers[first]
+                first += 1
+            elif isinstance(wish, NewOrders):
+                self.results[place] = list(answers[first : first + len(wish.orders)])
+                first += len(wish.orders)

@@ -13,13 +13,16 @@ from models import statements
 from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status
-from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed
+from models.writes import Cancel, Claimed, Identity, Inserted, Insertion, Moved, Outcome, Retried, Retry, RetryFailed
 
 MAX_MADE_READY = 1_000
 """How many retries that are due one claim makes ready; whoever claims is told if more are."""
 MAX_SEQUENCE = 2**63 - 1
+SHORTEST_RUN = 8
+"""On an average, for attempts that stand together to be ended together: each run is two statements."""
 
 _decode_orders = msgspec.json.Decoder(list[Order]).decode
+_decode_identities = msgspec.json.Decoder(list[Identity]).decode
 _decode_attempts = msgspec.json.Decoder(list[Attempt]).decode
 
 
@@ -51,6 +54,13 @@ class Transaction:
         self._database = database
         self._now_us = now_us
         self._change = _Change()
+        self.inserted = 0
+        """How many new orders have been stored."""
+
+    @property
+    def pending(self) -> int:
+        """How many more orders are Pending than before."""
+        return self._change.pending
 
     def add_to_totals(self) -> None:
         """The last step: adds what has changed."""
@@ -60,7 +70,7 @@ class Transaction:
 
     def insert(
         self, orders: Sequence[NewOrder], limit: int
-    ) -> tuple[list[Insertion | OrderConflictError], Claimed | None]:
+    ) -> tuple[list[Inserted], Claimed | None]:
         """Stores the new ones; the results, and those that were claimed as they came in: all of them, where nothing is
         ready before them and `limit` allows it, else None."""
         next_due_us = None
@@ -70,11 +80,10 @@ class Transaction:
             is_claim = not has_ready and not self._is_due(next_due_us)
         claims = int(is_claim)
         status = Status.PROCESSING if is_claim else Status.PENDING
-        rows = _as_json(
-            [(order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata) for order in orders]
-        )
-        cursor = self._database.execute_sql(statements.INSERT, (status, claims, claims, self._now_us, rows))
+        parameters = (status, claims, claims, self._now_us, _as_json(orders))
+        cursor = self._database.execute_sql(statements.INSERT, parameters)
         inserted: int = cursor.rowcount
+        self.inserted += inserted
         if is_claim:
             self._change.processing += inserted
         else:
@@ -82,7 +91,7 @@ class Transaction:
         # Sequences of one statement follow each other, so those of this batch are the last ones.
         first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
         if inserted == len(orders):
-            results: list[Insertion | OrderConflictError] = [Insertion.ACCEPTED] * inserted
+            results: list[Inserted] = [Insertion.ACCEPTED] * inserted
             fresh = (
                 [order.claimed(first + place, self._now_us) for place, order in enumerate(orders)] if is_claim else []
             )
@@ -118,20 +127,29 @@ class Transaction:
         """Records how attempts ended; an outcome of an attempt that is not running any more changes nothing."""
         ends: defaultdict[Status, list[Outcome]] = defaultdict(list)
         # One outcome for each attempt, the first one; were there two, they would be counted twice.
-        for outcome in {(outcome.sequence, outcome.claim): outcome for outcome in reversed(outcomes)}.values():
-            ends[outcome.status].append(outcome.as_text())
+        known: set[tuple[int, int]] = set()
+        for outcome in outcomes:
+            attempt = (outcome.sequence, outcome.claim)
+            if attempt not in known:
+                known.add(attempt)
+                ends[outcome.status].append(outcome.as_text())
         if completed := ends[Status.COMPLETED]:
-            self._complete(_as_json(completed))
+            runs = _runs_of(completed)
+            if len(runs) * SHORTEST_RUN <= len(completed):
+                for run in runs:
+                    self._complete(statements.SUM_UP_RUN, statements.COMPLETE_RUN, *run)
+            else:
+                self._complete(statements.SUM_UP, statements.COMPLETE, _as_json(completed))
         if failed := ends[Status.FAILED]:
             self._change.failed += self._leave_processing(statements.FAIL, self._now_us, _as_json(failed))
         if put_back := ends[Status.PENDING]:
             self._change.pending += self._leave_processing(statements.PUT_BACK, _as_json(put_back))
 
-    def _complete(self, outcomes: str) -> None:
-        count, processing_us = self._database.execute_sql(statements.SUM_UP, (self._now_us, outcomes)).fetchone()
+    def _complete(self, sum_up: str, complete: str, *which: int | str) -> None:
+        count, processing_us = self._database.execute_sql(sum_up, (self._now_us, *which)).fetchone()
         self._change.completed += count
         self._change.processing_us += processing_us or 0
-        self._leave_processing(statements.COMPLETE, self._now_us, outcomes)
+        self._leave_processing(complete, self._now_us, *which)
 
     def _leave_processing(self, statement: str, *parameters: int | str) -> int:
         """How many of the attempts were still running, and so have ended."""
@@ -143,7 +161,7 @@ class Transaction:
         """Every attempt that is Processing."""
         return _decode_attempts(self._database.execute_sql(statements.INTERRUPTED).fetchone()[0])
 
-    def cancel(self, wishes: Sequence[Cancel]) -> list[Order | WrongStatusError | None]:
+    def cancel(self, wishes: Sequence[Cancel]) -> list[Moved | WrongStatusError | None]:
         """Each order as Cancelled; an error for one that is neither Pending nor that already, None for none."""
         order_ids = [wish.order_id for wish in wishes]
         pending = self._with_status(Status.PENDING, order_ids)
@@ -151,10 +169,14 @@ class Transaction:
         self._change.pending -= len(pending)
         self._change.cancelled += len(pending)
         stored = find_orders(self._database, order_ids)
-        cancelled = {order_id for order_id, order in stored.items() if order.status is Status.CANCELLED}
-        return [_result(stored.get(each), is_done=each in cancelled, needed=Status.PENDING) for each in order_ids]
+        return [
+            Moved(order, Status.PENDING if pending.pop(order_id, None) else order.status)
+            if order and order.status is Status.CANCELLED
+            else _wrong_status(order, needed=Status.PENDING)
+            for order_id, order in ((each, stored.get(each)) for each in order_ids)
+        ]
 
-    def retry(self, wishes: Sequence[Retry]) -> list[Order | WrongStatusError | None]:
+    def retry(self, wishes: Sequence[Retry]) -> list[Moved | WrongStatusError | None]:
         """Each order as Pending; an error for one that is not Failed, None for none."""
         order_ids = [wish.order_id for wish in wishes]
         failed = self._with_status(Status.FAILED, order_ids)
@@ -162,8 +184,10 @@ class Transaction:
         stored = find_orders(self._database, order_ids)
         # Who asks for an order a second time finds it Pending.
         return [
-            _result(stored.get(each), is_done=failed.pop(each, None) is not None, needed=Status.FAILED)
-            for each in order_ids
+            Moved(order, Status.FAILED)
+            if order and failed.pop(order_id, None)
+            else _wrong_status(order, needed=Status.FAILED)
+            for order_id, order in ((each, stored.get(each)) for each in order_ids)
         ]
 
     def _with_status(self, status: Status, order_ids: Sequence[int]) -> dict[int, int]:
@@ -175,10 +199,10 @@ class Transaction:
         """Makes the next Failed orders Pending."""
         results = []
         for wish in wishes:
-            found = self._database.execute_sql(statements.NEXT_FAILED, (wish.after, wish.limit)).fetchone()
-            sequences, count, last = found
-            self._retry(sequences, count)
-            results.append(Retried(count, wish.after if last is None else last))
+            [found] = self._database.execute_sql(statements.NEXT_FAILED, (wish.after, wish.limit)).fetchone()
+            orders = _decode_identities(found)
+            self._retry(_as_json([order.sequence for order in orders]), len(orders))
+            results.append(Retried(orders, orders[-1].sequence if orders else wish.after))
         return results
 
     def _retry(self, sequences: str, count: int) -> None:
@@ -197,16 +221,29 @@ class Transaction:
         return due_us is not None and due_us <= self._now_us
 
 
-def _result(order: Order | None, *, is_done: bool, needed: Status) -> Order | WrongStatusError | None:
-    if order is None or is_done:
-        return order
-    return WrongStatusError(order.order_id, status=order.status, needed=needed)
+def _runs_of(outcomes: Sequence[Outcome]) -> list[tuple[int, int, int]]:
+    """The first and the last sequence and the claim of attempts with one claim whose sequences follow each other."""
+    runs: list[tuple[int, int, int]] = []
+    first = last = claim = -1
+    for outcome in outcomes:
+        if outcome.sequence == last + 1 and outcome.claim == claim:
+            last += 1
+            continue
+        if last >= 0:
+            runs.append((first, last, claim))
+        first = last = outcome.sequence
+        claim = outcome.claim
+    return [*runs, (first, last, claim)]
+
+
+def _wrong_status(order: Order | None, *, needed: Status) -> WrongStatusError | None:
+    return None if order is None else WrongStatusError(order.order_id, status=order.status, needed=needed)
 
 
 def _explain(
     orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]
-) -> list[Insertion | OrderConflictError]:
-    results: list[Insertion | OrderConflictError] = []
+) -> list[Inserted]:
+    results: list[Inserted] = []
     for order in orders:
         if order.order_id in new:
             new.remove(order.order_id)

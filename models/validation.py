@@ -5,7 +5,8 @@ of two equal keys win, so whatever the fast path can't vouch for is read again b
 """
 
 import re
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from collections.abc import Sequence
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, DecimalException, Inexact, InvalidOperation
 from typing import Annotated, Any
 
 import msgspec
@@ -35,9 +36,12 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _REQUIRED = ("order_id", "user_id", "item_ids", "total_amount")
 _FAST_QUOTES = 2 * len(_REQUIRED)
 _DECODER = msgspec.json.Decoder(OrderBody)
+_ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# Precise enough for every digit that fits in a body, so that nothing is ever rounded.
-_EXACT = Context(prec=1_000_000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+# More digits than an amount may have; where one is lost that is not zero, it is an error.
+_EXACT = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
+_SCALE = Decimal(10**AMOUNT_PLACES)
+_MAX_WHOLE = int(MAX_AMOUNT * _SCALE)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
@@ -51,7 +55,7 @@ def parse_order(body: bytes) -> NewOrder:
     if body.count(b'"') == _FAST_QUOTES:
         try:
             order = _DECODER.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         else:
             amount = _ten_thousandths(order.total_amount)
@@ -60,13 +64,38 @@ def parse_order(body: bytes) -> NewOrder:
     return _parse_carefully(body)
 
 
+def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
+    """The orders that these texts are, if all of them are good ones without metadata, in a third of the time; or None.
+
+    None says nothing: each of them has to be looked at for itself.
+    """
+    array = b"[" + b",".join(texts) + b"]"
+    # As for a single one: with no string but the required keys there are no braces but the objects' own, and so none of
+    # the texts, which begin and end with one, can be half of what another one begins.
+    if array.count(b'"') != _FAST_QUOTES * len(texts):
+        return None
+    if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
+        return None
+    try:
+        orders = _ARRAY_DECODER.decode(array)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    amounts = [_ten_thousandths(order.total_amount) for order in orders]
+    if len(orders) != len(texts) or None in amounts:
+        return None
+    return [
+        NewOrder(order.order_id, order.user_id, order.item_ids, amount or 0)
+        for order, amount in zip(orders, amounts, strict=True)
+    ]
+
+
 def _ten_thousandths(amount: Decimal) -> int | None:
     """The amount as an integer, or None where it is out of range or has more places."""
-    if not 0 <= amount <= MAX_AMOUNT or (amount and amount.adjusted() < -AMOUNT_PLACES):
+    try:
+        whole = int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _SCALE)))
+    except DecimalException:
         return None
-    scaled = _EXACT.scaleb(amount, AMOUNT_PLACES)
-    whole = int(scaled)
-    return whole if whole == scaled else None
+    return whole if 0 <= whole <= _MAX_WHOLE else None
 
 
 def _parse_carefully(body: bytes) -> NewOrder:
@@ -86,7 +115,7 @@ def _parse_carefully(body: bytes) -> NewOrder:
     amount = _read_amount(value, errors)
     metadata = _read_metadata(value, body, errors)
     if errors:
-        raise InvalidOrderError(errors)
+        raise InvalidOrderError(errors, order_id=order_id or None)
     return NewOrder(order_id, user_id, item_ids, amount, metadata)
 
 

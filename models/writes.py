@@ -41,10 +41,14 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Turn(Struct, frozen=True, gc=False):
-    """What processing has to say to the store: how attempts ended, and how many more orders it could take."""
+    """What processing has to say to the store: how attempts ended, and how many more orders it could take.
+
+    `attempted` are the orders of the outcomes, in their order, as they were claimed.
+    """
 
     outcomes: Sequence[Outcome]
     limit: int
+    attempted: Sequence[Order] = ()
 
 
 class Claimed(Struct, frozen=True, gc=False):
@@ -76,14 +80,37 @@ class RetryFailed(Struct, frozen=True, gc=False):
     limit: int
 
 
-class Retried(Struct, frozen=True, gc=False):
-    """How many Failed orders are to be tried again, and the sequence of the last of them."""
+class Moved(Struct, frozen=True, gc=False):
+    """An order as it is once a person's wish has been granted, and the status that it had before."""
 
-    count: int
+    order: Order
+    was: Status
+
+
+class Identity(Struct, frozen=True, gc=False, array_like=True):
+    """What tells an order from every other one, and whose it is."""
+
+    sequence: int
+    order_id: int
+    user_id: int
+
+
+class Retried(Struct, frozen=True, gc=False):
+    """Which Failed orders are to be tried again, and the sequence of the last of them."""
+
+    orders: list[Identity]
     last: int
 
 
-Write = NewOrder | Turn | Cancel | Retry | RetryFailed
+class NewOrders(Struct, frozen=True, gc=False):
+    """One new order or more that travel together, each of them stored or not as if it had come alone."""
+
+    orders: list[NewOrder]
+
+
+Inserted = Insertion | OrderConflictError
+"""What becomes of a new order."""
+Write = NewOrder | NewOrders | Turn | Cancel | Retry | RetryFailed
 """What may go into one batch."""
-Written = Insertion | OrderConflictError | Claimed | Order | WrongStatusError | Retried | None
+Written = Inserted | list[Inserted] | Claimed | Moved | WrongStatusError | Retried | None
 """What may come of it."""

@@ -6,7 +6,7 @@ from typing import cast
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status
 from models.store import OrderStore
-from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed, Turn
+from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Retried, Retry, RetryFailed, Turn, Written
 
 SECOND_US = 1_000_000
 
@@ -50,6 +50,10 @@ def to_be_made_again(attempt: Attempt) -> Outcome:
     return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "cut off", due_us=0)
 
 
+def _order_of(result: Written) -> Order | WrongStatusError | None:
+    return result.order if isinstance(result, Moved) else cast(WrongStatusError | None, result)
+
+
 class SteppedStore(OrderStore):
     """The store with its one write as the steps that it joins."""
 
@@ -63,10 +67,10 @@ class SteppedStore(OrderStore):
         return self.turn(outcomes, limit).orders
 
     def cancel(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
-        return cast(list[Order | WrongStatusError | None], self.write([Cancel(each) for each in order_ids]))
+        return [_order_of(result) for result in self.write([Cancel(each) for each in order_ids])]
 
     def retry(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
-        return cast(list[Order | WrongStatusError | None], self.write([Retry(each) for each in order_ids]))
+        return [_order_of(result) for result in self.write([Retry(each) for each in order_ids])]
 
     def retry_failed(self, after: int = 0, limit: int = 1_000) -> Retried:
         return cast(list[Retried], self.write([RetryFailed(after, limit)]))[0]

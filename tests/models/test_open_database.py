@@ -2,8 +2,11 @@
 
 import os
 import re
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from models.errors import DatabaseRefusedError
+from models.listing import Listing
 from models.order import Status
 from models.schema import APPLICATION_ID, SCHEMA_VERSION, open_database
 from models.writes import Insertion, Outcome
 from tests.models.samples import Clock, SteppedStore, new_order
 
 NOBODY = 65_534
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -129,6 +134,28 @@ SCHEMA_1 = [
 ]
 """What a file of schema version 1 holds: written down here so that later code is tried on what old files really are."""
 
+SCHEMA_2 = [
+    *SCHEMA_1[:1],
+    """CREATE TABLE "orders" ("sequence" INTEGER NOT NULL PRIMARY KEY, "order_id" INTEGER NOT NULL,
+        "user_id" INTEGER NOT NULL, "item_ids" TEXT NOT NULL, "total_amount" INTEGER NOT NULL, "metadata" TEXT,
+        "status" TEXT NOT NULL, "attempts" INTEGER NOT NULL, "claims" INTEGER NOT NULL, "error" TEXT,
+        "created_us" INTEGER NOT NULL, "processed_us" INTEGER, "due_us" INTEGER)""",
+    'CREATE UNIQUE INDEX "orders_order_id" ON "orders" ("order_id")',
+    """CREATE INDEX "orders_pending" ON "orders" ("due_us", "sequence") WHERE status = 'Pending'""",
+    """CREATE INDEX "orders_waiting" ON "orders" ("sequence") WHERE status = 'Pending' AND due_us IS NOT NULL""",
+    """CREATE INDEX "orders_processing" ON "orders" ("sequence") WHERE status = 'Processing'""",
+    """CREATE INDEX "orders_failed" ON "orders" ("sequence") WHERE status = 'Failed'""",
+    """CREATE TABLE "totals" ("id" INTEGER NOT NULL PRIMARY KEY, "pending" INTEGER NOT NULL,
+        "processing" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "cancelled" INTEGER NOT NULL, "processing_us" INTEGER NOT NULL)""",
+    "INSERT INTO totals VALUES (1, 1, 0, 1, 0, 1, 5)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 10, 15, NULL),
+        (2, 12, 2, '[3]', 1, '{ "a": 1 }', 'Cancelled', 0, 0, NULL, 20, NULL, NULL),
+        (3, 13, 1, '[4]', 2, NULL, 'Pending', 1, 1, 'down', 30, NULL, 40)""",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 2",
+]
+
 
 def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
     make(tmp_path / "orders.db", *SCHEMA_1)
@@ -144,8 +171,67 @@ def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock)
         assert (store.totals().completed, store.totals().pending) == (3, 1)
 
 
-def test_a_file_of_schema_1_becomes_what_a_new_file_is(tmp_path: Path) -> None:
-    make(tmp_path / "old.db", *SCHEMA_1)
+def listed(store: SteppedStore, listing: Listing) -> list[int]:
+    return [order.order_id for order in store.list_orders(listing).orders]
+
+
+def test_a_file_of_schema_2_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
+    make(tmp_path / "orders.db", *SCHEMA_2)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = SteppedStore(database, clock=clock)
+        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        assert listed(store, Listing(limit=9)) == [14, 13, 12, 11]
+        assert listed(store, Listing(limit=9, user_id=1, created_until_us=31)) == [13, 11]
+        assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [11]
+        assert listed(store, Listing(limit=9, status=Status.CANCELLED)) == [12]
+        assert [order.order_id for order in store.finish_and_claim([], 10)] == [13, 14]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from models.database import RetryingSqliteDatabase
+from models.schema import open_database
+
+execute = RetryingSqliteDatabase.execute_sql
+
+def execute_and_die(self, sql, params=None):
+    result = execute(self, sql, params)
+    if sys.argv[2] in sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+RetryingSqliteDatabase.execute_sql = execute_and_die
+open_database(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_while_an_old_file_is_brought_up_to_date_leaves_it_as_it_was(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "orders.db"
+    # So many that not all of what is being made fits into memory until the commit.
+    more = """INSERT INTO orders WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+        SELECT i, i, 1, '[1]', 1, NULL, 'Completed', 1, 1, NULL, i, i, NULL FROM n"""
+    make(path, *SCHEMA_2, more)
+    before = contents(tmp_path)
+    done = subprocess.run([sys.executable, "-c", DYING, str(path), "orders_cancelled"], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = contents(tmp_path)
+    assert left["orders.db"] == before["orders.db"]
+    assert len(left["orders.db-wal"]) > 1_000_000
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (7,)
+    database = open_database(path)
+    with database.connection_context():
+        wanted = Listing(limit=1, user_id=1, created_until_us=1_000)
+        assert listed(SteppedStore(database, clock=clock), wanted) == [999]
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
+def test_a_file_of_an_old_schema_becomes_what_a_new_file_is(tmp_path: Path, old: list[str]) -> None:
+    make(tmp_path / "old.db", *old)
     open_database(tmp_path / "old.db")
     open_database(tmp_path / "new.db")
 

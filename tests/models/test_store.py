@@ -11,7 +11,7 @@ from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status
 from models.validation import MAX_ID
-from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, Turn
+from models.writes import Cancel, Claimed, Identity, Insertion, Moved, Outcome, Retried, Retry, Turn
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
@@ -567,7 +567,7 @@ def test_a_cancel_that_comes_with_a_claim_comes_first(store: SteppedStore) -> No
     claims, cancelled = store.write([Turn([], 10), Cancel(1)])
     assert isinstance(claims, Claimed)
     assert [order.order_id for order in claims.orders] == [2]
-    assert cancelled == find(store, 1)
+    assert cancelled == Moved(find(store, 1), Status.PENDING)
     assert find(store, 1).status is Status.CANCELLED
 
 
@@ -581,7 +581,8 @@ def test_a_cancel_that_comes_with_a_finish_comes_later(store: SteppedStore, cloc
     results = store.write([Cancel(1), Cancel(2), Cancel(9), Cancel(2), Turn(ends, 10)])
     assert isinstance(results[0], WrongStatusError)
     assert str(results[0]) == "order 1 is Completed, not Pending"
-    assert results[1] == results[3] == find(store, 2)
+    assert results[1] == Moved(find(store, 2), Status.PENDING)
+    assert results[3] == Moved(find(store, 2), Status.CANCELLED)
     assert results[2] is None
     assert results[4] == Claimed([], None)
     totals = store.totals()
@@ -593,8 +594,9 @@ def test_a_retry_of_a_failed_order_is_claimed_by_the_turn_that_comes_with_it(sto
     [order] = claim(store)
     finish(store, order, Status.FAILED, "no stock")
     [claims, retried, again] = store.write([Turn([], 10), Retry(1), Retry(1)])
-    assert isinstance(retried, Order)
-    assert (retried.status, retried.attempts, retried.error) == (Status.PENDING, 0, None)
+    assert isinstance(retried, Moved)
+    assert retried.was is Status.FAILED
+    assert (retried.order.status, retried.order.attempts, retried.order.error) == (Status.PENDING, 0, None)
     assert isinstance(again, WrongStatusError)
     assert claims == Claimed([find(store, 1)])
     assert (find(store, 1).attempts, find(store, 1).claims) == (1, 2)
@@ -614,10 +616,10 @@ def test_the_end_of_an_attempt_from_before_a_retry_changes_nothing(store: Steppe
 def test_failed_orders_are_tried_again_a_part_at_a_time(store: SteppedStore) -> None:
     insert(store, *map(new_order, range(1, 8)))
     store.finish_and_claim([Outcome(order.sequence, 1, Status.FAILED, "no") for order in claim(store, 5)], 0)
-    assert store.retry_failed(0, 2) == Retried(2, 2)
-    assert store.retry_failed(2, 2) == Retried(2, 4)
-    assert store.retry_failed(4, 2) == Retried(1, 5)
-    assert store.retry_failed(5, 2) == Retried(0, 5)
+    assert store.retry_failed(0, 2) == Retried([Identity(1, 1, 1), Identity(2, 2, 1)], 2)
+    assert store.retry_failed(2, 2) == Retried([Identity(3, 3, 1), Identity(4, 4, 1)], 4)
+    assert store.retry_failed(4, 2) == Retried([Identity(5, 5, 1)], 5)
+    assert store.retry_failed(5, 2) == Retried([], 5)
     assert [order.order_id for order in claim(store)] == [1, 2, 3, 4, 5, 6, 7]
 
 

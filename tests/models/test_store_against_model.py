@@ -13,10 +13,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from models import transaction
+from models.changes import changes_of
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status, Totals
 from models.schema import open_database
-from models.writes import Cancel, Claimed, Insertion, Outcome, Retried, Retry, RetryFailed, Turn, Write
+from models.writes import (
+    Cancel,
+    Claimed,
+    Identity,
+    Insertion,
+    Moved,
+    NewOrders,
+    Outcome,
+    Retried,
+    Retry,
+    RetryFailed,
+    Turn,
+    Write,
+)
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 RECOUNT = """
@@ -71,7 +85,7 @@ class Model:
         for wish in batch:
             if isinstance(wish, Turn):
                 self.finish(wish.outcomes)
-        for kind in (Cancel, Retry, RetryFailed, NewOrder, Turn):
+        for kind in (Cancel, Retry, RetryFailed, NewOrder | NewOrders, Turn):
             for place, wish in enumerate(batch):
                 if isinstance(wish, kind):
                     results[place] = self._do(wish)
@@ -87,9 +101,12 @@ class Model:
                 failed = [each for each in self._with_status(Status.FAILED) if each.sequence > after][:limit]
                 for each in failed:
                     self._retry(each)
-                return Retried(len(failed), failed[-1].sequence if failed else after)
+                identities = [Identity(each.sequence, each.order_id, each.user_id) for each in failed]
+                return Retried(identities, failed[-1].sequence if failed else after)
             case NewOrder(order_id, user_id):
                 return self._insert(order_id, user_id)
+            case NewOrders(orders):
+                return [self._insert(order.order_id, order.user_id) for order in orders]
             case Turn(_, limit):
                 return self._claim(limit) if limit else Claimed([])
 
@@ -111,8 +128,8 @@ class Model:
             return None
         if order.status not in (Status.PENDING, Status.CANCELLED):
             return order.status
-        order.status, order.due_us = Status.CANCELLED, None
-        return order.as_stored()
+        was, order.status, order.due_us = order.status, Status.CANCELLED, None
+        return Moved(order.as_stored(), was)
 
     def _retry(self, order: Expected | None) -> object:
         if order is None:
@@ -120,7 +137,7 @@ class Model:
         if order.status is not Status.FAILED:
             return order.status
         order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
-        return order.as_stored()
+        return Moved(order.as_stored(), Status.FAILED)
 
     def _claim(self, limit: int) -> Claimed:
         pending = self._with_status(Status.PENDING)
@@ -158,8 +175,26 @@ class Model:
         else:
             order.error, order.due_us = outcome.error, outcome.due_us
 
+    def running(self) -> list[Expected]:
+        return self._with_status(Status.PROCESSING)
+
     def interrupted(self) -> list[Attempt]:
-        return [Attempt(order.sequence, order.claims, order.attempts) for order in self._with_status(Status.PROCESSING)]
+        return [Attempt(order.sequence, order.claims, order.attempts) for order in self.running()]
+
+    def statuses(self) -> dict[int, Status]:
+        return {order.order_id: order.status for order in self.orders}
+
+
+def _plain(result: object) -> object:
+    match result:
+        case OrderConflictError():
+            return "conflict"
+        case WrongStatusError():
+            return result.status
+        case list():
+            return [_plain(each) for each in result]
+        case _:
+            return result
 
 
 IDS = st.integers(1, 9)
@@ -174,9 +209,11 @@ ENDS = st.lists(
     ),
     max_size=4,
 )
+NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
 WISHES = st.lists(
     st.one_of(
-        st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2])),
+        NEW_ORDERS,
+        st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
         st.builds(RetryFailed, st.integers(0, 5), st.integers(1, 3)),
@@ -185,6 +222,12 @@ WISHES = st.lists(
     ),
     max_size=6,
 )
+
+
+def _with_orders(turn: Turn, running: dict[tuple[int, int], Expected]) -> Turn:
+    """The turn with the orders of those attempts that run and have not ended in the same batch."""
+    attempted = [running.pop((each.sequence, each.claim), None) for each in turn.outcomes]
+    return Turn(turn.outcomes, turn.limit, [order.as_stored() for order in attempted if order])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -225,16 +268,17 @@ class StoreMachine(RuleBasedStateMachine):
         return outcomes
 
     def _write(self, batch: list[Write]) -> None:
-        results: list[object] = []
-        for result in self._store.write(batch):
-            match result:
-                case OrderConflictError():
-                    results.append("conflict")
-                case WrongStatusError():
-                    results.append(result.status)
-                case _:
-                    results.append(result)
-        assert results == self._model.write(batch)
+        before = self._model.statuses()
+        running = {(order.sequence, order.claims): order for order in self._model.running()}
+        batch = [_with_orders(wish, running) if isinstance(wish, Turn) else wish for wish in batch]
+        results = self._store.write(batch)
+        assert [_plain(result) for result in results] == self._model.write(batch)
+        # What has been recorded of an attempt that did not run was not a change; no dispatcher says such a thing.
+        if all(len(wish.attempted) == len(wish.outcomes) for wish in batch if isinstance(wish, Turn)):
+            after = self._model.statuses()
+            told = {change.order_id: change.status for change in changes_of(batch, results)}
+            assert told.items() <= after.items()
+            assert after.items() - before.items() <= told.items()
 
     @rule(last=st.integers(1, 3), delay_s=st.integers(-1, 2))
     def recover(self, last: int, delay_s: int) -> None:
@@ -261,7 +305,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_totals_equal_a_recount(self) -> None:
-        assert self._store.totals() == Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        totals = self._store.totals()
+        assert totals == Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        assert self._store.pending == totals.pending
 
 
 StoreMachine.TestCase.settings = settings(
