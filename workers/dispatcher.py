@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from functools import partial
 
 from models.errors import StorageBusyError, StorageUnavailableError
 from models.order import Order, Status
@@ -32,14 +33,17 @@ class Dispatcher:
     """Keeps `workers` threads busy with Pending orders, oldest first, until `stop`.
 
     `take_turn` is the store's: one turn at a time records what has ended since the last one and claims what fits. A
-    storage error loses nothing: the outcomes wait for the next turn, `backoff` says how long. `clock` returns
-    microseconds since 1970, UTC.
+    storage error loses nothing: the outcomes wait for the next turn, `backoff` says how long. `gap` returns when there
+    is time for a turn. `clock` returns microseconds since 1970, UTC.
+
+    `offer`, called when new orders are about to be stored, has them begun by the commit that takes them in.
     """
 
     def __init__(
         self,
         *,
         take_turn: Callable[[Turn], Awaitable[Claimed]],
+        gap: Callable[[], Awaitable[None]],
         pool: Executor,
         processor: Processor,
         workers: int,
@@ -49,6 +53,7 @@ class Dispatcher:
         clock: Callable[[], int],
     ) -> None:
         self._take_turn = take_turn
+        self._gap = gap
         self._pool = pool
         self._processor = processor
         self._capacity = workers * processor.batch_size
@@ -59,6 +64,9 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
+        self._attempted: list[Order] = []
+        self._reserved = 0
+        self._turn: asyncio.Future[Claimed] | None = None
         self._changed = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -73,6 +81,12 @@ class Dispatcher:
     def wake(self) -> None:
         """Says that there may be orders to claim. On the loop only, like everything public here."""
         self._changed.set()
+
+    def offer(self) -> None:
+        """Takes a turn with the batch that is about to leave, if there is room for orders and none is taken yet."""
+        limit = self._room()
+        if limit and self._task and (self._turn is None or self._turn.done()):
+            self._begin_turn(Turn([], limit)).add_done_callback(partial(self._end_offer, limit))
 
     async def stop(self, timeout_s: float) -> int:
         """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
@@ -98,7 +112,7 @@ class Dispatcher:
 
     async def _run(self) -> None:
         failures = 0
-        while not (self._stopping and not self._running and not self._outcomes):
+        while not (self._stopping and not self._running and not self._outcomes and not self._reserved):
             await self._changed.wait()
             self._changed.clear()
             try:
@@ -116,18 +130,48 @@ class Dispatcher:
                 failures = 0
 
     async def _advance(self) -> None:
-        limit = 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running))
+        await self._gap()
+        limit = self._room()
         outcomes = self._outcomes.copy()
         if not outcomes and not limit:
             return
-        claimed = await self._take_turn(Turn(outcomes, limit))
+        try:
+            claimed = await self._begin_turn(Turn(outcomes, limit, self._attempted.copy()))
+        finally:
+            self._reserved -= limit
         # Only now: had the turn failed, they would go with the next one.
         del self._outcomes[: len(outcomes)]
+        del self._attempted[: len(outcomes)]
+        self._begin(claimed, limit)
+
+    def _room(self) -> int:
+        """How many orders may be claimed."""
+        return 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running) - self._reserved)
+
+    def _begin_turn(self, turn: Turn) -> asyncio.Future[Claimed]:
+        # One turn may be over, and its orders not running yet, when the next one begins.
+        self._reserved += turn.limit
+        self._turn = asyncio.ensure_future(self._take_turn(turn))
+        return self._turn
+
+    def _end_offer(self, limit: int, turn: "asyncio.Future[Claimed]") -> None:
+        self._reserved -= limit
+        if self._stopping:
+            self.wake()
+        # If the batch failed, those whose orders were in it are told.
+        if not turn.cancelled() and not turn.exception():
+            try:
+                self._begin(turn.result(), limit)
+            except RuntimeError as error:
+                _log.warning("processing waits: %s", error)
+
+    def _begin(self, claimed: Claimed, limit: int) -> None:
         if self._stopping:
             self._release(claimed.orders)
             return
         self._start(claimed.orders)
-        # A turn is taken with room for an order at least, and so brings news of what is due.
+        if not limit:  # then there is no news of what is due
+            return
         self._set_alarm(claimed.next_due_us)
         if len(claimed.orders) == limit:
             self.wake()
@@ -175,12 +219,14 @@ class Dispatcher:
             return self._retries.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: list[Outcome]) -> None:
-        # What has been given back is not running any more: its outcome comes too late.
-        self._collect([outcome for outcome in outcomes if self._running.pop((outcome.sequence, outcome.claim), None)])
+        for outcome in outcomes:
+            # What has been given back is not running any more: its outcome comes too late.
+            if order := self._running.pop((outcome.sequence, outcome.claim), None):
+                self._outcomes.append(outcome)
+                self._attempted.append(order)
+        self.wake()
 
     def _release(self, orders: list[Order]) -> None:
-        self._collect([Outcome(order.sequence, order.claims, Status.PENDING) for order in orders])
-
-    def _collect(self, outcomes: list[Outcome]) -> None:
-        self._outcomes += outcomes
+        self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
+        self._attempted += orders
         self.wake()

@@ -3,7 +3,8 @@
 A processor runs on the worker threads, several at a time.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from models.order import Order
@@ -61,3 +62,28 @@ class RecordProcessor:
 
     def __call__(self, orders: Sequence[Order]) -> None:
         pass
+
+
+class MeasuredProcessor:
+    """Another processor, and how long it takes: `note(seconds, orders)` is told of each call, one at a time.
+
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, processor: Processor, *, note: Callable[[float, int], object], clock: Callable[[], float]
+    ) -> None:
+        self.batch_size = processor.batch_size
+        self._processor = processor
+        self._note = note
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def __call__(self, orders: Sequence[Order]) -> None:
+        begin_s = self._clock()
+        try:
+            self._processor(orders)
+        finally:
+            duration_s = self._clock() - begin_s
+            with self._lock:
+                self._note(duration_s, len(orders))

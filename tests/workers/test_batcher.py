@@ -58,7 +58,7 @@ async def batching(
     *,
     max_waiting: int = 100,
     max_batch: int = 100,
-    after_batch: Callable[[Sequence[object]], object] = lambda results: None,
+    after_batch: Callable[[Sequence[object], Sequence[object]], object] = lambda items, results: None,
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
     batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, after_batch=after_batch)
@@ -244,7 +244,9 @@ async def test_after_each_batch_and_its_results_after_batch_is_called_once(execu
     seen: list[int] = []
     delivered: list[asyncio.Future[int]] = []
     async with batching(
-        executor, max_batch=2, after_batch=lambda results: seen.append(sum(future.done() for future in delivered))
+        executor,
+        max_batch=2,
+        after_batch=lambda items, results: seen.append(sum(future.done() for future in delivered)),
     ) as (batcher, work):
         delivered += [batcher.submit(item) for item in (1, -2, 3)]
         work.let_through(2)
@@ -256,7 +258,7 @@ async def test_after_each_batch_and_its_results_after_batch_is_called_once(execu
 @pytest.mark.gen_test
 async def test_after_a_batch_that_failed_after_batch_is_called_too(executor: Executor) -> None:
     called = asyncio.Event()
-    async with batching(executor, after_batch=lambda results: called.set()) as (batcher, work):
+    async with batching(executor, after_batch=lambda items, results: called.set()) as (batcher, work):
         work.error = KeyError("broken")
         future = batcher.submit(1)
         work.let_through()
@@ -299,3 +301,55 @@ async def test_what_must_get_in_gets_in_when_it_is_full(executor: Executor) -> N
         second = batcher.submit(2, even_if_full=True)
         work.let_through(2)
         assert list(await asyncio.gather(first, second)) == [2, 4]
+
+
+@pytest.mark.gen_test
+async def test_a_batch_is_full_when_the_sizes_of_its_items_add_up_to_max_batch(executor: Executor) -> None:
+    async with batching(executor, max_batch=5) as (batcher, work):
+        futures = [batcher.submit(item, size=size) for item, size in enumerate((3, 2, 3, 3, 1, 1, 1, 9, 1), 1)]
+        work.let_through(5)
+        assert await asyncio.gather(*futures) == list(range(2, 20, 2))
+        # The last one of a batch may be larger than what is left.
+        assert work.batches == [[1, 2], [3, 4], [5, 6, 7, 8], [9]]
+
+
+@pytest.mark.gen_test
+async def test_an_item_that_is_larger_than_a_batch_leaves_alone(executor: Executor) -> None:
+    async with batching(executor, max_batch=5) as (batcher, work):
+        futures = [batcher.submit(item, size=50) for item in (1, 2)]
+        work.let_through(2)
+        assert await asyncio.gather(*futures) == [2, 4]
+        assert work.batches == [[1], [2]]
+
+
+@pytest.mark.gen_test
+async def test_what_was_given_up_takes_no_part_of_a_batch(executor: Executor) -> None:
+    async with batching(executor, max_batch=5) as (batcher, work):
+        given_up, *kept = (batcher.submit(item, size=size) for item, size in ((1, 5), (2, 4), (3, 1)))
+        given_up.cancel()
+        work.let_through()
+        assert await asyncio.gather(*kept) == [4, 6]
+        assert work.batches == [[2, 3]]
+
+
+@pytest.mark.gen_test
+async def test_a_large_item_takes_one_place_and_one_that_must_get_in_takes_none(executor: Executor) -> None:
+    async with batching(executor, max_waiting=2) as (batcher, work):
+        futures = [batcher.submit(item, size=100, even_if_full=True) for item in (1, 2)]
+        futures += [batcher.submit(item, size=100) for item in (3, 4)]
+        with pytest.raises(QueueFullError):
+            batcher.submit(5)
+        work.let_through(4)
+        assert await asyncio.gather(*futures) == [2, 4, 6, 8]
+
+
+@pytest.mark.gen_test
+async def test_what_comes_first_leaves_before_all_that_waits(executor: Executor) -> None:
+    async with batching(executor, max_batch=2) as (batcher, work):
+        futures = [batcher.submit(1)]
+        await work.begun()
+        futures += [batcher.submit(item) for item in (2, 3)]
+        futures.append(batcher.submit(4, first=True))
+        work.let_through(3)
+        assert await asyncio.gather(*futures) == [2, 4, 6, 8]
+        assert work.batches == [[1], [4, 2], [3]]

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -176,6 +177,7 @@ def new_dispatcher(
     retry_backoff = Backoff(first_s=delay_s, longest_s=delay_s)
     return Dispatcher(
         take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(writer, store.take_turn, turn),
+        gap=partial(asyncio.sleep, 0),
         pool=pool,
         processor=processor,
         workers=WORKERS,
