@@ -84,4 +84,7 @@ class BodyLimit(HTTPMessageDelegate):
     def _refuse_once(self) -> None:
         if not self._is_refused:
             self._is_refused = True
+            # It will not get to the end of this request.
+            self._delegate.on_connection_close()
+            self._delegate = HTTPMessageDelegate()
             self._refuse(self._incoming, self._problem)

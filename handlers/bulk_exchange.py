@@ -1,0 +1,217 @@
+"""`POST /orders`: an array that is read whole, or lines that are read as a stream. Runs on the event loop."""
+
+import asyncio
+import sys
+from asyncio import Future
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+
+from handlers.base import encode
+from handlers.body_limit import BodyLimit
+from handlers.bulk import Bulk, BulkView
+from handlers.exchange import ACCEPTED, Exchange, Incoming, Refuse
+from handlers.guarded_stream import lift_body_limit
+from handlers.held_connection import HeldConnection
+from handlers.problems import (
+    NOTHING_ACCEPTED,
+    TEMPORARY_ERRORS,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+    problem_of,
+)
+from handlers.traffic import Traffic
+from models.bulk import Lines, split_array
+from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
+
+MAX_ARRAY_BYTES = 8 * 1024 * 1024
+MAX_ARRAYS_BYTES = 64 * 1024 * 1024
+"""All arrays together that are being received or written."""
+STALL_S = 30.0
+"""A stream that brings nothing for this long is cut off, and so is one that goes on for this long after its answer."""
+
+
+class ByteRoom:
+    """How many bytes may still be held."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, count: int) -> Callable[[], None] | None:
+        """What gives them back, once, however often it is called; None where there is not so much room."""
+        if count > self._left:
+            return None
+        self._left -= count
+        held = [count]
+
+        def give_back() -> None:
+            self._left += held.pop() if held else 0
+
+        return give_back
+
+
+def bulk_exchange(
+    incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, arrays: ByteRoom
+) -> HTTPMessageDelegate:
+    """Who takes a `POST /orders`, by its content type; `arrays` is the room for those that are held whole."""
+    if incoming.headers.get("Content-Encoding", "identity").lower() != "identity":
+        problem = Problem(UNSUPPORTED_MEDIA_TYPE, "Orders are sent as they are, without a content encoding.")
+        return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=problem)
+    media_type = incoming.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type == "application/x-ndjson":
+        return LinesExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk)
+    if media_type == "application/json":
+        length = incoming.headers.get("Content-Length", "")
+        is_known = length.isdecimal() and len(length) < len(str(MAX_ARRAY_BYTES))
+        give_back = arrays.take(int(length) if is_known else MAX_ARRAY_BYTES)
+        if give_back is None:
+            return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=problem_of(QueueFullError()))
+        exchange = ArrayExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, give_back=give_back)
+        return BodyLimit(exchange, incoming, refuse=refuse, limit_bytes=MAX_ARRAY_BYTES)
+    detail = "Orders are sent as application/json, an array, or as application/x-ndjson, one a line."
+    return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=Problem(UNSUPPORTED_MEDIA_TYPE, detail))
+
+
+class ArrayExchange(Exchange):
+    """An array of orders: 202 once those of them that are good are on disk."""
+
+    def __init__(
+        self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, give_back: Callable[[], None]
+    ) -> None:
+        super().__init__(incoming, traffic=traffic, refuse=refuse)
+        self._bulk = bulk
+        self._give_back = give_back
+        self._parts: list[bytes] = []
+
+    def data_received(self, chunk: bytes) -> None:
+        self._parts.append(chunk)
+
+    def begin(self, body: bytes) -> Future[BulkView]:
+        try:
+            texts = split_array(b"".join(self._parts))
+        except (NotJsonError, InvalidOrderError):
+            self._give_back()
+            raise
+        self._parts.clear()
+        return asyncio.create_task(self._take(list(enumerate(texts))))
+
+    def on_connection_close(self) -> None:
+        self._give_back()
+
+    def answer(self, result: BulkView) -> None:
+        self.write(ACCEPTED, {}, encode(_checked(result)))
+
+    async def _take(self, texts: list[tuple[int, bytes]]) -> BulkView:
+        error: Exception | None = None
+        try:
+            await self._bulk.add(texts)
+        except TEMPORARY_ERRORS as temporary:
+            error = temporary
+        try:
+            return await _result(self._bulk, error)
+        finally:
+            self._give_back()
+
+
+class LinesExchange(Exchange):
+    """Orders, one a line, written as they come: 202 once the last good one of them is on disk.
+
+    Nothing is read while two groups of orders wait for the disk, so that the client is slowed down by TCP. What has
+    been written stays, however the stream ends. Where it can't go on the answer leaves at once; what the client still
+    sends is thrown away for a while, so that it gets to read the answer.
+    """
+
+    def __init__(self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk) -> None:
+        super().__init__(incoming, traffic=traffic, refuse=refuse)
+        self._connection = cast(HTTP1Connection, incoming.connection)
+        self._bulk = bulk
+        self._lines = Lines()
+        self._is_refused = False
+        self._loop = asyncio.get_running_loop()
+        self._quiet_since_s: float | None = self._loop.time()
+        self._timer = self._loop.call_later(STALL_S, self._check_stall)
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._traffic.enter()
+        self._connection.set_max_body_size(sys.maxsize)
+        lift_body_limit(self._connection)
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return None if self._is_refused else self._add(self._lines.add(chunk))
+
+    def finish(self) -> None:
+        self._timer.cancel()
+        if self._is_refused:
+            self._connection.finish()
+        else:
+            asyncio.create_task(self._finish()).add_done_callback(self._end)
+
+    def on_connection_close(self) -> None:
+        self._timer.cancel()
+        if not self._is_refused:
+            self._traffic.leave()
+
+    def answer(self, result: BulkView) -> None:
+        self.write(ACCEPTED, {}, encode(_checked(result)))
+
+    async def _add(self, lines: list[tuple[int, bytes]]) -> None:
+        self._quiet_since_s = None
+        try:
+            await self._take(lines)
+        except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
+            await self._refuse_rest(error)
+        self._quiet_since_s = self._loop.time()
+
+    async def _finish(self) -> BulkView:
+        error: Exception | None = None
+        try:
+            await self._take(self._lines.end())
+        except Exception as failure:  # noqa: BLE001 - the request's top: everything becomes an answer
+            error = failure
+        return await _result(self._bulk, error)
+
+    async def _take(self, lines: list[tuple[int, bytes]]) -> None:
+        if lines and self._traffic.draining:
+            raise QueueClosedError
+        await self._bulk.add(lines)
+
+    async def _refuse_rest(self, error: Exception) -> None:
+        try:
+            await _result(self._bulk, error)
+        except Problem as problem:
+            self._is_refused = True
+            self.incoming.connection = HeldConnection(self._connection)
+            self._fail(problem)
+
+    def _check_stall(self) -> None:
+        now_s = self._loop.time()
+        quiet_s = 0.0 if self._quiet_since_s is None else now_s - self._quiet_since_s
+        if quiet_s >= STALL_S:
+            self._connection.close()
+        else:
+            self._timer = self._loop.call_later(STALL_S - quiet_s, self._check_stall)
+
+
+async def _result(bulk: Bulk, error: Exception | None) -> BulkView:
+    """What has become of all of the orders; a Problem that says it, too, where not all could be dealt with."""
+    try:
+        view = await bulk.end()
+    except Exception as failure:  # noqa: BLE001 - raised again as what the client is to be told
+        error = error or failure
+    if error is None:
+        return view
+    problem = problem_of(error)
+    detail = "What is counted here has been dealt with. Send all of it again: that does no harm."
+    raise Problem(problem.kind, detail, members=bulk.view.members(), headers=problem.headers) from error
+
+
+def _checked(view: BulkView) -> BulkView:
+    """The same, unless there was nothing good in it."""
+    if not view.accepted and not view.duplicates:
+        raise Problem(NOTHING_ACCEPTED, "See `rejected` for why.", members=view.members())
+    return view

@@ -1,0 +1,375 @@
+"""Streams of orders to real processes: disks that fill up, locks, stops, kills, and what it all costs in memory."""
+
+import http.client
+import json
+import random
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live_orders import assert_counts, reading, wait_until_processed
+from tests.process import DEADLINE_S, Answer, ServerProcess, limit_file_size, need, order, wait_until
+from tests.user_module import UserModule
+
+HEAD = (
+    b"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+LAST_CHUNK = b"0\r\n\r\n"
+ORDERS_A_CHUNK = 500
+
+
+def lines_of(order_ids: Iterable[int]) -> bytes:
+    return b"".join(json.dumps(order(order_id)).encode() + b"\n" for order_id in order_ids)
+
+
+class Stream:
+    """One `POST /orders` that goes on as long as the test, or the server, wants it to."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self.sent = 0
+        """How many orders have been sent; their ids are 1, 2, and so on."""
+        self.socket.sendall(HEAD)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, count: int = ORDERS_A_CHUNK) -> None:
+        data = lines_of(range(self.sent + 1, self.sent + count + 1))
+        self.socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+        self.sent += count
+
+    def send_until_refused(self) -> None:
+        """Sends on until there is an answer, or the connection is cut."""
+        try:
+            while not self._has_answer():
+                self.send()
+        except OSError:
+            return
+
+    def end(self) -> Answer:
+        self.socket.sendall(LAST_CHUNK)
+        return self.answer()
+
+    def answer(self) -> Answer:
+        response = http.client.HTTPResponse(self.socket, method="POST")
+        response.begin()
+        return Answer(response.status, response.headers, json.loads(response.read()))
+
+    def _has_answer(self) -> bool:
+        self.socket.setblocking(False)
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+        finally:
+            self.socket.settimeout(DEADLINE_S)
+
+
+def post_lines(server: ServerProcess, order_ids: Iterable[int]) -> Answer:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as client:
+        client.request("POST", "/orders", lines_of(order_ids), {"Content-Type": "application/x-ndjson"})
+        response = client.getresponse()
+        return Answer(response.status, response.headers, json.loads(response.read()))
+
+
+def total(server: ServerProcess) -> int:
+    found: int = server.get("/metrics").body["total_orders"]
+    return found
+
+
+def stored_ids(path: Path) -> set[int]:
+    with reading(path) as connection:
+        return {order_id for (order_id,) in connection.execute("SELECT order_id FROM orders")}
+
+
+def memory_kib(server: ServerProcess, name: str = "VmRSS") -> int:
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def counts(accepted: int, duplicates: int = 0) -> dict[str, Any]:
+    return {"accepted": accepted, "duplicates": duplicates, "rejected": [], "rejected_total": 0}
+
+
+@pytest.mark.slow
+def test_curl_sends_a_file_of_orders(tmp_path: Path) -> None:
+    need("curl")
+    (tmp_path / "orders.ndjson").write_bytes(lines_of(range(1, 20_001)))
+    with ServerProcess(tmp_path / "orders.db") as server:
+        for expected in (counts(20_000), counts(0, 20_000)):
+            assert curl(server, tmp_path / "orders.ndjson") == expected
+        wait_until_processed(server)
+        assert_counts(server, Completed=20_000)
+        assert server.stop() == 0
+
+
+def curl(server: ServerProcess, path: Path) -> Any:
+    """What the answer to the whole file is."""
+    command = ["curl", "-sS", "-X", "POST", "-T", str(path), "-H", "Content-Type: application/x-ndjson"]
+    url = f"http://127.0.0.1:{server.port}/orders"
+    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=300, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_an_upload_that_is_cut_and_sent_again_is_counted_exactly(tmp_path: Path) -> None:
+    need("curl")
+    count = 200_000
+    path = tmp_path / "orders.ndjson"
+    path.write_bytes(lines_of(range(1, count + 1)))
+    with ServerProcess(tmp_path / "orders.db") as server:
+        command = ["curl", "-sS", "-X", "POST", "-T", str(path), "-H", "Content-Type: application/x-ndjson"]
+        with subprocess.Popen([*command, f"http://127.0.0.1:{server.port}/orders"]) as cut:
+            wait_until(lambda: total(server) > count // 10)
+            cut.kill()
+        view = curl(server, path)
+        assert view == counts(view["accepted"], count - view["accepted"])
+        assert view["duplicates"] > count // 10
+        assert total(server) == count
+        wait_until_processed(server)
+        assert_counts(server, Completed=count)
+        assert memory_kib(server, "VmHWM") < 100 * 1024
+
+
+@pytest.mark.slow
+def test_the_answer_of_a_server_that_refuses_reaches_curl_long_before_the_file_ends(tmp_path: Path) -> None:
+    need("curl")
+    path = tmp_path / "orders.ndjson"
+    path.write_bytes(lines_of(range(1, 20_001)))
+    with path.open("ab") as file:
+        file.truncate(512 * 1024 * 1024)
+    module = UserModule(tmp_path, "wait_at_gate()")
+    with module, module.server("--max-backlog", "1000", "--workers", "1") as server:
+        view = curl(server, path)
+        assert (view["status"], view["type"]) == (503, "/problems/overloaded")
+        assert 1_000 <= view["accepted"] == total(server) < 20_000
+        refused = server.post(order(1_000_000))
+        assert refused.status == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert server.get("/order/1000000").status == 404
+
+
+@pytest.mark.slow
+def test_memory_stays_as_it_is_when_the_client_is_faster_than_the_disk(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+        stream.send()
+        wait_until(lambda: total(server) == stream.sent)
+        before_kib = memory_kib(server)
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            data = padded_lines(range(stream.sent + 1, stream.sent + PADDED_ORDERS + 1))
+            left = send_until_blocked(stream.socket, b"%x\r\n%b\r\n" % (len(data), data))
+            grown_kib = memory_kib(server) - before_kib
+            print(f"{(len(data) - len(left)) >> 10} of {len(data) >> 10} KiB sent, {grown_kib} KiB of memory")
+            # The two sockets hold some of it.
+            assert len(left) > len(data) / 2
+            assert grown_kib < 8 * 1024
+            assert server.get("/livez").status == 200
+            other.execute("ROLLBACK")
+        stream.socket.settimeout(DEADLINE_S)
+        stream.socket.sendall(left)
+        view = stream.end()
+        assert (view.status, view.body) == (202, counts(stream.sent + PADDED_ORDERS))
+        assert total(server) == stream.sent + PADDED_ORDERS
+
+
+PADDED_ORDERS = 5_000
+
+
+def padded_lines(order_ids: Iterable[int]) -> bytes:
+    """40 MiB of orders, so that it takes few."""
+    return b"".join(line.ljust(8_191) + b"\n" for line in lines_of(order_ids).splitlines())
+
+
+def send_until_blocked(client: socket.socket, data: bytes) -> bytes:
+    """What is left when the client can send no more for a while."""
+    client.settimeout(0.5)
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[client.send(left[:65_536]) :]
+        except TimeoutError:
+            break
+    return bytes(left)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle_costs_nothing_that_was_counted(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+        stream.send()
+        wait_until(lambda: total(server) == stream.sent)
+        limit_file_size(server.pid, 1024 * 1024)
+        stream.send_until_refused()
+        refused = stream.answer()
+        assert (refused.status, refused.body["type"]) == (503, "/problems/storage-unavailable")
+        assert int(refused.headers["Retry-After"]) >= 1
+        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        accepted = refused.body["accepted"]
+        assert ORDERS_A_CHUNK <= accepted == total(server) < stream.sent
+        again = post_lines(server, range(1, stream.sent + 1))
+        assert (again.status, again.body) == (202, counts(stream.sent - accepted, accepted))
+        wait_until_processed(server)
+        assert_counts(server, Completed=stream.sent)
+
+
+@pytest.mark.slow
+def test_a_lock_held_for_longer_than_the_deadline_breaks_a_stream_off_with_what_was_done(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+        stream.send()
+        wait_until(lambda: total(server) == stream.sent)
+        wait_until_processed(server)
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            stream.send(10)
+            refused = stream.end()
+            other.execute("ROLLBACK")
+        assert (refused.status, refused.body["type"]) == (503, "/problems/storage-busy")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.body["accepted"] == ORDERS_A_CHUNK == total(server)
+        assert post_lines(server, range(1, 511)).body == counts(10, ORDERS_A_CHUNK)
+
+
+@pytest.mark.slow
+def test_a_stop_in_the_middle_of_a_stream_keeps_all_that_was_counted(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+        sending = threading.Thread(target=stream.send_until_refused)
+        sending.start()
+        wait_until(lambda: total(server) > 5_000)
+        server.signal(signal.SIGTERM)
+        sending.join(DEADLINE_S)
+        answer = stream.answer()
+        assert (answer.status, answer.body["type"]) == (503, "/problems/stopping")
+        assert answer.headers["Connection"] == "close"
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+        assert "in flight" not in server.log
+    accepted = answer.body["accepted"]
+    assert stored_ids(tmp_path / "orders.db") == set(range(1, accepted + 1))
+    with ServerProcess(tmp_path / "orders.db") as server:
+        view = post_lines(server, range(1, accepted + 11))
+        assert view.body == counts(10, accepted)
+
+
+@pytest.mark.slow
+def test_a_stop_cuts_a_stream_that_has_nothing_to_say(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", "--drain-timeout", "0.1") as server, Stream(server.port) as stream:
+        stream.send()
+        wait_until(lambda: total(server) == stream.sent)
+        assert server.stop() == 0
+        assert stream.socket.recv(1) == b""
+    assert stored_ids(tmp_path / "orders.db") == set(range(1, stream.sent + 1))
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_loses_nothing_that_an_answer_has_counted(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    counted: set[int] = set()
+    for number in range(5):
+        with ServerProcess(tmp_path / "orders.db") as server:
+            uploads = [Uploads(server, first_id=1 + number * 10_000_000 + each * 1_000_000) for each in range(3)]
+            wait_until(partial(all_have_counted, uploads))
+            end = time.monotonic() + chance.uniform(0.0, 0.3)
+            while time.monotonic() < end:
+                assert server.get("/livez").status == 200
+            server.kill()
+            for each in uploads:
+                each.join()
+                counted |= each.counted
+        assert counted <= stored_ids(tmp_path / "orders.db")
+    with ServerProcess(tmp_path / "orders.db") as server:
+        wait_until_processed(server)
+        assert_counts(server, Completed=len(stored_ids(tmp_path / "orders.db")))
+    print(f"5 kills, {len(counted)} orders counted in answers, 0 missing")
+
+
+def all_have_counted(uploads: Iterable["Uploads"]) -> bool:
+    return all(each.counted for each in uploads)
+
+
+class Uploads:
+    """A thread that sends one stream of orders after the other, and notes those that an answer has accepted."""
+
+    def __init__(self, server: ServerProcess, *, first_id: int) -> None:
+        self.counted: set[int] = set()
+        self._server = server
+        self._next_id = first_id
+        self._thread = threading.Thread(target=self._post)
+        self._thread.start()
+
+    def _post(self) -> None:
+        while True:
+            order_ids = range(self._next_id, self._next_id + 2_000)
+            try:
+                answer = post_lines(self._server, order_ids)
+            except (OSError, http.client.HTTPException):
+                return  # the server is gone, and what it did not answer is nobody's promise
+            assert (answer.status, answer.body) == (202, counts(2_000))
+            self.counted.update(order_ids)
+            self._next_id += 2_000
+
+    def join(self) -> None:
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+
+@pytest.mark.slow
+def test_orders_that_come_one_by_one_get_in_while_a_stream_does(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream, server.client() as client:
+        go_on = threading.Event()
+        go_on.set()
+        sending = threading.Thread(target=send_while, args=(stream, go_on))
+        sending.start()
+        wait_until(lambda: total(server) > 0)
+        begun = total(server)
+        for order_id in range(1_000_000_000, 1_000_000_100):
+            assert client.post(order(order_id)).status == 202
+        taken = total(server) - begun
+        go_on.clear()
+        sending.join(DEADLINE_S)
+        assert stream.end().body == counts(stream.sent)
+        assert total(server) == stream.sent + 100
+    print(f"{taken} orders of a stream were stored while 100 came one by one")
+    # Each waits for the commit that is under way and for its own, which have about 1,500 orders at most.
+    assert taken < 100 * 10_000
+
+
+def send_while(stream: Stream, go_on: threading.Event) -> None:
+    while go_on.is_set():
+        stream.send()
+
+
+@pytest.mark.slow
+def test_clients_that_go_away_in_the_middle_leave_nothing_behind(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert post_lines(server, range(1, ORDERS_A_CHUNK + 1)).body["accepted"] == ORDERS_A_CHUNK
+        for _ in range(20):
+            with Stream(server.port) as stream:
+                stream.send()
+        files = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+        before_kib = memory_kib(server)
+        for _ in range(200):
+            with Stream(server.port) as stream:
+                stream.send()
+        wait_until(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= files)
+        assert memory_kib(server) - before_kib < 8 * 1024
+        assert post_lines(server, range(1, ORDERS_A_CHUNK + 11)).body["duplicates"] == ORDERS_A_CHUNK
+        # Nobody is waited for.
+        assert server.stop() == 0
+        assert "in flight" not in server.log
