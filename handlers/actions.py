@@ -40,7 +40,7 @@ class RetryFailedHandler(BaseHandler):
 
     async def post(self) -> None:
         self._check_parameters()
-        count, part = 0, Retried(0, 0)
+        count, part = 0, Retried([], 0)
         while True:
             try:
                 part = await self._retry_failed(part.last)
@@ -50,9 +50,9 @@ class RetryFailedHandler(BaseHandler):
                 problem = problem_of(error)
                 detail = f"{count} of the orders will be tried again; ask once more for the others."
                 raise Problem(problem.kind, detail, members={"retried": count}, headers=problem.headers) from error
-            if not part.count:
+            if not part.orders:
                 break
-            count += part.count
+            count += len(part.orders)
         self.answer_json({"retried": count})
 
     def _check_parameters(self) -> None:

@@ -1,15 +1,21 @@
 """One order: taking it in, and answering what has become of it. Runs on the event loop."""
 
-from asyncio import Future
-from collections.abc import Callable
+import time
+from asyncio import Future, create_task
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
 from handlers.base import encode
 from handlers.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
+from handlers.measurements import IntakeOutcome, Measurements
+from handlers.parameters import Parameters
+from handlers.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.traffic import Traffic
+from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
 from models.order import NewOrder, Order, Status, amount_as_decimal, time_as_text
 from models.validation import MAX_ID, parse_order
 from models.writes import Insertion
@@ -62,7 +68,8 @@ def unknown_order(digits: str) -> Problem:
 
 
 class NewOrderExchange(Exchange):
-    """`POST /order`: 202 once the order is on disk."""
+    """`POST /order`: 202 once the order is on disk; 200 with the order where the client prefers to wait for its end and
+    that comes in time."""
 
     def __init__(
         self,
@@ -71,28 +78,52 @@ class NewOrderExchange(Exchange):
         traffic: Traffic,
         refuse: Refuse,
         insert: Callable[[NewOrder], Future[Insertion]],
+        insert_until_final: Callable[[NewOrder, float], Coroutine[Any, Any, tuple[Insertion, Order | None]]],
+        measurements: Measurements,
     ) -> None:
         super().__init__(incoming, traffic=traffic, refuse=refuse)
+        self._begin_s = time.perf_counter()
+        self._measurements = measurements
         self._insert = insert
+        self._insert_until_final = insert_until_final
+        self._wait_s: int | None = None
 
-    def begin(self, body: bytes) -> Future[Insertion]:
+    def begin(self, body: bytes) -> Future[Any]:
         media_type = self.incoming.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
-        order = parse_order(body)
+        try:
+            order = parse_order(body)
+        except (NotJsonError, InvalidOrderError):
+            self._measurements.note_intake(IntakeOutcome.INVALID)
+            raise
         self._order_id = order.order_id
-        return self._insert(order)
+        if "Prefer" in self.incoming.headers:
+            self._wait_s = preferred_wait_s(self.incoming.headers)
+        if self._wait_s:
+            return self.cancel_if_closed(create_task(self._insert_until_final(order, self._wait_s)))
+        try:
+            return self._insert(order)
+        except (QueueFullError, QueueClosedError):
+            self._measurements.note_intake(IntakeOutcome.REFUSED)
+            raise
 
-    def answer(self, result: Insertion) -> None:
+    def answer(self, result: Insertion | tuple[Insertion, Order | None]) -> None:
+        insertion, ended = (result, None) if isinstance(result, Insertion) else result
         headers = {"Location": f"/order/{self._order_id}"}
-        if result is Insertion.REPLAYED:
+        if insertion is Insertion.REPLAYED:
             headers["Idempotent-Replayed"] = "true"
+        if ended:
+            headers["Preference-Applied"] = f"wait={self._wait_s}"
+            self.write(OK, headers, encode(view_of(ended)))
+            return
         body = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % self._order_id
         self.write(ACCEPTED, headers, body)
+        self._measurements.ack_s.observe(time.perf_counter() - self._begin_s)
 
 
 class OrderExchange(Exchange):
-    """`GET /order/{id}`: the order as it is now."""
+    """`GET /order/{id}`: the order as it is now, or with `wait` once it has come to its end or that time is over."""
 
     def __init__(
         self,
@@ -101,16 +132,29 @@ class OrderExchange(Exchange):
         traffic: Traffic,
         refuse: Refuse,
         find: Callable[[int], Future[Order | None]],
+        find_final: Callable[[int, float], Coroutine[Any, Any, Order | None]],
     ) -> None:
         super().__init__(incoming, traffic=traffic, refuse=refuse)
         self._find = find
+        self._find_final = find_final
 
     def begin(self, body: bytes) -> Future[Order | None]:
         self._digits = self.incoming.path.removeprefix("/order/")
         order_id = order_id_of(self._digits)
+        wait_s = self._read_wait() if "?" in self.incoming.start_line.path else None
         if order_id is None:
             raise unknown_order(self._digits)
+        if wait_s:
+            return self.cancel_if_closed(create_task(self._find_final(order_id, wait_s)))
         return self._find(order_id)
+
+    def _read_wait(self) -> int | None:
+        # What else a client adds, such as a number against caches, changes nothing.
+        given = self.incoming.as_request().query_arguments.get("wait")
+        parameters = Parameters({"wait": given} if given else {}, known=("wait",))
+        wait_s = parameters.integer("wait", 0, MAX_WAIT_S)
+        parameters.check()
+        return wait_s
 
     def answer(self, result: Order | None) -> None:
         if result is None:

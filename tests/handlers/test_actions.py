@@ -8,7 +8,7 @@ import pytest
 from models.errors import StorageBusyError
 from models.order import Order, Status
 from models.validation import MAX_ID
-from models.writes import Outcome, Retried
+from models.writes import Identity, Outcome, Retried
 from tests.handlers.conftest import Serve
 from tests.handlers.service import Service
 from tests.handlers.test_problems import assert_is_problem
@@ -181,7 +181,7 @@ async def test_a_query_that_asks_for_something_else_is_a_422(
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("done", "members"), [(0, {}), (2, {"retried": 2})])
 async def test_an_error_half_way_says_how_far_it_came(serve: Serve, done: int, members: dict[str, Any]) -> None:
-    parts = [Retried(1, sequence) for sequence in range(1, done + 1)]
+    parts = [Retried([Identity(sequence, sequence, 1)], sequence) for sequence in range(1, done + 1)]
 
     async def retry_failed(after: int) -> Retried:
         assert after == done - len(parts)
