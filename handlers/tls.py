@@ -1,0 +1,44 @@
+"""The certificate and key that HTTPS is served with. Its context is used on the event loop."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+
+class TlsRefusedError(Exception):
+    """The certificate or its key can't be used; the text says why in one line."""
+
+
+class ServerContext(ssl.SSLContext):
+    """A context for TLS 1.2 and later, as servers use it."""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        try:
+            return super().wrap_socket(*args, **options)
+        except OSError as error:
+            # The client is gone already, which Tornado lets pass in silence only where it comes as an end of file.
+            raise ssl.SSLError(ssl.SSL_ERROR_EOF, str(error)) from error
+
+
+def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What connections are encrypted with; the files are PEM, the certificate's with its chain. Raises
+    TlsRefusedError."""
+    for path in (certificate, key):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise TlsRefusedError(f"{path} can't be read: {error.strerror}") from None
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # With no password OpenSSL would ask the terminal for that of an encrypted key.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise TlsRefusedError(f"the key in {key} is not that of the certificate in {certificate}") from None
+        raise TlsRefusedError(
+            f"{certificate} and {key} are not a certificate and its private key, both as PEM and without a passphrase"
+        ) from None
+    except OSError as error:
+        raise TlsRefusedError(f"{certificate} and {key} can't be read: {error.strerror}") from None
+    return context
