@@ -30,14 +30,20 @@ class Kind(NamedTuple):
 
 NOT_JSON = Kind(400, "not-json", "The body is not JSON")
 BAD_REQUEST = Kind(400, "bad-request", "The request can't be understood")
+UNAUTHORIZED = Kind(401, "unauthorized", "An API key is needed here")
+FORBIDDEN = Kind(403, "forbidden", "The API key does not allow it")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This resource does not know the method")
+REQUEST_TIMEOUT = Kind(408, "request-timeout", "The request took too long to come")
 CONFLICT = Kind(409, "order-conflict", "Another order has this id")
 WRONG_STATUS = Kind(409, "wrong-status", "The order's status does not allow it")
 TOO_LARGE = Kind(413, "too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The content type is not supported")
 INVALID_ORDER = Kind(422, "invalid-order", "The body is no valid order")
+NOTHING_ACCEPTED = Kind(422, "nothing-accepted", "None of the orders was accepted")
 INVALID_PARAMETER = Kind(422, "invalid-parameter", "The query of the URL is not valid")
+RATE_LIMITED = Kind(429, "rate-limited", "Too many requests")
+HEAD_TOO_LARGE = Kind(431, "head-too-large", "The head of the request is too large")
 INTERNAL_ERROR = Kind(500, "internal-error", "Something went wrong here")
 STORAGE_BUSY = Kind(503, "storage-busy", "The database is locked by another program")
 STORAGE_UNAVAILABLE = Kind(503, "storage-unavailable", "The database can't be used")
@@ -94,3 +100,16 @@ def problem_of(error: BaseException | None, status: int = 500) -> Problem:
             status = error.status_code
     kind = _OF_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)
     return Problem(kind, kind.title + ".")
+
+
+def members_of(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:
+    """The JSON object that tells a client of the problem."""
+    return {
+        "type": f"/problems/{problem.kind.slug}",
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "request_id": request_id,
+        **problem.members,
+    }
