@@ -1,4 +1,4 @@
-"""`GET /metrics`: the eleven numbers."""
+"""`GET /metrics`: the eleven numbers, and which format they are asked for in."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ import pytest
 
 from models.order import Status
 from models.writes import Outcome
-from tests.handlers.service import Service
+from tests.handlers.service import Service, get_text
 from tests.models.samples import SECOND_US, order_text
 
 EMPTY = {
@@ -68,3 +68,77 @@ async def test_refused_orders_and_replays_are_not_counted(service: Service) -> N
         await service.post(body)
     metrics = (await service.get("/metrics")).json
     assert (metrics["total_orders"], metrics["pending_orders"]) == (1, 1)
+
+
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NEW_TEXT_TYPE = "text/plain; version=1.0.0; charset=utf-8; escaping={}"
+OPEN_METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping={}"
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+WITH_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," + PROMETHEUS_3
+)
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("accept", "anywhere", "for_prometheus"),
+    [
+        (None, JSON_TYPE, TEXT_TYPE),
+        ("*/*", JSON_TYPE, TEXT_TYPE),
+        (BROWSER, JSON_TYPE, TEXT_TYPE),
+        ("application/json", JSON_TYPE, TEXT_TYPE),
+        ("text/html", JSON_TYPE, TEXT_TYPE),
+        ("no type;;=,", JSON_TYPE, TEXT_TYPE),
+        ("text/plain", TEXT_TYPE, TEXT_TYPE),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8", *[NEW_TEXT_TYPE.format("allow-utf-8")] * 2),
+        ("text/plain;version=1.x\xe4", TEXT_TYPE, TEXT_TYPE),
+        ("application/openmetrics-text;q=0.1, text/plain;q=0.9", TEXT_TYPE, TEXT_TYPE),
+        ("application/openmetrics-text", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
+        # A version that is not written is not promised.
+        ("application/openmetrics-text;version=9.9.9", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
+        ("application/openmetrics-text;escaping=x", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
+        (PROMETHEUS_2, *[OPEN_METRICS_TYPE.format("underscores")] * 2),
+        (PROMETHEUS_3, *[OPEN_METRICS_TYPE.format("allow-utf-8")] * 2),
+        (WITH_PROTOBUF, *[OPEN_METRICS_TYPE.format("allow-utf-8")] * 2),
+    ],
+)
+async def test_the_client_gets_the_format_that_it_asks_for(
+    service: Service, method: str, accept: str | None, anywhere: str, for_prometheus: str
+) -> None:
+    for path, expected in (("/metrics", anywhere), ("/metrics/prometheus", for_prometheus)):
+        answer = await service.request(method, path, headers={} if accept is None else {"Accept": accept})
+        assert (answer.status, answer.headers["Content-Type"], answer.headers["Vary"]) == (200, expected, "Accept")
+        if method == "HEAD":
+            assert (answer.body, int(answer.headers["Content-Length"]) > 200) == (b"", True)
+        elif expected == JSON_TYPE:
+            assert list(answer.json) == list(EMPTY)
+        else:
+            assert answer.body.startswith(b"# HELP orders_build")
+            assert answer.body.endswith(b"# EOF\n") == expected.startswith("application/openmetrics-text")
+
+
+@pytest.mark.gen_test
+async def test_several_accept_headers_are_one(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(get_text("/metrics", headers="Accept: application/json;q=0.5\r\nAccept: text/plain\r\n"))
+        assert (await connection.answer()).headers["Content-Type"] == TEXT_TYPE
+
+
+@pytest.mark.gen_test
+async def test_a_stopping_server_asks_for_the_end_of_the_connection_in_every_format(service: Service) -> None:
+    service.traffic.draining = True
+    for accept in ("application/json", "text/plain", "application/openmetrics-text"):
+        async with service.connection() as connection:
+            await connection.send(get_text("/metrics", headers=f"Accept: {accept}\r\n"))
+            assert (await connection.answer()).headers["Connection"] == "close"
