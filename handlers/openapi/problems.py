@@ -1,0 +1,140 @@
+"""Error answers: a schema for each kind of problem, and a response for each status. Pure."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from handlers import problems
+from handlers.bulk import BulkView
+from handlers.openapi.headers import header_references
+from handlers.openapi.schemas import Schema
+from handlers.problems import (
+    BAD_REQUEST,
+    CONFLICT,
+    CONTENT_TYPE,
+    FORBIDDEN,
+    HEAD_TOO_LARGE,
+    INTERNAL_ERROR,
+    INVALID_ORDER,
+    INVALID_PARAMETER,
+    METHOD_NOT_ALLOWED,
+    NOTHING_ACCEPTED,
+    OVERLOADED,
+    RATE_LIMITED,
+    REQUEST_TIMEOUT,
+    STOPPING,
+    STORAGE_BUSY,
+    STORAGE_UNAVAILABLE,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    WRONG_STATUS,
+    Kind,
+)
+from models.validation import MAX_ID
+
+EVERYWHERE = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
+"""What any path may answer."""
+FOR_ACCESS = (UNAUTHORIZED, FORBIDDEN, RATE_LIMITED)
+"""What any path may answer that keys and limits hold for."""
+STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
+"""What may stand between a request and the orders."""
+_HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+
+
+def _errors(place: str, description: str) -> Schema:
+    """The member `errors`, whose items name a place each."""
+    item = {
+        "type": "object",
+        "properties": {place: {"type": "string"}, "detail": {"type": "string"}},
+        "required": [place, "detail"],
+    }
+    return {"errors": {"description": description, "type": "array", "minItems": 1, "items": item}}
+
+
+_MEMBERS: Mapping[Kind, Schema] = {
+    INVALID_ORDER: _errors("pointer", "Everything that is wrong; `pointer` is a JSON Pointer such as `#/item_ids/0`."),
+    INVALID_PARAMETER: _errors("parameter", "Everything that is wrong with the query."),
+    WRONG_STATUS: {"order_status": {"$ref": "#/components/schemas/Status"}},
+    NOTHING_ACCEPTED: {
+        name: {"$ref": f"#/components/schemas/BulkView/properties/{name}"} for name in BulkView.__struct_fields__
+    },
+}
+"""The members that a kind has beside those that every problem has."""
+_EXAMPLES: Mapping[Kind, Schema] = {
+    INVALID_ORDER: {"errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}]},
+    INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}]},
+    WRONG_STATUS: {"order_status": "Completed"},
+    NOTHING_ACCEPTED: {
+        "accepted": 0,
+        "duplicates": 0,
+        "rejected": [{"index": 0, "order_id": 12345, "status": 409, "detail": f"{CONFLICT.title}."}],
+        "rejected_total": 1,
+    },
+}
+"""What those members look like."""
+_PROBLEM: Schema = {
+    "description": "An error (RFC 9457). What kind it is, `type` tells; `detail` is for people.",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "pattern": "^/problems/"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "instance": {"description": "The path that was asked for.", "type": "string"},
+        "request_id": {"description": "As in the header X-Request-Id.", "type": "string"},
+    },
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+}
+
+
+def schema_name(kind: Kind) -> str:
+    """`NotFoundProblem` for the kind `not-found`."""
+    return "".join(word.capitalize() for word in kind.slug.split("-")) + "Problem"
+
+
+def schemas_of_problems() -> dict[str, Schema]:
+    """`Problem`, and one schema for each kind that there is."""
+    kinds = [value for value in vars(problems).values() if isinstance(value, Kind)]
+    return {"Problem": _PROBLEM} | {schema_name(kind): _schema_of(kind) for kind in kinds}
+
+
+def _schema_of(kind: Kind) -> Schema:
+    more = _MEMBERS.get(kind, {})
+    own: Schema = {
+        "properties": {
+            "type": {"const": f"/problems/{kind.slug}"},
+            "title": {"const": kind.title},
+            "status": {"const": kind.status},
+            **more,
+        }
+    }
+    if more:
+        own["required"] = list(more)
+    example = {
+        "type": f"/problems/{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": f"{kind.title}.",
+        "instance": "/order/12345",
+        "request_id": "1f0c9a75e1d3b286",
+        **_EXAMPLES.get(kind, {}),
+    }
+    return {"title": kind.title, "allOf": [{"$ref": "#/components/schemas/Problem"}, own], "examples": [example]}
+
+
+def responses_of_problems(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """One response for each status that the kinds have, by status."""
+    ordered = sorted(set(kinds))
+    return {str(status): _response(list(same)) for status, same in groupby(ordered, lambda kind: kind.status)}
+
+
+def _response(kinds: list[Kind]) -> dict[str, Any]:
+    references: list[Schema] = [{"$ref": f"#/components/schemas/{schema_name(kind)}"} for kind in kinds]
+    names = ["X-Request-Id"]
+    if special := _HEADERS.get(kinds[0].status):
+        names.append(special)
+    return {
+        "description": " / ".join(kind.title for kind in kinds),
+        "headers": header_references(names),
+        "content": {CONTENT_TYPE: {"schema": references[0] if len(kinds) == 1 else {"anyOf": references}}},
+    }
