@@ -112,6 +112,11 @@ class ProblemHandler(BaseHandler):
         self.log_exception(*error_info)
         self.send_error(exc_info=error_info)
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        # Also in place of Tornado's own error, which comes before `prepare` for a method that it does not know.
+        kwargs["exc_info"] = (type(self._error), self._error, self._error.__traceback__)
+        super().write_error(status_code, **kwargs)
+
 
 class OtherMethodHandler(BaseHandler):
     """Answers the methods that a resource served elsewhere does not know."""

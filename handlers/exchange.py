@@ -9,10 +9,11 @@ everywhere. Runs on the event loop.
 import functools
 import re
 import time
-from asyncio import Future
-from collections.abc import Callable, Mapping
-from typing import Any
+from asyncio import Future, Task
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -36,7 +37,7 @@ _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 class Incoming:
     """One request as it is known when its headers have been read: what an HTTPServerRequest is made of."""
 
-    __slots__ = ("answer_headers", "connection", "headers", "path", "server_connection", "start_line")
+    __slots__ = ("answer_headers", "connection", "headers", "key_name", "path", "server_connection", "start_line")
 
     def __init__(
         self,
@@ -52,6 +53,8 @@ class Incoming:
         self.headers = headers
         self.answer_headers: dict[str, str] = {}
         """What every answer to this request says, whatever it is."""
+        self.key_name = "-"
+        """The name of the API key that it came with."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
             # RFC 9112 §3.2.2: a server must accept it.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
@@ -59,6 +62,12 @@ class Incoming:
         if "?" in self.path or not _PLAIN_HOST.fullmatch(headers.get("Host", "")):
             # Worth a closer look, which raises HTTPInputError for what is malformed.
             self.path = self.as_request().path
+
+    @property
+    def client_address(self) -> str:
+        """The IP address that the request came from."""
+        address: str = cast(Any, self.connection).context.remote_ip
+        return address
 
     def as_request(self) -> "Request":
         """What RequestHandlers work with; made only for them, since it parses what an exchange has no use for."""
@@ -99,8 +108,9 @@ class Exchange(HTTPMessageDelegate):
         """Writes the answer to what `begin` started. Raises what the client is to be told instead."""
         raise NotImplementedError
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._body += chunk
+        return None
 
     def finish(self) -> None:
         self._traffic.enter()
@@ -109,7 +119,22 @@ class Exchange(HTTPMessageDelegate):
         except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
             self._fail(error)
 
+    def cancel_if_closed(self, started: "Task[Any]") -> "Task[Any]":
+        """The same task, which is cancelled if the client goes away, or has gone, before it has ended."""
+
+        def cancel() -> None:
+            started.cancel()
+
+        connection = cast(HTTP1Connection, self.incoming.connection)
+        connection.set_close_callback(cancel)
+        if connection.stream.closed():  # then nobody would call back
+            cancel()
+        return started
+
     def _end(self, done: Future[Any]) -> None:
+        if done.cancelled():
+            self._traffic.leave()
+            return
         error = done.exception()
         try:
             if error is None:

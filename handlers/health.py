@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from handlers.base import BaseHandler
-from handlers.problems import STOPPING, Problem
+from handlers.problems import RETRY_AFTER_S, STOPPING, Problem
 from handlers.traffic import Traffic
 
 
@@ -28,7 +28,7 @@ class ReadyHandler(BaseHandler):
 
     async def get(self) -> None:
         if self._traffic.draining:
-            raise Problem(STOPPING, "The server is stopping.")
+            raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
         await self._check_storage()
         self.answer_json({"status": "ok"})
 

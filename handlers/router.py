@@ -1,8 +1,9 @@
 """Who takes a request, once its headers are there. Runs on the event loop."""
 
+import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -17,12 +18,32 @@ from tornado.web import Application
 
 from handlers.base import ProblemHandler
 from handlers.body_limit import BodyLimit, is_short
+from handlers.bulk import MAX_GROUPS, Bulk
+from handlers.bulk_exchange import MAX_ARRAYS_BYTES, ByteRoom, bulk_exchange
+from handlers.events import EventsExchange, EventStreams
 from handlers.exchange import Incoming
+from handlers.measurements import Measurements
 from handlers.order import NewOrderExchange, OrderExchange
 from handlers.problems import Problem
 from handlers.traffic import Traffic
 from models.order import NewOrder, Order
-from models.writes import Insertion
+from models.writes import Inserted, Insertion
+
+
+class Intake(Protocol):
+    """How orders get in, and how one is looked up."""
+
+    def insert(self, order: NewOrder, /) -> Future[Insertion]: ...
+
+    def insert_many(self, orders: list[NewOrder], /) -> Awaitable[list[Inserted]]: ...
+
+    def insert_until_final(
+        self, order: NewOrder, timeout_s: float, /
+    ) -> Coroutine[Any, Any, tuple[Insertion, Order | None]]: ...
+
+    def find(self, order_id: int, /) -> Future[Order | None]: ...
+
+    def find_final(self, order_id: int, timeout_s: float, /) -> Coroutine[Any, Any, Order | None]: ...
 
 
 class Router(HTTPServerConnectionDelegate):
@@ -34,14 +55,18 @@ class Router(HTTPServerConnectionDelegate):
         *,
         traffic: Traffic,
         admit: Callable[[Incoming], None],
-        insert: Callable[[NewOrder], Future[Insertion]],
-        find: Callable[[int], Future[Order | None]],
+        intake: Intake,
+        streams: EventStreams,
+        measurements: Measurements,
     ) -> None:
         self._application = application
         self._traffic = traffic
         self._admit = admit
-        self._insert = insert
-        self._find = find
+        self._intake = intake
+        self._streams = streams
+        self._measurements = measurements
+        self._groups = asyncio.Semaphore(MAX_GROUPS)
+        self._arrays = ByteRoom(MAX_ARRAYS_BYTES)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         return _Routed(self, server_conn, request_conn)
@@ -54,10 +79,25 @@ class Router(HTTPServerConnectionDelegate):
             self._admit(incoming)
         except Problem as problem:
             return BodyLimit(HTTPMessageDelegate(), incoming, refuse=self._refuse, problem=problem)
+        traffic, refuse, intake = self._traffic, self._refuse, self._intake
         if path == "/order" and method == "POST":
-            delegate = NewOrderExchange(incoming, traffic=self._traffic, refuse=self._refuse, insert=self._insert)
+            delegate = NewOrderExchange(
+                incoming,
+                traffic=traffic,
+                refuse=refuse,
+                insert=intake.insert,
+                insert_until_final=intake.insert_until_final,
+                measurements=self._measurements,
+            )
         elif path.startswith("/order/") and path[7:].isdecimal() and method in ("GET", "HEAD"):
-            delegate = OrderExchange(incoming, traffic=self._traffic, refuse=self._refuse, find=self._find)
+            delegate = OrderExchange(
+                incoming, traffic=traffic, refuse=refuse, find=intake.find, find_final=intake.find_final
+            )
+        elif path == "/orders" and method == "POST":
+            bulk = Bulk(insert_many=intake.insert_many, room=self._groups, measurements=self._measurements)
+            return bulk_exchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, arrays=self._arrays)
+        elif path == "/orders/events" and method == "GET":
+            delegate = EventsExchange(incoming, streams=self._streams, refuse=refuse)
         else:
             delegate = self._application.find_handler(_without_form(incoming))
         return delegate if is_short(incoming.headers) else BodyLimit(delegate, incoming, refuse=self._refuse)

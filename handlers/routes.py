@@ -9,13 +9,21 @@ from tornado.web import Application
 
 from handlers.actions import ActionHandler, RetryFailedHandler
 from handlers.base import NotFoundHandler, OtherMethodHandler
+from handlers.docs import PAGE, PAGE_TYPE, SCRIPT, SCRIPT_TYPE, AssetHandler, assets_folder
+from handlers.events import EventStreams
 from handlers.exchange import Incoming
+from handlers.exposition import Exposition
+from handlers.fixed import FixedHandler, fixed
 from handlers.health import LiveHandler, ReadyHandler
-from handlers.metrics import MetricsHandler
-from handlers.router import Router
+from handlers.listing import ListingHandler
+from handlers.measurements import Measurements
+from handlers.metrics import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
+from handlers.openapi.document import document
+from handlers.router import Intake, Router
 from handlers.traffic import Traffic
-from models.order import NewOrder, Order, Totals
-from models.writes import Insertion, Retried
+from models.listing import Listing, Page
+from models.order import Order, Totals
+from models.writes import Retried
 
 
 class Collaborators(NamedTuple):
@@ -23,36 +31,57 @@ class Collaborators(NamedTuple):
 
     traffic: Traffic
     admit: Callable[[Incoming], None]
-    insert: Callable[[NewOrder], Future[Insertion]]
-    find: Callable[[int], Future[Order | None]]
+    intake: Intake
+    streams: EventStreams
     cancel: Callable[[int], Awaitable[Order | None]]
     retry: Callable[[int], Awaitable[Order | None]]
     retry_failed: Callable[[int], Awaitable[Retried]]
+    list_orders: Callable[[Listing], Future[Page]]
     totals: Callable[[], Awaitable[Totals]]
     check_storage: Callable[[], Awaitable[None]]
     rates: Callable[[Totals], tuple[float, float]]
     clock: Callable[[], int]
     uptime_s: Callable[[], float]
+    measurements: Measurements
+    exposition: Exposition
+    version: str
 
 
 def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
     """What Tornado's HTTPServer serves."""
     everywhere: dict[str, Any] = {"traffic": given.traffic}
-    metrics = {"totals": given.totals, "rates": given.rates, "clock": given.clock, "uptime_s": given.uptime_s}
+    metrics: dict[str, Any] = {"totals": given.totals, "rates": given.rates, "clock": given.clock}
+    metrics |= {"uptime_s": given.uptime_s, "exposition": given.exposition}
+    described = fixed(document(version=given.version), "application/json")
+    assets = {"folder": assets_folder()}
     application = Application(
         [
-            # The methods that these two know are served by the router.
+            # The methods that these know are served by the router.
             (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
+            (r"/orders/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": ("GET", "HEAD")}),
             (r"/order/([0-9]+)/cancel", ActionHandler, everywhere | {"act": given.cancel}),
             (r"/order/([0-9]+)/retry", ActionHandler, everywhere | {"act": given.retry}),
+            (r"/orders", ListingHandler, everywhere | {"list_orders": given.list_orders}),
             (r"/orders/retry", RetryFailedHandler, everywhere | {"retry_failed": given.retry_failed}),
-            (r"/metrics", MetricsHandler, everywhere | metrics),
+            (r"/metrics", MetricsHandler, everywhere | metrics | {"media_types": ANY_FORMAT}),
+            (r"/metrics/prometheus", MetricsHandler, everywhere | metrics | {"media_types": PROMETHEUS_FORMATS}),
             (r"/livez", LiveHandler, everywhere),
             (r"/readyz", ReadyHandler, everywhere | {"check_storage": given.check_storage}),
+            (r"/openapi\.json", FixedHandler, everywhere | {"content": described}),
+            (r"/docs", FixedHandler, everywhere | {"content": fixed(PAGE, PAGE_TYPE)}),
+            (r"/docs/initializer\.js", FixedHandler, everywhere | {"content": fixed(SCRIPT, SCRIPT_TYPE)}),
+            (r"/docs/(favicon-32x32\.png|swagger-ui-bundle\.js|swagger-ui\.css)", AssetHandler, everywhere | assets),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=everywhere,
         log_function=lambda handler: None,
     )
-    return Router(application, traffic=given.traffic, admit=given.admit, insert=given.insert, find=given.find)
+    return Router(
+        application,
+        traffic=given.traffic,
+        admit=given.admit,
+        intake=given.intake,
+        streams=given.streams,
+        measurements=given.measurements,
+    )

@@ -60,7 +60,7 @@ class ServerProcess:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._log.append(line)
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+) .*process (\d+)", line):
+            if found := re.search(r"listening on https?://127\.0\.0\.1:(\d+) .*process (\d+)", line):
                 self._port, self.pid = int(found[1]), int(found[2])
                 self._listening.set()
         self._listening.set()

@@ -169,5 +169,5 @@ def test_a_room_can_be_imported_without_opening_or_starting_anything(room: str) 
     threads = len(sys._current_frames())
     for each, path in modules_of(ROOT):
         if each == room and path.name != "__init__.py":
-            __import__(f"{room}.{path.stem}")
+            __import__(".".join(path.relative_to(ROOT).with_suffix("").parts))
     assert len(sys._current_frames()) == threads

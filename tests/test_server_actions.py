@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live_orders import assert_counts, post_all, wait_for_status, wait_until_processed
 from tests.process import ServerProcess, order
 from tests.user_module import UserModule
+
+pytestmark = pytest.mark.slow
 
 
 def ask(server: ServerProcess, path: str) -> tuple[int, Any]:

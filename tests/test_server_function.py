@@ -12,10 +12,11 @@ from tests.live_orders import assert_counts, post_all, reading, wait_for_status,
 from tests.process import Client, order, wait_until
 from tests.user_module import UserModule
 
+pytestmark = pytest.mark.slow
+
 WAITING_RETRIES = 100_000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("orders", "max_attempts"), [(10_000, 1), (2_000, 2)])
 def test_the_orders_that_fail_are_those_whose_function_raises(tmp_path: Path, orders: int, max_attempts: int) -> None:
     body = """
@@ -44,7 +45,6 @@ def test_the_orders_that_fail_are_those_whose_function_raises(tmp_path: Path, or
         assert shown["processed_time"] is not None
 
 
-@pytest.mark.slow
 def test_all_threads_are_kept_busy(tmp_path: Path) -> None:
     with (
         UserModule(tmp_path, "work_for(0.05)\nif order.order_id == 1_000: tell(order)") as shop,
@@ -78,7 +78,6 @@ def test_a_slow_order_holds_up_nobody_but_its_own_thread(tmp_path: Path) -> None
         assert_counts(server, Completed=51)
 
 
-@pytest.mark.slow
 def test_an_order_that_kills_the_process_is_failed_after_its_attempts(tmp_path: Path) -> None:
     with UserModule(tmp_path, "if order.order_id == 5: tell(order); os.kill(os.getpid(), signal.SIGKILL)") as shop:
         for attempt in range(1, 4):
@@ -112,7 +111,6 @@ def test_a_stop_gives_a_running_attempt_back_at_no_cost(tmp_path: Path) -> None:
             assert_counts(server, Completed=1)
 
 
-@pytest.mark.slow
 def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path: Path) -> None:
     body = """
         import atexit, builtins
@@ -132,7 +130,6 @@ def test_a_stop_leaves_a_function_the_time_to_write_what_it_still_holds(tmp_path
     assert (tmp_path / "left").exists()
 
 
-@pytest.mark.slow
 def test_a_stop_without_a_standard_output_ends_as_any_other(tmp_path: Path) -> None:
     without_output = ["sh", "-c", 'exec "$@" >&-', "sh"]
     with (
@@ -145,7 +142,6 @@ def test_a_stop_without_a_standard_output_ends_as_any_other(tmp_path: Path) -> N
         assert "Traceback" not in server.log
 
 
-@pytest.mark.slow
 def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(tmp_path: Path) -> None:
     body = """
         import threading
@@ -160,7 +156,6 @@ def test_a_stop_waits_for_no_thread_of_the_functions_and_keeps_what_it_printed(t
     assert sorted((tmp_path / "printed").read_text().splitlines()) == ["order 1", "order 2"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stop", "kill -9"])
 def test_a_retry_survives_a_restart_and_begins_when_it_is_due(tmp_path: Path, is_killed: bool) -> None:
     with UserModule(tmp_path, "tell(order)\nif order.attempt == 1: raise RetryLater(3, 'no flour')") as shop:
@@ -187,7 +182,6 @@ def test_a_retry_survives_a_restart_and_begins_when_it_is_due(tmp_path: Path, is
     print(f"due 3 s after the first attempt, begun {(second.began_us - due_us) / 1_000:.1f} ms after that")
 
 
-@pytest.mark.slow
 def test_waiting_retries_hold_up_no_fresh_order(tmp_path: Path) -> None:
     medians_s = []
     for name, waiting in (("empty", 0), ("waiting", WAITING_RETRIES)):

@@ -11,6 +11,8 @@ from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
 from tests.receiver import SECRET
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("path", "text", "saying"),
@@ -56,7 +58,6 @@ def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_pat
     assert not (tmp_path / "orders.db").exists()
 
 
-@pytest.mark.slow
 def test_a_refusal_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
     status, _, stderr = run_server(

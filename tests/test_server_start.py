@@ -26,6 +26,8 @@ from tests.process import (
     with_open_files,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def fingerprint(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
@@ -194,7 +196,14 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "webhook_secret": None,
         "max_attempts": 10,
         "max_intake": 10_000,
+        "max_backlog": 1_000_000,
         "drain_timeout": 10.0,
+        "api_keys": None,
+        "rate_limit": None,
+        "tls_cert": None,
+        "tls_key": None,
+        "access_log": False,
+        "log_format": "text",
     }
 
 
@@ -294,7 +303,6 @@ def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path, "--database", ":memory:", saying="orders in memory would be lost")
 
 
-@pytest.mark.slow
 def test_a_lock_that_is_held_at_the_start_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:

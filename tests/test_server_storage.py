@@ -12,8 +12,9 @@ import pytest
 from tests.live_orders import assert_all_there
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
@@ -35,7 +36,6 @@ def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_pa
         assert server.stop() == 0
 
 
-@pytest.mark.slow
 def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
         assert reading.post(order(1)).status == 202
@@ -50,7 +50,6 @@ def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp
         assert waiting.answer().status == 202
 
 
-@pytest.mark.slow
 def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client, server.client() as later:
         other = sqlite3.connect(server.database, isolation_level=None)
@@ -88,7 +87,6 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
         assert client.post(order(2)).status == 202
 
 
-@pytest.mark.slow
 def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202

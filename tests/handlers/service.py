@@ -17,13 +17,21 @@ from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
 from handlers.body_limit import MAX_DISCARDED_BYTES
+from handlers.event_log import EventLog
+from handlers.events import EventStreams
+from handlers.exposition import Exposition
+from handlers.measurements import Measurements
 from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
-from models.order import NewOrder, Order, Totals
+from models.changes import changes_of
+from models.listing import Listing, Page
+from models.order import Order, Totals
 from models.schema import open_database
-from models.writes import Cancel, Insertion, Outcome, Retried, Retry, RetryFailed, Write, Written
+from models.writes import Cancel, Moved, Outcome, Retried, Retry, RetryFailed, Write, Written
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
+from workers.finals import Finals
+from workers.intake import Intake
 
 T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
@@ -98,6 +106,12 @@ class Service:
         self.retried_at_once = 1_000
         self.rates = (3.14159, 2.71828)
         self.traffic = CountedTraffic()
+        self.measurements = Measurements(clock=clock)
+        self.max_backlog = 1_000
+        self.max_events = 1_000
+        self.max_event_readers = 100
+        self.max_waiting_for_finals = 100
+        self.monotonic_s = 1_000.0
         self._max_intake = max_intake
         self._overrides = overrides
         # Gives up at once where the database is locked.
@@ -105,30 +119,50 @@ class Service:
         self._store = SteppedStore(self._database, clock=clock)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")
+        self._lister = ThreadPoolExecutor(1, "lister")
 
     async def open(self) -> None:
-        for executor in (self._writer, self._reader):
+        for executor in (self._writer, self._reader, self._lister):
             executor.submit(self._database.connect).result()
-        self.inserts: Batcher[NewOrder, Insertion] = Batcher(
-            self._writer, self._store.insert, max_waiting=self._max_intake
+        self.writes: Batcher[Write, Written] = Batcher(
+            self._writer, self._store.write, max_waiting=self._max_intake, after_batch=self._publish
         )
-        self._actions: Batcher[Write, Written] = Batcher(self._writer, self._store.write, max_waiting=1_000)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, self._store.find, max_waiting=1_000)
+        self.listings: Batcher[Listing, Page] = Batcher(self._lister, self._list, max_waiting=1_000, max_batch=1)
         self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=1_000)
         self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=1_000)
+        self.finals = Finals(max_waiting=self.max_waiting_for_finals)
+        self.intake = Intake(
+            writes=self.writes,
+            finds=self.finds,
+            finals=self.finals,
+            pending=lambda: self._store.pending,
+            max_backlog=self.max_backlog,
+        )
+        for name in self._overrides.keys() & {"insert", "find"}:
+            setattr(self.intake, name, self._overrides.pop(name))
+        self.streams = EventStreams(
+            log=EventLog(run="abc", max_events=self.max_events),
+            clock=lambda: self.monotonic_s,
+            max_readers=self.max_event_readers,
+        )
         given = Collaborators(
             traffic=self.traffic,
             admit=lambda incoming: None,
-            insert=self.inserts.submit,
-            find=self.finds.submit,
+            intake=self.intake,
+            streams=self.streams,
             cancel=lambda order_id: self._act(Cancel(order_id)),
             retry=lambda order_id: self._act(Retry(order_id)),
             retry_failed=self._retry_failed,
+            list_orders=self.listings.submit,
             totals=lambda: self._totals.submit(None),
             check_storage=lambda: self._probes.submit(None),
             rates=lambda totals: self.rates,
             clock=self.clock,
             uptime_s=lambda: self.uptime_s,
+            version="1.2.3",
+            measurements=self.measurements,
+            exposition=Exposition(measurements=self.measurements, version="1.2.3"),
         )
         self._http = HTTPServer(build_router(given._replace(**self._overrides)), max_body_size=2 * MAX_DISCARDED_BYTES)
         socket, self.port = bind_unused_port()
@@ -138,20 +172,31 @@ class Service:
     async def close(self) -> None:
         """Closes everything; a request that was never answered for is a warning in the log."""
         self._http.stop()
+        self.finals.close()
         await self.traffic.drain(5)
+        self.streams.close()
         self._client.close()
         await self._http.close_all_connections()
-        for batcher in (self.inserts, self._actions, self.finds, self._totals, self._probes):
+        for batcher in (self.writes, self.finds, self.listings, self._totals, self._probes):
             await batcher.close()
-        for executor in (self._writer, self._reader):
+        for executor in (self._writer, self._reader, self._lister):
             executor.submit(self._database.close).result()
             executor.shutdown()
 
     async def _act(self, wish: Cancel | Retry) -> Order | None:
-        return cast(Order | None, await self._actions.submit(wish))
+        moved = cast(Moved | None, await self.writes.submit(wish))
+        return None if moved is None else moved.order
 
     async def _retry_failed(self, after: int) -> Retried:
-        return cast(Retried, await self._actions.submit(RetryFailed(after, self.retried_at_once)))
+        return cast(Retried, await self.writes.submit(RetryFailed(after, self.retried_at_once)))
+
+    def _publish(self, batch: Sequence[Write], results: Sequence[Written | BaseException]) -> None:
+        changes = changes_of(batch, results)
+        self.finals.publish(changes)
+        self.streams.publish(changes)
+
+    def _list(self, listings: Sequence[Listing]) -> list[Page]:
+        return [self._store.list_orders(listing) for listing in listings]
 
     def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(waiters)
@@ -206,10 +251,10 @@ class Service:
         await self.on_writer(lambda: self._database.pragma(name, value))
 
     @contextmanager
-    def held(self, *, reads: bool = False) -> Iterator[None]:
-        """Nothing is written (or read) while the block runs."""
+    def held(self, *, reads: bool = False, listings: bool = False) -> Iterator[None]:
+        """Nothing is written (or read, or listed) while the block runs."""
         go_on = threading.Event()
-        (self._reader if reads else self._writer).submit(go_on.wait)
+        (self._lister if listings else self._reader if reads else self._writer).submit(go_on.wait)
         try:
             yield
         finally:
