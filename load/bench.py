@@ -1,16 +1,17 @@
-"""`python -m load.bench`: measures the server against a bare Tornado and says whether each figure is what it must be.
+"""`python -m load.bench`: measures the server and says whether each figure is what it must be.
 
-With `--against FOLDER`, it is measured against the server in that folder instead: a checkout of an earlier commit, say.
+It is measured against a bare Tornado or against itself; with `--against FOLDER`, against the server in that folder: a
+checkout of an earlier commit, say. `--only NAME` runs single trials.
 
-Both run as processes of their own on this machine and take turns, so that what slows the machine slows both. It runs on
-the main thread, each trial on an event loop of its own.
+What is compared runs in processes of its own on this machine and takes turns, so that what slows the machine slows
+both. This runs on the main thread, each trial on an event loop of its own.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -20,21 +21,18 @@ import msgspec
 
 from load.address import Unreachable, reach
 from load.backlog import NoMetrics
+from load.bystanders import BystandersFailed
 from load.connection import NoAnswer
 from load.machine import TooFewFiles, allow_connections, describe_machine, run_to_end
+from load.plans import CHANGE, PLANS, Against, Plan
+from load.row import Row
 from load.server_process import DidNotStart, ServerProcess
 from load.settings import OneLineParser, whole_number, writable_file
-from load.trials import CROWD, BacklogStuck, Row, Trial
+from load.trial import BacklogStuck, Trial
+from load.trials import CROWD
 
 REACH_S = 5.0
 BARE = ["-m", "load.bare", "--port", "0"]
-Trials = tuple[tuple[str, Callable[[Trial], Awaitable[list[Row]]]], ...]
-TRIALS: Trials = (
-    ("POST /order, with record processing running all the time, so that its cost is included", Trial.intake),
-    ("GET /order/{id} of 10,000 stored orders, at random", Trial.reading),
-    ("1,000 clients at once", Trial.crowd),
-)
-CHANGE: Trials = (("POST /order, with record processing running all the time on both sides", Trial.change),)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,16 +41,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         allow_connections(CROWD)
         rows = _measure(flags)
-    except (DidNotStart, TooFewFiles, Unreachable, BacklogStuck, NoAnswer, NoMetrics) as problem:
+    except (DidNotStart, TooFewFiles, Unreachable, BacklogStuck, BystandersFailed, NoAnswer, NoMetrics) as problem:
         print(f"python -m load.bench: {problem}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     print()
     for row in rows:
-        print(f"{'pass' if row.passed else 'FAIL'}  median {row.value:.3f}{row.unit}, must be {row.must}: {row.name}")
-        for reason, times in row.wrong.items():
-            print(f"      wrong answers: {reason}, {times} times")
+        print("\n".join(row.lines))
     passed = all(row.passed for row in rows)
     if flags.json:
         against = "bare Tornado" if flags.against is None else str(flags.against)
@@ -69,30 +65,41 @@ def main(argv: Sequence[str]) -> int:
 def _measure(flags: argparse.Namespace) -> list[Row]:
     """Run the trials one after another, each with a database of its own."""
     rows: list[Row] = []
-    other = f"the server in {flags.against}" if flags.against else "a bare Tornado"
+    other = f"the server in {flags.against}" if flags.against else "a bare Tornado, or itself"
     print(f"server.py against {other}, in turns; for each side {flags.runs} of {flags.seconds} s")
     print("both sides: same Python, same event loop (uvloop where it is installed), same client")
     for name, value in describe_machine(flags.folder).items():
         print(f"{name.replace('_', ' ')}: {value}")
-    for title, trial in CHANGE if flags.against else TRIALS:
-        print(f"\n{title}", flush=True)
+    for plan in _plans(flags):
+        print(f"\n{plan.title}", flush=True)
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=flags.folder, prefix="load-bench-")))
             # A commit that is made meanwhile must not take the databases in.
             (folder / ".gitignore").write_text("*\n")
-            bare, ours = (
+            commands = (_other(plan, flags, folder), "other.log"), (_server("", folder), "server.log")
+            servers = [
                 stack.enter_context(ServerProcess(command, log=folder / log, clock_s=time.monotonic))
-                for command, log in ((_other(flags, folder), "other.log"), (_server("", folder), "server.log"))
-            )
-            rows += run_to_end(_try(trial, flags, bare, ours))
+                for command, log in commands
+                if command
+            ]
+            rows += run_to_end(_try(plan, flags, servers))
     return rows
 
 
-def _other(flags: argparse.Namespace, folder: Path) -> list[str]:
-    if flags.against is None:
+def _plans(flags: argparse.Namespace) -> list[Plan]:
+    if flags.against:
+        return [CHANGE]
+    return [plan for name, plan in PLANS.items() if name in (flags.only or PLANS)]
+
+
+def _other(plan: Plan, flags: argparse.Namespace, folder: Path) -> list[str]:
+    """The command of the other side; none where there is no other."""
+    if plan.against is Against.ITSELF:
+        return []
+    if plan.against is Against.BARE:
         return BARE
     (folder / "other").mkdir()
-    return _server(flags.against, folder / "other")
+    return _server(flags.against or "", folder / "other")
 
 
 def _server(checkout: str | Path, folder: Path) -> list[str]:
@@ -100,20 +107,20 @@ def _server(checkout: str | Path, folder: Path) -> list[str]:
     return [str(Path(checkout) / "server.py"), "--port", "0", "--database", str(folder / "orders.db")]
 
 
-async def _try(
-    trial: Callable[[Trial], Awaitable[list[Row]]], flags: argparse.Namespace, bare: ServerProcess, ours: ServerProcess
-) -> list[Row]:
-    return await trial(
+async def _try(plan: Plan, flags: argparse.Namespace, servers: Sequence[ServerProcess]) -> list[Row]:
+    """Run a trial on the other side and ours, or on ours alone."""
+    addresses = [await reach(server.url, timeout_s=REACH_S) for server in servers]
+    return await plan.run(
         Trial(
-            bare=await reach(bare.url, timeout_s=REACH_S),
-            ours=await reach(ours.url, timeout_s=REACH_S),
+            other=addresses[0],
+            ours=addresses[-1],
             runs=flags.runs,
             seconds=flags.seconds,
             tell=_tell,
             clock_ns=time.perf_counter_ns,
             cpu_clock_ns=time.process_time_ns,
             seeded=Random,
-            other="other" if flags.against else "bare",
+            other_name=plan.against.value,
         )
     )
 
@@ -132,8 +139,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--against", type=_checkout, metavar="FOLDER", help="measure against the server in this folder instead"
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=tuple(PLANS),
+        help="run this trial alone, or those that are named so; may be given again",
+    )
     parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
-    return parser.parse_args(argv)
+    flags = parser.parse_args(argv)
+    if flags.only and flags.against:
+        parser.error("--only and --against exclude each other: another checkout is compared in one trial")
+    return flags
 
 
 def _checkout(text: str) -> Path:

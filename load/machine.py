@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 PACKAGES = ("tornado", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
 OTHER_FILES = 20
+BUSY_SHARE = 0.9
+"""A client that used more of a core than this had next to no time left: the server might have taken more."""
 
 
 class TooFewFiles(Exception):

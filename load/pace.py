@@ -8,8 +8,22 @@ from itertools import takewhile
 from load.address import Address
 from load.clients import Clients, Patience
 from load.connection import Answer
+from load.machine import BUSY_SHARE
 
 PATIENCE = Patience(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
+
+Fault = Callable[[Answer], str]
+"""Says what is wrong with an answer that has the right status; an empty text when nothing is."""
+
+
+def no_fault(answer: Answer) -> str:
+    """Take every answer for right."""
+    return ""
+
+
+def fault_of(answer: Answer, *, status: int, fault: Fault) -> str:
+    """Say what is wrong with an answer, its status first."""
+    return fault(answer) if answer.status == status else f"status {answer.status}"
 
 
 @dataclass
@@ -25,6 +39,11 @@ class Pace:
     def per_second(self) -> float:
         return self.right / self.elapsed_s
 
+    @property
+    def client_was_the_limit(self) -> bool:
+        """Whether the clients had next to no time left, so that the server may be faster than this."""
+        return self.cpu_share > BUSY_SHARE
+
 
 async def measure_pace(
     address: Address,
@@ -35,18 +54,21 @@ async def measure_pace(
     clock_ns: Callable[[], int],
     cpu_clock_ns: Callable[[], int],
     seconds: float = 0.0,
+    fault: Fault = no_fault,
 ) -> Pace:
     """Send requests from `clients` new connections until they run out, or for some seconds where that is not 0.
 
-    Answers with another status than `status` are wrong. The time runs from the first connect to the last answer.
+    Answers with another status than `status`, or with a fault, are wrong. The time runs from the first connect to
+    the last answer.
     """
     pace = Pace()
 
     def judge(key: None, answer: Answer, latency_ns: int) -> None:
-        if answer.status == status:
-            pace.right += 1
+        reason = fault_of(answer, status=status, fault=fault)
+        if reason:
+            pace.wrong[reason] += 1
         else:
-            pace.wrong[f"status {answer.status}"] += 1
+            pace.right += 1
 
     def count_error(key: None, reason: str) -> None:
         pace.wrong[reason] += 1

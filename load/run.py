@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from load.address import Address
 from load.backlog import Backlog, BacklogState
 from load.clients import Clients, Patience
+from load.machine import BUSY_SHARE
 from load.orders import OrderSource
 from load.progress import ProgressBar
 from load.readback import ReadBack, Verdict
 from load.sender import Sender, Tally
 
 READ_CLIENTS = 64
-BUSY_SHARE = 0.9
 
 
 @dataclass(kw_only=True)

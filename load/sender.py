@@ -1,6 +1,5 @@
 """Owns the sending of a run's orders and the tally of what became of each, on the event loop's thread."""
 
-import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from load.address import Address
 from load.clients import Clients
 from load.connection import Answer
 from load.orders import OrderSource
+from load.percentile import percentile_of
 
 ACCEPTED = 202
 REPLAYED = b"\r\nidempotent-replayed: true"
@@ -57,8 +57,7 @@ class Tally:
         if not self._latencies_ns:
             return None
         self._latencies_ns.sort()
-        rank = max(1, math.ceil(len(self._latencies_ns) * percentile / 100))
-        return self._latencies_ns[rank - 1] / 1e6
+        return percentile_of(self._latencies_ns, percentile) / 1e6
 
 
 class Sender:

@@ -11,6 +11,7 @@ import msgspec
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 
+from tests.load.event_streams import EventStreams
 from tests.load.steps import DEADLINE_S, Steps
 
 REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
@@ -43,6 +44,8 @@ class Shop:
         self.single_bytes = False
         self.closes = False
         self.has_metrics = True
+        self.has_events = True
+        self.events = EventStreams()
         self.bodies: list[bytes] = []
         self.steps = Steps()
         self.connections = 0
@@ -78,6 +81,10 @@ class Shop:
         for order_id in order_ids:
             self._loop.call_soon_threadsafe(lambda held: self._released[held].set(), order_id)
 
+    def end_events(self) -> None:
+        """End every stream of events. From another thread."""
+        self._loop.call_soon_threadsafe(self.events.end)
+
     def come_back(self) -> None:
         """Listen again at the same port. From another thread."""
         self._loop.call_soon_threadsafe(self._listen, self.port)
@@ -111,17 +118,29 @@ class Shop:
                 method, path = head.decode().split(" ", 2)[:2]
                 if method == "POST":
                     length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-                    await self._take(stream, await stream.read_bytes(length))
+                    take = self._take_many if path == "/orders" else self._take
+                    await take(stream, await stream.read_bytes(length))
+                elif path == "/orders/events" and self.has_events:
+                    await self.events.serve(stream)
                 elif path == "/metrics":
                     await self._answer(stream, *self._metrics())
                 else:
-                    await self._answer(stream, *self._find(int(path.rpartition("/")[2])))
+                    await self._answer(stream, *self._find(path.rpartition("/")[2]))
                 if self.closes:
                     stream.close()
         except StreamClosedError:
             pass
         finally:
             self._streams.discard(stream)
+
+    async def _take_many(self, stream: IOStream, body: bytes) -> None:
+        orders = msgspec.json.decode(body, type=list[dict[str, msgspec.Raw]])
+        ids = [msgspec.json.decode(order["order_id"], type=int) for order in orders]
+        duplicates, rejected = len(self._orders.keys() & ids), len(self.refusals.keys() & ids)
+        self._orders.update(zip(ids, orders, strict=True))
+        counts = (len(ids) - duplicates - rejected, duplicates, rejected)
+        text = b'{"accepted": %d, "duplicates": %d, "rejected": [], "rejected_total": %d}' % counts
+        await self._answer(stream, 202, text)
 
     async def _take(self, stream: IOStream, body: bytes) -> None:
         order = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -156,6 +175,7 @@ class Shop:
             self.steps.note("gone", order_id)
         named = order_id + 1 if fault is Fault.NAME_ANOTHER else order_id
         self.steps.note("answered", order_id)
+        await self.events.tell(order_id)
         message = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % named
         await self._answer(stream, 202, message, b"Location: /order/%d\r\n" % named + replayed)
 
@@ -165,7 +185,8 @@ class Shop:
         waiting = self.waiting.pop(0) if len(self.waiting) > 1 else self.waiting[0]
         return 200, b'{"pending_orders": %d, "processing_orders": 0, "completed_orders": 0}' % waiting
 
-    def _find(self, order_id: int) -> tuple[int, bytes]:
+    def _find(self, name: str) -> tuple[int, bytes]:
+        order_id = int(name) if name.isdigit() else 0
         if order_id not in self._orders:
             return 404, b"{}"
         status = self.statuses.get(order_id, "Completed")

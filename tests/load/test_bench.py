@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator
 from itertools import count, islice, repeat
 from pathlib import Path
@@ -14,15 +13,8 @@ from load.address import Address, reach
 from load.bench import main
 from load.machine import describe_machine
 from load.pace import Pace, measure_pace
+from load.plans import PLANS
 from load.server_process import ROOT, DidNotStart, ServerProcess
-from load.trials import Row
-
-
-def _row(*values: float, wrong: int = 0, at_least: float | None = None, at_most: float | None = None) -> Row:
-    runs = [{"value": value} for value in values]
-    return Row(
-        name="row", at_least=at_least, at_most=at_most, runs=runs, wrong=Counter({"status 503": wrong} if wrong else {})
-    )
 
 
 def _server(*arguments: str, log: Path, stop_s: float = 10.0) -> ServerProcess:
@@ -41,21 +33,6 @@ async def _measure(
         clock_ns=time.perf_counter_ns,
         cpu_clock_ns=time.process_time_ns,
     )
-
-
-@pytest.mark.parametrize(
-    ("row", "passed"),
-    [
-        (_row(0.7, 0.9, 0.8, at_least=0.8), True),
-        (_row(0.7, 0.9, 0.79, at_least=0.8), False),
-        (_row(0.4, 0.9, 0.5, at_most=0.5), True),
-        (_row(0.4, 0.9, 0.51, at_most=0.5), False),
-        (_row(0.9, wrong=1, at_least=0.8), False),
-    ],
-)
-def test_a_row_passes_when_its_median_keeps_the_bound_and_every_answer_was_right(row: Row, passed: bool) -> None:
-    assert row.passed is passed
-    assert row.to_json()["passed"] is passed
 
 
 @pytest.mark.gen_test
@@ -135,6 +112,38 @@ def test_a_folder_without_a_server_can_not_be_compared(tmp_path: Path, capsys: p
         main(["--against", str(tmp_path)])
     assert ended.value.code == 2
     assert f"argument --against: there is no server.py in {tmp_path}" in capsys.readouterr().err
+
+
+def test_trials_can_be_named_and_only_those(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--only", "bulk", "--only", "nothing"])
+    assert ended.value.code == 2
+    assert "argument --only: invalid choice: 'nothing'" in capsys.readouterr().err
+
+
+def test_another_checkout_is_compared_in_a_trial_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--only", "bulk", "--against", str(ROOT)])
+    assert ended.value.code == 2
+    assert "--only and --against exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLANS)
+def test_every_trial_runs_to_its_end_and_finds_no_wrong_answer(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    flags = ["--runs", "1", "--seconds", "1", "--folder", str(tmp_path), "--json", str(report)]
+    status = main([*flags, "--only", name])
+    result = json.loads(report.read_bytes())
+    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * (3 if name == "intake" else 1)
+    assert all(row["median"] > 0 for row in result["rows"])
+    assert status == (0 if result["passed"] else 1)
+    out = capsys.readouterr().out
+    assert PLANS[name].title in out
+    assert sum(plan.title in out for plan in PLANS.values()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
 def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:

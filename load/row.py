@@ -1,0 +1,67 @@
+"""Owns a row of the benchmark's result: a measure, its bound, what was measured and whether that counts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A measure with a bound; each run is a dict of figures with units in their names, `value` the one that counts.
+
+    `wrong` counts answers that were not what they must be, `void` the reasons for which runs measured something else.
+    """
+
+    name: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    runs: list[dict[str, float]] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+    void: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def value(self) -> float:
+        """The median of the runs."""
+        return median(run["value"] for run in self.runs)
+
+    @property
+    def must(self) -> str:
+        return (
+            f">= {self.at_least:.2f}{self.unit}" if self.at_least is not None else f"<= {self.at_most:.2f}{self.unit}"
+        )
+
+    @property
+    def is_void(self) -> bool:
+        """Whether so many runs measured something else that the median may be one of them."""
+        return self.void.total() * 2 >= len(self.runs) > 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the median keeps the bound, every answer was right and the row is not void."""
+        low = self.at_least is None or self.value >= self.at_least
+        high = self.at_most is None or self.value <= self.at_most
+        return low and high and not self.wrong and not self.is_void
+
+    @property
+    def lines(self) -> list[str]:
+        """The verdict, and below it what is wrong."""
+        verdict = "void" if self.is_void else "pass" if self.passed else "FAIL"
+        return [
+            f"{verdict}  median {self.value:.3f}{self.unit}, must be {self.must}: {self.name}",
+            *(f"      wrong answers: {reason}, {times} times" for reason, times in self.wrong.items()),
+            *(f"      no measure: {reason}, {times} of {len(self.runs)} runs" for reason, times in self.void.items()),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "must": self.must,
+            "median": self.value,
+            "runs": self.runs,
+            "wrong_answers": dict(self.wrong),
+            "void_runs": dict(self.void),
+            "is_void": self.is_void,
+            "passed": self.passed,
+        }

@@ -1,0 +1,75 @@
+"""The requests that the benchmark sends, and the answers to them that are wrong."""
+
+import json
+from itertools import count, islice
+from math import gcd
+from random import Random
+from socket import AF_INET
+
+import pytest
+
+from load.address import Address, ServerUrl
+from load.connection import Answer
+from load.requests import STRIDE, USERS, body, bulk_posts, fault_of_bulk, fault_of_post, gets, posts
+
+ADDRESS = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
+
+
+def _answer(text: bytes, *, head: bytes = b"") -> Answer:
+    return Answer(202, b"http/1.1 202 accepted" + head, text, True)
+
+
+def _users(first_id: int, orders: int) -> list[int]:
+    return [json.loads(body(order_id))["user_id"] for order_id in range(first_id, first_id + orders)]
+
+
+def test_a_hundred_thousand_orders_in_a_row_are_of_as_many_users() -> None:
+    assert gcd(STRIDE, USERS) == 1
+    users = _users(1, 1_000)
+    assert len(set(users)) == 1_000
+    assert 1 <= min(users) < max(users) <= USERS
+
+
+def test_the_same_order_is_always_of_the_same_user() -> None:
+    assert _users(USERS + 1, 3) == _users(1, 3)
+    assert _users(7, 3) == _users(1, 9)[6:]
+
+
+def test_an_order_is_posted_for_every_id() -> None:
+    requests = list(posts(ADDRESS, iter((5, 6))))
+    assert [request.partition(b"\r\n\r\n")[2] for request in requests] == [body(5), body(6)]
+    assert requests[0].startswith(b"POST /order HTTP/1.1\r\n")
+
+
+def test_orders_are_posted_in_arrays_until_nobody_takes_them() -> None:
+    ids = count(1)
+    requests = list(islice(bulk_posts(ADDRESS, ids, size=3), 2))
+    sent = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in requests]
+    assert [[order["order_id"] for order in orders] for orders in sent] == [[1, 2, 3], [4, 5, 6]]
+    assert requests[0].startswith(b"POST /orders HTTP/1.1\r\n")
+    assert next(ids) == 7
+
+
+def test_both_sides_are_asked_for_the_same_orders() -> None:
+    one, other = (list(islice(gets(ADDRESS, stored=10, chance=Random(3)), 20)) for _ in range(2))
+    assert one == other
+    assert len(set(one)) > 1
+
+
+def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:
+    assert fault_of_post(_answer(b"{}")) == ""
+    assert fault_of_post(_answer(b"{}", head=b"\r\nidempotent-replayed: true")) == "an order that was there before"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b'{"accepted": 3, "duplicates": 0, "rejected": [], "rejected_total": 0}', ""),
+        (b'{"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0}', "2 accepted of 3"),
+        (b'{"accepted": 2, "duplicates": 0, "rejected": [], "rejected_total": 1}', "2 accepted of 3"),
+        (b'{"accepted": 3}', "a 202 that does not count the orders"),
+        (b"\xff", "a 202 that does not count the orders"),
+    ],
+)
+def test_a_202_for_many_orders_is_right_when_it_says_that_all_of_them_were_accepted(text: bytes, fault: str) -> None:
+    assert fault_of_bulk(_answer(text), size=3) == fault

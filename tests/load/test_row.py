@@ -1,0 +1,50 @@
+"""When a row of the benchmark passes, and what it says when it does not."""
+
+from collections import Counter
+
+import pytest
+
+from load.row import Row
+
+
+def _row(
+    *values: float, wrong: int = 0, void: int = 0, at_least: float | None = None, at_most: float | None = None
+) -> Row:
+    return Row(
+        name="row",
+        at_least=at_least,
+        at_most=at_most,
+        runs=[{"value": value} for value in values],
+        wrong=Counter({"status 503": wrong} if wrong else {}),
+        void=Counter({"nobody was there": void} if void else {}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "passed"),
+    [
+        (_row(0.7, 0.9, 0.8, at_least=0.8), True),
+        (_row(0.7, 0.9, 0.79, at_least=0.8), False),
+        (_row(0.4, 0.9, 0.5, at_most=0.5), True),
+        (_row(0.4, 0.9, 0.51, at_most=0.5), False),
+        (_row(0.9, wrong=1, at_least=0.8), False),
+        (_row(0.9, void=1, at_least=0.8), False),
+        (_row(0.9, 0.9, 0.9, void=1, at_least=0.8), True),
+        (_row(0.9, 0.9, 0.9, void=2, at_least=0.8), False),
+    ],
+)
+def test_a_row_passes_when_its_median_keeps_the_bound_every_answer_was_right_and_most_runs_count(
+    row: Row, passed: bool
+) -> None:
+    assert row.passed is passed
+    assert row.to_json()["passed"] is passed
+    assert row.lines[0].startswith("pass") is passed
+
+
+def test_a_row_says_what_was_wrong_and_why_it_is_void() -> None:
+    assert _row(0.7, at_least=0.8).lines == ["FAIL  median 0.700, must be >= 0.80: row"]
+    assert _row(0.9, 0.9, wrong=3, void=1, at_least=0.8).lines == [
+        "void  median 0.900, must be >= 0.80: row",
+        "      wrong answers: status 503, 3 times",
+        "      no measure: nobody was there, 1 of 2 runs",
+    ]
