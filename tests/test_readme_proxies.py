@@ -1,0 +1,126 @@
+"""The README's configurations of nginx and Caddy, with the real programs between curl and the server."""
+
+import http.client
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.process import DEADLINE_S, Client, ServerProcess, free_port, need, order, wait_until
+from tests.readme import ADDRESS, example, read_to, run_shell, streaming
+
+NGINX_CONF = """
+daemon off;
+master_process off;
+pid FOLDER/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    BLOCK
+}
+"""
+CADDYFILE = """
+{
+    admin off
+    default_bind 127.0.0.1
+}
+BLOCK
+"""
+ONE_MB = 1_000_000
+
+pytestmark = pytest.mark.slow
+
+
+class Proxy(NamedTuple):
+    """A proxy that listens on `port`, and the server behind it."""
+
+    port: int
+    server: ServerProcess
+
+
+def replaced(text: str, **by: object) -> str:
+    """The text with each of these strings, all of which are in it, replaced."""
+    for old, new in by.items():
+        assert old in text
+        text = text.replace(old, str(new))
+    return text
+
+
+def nginx_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
+    """What runs nginx with the README's block."""
+    listen = {"listen 80;": f"listen 127.0.0.1:{port};", ADDRESS: f"127.0.0.1:{server.port}"}
+    block = replaced(example("proxy_pass").text, **listen)
+    (folder / "nginx.conf").write_text(replaced(NGINX_CONF, FOLDER=folder, BLOCK=block))
+    return ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def caddy_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
+    """What runs Caddy with the README's block."""
+    block = replaced(example("reverse_proxy").text, **{":80 {": f":{port} {{", ADDRESS: f"127.0.0.1:{server.port}"})
+    (folder / "Caddyfile").write_text(replaced(CADDYFILE, BLOCK=block))
+    return ["env", f"HOME={folder}", "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+@pytest.fixture(params=[nginx_command, caddy_command], ids=["nginx", "caddy"])
+def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
+    command: Callable[[Path, int, ServerProcess], list[str]] = request.param
+    for tool in ("curl", command.__name__.removesuffix("_command")):
+        need(tool)
+    listener, port = free_port()
+    listener.close()
+    with (
+        ServerProcess(tmp_path / "orders.db") as server,
+        (tmp_path / "proxy.log").open("w") as log,
+        subprocess.Popen(command(tmp_path, port, server), stdout=log, stderr=log) as process,
+    ):
+        try:
+            with closing(Client(port)) as client:
+                wait_until(lambda: client.ask("GET", "/readyz").status == 200)
+            yield Proxy(port, server)
+        finally:
+            process.kill()
+
+
+def test_an_event_comes_through_while_the_stream_is_open(proxy: Proxy) -> None:
+    with streaming(example("curl -N http://127.0.0.1:8080/orders/events"), port=proxy.port) as stream:
+        read_to(stream, "id: ")
+        run_shell(example("curl -i http://127.0.0.1:8080/order -H 'Content-Type"), port=proxy.port)
+        read_to(stream, '"order_id":12345,"user_id":1,"status":"Completed"')
+
+
+def test_a_file_of_orders_of_any_size_comes_through(proxy: Proxy, tmp_path: Path) -> None:
+    lines = [json.dumps(order(number)) for number in range(1, 20_001)]
+    path = tmp_path / "orders.ndjson"
+    path.write_text("\n".join(lines))
+    assert path.stat().st_size > ONE_MB
+    answer = json.loads(run_shell(example("-T orders.ndjson"), port=proxy.port, folder=tmp_path))
+    assert answer == {"accepted": len(lines), "duplicates": 0, "rejected": [], "rejected_total": 0}
+
+
+def test_orders_are_taken_while_the_file_is_still_being_sent(proxy: Proxy) -> None:
+    def parts() -> Iterable[bytes]:
+        yield b"".join(json.dumps(order(number)).encode() + b"\n" for number in range(1, 5_001))
+        wait_until(lambda: proxy.server.get("/metrics").body["total_orders"] > 0)
+        yield json.dumps(order(5_001)).encode()
+
+    with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=DEADLINE_S)) as connection:
+        connection.request("POST", "/orders", parts(), {"Content-Type": "application/x-ndjson"}, encode_chunked=True)
+        assert json.loads(connection.getresponse().read())["accepted"] == 5_001
+
+
+def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) -> None:
+    files = Path(f"/proc/{proxy.server.pid}/fd")
+    with streaming(example("curl -N http://127.0.0.1:8080/orders/events"), port=proxy.port) as stream:
+        read_to(stream, "id: ")
+        open_files = len(list(files.iterdir()))
+    wait_until(lambda: len(list(files.iterdir())) < open_files)
