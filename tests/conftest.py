@@ -12,6 +12,13 @@ from models.schema import open_database
 from tests.models.samples import Clock, SteppedStore
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group("slow"))
+
+
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
     """pytest-tornado's fixture, whose own version makes calls that Tornado has deprecated."""
