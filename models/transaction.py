@@ -68,9 +68,7 @@ class Transaction:
         if any(amounts):
             self._database.execute_sql(statements.ADD_TO_TOTALS, amounts)
 
-    def insert(
-        self, orders: Sequence[NewOrder], limit: int
-    ) -> tuple[list[Inserted], Claimed | None]:
+    def insert(self, orders: Sequence[NewOrder], limit: int) -> tuple[list[Inserted], Claimed | None]:
         """Stores the new ones; the results, and those that were claimed as they came in: all of them, where nothing is
         ready before them and `limit` allows it, else None."""
         next_due_us = None
@@ -240,9 +238,7 @@ def _wrong_status(order: Order | None, *, needed: Status) -> WrongStatusError | 
     return None if order is None else WrongStatusError(order.order_id, status=order.status, needed=needed)
 
 
-def _explain(
-    orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]
-) -> list[Inserted]:
+def _explain(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[Inserted]:
     results: list[Inserted] = []
     for order in orders:
         if order.order_id in new:

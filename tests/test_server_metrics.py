@@ -61,7 +61,14 @@ def test_prometheus_is_told_what_everybody_is_told(tmp_path: Path) -> None:
         wait_until_processed(server)
         for accept in FORMATS:
             expected = server.get("/metrics").body
-            assert_tells(scrape(server, accept), expected)
+            values = scrape(server, accept)
+            assert_tells(values, expected)
+            assert values["orders_intake_total accepted"] == values["orders_ack_seconds_count"] == 7
+            assert values["orders_attempts_total completed"] == values["orders_queue_wait_seconds_count"] - 1 == 5
+            assert values["orders_attempts_total failed"] == values["orders_cancelled_total"] == 1
+            assert values["orders_processing_seconds_count"] == 6
+            assert values["orders_commit_size_sum"] == 7
+            assert values["orders_commit_seconds_count"] >= values["orders_commit_size_count"]
 
 
 @pytest.mark.slow

@@ -52,9 +52,7 @@ class Batcher(Generic[T, R]):
         self._idle.set()
         self._closed = False
 
-    def submit(
-        self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False
-    ) -> asyncio.Future[R]:
+    def submit(self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False) -> asyncio.Future[R]:
         """The result for `item`, which counts as `size` in a batch, and goes before those that wait if it is `first`.
 
         Raises QueueClosedError, and QueueFullError unless it gets in `even_if_full`; then it takes no place either.
@@ -108,9 +106,7 @@ class Batcher(Generic[T, R]):
             results = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
-    def _deliver(
-        self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]
-    ) -> None:
+    def _deliver(self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]) -> None:
         for (_, future, places, _), result in zip(batch, results, strict=True):
             self._places_taken -= places
             if future.cancelled():
