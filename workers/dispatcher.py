@@ -43,7 +43,7 @@ class Dispatcher:
         self,
         *,
         take_turn: Callable[[Turn], Awaitable[Claimed]],
-        gap: Callable[[], Awaitable[None]],
+        gap: Callable[[], Awaitable[object]],
         pool: Executor,
         processor: Processor,
         workers: int,

@@ -58,10 +58,18 @@ async def batching(
     *,
     max_waiting: int = 100,
     max_batch: int = 100,
+    before_batch: Callable[[], object] = lambda: None,
     after_batch: Callable[[Sequence[object], Sequence[object]], object] = lambda items, results: None,
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
-    batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, after_batch=after_batch)
+    batcher = Batcher[int, int](
+        executor,
+        work,
+        max_waiting=max_waiting,
+        max_batch=max_batch,
+        before_batch=before_batch,
+        after_batch=after_batch,
+    )
     try:
         yield batcher, work
     finally:
@@ -353,3 +361,30 @@ async def test_what_comes_first_leaves_before_all_that_waits(executor: Executor)
         work.let_through(3)
         assert await asyncio.gather(*futures) == [2, 4, 6, 8]
         assert work.batches == [[1], [4, 2], [3]]
+
+
+@pytest.mark.gen_test
+async def test_what_is_submitted_first_as_a_batch_is_about_to_leave_leaves_with_it(executor: Executor) -> None:
+    riders: list[asyncio.Future[int]] = []
+    async with batching(
+        executor, max_batch=2, before_batch=lambda: riders.append(batcher.submit(9, first=True, even_if_full=True))
+    ) as (batcher, work):
+        futures = [batcher.submit(item) for item in (1, 2, 3)]
+        work.let_through(10)
+        await asyncio.gather(*futures)
+        await asyncio.gather(*riders)
+        # One a batch, and none of its own.
+        assert work.batches == [[9, 1], [9, 2], [9, 3]]
+
+
+@pytest.mark.gen_test
+async def test_before_batch_is_not_called_once_the_batcher_is_closed(executor: Executor) -> None:
+    called: list[None] = []
+    async with batching(executor, max_batch=1, before_batch=lambda: called.append(None)) as (batcher, work):
+        futures = [batcher.submit(item) for item in (1, 2)]
+        await work.begun()
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        work.let_through(2)
+        await asyncio.gather(closing, *futures)
+        assert called == [None]

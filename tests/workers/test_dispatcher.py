@@ -4,10 +4,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -172,12 +171,13 @@ def new_dispatcher(
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
     backoff: Backoff | None = None,
+    gap: Callable[[], Awaitable[object]] = turn_of_the_loop,
 ) -> Dispatcher:
     """One whose orders get three attempts, `delay_s` after each other."""
     retry_backoff = Backoff(first_s=delay_s, longest_s=delay_s)
     return Dispatcher(
         take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(writer, store.take_turn, turn),
-        gap=partial(asyncio.sleep, 0),
+        gap=gap,
         pool=pool,
         processor=processor,
         workers=WORKERS,
@@ -676,3 +676,104 @@ async def test_orders_for_which_no_thread_can_be_started_are_given_back_and_trie
         await store.until_all_are(Status.COMPLETED)
     assert "can't start new thread" in caplog.text
     caplog.clear()
+
+
+@pytest.mark.gen_test
+async def test_an_offer_has_new_orders_begun_without_being_woken(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(0)
+    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+        await store.until(lambda: len(store.limits) == 1)
+        await told_of_all_turns(writer)
+        store.add(3)
+        dispatcher.offer()
+        await store.until_all_are(Status.COMPLETED)
+        assert store.claimed == [1, 2, 3]
+
+
+@pytest.mark.gen_test
+async def test_one_turn_is_offered_at_a_time_and_only_for_what_there_is_room_for(
+    writer: Executor, pool: ThreadPoolExecutor
+) -> None:
+    store = MemoryOrders(1)
+    processor = GatedProcessor()
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun()
+        await told_of_all_turns(writer)
+        turns = len(store.limits)
+        store.add(3)
+        for _ in range(3):
+            dispatcher.offer()
+        await processor.begun()
+        await told_of_all_turns(writer)
+        assert store.limits[turns:] == [1]
+        for _ in range(3):
+            dispatcher.offer()
+        await told_of_all_turns(writer)
+        assert (store.limits[turns:], store.claimed) == ([1], [1, 2])
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+        assert processor.most_running == WORKERS
+
+
+@pytest.mark.gen_test
+async def test_an_offer_whose_batch_fails_costs_nothing(writer: Executor, pool: ThreadPoolExecutor) -> None:
+    store = MemoryOrders(0)
+    processor = GatedProcessor()
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await store.until(lambda: len(store.limits) == 1)
+        await told_of_all_turns(writer)
+        store.add(3)
+        store.errors = [StorageBusyError("locked")]
+        dispatcher.offer()
+        await store.until(lambda: not store.errors)
+        await told_of_all_turns(writer)
+        dispatcher.wake()
+        # There is room for as many as before.
+        await processor.begun(WORKERS)
+        processor.let_through()
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_a_stop_gives_back_what_an_offer_brings_meanwhile(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(0)
+    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool)
+    dispatcher.start()
+    await store.until(lambda: len(store.limits) == 1)
+    await told_of_all_turns(writer)
+    go_on = threading.Event()
+    store.before_claim = go_on.wait
+    store.add(2)
+    dispatcher.offer()
+    stopping = asyncio.ensure_future(dispatcher.stop(5))
+    await turn_of_the_loop()
+    go_on.set()
+    assert await stopping == 0
+    assert store.statuses() == [Status.PENDING] * 2
+    dispatcher.offer()
+    await told_of_all_turns(writer)
+    assert store.claimed == [1, 2]
+
+
+@pytest.mark.gen_test
+async def test_before_the_start_nothing_is_offered(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(1)
+    async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
+        dispatcher.offer()
+        await told_of_all_turns(writer)
+        assert store.limits == []
+
+
+@pytest.mark.gen_test
+async def test_a_turn_waits_for_a_gap(writer: Executor, pool: Executor) -> None:
+    store = MemoryOrders(1)
+    gap = asyncio.Event()
+    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, gap=gap.wait)
+    dispatcher.start()
+    for _ in range(5):
+        await turn_of_the_loop()
+    await told_of_all_turns(writer)
+    assert store.limits == []
+    gap.set()
+    await store.until_all_are(Status.COMPLETED)
+    await dispatcher.stop(0)
