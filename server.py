@@ -40,7 +40,7 @@ from handlers.routes import Collaborators, build_router
 from handlers.tls import TlsRefusedError, load_tls
 from handlers.traffic import Traffic
 from models.changes import changes_of
-from models.errors import DatabaseRefusedError, StorageBusyError, StorageUnavailableError
+from models.errors import DatabaseRefusedError, QueueFullError, StorageBusyError, StorageUnavailableError
 from models.listing import Listing, Page
 from models.lock import DatabaseLock
 from models.order import Order, Totals
@@ -458,7 +458,7 @@ class Server:
         self._failures.sum_up()
         self._streams.beat()
         # A sample that can't be had is left out.
-        with contextlib.suppress(StorageBusyError, StorageUnavailableError):
+        with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
             self._rates.sample(await self._totals.submit(None))
 
     async def _check_storage(self) -> None:

@@ -22,8 +22,9 @@ class Access(NamedTuple):
     """One request and its answer.
 
     `path` has the query with it, as it was sent; what is not visible ASCII is percent-encoded. `status` is None where
-    the connection ended before there was an answer. `bytes` counts the answer's body, `ms` the milliseconds from the
-    request's headers to the end of its answer. `key` is the API key's name, or "-".
+    the connection ended without an answer, or with a 408 to a client that was late. `bytes` counts the answer's body,
+    but for a stream of events, whose events go past here; `ms` the milliseconds from the request's headers to the end
+    of its answer. `key` is the API key's name, or "-".
     """
 
     method: str

@@ -12,7 +12,7 @@ import msgspec
 from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler
 
-from handlers.problems import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_of
+from handlers.problems import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, members_of, problem_of
 from handlers.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -79,15 +79,7 @@ class BaseHandler(RequestHandler):
             self.set_header(name, value)
         if problem.kind.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        members = {
-            "type": f"/problems/{problem.kind.slug}",
-            "title": problem.kind.title,
-            "status": problem.kind.status,
-            "detail": problem.detail,
-            "instance": self.request.path,
-            "request_id": self.request_id,
-            **problem.members,
-        }
+        members = members_of(problem, instance=self.request.path, request_id=self.request_id)
         self.answer_json(members, content_type=CONTENT_TYPE)
 
     def allowed_methods(self) -> list[str]:

@@ -18,6 +18,9 @@ MAX_GROUPS = 5
 """How many groups of orders may be held: those that are written or wait for that, and one that is being parsed."""
 PARSED_AT_ONCE = 250
 """How many orders are looked at before others have their turn of the event loop."""
+PARSED_BYTES_AT_ONCE = 64 * 1024
+MAX_DETAIL_CHARACTERS = 500
+"""Of what is wrong with one order: it names the fields, which may have any length."""
 
 InsertMany = Callable[[list[NewOrder]], Awaitable[list[Inserted]]]
 
@@ -45,7 +48,7 @@ class BulkView(msgspec.Struct):
             order_id = getattr(error, "order_id", None)
             status = 409 if isinstance(error, OrderConflictError) else 422
             detail = f"not JSON: {error}" if isinstance(error, NotJsonError) else str(error)
-            self.rejected.append(Rejection(index, order_id, status, detail))
+            self.rejected.append(Rejection(index, order_id, status, detail[:MAX_DETAIL_CHARACTERS]))
 
     def members(self) -> dict[str, object]:
         """The same as members of a problem."""
@@ -64,28 +67,50 @@ class Bulk:
         self._room = room
         self._measurements = measurements
         self._groups: deque[asyncio.Task[None]] = deque()
+        self._is_parsed = asyncio.Semaphore(0)
         self._error: Exception | None = None
 
-    async def add(self, texts: Sequence[tuple[int, bytes]]) -> None:
+    async def add(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
         """Has the good ones of these numbered orders written; returns while one more group may be on its way."""
-        if texts and not self._error:
+        if orders and not self._error:
             await self._room.acquire()
-            written = asyncio.create_task(self._insert(await self._parse(texts)))
+            written = asyncio.create_task(self._write(orders))
             written.add_done_callback(lambda _: self._room.release())
             self._groups.append(written)
+            await self._is_parsed.acquire()
         await self._finish_groups(but=1)
 
-    async def _parse(self, texts: Sequence[tuple[int, bytes]]) -> list[tuple[int, NewOrder]]:
+    async def _write(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
+        try:
+            group = await self._parse(orders)
+        finally:
+            self._is_parsed.release()
+        await self._insert(group)
+
+    async def _parse(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> list[tuple[int, NewOrder]]:
         group: list[tuple[int, NewOrder]] = []
-        for first in range(0, len(texts), PARSED_AT_ONCE):
-            part = texts[first : first + PARSED_AT_ONCE]
-            for (index, _), parsed in zip(part, parse_orders([text for _, text in part]), strict=True):
-                if isinstance(parsed, NewOrder):
-                    group.append((index, parsed))
-                else:
-                    self.view.reject(index, parsed)
-                    self._measurements.note_intake(IntakeOutcome.INVALID)
-            await asyncio.sleep(0)
+        texts: list[tuple[int, bytes]] = []
+        size = 0
+        for index, order in orders:
+            if isinstance(order, NewOrder):
+                group.append((index, order))
+                continue
+            texts.append((index, order))
+            size += len(order)
+            if len(texts) >= PARSED_AT_ONCE or size >= PARSED_BYTES_AT_ONCE:
+                group += self._parse_part(texts)
+                texts, size = [], 0
+                await asyncio.sleep(0)
+        return group + self._parse_part(texts)
+
+    def _parse_part(self, texts: Sequence[tuple[int, bytes]]) -> list[tuple[int, NewOrder]]:
+        group: list[tuple[int, NewOrder]] = []
+        for (index, _), parsed in zip(texts, parse_orders([text for _, text in texts]), strict=True):
+            if isinstance(parsed, NewOrder):
+                group.append((index, parsed))
+            else:
+                self.view.reject(index, parsed)
+                self._measurements.note_intake(IntakeOutcome.INVALID)
         return group
 
     async def end(self) -> BulkView:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from asyncio import Future
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -17,14 +17,14 @@ from handlers.guarded_stream import lift_body_limit
 from handlers.held_connection import HeldConnection
 from handlers.problems import (
     NOTHING_ACCEPTED,
-    TEMPORARY_ERRORS,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
     problem_of,
 )
 from handlers.traffic import Traffic
-from models.bulk import Lines, split_array
-from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
+from models.bulk import Lines, parse_array
+from models.errors import QueueClosedError, QueueFullError
+from models.order import NewOrder
 
 MAX_ARRAY_BYTES = 8 * 1024 * 1024
 MAX_ARRAYS_BYTES = 64 * 1024 * 1024
@@ -39,17 +39,14 @@ class ByteRoom:
     def __init__(self, size: int) -> None:
         self._left = size
 
-    def take(self, count: int) -> Callable[[], None] | None:
-        """What gives them back, once, however often it is called; None where there is not so much room."""
-        if count > self._left:
-            return None
-        self._left -= count
-        held = [count]
+    def take(self, count: int) -> bool:
+        """Whether there was room for them; then they are to be given back."""
+        is_taken = count <= self._left
+        self._left -= count if is_taken else 0
+        return is_taken
 
-        def give_back() -> None:
-            self._left += held.pop() if held else 0
-
-        return give_back
+    def give_back(self, count: int) -> None:
+        self._left += count
 
 
 def bulk_exchange(
@@ -63,56 +60,60 @@ def bulk_exchange(
     if media_type == "application/x-ndjson":
         return LinesExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk)
     if media_type == "application/json":
-        length = incoming.headers.get("Content-Length", "")
-        is_known = length.isdecimal() and len(length) < len(str(MAX_ARRAY_BYTES))
-        give_back = arrays.take(int(length) if is_known else MAX_ARRAY_BYTES)
-        if give_back is None:
-            return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=problem_of(QueueFullError()))
-        exchange = ArrayExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, give_back=give_back)
+        exchange = ArrayExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, room=arrays)
         return BodyLimit(exchange, incoming, refuse=refuse, limit_bytes=MAX_ARRAY_BYTES)
     detail = "Orders are sent as application/json, an array, or as application/x-ndjson, one a line."
     return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=Problem(UNSUPPORTED_MEDIA_TYPE, detail))
 
 
 class ArrayExchange(Exchange):
-    """An array of orders: 202 once those of them that are good are on disk."""
+    """An array of orders: 202 once the good ones are on disk, 503 where there is no room for its bytes."""
 
-    def __init__(
-        self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, give_back: Callable[[], None]
-    ) -> None:
+    def __init__(self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, room: ByteRoom) -> None:
         super().__init__(incoming, traffic=traffic, refuse=refuse)
         self._bulk = bulk
-        self._give_back = give_back
-        self._parts: list[bytes] = []
+        self._room = room
+        self._held_bytes = 0
+        self._parts: list[bytes] | None = []
 
     def data_received(self, chunk: bytes) -> None:
-        self._parts.append(chunk)
+        if self._parts is None:
+            return
+        if self._room.take(len(chunk)):
+            self._held_bytes += len(chunk)
+            self._parts.append(chunk)
+        else:
+            self._parts = None
+            self._give_back()
 
     def begin(self, body: bytes) -> Future[BulkView]:
+        if self._parts is None:
+            raise QueueFullError
         try:
-            texts = split_array(b"".join(self._parts))
-        except (NotJsonError, InvalidOrderError):
+            orders = parse_array(b"".join(self._parts))
+        except BaseException:
             self._give_back()
             raise
         self._parts.clear()
-        return asyncio.create_task(self._take(list(enumerate(texts))))
+        return asyncio.create_task(self._take(orders))
 
     def on_connection_close(self) -> None:
+        self._parts = None
         self._give_back()
 
     def answer(self, result: BulkView) -> None:
         self.write(ACCEPTED, {}, encode(_checked(result)))
 
-    async def _take(self, texts: list[tuple[int, bytes]]) -> BulkView:
-        error: Exception | None = None
+    async def _take(self, orders: Sequence[NewOrder | bytes]) -> BulkView:
         try:
-            await self._bulk.add(texts)
-        except TEMPORARY_ERRORS as temporary:
-            error = temporary
-        try:
-            return await _result(self._bulk, error)
+            await self._bulk.add(list(enumerate(orders)))
+            return await _result(self._bulk, None)
         finally:
             self._give_back()
+
+    def _give_back(self) -> None:
+        self._room.give_back(self._held_bytes)
+        self._held_bytes = 0
 
 
 class LinesExchange(Exchange):

@@ -122,15 +122,19 @@ class EventReader:
     def _on_written(self, written: "asyncio.Future[None]") -> None:
         if written.cancelled() or written.exception():
             return
-        self.is_busy = False
         self._go_on()
 
     def _go_on(self) -> None:
-        while not self.is_busy:
-            if self._position < self._log.first:
-                self.drop()
-                return
-            text, self._position = self._log.since(self._position, self.interest, max_bytes=MAX_WRITE_BYTES)
-            if not text:
-                return
+        self.is_busy = False
+        if self._connection.stream.closed():
+            return
+        if self._position < self._log.first:
+            self.drop()
+            return
+        text, self._position = self._log.since(self._position, self.interest, max_bytes=MAX_WRITE_BYTES)
+        if text:
             self._send(text, None)
+        if not self.is_busy and self._position < self._log.end:
+            # Others have their turn in between: many may come back at once.
+            self.is_busy = True
+            asyncio.get_running_loop().call_soon(self._go_on)

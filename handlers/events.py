@@ -83,7 +83,11 @@ class EventStreams:
         )
         self._readers[interest].add(reader)
         self._count += 1
-        reader.start(greeting.encode() + b"\n")
+        try:
+            reader.start(greeting.encode() + b"\n")
+        except BaseException:
+            self._forget(reader)
+            raise
 
     def beat(self) -> None:
         """Tells quiet readers that all is well, and drops those that are too slow; to be called each `BEAT_S`."""

@@ -1,6 +1,6 @@
 """One request and its answer below Tornado's RequestHandler, for the paths that a flash sale hits.
 
-RequestHandler would take a large part of a request's time, so the two busiest resources are served on
+RequestHandler would take a large part of a request's time, so that orders are taken in and looked up on
 HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares them with a
 bare RequestHandler. Anything but a good answer is handed to a RequestHandler after all, so that errors look alike
 everywhere. Runs on the event loop.

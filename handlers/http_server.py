@@ -18,6 +18,8 @@ from handlers.problems import OVERLOADED, RETRY_AFTER_S, Problem
 LIMITS = Limits()
 LOOKS_PER_LIMIT = 4
 MAX_LOOK_INTERVAL_S = 1.0
+ROOM_AGAIN = 0.9
+"""Below this part of the limit there is said to be room again."""
 STREAMS_A_TURN = 200
 """How many connections are looked at before others get their turn on the loop."""
 
@@ -74,7 +76,8 @@ class BoundedHTTPServer(HTTPServer):
         self._streams.discard(cast(HTTP1ServerConnection, server_conn).stream)
         if not self._streams:
             self._watch.stop()
-        self._is_full = False
+        # Not at once, or a crowd at the limit would have a warning for each who is turned away.
+        self._is_full = self._is_full and self.connections > self._max_connections * ROOM_AGAIN
         super().on_close(server_conn)
 
     async def close_late(self) -> None:

@@ -1,4 +1,4 @@
-"""What the server notes about itself from its start on. Lives on the event loop, but for `commit_s`."""
+"""What the server notes about itself from its start on. Lives on the event loop, but for two of the histograms."""
 
 import enum
 from bisect import bisect_left
@@ -83,7 +83,7 @@ class Measurements:
         self.queue_wait_s = Histogram(_WAIT_BOUNDS_S)
         """From an order's acceptance to its first attempt. Noted by `note_batch`."""
         self.processing_s = Histogram(_ATTEMPT_BOUNDS_S)
-        """One attempt in the processor; each attempt of a batch takes as long as the batch."""
+        """One attempt in the processor; each one of a batch takes as long as the batch. The workers', one at a time."""
         self.commit_s = Histogram(_REQUEST_BOUNDS_S)
         """One batch on the writer, from its first statement to the sync, whether it worked or not. The writer's."""
         self.commit_orders = Histogram(_ORDER_BOUNDS)

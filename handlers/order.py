@@ -78,17 +78,17 @@ class NewOrderExchange(Exchange):
         traffic: Traffic,
         refuse: Refuse,
         insert: Callable[[NewOrder], Future[Insertion]],
-        insert_until_final: Callable[[NewOrder, float], Coroutine[Any, Any, tuple[Insertion, Order | None]]],
+        until_final: Callable[[Future[Insertion], int, float], Coroutine[Any, Any, tuple[Insertion, Order | None]]],
         measurements: Measurements,
     ) -> None:
         super().__init__(incoming, traffic=traffic, refuse=refuse)
-        self._begin_s = time.perf_counter()
         self._measurements = measurements
         self._insert = insert
-        self._insert_until_final = insert_until_final
+        self._until_final = until_final
         self._wait_s: int | None = None
 
     def begin(self, body: bytes) -> Future[Any]:
+        self._begin_s = time.perf_counter()
         media_type = self.incoming.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
@@ -98,15 +98,16 @@ class NewOrderExchange(Exchange):
             self._measurements.note_intake(IntakeOutcome.INVALID)
             raise
         self._order_id = order.order_id
-        if "Prefer" in self.incoming.headers:
-            self._wait_s = preferred_wait_s(self.incoming.headers)
-        if self._wait_s:
-            return self.cancel_if_closed(create_task(self._insert_until_final(order, self._wait_s)))
         try:
-            return self._insert(order)
+            inserted = self._insert(order)
         except (QueueFullError, QueueClosedError):
             self._measurements.note_intake(IntakeOutcome.REFUSED)
             raise
+        if "Prefer" in self.incoming.headers:
+            self._wait_s = preferred_wait_s(self.incoming.headers)
+        if self._wait_s:
+            return self.cancel_if_closed(create_task(self._until_final(inserted, order.order_id, self._wait_s)))
+        return inserted
 
     def answer(self, result: Insertion | tuple[Insertion, Order | None]) -> None:
         insertion, ended = (result, None) if isinstance(result, Insertion) else result
@@ -119,7 +120,8 @@ class NewOrderExchange(Exchange):
             return
         body = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % self._order_id
         self.write(ACCEPTED, headers, body)
-        self._measurements.ack_s.observe(time.perf_counter() - self._begin_s)
+        if not self._wait_s:
+            self._measurements.ack_s.observe(time.perf_counter() - self._begin_s)
 
 
 class OrderExchange(Exchange):

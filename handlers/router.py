@@ -37,8 +37,8 @@ class Intake(Protocol):
 
     def insert_many(self, orders: list[NewOrder], /) -> Awaitable[list[Inserted]]: ...
 
-    def insert_until_final(
-        self, order: NewOrder, timeout_s: float, /
+    def until_final(
+        self, inserted: Future[Insertion], order_id: int, timeout_s: float, /
     ) -> Coroutine[Any, Any, tuple[Insertion, Order | None]]: ...
 
     def find(self, order_id: int, /) -> Future[Order | None]: ...
@@ -47,7 +47,7 @@ class Intake(Protocol):
 
 
 class Router(HTTPServerConnectionDelegate):
-    """The two exchanges before the application, and a limit on bodies that is answered and not only enforced."""
+    """The exchanges before the application, and a limit on bodies that is answered and not only enforced."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Router(HTTPServerConnectionDelegate):
                 traffic=traffic,
                 refuse=refuse,
                 insert=intake.insert,
-                insert_until_final=intake.insert_until_final,
+                until_final=intake.until_final,
                 measurements=self._measurements,
             )
         elif path.startswith("/order/") and path[7:].isdecimal() and method in ("GET", "HEAD"):

@@ -1,38 +1,81 @@
 """Many orders in one text: each is good or bad for itself. Pure functions: they belong to no thread."""
 
+import json
+import re
 from collections.abc import Sequence
-
-import msgspec
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import NewOrder
-from models.strict_json import MAX_DEPTH, pointer, read_json
-from models.validation import parse_order, parse_plain_orders
+from models.strict_json import MAX_DEPTH, pointer, read_json, refuse_constant
+from models.validation import parse_order, parse_plain_array, parse_plain_orders
 
 MAX_ORDERS = 1_000
 """How many orders an array may hold."""
 MAX_ORDER_BYTES = 64 * 1024
 
-_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_TOO_LONG = f"must be at most {MAX_ORDER_BYTES} bytes of JSON"
+_SPACE = re.compile(r"[ \t\n\r]*")
+# Numbers stay text: those of more than some thousand digits are none for Python.
+_scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant).raw_decode
+
+
+def parse_array(body: bytes) -> Sequence[NewOrder | bytes]:
+    """The orders of a JSON array, if all of them are good ones without metadata; else the texts of its elements.
+
+    Raises what `split_array` raises.
+    """
+    orders = parse_plain_array(body, most=MAX_ORDERS)
+    return split_array(body) if orders is None else orders
 
 
 def split_array(body: bytes) -> list[bytes]:
     """The texts of the elements of a JSON array, which are not looked into.
 
-    Raises NotJsonError, or InvalidOrderError where it is no array of at most `MAX_ORDERS` elements.
+    Raises NotJsonError, or InvalidOrderError where it is no array of at most `MAX_ORDERS` elements, none of them longer
+    than an order may be. One element is read at a time, so that a body that holds a million of whatever costs no more
+    than its own length.
     """
+    # Bytes that are no UTF-8 come through: they are one order's fault.
+    text = body.decode(errors="surrogateescape")
+    place = _after_space(text, 0)
+    if text[place : place + 1] != "[":
+        if len(body) <= MAX_ORDER_BYTES:
+            read_json(body)  # what isn't JSON is told so
+        raise InvalidOrderError([FieldError(pointer(), "must be an array of orders")])
+    place = _after_space(text, place + 1)
+    elements: list[bytes] = []
+    separator = "]" if text[place : place + 1] == "]" else ","
+    end = place if separator == "," else place + 1
+    while separator == ",":
+        if len(elements) == MAX_ORDERS:
+            raise InvalidOrderError([FieldError(pointer(), f"must hold at most {MAX_ORDERS} orders")])
+        place = _after_space(text, end)
+        end = place + _length_of_element(text[place : place + MAX_ORDER_BYTES + 1], len(elements))
+        elements.append(text[place:end].encode(errors="surrogateescape"))
+        end = _after_space(text, end)
+        separator = text[end : end + 1]
+        end += 1
+    if separator != "]" or _after_space(text, end) != len(text):
+        raise NotJsonError(f"not a JSON array at character {end}")
+    return elements
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _length_of_element(text: str, index: int) -> int:
+    """How long the JSON value is that the text begins with."""
     try:
-        elements = _ELEMENTS.decode(body)
-    except msgspec.ValidationError:
-        read_json(body)  # what isn't JSON is told so
-        raise InvalidOrderError([FieldError(pointer(), "must be an array of orders")]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotJsonError(str(error)) from None
+        _, length = _scan(text)
+    except json.JSONDecodeError as error:
+        if len(text) > MAX_ORDER_BYTES:
+            raise InvalidOrderError([FieldError(pointer(index), _TOO_LONG)]) from None
+        raise NotJsonError(f"{error.msg} in element {index}") from None
     except RecursionError:
-        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
-    if len(elements) > MAX_ORDERS:
-        raise InvalidOrderError([FieldError(pointer(), f"must hold at most {MAX_ORDERS} orders")])
-    return [bytes(element) for element in elements]
+        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels in element {index}") from None
+    return length
 
 
 def parse_orders(texts: Sequence[bytes]) -> list[NewOrder | NotJsonError | InvalidOrderError]:
@@ -44,7 +87,7 @@ def parse_orders(texts: Sequence[bytes]) -> list[NewOrder | NotJsonError | Inval
 
 def _parse(text: bytes) -> NewOrder | NotJsonError | InvalidOrderError:
     if len(text) > MAX_ORDER_BYTES:
-        return InvalidOrderError([FieldError(pointer(), f"must be at most {MAX_ORDER_BYTES} bytes of JSON")])
+        return InvalidOrderError([FieldError(pointer(), _TOO_LONG)])
     try:
         return parse_order(text)
     except (NotJsonError, InvalidOrderError) as error:

@@ -53,7 +53,8 @@ def _of(order: Order) -> Change:
 def _ended(order: Order, outcome: Outcome) -> Change:
     if outcome.status is Status.PENDING and outcome.due_us is None:
         return Change(order.order_id, order.user_id, Status.PENDING, order.attempts - 1, order.error)
-    return Change(order.order_id, order.user_id, outcome.status, order.attempts, outcome.error)
+    # As it is stored.
+    return Change(order.order_id, order.user_id, outcome.status, order.attempts, outcome.as_text().error)
 
 
 def _moved(moved: Moved) -> Iterator[Change]:

@@ -34,7 +34,8 @@ class Object(dict[str, Any]):
             self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For a parser of JSON that would take NaN and Infinity. Raises NotJsonError."""
     raise NotJsonError(f"{name} is not JSON")
 
 
@@ -46,7 +47,7 @@ def read_json(body: bytes) -> Any:
             object_pairs_hook=Object,
             parse_int=Number,
             parse_float=Number,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
         )
     except UnicodeDecodeError as error:
         raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None

@@ -90,9 +90,9 @@ class Transaction:
         first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
         if inserted == len(orders):
             results: list[Inserted] = [Insertion.ACCEPTED] * inserted
-            fresh = (
-                [order.claimed(first + place, self._now_us) for place, order in enumerate(orders)] if is_claim else []
-            )
+            if not is_claim:
+                return results, None
+            fresh = [order.claimed(first + place, self._now_us) for place, order in enumerate(orders)]
         else:
             stored = find_orders(self._database, [order.order_id for order in orders])
             new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}

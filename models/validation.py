@@ -64,29 +64,36 @@ def parse_order(body: bytes) -> NewOrder:
     return _parse_carefully(body)
 
 
-def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
-    """The orders that these texts are, if all of them are good ones without metadata, in a third of the time; or None.
+def parse_plain_array(array: bytes, *, most: int) -> list[NewOrder] | None:
+    """The orders of a JSON array of `most` at most, if all of them are good ones without metadata; else None.
 
     None says nothing: each of them has to be looked at for itself.
     """
-    array = b"[" + b",".join(texts) + b"]"
-    # As for a single one: with no string but the required keys there are no braces but the objects' own, and so none of
-    # the texts, which begin and end with one, can be half of what another one begins.
-    if array.count(b'"') != _FAST_QUOTES * len(texts):
-        return None
-    if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
+    # As for a single one: with eight quotes an order there is no string but its required keys.
+    count, rest = divmod(array.count(b'"'), _FAST_QUOTES)
+    if rest or not 0 < count <= most:
         return None
     try:
         orders = _ARRAY_DECODER.decode(array)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     amounts = [_ten_thousandths(order.total_amount) for order in orders]
-    if len(orders) != len(texts) or None in amounts:
+    if len(orders) != count or None in amounts:
         return None
     return [
         NewOrder(order.order_id, order.user_id, order.item_ids, amount or 0)
         for order, amount in zip(orders, amounts, strict=True)
     ]
+
+
+def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
+    """The same for orders that are texts of their own, in a third of the time that it takes one by one."""
+    # Without strings there are no braces but the objects' own, and so none of the texts, which begin and end with one,
+    # can be half of what another one begins.
+    if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
+        return None
+    orders = parse_plain_array(b"[" + b",".join(texts) + b"]", most=len(texts))
+    return orders if orders and len(orders) == len(texts) else None
 
 
 def _ten_thousandths(amount: Decimal) -> int | None:

@@ -65,6 +65,7 @@ class Dispatcher:
         self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
+        self._is_waiting = False
         self._reserved = 0
         self._turn: asyncio.Future[Claimed] | None = None
         self._changed = asyncio.Event()
@@ -85,7 +86,7 @@ class Dispatcher:
     def offer(self) -> None:
         """Takes a turn with the batch that is about to leave, if there is room for orders and none is taken yet."""
         limit = self._room()
-        if limit and self._task and (self._turn is None or self._turn.done()):
+        if limit and self._task and not self._is_waiting and (self._turn is None or self._turn.done()):
             self._begin_turn(Turn([], limit)).add_done_callback(partial(self._end_offer, limit))
 
     async def stop(self, timeout_s: float) -> int:
@@ -123,8 +124,10 @@ class Dispatcher:
                 _log.warning("processing waits: %s", error, exc_info=None if expected else error)
                 if self._last_call.is_set():
                     return
+                self._is_waiting = True
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._last_call.wait(), self._backoff.delay_s(failures))
+                self._is_waiting = False
                 self.wake()
             else:
                 failures = 0
@@ -192,15 +195,23 @@ class Dispatcher:
     def _start(self, orders: list[Order]) -> None:
         size = self._processor.batch_size
         chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
+        self._running.update(((order.sequence, order.claims), order) for order in orders)
         while chunks:
             try:
                 self._pool.submit(self._process, chunks[0])
             except RuntimeError:  # no thread can be started
-                self._release([order for chunk in chunks for order in chunk])
+                left = [order for chunk in chunks for order in chunk]
+                for order in left:
+                    del self._running[order.sequence, order.claims]
+                self._release(left)
                 raise
-            self._running.update(((order.sequence, order.claims), order) for order in chunks.pop(0))
+            chunks.pop(0)
 
-    def _process(self, orders: list[Order]) -> None:
+    def _process(self, claimed: list[Order]) -> None:
+        # The pool may keep, and begin later, what it could not start a thread for and what has been given back since.
+        orders = [order for order in claimed if (order.sequence, order.claims) in self._running]
+        if not orders:
+            return
         try:
             self._processor(orders)
         except BaseException as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too

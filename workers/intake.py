@@ -95,12 +95,14 @@ class Intake:
                 await asyncio.wait_for(ended.wait(), timeout_s)
         return await self._finds.submit(order_id)
 
-    async def insert_until_final(self, order: NewOrder, timeout_s: float) -> tuple[Insertion, Order | None]:
-        """What has been done with the order, and the order itself if it has come to its end within `timeout_s`."""
-        insertion = await self.insert(order)
+    async def until_final(
+        self, inserted: asyncio.Future[Insertion], order_id: int, timeout_s: float
+    ) -> tuple[Insertion, Order | None]:
+        """What has been done with an order, and the order itself if it has come to its end within `timeout_s`."""
+        insertion = await inserted
         # It is on disk: whatever happens from now on, that is what the client is to be told.
         with contextlib.suppress(QueueFullError, QueueClosedError, StorageBusyError, StorageUnavailableError):
-            found = await self.find_final(order.order_id, timeout_s)
+            found = await self.find_final(order_id, timeout_s)
             if found and found.status in FINAL:
                 return insertion, found
         return insertion, None

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
-from handlers.bulk import Bulk, BulkView
+from handlers import router
+from handlers.bulk import MAX_DETAIL_CHARACTERS, PARSED_BYTES_AT_ONCE, Bulk, BulkView
 from handlers.bulk_exchange import MAX_ARRAY_BYTES, STALL_S
 from handlers.guarded_stream import Limits
 from handlers.http_server import BoundedHTTPServer
@@ -23,6 +24,7 @@ from models.bulk import MAX_ORDER_BYTES, Lines
 from models.errors import OrderConflictError
 from models.order import NewOrder, Status
 from models.writes import Inserted, Insertion, Outcome
+from tests.handlers.conftest import Serve
 from tests.handlers.service import JSON, Answer, Connection, Service, get_text, post_text, turn_of_the_loop
 from tests.handlers.test_problems import assert_is_problem as assert_is_problem_of
 from tests.models.samples import Clock, order_text
@@ -613,3 +615,42 @@ async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_l
     with pytest.raises(OSError, match="broken"):
         await bulk.end()
     assert (begun, bulk.view.accepted) == ([[1], [2]], 1)
+
+
+@pytest.mark.gen_test
+async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(service: Service) -> None:
+    answer = await send(service, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
+    [rejection] = answer.json["rejected"]
+    assert len(rejection["detail"]) == MAX_DETAIL_CHARACTERS
+
+
+@pytest.mark.gen_test
+async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
+    store = FakeStore()
+    bulk = Bulk(insert_many=store.insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock()))
+    long = text(1, metadata='{"a": "%s"}' % ("x" * 16_000))
+    adding = asyncio.ensure_future(bulk.add([(number, long) for number in range(100)]))
+    turns = 0
+    while not adding.done():
+        await turn_of_the_loop()
+        turns += 1
+    assert turns >= 100 * len(long) // PARSED_BYTES_AT_ONCE // 3
+    assert (await bulk.end()).duplicates == 99
+
+
+@pytest.mark.gen_test
+async def test_arrays_have_so_much_room_together_and_no_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "MAX_ARRAYS_BYTES", 1_000)
+    service = await serve()
+    for body, status in ((b"[" + text(1) + b"]", 202), (b"[{", 400), (b"[" + b" " * 1_000 + b"]", 503)):
+        assert (await service.request("POST", "/orders", body, headers=JSON)).status == status
+    async with service.connection() as connection:
+        # Only what has come counts, not what is announced.
+        await connection.send(head("Content-Length: 2000").replace(b"x-ndjson", b"json"))
+        assert (await send(service, [text(2)], as_lines=False)).status == 202
+        await connection.send(b"[" + b" " * 949)
+        while (answer := await send(service, [text(3)], as_lines=False)).status == 202:
+            await turn_of_the_loop()
+        assert_is_problem_of(answer, 503, "overloaded", "/orders")
+    while (await send(service, [text(4)], as_lines=False)).status == 503:
+        await turn_of_the_loop()

@@ -3,8 +3,9 @@
 import pytest
 
 from handlers.event_log import EVERYTHING, MAX_ERROR_CHARACTERS, EventLog, Interest
-from models.changes import Change
-from models.order import Status
+from models.changes import Change, changes_of
+from models.order import NewOrder, Status
+from models.writes import Claimed, Outcome, Turn
 from tests.sse import EventParser
 
 ALL = 10**9
@@ -46,6 +47,13 @@ def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
     [message] = parser.feed(event.text)
     parser.end()
     assert message.json["error"] == error
+
+
+def test_an_error_that_is_no_text_is_told_as_it_is_stored() -> None:
+    order = NewOrder(1, 1, [1], 1).claimed(1, 0)
+    turn = Turn([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
+    [event] = EventLog(run="abc", max_events=1).append(changes_of([turn], [Claimed([])]))
+    assert b'"error":"bad ?"' in event.text
 
 
 def test_a_long_error_is_cut_off() -> None:

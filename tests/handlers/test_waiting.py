@@ -47,7 +47,7 @@ def times_of(waited: list[float]) -> dict[str, object]:
             found.set_result(None)
             return found
 
-        insert = insert_many = insert_until_final = None
+        insert = insert_many = until_final = None
 
     return {"intake": Intake()}
 

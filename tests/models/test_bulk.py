@@ -131,7 +131,7 @@ def test_what_is_no_json_as_a_whole_is_told_so(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000], ids=["cut off", "arrays", "objects"]
+    "text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 10_000], ids=["cut off", "arrays", "objects"]
 )
 def test_json_nested_to_any_depth_is_told_so(text: bytes) -> None:
     with pytest.raises(NotJsonError, match="nested deeper than 100 levels"):
