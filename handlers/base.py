@@ -128,4 +128,11 @@ class NotFoundHandler(BaseHandler):
     """Answers every path that no route knows."""
 
     def prepare(self) -> None:
-        raise Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")
+        raise self._problem()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        # Also for a method that Tornado does not know, which it looks at first.
+        super().write_error(HTTPStatus.NOT_FOUND, exc_info=(Problem, self._problem(), None))
+
+    def _problem(self) -> Problem:
+        return Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")

@@ -15,6 +15,7 @@ from handlers.bulk import Bulk, BulkView
 from handlers.exchange import ACCEPTED, Exchange, Incoming, Refuse
 from handlers.guarded_stream import lift_body_limit
 from handlers.held_connection import HeldConnection
+from handlers.order import check_not_encoded
 from handlers.problems import (
     NOTHING_ACCEPTED,
     UNSUPPORTED_MEDIA_TYPE,
@@ -53,8 +54,9 @@ def bulk_exchange(
     incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, arrays: ByteRoom
 ) -> HTTPMessageDelegate:
     """Who takes a `POST /orders`, by its content type; `arrays` is the room for those that are held whole."""
-    if incoming.headers.get("Content-Encoding", "identity").lower() != "identity":
-        problem = Problem(UNSUPPORTED_MEDIA_TYPE, "Orders are sent as they are, without a content encoding.")
+    try:
+        check_not_encoded(incoming.headers)
+    except Problem as problem:
         return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=problem)
     media_type = incoming.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type == "application/x-ndjson":
@@ -138,6 +140,7 @@ class LinesExchange(Exchange):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._traffic.enter()
+        self._traffic.at_drain.add(self._refuse_quiet)
         self._connection.set_max_body_size(sys.maxsize)
         lift_body_limit(self._connection)
         return None
@@ -146,14 +149,14 @@ class LinesExchange(Exchange):
         return None if self._is_refused else self._add(self._lines.add(chunk))
 
     def finish(self) -> None:
-        self._timer.cancel()
+        self._end_reading()
         if self._is_refused:
             self._connection.finish()
         else:
             asyncio.create_task(self._finish()).add_done_callback(self._end)
 
     def on_connection_close(self) -> None:
-        self._timer.cancel()
+        self._end_reading()
         if not self._is_refused:
             self._traffic.leave()
 
@@ -180,6 +183,15 @@ class LinesExchange(Exchange):
         if lines and self._traffic.draining:
             raise QueueClosedError
         await self._bulk.add(lines)
+
+    def _end_reading(self) -> None:
+        self._timer.cancel()
+        self._traffic.at_drain.discard(self._refuse_quiet)
+
+    def _refuse_quiet(self) -> None:
+        """Ends it where the next line, which would be refused, does not come."""
+        if self._quiet_since_s is not None and not self._is_refused:
+            self._refusal = asyncio.create_task(self._refuse_rest(QueueClosedError()))
 
     async def _refuse_rest(self, error: Exception) -> None:
         try:
@@ -214,5 +226,6 @@ async def _result(bulk: Bulk, error: Exception | None) -> BulkView:
 def _checked(view: BulkView) -> BulkView:
     """The same, unless there was nothing good in it."""
     if not view.accepted and not view.duplicates:
-        raise Problem(NOTHING_ACCEPTED, "See `rejected` for why.", members=view.members())
+        detail = "See `rejected` for why." if view.rejected_total else "There were no orders."
+        raise Problem(NOTHING_ACCEPTED, detail, members=view.members())
     return view

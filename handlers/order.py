@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from tornado.httputil import HTTPHeaders
 
 from handlers.base import encode
 from handlers.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
@@ -63,6 +64,12 @@ def order_id_of(digits: str) -> int | None:
     return int(digits)
 
 
+def check_not_encoded(headers: HTTPHeaders) -> None:
+    """Raises the Problem that a body which is compressed, say, gets."""
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Orders are sent as they are, without a content encoding.")
+
+
 def unknown_order(digits: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no order {digits}.")
 
@@ -92,6 +99,8 @@ class NewOrderExchange(Exchange):
         media_type = self.incoming.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
+        if "Content-Encoding" in self.incoming.headers:
+            check_not_encoded(self.incoming.headers)
         try:
             order = parse_order(body)
         except (NotJsonError, InvalidOrderError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
@@ -15,6 +16,8 @@ class Traffic:
 
     def __init__(self) -> None:
         self.draining = False
+        self.at_drain: set[Callable[[], object]] = set()
+        """Called once the server drains, by who would not hear of it otherwise; each takes itself out before."""
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -31,6 +34,8 @@ class Traffic:
     async def drain(self, timeout_s: float) -> None:
         """Returns when nothing is in flight, or after `timeout_s` seconds."""
         self.draining = True
+        for call in list(self.at_drain):
+            call()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:

@@ -41,7 +41,6 @@ _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # More digits than an amount may have; where one is lost that is not zero, it is an error.
 _EXACT = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 _SCALE = Decimal(10**AMOUNT_PLACES)
-_MAX_WHOLE = int(MAX_AMOUNT * _SCALE)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
@@ -98,11 +97,15 @@ def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
 
 def _ten_thousandths(amount: Decimal) -> int | None:
     """The amount as an integer, or None where it is out of range or has more places."""
+    # First, for an integer of as many digits as an exponent may have would take for ever to make; zero may have any.
+    if not 0 <= amount <= MAX_AMOUNT:
+        return None
+    if not amount:
+        return 0
     try:
-        whole = int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _SCALE)))
+        return int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _SCALE)))
     except DecimalException:
         return None
-    return whole if 0 <= whole <= _MAX_WHOLE else None
 
 
 def _parse_carefully(body: bytes) -> NewOrder:

@@ -654,3 +654,28 @@ async def test_arrays_have_so_much_room_together_and_no_more(serve: Serve, monke
         assert_is_problem_of(answer, 503, "overloaded", "/orders")
     while (await send(service, [text(4)], as_lines=False)).status == 503:
         await turn_of_the_loop()
+
+
+@pytest.mark.gen_test
+async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection, orders=3)
+        await service.traffic.drain(5)
+        assert_broke_off(await connection.answer(), "stopping", accepted=3)
+
+
+@pytest.mark.gen_test
+async def test_an_exponent_of_any_size_costs_no_time(service: Service) -> None:
+    huge = [text(order_id, total_amount=f"1e{10**order_id}") for order_id in range(1, 19)]
+    for as_lines in (True, False):
+        assert (await send(service, [*huge, text(99)], as_lines=as_lines)).json["rejected_total"] == len(huge)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/order", "/orders"])
+async def test_an_encoded_body_is_a_415(service: Service, path: str) -> None:
+    answer = await service.request("POST", path, text(1), headers=JSON | {"Content-Encoding": "gzip"})
+    assert_is_problem_of(answer, 415, "unsupported-media-type", path)
+    same = JSON | {"Content-Encoding": "identity"}
+    body = text(1) if path == "/order" else b"[" + text(1) + b"]"
+    assert (await service.request("POST", path, body, headers=same)).status == 202

@@ -369,3 +369,13 @@ async def test_a_form_where_none_is_wanted_is_not_looked_at(
 ) -> None:
     answer = await service.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
     assert_is_problem(answer, status, slug, path)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["BREW", "TRACE", "get"])
+async def test_an_unknown_method_on_an_unknown_path_is_a_404(service: Service, method: str) -> None:
+    async with service.connection() as connection:
+        await connection.send(get_text("/nowhere", method=method))
+        answer = await connection.answer()
+    assert_is_problem(answer, 404, "not-found", "/nowhere")
+    assert "Allow" not in answer.headers
