@@ -27,10 +27,11 @@ class Change(Struct, frozen=True, gc=False):
 def changes_of(batch: Sequence[Write], results: Sequence[object]) -> list[Change]:
     """The changes that a batch of `OrderStore.write` made, told from its wishes and its results.
 
-    A new order is Pending first, also where the commit that took it in began to process it.
+    A new order that the same commit began to process never was Pending.
     """
     pairs = list(zip(batch, results, strict=True))
     turns = [(wish, result) for wish, result in pairs if isinstance(wish, Turn) and isinstance(result, Claimed)]
+    begun = {order.order_id for _, claimed in turns for order in claimed.orders if order.claims == 1}
     changes: list[Change] = []
     for turn, _ in turns:
         changes += map(_ended, turn.attempted, turn.outcomes)
@@ -40,7 +41,11 @@ def changes_of(batch: Sequence[Write], results: Sequence[object]) -> list[Change
         elif isinstance(result, Retried):
             changes += [Change(each.order_id, each.user_id, Status.PENDING) for each in result.orders]
         elif result is Insertion.ACCEPTED or isinstance(result, list):
-            changes += [Change(order.order_id, order.user_id, Status.PENDING) for order in _accepted(wish, result)]
+            changes += [
+                Change(order.order_id, order.user_id, Status.PENDING)
+                for order in _accepted(wish, result)
+                if order.order_id not in begun
+            ]
     for _, claimed in turns:
         changes += [_of(order) for order in claimed.orders]
     return changes

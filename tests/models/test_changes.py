@@ -58,16 +58,16 @@ def test_of_orders_that_travel_together_those_that_are_new_are_told(batches: Bat
     assert statuses(batches.write(new_order(4), together)) == [(4, PENDING), (1, PENDING), (3, PENDING)]
 
 
-def test_an_order_that_is_claimed_in_the_commit_that_took_it_in_was_pending_first(batches: Batches) -> None:
+def test_an_order_that_is_claimed_in_the_commit_that_took_it_in_never_was_pending(batches: Batches) -> None:
     changes = batches.write(Turn((), 10), new_order(1, user_id=7))
-    assert changes == [Change(1, 7, PENDING), Change(1, 7, PROCESSING, attempts=1)]
+    assert changes == [Change(1, 7, PROCESSING, attempts=1)]
 
 
 def test_a_turn_tells_what_has_ended_before_what_comes_in_and_what_begins(batches: Batches) -> None:
     batches.write(new_order(1), new_order(2), Turn((), 10))
     last = batches.end((1, COMPLETED), (2, FAILED), error="no")
     changes = batches.write(new_order(3), Turn(last.outcomes, 10, last.attempted))
-    assert statuses(changes) == [(1, COMPLETED), (2, FAILED), (3, PENDING), (3, PROCESSING)]
+    assert statuses(changes) == [(1, COMPLETED), (2, FAILED), (3, PROCESSING)]
     assert changes[1] == Change(2, 1, FAILED, attempts=1, error="no")
 
 
