@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import post_all
-from tests.process import Client, ServerProcess, order
+from tests.process import DEADLINE_S, Client, ServerProcess, order
 from tests.sse import EventParser, Message
 from tests.user_module import UserModule
 
@@ -41,7 +42,10 @@ def events(server: ServerProcess, query: str = "") -> Iterator[http.client.HTTPR
 def read(response: http.client.HTTPResponse, parser: EventParser, count: int) -> list[Message]:
     """The next events; a stream that ends in between raises what http.client does."""
     messages: list[Message] = []
+    # Comments keep the stream alive for ever.
+    deadline_s = time.monotonic() + DEADLINE_S
     while len(messages) < count:
+        assert time.monotonic() < deadline_s, "no more events come"
         data = response.read1()
         assert data, "the stream has ended"
         messages += parser.feed(data)
