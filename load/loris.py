@@ -41,9 +41,13 @@ class SlowLoris:
 
     async def _connect(self) -> IOStream:
         stream = IOStream(socket.socket(self._address.family, socket.SOCK_STREAM))
-        await stream.connect(self._address.sockaddr)
-        url = self._address.url
-        await stream.write(f"GET {url.path}/livez HTTP/1.1\r\nHost: {url.netloc}\r\n".encode())
+        try:
+            await stream.connect(self._address.sockaddr)
+            url = self._address.url
+            await stream.write(f"GET {url.path}/livez HTTP/1.1\r\nHost: {url.netloc}\r\n".encode())
+        except BaseException:  # a `close` may come in between: else the connection would stay
+            stream.close()
+            raise
         return stream
 
     async def _drip(self, stream: IOStream) -> None:
