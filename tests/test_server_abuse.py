@@ -23,7 +23,7 @@ from tests.fuzz import Fuzzer
 from tests.process import ServerProcess, order, wait_until
 
 SEED = int(os.environ.get("FUZZ_SEED", "20250301"))
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "25000"))
 WARM_UP = 10_000
 """Until then memory grows to what so many clients take at once."""
 CLIENTS = 64
