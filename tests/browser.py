@@ -1,0 +1,62 @@
+"""A real Chromium, and pages of it that note what no page may do: complain, fail, or ask another host."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from tests.process import DEADLINE_S, need
+
+FLAGS = ["--no-sandbox", "--disable-gpu"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without a window; the test is skipped where there is none, in CI it fails."""
+    need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Watched:
+    """A page in a context of its own, which `origin` alone may be asked by. `options` are those of a context.
+
+    `complaints` are the console's errors and warnings and whatever the page threw, `strangers` the URLs that were asked
+    for elsewhere.
+    """
+
+    def __init__(self, browser: Browser, origin: str, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.strangers: list[str] = []
+        self.requested: list[str] = []
+        self._origin = origin
+        context = browser.new_context(**options)
+        context.set_default_timeout(DEADLINE_S * 1_000)
+        self.page: Page = context.new_page()
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._look_at)
+
+    def close(self) -> None:
+        self.page.context.close()
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def _look_at(self, request: Request) -> None:
+        self.requested.append(request.url)
+        if not request.url.startswith((self._origin, "data:", "blob:")):
+            self.strangers.append(request.url)
+
+
+def number_in(text: str | None) -> float:
+    """The number that a tile shows: without what groups its digits."""
+    return float(re.sub(r"[^\d.]", "", text or ""))
