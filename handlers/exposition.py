@@ -17,9 +17,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from handlers.accept import Preference
-from handlers.measurements import Histogram, Measurements
+from handlers.figures import State
+from handlers.histogram import Histogram
+from handlers.measurements import Measurements
 from handlers.process_collector import ProcessCollector
-from models.order import Status, Totals
+from models.order import Status
 
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
@@ -27,14 +29,6 @@ OPEN_METRICS = "application/openmetrics-text"
 _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
 """Which versions of the formats are written; of another one, the format's oldest here is written instead."""
 _MICROSECONDS = 1_000_000
-
-
-class State(NamedTuple):
-    """What is true now, as opposed to what was noted on the way here. Times in seconds."""
-
-    totals: Totals
-    oldest_pending_s: float
-    uptime_s: float
 
 
 class Rendered(NamedTuple):

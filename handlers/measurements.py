@@ -1,13 +1,12 @@
 """What the server notes about itself from its start on. Lives on the event loop, but for two of the histograms."""
 
 import enum
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from math import inf
 from operator import attrgetter
 from typing import Any
 
+from handlers.histogram import Histogram
 from models.errors import OrderConflictError
 from models.order import NewOrder, Status
 from models.writes import Claimed, Insertion, Moved, NewOrders, Retried, Turn, Write, Written
@@ -42,32 +41,6 @@ class AttemptOutcome(enum.StrEnum):
     """It is to be made again later."""
     GIVEN_BACK = "given_back"
     """A stop cut it off."""
-
-
-class Histogram:
-    """How often a value was at most each of `bounds`, which ascend. One thread writes it, any may read it."""
-
-    __slots__ = ("_bounds", "_counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float, count: int = 1) -> None:
-        """Notes that the value was met `count` times."""
-        self._counts[bisect_left(self._bounds, value)] += count
-        self.sum += value * count
-
-    def buckets(self) -> list[tuple[float, int]]:
-        """Each bound, and at last infinity, with how many values were at most that."""
-        below = 0
-        buckets = []
-        # A copy: what another thread notes meanwhile is in all of the buckets or in none.
-        for bound, count in zip((*self._bounds, inf), self._counts.copy(), strict=True):
-            below += count
-            buckets.append((bound, below))
-        return buckets
 
 
 class Measurements:

@@ -9,7 +9,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from handlers.exposition import OPEN_METRICS, TEXT
-from handlers.measurements import AttemptOutcome, Histogram, IntakeOutcome
+from handlers.histogram import Histogram
+from handlers.measurements import AttemptOutcome, IntakeOutcome
 from models.order import Status
 from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Turn
 from tests.handlers.service import Service

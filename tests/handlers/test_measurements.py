@@ -1,12 +1,10 @@
 """What the server notes about itself."""
 
-from collections.abc import Sequence
-from math import inf
-
 import pytest
 from msgspec import structs
 
-from handlers.measurements import AttemptOutcome, Histogram, IntakeOutcome, Measurements
+from handlers.histogram import Histogram
+from handlers.measurements import AttemptOutcome, IntakeOutcome, Measurements
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
 from models.order import Order, Status
 from models.writes import (
@@ -47,30 +45,6 @@ def intake_of(measurements: Measurements) -> dict[str, int]:
 
 def count_of(histogram: Histogram) -> int:
     return histogram.buckets()[-1][1]
-
-
-@pytest.mark.parametrize(
-    ("values", "buckets"),
-    [
-        ([], [0, 0, 0]),
-        ([0, 0.5, 1], [3, 3, 3]),
-        ([1.0001, 2], [0, 2, 2]),
-        ([2.0001, inf], [0, 0, 2]),
-        ([0.1, 1.5, 7], [1, 2, 3]),
-    ],
-)
-def test_a_bucket_holds_what_is_at_most_its_bound(values: Sequence[float], buckets: list[int]) -> None:
-    histogram = Histogram((1, 2))
-    for value in values:
-        histogram.observe(value)
-    assert histogram.buckets() == list(zip((1, 2, inf), buckets, strict=True))
-    assert histogram.sum == sum(values)
-
-
-def test_a_value_that_was_met_often_is_noted_at_once() -> None:
-    histogram = Histogram((1, 2))
-    histogram.observe(1.5, 3)
-    assert (histogram.buckets(), histogram.sum) == ([(1, 0), (2, 3), (inf, 3)], 4.5)
 
 
 def test_all_bounds_ascend(measurements: Measurements) -> None:
