@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from tornado.httputil import HTTPMessageDelegate
 
+from handlers.event_connection import RETRY_MS, framed
 from handlers.event_log import EVERYTHING, Event, EventLog, Interest
-from handlers.event_reader import EventReader, framed
+from handlers.event_reader import EventReader
 from handlers.exchange import Incoming, Refuse
 from handlers.parameters import Parameters
 from models.changes import Change
@@ -27,10 +28,6 @@ the events themselves."""
 HEARTBEAT_S = 15.0
 BEAT_S = 1.0
 """How often `beat` is to be called."""
-STALLED_S = 30.0
-"""A reader that has not taken what it was sent for this long is dropped."""
-RETRY_MS = 1_000
-"""When a browser comes back after its connection was lost."""
 
 
 class EventStreams:
@@ -99,7 +96,7 @@ class EventStreams:
         now_s = self._clock()
         for reader in self._everybody():
             quiet_s = now_s - reader.written_s
-            if reader.is_left_behind or (reader.is_busy and quiet_s >= STALLED_S):
+            if reader.is_left_behind or reader.is_stalled(now_s):
                 reader.drop()
             elif not reader.is_busy and quiet_s > HEARTBEAT_S - BEAT_S:
                 # With an id, or one who hears of few orders could soon not tell from where to go on.

@@ -183,12 +183,13 @@ def test_1500_readers_hear_everything_while_500_others_never_read(tmp_path: Path
         assert "Traceback" not in server.log
 
 
-def quiet_reader(port: int) -> socket.socket:
+def quiet_reader(port: int, request: bytes = REQUEST) -> socket.socket:
+    """The socket of a reader that takes nothing of what it is sent."""
     quiet = socket.socket()
     # As little as the system allows, so that it is the server that would have to keep what is not taken.
     quiet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     quiet.connect(("127.0.0.1", port))
-    quiet.send(REQUEST)
+    quiet.send(request)
     return quiet
 
 

@@ -1,7 +1,6 @@
 """`GET /orders/events`: every change of an order's status, as Server-Sent Events."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import struct
@@ -11,71 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httputil import HTTPHeaders
 
-from handlers.events import HEARTBEAT_S, STALLED_S
+from handlers.event_connection import STALLED_S
+from handlers.events import HEARTBEAT_S
 from models.changes import Change
 from models.order import Status
+from tests.handlers.event_stream import Stream, opened, quiet
 from tests.handlers.processing import claim, end, limited, process
 from tests.handlers.service import JSON, Service, get_text, turn_of_the_loop
 from tests.models.samples import order_text
-from tests.sse import EventParser, Message
 
 EVENTS = "/orders/events"
 LINES = {"Content-Type": "application/x-ndjson"}
-
-
-class Stream:
-    """An answer of `GET /orders/events`, read as it comes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.parser = EventParser()
-        self.headers = HTTPHeaders()
-        self._reader = reader
-        self._writer = writer
-        self._messages: list[Message] = []
-        self._ended = False
-
-    async def open(self, request: bytes) -> None:
-        self._writer.write(request)
-        start_line, _, fields = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin1").partition("\r\n")
-        assert start_line == "HTTP/1.1 200 OK"
-        self.headers = HTTPHeaders.parse(fields)
-        # The first thing that comes tells from where to go on.
-        while not self.parser.last_id:
-            await self._read()
-
-    async def next(self) -> Message:
-        while not self._messages:
-            assert not self._ended, "the stream has ended"
-            await self._read()
-        return self._messages.pop(0)
-
-    async def take(self, count: int) -> list[Message]:
-        return [await self.next() for _ in range(count)]
-
-    async def statuses(self, count: int) -> list[tuple[int, str]]:
-        return [(each.json["order_id"], each.json["status"]) for each in await self.take(count)]
-
-    async def rest(self) -> list[Message]:
-        """What comes until the stream ends as it should."""
-        while not self._ended:
-            await self._read()
-        self.parser.end()
-        return self._messages
-
-    async def until_comments(self, count: int) -> None:
-        while len(self.parser.comments) < count:
-            await self._read()
-
-    async def _read(self) -> None:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            size = int(await self._reader.readuntil(b"\r\n"), 16)
-            data = (await self._reader.readexactly(size + 2))[:-2]
-        else:
-            data = await self._reader.read(65_536)
-        self._ended = not data
-        self._messages += self.parser.feed(data)
 
 
 @asynccontextmanager
@@ -84,15 +30,8 @@ async def stream(
 ) -> AsyncIterator[Stream]:
     """A reader whose stream has begun."""
     headers += "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    opened = Stream(reader, writer)
-    try:
-        await opened.open(get_text(EVENTS + query, version=version, headers=headers))
-        yield opened
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            await writer.wait_closed()
+    async with opened(service.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
+        yield reader
 
 
 def publish(service: Service, order_ids: Sequence[int], *, error: str | None = None) -> None:
@@ -118,12 +57,8 @@ async def until_readers(service: Service, count: int) -> None:
 
 async def quiet_reader(service: Service, query: str = "", last_id: str = "") -> socket.socket:
     """The socket of a reader that takes nothing of what it is sent."""
-    quiet = socket.socket()
-    quiet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    quiet.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(quiet, ("127.0.0.1", service.port))
-    quiet.send(get_text(EVENTS + query, headers=f"Last-Event-ID: {last_id}\r\n" if last_id else ""))
-    return quiet
+    headers = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+    return await quiet(service.port, get_text(EVENTS + query, headers=headers))
 
 
 @pytest.mark.gen_test
@@ -304,7 +239,7 @@ async def test_what_comes_in_quick_succession_is_told_together_and_in_order(serv
 @pytest.mark.gen_test
 async def test_a_reader_that_never_reads_holds_no_more_than_one_write_and_is_dropped(tmp_path: Path) -> None:
     async with limited(tmp_path, max_events=500) as service, stream(service) as reader:
-        quiet = await quiet_reader(service)
+        silent = await quiet_reader(service)
         await until_readers(service, 2)
         stalled = next(each for each in service.streams._everybody() if not each.is_busy)
         numbers = iter(range(1, 10**9))
@@ -318,7 +253,7 @@ async def test_a_reader_that_never_reads_holds_no_more_than_one_write_and_is_dro
         await until_readers(service, 1)
         publish(service, [next(numbers)])
         await reader.next()
-        quiet.close()
+        silent.close()
 
 
 @pytest.mark.gen_test
@@ -326,7 +261,7 @@ async def test_a_reader_that_takes_nothing_for_long_is_dropped(service: Service)
     async with stream(service):
         publish(service, range(1, 1_001), error="é" * 200)
         await told(service)
-    quiet = await quiet_reader(service, last_id="abc-0")
+    silent = await quiet_reader(service, last_id="abc-0")
     await until_readers(service, 1)
     while not service.streams._everybody()[0].is_busy:
         publish(service, range(1, 1_001), error="é" * 200)
@@ -337,7 +272,7 @@ async def test_a_reader_that_takes_nothing_for_long_is_dropped(service: Service)
     service.monotonic_s += 1
     service.streams.beat()
     assert readers_of(service) == 0
-    quiet.close()
+    silent.close()
 
 
 @pytest.mark.gen_test
@@ -364,10 +299,10 @@ async def test_a_reader_that_goes_away_is_forgotten(service: Service) -> None:
 async def test_a_reader_that_has_gone_when_its_request_is_read_is_forgotten(tmp_path: Path, reset: bool) -> None:
     async with limited(tmp_path, max_event_readers=5) as service:
         for _ in range(20):
-            quiet = await quiet_reader(service)
+            silent = await quiet_reader(service)
             if reset:
-                quiet.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            quiet.close()
+                silent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            silent.close()
             await service.get("/livez")
             await until_readers(service, 0)
         async with stream(service) as reader:
