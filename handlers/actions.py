@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from handlers.base import BaseHandler
 from handlers.order import order_id_of, unknown_order, view_of
 from handlers.problems import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_of
+from handlers.same_origin import refuse_other_origins
 from handlers.traffic import Traffic
 from models.order import Order, Status
 from models.writes import Retried
@@ -21,6 +22,7 @@ class ActionHandler(BaseHandler):
         self._act = act
 
     async def post(self, digits: str) -> None:
+        refuse_other_origins(self.request.headers)
         order_id = order_id_of(digits)
         order = None if order_id is None else await self._act(order_id)
         if order is None:
@@ -39,6 +41,7 @@ class RetryFailedHandler(BaseHandler):
         self._retry_failed = retry_failed
 
     async def post(self) -> None:
+        refuse_other_origins(self.request.headers)
         self._check_parameters()
         count, part = 0, Retried([], 0)
         while True:

@@ -205,3 +205,40 @@ async def test_a_database_that_is_locked_is_a_503(serve: Serve, path: str) -> No
 
     service = await serve(cancel=act, retry=act)
     assert_is_problem(await service.request("POST", path), 503, "storage-busy", path)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Same-Origin", "same-origin, cross-site", "\xe9"])
+async def test_a_page_of_another_site_may_not_act(service: Service, site: str) -> None:
+    await accept(service, 1, 2)
+    await end_as(service, Status.FAILED, 1)
+    for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
+        answer = await service.request("POST", path, b"", {"Sec-Fetch-Site": site})
+        assert_is_problem(answer, 403, "cross-origin", path.partition("?")[0])
+        assert "WWW-Authenticate" not in answer.headers
+    assert await statuses(service, 1, 2) == ["Failed", "Pending"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "null"}])
+async def test_a_page_of_this_server_and_a_person_may_act(service: Service, headers: dict[str, str]) -> None:
+    await accept(service, 1, 2)
+    await end_as(service, Status.FAILED, 1)
+    for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
+        assert (path, (await service.request("POST", path, b"", headers)).status) == (path, 200)
+    assert await statuses(service, 1, 2) == ["Pending", "Cancelled"]
+
+
+@pytest.mark.gen_test
+async def test_a_form_of_another_site_can_not_send_orders(service: Service) -> None:
+    # Those are the types that a page may send without asking first.
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        for path in ("/order", "/orders"):
+            headers = {"Content-Type": content_type, "Sec-Fetch-Site": "cross-site"}
+            assert (await service.request("POST", path, order_text(), headers)).status == 415
+
+
+@pytest.mark.gen_test
+async def test_a_link_from_another_site_is_answered_as_ever(service: Service) -> None:
+    answer = await service.get("/order/1/cancel", {"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
