@@ -15,7 +15,6 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,13 +27,17 @@ from tornado.netutil import bind_sockets
 from handlers.access import Admit, Gate, admit_everybody, warning_about
 from handlers.access_log import AccessLog
 from handlers.body_limit import MAX_DISCARDED_BYTES
+from handlers.dashboard import DashboardBrokenError
 from handlers.event_log import EventLog
 from handlers.events import EventStreams
 from handlers.exposition import Exposition
+from handlers.figures import Figures
+from handlers.history import History
 from handlers.http_server import BoundedHTTPServer
 from handlers.keys import PREFIX, WORDS, KeysRefusedError, Scope, check_name, new_key, read_keys, without_keys
 from handlers.log_format import FORMATS, formatter
 from handlers.measurements import Measurements
+from handlers.metrics_stream import MetricsStreams
 from handlers.rate_limit import RateLimit, parse_rate_limit
 from handlers.routes import Collaborators, build_router
 from handlers.tls import TlsRefusedError, load_tls
@@ -54,6 +57,7 @@ from workers.failure_log import FailureLog
 from workers.finals import Finals
 from workers.function import FunctionProcessor, FunctionRefusedError, load_function
 from workers.intake import Intake
+from workers.leaving import leave_within
 from workers.processors import MeasuredProcessor, Processor, RecordProcessor
 from workers.rates import Rates
 from workers.retries import Retries
@@ -70,6 +74,8 @@ MAX_REQUESTS_WAITING = 10_000
 MAX_EVENTS = 50_000
 """How many of the last changes are kept for readers that were away or are slow, once there has been a reader."""
 MAX_EVENT_READERS = 10_000
+MAX_METRICS_READERS = 500
+"""Of how it goes, each of whom is written to each second."""
 MAX_RETRIED_AT_ONCE = 1_000
 """How many Failed orders one transaction makes Pending."""
 SPARE_FILES = 1
@@ -361,6 +367,13 @@ class Server:
         self._streams = EventStreams(log=log, clock=time.monotonic, max_readers=MAX_EVENT_READERS)
         self._retrying_failed = asyncio.Lock()
         self._rates = Rates(clock=time.monotonic)
+        figures = Figures(rates=self._rates.up_to, clock=now_us, uptime_s=lambda: time.monotonic() - started_s)
+        self._metrics_streams = MetricsStreams(
+            figures=figures,
+            history=History(measurements=self._measurements, clock=now_us, monotonic=time.monotonic),
+            clock=time.monotonic,
+            max_readers=MAX_METRICS_READERS,
+        )
         self._ticker = PeriodicCallback(self._look_around, 1_000)
         self._traffic = Traffic()
         router = build_router(
@@ -375,10 +388,10 @@ class Server:
                 list_orders=self._listings.submit,
                 totals=lambda: self._totals.submit(None),
                 check_storage=self._check_storage,
-                rates=self._rates.up_to,
-                clock=now_us,
-                uptime_s=lambda: time.monotonic() - started_s,
+                figures=figures,
+                metrics_streams=self._metrics_streams,
                 version=VERSION,
+                has_keys=settings.api_keys is not None,
                 measurements=self._measurements,
                 exposition=Exposition(measurements=self._measurements, version=VERSION),
             )
@@ -416,6 +429,7 @@ class Server:
             await batcher.close()
         await self._traffic.drain(LAST_ANSWERS_S)
         self._streams.close()
+        self._metrics_streams.close()
         await self._http.close_all_connections()
         # The writer last: the last connection to close moves the log into the database.
         for executor in (self._reader, self._lister, self._writer):
@@ -457,9 +471,12 @@ class Server:
     async def _look_around(self) -> None:
         self._failures.sum_up()
         self._streams.beat()
+        self._metrics_streams.beat()
         # A sample that can't be had is left out.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
-            self._rates.sample(await self._totals.submit(None))
+            totals = await self._totals.submit(None)
+            self._rates.sample(totals)
+            self._metrics_streams.tell(totals)
 
     async def _check_storage(self) -> None:
         if not self._store.is_writable:
@@ -486,8 +503,8 @@ class Server:
 async def serve(settings: Settings, processor: Processor) -> bool:
     """Serves until SIGTERM or SIGINT, then drains; False where threads are left that still process an order.
 
-    Raises StartRefusedError, KeysRefusedError, TlsRefusedError, DatabaseRefusedError and storage errors, and has then
-    taken no order.
+    Raises StartRefusedError, KeysRefusedError, TlsRefusedError, DatabaseRefusedError, DashboardBrokenError and storage
+    errors, and has then taken no order.
     """
     stop = asyncio.Event()
     admit, tls = build_admission(settings), build_tls(settings)
@@ -577,7 +594,7 @@ def _configure_log(log_format: str) -> None:
 
 def _refuse(reason: str) -> int:
     print(f"server.py: {without_keys(reason)}", file=sys.stderr)  # noqa: T201
-    _leave_within(LAST_WORDS_S, 1)
+    leave_within(LAST_WORDS_S, 1)
     return 1
 
 
@@ -586,29 +603,6 @@ def _fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
-
-
-def _leave_within(limit_s: float, status: int) -> None:
-    """Sees to it that the process ends with this status, whatever threads a user's function has left behind.
-
-    Python itself waits for them; what has been printed and logged until now is not lost if they take longer.
-    """
-
-    def end() -> None:
-        time.sleep(limit_s)
-        os._exit(status)
-
-    # A thread each: a pipe that nobody reads blocks the one that flushes.
-    for work in (_flush, end):
-        threading.Thread(target=work, daemon=True).start()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # None where it was closed at the start; a user's module may have put anything there.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    logging.shutdown()
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -627,6 +621,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         StartRefusedError,
         KeysRefusedError,
         TlsRefusedError,
+        DashboardBrokenError,
         FunctionRefusedError,
         DatabaseRefusedError,
     ) as refusal:
@@ -636,7 +631,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         return 130
     # Attempts that have been given back need no more time; threads of a function's own get what the attempts had.
-    _leave_within(max(settings.drain_timeout, LAST_WORDS_S) if clean else LAST_WORDS_S, 0)
+    leave_within(max(settings.drain_timeout, LAST_WORDS_S) if clean else LAST_WORDS_S, 0)
     return 0
 
 

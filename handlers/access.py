@@ -15,6 +15,9 @@ Admit = Callable[[Incoming], None]
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """Whoever watches over the process has no key, and must not be kept out."""
+PAGE_PATH = "/"
+PAGE_FILES = "/dashboard/"
+"""A browser sends no key for a page and what that is made of, and there is no data in them."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
 _CHALLENGE = 'Bearer realm="orders"'
 
@@ -50,7 +53,7 @@ class Gate:
         """Raises Problem; sets the request's `key_name` and what its answer says about the limit."""
         if incoming.path in OPEN_PATHS:
             return
-        if self._keys is None:
+        if self._keys is None or incoming.path == PAGE_PATH or incoming.path.startswith(PAGE_FILES):
             self._count(self._of_addresses, _network_of(incoming.client_address), incoming)
             return
         token = _token_of(incoming)

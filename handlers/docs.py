@@ -4,15 +4,10 @@ Its files come out of the package swagger-ui-py, which is not imported: it would
 templates. The page has no script within itself, so that its policy can forbid those.
 """
 
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from tornado.web import StaticFileHandler
-
-from handlers.base import BaseHandler
-from handlers.fixed import set_fixed_headers
-from handlers.traffic import Traffic
+from handlers.assets import folder_of
 
 PAGE_TYPE = "text/html; charset=utf-8"
 SCRIPT_TYPE = "text/javascript"
@@ -57,33 +52,4 @@ SCRIPT = b"""SwaggerUIBundle({
 
 def assets_folder() -> Path:
     """Where the package's files are. Raises ModuleNotFoundError where it is not installed."""
-    found = importlib.util.find_spec("swagger_ui")
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError("swagger-ui-py is not installed", name="swagger_ui")
-    return Path(found.origin).parent / "static"
-
-
-class AssetHandler(BaseHandler, StaticFileHandler):
-    """Answers with a file of the package."""
-
-    def _open(self, *, traffic: Traffic, folder: Path) -> None:
-        self._join(traffic=traffic)
-        StaticFileHandler.initialize(self, str(folder))
-
-    initialize: Callable[..., None] = _open
-
-    def prepare(self) -> None:
-        # A server may ignore it (RFC 9110 §14.2), and so never has a range to refuse.
-        self.request.headers.pop("Range", None)
-
-    def compute_etag(self) -> str | None:
-        return StaticFileHandler.compute_etag(self)
-
-    def get_content_type(self) -> str:
-        return ASSETS[Path(self.path).name]
-
-    def set_extra_headers(self, path: str) -> None:
-        set_fixed_headers(self)
-        self.set_header("Accept-Ranges", "none")
-        if self._traffic.draining:
-            self.set_header("Connection", "close")
+    return folder_of("swagger_ui", "swagger-ui-py") / "static"

@@ -1,9 +1,11 @@
 """Answers that are the same as long as the server runs. Runs on the event loop."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from handlers.base import BaseHandler
+from handlers.problems import NOT_FOUND, Problem
 from handlers.traffic import Traffic
 
 CACHE_CONTROL = "no-cache"
@@ -13,21 +15,47 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 """What a page may load: nothing from elsewhere, and no script that stands in the page itself."""
+HEADERS: Mapping[str, str] = {
+    "Cache-Control": CACHE_CONTROL,
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+}
+"""What is said of a thing that a browser shows or keeps."""
 
 
 class Fixed(NamedTuple):
-    """A body, its media type, and the ETag that changes with it."""
+    """A body, its media type, the ETag that changes with it, and what else is said of it."""
 
     body: bytes
     content_type: str
     etag: str
+    headers: Mapping[str, str] = HEADERS
 
 
-def fixed(body: bytes, content_type: str) -> Fixed:
-    return Fixed(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+def fixed(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> Fixed:
+    """The body with its ETag."""
+    return Fixed(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', headers)
 
 
-class FixedHandler(BaseHandler):
+class _Answering(BaseHandler):
+    """What the two below do alike."""
+
+    _etag: str | None = None
+
+    def compute_etag(self) -> str | None:
+        return self._etag
+
+    def _answer(self, content: Fixed) -> None:
+        self._etag = content.etag
+        self.set_header("Content-Type", content.content_type)
+        for name, value in content.headers.items():
+            self.set_header(name, value)
+        if self._traffic.draining:
+            self.set_header("Connection", "close")
+        self.finish(content.body)
+
+
+class FixedHandler(_Answering):
     """Answers with the same bytes each time, or with 304 where the client has them."""
 
     def initialize(self, *, traffic: Traffic, content: Fixed) -> None:
@@ -35,20 +63,22 @@ class FixedHandler(BaseHandler):
         self._content = content
 
     def get(self) -> None:
-        self.set_header("Content-Type", self._content.content_type)
-        set_fixed_headers(self)
-        if self._traffic.draining:
-            self.set_header("Connection", "close")
-        self.finish(self._content.body)
+        self._answer(self._content)
 
     head = get
 
-    def compute_etag(self) -> str:
-        return self._content.etag
 
+class FixedFileHandler(_Answering):
+    """Answers so with that of `files` which the URL names."""
 
-def set_fixed_headers(handler: BaseHandler) -> None:
-    """What is said of a thing that a browser shows or keeps."""
-    handler.set_header("Cache-Control", CACHE_CONTROL)
-    handler.set_header("Content-Security-Policy", POLICY)
-    handler.set_header("X-Content-Type-Options", "nosniff")
+    def initialize(self, *, traffic: Traffic, files: Mapping[str, Fixed]) -> None:
+        self._join(traffic=traffic)
+        self._files = files
+
+    def get(self, name: str) -> None:
+        content = self._files.get(name)
+        if content is None:
+            raise Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")
+        self._answer(content)
+
+    head = get

@@ -23,6 +23,7 @@ from handlers.bulk_exchange import MAX_ARRAYS_BYTES, ByteRoom, bulk_exchange
 from handlers.events import EventsExchange, EventStreams
 from handlers.exchange import Incoming
 from handlers.measurements import Measurements
+from handlers.metrics_stream import MetricsExchange, MetricsStreams
 from handlers.order import NewOrderExchange, OrderExchange
 from handlers.problems import Problem
 from handlers.traffic import Traffic
@@ -57,6 +58,7 @@ class Router(HTTPServerConnectionDelegate):
         admit: Callable[[Incoming], None],
         intake: Intake,
         streams: EventStreams,
+        metrics_streams: MetricsStreams,
         measurements: Measurements,
     ) -> None:
         self._application = application
@@ -64,6 +66,7 @@ class Router(HTTPServerConnectionDelegate):
         self._admit = admit
         self._intake = intake
         self._streams = streams
+        self._metrics_streams = metrics_streams
         self._measurements = measurements
         self._groups = asyncio.Semaphore(MAX_GROUPS)
         self._arrays = ByteRoom(MAX_ARRAYS_BYTES)
@@ -98,6 +101,8 @@ class Router(HTTPServerConnectionDelegate):
             return bulk_exchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, arrays=self._arrays)
         elif path == "/orders/events" and method == "GET":
             delegate = EventsExchange(incoming, streams=self._streams, refuse=refuse)
+        elif path == "/metrics/events" and method == "GET":
+            delegate = MetricsExchange(incoming, streams=self._metrics_streams, refuse=refuse)
         else:
             delegate = self._application.find_handler(_without_form(incoming))
         return delegate if is_short(incoming.headers) else BodyLimit(delegate, incoming, refuse=self._refuse)

@@ -7,17 +7,20 @@ from typing import Any, NamedTuple
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application
 
+from handlers import dashboard, docs
 from handlers.actions import ActionHandler, RetryFailedHandler
+from handlers.assets import AssetHandler
 from handlers.base import NotFoundHandler, OtherMethodHandler
-from handlers.docs import PAGE, PAGE_TYPE, SCRIPT, SCRIPT_TYPE, AssetHandler, assets_folder
 from handlers.events import EventStreams
 from handlers.exchange import Incoming
 from handlers.exposition import Exposition
-from handlers.fixed import FixedHandler, fixed
+from handlers.figures import Figures
+from handlers.fixed import FixedFileHandler, FixedHandler, fixed
 from handlers.health import LiveHandler, ReadyHandler
 from handlers.listing import ListingHandler
 from handlers.measurements import Measurements
 from handlers.metrics import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
+from handlers.metrics_stream import MetricsStreams
 from handlers.openapi.document import document
 from handlers.router import Intake, Router
 from handlers.traffic import Traffic
@@ -27,7 +30,7 @@ from models.writes import Retried
 
 
 class Collaborators(NamedTuple):
-    """What the handlers work with. Times: `clock` in microseconds since 1970, `uptime_s` in seconds."""
+    """What the handlers work with."""
 
     traffic: Traffic
     admit: Callable[[Incoming], None]
@@ -39,26 +42,28 @@ class Collaborators(NamedTuple):
     list_orders: Callable[[Listing], Future[Page]]
     totals: Callable[[], Awaitable[Totals]]
     check_storage: Callable[[], Awaitable[None]]
-    rates: Callable[[Totals], tuple[float, float]]
-    clock: Callable[[], int]
-    uptime_s: Callable[[], float]
+    figures: Figures
+    metrics_streams: MetricsStreams
     measurements: Measurements
     exposition: Exposition
     version: str
+    has_keys: bool
 
 
 def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
     """What Tornado's HTTPServer serves."""
     everywhere: dict[str, Any] = {"traffic": given.traffic}
-    metrics: dict[str, Any] = {"totals": given.totals, "rates": given.rates, "clock": given.clock}
-    metrics |= {"uptime_s": given.uptime_s, "exposition": given.exposition}
-    described = fixed(document(version=given.version), "application/json")
-    assets = {"folder": assets_folder()}
+    metrics: dict[str, Any] = {"totals": given.totals, "figures": given.figures, "exposition": given.exposition}
+    swagger = {"folder": docs.assets_folder(), "types": docs.ASSETS}
+    shown = dashboard.read_dashboard(has_keys=given.has_keys)
+    described = fixed(document(version=given.version, dashboard_files=shown.types), "application/json")
+    plotly = {"folder": dashboard.assets_folder(), "types": dashboard.ASSETS, "headers": dashboard.DASHBOARD_HEADERS}
     application = Application(
         [
             # The methods that these know are served by the router.
             (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
             (r"/orders/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
+            (r"/metrics/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": ("GET", "HEAD")}),
             (r"/order/([0-9]+)/cancel", ActionHandler, everywhere | {"act": given.cancel}),
             (r"/order/([0-9]+)/retry", ActionHandler, everywhere | {"act": given.retry}),
@@ -69,9 +74,12 @@ def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
             (r"/livez", LiveHandler, everywhere),
             (r"/readyz", ReadyHandler, everywhere | {"check_storage": given.check_storage}),
             (r"/openapi\.json", FixedHandler, everywhere | {"content": described}),
-            (r"/docs", FixedHandler, everywhere | {"content": fixed(PAGE, PAGE_TYPE)}),
-            (r"/docs/initializer\.js", FixedHandler, everywhere | {"content": fixed(SCRIPT, SCRIPT_TYPE)}),
-            (r"/docs/(favicon-32x32\.png|swagger-ui-bundle\.js|swagger-ui\.css)", AssetHandler, everywhere | assets),
+            (r"/docs", FixedHandler, everywhere | {"content": fixed(docs.PAGE, docs.PAGE_TYPE)}),
+            (r"/docs/initializer\.js", FixedHandler, everywhere | {"content": fixed(docs.SCRIPT, docs.SCRIPT_TYPE)}),
+            (r"/docs/(favicon-32x32\.png|swagger-ui-bundle\.js|swagger-ui\.css)", AssetHandler, everywhere | swagger),
+            (r"/", FixedHandler, everywhere | {"content": shown.page}),
+            (r"/dashboard/(plotly\.min\.js)", AssetHandler, everywhere | plotly),
+            (r"/dashboard/([^/]+)", FixedFileHandler, everywhere | {"files": shown.files}),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=everywhere,
@@ -83,5 +91,6 @@ def build_router(given: Collaborators) -> HTTPServerConnectionDelegate:
         admit=given.admit,
         intake=given.intake,
         streams=given.streams,
+        metrics_streams=given.metrics_streams,
         measurements=given.measurements,
     )

@@ -1,6 +1,5 @@
 """A real Chromium, and pages of it that note what no page may do: complain, fail, or ask another host."""
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +54,3 @@ class Watched:
         self.requested.append(request.url)
         if not request.url.startswith((self._origin, "data:", "blob:")):
             self.strangers.append(request.url)
-
-
-def number_in(text: str | None) -> float:
-    """The number that a tile shows: without what groups its digits."""
-    return float(re.sub(r"[^\d.]", "", text or ""))

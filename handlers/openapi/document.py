@@ -1,11 +1,14 @@
 """The whole document. Pure."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from handlers.openapi.headers import HEADERS
 from handlers.openapi.order_paths import order_paths
 from handlers.openapi.orders_paths import orders_paths
 from handlers.openapi.other_paths import other_paths
+from handlers.openapi.page_paths import page_paths
 from handlers.openapi.problems import schemas_of_problems
 from handlers.openapi.schemas import Schema, schemas_of_types
 
@@ -15,15 +18,16 @@ An order backend: a `202` means that the order is on disk, and every order that 
 - An order goes from Pending through Processing to Completed or Failed, or is Cancelled before. Times are UTC.
 - Every error is `application/problem+json` (RFC 9457), with the same members everywhere.
 - Amounts are exact decimals and JSON numbers; ids go up to 2^63 - 1, more than a JavaScript number holds.
-- HEAD is answered wherever GET is, except for the stream of events.
-- Where the server runs with API keys, every path but `/livez` and `/readyz` wants one: a key with the scope `read` for
-  GET, `write` for POST, `admin` for `POST /orders/retry`.
+- HEAD is answered wherever GET is, except for the streams of events.
+- Where the server runs with API keys, every path but `/livez`, `/readyz` and the page of the dashboard wants one: a key
+  with the scope `read` for GET, `write` for POST, `admin` for `POST /orders/retry`.
 """
 _TAGS = {
     "One order": "Send it, ask what has become of it, cancel it, have it tried again.",
     "Many orders": "The same for many at once, and following what becomes of them.",
     "Metrics": "How it goes, for people and for Prometheus.",
     "Health": "For load balancers; without a key, and without a limit to requests.",
+    "Dashboard": "The same as a page, without a key but for what it shows.",
     "Documentation": "What the API is.",
 }
 
@@ -40,8 +44,8 @@ _BEARER: Schema = {
 }
 
 
-def document(*, version: str) -> bytes:
-    """The OpenAPI 3.1 document as JSON; `version` is the server's."""
+def document(*, version: str, dashboard_files: Mapping[str, str]) -> bytes:
+    """The OpenAPI 3.1 document as JSON; `version` is the server's, `dashboard_files` has media types by name."""
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -49,7 +53,7 @@ def document(*, version: str) -> bytes:
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             # With keys or without, as the server was started.
             "security": [{}, {"bearer": []}],
-            "paths": order_paths() | orders_paths() | other_paths(),
+            "paths": order_paths() | orders_paths() | other_paths() | page_paths(dashboard_files),
             "components": {
                 "schemas": dict(sorted((schemas_of_types() | schemas_of_problems()).items())),
                 "headers": dict(HEADERS),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from handlers.openapi.headers import ALWAYS, IF_LIMITED, header_references
-from handlers.openapi.problems import EVERYWHERE, FOR_ACCESS, responses_of_problems
+from handlers.openapi.problems import EVERYWHERE, FOR_KEYS, FOR_LIMITS, responses_of_problems
 from handlers.openapi.schemas import ID, Schema
 from handlers.problems import CONTENT_TYPE, Kind
 
@@ -63,19 +63,20 @@ def operation(
     problems: Iterable[Kind] = (),
     broken_off: Schema | None = None,
     is_open: bool = False,
+    is_limited: bool = True,
 ) -> Schema:
     """An operation with its own answers by status, its own problems, and what every operation has.
 
-    `broken_off`: what a 503 says beside what any problem does. One that is open wants no key and knows no limit to
-    requests.
+    `broken_off`: what a 503 says beside what any problem does. One that is open wants no key; one that is not limited
+    may be asked as often as one likes.
     """
-    kinds = (*EVERYWHERE, *problems) if is_open else (*EVERYWHERE, *FOR_ACCESS, *problems)
+    kinds = (*EVERYWHERE, *problems, *(() if is_open else FOR_KEYS), *(FOR_LIMITS if is_limited else ()))
     responses = answers | responses_of_problems(kinds)
     if broken_off is not None:
         problem = responses["503"]["content"][CONTENT_TYPE]
         problem["schema"] = {"allOf": [problem["schema"], broken_off]}
     for response in responses.values():
-        response["headers"] |= header_references(ALWAYS if is_open else (*ALWAYS, *IF_LIMITED))
+        response["headers"] |= header_references((*ALWAYS, *IF_LIMITED) if is_limited else ALWAYS)
     described: Schema = {
         "operationId": operation_id,
         "summary": summary,

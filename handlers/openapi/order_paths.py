@@ -1,7 +1,7 @@
 """The paths of one order. Pure."""
 
 from handlers.openapi.operations import ORDER_ID, README_ORDER, answer, operation, query, ref
-from handlers.openapi.problems import STORAGE
+from handlers.openapi.problems import ACTION, STORAGE
 from handlers.openapi.schemas import Schema
 from handlers.preferences import MAX_WAIT_S
 from handlers.problems import (
@@ -110,7 +110,7 @@ def _cancel() -> Schema:
         tag=_TAG,
         parameters=[ORDER_ID],
         answers={"200": answer("The order, Cancelled.", json=ref("OrderView"))},
-        problems=[NOT_FOUND, WRONG_STATUS, *STORAGE],
+        problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
     )
 
 
@@ -122,5 +122,5 @@ def _retry() -> Schema:
         tag=_TAG,
         parameters=[ORDER_ID],
         answers={"200": answer("The order, Pending again.", json=ref("OrderView"))},
-        problems=[NOT_FOUND, WRONG_STATUS, *STORAGE],
+        problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
     )

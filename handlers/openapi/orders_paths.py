@@ -4,9 +4,10 @@ import json
 
 from handlers.bulk import BulkView
 from handlers.listing import DEFAULT_LIMIT, MAX_LIMIT
+from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import README_ORDER, answer, operation, query, ref
 from handlers.openapi.order_paths import README_ANSWER
-from handlers.openapi.problems import STORAGE
+from handlers.openapi.problems import ACTION, STORAGE
 from handlers.openapi.schemas import COUNT, ID, Schema
 from handlers.problems import INVALID_ORDER, INVALID_PARAMETER, NOT_JSON, NOTHING_ACCEPTED, UNSUPPORTED_MEDIA_TYPE
 from models.bulk import MAX_ORDERS
@@ -28,29 +29,10 @@ _CHANGE: Schema = {
     },
     "required": ["order_id", "user_id", "status", "attempts"],
 }
-
-
-def _event(name: str, description: str, data: Schema) -> Schema:
-    """An event of the stream, as OpenAPI 3.2 describes one; there it would be an `itemSchema`."""
-    return {
-        "description": description,
-        "type": "object",
-        "properties": {
-            "id": {"description": "What `Last-Event-ID` goes on from.", "type": "string"},
-            "event": {"const": name},
-            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
-        },
-        "required": ["id", "event", "data"],
-    }
-
-
-_EVENT: Schema = {
-    "description": "One event of the stream.",
-    "oneOf": [
-        _event("order", "An order has another status.", _CHANGE),
-        _event("reset", "Events since the one that was named are no longer known.", {"type": "object"}),
-    ],
-}
+_EVENT = one_of(
+    event("order", "An order has another status.", _CHANGE, has_id=True),
+    event("reset", "Events since the one that was named are no longer known.", {"type": "object"}, has_id=True),
+)
 _RETRIED: Schema = {"type": "object", "properties": {"retried": COUNT}, "required": ["retried"]}
 
 
@@ -125,7 +107,7 @@ def _retry() -> Schema:
         tag=_TAG,
         parameters=[status],
         answers={"200": answer("How many they were.", json=_RETRIED, example={"retried": 3})},
-        problems=[INVALID_PARAMETER, *STORAGE],
+        problems=[INVALID_PARAMETER, *ACTION, *STORAGE],
         broken_off={"properties": {"retried": COUNT}},
     )
 

@@ -1,10 +1,11 @@
-"""The paths beside the orders: metrics, health, documentation. Pure."""
+"""The paths beside the orders: metrics and health. Pure."""
 
-from handlers.docs import FILES
+from handlers.history import INTERVAL_S, MAX_POINTS, Point
+from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import answer, operation, ref
 from handlers.openapi.problems import STORAGE
 from handlers.openapi.schemas import Schema
-from handlers.problems import NOT_FOUND
+from handlers.problems import INVALID_PARAMETER, OVERLOADED, STOPPING
 
 _OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
 _TEXT: Schema = {"schema": {"type": "string"}}
@@ -22,18 +23,35 @@ _README_METRICS: Schema = {
     "completed_per_second": 1.0,
     "uptime_seconds": 1.2,
 }
+_COLUMNS = Point.__struct_fields__
+_HISTORY: Schema = {
+    "description": f"The last points, at most {MAX_POINTS}: a column for each field of theirs, oldest first.",
+    "type": "object",
+    "properties": {"interval_seconds": {"const": INTERVAL_S}}
+    | {name: {"type": "array", "items": ref(f"Point/properties/{name}"), "maxItems": MAX_POINTS} for name in _COLUMNS},
+    "required": ["interval_seconds", *_COLUMNS],
+}
+_EVENT = one_of(
+    event("history", "How it went until now; the first event of each stream.", _HISTORY, has_id=False),
+    event("metrics", "What `/metrics` says.", ref("MetricsView"), has_id=False),
+    event("point", "The newest point of the history.", ref("Point"), has_id=False),
+)
+_EVENTS = """\
+event: point
+data: {"time":1740830400.123,"accepted_per_second":1.0,"completed_per_second":1.0,"pending":0,"processing":0,\
+"ack_p50_seconds":0.003,"ack_p99_seconds":0.003,"processing_p50_seconds":0.004,"processing_p99_seconds":0.004}
+
+"""
 
 
 def other_paths() -> dict[str, Schema]:
     """By path, and by method in it."""
     return {
         "/metrics": {"get": _metrics()},
+        "/metrics/events": {"get": _metrics_events()},
         "/metrics/prometheus": {"get": _prometheus()},
         "/livez": {"get": _live()},
         "/readyz": {"get": _ready()},
-        "/openapi.json": {"get": _document()},
-        "/docs": {"get": _docs()},
-        "/docs/{file}": {"get": _file()},
     }
 
 
@@ -57,6 +75,24 @@ def _metrics() -> Schema:
     )
 
 
+def _metrics_events() -> Schema:
+    return operation(
+        "followMetrics",
+        "Follow how it goes",
+        "Server-Sent Events, without end: how it went until now, and then each second how it goes. A second of which "
+        "it can't be told is left out. A reader that is slow misses some, and one that takes nothing is dropped.",
+        tag="Metrics",
+        answers={
+            "200": answer(
+                "The stream.",
+                content={"text/event-stream": {"schema": _EVENT, "example": _EVENTS}},
+                headers=["Cache-Control"],
+            )
+        },
+        problems=[INVALID_PARAMETER, OVERLOADED, STOPPING],
+    )
+
+
 def _prometheus() -> Schema:
     return operation(
         "getPrometheusMetrics",
@@ -76,6 +112,7 @@ def _live() -> Schema:
         tag="Health",
         answers={"200": answer("It does.", json=_OK, example={"status": "ok"})},
         is_open=True,
+        is_limited=False,
     )
 
 
@@ -88,50 +125,5 @@ def _ready() -> Schema:
         answers={"200": answer("They can.", json=_OK, example={"status": "ok"})},
         problems=STORAGE,
         is_open=True,
-    )
-
-
-def _document() -> Schema:
-    return operation(
-        "getOpenApi",
-        "This document",
-        "OpenAPI 3.1.",
-        tag="Documentation",
-        answers={
-            "200": answer("The document.", json={"type": "object"}, headers=["ETag", "Cache-Control"]),
-            "304": answer("The client has it already.", headers=["ETag", "Cache-Control"]),
-        },
-    )
-
-
-def _docs() -> Schema:
-    return operation(
-        "getDocs",
-        "This document, to read and to try",
-        "A page with Swagger UI.",
-        tag="Documentation",
-        answers={
-            "200": answer("The page.", content={"text/html": _TEXT}, headers=["ETag", "Cache-Control"]),
-            "304": answer("The client has it already.", headers=["ETag", "Cache-Control"]),
-        },
-    )
-
-
-def _file() -> Schema:
-    name = {"name": "file", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(FILES)}}
-    return operation(
-        "getDocsFile",
-        "What the page is made of",
-        "Scripts, style and icon.",
-        tag="Documentation",
-        parameters=[name],
-        answers={
-            "200": answer(
-                "The file.",
-                content=dict.fromkeys(sorted(set(FILES.values())), _TEXT),
-                headers=["ETag", "Cache-Control"],
-            ),
-            "304": answer("The client has it already.", headers=["ETag", "Cache-Control"]),
-        },
-        problems=[NOT_FOUND],
+        is_limited=False,
     )

@@ -6,12 +6,13 @@ from typing import Any
 
 from handlers import problems
 from handlers.bulk import BulkView
-from handlers.openapi.headers import header_references
+from handlers.openapi.headers import HEADERS, header_references
 from handlers.openapi.schemas import Schema
 from handlers.problems import (
     BAD_REQUEST,
     CONFLICT,
     CONTENT_TYPE,
+    CROSS_ORIGIN,
     FORBIDDEN,
     HEAD_TOO_LARGE,
     INTERNAL_ERROR,
@@ -34,10 +35,14 @@ from models.validation import MAX_ID
 
 EVERYWHERE = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
 """What any path may answer."""
-FOR_ACCESS = (UNAUTHORIZED, FORBIDDEN, RATE_LIMITED)
-"""What any path may answer that keys and limits hold for."""
+FOR_KEYS = (UNAUTHORIZED, FORBIDDEN)
+"""What any path may answer that wants a key, where keys are needed."""
+FOR_LIMITS = (RATE_LIMITED,)
+"""What any path may answer to which requests are counted, where they are limited."""
 STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
 """What may stand between a request and the orders."""
+ACTION = (CROSS_ORIGIN,)
+"""What may stand between a browser and a change."""
 _HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
@@ -133,8 +138,12 @@ def _response(kinds: list[Kind]) -> dict[str, Any]:
     names = ["X-Request-Id"]
     if special := _HEADERS.get(kinds[0].status):
         names.append(special)
+    headers = header_references(names)
+    if CROSS_ORIGIN in kinds:
+        # Only of a key more is wanted.
+        headers["WWW-Authenticate"] = HEADERS["WWW-Authenticate"] | {"required": False}
     return {
         "description": " / ".join(kind.title for kind in kinds),
-        "headers": header_references(names),
+        "headers": headers,
         "content": {CONTENT_TYPE: {"schema": references[0] if len(kinds) == 1 else {"anyOf": references}}},
     }

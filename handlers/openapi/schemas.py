@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from handlers.bulk import MAX_LISTED, BulkView
+from handlers.figures import MetricsView
+from handlers.history import Point
 from handlers.listing import OrderPage
-from handlers.metrics import MetricsView
 from handlers.order import OrderView
 from models.validation import MAX_AMOUNT, MAX_ID, OrderBody
 
@@ -22,7 +23,7 @@ _METADATA = "Kept as given and handed to the processor."
 _AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": float(MAX_AMOUNT)}
 _AMOUNT_TEXT: Schema = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,4}0*)?$"}
 
-_TYPES = (OrderBody, OrderView, OrderPage, BulkView, MetricsView)
+_TYPES = (OrderBody, OrderView, OrderPage, BulkView, MetricsView, Point)
 _INSTEAD: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "total_amount"): {"anyOf": [_AMOUNT, _AMOUNT_TEXT]},
     ("OrderView", "total_amount"): _AMOUNT,

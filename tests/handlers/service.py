@@ -20,7 +20,10 @@ from handlers.body_limit import MAX_DISCARDED_BYTES
 from handlers.event_log import EventLog
 from handlers.events import EventStreams
 from handlers.exposition import Exposition
+from handlers.figures import Figures
+from handlers.history import History
 from handlers.measurements import Measurements
+from handlers.metrics_stream import MetricsStreams
 from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
 from models.changes import changes_of
@@ -110,6 +113,7 @@ class Service:
         self.max_backlog = 1_000
         self.max_events = 1_000
         self.max_event_readers = 100
+        self.max_metrics_readers = 100
         self.max_waiting_for_finals = 100
         self.monotonic_s = 1_000.0
         self._max_intake = max_intake
@@ -146,6 +150,13 @@ class Service:
             clock=lambda: self.monotonic_s,
             max_readers=self.max_event_readers,
         )
+        figures = Figures(rates=lambda totals: self.rates, clock=self.clock, uptime_s=lambda: self.uptime_s)
+        self.metrics_streams = MetricsStreams(
+            figures=figures,
+            history=History(measurements=self.measurements, clock=self.clock, monotonic=lambda: self.monotonic_s),
+            clock=lambda: self.monotonic_s,
+            max_readers=self.max_metrics_readers,
+        )
         given = Collaborators(
             traffic=self.traffic,
             admit=lambda incoming: None,
@@ -157,10 +168,10 @@ class Service:
             list_orders=self.listings.submit,
             totals=lambda: self._totals.submit(None),
             check_storage=lambda: self._probes.submit(None),
-            rates=lambda totals: self.rates,
-            clock=self.clock,
-            uptime_s=lambda: self.uptime_s,
+            figures=figures,
+            metrics_streams=self.metrics_streams,
             version="1.2.3",
+            has_keys=False,
             measurements=self.measurements,
             exposition=Exposition(measurements=self.measurements, version="1.2.3"),
         )
@@ -175,6 +186,7 @@ class Service:
         self.finals.close()
         await self.traffic.drain(5)
         self.streams.close()
+        self.metrics_streams.close()
         self._client.close()
         await self._http.close_all_connections()
         for batcher in (self.writes, self.finds, self.listings, self._totals, self._probes):

@@ -18,7 +18,10 @@ REALM = 'Bearer realm="orders"'
 TOKENS = {scope.word: new_key(scope.word, scope, entropy=bytes([scope]).__mul__)[0] for scope in Scope}
 KEYS = [ApiKey(scope.word, scope, digest_of(TOKENS[scope.word])) for scope in Scope]
 UNKNOWN = new_key("nobody", Scope.ADMIN, entropy=b"?".__mul__)[0]
-READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99"), ("GET", "/")]
+READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99"), ("GET", "/docs")]
+READS += [
+    ("GET", path) for path in ("/metrics/events?x=1", "/dashboard", "//", "/nowhere?/dashboard/", "/x/dashboard/")
+]
 WRITES = [("POST", "/order"), ("POST", "/order/99/cancel"), ("POST", "/order/99/retry"), ("POST", "/nowhere")]
 ADMINS = [("POST", "/orders/retry?status=Failed")]
 OTHERS = [("DELETE", "/order"), ("PUT", "/order/12345"), ("OPTIONS", "/metrics"), ("BREW", "/nowhere")]
@@ -63,6 +66,17 @@ async def test_whoever_watches_over_the_process_needs_no_key(serve: Serve) -> No
         assert "RateLimit" not in answer.headers
     for path in ("/livez/", "//livez", "/readyz/x", "/livez%20"):
         assert (await service.get(path)).status in (401, 429)
+
+
+@pytest.mark.gen_test
+async def test_a_browser_needs_no_key_for_the_page_and_is_counted_by_its_address(serve: Serve) -> None:
+    service = await serve(admit=gate(RateLimit(5, 60)).admit)
+    paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/plotly.min.js", "/dashboard/nothing", "/")
+    answers = [await service.get(path) for path in paths]
+    assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 429]
+    assert [answer.headers["RateLimit"] for answer in answers[:2]] == ['"default";r=4;t=12', '"default";r=3;t=12']
+    assert (await service.get("/metrics", bearer(TOKENS["read"]))).headers["RateLimit"] == '"default";r=4;t=12'
+    assert (await service.get("/", bearer(TOKENS["read"]))).status == 429
 
 
 @pytest.mark.gen_test

@@ -11,16 +11,20 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from handlers import problems
+from handlers.dashboard import read_dashboard
 from handlers.docs import FILES
 from handlers.openapi.document import document
 from handlers.openapi.problems import schema_name
 from handlers.problems import Kind
 from models.errors import InvalidOrderError
 from models.validation import parse_order
-from tests.handlers.service import Service
+from tests.handlers.event_stream import opened
+from tests.handlers.service import Service, get_text
 from tests.process import ROOT
+from tests.sse import EventParser
 
-DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3"))
+SHOWN = read_dashboard(has_keys=False).types
+DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN))
 PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
 KINDS = [value for value in vars(problems).values() if isinstance(value, Kind)]
 ORDER = '{"order_id": 1, "user_id": 1, "item_ids": [1], "total_amount": %s}'
@@ -35,7 +39,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def urls(path: str) -> list[str]:
     """URLs that the path stands for."""
-    files = FILES if "{file}" in path else [""]
+    files = (FILES if path.startswith("/docs") else SHOWN) if "{file}" in path else [""]
     return [path.format(order_id=12345, file=file) for file in files]
 
 
@@ -68,7 +72,7 @@ def test_it_has_the_servers_version() -> None:
 def test_every_route_is_in_it_and_everything_in_it_has_a_route() -> None:
     described = [url for path in PATHS for url in urls(path)]
     patterns = routes()
-    assert len(patterns) >= len(PATHS) - 1
+    assert len(patterns) >= len(PATHS)
     assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, url) for url in described)] == []
     assert [url for url in described if not any(re.fullmatch(pattern, url) for pattern in patterns)] == []
 
@@ -81,7 +85,7 @@ async def test_every_path_knows_just_the_methods_that_it_says(service: Service) 
             allowed = set(answer.headers["Allow"].split(", "))
             # HEAD goes with GET without being said.
             assert (url, answer.status, allowed - {"HEAD"}) == (url, 405, {method.upper() for method in item})
-            assert ("HEAD" in allowed) == ("get" in item and url != "/orders/events")
+            assert ("HEAD" in allowed) == ("get" in item and not url.endswith("/events"))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
@@ -104,6 +108,7 @@ async def test_a_problem_is_what_its_schema_says(service: Service) -> None:
         (problems.NOT_FOUND, await service.get("/order/1")),
         (problems.METHOD_NOT_ALLOWED, await service.request("PUT", "/order", b"")),
         (problems.INVALID_PARAMETER, await service.request("POST", "/orders/retry", b"")),
+        (problems.CROSS_ORIGIN, await service.request("POST", "/orders/retry", b"", {"Sec-Fetch-Site": "cross-site"})),
     ]:
         assert (kind.slug, answer.status) == (kind.slug, kind.status)
         assert fits(json.loads(answer.body), DOCUMENT["components"]["schemas"][schema_name(kind)])
@@ -204,10 +209,33 @@ async def test_what_the_server_answers_is_what_the_document_says(service: Servic
 
 
 @pytest.mark.gen_test
+async def test_the_events_of_both_streams_are_what_the_document_says(service: Service) -> None:
+    for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point"})):
+        media = PATHS[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        data = {
+            each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"]
+            for each in media["schema"]["oneOf"]
+        }
+        [example] = EventParser().feed(media["example"].encode())
+        async with opened(service.port, get_text(path)) as stream:
+            await service.post((ORDER % 1).encode())
+            for seconds in range(3):
+                service.monotonic_s += seconds
+                service.metrics_streams.tell(await service._totals.submit(None))
+            messages = {example.type: example}
+            while not messages.keys() >= known:
+                message = await stream.next()
+                messages[message.type] = message
+        assert known <= data.keys()
+        assert [name for name, message in messages.items() if not fits(message.json, data[name])] == []
+        await service.request("POST", "/order/1/cancel")
+
+
+@pytest.mark.gen_test
 async def test_it_is_sent_once_to_a_client_that_keeps_it(service: Service) -> None:
     first = await service.get("/openapi.json")
     assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
-    assert first.body == document(version="1.2.3")
+    assert first.body == document(version="1.2.3", dashboard_files=SHOWN)
     again = await service.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
     head = await service.request("HEAD", "/openapi.json")

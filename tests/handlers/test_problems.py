@@ -68,7 +68,7 @@ async def test_half_a_surrogate_pair_is_the_clients_error(service: Service) -> N
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
+@pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_a_path_that_nobody_knows_is_a_404(service: Service, method: str, path: str) -> None:
     body = b"{}" if method == "POST" else None

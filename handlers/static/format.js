@@ -1,0 +1,34 @@
+// How numbers, times and durations are written. Pure functions.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+/** A count: 1,234,567. */
+export const count = (number) => whole.format(number);
+
+/** A measured number: whole from 100 on, three digits below. */
+export const figure = (number) => (Math.abs(number) >= 100 ? whole : short).format(number);
+
+/** Seconds as a length of time in its two largest units: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
+export function duration(seconds) {
+  if (seconds < 9.95) return `${short.format(Math.round(seconds * 100) / 100)} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${whole.format(Math.floor(s / 86400))} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+/** A Date as the time of day. */
+export const timeOfDay = (date) => clock.format(date);
+
+/** A Date in the reader's own time zone, with the day where it is not today. */
+export function moment(date) {
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+}
+
+/** The Date that the server writes as "2025-03-01 12:00:00", which is UTC. */
+export const dateOf = (text) => new Date(`${text.replace(" ", "T")}Z`);

@@ -1,0 +1,115 @@
+// Follows the server's events. Not by EventSource, which can't send an API key but in the URL.
+
+import { Problem } from "./api.js";
+
+const SILENCE_MS = 5_000; // the server says something each second
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 4_000;
+
+/**
+ * Reads Server-Sent Events from a path until `close`, connecting again whenever they end.
+ *
+ * `onEvent` has an event's type and data; `onLive` is called when a connection's first event has come, `onGone` with
+ * the Problem whenever there is no connection, `onUnauthorized` with the Problem where the key is not taken: then
+ * nothing more happens before `open` is called again.
+ */
+export class Stream {
+  #given;
+  #abort = null;
+  #wakeUp = () => {};
+
+  constructor(given) {
+    this.#given = given;
+    for (const type of ["online", "pageshow"]) addEventListener(type, () => this.#wakeUp());
+    document.addEventListener("visibilitychange", () => this.#wakeUp());
+  }
+
+  open() {
+    this.close();
+    this.#abort = new AbortController();
+    this.#follow(this.#abort.signal);
+  }
+
+  close() {
+    this.#abort?.abort();
+  }
+
+  async #follow(signal) {
+    const { onGone, onUnauthorized } = this.#given;
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!signal.aborted) {
+      let problem = new Problem({ status: 0, title: "The server ended the connection." });
+      try {
+        await this.#read(signal, () => (pauseMs = FIRST_PAUSE_MS));
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error.status === 401) return onUnauthorized(error);
+        if (error instanceof Problem) problem = error;
+        else console.info(error);
+      }
+      if (signal.aborted) return;
+      onGone(problem);
+      await this.#pause(Math.max(pauseMs, problem.retryAfterS * 1_000 || 0));
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+    }
+  }
+
+  async #read(signal, onFirst) {
+    const { api, path, onEvent, onLive } = this.#given;
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), SILENCE_MS);
+    const either = AbortSignal.any([signal, silence.signal]);
+    let isFirst = true;
+    try {
+      const answer = await api.ask(path, { headers: { Accept: "text/event-stream" }, signal: either });
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        clearTimeout(timer);
+        timer = setTimeout(() => silence.abort(), SILENCE_MS);
+        const blocks = (text + value).split("\n\n");
+        text = blocks.pop();
+        for (const block of blocks) {
+          const { type, data } = parse(block);
+          if (!data) continue;
+          if (isFirst) {
+            isFirst = false;
+            onFirst();
+            onLive();
+          }
+          onEvent(type, data);
+        }
+      }
+    } catch (error) {
+      if (silence.signal.aborted && !signal.aborted) throw new Problem({ status: 0, title: "The server is silent." });
+      if (error instanceof TypeError) throw new Problem({ status: 0, title: "The connection broke." });
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #pause(ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/** The type and the data of an event, from its lines (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
+function parse(block) {
+  let type = "message";
+  const data = [];
+  for (const line of block.split("\n")) {
+    const [, name, value] = /^([^:]*):? ?(.*)$/.exec(line);
+    if (name === "event") type = value;
+    else if (name === "data") data.push(value);
+  }
+  return { type, data: data.join("\n") };
+}
