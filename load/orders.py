@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from load.comparison import BadJson, decode_json
+from load.csv_orders import BadCsv, read_csv
 
 MAX_ID = 2**63 - 1
 MASK = 2**64 - 1
@@ -71,10 +72,11 @@ class BadReplay(Exception):
 
 
 class ReplayedOrders:
-    """The lines of a file as they stand; a line that is no object with an integer `order_id` is a BadReplay at once.
+    """The orders of a file as they stand: CSV where its name ends in .csv, else NDJSON, an object a line.
 
-    No more than `limit` orders are taken. With `first_id` the ids of the file are replaced by first_id, first_id + 1, …
-    in the order in which they first come, so that a repeated order stays a repeated order.
+    One without an integer `order_id`, or that can't be read, is a BadReplay at once. No more than `limit` orders are
+    taken. With `first_id` the ids of the file are replaced by first_id, first_id + 1, … in the order in which they
+    first come, so that a repeated order stays a repeated order.
     """
 
     def __init__(self, path: Path, *, limit: int, first_id: int | None) -> None:
@@ -125,14 +127,22 @@ def _scatter(number: int) -> int:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Give every line that is not blank without its line end, and where it is."""
+    """Give every order's JSON without its line end, and where it is."""
+    read = read_csv if path.suffix.lower() == ".csv" else _read_ndjson
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}, line {number}", line.rstrip(b"\r\n")
+        for number, line in read(path):
+            yield f"{path}, line {number}", line
+    except BadCsv as problem:
+        raise BadReplay(f"{path}, line {problem.line}: {problem}") from None
     except OSError as problem:
         raise BadReplay(f"{path} can't be read: {(problem.strerror or 'unknown error').lower()}") from None
+
+
+def _read_ndjson(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line.rstrip(b"\r\n")
 
 
 def _order_id(line: bytes, place: str) -> int:
