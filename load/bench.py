@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -23,16 +23,29 @@ from load.address import Unreachable, reach
 from load.backlog import NoMetrics
 from load.bystanders import BystandersFailed
 from load.connection import NoAnswer
+from load.flag_types import OneLineParser, whole_number, writable_file
 from load.machine import TooFewFiles, allow_connections, describe_machine, run_to_end
-from load.plans import CHANGE, PLANS, Against, Plan
+from load.plans import CHANGE, PLANS, Against, MissingProgram, Plan, choose_plans
 from load.row import Row
 from load.server_process import DidNotStart, ServerProcess
-from load.settings import OneLineParser, whole_number, writable_file
 from load.trial import BacklogStuck, Trial
 from load.trials import CROWD
+from load.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 
 REACH_S = 5.0
 BARE = ["-m", "load.bare", "--port", "0"]
+FAILURES = (
+    DidNotStart,
+    TooFewFiles,
+    Unreachable,
+    BacklogStuck,
+    BystandersFailed,
+    NoAnswer,
+    NoMetrics,
+    MissingProgram,
+    WrkFailed,
+)
+"""What ends the benchmark with one line on stderr."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,21 +53,23 @@ def main(argv: Sequence[str]) -> int:
     flags = _parse(argv)
     try:
         allow_connections(CROWD)
-        rows = _measure(flags)
-    except (DidNotStart, TooFewFiles, Unreachable, BacklogStuck, BystandersFailed, NoAnswer, NoMetrics) as problem:
+        plans, left_out = ([CHANGE], []) if flags.against else choose_plans(flags.only)
+        machine = describe_machine(flags.folder) | _versions_of_programs(plans)
+        rows = _measure(flags, plans, machine)
+    except FAILURES as problem:
         print(f"python -m load.bench: {problem}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     print()
-    for row in rows:
-        print("\n".join(row.lines))
+    for line in (*(line for row in rows for line in row.lines), *left_out):
+        print(line)
     passed = all(row.passed for row in rows)
     if flags.json:
         against = "bare Tornado" if flags.against is None else str(flags.against)
         report = {
             "against": against,
-            "machine": describe_machine(flags.folder),
+            "machine": machine,
             "rows": [row.to_json() for row in rows],
             "passed": passed,
         }
@@ -62,21 +77,22 @@ def main(argv: Sequence[str]) -> int:
     return 0 if passed else 1
 
 
-def _measure(flags: argparse.Namespace) -> list[Row]:
+def _measure(flags: argparse.Namespace, plans: Sequence[Plan], machine: Mapping[str, str]) -> list[Row]:
     """Run the trials one after another, each with a database of its own."""
     rows: list[Row] = []
     other = f"the server in {flags.against}" if flags.against else "a bare Tornado, or itself"
     print(f"server.py against {other}, in turns; for each side {flags.runs} of {flags.seconds} s")
     print("both sides: same Python, same event loop (uvloop where it is installed), same client")
-    for name, value in describe_machine(flags.folder).items():
+    for name, value in machine.items():
         print(f"{name.replace('_', ' ')}: {value}")
-    for plan in _plans(flags):
+    for plan in plans:
         print(f"\n{plan.title}", flush=True)
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=flags.folder, prefix="load-bench-")))
             # A commit that is made meanwhile must not take the databases in.
             (folder / ".gitignore").write_text("*\n")
-            commands = (_other(plan, flags, folder), "other.log"), (_server("", folder), "server.log")
+            ours = plan.instead or _server("", folder)
+            commands = (_other(plan, flags, folder), "other.log"), (ours, "server.log")
             servers = [
                 stack.enter_context(ServerProcess(command, log=folder / log, clock_s=time.monotonic))
                 for command, log in commands
@@ -86,10 +102,8 @@ def _measure(flags: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _plans(flags: argparse.Namespace) -> list[Plan]:
-    if flags.against:
-        return [CHANGE]
-    return [plan for name, plan in PLANS.items() if name in (flags.only or PLANS)]
+def _versions_of_programs(plans: Sequence[Plan]) -> dict[str, str]:
+    return {WRK: wrk_version()} if any(plan.needs == WRK for plan in plans) else {}
 
 
 def _other(plan: Plan, flags: argparse.Namespace, folder: Path) -> list[str]:
@@ -119,6 +133,7 @@ async def _try(plan: Plan, flags: argparse.Namespace, servers: Sequence[ServerPr
             tell=_tell,
             clock_ns=time.perf_counter_ns,
             cpu_clock_ns=time.process_time_ns,
+            children_cpu_clock_ns=children_cpu_ns,
             seeded=Random,
             other_name=plan.against.value,
         )

@@ -8,9 +8,10 @@ from typing import Any
 
 @dataclass(kw_only=True)
 class Row:
-    """A measure with a bound; each run is a dict of figures with units in their names, `value` the one that counts.
+    """A measure, with a bound unless it only informs.
 
-    `wrong` counts answers that were not what they must be, `void` the reasons for which runs measured something else.
+    Each run is a dict of figures with units in their names, `value` the one that counts. `wrong` counts
+    answers that were not what they must be, `void` the reasons for which runs measured something else.
     """
 
     name: str
@@ -28,9 +29,10 @@ class Row:
 
     @property
     def must(self) -> str:
-        return (
-            f">= {self.at_least:.2f}{self.unit}" if self.at_least is not None else f"<= {self.at_most:.2f}{self.unit}"
-        )
+        """The bound in words; an empty text where there is none, and the row only informs."""
+        if self.at_least is not None:
+            return f">= {self.at_least:.2f}{self.unit}"
+        return f"<= {self.at_most:.2f}{self.unit}" if self.at_most is not None else ""
 
     @property
     def is_void(self) -> bool:
@@ -47,9 +49,10 @@ class Row:
     @property
     def lines(self) -> list[str]:
         """The verdict, and below it what is wrong."""
-        verdict = "void" if self.is_void else "pass" if self.passed else "FAIL"
+        verdict = "void" if self.is_void else "FAIL" if not self.passed else "pass" if self.must else "info"
+        bound = f", must be {self.must}" if self.must else ""
         return [
-            f"{verdict}  median {self.value:.3f}{self.unit}, must be {self.must}: {self.name}",
+            f"{verdict}  median {self.value:.3f}{self.unit}{bound}: {self.name}",
             *(f"      wrong answers: {reason}, {times} times" for reason, times in self.wrong.items()),
             *(f"      no measure: {reason}, {times} of {len(self.runs)} runs" for reason, times in self.void.items()),
         ]

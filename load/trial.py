@@ -35,6 +35,7 @@ class Trial:
     tell: Callable[[str], None]
     clock_ns: Callable[[], int]
     cpu_clock_ns: Callable[[], int]
+    children_cpu_clock_ns: Callable[[], int]
     seeded: Callable[[int], Random]
     other_name: str = "bare"
 

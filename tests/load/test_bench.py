@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from itertools import count, islice, repeat
@@ -15,6 +16,7 @@ from load.machine import describe_machine
 from load.pace import Pace, measure_pace
 from load.plans import PLANS
 from load.server_process import ROOT, DidNotStart, ServerProcess
+from tests.process import need
 
 
 def _server(*arguments: str, log: Path, stop_s: float = 10.0) -> ServerProcess:
@@ -133,17 +135,39 @@ def test_another_checkout_is_compared_in_a_trial_of_its_own(capsys: pytest.Captu
 def test_every_trial_runs_to_its_end_and_finds_no_wrong_answer(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if PLANS[name].needs:
+        need(PLANS[name].needs)
     report = tmp_path / "report.json"
     flags = ["--runs", "1", "--seconds", "1", "--folder", str(tmp_path), "--json", str(report)]
     status = main([*flags, "--only", name])
     result = json.loads(report.read_bytes())
-    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * (3 if name == "intake" else 1)
+    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * (3 if name in ("intake", "generator") else 1)
     assert all(row["median"] > 0 for row in result["rows"])
     assert status == (0 if result["passed"] else 1)
     out = capsys.readouterr().out
     assert PLANS[name].title in out
     assert sum(plan.title in out for plan in PLANS.values()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.slow
+def test_the_generator_is_held_against_wrk_and_against_what_bare_tornado_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("wrk")
+    report = tmp_path / "report.json"
+    main(["--only", "generator", "--runs", "1", "--seconds", "1", "--folder", str(tmp_path), "--json", str(report)])
+    result = json.loads(report.read_bytes())
+    assert [row["must"] for row in result["rows"]] == [">= 0.50", ">= 2.00", ""]
+    for row in result["rows"][0], result["rows"][2]:
+        for run in row["runs"]:
+            assert run["value"] == pytest.approx(run["ours_per_second"] / run["wrk_per_second"])
+            assert 0 < run["wrk_cpu_us_a_request"] < 10_000
+            assert 0 < run["ours_cpu_us_a_request"] < 10_000
+    assert [row["void_runs"] for row in result["rows"]] == [{}] * 3
+    out = capsys.readouterr().out
+    assert f"\nwrk: {result['machine']['wrk']}\n" in out
+    assert len(re.findall(r"CPU a request: wrk [\d.]+ µs, ours [\d.]+ µs", out)) == 2
 
 
 def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def test_a_row_passes_when_its_median_keeps_the_bound_every_answer_was_right_and
     assert row.lines[0].startswith("pass") is passed
 
 
+def test_a_row_without_a_bound_informs_and_fails_only_for_wrong_answers() -> None:
+    assert _row(0.3).lines == ["info  median 0.300: row"]
+    assert (_row(0.3).passed, _row(0.3).to_json()["must"]) == (True, "")
+    assert _row(0.3, wrong=1).lines[0] == "FAIL  median 0.300: row"
+
+
 def test_a_row_says_what_was_wrong_and_why_it_is_void() -> None:
     assert _row(0.7, at_least=0.8).lines == ["FAIL  median 0.700, must be >= 0.80: row"]
     assert _row(0.9, 0.9, wrong=3, void=1, at_least=0.8).lines == [

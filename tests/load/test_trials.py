@@ -10,6 +10,7 @@ from load.address import ServerUrl, reach
 from load.surface_trials import bulk, readers, slow_clients
 from load.trial import CLIENT_WAS_THE_LIMIT, BacklogStuck, Trial
 from load.trials import CROWD, crowd, steady
+from load.wrk import children_cpu_ns
 from tests.load.shop import Shop
 
 MINUTE = pytest.mark.gen_test(timeout=60)
@@ -28,6 +29,7 @@ async def _trial(
         tell=lambda line: None,
         clock_ns=time.perf_counter_ns,
         cpu_clock_ns=cpu_clock_ns,
+        children_cpu_clock_ns=children_cpu_ns,
         seeded=Random,
         other_name="other",
     )
