@@ -2,18 +2,29 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
 from load.address import Address
-from load.clients import Patience
 from load.comparison import BadJson, decode_json
 from load.connection import Answer, Connection, NoAnswer
+from load.exchanges import Patience
+
+WATCH_EVERY_S = 0.25
 
 
 class NoMetrics(Exception):
     """The answer does not say how many orders wait."""
+
+
+class NotAllowed(NoMetrics):
+    """The server wants an API key, or another one; `status` is 401 or 403."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"GET /metrics: status {status}")
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,8 @@ class Metrics:
     @classmethod
     def parse(cls, answer: Answer) -> Self:
         """Read an answer; NoMetrics when the counts are not there."""
+        if answer.status in (401, 403):
+            raise NotAllowed(answer.status)
         if answer.status != 200:
             raise NoMetrics(f"GET /metrics: status {answer.status}")
         try:
@@ -50,23 +63,54 @@ class BacklogState(Enum):
 
 
 class Backlog:
-    """The server's orders that are not processed yet, others' included; `left` is their number at the last look."""
+    """The server's orders that are not processed yet, others' included; `left` is their number at the last look.
 
-    def __init__(self, address: Address, *, patience: Patience, clock_ns: Callable[[], int]) -> None:
+    `seen` is called with it at every look.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        patience: Patience,
+        clock_ns: Callable[[], int],
+        seen: Callable[[int], None] = lambda waiting: None,
+    ) -> None:
         self.left = 0
         self._request = address.get("/metrics")
         self._connection = Connection(address)
         self._patience = patience
         self._clock_ns = clock_ns
+        self._seen = seen
 
     async def look(self) -> Metrics:
         """Ask once; NoAnswer or NoMetrics when nothing useful comes."""
         try:
-            answer = await asyncio.wait_for(self._connection.exchange(self._request), self._patience.answer_s)
+            # Not wait_for: until Python 3.12 a Ctrl-C that comes together with the answer would be lost in it.
+            async with asyncio.timeout(self._patience.answer_s):
+                answer = await self._connection.exchange(self._request)
         except TimeoutError:
             self._connection.close()
             raise NoAnswer(f"no answer within {self._patience.answer_s:g} s") from None
-        return Metrics.parse(answer)
+        metrics = Metrics.parse(answer)
+        self.left = metrics.waiting
+        self._seen(metrics.waiting)
+        return metrics
+
+    async def watch(self, end: asyncio.Event) -> None:
+        """Look about four times a second, once at least, until the end is set or no metrics come."""
+        while True:
+            try:
+                await self.look()
+            except NoMetrics:
+                return
+            except NoAnswer:
+                pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await end.wait()
+            if end.is_set():
+                return
 
     async def wait(self) -> BacklogState:
         """Wait until none waits, or as many were finished as were waiting at first: others may go on sending."""
@@ -83,7 +127,6 @@ class Backlog:
                     return BacklogState.UNKNOWN
             else:
                 first = first or now
-                self.left = now.waiting
                 if now.waiting == 0 or now.finished - first.finished >= first.waiting:
                     return BacklogState.PROCESSED
                 heard_ns = self._clock_ns()

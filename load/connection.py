@@ -8,9 +8,9 @@ import os
 import socket
 from typing import NamedTuple
 
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-from load.address import Address
+from load.address import Address, reason_of
 
 # IOStream allocates a buffer of this size at every read: an order's answer fits, longer ones take more reads.
 READ_CHUNK = 4096
@@ -55,7 +55,7 @@ class Connection:
             stream.write(request)
             answer = await self._read(stream)
         except StreamClosedError as problem:
-            raise NoAnswer(self._abandoned or _reason(problem, "connection closed before the answer")) from None
+            raise NoAnswer(self._abandoned or reason_of(problem, "connection closed before the answer")) from None
         except MalformedAnswer as problem:
             stream.close()
             raise NoAnswer(str(problem)) from None
@@ -75,18 +75,29 @@ class Connection:
 
     async def _open(self) -> IOStream:
         try:
-            stream = IOStream(socket.socket(self._address.family, socket.SOCK_STREAM), read_chunk_size=READ_CHUNK)
+            stream = self._new_stream()
         except OSError as problem:
             raise NoConnection(os.strerror(problem.errno or 0).lower()) from None
         stream.set_nodelay(True)
         self._stream = stream
         try:
-            await stream.connect(self._address.sockaddr)
-        except StreamClosedError as problem:
+            connecting = stream.connect(self._address.sockaddr, server_hostname=self._address.url.host)
+            if stream.closed():
+                # Refused at once: with TLS the handshake would be waited for in vain.
+                raise StreamClosedError(stream.error)
+            await connecting
+        except (StreamClosedError, OSError) as problem:
+            # A stream with TLS raises the error itself.
             if self._abandoned:
                 raise NoAnswer(self._abandoned) from None
-            raise NoConnection(_reason(problem, "connection closed")) from None
+            raise NoConnection(reason_of(problem, "connection closed")) from None
         return stream
+
+    def _new_stream(self) -> IOStream:
+        new_socket = socket.socket(self._address.family, socket.SOCK_STREAM)
+        if self._address.tls is None:
+            return IOStream(new_socket, read_chunk_size=READ_CHUNK)
+        return SSLIOStream(new_socket, ssl_options=self._address.tls, read_chunk_size=READ_CHUNK)
 
     async def _read(self, stream: IOStream) -> Answer:
         data = await stream.read_bytes(READ_CHUNK, partial=True)
@@ -97,7 +108,7 @@ class Connection:
             except StreamClosedError as problem:
                 answer = parse_answer(data, ended=problem.real_error is None and not self._abandoned)
                 if answer is None:
-                    broken = _reason(problem, "connection closed in the middle of the answer")
+                    broken = reason_of(problem, "connection closed in the middle of the answer")
                     raise NoAnswer(self._abandoned or broken) from None
             else:
                 answer = parse_answer(data)
@@ -144,10 +155,3 @@ def _content_length(head: bytes, status: int) -> int | None:
     if not digits.isdigit():
         raise MalformedAnswer("a Content-Length that is no number")
     return int(digits)
-
-
-def _reason(problem: StreamClosedError, otherwise: str) -> str:
-    cause = problem.real_error
-    if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno).lower()
-    return otherwise

@@ -44,15 +44,15 @@ def allow_connections(count: int) -> None:
         raise TooFewFiles(f"{count} connections need more open files than the limit of {hard} allows (ulimit -n)")
 
 
-def describe_machine(folder: Path) -> dict[str, str]:
-    """Give the processors, the versions that matter, and the file system that the database is on."""
+def describe_machine(folder: Path | None = None) -> dict[str, str]:
+    """Give the processors, the versions that matter, and the file system that the database is on, if known."""
     return {
         "cpus": f"{os.cpu_count()} x {_cpu_model()}",
         "platform": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         **{package: _version(package) for package in PACKAGES},
-        "file_system": _file_system(folder),
+        **({} if folder is None else {"file_system": _file_system(folder)}),
     }
 
 

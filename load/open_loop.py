@@ -3,13 +3,13 @@
 An open loop: each request is due at its time, however long the answers to those before it take.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from load.address import Address
-from load.connection import Connection, NoAnswer
+from load.arrivals import Arrivals, Timing
+from load.connection import Answer
+from load.departures import Departures
 from load.pace import PATIENCE, Fault, Pace, fault_of, no_fault
 from load.percentile import percentile_of
 
@@ -46,70 +46,40 @@ async def measure_latency(
     fault: Fault = no_fault,
     lead_in_s: float = 0.0,
 ) -> Latency:
-    """Send `per_second` requests a second over `clients` new connections, for some seconds.
+    """Send `per_second` requests a second over up to `clients` new connections, for some seconds.
 
-    The first request of each connection, and those within `lead_in_s` before, are not counted where they are right.
-    Where all connections are busy, a request that is due waits, and its time runs. Answers with another status than
-    `status`, or with a fault, are wrong.
+    Those within `lead_in_s` before, which open the connections, are not counted where they are right. Where all
+    connections are busy, a request that is due waits, and its time runs. Answers with another status than `status`, or
+    with a fault, are wrong.
     """
-    lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
-    loop = _OpenLoop(status=status, fault=fault, clock_ns=clock_ns)
-    connections = [Connection(address) for _ in range(clients)]
-    try:
-        await asyncio.gather(*map(loop.exchange, connections, islice(requests, clients)))
-        begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
-        loop.first_ns = begun_ns + lead_in * 1_000_000_000 // per_second
-        dues_ns = (loop.first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
-        jobs = zip(dues_ns, requests, strict=False)
-        await asyncio.gather(*(loop.serve(connection, jobs) for connection in connections))
-        ended_ns = clock_ns()
-        loop.latency.elapsed_s = (ended_ns - loop.first_ns) / 1e9
-        loop.latency.cpu_share = (cpu_clock_ns() - cpu_begun_ns) / (ended_ns - begun_ns)
-    finally:
-        for connection in connections:
-            connection.close()
-    return loop.latency
+    latency, departures = Latency(), Departures()
 
-
-class _OpenLoop:
-    """What the clients of one measurement share; what is due before `first_ns` is not counted where it is right."""
-
-    def __init__(self, *, status: int, fault: Fault, clock_ns: Callable[[], int]) -> None:
-        self.latency = Latency()
-        self.first_ns = 0
-        self._status = status
-        self._fault = fault
-        self._clock_ns = clock_ns
-
-    async def serve(self, connection: Connection, jobs: Iterator[tuple[int, bytes]]) -> None:
-        """Send the requests when they are due, as far as others leave them."""
-        for due_ns, request in jobs:
-            begun_ns = self._clock_ns()
-            is_free = begun_ns < due_ns
-            if is_free:
-                await asyncio.sleep((due_ns - begun_ns) / 1e9)
-                # A loop's timers are exact to a millisecond, and may be early.
-                begun_ns = self._clock_ns()
-            if await self.exchange(connection, request) and due_ns >= self.first_ns:
-                self.latency.right += 1
-                self.latency.latencies_ns.append(self._clock_ns() - min(due_ns, begun_ns))
-                if is_free:
-                    self.latency.late_ns.append(max(0, begun_ns - due_ns))
-
-    async def exchange(self, connection: Connection, request: bytes) -> bool:
-        """Send one request and say whether its answer was right."""
-        try:
-            async with asyncio.timeout(PATIENCE.answer_s):
-                answer = await connection.exchange(request)
-            reason = fault_of(answer, status=self._status, fault=self._fault)
-        except NoAnswer as problem:
-            reason = str(problem)
-        except TimeoutError:
-            connection.close()
-            reason = f"no answer within {PATIENCE.answer_s:g} s"
+    def judge(due_ns: int, answer: Answer, timing: Timing) -> None:
+        reason = fault_of(answer, status=status, fault=fault)
         if reason:
-            self.latency.wrong[reason] += 1
-        return not reason
+            latency.wrong[reason] += 1
+        elif due_ns >= first_ns:
+            latency.right += 1
+            latency.latencies_ns.append(timing.from_due_ns)
+
+    def count_error(due_ns: int, reason: str) -> None:
+        latency.wrong[reason] += 1
+
+    lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
+    arrivals = Arrivals(address, limit=clients, patience=PATIENCE, departures=departures, clock_ns=clock_ns)
+    begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
+    first_ns = departures.counted_from_ns = begun_ns + lead_in * 1_000_000_000 // per_second
+    dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
+    jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
+    try:
+        await arrivals.work(jobs, answered=judge, unanswered=count_error)
+        ended_ns = clock_ns()
+        latency.elapsed_s = (ended_ns - first_ns) / 1e9
+        latency.cpu_share = (cpu_clock_ns() - cpu_begun_ns) / (ended_ns - begun_ns)
+    finally:
+        arrivals.close()
+    latency.late_ns = departures.late_ns.tolist()
+    return latency
 
 
 def _p99_ms(times_ns: list[int]) -> float:

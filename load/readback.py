@@ -9,9 +9,10 @@ from itertools import groupby
 from typing import Any
 
 from load.address import Address
-from load.clients import Clients, Patience
+from load.clients import Clients
 from load.comparison import BadJson, decode_json, find_difference, sum_of
 from load.connection import Answer
+from load.exchanges import Patience
 from load.orders import OrderSource
 
 FINAL = frozenset({"Completed", "Failed", "Cancelled"})
@@ -20,7 +21,7 @@ NAMED = 5
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What was found of the acknowledged orders; an order that was sent repeatedly counts once.
+    """What was found of the acknowledged orders; one that was sent repeatedly counts once.
 
     `different`, `unprocessed` and `unread` say by id what was found. `total_amount` sums what the server gave back.
     """
@@ -38,6 +39,12 @@ class Verdict:
     def is_good(self) -> bool:
         """Whether every acknowledged order is there as it was sent, and processed."""
         return not (self.lost or self.different or self.unprocessed or self.unread)
+
+    @property
+    def line_so_far(self) -> str:
+        """Say in one line what was found before the reading was broken off."""
+        findings = [_finding("lost", dict.fromkeys(self.lost, "")), _finding("different", self.different)]
+        return f"Read back {self.read} of {self.acknowledged} acknowledged orders so far: {', '.join(findings)}."
 
     @property
     def line(self) -> str:
@@ -93,7 +100,9 @@ class ReadBack:
 
     async def read(self, indexes: Iterable[int], *, again: bool) -> None:
         """Read the orders at these places of the source; `again` says whether to wait for those not processed."""
-        orders = self._grouped(indexes)
+        ascending = sorted(indexes, key=self._source.order_id)
+        self.verdict.acknowledged = sum(1 for _ in groupby(ascending, key=self._source.order_id))
+        orders = self._grouped(ascending)
         await self._pass(orders)
         self._deferred.extend(orders)
         moved_ns, left = self._clock_ns(), len(self._deferred)
@@ -106,10 +115,8 @@ class ReadBack:
         for order in self._deferred:
             self._give_up(order)
 
-    def _grouped(self, indexes: Iterable[int]) -> Iterator[ReadOrder]:
-        order_id = self._source.order_id
-        for one_id, places in groupby(sorted(indexes, key=order_id), key=order_id):
-            self.verdict.acknowledged += 1
+    def _grouped(self, ascending: Iterable[int]) -> Iterator[ReadOrder]:
+        for one_id, places in groupby(ascending, key=self._source.order_id):
             yield ReadOrder(one_id, list(places))
 
     async def _pass(self, orders: Iterator[ReadOrder]) -> None:

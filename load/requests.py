@@ -7,7 +7,7 @@ import msgspec
 
 from load.address import Address
 from load.connection import Answer
-from load.sender import REPLAYED
+from load.judge import REPLAYED
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000

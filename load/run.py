@@ -1,130 +1,179 @@
-"""Owns the course of one run: send, wait until all is processed, read back; on the event loop's thread."""
+"""Owns the course of one run: connect, send, wait until all is processed, read back; on the event loop's thread."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from load.address import Address
-from load.backlog import Backlog, BacklogState
-from load.clients import Clients, Patience
-from load.machine import BUSY_SHARE
+from load.address import Address, Unreachable, reach
+from load.arrivals import Arrivals
+from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
+from load.clients import Clients
+from load.connection import NoAnswer
+from load.departures import Departures
+from load.exchanges import Patience
+from load.flags import KEY_VARIABLE
+from load.judge import Judge, JudgeOfMany, JudgeOfOne
 from load.orders import OrderSource
 from load.progress import ProgressBar
-from load.readback import ReadBack, Verdict
-from load.sender import Sender, Tally
+from load.readback import ReadBack
+from load.result import Result
+from load.sender import Batches, ClosedLoop, OpenLoop, Sender, requests_of
+from load.settings import Settings
 
 READ_CLIENTS = 64
 
 
-@dataclass(kw_only=True)
-class Result:
-    """What a run found so far; times in seconds from the first request. None is what it did not come to."""
-
-    orders: int
-    tally: Tally = field(default_factory=Tally)
-    elapsed_s: float | None = None
-    cpu_share: float | None = None
-    processed_s: float | None = None
-    verdict: Verdict | None = None
-    interrupted: bool = False
-
-    @property
-    def orders_per_second(self) -> float | None:
-        """Acknowledged orders over the time that the sending took."""
-        return self.tally.acknowledged / self.elapsed_s if self.elapsed_s else None
-
-    @property
-    def generator_was_the_limit(self) -> bool:
-        """Whether this process used up a core while it sent: the server might have taken more."""
-        return self.cpu_share is not None and self.cpu_share > BUSY_SHARE
-
-    @property
-    def is_good(self) -> bool:
-        """Whether something was acknowledged and all of it is there as it was sent, and processed."""
-        return self.tally.acknowledged > 0 and self.verdict is not None and self.verdict.is_good
-
-
 class Run:
-    """One run; `result` holds what is known at any moment, so that an interrupted run can be shown."""
+    """One run; `result` holds what is known at any moment, so that an interrupted run can be shown.
+
+    `wall_clock_ns` counts from 1970.
+    """
 
     def __init__(
         self,
         *,
-        address: Address,
+        settings: Settings,
         source: OrderSource,
         patience: Patience,
         progress: ProgressBar,
         clock_ns: Callable[[], int],
         cpu_clock_ns: Callable[[], int],
+        wall_clock_ns: Callable[[], int],
     ) -> None:
-        self.result = Result(orders=len(source))
-        self._address = address
+        self.result = Result(orders=len(source), warm_up_s=settings.warm_up_s)
+        self._settings = settings
         self._source = source
         self._patience = patience
         self._progress = progress
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
+        self._wall_clock_ns = wall_clock_ns
         self._begun_ns = 0
 
-    async def complete(self, *, concurrency: int, batch: int | None) -> Result:
-        """Do all of it; when cancelled, give what there is and say so."""
+    async def complete(self) -> Result:
+        """Do all of it; when cancelled, give what there is and say so. Unreachable before anything is sent."""
+        settings, timeout_s = self._settings, self._patience.connection_s
+        self.result.started_ns = self._wall_clock_ns()
         try:
-            await self._send(concurrency, batch)
-            await self._read_back(await self._wait())
+            address = await reach(settings.url, timeout_s=timeout_s, api_key=settings.api_key)
+            backlog = Backlog(address, patience=self._patience, clock_ns=self._clock_ns, seen=self._note_backlog)
+            try:
+                await self._look_first(backlog)
+                await self._send(address, backlog)
+                state = await self._wait(backlog)
+            finally:
+                backlog.close()
+            await self._read_back(address, state)
         except asyncio.CancelledError:
             self.result.interrupted = True
         return self.result
 
-    async def _send(self, concurrency: int, batch: int | None) -> None:
-        tally, orders = self.result.tally, len(self._source)
-        clients = self._clients(min(concurrency, orders))
-        sender = Sender(address=self._address, source=self._source, clients=clients, tally=tally)
-        self._begun_ns = self._clock_ns()
-        cpu_begun_ns = self._cpu_clock_ns()
+    async def _look_first(self, backlog: Backlog) -> None:
+        """Ask for the metrics, so that a missing key is noticed before an order is sent."""
         try:
-            with self._progress.phase("Sending", total=orders, done=lambda: tally.sent):
-                await (sender.send_in_batches(batch) if batch else sender.send())
-        finally:
-            # Up to the last answer: waiting in vain for a server that has gone is not its speed.
-            ended_ns = clients.last_answer_ns if tally.acknowledged else self._clock_ns()
-            self.result.elapsed_s = (ended_ns - self._begun_ns) / 1e9
-            self.result.cpu_share = (self._cpu_clock_ns() - cpu_begun_ns) / (self._clock_ns() - self._begun_ns)
-            clients.close()
-
-    async def _wait(self) -> BacklogState:
-        if not self.result.tally.acknowledged:
-            return BacklogState.UNKNOWN
-        backlog = Backlog(self._address, patience=self._patience, clock_ns=self._clock_ns)
-        total = self.result.tally.acknowledged
-        try:
-            with self._progress.phase("Processing", total=total, done=lambda: max(0, total - backlog.left)):
-                return await backlog.wait()
-        finally:
+            async with asyncio.timeout(self._patience.connection_s):
+                await backlog.look()
+        except NotAllowed as refusal:
+            raise Unreachable(_explain(refusal, self._settings)) from None
+        except (NoMetrics, NoAnswer, TimeoutError):
+            # A server without metrics may take orders all the same, and one that is slow is what is to be measured.
             backlog.close()
 
-    async def _read_back(self, backlog: BacklogState) -> None:
+    async def _send(self, address: Address, backlog: Backlog) -> None:
+        result, tally = self.result, self.result.tally
+        result.phase = "sending"
+        self._begun_ns = self._clock_ns()
+        cpu_begun_ns = self._cpu_clock_ns()
+        sender = self._sender(address)
+        requests = requests_of(self._source, address, bulk=self._settings.bulk)
+        try:
+            with self._progress.phase("Sending", total=len(self._source), done=lambda: tally.sent):
+                async with self._watching(backlog):
+                    await sender.send(requests, self._judge())
+        finally:
+            # Up to the last answer: waiting in vain for a server that has gone is not its speed.
+            ended_ns = sender.last_answer_ns if tally.acknowledged else self._clock_ns()
+            result.sending_s = (ended_ns - self._begun_ns) / 1e9
+            result.cpu_share = (self._cpu_clock_ns() - cpu_begun_ns) / (self._clock_ns() - self._begun_ns)
+            sender.close()
+
+    def _sender(self, address: Address) -> Sender:
+        settings = self._settings
+        connections = min(settings.concurrency, -(-len(self._source) // (settings.bulk or 1)))
+        if settings.rate:
+            departures = Departures(counted_from_ns=self._begun_ns + int(settings.warm_up_s * 1e9))
+            self.result.departures = departures
+            arrivals = Arrivals(
+                address, limit=connections, patience=self._patience, departures=departures, clock_ns=self._clock_ns
+            )
+            return OpenLoop(arrivals, per_second=settings.rate, begun_ns=self._begun_ns)
+        clients = self._clients(address, connections)
+        return Batches(clients, size=settings.batch) if settings.batch else ClosedLoop(clients)
+
+    def _judge(self) -> Judge:
+        source, tally, recording, begun_ns = self._source, self.result.tally, self.result.recording, self._begun_ns
+        if self._settings.bulk is None:
+            return JudgeOfOne(source=source, tally=tally, recording=recording, begun_ns=begun_ns)
+        size = self._settings.bulk
+        return JudgeOfMany(source=source, tally=tally, recording=recording, begun_ns=begun_ns, size=size)
+
+    @asynccontextmanager
+    async def _watching(self, backlog: Backlog) -> AsyncIterator[None]:
+        """Look at the backlog now and then while the block runs, once at least where the server answers that."""
+        end = asyncio.Event()
+        watch = asyncio.create_task(backlog.watch(end))
+        try:
+            yield
+            end.set()
+            await asyncio.wait({watch}, timeout=self._patience.connection_s)
+        finally:
+            if watch.cancel():
+                backlog.close()
+
+    async def _wait(self, backlog: Backlog) -> BacklogState:
+        total = len(self.result.tally.acknowledged)
+        if not total:
+            return BacklogState.UNKNOWN
+        self.result.phase = "waiting for the processing"
+        with self._progress.phase("Processing", total=total, done=lambda: max(0, total - backlog.left)):
+            return await backlog.wait()
+
+    async def _read_back(self, address: Address, backlog: BacklogState) -> None:
         waited_s = self._since_begin_s()
-        tally = self.result.tally
-        clients = self._clients(min(READ_CLIENTS, max(1, tally.acknowledged)))
+        result, acknowledged = self.result, self.result.tally.acknowledged
+        clients = self._clients(address, min(READ_CLIENTS, max(1, len(acknowledged))))
         reading = ReadBack(
-            address=self._address,
+            address=address,
             source=self._source,
             clients=clients,
             patience=self._patience,
             clock_ns=self._clock_ns,
         )
-        verdict = reading.verdict
+        result.phase = "reading back"
+        result.verdict = verdict = reading.verdict
         try:
-            with self._progress.phase("Reading back", total=tally.acknowledged, done=lambda: verdict.read):
-                await reading.read([*tally.accepted, *tally.duplicates], again=backlog is not BacklogState.STUCK)
+            with self._progress.phase("Reading back", total=len(acknowledged), done=lambda: verdict.read):
+                await reading.read(acknowledged, again=backlog is not BacklogState.STUCK)
         finally:
             clients.close()
-        self.result.verdict = verdict
+        result.is_read = True
         if not (verdict.unprocessed or verdict.unread or verdict.lost):
-            self.result.processed_s = waited_s if reading.passes == 1 else self._since_begin_s()
+            result.waited_s = waited_s if reading.passes == 1 else self._since_begin_s()
 
-    def _clients(self, count: int) -> Clients:
-        return Clients(self._address, count=count, patience=self._patience, clock_ns=self._clock_ns)
+    def _clients(self, address: Address, count: int) -> Clients:
+        return Clients(address, count=count, patience=self._patience, clock_ns=self._clock_ns)
+
+    def _note_backlog(self, waiting: int) -> None:
+        if self._begun_ns:
+            self.result.backlog.add(self._since_begin_s(), waiting)
 
     def _since_begin_s(self) -> float:
         return (self._clock_ns() - self._begun_ns) / 1e9
+
+
+def _explain(refusal: NotAllowed, settings: Settings) -> str:
+    if refusal.status == 403:
+        return f"The API key may not read the metrics of {settings.url}: status 403"
+    if settings.api_key:
+        return f"{settings.url} does not know this API key: status 401"
+    return f"{settings.url} wants an API key: --api-key or the environment variable {KEY_VARIABLE}: status 401"

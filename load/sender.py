@@ -1,103 +1,99 @@
-"""Owns the sending of a run's orders and the tally of what became of each, on the event loop's thread."""
+"""Owns the sending of a run's orders, one way a class; on the event loop's thread."""
 
-from array import array
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from typing import Protocol
 
 from load.address import Address
+from load.arrivals import Arrivals, Timing
 from load.clients import Clients
 from load.connection import Answer
+from load.judge import Judge
 from load.orders import OrderSource
-from load.percentile import percentile_of
 
-ACCEPTED = 202
-REPLAYED = b"\r\nidempotent-replayed: true"
+Request = tuple[int, bytes]
+"""The place of its first order in the source, and the encoded request."""
 
 
-class Tally:
-    """What became of every order sent; orders are named by their index in the source.
+def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[Request]:
+    """Encode every order of a source once, `bulk` a request or one alone; the last request may have fewer."""
+    orders = len(source)
+    if bulk is None:
+        for index in range(orders):
+            yield index, address.post("/order", source.body(index))
+        return
+    for first in range(0, orders, bulk):
+        bodies = map(source.body, range(first, min(first + bulk, orders)))
+        yield first, address.post("/orders", b"[%s]" % b",".join(bodies))
 
-    Latencies are those of 202 answers: a server that refuses quickly is not a quick server.
-    """
 
-    def __init__(self) -> None:
-        self.accepted = array("q")
-        self.duplicates = array("q")
-        self.refused: Counter[int] = Counter()
-        self.errors: Counter[str] = Counter()
-        self._latencies_ns: list[int] = []
-
-    def accept(self, index: int, latency_ns: int) -> None:
-        self.accepted.append(index)
-        self._latencies_ns.append(latency_ns)
-
-    def repeat(self, index: int, latency_ns: int) -> None:
-        """Count a 202 for an order that the server had already."""
-        self.duplicates.append(index)
-        self._latencies_ns.append(latency_ns)
-
-    def refuse(self, status: int) -> None:
-        self.refused[status] += 1
-
-    def fail(self, reason: str) -> None:
-        self.errors[reason] += 1
+class Sender(Protocol):
+    """A way to send requests; `last_answer_ns` is when the last answer came."""
 
     @property
-    def acknowledged(self) -> int:
-        """How many 202 answers came, those for duplicates included."""
-        return len(self.accepted) + len(self.duplicates)
+    def last_answer_ns(self) -> int: ...
 
-    @property
-    def sent(self) -> int:
-        return self.acknowledged + self.refused.total() + self.errors.total()
+    async def send(self, requests: Iterator[Request], judge: Judge) -> None:
+        """Send them until they are through or the server has gone, and have the judge hear of each that was sent."""
+        ...
 
-    def latency_ms(self, percentile: float) -> float | None:
-        """Give a percentile in milliseconds by nearest rank (100 is the maximum); None before the first 202."""
-        if not self._latencies_ns:
-            return None
-        self._latencies_ns.sort()
-        return percentile_of(self._latencies_ns, percentile) / 1e6
+    def close(self) -> None:
+        """Close every connection; may be called twice."""
+        ...
 
 
-class Sender:
-    """Sends every order of a source once and tells the tally what became of it."""
+class ClosedLoop:
+    """Every client sends its next request when its last is answered."""
 
-    def __init__(self, *, address: Address, source: OrderSource, clients: Clients, tally: Tally) -> None:
-        self._address = address
-        self._source = source
+    def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self._tally = tally
 
-    async def send(self) -> None:
-        """Keep every client busy until the orders are through."""
-        await self._work(self._jobs())
+    @property
+    def last_answer_ns(self) -> int:
+        return self._clients.last_answer_ns
 
-    async def send_in_batches(self, size: int) -> None:
-        """Send `size` orders at once, wait for all of their answers, and only then go on."""
-        jobs = self._jobs()
-        for first in range(0, len(self._source), size):
-            if self._clients.gone:
-                return
-            await self._work(islice(jobs, min(size, len(self._source) - first)))
+    async def send(self, requests: Iterator[Request], judge: Judge) -> None:
+        """Keep every client busy until the requests are through."""
 
-    async def _work(self, jobs: Iterator[tuple[int, bytes]]) -> None:
-        await self._clients.work(jobs, answered=self._judge, unanswered=self._count_error)
+        def answered(first: int, answer: Answer, latency_ns: int) -> None:
+            judge.answered(first, answer, Timing(self._clients.last_answer_ns, latency_ns, latency_ns))
 
-    def _jobs(self) -> Iterator[tuple[int, bytes]]:
-        post, body = self._address.post, self._source.body
-        for index in range(len(self._source)):
-            yield index, post("/order", body(index))
+        await self._clients.work(requests, answered=answered, unanswered=judge.unanswered)
 
-    def _judge(self, index: int, answer: Answer, latency_ns: int) -> None:
-        if answer.status != ACCEPTED:
-            self._tally.refuse(answer.status)
-        elif b'"%d"' % self._source.order_id(index) not in answer.body:
-            self._tally.fail("a 202 that names another order")
-        elif REPLAYED in answer.head:
-            self._tally.repeat(index, latency_ns)
-        else:
-            self._tally.accept(index, latency_ns)
+    def close(self) -> None:
+        self._clients.close()
 
-    def _count_error(self, index: int, reason: str) -> None:
-        self._tally.fail(reason)
+
+class Batches(ClosedLoop):
+    """Sends `size` requests at once, waits for all of their answers, and only then goes on."""
+
+    def __init__(self, clients: Clients, *, size: int) -> None:
+        super().__init__(clients)
+        self._size = size
+
+    async def send(self, requests: Iterator[Request], judge: Judge) -> None:
+        while not self._clients.gone and (batch := list(islice(requests, self._size))):
+            await super().send(iter(batch), judge)
+
+
+class OpenLoop:
+    """Sends `per_second` orders a second from `begun_ns` on, whatever the answers before take."""
+
+    def __init__(self, arrivals: Arrivals, *, per_second: int, begun_ns: int) -> None:
+        self._arrivals = arrivals
+        self._per_second = per_second
+        self._begun_ns = begun_ns
+
+    @property
+    def last_answer_ns(self) -> int:
+        return self._arrivals.last_answer_ns
+
+    async def send(self, requests: Iterator[Request], judge: Judge) -> None:
+        """Send every request when its first order is due."""
+        jobs = (
+            (self._begun_ns + first * 1_000_000_000 // self._per_second, first, request) for first, request in requests
+        )
+        await self._arrivals.work(jobs, answered=judge.answered, unanswered=judge.unanswered)
+
+    def close(self) -> None:
+        self._arrivals.close()

@@ -1,135 +1,117 @@
-"""Owns the flags of `python -m load`: their names, defaults and limits; read on the main thread, before the loop."""
+"""Owns what a run is to do, as the flags say it: their defaults and what excludes what; read on the main thread."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from types import MappingProxyType
 
-from load.address import BadUrl, ServerUrl
+from load.address import ServerUrl
+from load.flag_types import api_key
+from load.flags import KEY_VARIABLE, new_parser
 from load.orders import MAX_ID
 
 HEADLINE_ORDERS = 1000
 REPLAY_CONCURRENCY = 64
-
-DESCRIPTION = """\
-Sends orders to a running server, waits until they are processed, reads every acknowledged one back and says whether
-anything was lost or differs. Without flags: 1,000 clients that connect at once and send one order each."""
-
-EPILOG = """\
-exit status: 0 when every order that got a 202 was read back, is as it was sent, and is Completed, Failed or Cancelled;
-1 when one was lost, differs, can't be read or isn't processed, when none got a 202, when the server can't be reached,
-or when the --json file can't be written; 2 for bad flags or a bad file to replay; 130 after Ctrl-C. Orders that were
-refused or got no answer are counted in the table and don't change the exit status: the server promised nothing."""
+BULK_CONCURRENCY = 4
+BULK_REQUESTS = 100
+OPEN_LOOP_CONNECTIONS = 1000
+DURATION_S = 10.0
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run is to do; `concurrency` is the number of connections, in batches as without.
+    """What one run is to do; `concurrency` is the number of connections, at most that in the open loop.
 
-    A file to replay may have fewer than `orders`; the highest number means all of them.
+    A file to replay may have fewer than `orders`; the highest number means all of them. With `rate`, orders a second,
+    the loop is open; `duration_s` is None where the number of orders ends it.
     """
 
     url: ServerUrl
     orders: int
     concurrency: int
-    batch: int | None
-    replay: Path | None
-    first_id: int | None
-    json: Path | None
+    batch: int | None = None
+    bulk: int | None = None
+    rate: int | None = None
+    duration_s: float | None = None
+    warm_up_s: float = 0.0
+    replay: Path | None = None
+    first_id: int | None = None
+    api_key: str = field(default="", repr=False)
+    json: Path | None = None
+    report: Path | None = None
+
+    @property
+    def mode(self) -> str:
+        return "batches" if self.batch else "open loop" if self.rate else "closed loop"
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one line and exits with status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
-
-
-def whole_number(highest: int = MAX_ID) -> Callable[[str], int]:
-    """Give an argparse type for integers from 1 to `highest`."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-        if not 1 <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is not between 1 and {highest}")
-        return number
-
-    return parse
-
-
-def writable_file(text: str) -> Path:
-    """Give the path of a file that can be made: its folder is there and it is no folder itself."""
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
-    return path
-
-
-def server_url(text: str) -> ServerUrl:
-    try:
-        return ServerUrl.parse(text)
-    except BadUrl as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="python -m load",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--orders", type=whole_number(), metavar="N", help="orders to send (1000; of a file to replay: all)")
-    add(
-        "--concurrency",
-        type=whole_number(),
-        metavar="N",
-        help="connections that each send the next order when theirs is answered (as many as orders, up to 1000; "
-        "for --replay 64)",
-    )
-    add(
-        "--batch",
-        type=whole_number(),
-        metavar="N",
-        help="send N orders at once, wait for all N answers, then the next N",
-    )
-    add("--replay", type=Path, metavar="FILE", help="send the orders of this file: NDJSON, one order a line")
-    add("--url", type=server_url, default="http://127.0.0.1:8080", help="the server (%(default)s)")
-    add(
-        "--first-id",
-        type=whole_number(),
-        metavar="ID",
-        help="number the orders from here (from the clock, so that ids don't repeat; for --replay those of the file)",
-    )
-    add("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
-    return parser
-
-
-def parse_settings(argv: Sequence[str]) -> Settings:
+def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> Settings:
     """Read the flags; a bad one ends the process with one line on stderr and status 2."""
-    parser = _parser()
+    parser = new_parser()
     flags = parser.parse_args(argv)
-    if flags.batch and flags.concurrency:
-        parser.error("--batch and --concurrency exclude each other: a batch opens as many connections as it has orders")
-    orders = flags.orders or (MAX_ID if flags.replay else HEADLINE_ORDERS)
+    _refuse_what_excludes_itself(parser, flags)
+    if flags.api_key is None and environment.get(KEY_VARIABLE):
+        try:
+            flags.api_key = api_key(environment[KEY_VARIABLE])
+        except argparse.ArgumentTypeError as problem:
+            parser.error(f"{KEY_VARIABLE}: {problem}")
+    duration_s = flags.duration or (DURATION_S if flags.rate and not (flags.orders or flags.replay) else None)
+    orders = _orders(flags, duration_s)
     takes_all = flags.replay and not flags.orders
     if flags.first_id and not takes_all and flags.first_id + orders - 1 > MAX_ID:
         parser.error(f"--first-id {flags.first_id} leaves no room for {orders} ids below 2^63")
-    default = REPLAY_CONCURRENCY if flags.replay else min(orders, HEADLINE_ORDERS)
     return Settings(
         url=flags.url,
         orders=orders,
-        concurrency=flags.batch or flags.concurrency or default,
+        concurrency=flags.batch or flags.concurrency or _default_concurrency(flags, orders),
         batch=flags.batch,
+        bulk=flags.bulk,
+        rate=flags.rate,
+        duration_s=duration_s,
+        warm_up_s=flags.warm_up,
         replay=flags.replay,
         first_id=flags.first_id,
+        api_key=flags.api_key or "",
         json=flags.json,
+        report=flags.report,
     )
+
+
+def _refuse_what_excludes_itself(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
+    if flags.batch and flags.concurrency:
+        parser.error("--batch and --concurrency exclude each other: a batch opens as many connections as it has orders")
+    if flags.batch and flags.bulk:
+        parser.error("--batch and --bulk exclude each other: a batch is of requests with one order each")
+    if flags.batch and flags.rate:
+        parser.error("--batch and --rate exclude each other: a batch waits for answers, an open loop does not")
+    if flags.json and flags.json == flags.report:
+        parser.error("--json and --report name the same file")
+    if flags.duration and not flags.rate:
+        parser.error("--duration wants --rate: without it the number of orders ends a run")
+    if flags.duration and (flags.orders or flags.replay):
+        parser.error(
+            f"--duration and {'--orders' if flags.orders else '--replay'} exclude each other: either one ends a run"
+        )
+
+
+def _orders(flags: argparse.Namespace, duration_s: float | None) -> int:
+    if flags.orders:
+        return int(flags.orders)
+    if flags.replay:
+        return MAX_ID
+    if duration_s:
+        # Those that are due before the end; a float's last digit must not make it one more.
+        due: float = flags.rate * (flags.warm_up + duration_s)
+        return max(1, math.ceil(round(due, 6)))
+    return BULK_REQUESTS * int(flags.bulk) if flags.bulk else HEADLINE_ORDERS
+
+
+def _default_concurrency(flags: argparse.Namespace, orders: int) -> int:
+    if flags.rate:
+        return OPEN_LOOP_CONNECTIONS
+    if flags.bulk:
+        return BULK_CONCURRENCY
+    return REPLAY_CONCURRENCY if flags.replay else min(orders, HEADLINE_ORDERS)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from load.clients import Patience
 from load.command import main
+from load.exchanges import Patience
 from load.machine import allow_connections
 from tests.load.shop import Shop
 

@@ -1,6 +1,7 @@
 """A small server with the order contract's answers, which can be told to misbehave; it runs on a thread of its own."""
 
 import asyncio
+import ssl
 import threading
 from collections import defaultdict
 from enum import Enum, auto
@@ -14,7 +15,7 @@ from tornado.tcpserver import TCPServer
 from tests.load.event_streams import EventStreams
 from tests.load.steps import DEADLINE_S, Steps
 
-REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
+REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 
 
 class Fault(Enum):
@@ -26,12 +27,15 @@ class Fault(Enum):
     CHUNK = auto()
     NAME_ANOTHER = auto()
     VANISH = auto()
+    STALL = auto()
+    """With this order, and all others that come meanwhile, nothing is done for `stall_s`."""
 
 
 class Shop:
     """A context manager: inside it the shop listens at `url`. What to do wrong is set before the orders come.
 
-    `steps` say which order "came", was "answered", or made the shop go away ("gone").
+    `steps` say which order "came", was "answered", or made the shop go away ("gone"). `looked` is set when the path in
+    `looked_after` has been asked for as often as it says there.
     """
 
     def __init__(self) -> None:
@@ -41,6 +45,15 @@ class Shop:
         self.statuses: dict[int, str] = {}
         self.becomes_final_after: dict[int, int] = {}
         self.waiting: list[int] = [0]
+        self.stall_s = 1.0
+        self.answer_to_many: bytes | None = None
+        self.tls: ssl.SSLContext | None = None
+        self.api_key = ""
+        self.holds_metrics = False
+        self.looked_after = ("", 0)
+        self.looked = threading.Event()
+        self.heads: list[str] = []
+        self.sizes: list[int] = []
         self.single_bytes = False
         self.closes = False
         self.has_metrics = True
@@ -56,6 +69,8 @@ class Shop:
         self._released: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._outstanding = 0
         self._streams: set[IOStream] = set()
+        self._servers: list[Listener] = []
+        self._never = threading.Event()
         self._listening = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
@@ -89,43 +104,57 @@ class Shop:
         """Listen again at the same port. From another thread."""
         self._loop.call_soon_threadsafe(self._listen, self.port)
 
+    def listen_with_tls(self, context: ssl.SSLContext) -> None:
+        """Listen at another port, with TLS. From another thread."""
+        self.tls = context
+        self._listening.clear()
+        self._loop.call_soon_threadsafe(self._listen, 0)
+        assert self._listening.wait(DEADLINE_S)
+
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._listen(0)
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._listening.set()
         await self._end.wait()
         self._vanish()
 
     def _listen(self, port: int) -> None:
-        self._server = Listener(self)
+        self._server = Listener(self, tls=self.tls)
+        self._servers.append(self._server)
         self._server.listen(port, "127.0.0.1", backlog=2048)
         self.port = next(iter(self._server._sockets.values())).getsockname()[1]
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        self._listening.set()
 
     def _vanish(self) -> None:
-        self._server.stop()
+        for server in self._servers:
+            server.stop()
+        self._servers.clear()
         for stream in list(self._streams):
             stream.close()
 
     async def serve_stream(self, stream: IOStream) -> None:
         """Answer request after request until the connection ends."""
+        if not self._servers:
+            # It was taken right before the shop went away.
+            stream.close()
+            return
         self.connections += 1
         self._streams.add(stream)
         try:
             while True:
                 head = await stream.read_until(b"\r\n\r\n")
                 method, path = head.decode().split(" ", 2)[:2]
-                if method == "POST":
-                    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-                    take = self._take_many if path == "/orders" else self._take
-                    await take(stream, await stream.read_bytes(length))
-                elif path == "/orders/events" and self.has_events:
-                    await self.events.serve(stream)
-                elif path == "/metrics":
-                    await self._answer(stream, *self._metrics())
+                self.heads.append(head.decode())
+                self._note_look(path)
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or b"0")
+                body = await stream.read_bytes(length)
+                if self.api_key and f"\r\nAuthorization: Bearer {self.api_key}\r\n" not in head.decode():
+                    await self._answer(stream, 401, b"{}")
+                elif method == "POST":
+                    await (self._take_many if path == "/orders" else self._take)(stream, body)
                 else:
-                    await self._answer(stream, *self._find(path.rpartition("/")[2]))
+                    await self._give(stream, path)
                 if self.closes:
                     stream.close()
         except StreamClosedError:
@@ -133,14 +162,45 @@ class Shop:
         finally:
             self._streams.discard(stream)
 
+    async def _give(self, stream: IOStream, path: str) -> None:
+        if path == "/orders/events" and self.has_events:
+            await self.events.serve(stream)
+        elif path == "/metrics":
+            if self.holds_metrics:
+                await self._released[0].wait()
+            await self._answer(stream, *self._metrics())
+        else:
+            await self._answer(stream, *self._find(path.rpartition("/")[2]))
+
+    def _note_look(self, path: str) -> None:
+        wanted, times = self.looked_after
+        if path == wanted:
+            self.looked_after = (wanted, times - 1)
+            if times == 1:
+                self.looked.set()
+
     async def _take_many(self, stream: IOStream, body: bytes) -> None:
         orders = msgspec.json.decode(body, type=list[dict[str, msgspec.Raw]])
         ids = [msgspec.json.decode(order["order_id"], type=int) for order in orders]
-        duplicates, rejected = len(self._orders.keys() & ids), len(self.refusals.keys() & ids)
-        self._orders.update(zip(ids, orders, strict=True))
-        counts = (len(ids) - duplicates - rejected, duplicates, rejected)
-        text = b'{"accepted": %d, "duplicates": %d, "rejected": [], "rejected_total": %d}' % counts
-        await self._answer(stream, 202, text)
+        self.sizes.append(len(ids))
+        if any(self.faults.get(order_id) is Fault.HOLD for order_id in ids):
+            self.steps.note("came", ids[0])
+            await self._released[ids[0]].wait()
+        taken = {order_id: order for order_id, order in zip(ids, orders, strict=True) if order_id not in self.refusals}
+        duplicates = len(self._orders.keys() & taken)
+        kept = {order_id: order for order_id, order in taken.items() if self.faults.get(order_id) is not Fault.LOSE}
+        self._orders.update(kept)
+        counts = {
+            "accepted": len(taken) - duplicates,
+            "duplicates": duplicates,
+            "rejected": [
+                {"index": index, "order_id": order_id, "status": self.refusals[order_id], "detail": "no"}
+                for index, order_id in enumerate(ids)
+                if order_id in self.refusals
+            ],
+            "rejected_total": len(ids) - len(taken),
+        }
+        await self._answer(stream, 202 if taken else 422, self.answer_to_many or msgspec.json.encode(counts))
 
     async def _take(self, stream: IOStream, body: bytes) -> None:
         order = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -162,6 +222,8 @@ class Shop:
         replayed = b"Idempotent-Replayed: true\r\n" if order_id in self._orders else b""
         if fault is not Fault.LOSE:
             self._orders.setdefault(order_id, order)
+        if fault is Fault.STALL:
+            self._never.wait(self.stall_s)
         if fault is Fault.HOLD:
             await self._released[order_id].wait()
         elif fault is Fault.CUT:
@@ -210,8 +272,8 @@ class Shop:
 class Listener(TCPServer):
     """Hands every connection to the shop."""
 
-    def __init__(self, shop: Shop) -> None:
-        super().__init__()
+    def __init__(self, shop: Shop, *, tls: ssl.SSLContext | None) -> None:
+        super().__init__(ssl_options=tls)
         self._shop = shop
 
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:

@@ -10,8 +10,9 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.address import Address, ServerUrl, Unreachable, reach
-from load.clients import Clients, Patience
+from load.clients import Clients
 from load.connection import Answer
+from load.exchanges import Patience
 
 
 class Greeter(TCPServer):

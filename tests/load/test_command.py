@@ -1,5 +1,6 @@
 """The command as a whole: what it says of a server that keeps its promises, and of one that doesn't."""
 
+import json
 import os
 import re
 import signal
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from load.clients import Patience
 from load.command import main
+from load.exchanges import Patience
 from load.orders import GeneratedOrders, first_id_from_clock
 from tests.load.conftest import IMPATIENT, Load
 from tests.load.shop import Fault, Shop
-from tests.load.steps import meanwhile
+from tests.load.steps import DEADLINE_S, meanwhile
 
+UNHURRIED = Patience(poll_s=0.01)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -91,6 +93,65 @@ def test_ctrl_c_prints_what_it_has(load: Load, shop: Shop) -> None:
     assert "Interrupted" in outcome.out
     assert (outcome.json["errors_by_reason"], outcome.json["not_sent"]) == ({"interrupted": 1}, 80)
     assert (outcome.json["interrupted"], outcome.json["accepted"], outcome.json["read_back"]) == (True, 19, None)
+
+
+@pytest.mark.parametrize(
+    ("held", "phase"),
+    [("metrics", "connecting"), ("processing", "waiting for the processing"), ("reading", "reading back")],
+)
+def test_ctrl_c_in_any_phase_prints_what_it_has(held: str, phase: str, load: Load, shop: Shop, tmp_path: Path) -> None:
+    if held == "reading":
+        shop.becomes_final_after = {5: 1_000_000}
+    if held == "processing":
+        shop.waiting = [7]
+    shop.holds_metrics = held == "metrics"
+
+    def interrupt() -> None:
+        assert shop.looked.wait(DEADLINE_S)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    shop.looked_after = {"metrics": ("/metrics", 1), "processing": ("/metrics", 6), "reading": ("/order/5", 3)}[held]
+    page = tmp_path / "page.html"
+    with meanwhile(interrupt):
+        outcome = load("--orders", "5", "--concurrency", "1", "--report", str(page), patience=UNHURRIED)
+    assert (outcome.status, outcome.err) == (130, "")
+    assert f"Interrupted while {phase}: this is what it has so far" in outcome.out
+    assert (outcome.json["interrupted"], outcome.json["accepted"]) == (True, 0 if held == "metrics" else 5)
+    assert ("Read back 4 of 5 acknowledged orders so far: none lost" in outcome.out) is (held == "reading")
+    assert page.stat().st_size > 1000
+
+
+def test_the_json_goes_to_standard_output_and_the_table_to_standard_error(
+    shop: Shop, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["--url", shop.url, "--orders", "5", "--json", "-"], patience=IMPATIENT) == 0
+    out, err = capsysbinary.readouterr()
+    assert json.loads(out)["accepted"] == 5
+    assert "Read back 5 of 5 acknowledged orders" in err.decode()
+
+
+def test_the_report_is_made_from_what_the_json_has(load: Load, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    outcome = load("--orders", "10", "--report", str(page))
+    assert outcome.status == 0
+    assert outcome.json["started"] in page.read_text() or outcome.json["url"] in page.read_text()
+    assert load("--orders", "1", "--report", "/dev/full").err.startswith("python -m load: /dev/full can't be written")
+
+
+def test_the_json_file_says_how_it_was_made_and_how_it_went(load: Load, shop: Shop) -> None:
+    shop.waiting = [9, 8, 3, 0]
+    result = load("--orders", "50", "--batch", "10").json
+    assert (result["mode"], result["batch"], result["bulk"], result["rate_per_second"]) == ("batches", 10, None, None)
+    assert (result["duration_s"], result["warm_up_s"], result["generator_late_p99_ms"]) == (None, 0, None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", result["started"])
+    assert "file_system" not in result["machine"]
+    assert {"cpus", "python", "platform"} <= result["machine"].keys()
+    timeline = result["timeline"]
+    assert sum(timeline["orders_per_second"]) * timeline["interval_s"] == pytest.approx(50)
+    assert len({len(values) for name, values in timeline.items() if name != "interval_s"}) == 1
+    assert result["backlog"]["waiting"] == [8, 3, 0]
+    assert result["backlog"]["time_s"] == sorted(result["backlog"]["time_s"])
+    assert result["percentiles"]["latency_ms"][-1] == result["latency_max_ms"]
 
 
 def test_the_json_file_has_all_of_the_table(load: Load) -> None:

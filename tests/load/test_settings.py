@@ -26,7 +26,23 @@ from load.settings import parse_settings
         (["--json", "/"], "/ is a folder"),
         (["--concurrency", "100000000", "--orders", "100000000"], "100000000 connections need more open files"),
         (["--replay", "/nowhere/orders.ndjson"], "/nowhere/orders.ndjson can't be read: no such file or directory"),
-        (["--rate", "5"], "unrecognized arguments: --rate 5"),
+        (["--bulk", "0"], "--bulk: 0 is not between 1 and 1000"),
+        (["--bulk", "1001"], "--bulk: 1001 is not between 1 and 1000"),
+        (["--bulk", "5", "--batch", "5"], "--batch and --bulk exclude each other"),
+        (["--rate", "0"], "--rate: 0 is not between 1 and 1000000"),
+        (["--rate", "1.5"], "--rate: '1.5' is no whole number"),
+        (["--rate", "5", "--batch", "5"], "--batch and --rate exclude each other"),
+        (["--duration", "5"], "--duration wants --rate"),
+        (["--rate", "5", "--duration", "0"], "--duration: 0 is not more than 0"),
+        (["--rate", "5", "--duration", "nan"], "--duration: 'nan' is no number of seconds"),
+        (["--rate", "5", "--duration", "5", "--orders", "5"], "--duration and --orders exclude each other"),
+        (["--rate", "5", "--duration", "5", "--replay", "x"], "--duration and --replay exclude each other"),
+        (["--warm-up", "-1"], "--warm-up: -1 is not more than 0"),
+        (["--rate", "1000000", "--duration", "1000", "--first-id", "9223372036854775000"], "for 1000000000 ids below"),
+        (["--report", "-"], "a page is written to a file, not to standard output"),
+        (["--report", "/nowhere/page.html"], "the folder /nowhere does not exist"),
+        (["--json", "same", "--report", "same"], "--json and --report name the same file"),
+        (["--api-key", ""], "--api-key: the key is empty"),
     ],
 )
 def test_a_bad_flag_is_one_clear_line_and_status_2(
@@ -52,15 +68,64 @@ def test_a_bad_flag_is_one_clear_line_and_status_2(
         (["--orders", "5000", "--concurrency", "64"], 64),
         (["--batch", "100"], 100),
         (["--replay", "orders.ndjson"], 64),
+        (["--bulk", "1000"], 4),
+        (["--bulk", "1000", "--concurrency", "16"], 16),
+        (["--replay", "orders.ndjson", "--bulk", "10"], 4),
+        (["--rate", "100"], 1000),
+        (["--rate", "100", "--concurrency", "8"], 8),
     ],
 )
 def test_the_number_of_connections_follows_from_the_flags(flags: list[str], concurrency: int) -> None:
     assert parse_settings(flags).concurrency == concurrency
 
 
+@pytest.mark.parametrize(
+    ("flags", "orders", "duration_s"),
+    [
+        ([], 1000, None),
+        (["--bulk", "50"], 5000, None),
+        (["--rate", "200"], 2000, 10.0),
+        (["--rate", "200", "--duration", "0.1"], 20, 0.1),
+        (["--rate", "10", "--duration", "0.01"], 1, 0.01),
+        (["--rate", "200", "--duration", "3", "--warm-up", "0.5"], 700, 3.0),
+        (["--rate", "200", "--orders", "7"], 7, None),
+    ],
+)
+def test_the_number_of_orders_follows_from_the_flags(flags: list[str], orders: int, duration_s: float | None) -> None:
+    settings = parse_settings(flags)
+    assert (settings.orders, settings.duration_s) == (orders, duration_s)
+
+
+def test_the_key_comes_from_the_flag_or_else_from_the_environment() -> None:
+    assert parse_settings([]).api_key == ""
+    assert parse_settings([], {"ORDERS_KEY": ""}).api_key == ""
+    assert parse_settings([], {"ORDERS_KEY": "from-outside"}).api_key == "from-outside"
+    settings = parse_settings(["--api-key", "given"], {"ORDERS_KEY": "from-outside"})
+    assert settings.api_key == "given"
+    assert "given" not in repr(settings)
+
+
+@pytest.mark.parametrize("key", ["line\r\nX: y", "a space", "schl\u00fcssel", "\x00"])
+def test_a_key_that_can_t_be_in_a_header_is_refused_and_not_repeated(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags, environment in ((["--api-key", key], {}), ([], {"ORDERS_KEY": key})):
+        with pytest.raises(SystemExit) as ended:
+            parse_settings(flags, environment)
+        err = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert "the key has a character that can't stand in a header" in err
+        assert key not in err
+
+
 def test_a_url_may_have_a_path(tmp_path: Path) -> None:
     url = parse_settings(["--url", "http://[::1]:81/shop/"]).url
     assert (url.host, url.port, url.netloc, url.path) == ("::1", 81, "[::1]:81", "/shop")
+
+
+def test_https_has_a_port_of_its_own() -> None:
+    url = parse_settings(["--url", "https://shop.example"]).url
+    assert (url.scheme, url.port, str(url)) == ("https", 443, "https://shop.example")
 
 
 def test_help_says_what_the_exit_statuses_mean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,137 @@
+"""Owns the judgement on the answers to what a run sends: what they mean for its orders; on the loop's thread."""
+
+from typing import Protocol
+
+import msgspec
+
+from load.arrivals import Timing
+from load.connection import Answer
+from load.orders import OrderSource
+from load.recording import Recording
+from load.tally import Tally
+
+ACCEPTED = 202
+NOTHING_ACCEPTED = 422
+REPLAYED = b"\r\nidempotent-replayed: true"
+"""What the head of an answer has, in lower case, where the server had the order already."""
+
+
+class Judge(Protocol):
+    """Hears what became of every request; its key is the place of its first order in the source."""
+
+    def answered(self, first: int, answer: Answer, timing: Timing) -> None: ...
+
+    def unanswered(self, first: int, reason: str) -> None: ...
+
+
+class JudgeOfOne:
+    """Counts the answers to `POST /order`.
+
+    Only latencies of a 202 are recorded: a server that refuses quickly is not a quick server.
+    """
+
+    def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording, begun_ns: int) -> None:
+        self._source = source
+        self._tally = tally
+        self._recording = recording
+        self._begun_ns = begun_ns
+
+    def answered(self, first: int, answer: Answer, timing: Timing) -> None:
+        if answer.status != ACCEPTED:
+            self._tally.refuse(answer.status)
+            return
+        if b'"%d"' % self._source.order_id(first) not in answer.body:
+            self._tally.fail("a 202 that names another order")
+            return
+        if REPLAYED in answer.head:
+            self._tally.repeat(first)
+        else:
+            self._tally.accept(first)
+        _record(self._recording, timing, begun_ns=self._begun_ns, orders=1)
+
+    def unanswered(self, first: int, reason: str) -> None:
+        self._tally.fail(reason)
+
+
+class Rejection(msgspec.Struct):
+    """One order of an array that was not taken, by its place in the array."""
+
+    index: int
+    status: int
+
+
+class BulkAnswer(msgspec.Struct):
+    """What the answer to an array says of its orders."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+    rejected_total: int
+
+    def adds_up(self, orders: int) -> bool:
+        """Whether it speaks of each of so many orders once."""
+        places = {rejection.index for rejection in self.rejected}
+        return (
+            min(self.accepted, self.duplicates) >= 0
+            and self.accepted + self.duplicates + self.rejected_total == orders
+            and len(self.rejected) == len(places) == self.rejected_total
+            and all(0 <= place < orders for place in places)
+        )
+
+
+class JudgeOfMany:
+    """Counts the answers to `POST /orders` with arrays of `size` orders, of which the last may have fewer."""
+
+    def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording, begun_ns: int, size: int) -> None:
+        self._source = source
+        self._tally = tally
+        self._recording = recording
+        self._begun_ns = begun_ns
+        self._size = size
+        self._decoder = msgspec.json.Decoder(BulkAnswer)
+
+    def answered(self, first: int, answer: Answer, timing: Timing) -> None:
+        orders = self._orders_from(first)
+        counts = self._counts(answer)
+        if answer.status != ACCEPTED and (answer.status != NOTHING_ACCEPTED or counts is None):
+            self._tally.refuse(answer.status, orders)
+        elif counts is None:
+            self._tally.fail("a 202 that does not count the orders", orders)
+        elif not counts.adds_up(orders):
+            self._tally.fail(f"a {answer.status} whose counts don't add up", orders)
+        elif answer.status != ACCEPTED and counts.rejected_total < orders:
+            self._tally.fail(f"a {answer.status} that accepts orders", orders)
+        else:
+            self._book(first, orders, counts)
+            if counts.rejected_total < orders:
+                taken = orders - counts.rejected_total
+                _record(self._recording, timing, begun_ns=self._begun_ns, orders=taken)
+
+    def unanswered(self, first: int, reason: str) -> None:
+        self._tally.fail(reason, self._orders_from(first))
+
+    def _book(self, first: int, orders: int, counts: BulkAnswer) -> None:
+        rejected = {rejection.index for rejection in counts.rejected}
+        self._tally.accepted += counts.accepted
+        self._tally.duplicates += counts.duplicates
+        self._tally.acknowledged.extend(first + place for place in range(orders) if place not in rejected)
+        for rejection in counts.rejected:
+            self._tally.refuse(rejection.status)
+
+    def _counts(self, answer: Answer) -> BulkAnswer | None:
+        try:
+            return self._decoder.decode(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def _orders_from(self, first: int) -> int:
+        return min(self._size, len(self._source) - first)
+
+
+def _record(recording: Recording, timing: Timing, *, begun_ns: int, orders: int) -> None:
+    recording.add(
+        answered_ns=timing.answered_ns - begun_ns,
+        latency_ns=timing.from_due_ns,
+        sending_latency_ns=timing.from_sending_ns,
+        orders=orders,
+    )

@@ -1,0 +1,37 @@
+"""Owns the count of what became of every order sent, on the event loop's thread."""
+
+from array import array
+from collections import Counter
+
+
+class Tally:
+    """What became of every order; `acknowledged` has the places in the source of all that a 202 spoke for.
+
+    Of those, `accepted` were new and `duplicates` there already: an answer to many orders says how many, not which.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledged = array("q")
+        self.accepted = 0
+        self.duplicates = 0
+        self.refused: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+
+    def accept(self, index: int) -> None:
+        self.acknowledged.append(index)
+        self.accepted += 1
+
+    def repeat(self, index: int) -> None:
+        """Count a 202 for an order that the server had already."""
+        self.acknowledged.append(index)
+        self.duplicates += 1
+
+    def refuse(self, status: int, orders: int = 1) -> None:
+        self.refused[status] += orders
+
+    def fail(self, reason: str, orders: int = 1) -> None:
+        self.errors[reason] += orders
+
+    @property
+    def sent(self) -> int:
+        return len(self.acknowledged) + self.refused.total() + self.errors.total()

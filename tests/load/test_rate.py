@@ -1,0 +1,107 @@
+"""The open loop: what is due is sent, and its time runs, whatever the server does."""
+
+import re
+
+import pytest
+
+from load.exchanges import Patience
+from tests.load.conftest import Load
+from tests.load.shop import Fault, Shop
+from tests.load.steps import meanwhile
+
+
+def test_as_many_orders_are_sent_as_the_rate_and_the_duration_say(load: Load, shop: Shop) -> None:
+    outcome = load("--rate", "500", "--duration", "0.1")
+    assert (outcome.status, sorted(shop.ids)) == (0, list(range(1, 51)))
+    result = outcome.json
+    assert (result["mode"], result["rate_per_second"], result["duration_s"]) == ("open loop", 500, 0.1)
+    assert result["elapsed_s"] >= 0.097
+    assert result["sending_latency_p99_ms"] <= result["latency_p99_ms"] + 1
+    assert result["generator_late_p99_ms"] is not None
+    assert "from due" in outcome.out
+
+
+def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> None:
+    load("--rate", "100", "--orders", "10", patience=Patience())
+    # To reach it, for the metrics, and to read back; one sends all of the orders, or two on a slow machine.
+    assert shop.connections <= 1 + 1 + 10 + 2
+
+
+def test_one_slow_request_holds_up_none_of_those_after_it(load: Load, shop: Shop) -> None:
+    shop.faults[2] = Fault.HOLD
+
+    def release_late() -> None:
+        assert shop.steps.come(*(("answered", other) for other in range(3, 21)))
+        shop.release(2)
+
+    with meanwhile(release_late):
+        outcome = load("--rate", "400", "--orders", "20", patience=Patience())
+    assert (outcome.status, outcome.json["accepted"]) == (0, 20)
+
+
+def test_when_all_connections_are_busy_a_due_request_waits_and_its_time_runs(load: Load, shop: Shop) -> None:
+    shop.faults[1] = Fault.STALL
+    shop.stall_s = 0.15
+    outcome = load("--rate", "100", "--orders", "20", "--concurrency", "1", patience=Patience())
+    result = outcome.json
+    assert result["latency_p50_ms"] > 20
+    assert result["sending_latency_p50_ms"] < result["latency_p50_ms"]
+    assert result["sending_latency_max_ms"] >= 150
+    assert re.search(r"\d+ of 20 requests waited for a free connection, up to 0\.\d+ s", outcome.out)
+
+
+@pytest.mark.slow
+def test_a_stall_of_a_second_shows_in_the_open_loop_and_hides_in_the_closed_one(load: Load, shop: Shop) -> None:
+    shop.faults[150] = Fault.STALL
+    opened = load("--rate", "200", "--orders", "400", "--concurrency", "2", patience=Patience()).json
+    assert opened["latency_p99_ms"] > 900
+    assert opened["sending_latency_p99_ms"] < 500
+    shop.faults = {1150: Fault.STALL}
+    closed = load("--orders", "400", "--first-id", "1001", "--concurrency", "2", patience=Patience()).json
+    assert closed["latency_p99_ms"] < 500
+    assert closed["latency_max_ms"] > 900
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_ends_the_open_loop_with_the_rest_unsent(load: Load, shop: Shop) -> None:
+    shop.faults[20] = Fault.VANISH
+    outcome = load("--rate", "500", "--duration", "60", "--concurrency", "4")
+    result = outcome.json
+    assert outcome.status == 1
+    assert result["accepted"] + result["errors"] + result["not_sent"] == 30_000
+    assert result["errors_by_reason"]["connection refused"] >= 1
+    assert result["not_sent"] > 29_000, result["errors_by_reason"]
+
+
+@pytest.mark.slow
+def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop) -> None:
+    shop.faults = dict.fromkeys(range(1, 1001), Fault.HOLD)
+    outcome = load("--rate", "10", "--duration", "60")
+    assert outcome.status == 1
+    assert outcome.json["errors_by_reason"] == {"no answer within 0.3 s": outcome.json["sent"]}
+    assert outcome.json["not_sent"] > 500
+
+
+def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:
+    outcome = load("--rate", "200", "--duration", "0.1", "--warm-up", "0.1", patience=Patience())
+    result = outcome.json
+    assert (result["accepted"], result["read_back"]["read"], result["warm_up_s"]) == (40, 40, 0.1)
+    assert result["elapsed_s"] > 0.09
+    assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(20, abs=1)
+    assert sum(result["timeline"]["orders_per_second"]) * result["timeline"]["interval_s"] == pytest.approx(40)
+
+
+def test_the_warm_up_of_a_closed_loop_counts_from_when_a_request_was_begun(load: Load, shop: Shop) -> None:
+    shop.faults[3] = Fault.STALL
+    shop.stall_s = 0.1
+    result = load("--orders", "20", "--concurrency", "1", "--warm-up", "0.05", patience=Patience()).json
+    assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(17)
+
+
+def test_where_everything_fell_into_the_warm_up_it_says_so_instead_of_figures(load: Load) -> None:
+    outcome = load("--orders", "10", "--warm-up", "60")
+    assert outcome.status == 0
+    assert "Everything fell into the warm-up of 60 s, so there are no figures: send for longer.\n" in outcome.out
+    assert "none lost" in outcome.out
+    figures = ("elapsed_s", "orders_per_second", "latency_p50_ms", "all_processed_after_s")
+    assert [outcome.json[name] for name in figures] == [None] * 4
