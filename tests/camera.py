@@ -1,0 +1,108 @@
+"""`python -m tests.camera`: makes the README's pictures anew, from a real server under a load that comes and goes.
+
+It takes a little longer than the dashboard's charts reach back; `--seconds` makes it shorter.
+"""
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from tests.browser import chromium
+from tests.process import ROOT, ServerProcess
+from tests.user_module import UserModule
+
+FOLDER = ROOT / "tests" / "pictures"
+SHOP = """
+    if order.order_id % 9_000 == 7:
+        raise Rejected("card declined: insufficient funds")
+    if order.order_id % 20_000 == 11 and order.attempt == 1:
+        raise RetryLater(3_600, "warehouse: item 999 arrives this afternoon")
+    work_for(0.002)
+"""
+COURSE = ((40, 0.2), (120, 0.15), (300, 0.15), (1_500, 0.1), (700, 0.15), (250, 0.25))
+"""Orders a second, and for which part of the time."""
+REPORT_SECONDS = 30
+WIDE = ViewportSize(width=1_400, height=1_180)
+NARROW = ViewportSize(width=390, height=844)
+LONG = ViewportSize(width=1_400, height=1_600)
+
+
+@contextmanager
+def loading(server: ServerProcess, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The load generator at work, until the end of the block at the latest."""
+    command = [sys.executable, "-m", "load", "--url", f"http://127.0.0.1:{server.port}", *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def page_of(browser: Browser, url: str, *, scheme: str, viewport: ViewportSize) -> Iterator[Page]:
+    """The page in a window of its own, its charts drawn."""
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", viewport=viewport)
+    try:
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_function("() => document.querySelectorAll('.main-svg').length >= 4")
+        yield page
+    finally:
+        context.close()
+
+
+def picture_dashboard(folder: Path, seconds: float) -> None:
+    """The dashboard at the end of a course, light and dark, on a desk and on a phone."""
+    with tempfile.TemporaryDirectory() as place, UserModule(Path(place), SHOP) as module, module.server() as server:
+        for rate, share in COURSE:
+            with loading(server, "--rate", str(rate), "--duration", str(seconds)) as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds * share)
+                if (rate, share) == COURSE[-1]:
+                    take_dashboard(folder, f"http://127.0.0.1:{server.port}/")
+
+
+def take_dashboard(folder: Path, url: str) -> None:
+    with chromium() as browser:
+        for name, scheme, viewport in (
+            ("dashboard-light", "light", WIDE),
+            ("dashboard-dark", "dark", WIDE),
+            ("dashboard-phone", "light", NARROW),
+        ):
+            with page_of(browser, url, scheme=scheme, viewport=viewport) as page:
+                page.locator("tbody tr").first.wait_for()
+                page.screenshot(path=folder / f"{name}.png")
+
+
+def picture_report(folder: Path, seconds: float) -> None:
+    """A report of the load generator, light and dark."""
+    with tempfile.TemporaryDirectory() as place, ServerProcess(Path(place) / "orders.db") as server:
+        report = Path(place) / "report.html"
+        with loading(server, "--rate", "2000", "--duration", str(seconds), "--report", str(report)) as process:
+            process.wait()
+        with chromium() as browser:
+            for scheme in ("light", "dark"):
+                with page_of(browser, report.as_uri(), scheme=scheme, viewport=LONG) as page:
+                    page.screenshot(path=folder / f"report-{scheme}.png")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.camera", description="Makes the README's pictures anew.")
+    parser.add_argument("--seconds", type=float, default=600, help="how long the dashboard's load lasts (%(default)g)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures go (%(default)s)")
+    given = parser.parse_args(arguments)
+    given.folder.mkdir(exist_ok=True)
+    picture_dashboard(given.folder, given.seconds)
+    picture_report(given.folder, min(given.seconds, REPORT_SECONDS))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
