@@ -112,8 +112,11 @@ class Backlog:
             if end.is_set():
                 return
 
-    async def wait(self) -> BacklogState:
-        """Wait until none waits, or as many were finished as were waiting at first: others may go on sending."""
+    async def wait(self, *, before: int) -> BacklogState:
+        """Wait until no more wait than did `before` the load, or as many were finished as are waiting at first.
+
+        Orders of others may wait for hours, and others may go on sending.
+        """
         first: Metrics | None = None
         seen: Metrics | None = None
         heard_ns = moved_ns = self._clock_ns()
@@ -127,7 +130,7 @@ class Backlog:
                     return BacklogState.UNKNOWN
             else:
                 first = first or now
-                if now.waiting == 0 or now.finished - first.finished >= first.waiting:
+                if now.waiting <= before or now.finished - first.finished >= first.waiting:
                     return BacklogState.PROCESSED
                 heard_ns = self._clock_ns()
                 if now != seen:

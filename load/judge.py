@@ -16,6 +16,35 @@ REPLAYED = b"\r\nidempotent-replayed: true"
 """What the head of an answer has, in lower case, where the server had the order already."""
 
 
+class Fault(msgspec.Struct):
+    """What is wrong with one value of an order."""
+
+    pointer: str = ""
+    detail: str = ""
+
+
+class Problem(msgspec.Struct):
+    """An answer that refuses something (RFC 9457)."""
+
+    title: str = ""
+    detail: str = ""
+    errors: list[Fault] = []
+
+
+_problems = msgspec.json.Decoder(Problem)
+
+
+def reason_in(answer: Answer) -> str:
+    """Give the reason that a refusal states; an empty text where it states none."""
+    try:
+        problem = _problems.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if problem.errors:
+        return "; ".join(f"{fault.pointer} {fault.detail}".strip() for fault in problem.errors)
+    return problem.detail or problem.title
+
+
 class Judge(Protocol):
     """Hears what became of every request; its key is the place of its first order in the source."""
 
@@ -38,7 +67,7 @@ class JudgeOfOne:
 
     def answered(self, first: int, answer: Answer, timing: Timing) -> None:
         if answer.status != ACCEPTED:
-            self._tally.refuse(answer.status)
+            self._tally.refuse(answer.status, self._source.order_id(first), reason_in(answer))
             return
         if b'"%d"' % self._source.order_id(first) not in answer.body:
             self._tally.fail("a 202 that names another order")
@@ -58,6 +87,7 @@ class Rejection(msgspec.Struct):
 
     index: int
     status: int
+    detail: str = ""
 
 
 class BulkAnswer(msgspec.Struct):
@@ -94,7 +124,7 @@ class JudgeOfMany:
         orders = self._orders_from(first)
         counts = self._counts(answer)
         if answer.status != ACCEPTED and (answer.status != NOTHING_ACCEPTED or counts is None):
-            self._tally.refuse(answer.status, orders)
+            self._tally.refuse(answer.status, self._source.order_id(first), reason_in(answer), orders)
         elif counts is None:
             self._tally.fail("a 202 that does not count the orders", orders)
         elif not counts.adds_up(orders):
@@ -116,7 +146,7 @@ class JudgeOfMany:
         self._tally.duplicates += counts.duplicates
         self._tally.acknowledged.extend(first + place for place in range(orders) if place not in rejected)
         for rejection in counts.rejected:
-            self._tally.refuse(rejection.status)
+            self._tally.refuse(rejection.status, self._source.order_id(first + rejection.index), rejection.detail)
 
     def _counts(self, answer: Answer) -> BulkAnswer | None:
         try:

@@ -62,6 +62,7 @@ def _what_became_of_orders(result: Result) -> dict[str, Any]:
         "duplicates": tally.duplicates,
         "refused": tally.refused.total(),
         "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
+        "refusals": {str(status): refusal._asdict() for status, refusal in sorted(tally.examples.items())},
         "errors": tally.errors.total(),
         "errors_by_reason": dict(tally.errors.most_common()),
         "not_sent": result.orders - tally.sent,

@@ -49,6 +49,7 @@ class Run:
         self._cpu_clock_ns = cpu_clock_ns
         self._wall_clock_ns = wall_clock_ns
         self._begun_ns = 0
+        self._waiting_before = 0
 
     async def complete(self) -> Result:
         """Do all of it; when cancelled, give what there is and say so. Unreachable before anything is sent."""
@@ -69,10 +70,10 @@ class Run:
         return self.result
 
     async def _look_first(self, backlog: Backlog) -> None:
-        """Ask for the metrics, so that a missing key is noticed before an order is sent."""
+        """Ask how many wait already, which also shows before an order is sent that a key is missing."""
         try:
             async with asyncio.timeout(self._patience.connection_s):
-                await backlog.look()
+                self._waiting_before = (await backlog.look()).waiting
         except NotAllowed as refusal:
             raise Unreachable(_explain(refusal, self._settings)) from None
         except (NoMetrics, NoAnswer, TimeoutError):
@@ -136,7 +137,7 @@ class Run:
             return BacklogState.UNKNOWN
         self.result.phase = "waiting for the processing"
         with self._progress.phase("Processing", total=total, done=lambda: max(0, total - backlog.left)):
-            return await backlog.wait()
+            return await backlog.wait(before=self._waiting_before)
 
     async def _read_back(self, address: Address, backlog: BacklogState) -> None:
         waited_s = self._since_begin_s()

@@ -70,7 +70,11 @@ def _text(value: float | None, unit: str) -> str:
 
 
 def _lines(result: Result, settings: Settings) -> list[str]:
-    lines = [*_lines_on_the_figures(result, settings)]
+    lines = [
+        f"Status {status}, order {refusal.order_id} for instance: {refusal.reason}"
+        for status, refusal in sorted(result.tally.examples.items())
+    ]
+    lines += _lines_on_the_figures(result, settings)
     verdict = result.verdict
     if result.interrupted:
         lines.append(

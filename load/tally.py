@@ -2,12 +2,23 @@
 
 from array import array
 from collections import Counter
+from typing import NamedTuple
+
+MAX_REASON = 300
+
+
+class Refusal(NamedTuple):
+    """An order that was refused, and why, as the server says it."""
+
+    order_id: int
+    reason: str
 
 
 class Tally:
     """What became of every order; `acknowledged` has the places in the source of all that a 202 spoke for.
 
     Of those, `accepted` were new and `duplicates` there already: an answer to many orders says how many, not which.
+    `examples` has the first refusal of each status that came with a reason.
     """
 
     def __init__(self) -> None:
@@ -15,6 +26,7 @@ class Tally:
         self.accepted = 0
         self.duplicates = 0
         self.refused: Counter[int] = Counter()
+        self.examples: dict[int, Refusal] = {}
         self.errors: Counter[str] = Counter()
 
     def accept(self, index: int) -> None:
@@ -26,8 +38,10 @@ class Tally:
         self.acknowledged.append(index)
         self.duplicates += 1
 
-    def refuse(self, status: int, orders: int = 1) -> None:
+    def refuse(self, status: int, order_id: int, reason: str, orders: int = 1) -> None:
         self.refused[status] += orders
+        if reason and status not in self.examples:
+            self.examples[status] = Refusal(order_id, reason[:MAX_REASON])
 
     def fail(self, reason: str, orders: int = 1) -> None:
         self.errors[reason] += orders

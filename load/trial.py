@@ -87,7 +87,7 @@ class Trial:
         backlog = self.backlog(side)
         begun_ns = self.clock_ns()
         try:
-            if await backlog.wait() is not BacklogState.PROCESSED:
+            if await backlog.wait(before=0) is not BacklogState.PROCESSED:
                 raise BacklogStuck(f"{backlog.left} orders were not processed after the load")
         finally:
             backlog.close()

@@ -40,7 +40,7 @@ async def intake(trial: Trial) -> list[Row]:
         ours = await trial.pace(trial.ours, requests, status=202, seconds=trial.seconds, fault=fault_of_post)
         ended_ns = trial.clock_ns()
         at_end = await backlog.look()
-        if at_end.waiting and await backlog.wait() is not BacklogState.PROCESSED:
+        if at_end.waiting and await backlog.wait(before=0) is not BacklogState.PROCESSED:
             raise BacklogStuck(f"{at_end.waiting} orders were not processed after the load")
         empty_s = (trial.clock_ns() - ended_ns) / 1e9
         finally_completed = (await backlog.look() if empty_s <= EMPTY_WITHIN_S else at_end).completed

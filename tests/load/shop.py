@@ -217,7 +217,8 @@ class Shop:
     async def _accept(self, stream: IOStream, order_id: int, order: dict[str, msgspec.Raw]) -> None:
         fault = self.faults.get(order_id)
         if order_id in self.refusals:
-            await self._answer(stream, self.refusals[order_id], b"{}")
+            problem = {"title": "Refused", "detail": f"order {order_id} is not wanted"}
+            await self._answer(stream, self.refusals[order_id], msgspec.json.encode(problem))
             return
         replayed = b"Idempotent-Replayed: true\r\n" if order_id in self._orders else b""
         if fault is not Fault.LOSE:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from load.command import main
+from load.connection import Answer
 from load.exchanges import Patience
+from load.judge import reason_in
 from load.orders import GeneratedOrders, first_id_from_clock
 from tests.load.conftest import IMPATIENT, Load
 from tests.load.shop import Fault, Shop
@@ -72,6 +75,45 @@ def test_a_run_of_which_nothing_was_accepted_fails(load: Load, shop: Shop) -> No
     assert "Nothing was accepted" in outcome.out
 
 
+def test_the_first_reason_for_each_status_is_shown(load: Load, shop: Shop) -> None:
+    shop.refusals = {2: 422, 3: 422, 5: 409}
+    outcome = load("--orders", "6", "--concurrency", "1")
+    assert outcome.status == 0
+    assert "Status 422, order 2 for instance: order 2 is not wanted" in outcome.out
+    assert "order 3 is not wanted" not in outcome.out
+    assert outcome.json["refusals"] == {
+        "409": {"order_id": 5, "reason": "order 5 is not wanted"},
+        "422": {"order_id": 2, "reason": "order 2 is not wanted"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"title": "Overloaded"}', "Overloaded"),
+        (b'{"title": "Overloaded", "detail": "Too many wait."}', "Too many wait."),
+        (
+            b'{"detail": "no order", "errors": [{"pointer": "#/a", "detail": "x"}, {"pointer": "#/b", "detail": "y"}]}',
+            "#/a x; #/b y",
+        ),
+        (b'{"detail": 5}', ""),
+        (b"[]", ""),
+        (b"\xff", ""),
+        (b"", ""),
+    ],
+)
+def test_the_reason_is_what_the_problem_states(body: bytes, reason: str) -> None:
+    assert reason_in(Answer(422, b"", body, True)) == reason
+
+
+def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: Shop) -> None:
+    shop.waiting = [79, 79, 82, 80, 79]
+    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=DEADLINE_S))
+    assert outcome.status == 0
+    assert outcome.json["all_processed_after_s"] < DEADLINE_S
+    assert shop.waiting == [79]
+
+
 def test_no_server_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     unused, port = bind_unused_port()
     unused.close()
@@ -103,7 +145,7 @@ def test_ctrl_c_in_any_phase_prints_what_it_has(held: str, phase: str, load: Loa
     if held == "reading":
         shop.becomes_final_after = {5: 1_000_000}
     if held == "processing":
-        shop.waiting = [7]
+        shop.waiting = [0, 7]
     shop.holds_metrics = held == "metrics"
 
     def interrupt() -> None:
@@ -139,7 +181,7 @@ def test_the_report_is_made_from_what_the_json_has(load: Load, tmp_path: Path) -
 
 
 def test_the_json_file_says_how_it_was_made_and_how_it_went(load: Load, shop: Shop) -> None:
-    shop.waiting = [9, 8, 3, 0]
+    shop.waiting = [0, 8, 3, 0]
     result = load("--orders", "50", "--batch", "10").json
     assert (result["mode"], result["batch"], result["bulk"], result["rate_per_second"]) == ("batches", 10, None, None)
     assert (result["duration_s"], result["warm_up_s"], result["generator_late_p99_ms"]) == (None, 0, None)

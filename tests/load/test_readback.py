@@ -41,7 +41,7 @@ def test_only_the_first_few_of_many_are_named(load: Load, shop: Shop) -> None:
 
 def test_an_order_that_never_gets_processed_is_noticed(load: Load, shop: Shop) -> None:
     shop.statuses[4] = "Processing"
-    shop.waiting = [1]
+    shop.waiting = [0, 1]
     outcome = load("--orders", "10")
     assert outcome.status == 1
     assert "none different, 1 NOT PROCESSED (4: Processing) (9 Completed, 1 Processing)" in outcome.out
@@ -56,7 +56,7 @@ def test_failed_and_cancelled_orders_are_processed_orders(load: Load, shop: Shop
 
 
 def test_it_waits_while_the_backlog_shrinks(load: Load, shop: Shop) -> None:
-    shop.waiting = [3, 3, 2, 1, 0]
+    shop.waiting = [0, 3, 2, 1, 0]
     assert load("--orders", "3").status == 0
     assert shop.waiting == [0]
 
