@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from load.machine import describe_machine
+from load.notes import notes_of
 from load.readback import Verdict
 from load.recording import Distribution
 from load.result import Result
@@ -26,6 +27,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "generator_cpu_share": result.cpu_share,
         "generator_late_p99_ms": None if result.late_p99_s is None else result.late_p99_s * 1e3,
         "generator_was_the_limit": result.generator_was_the_limit,
+        "notes": notes_of(result, settings),
         "read_back": None if result.verdict is None else _verdict_json(result.verdict),
         "interrupted": result.interrupted,
         "passed": result.is_good and not result.interrupted,
@@ -62,7 +64,6 @@ def _what_became_of_orders(result: Result) -> dict[str, Any]:
         "duplicates": tally.duplicates,
         "refused": tally.refused.total(),
         "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
-        "refusals": {str(status): refusal._asdict() for status, refusal in sorted(tally.examples.items())},
         "errors": tally.errors.total(),
         "errors_by_reason": dict(tally.errors.most_common()),
         "not_sent": result.orders - tally.sent,

@@ -3,11 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
+from load.notes import notes_of
 from load.result import Result
 from load.settings import Settings
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
-MANY_WAITED = 0.01
 
 Row = tuple[str, str] | tuple[str, str, str]
 
@@ -70,11 +70,7 @@ def _text(value: float | None, unit: str) -> str:
 
 
 def _lines(result: Result, settings: Settings) -> list[str]:
-    lines = [
-        f"Status {status}, order {refusal.order_id} for instance: {refusal.reason}"
-        for status, refusal in sorted(result.tally.examples.items())
-    ]
-    lines += _lines_on_the_figures(result, settings)
+    lines = notes_of(result, settings)
     verdict = result.verdict
     if result.interrupted:
         lines.append(
@@ -84,34 +80,4 @@ def _lines(result: Result, settings: Settings) -> list[str]:
         lines.append("Nothing was accepted, so there is nothing to read back.")
     if verdict is not None and result.tally.acknowledged:
         lines.append(verdict.line if result.is_read else verdict.line_so_far)
-    return lines
-
-
-def _lines_on_the_figures(result: Result, settings: Settings) -> list[str]:
-    lines = []
-    if result.all_in_warm_up:
-        lines.append(
-            f"Everything fell into the warm-up of {result.warm_up_s:g} s, so there are no figures: send for longer."
-        )
-    if result.was_busy:
-        lines.append(
-            f"The load generator was the limit: it used {result.cpu_share:.0%} of a core while it sent, "
-            "so the server may take more than this."
-        )
-    elif result.was_late:
-        lines.append(
-            f"The load generator was the limit: it sent 1 % of the requests that had a free connection more than "
-            f"{(result.late_p99_s or 0) * 1e3:,.0f} ms after they were due, so the server may be faster than this."
-        )
-    elif result.behind_s:
-        lines.append(
-            f"The server did not keep up: {result.orders_per_second or 0:,.0f} of {settings.rate:,} orders/s were "
-            f"answered; the last one was sent {result.behind_s:,.1f} s after it was due."
-        )
-    elif result.departures and result.departures.waited > MANY_WAITED * result.departures.count:
-        departures = result.departures
-        lines.append(
-            f"{departures.waited:,} of {departures.count:,} requests waited for a free connection, "
-            f"up to {departures.longest_wait_ns / 1e9:,.3f} s: the server stalled, or --concurrency is too low."
-        )
     return lines

@@ -16,7 +16,7 @@ from tornado.template import Loader
 from load.report.courses import charts_of, data_of
 from load.report.figures import tables_of, tiles_of
 from load.report.origin import machine_of, settings_of, started
-from load.report.verdict import notices_of, verdict_of
+from load.report.verdict import verdict_of
 
 FOLDER = Path(__file__).parent
 PLOTLY_FILE = "plotly.min.js"
@@ -36,7 +36,7 @@ def render(result: Mapping[str, Any]) -> bytes:
         scripts=scripts,
         data=data_of(result),
         verdict=verdict_of(result),
-        notices=notices_of(result),
+        notices=result["notes"],
         tiles=tiles_of(result),
         tables=tables_of(result),
         charts=charts_of(result),

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from load.machine import BUSY_SHARE
-from load.report.numbers import counted, measured, plural, share
+from load.report.numbers import counted, plural
 
 NAMED = 100
 """So many orders of a kind are named; the JSON names all."""
@@ -53,28 +52,6 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
         reason = ", ".join(faults) or "not all could be checked"
         tone, title = Tone.BAD, f"Failed: {reason if _acknowledged(result) else 'nothing was accepted'}"
     return Verdict(tone=tone, title=title, lines=lines, findings=_findings(result["read_back"] or {}))
-
-
-def notices_of(result: Mapping[str, Any]) -> list[str]:
-    """Say what a reader of the figures must know: their limits."""
-    notices = []
-    if result["generator_was_the_limit"]:
-        notices.append(f"The load generator was the limit: {_why_the_limit(result)}")
-    if result["warm_up_s"] and result["orders_per_second"] is None and _acknowledged(result):
-        notices.append(
-            f"Everything fell into the warm-up of {measured(result['warm_up_s'])} s, so there are no figures."
-        )
-    return notices
-
-
-def _why_the_limit(result: Mapping[str, Any]) -> str:
-    used, late_ms = result["generator_cpu_share"], result["generator_late_p99_ms"]
-    if late_ms is not None and (used or 0) <= BUSY_SHARE:
-        return (
-            f"one request in a hundred with a free connection left at least {measured(late_ms)} ms late. "
-            "The server may be faster than this."
-        )
-    return f"it used {share(used or 1)} of a core while it sent. The server may take more than this."
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:

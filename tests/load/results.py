@@ -43,6 +43,7 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
         "generator_cpu_share": 0.45310284,
         "generator_late_p99_ms": None,
         "generator_was_the_limit": False,
+        "notes": [],
         "read_back": read_back(50_000),
         "interrupted": False,
         "passed": True,
@@ -120,6 +121,10 @@ def failed(**changes: Any) -> dict[str, Any]:
         all_processed_after_s=None,
         generator_cpu_share=0.972031,
         generator_was_the_limit=True,
+        notes=[
+            "Status 429, order 1763860000004 for instance: at most 100/s, <b>no</b> more",
+            "The load generator was the limit: it used 97% of a core while it sent, so the server may take more.",
+        ],
         passed=False,
         read_back=read_back(
             18_105,

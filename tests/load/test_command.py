@@ -81,10 +81,10 @@ def test_the_first_reason_for_each_status_is_shown(load: Load, shop: Shop) -> No
     assert outcome.status == 0
     assert "Status 422, order 2 for instance: order 2 is not wanted" in outcome.out
     assert "order 3 is not wanted" not in outcome.out
-    assert outcome.json["refusals"] == {
-        "409": {"order_id": 5, "reason": "order 5 is not wanted"},
-        "422": {"order_id": 2, "reason": "order 2 is not wanted"},
-    }
+    assert outcome.json["notes"] == [
+        "Status 409, order 5 for instance: order 5 is not wanted",
+        "Status 422, order 2 for instance: order 2 is not wanted",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from html import unescape
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from load.report import render
 from load.report.courses import data_of
 from load.report.numbers import exact, measured, share
 from load.report.page import PLOTLY_FILE, assets_folder
-from load.report.verdict import NAMED, Tone, notices_of, verdict_of
+from load.report.verdict import NAMED, Tone, verdict_of
 from tests.load import results
 
 EVERY_KIND = [
@@ -83,21 +84,14 @@ def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
     assert lost.more == "and 1,200 more, which --json names"
 
 
-def test_the_generator_is_named_where_it_was_the_limit() -> None:
-    assert notices_of(results.closed_loop()) == []
-    assert notices_of(results.failed()) == [
-        "The load generator was the limit: it used 97.2 % of a core while it sent. The server may take more than this."
-    ]
-    assert notices_of(results.open_loop_with_a_stall(generator_was_the_limit=True, generator_late_p99_ms=14.27)) == [
-        "The load generator was the limit: one request in a hundred with a free connection left at least 14.3 ms late. "
-        "The server may be faster than this."
-    ]
-    assert own_part(render(results.failed())).count("the load generator was the limit") == 1
+def test_the_notes_are_said_as_they_stand() -> None:
+    def shown(result: dict[str, Any]) -> list[str]:
+        page, _, _ = own_part(render(result)).partition("<noscript>")
+        return [unescape(each) for each in re.findall(r'<p class="notice">(.*?)</p>', page)]
 
-
-def test_a_run_within_its_warm_up_says_that_there_are_no_figures() -> None:
-    [notice] = notices_of(results.closed_loop(warm_up_s=60.0, orders_per_second=None))
-    assert notice == "Everything fell into the warm-up of 60.0 s, so there are no figures."
+    assert shown(results.closed_loop()) == []
+    assert shown(results.failed()) == results.failed()["notes"] != []
+    assert "<b>no</b>" not in own_part(render(results.failed()))
 
 
 @pytest.mark.parametrize(
