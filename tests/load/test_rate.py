@@ -11,7 +11,7 @@ from tests.load.steps import meanwhile
 
 
 def test_as_many_orders_are_sent_as_the_rate_and_the_duration_say(load: Load, shop: Shop) -> None:
-    outcome = load("--rate", "500", "--duration", "0.1")
+    outcome = load("--rate", "500", "--duration", "0.1", patience=Patience())
     assert (outcome.status, sorted(shop.ids)) == (0, list(range(1, 51)))
     result = outcome.json
     assert (result["mode"], result["rate_per_second"], result["duration_s"]) == ("open loop", 500, 0.1)
