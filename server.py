@@ -43,7 +43,13 @@ from handlers.routes import Collaborators, build_router
 from handlers.tls import TlsRefusedError, load_tls
 from handlers.traffic import Traffic
 from models.changes import changes_of
-from models.errors import DatabaseRefusedError, QueueFullError, StorageBusyError, StorageUnavailableError
+from models.errors import (
+    DatabaseRefusedError,
+    QueueClosedError,
+    QueueFullError,
+    StorageBusyError,
+    StorageUnavailableError,
+)
 from models.listing import Listing, Page
 from models.lock import DatabaseLock
 from models.order import Order, Totals
@@ -366,11 +372,14 @@ class Server:
         log = EventLog(run=f"{now_us():x}", max_events=MAX_EVENTS)
         self._streams = EventStreams(log=log, clock=time.monotonic, max_readers=MAX_EVENT_READERS)
         self._retrying_failed = asyncio.Lock()
+        self._probed = asyncio.get_running_loop().create_future()
+        self._probed.set_result(None)
         self._rates = Rates(clock=time.monotonic)
         figures = Figures(rates=self._rates.up_to, clock=now_us, uptime_s=lambda: time.monotonic() - started_s)
         self._metrics_streams = MetricsStreams(
             figures=figures,
             history=History(measurements=self._measurements, clock=now_us, monotonic=time.monotonic),
+            is_writable=lambda: store.is_writable,
             clock=time.monotonic,
             max_readers=MAX_METRICS_READERS,
         )
@@ -472,11 +481,20 @@ class Server:
         self._failures.sum_up()
         self._streams.beat()
         self._metrics_streams.beat()
+        self._probe_if_broken()
         # A sample that can't be had is left out.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
             totals = await self._totals.submit(None)
             self._rates.sample(totals)
             self._metrics_streams.tell(totals)
+
+    def _probe_if_broken(self) -> None:
+        """Finds out without orders that the storage works again. Does not wait: a lock may take its time."""
+        if self._store.is_writable or not self._probed.done():
+            return
+        with contextlib.suppress(QueueFullError, QueueClosedError):
+            self._probed = self._probes.submit(None)
+            self._probed.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _check_storage(self) -> None:
         if not self._store.is_writable:

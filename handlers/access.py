@@ -13,11 +13,10 @@ from handlers.rate_limit import RateLimit, RateLimiter
 Admit = Callable[[Incoming], None]
 """Lets a request in, or raises the Problem that it gets instead."""
 
-OPEN_PATHS = frozenset({"/livez", "/readyz"})
-"""Whoever watches over the process has no key, and must not be kept out."""
-PAGE_PATH = "/"
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
+"""Whoever watches over the process has no key, and must not be kept out; nor can a browser send one for a page."""
 PAGE_FILES = "/dashboard/"
-"""A browser sends no key for a page and what that is made of, and there is no data in them."""
+"""What the page at / is made of: there is no data in it, and a part of it is of no use."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
 _CHALLENGE = 'Bearer realm="orders"'
 
@@ -51,9 +50,9 @@ class Gate:
 
     def admit(self, incoming: Incoming) -> None:
         """Raises Problem; sets the request's `key_name` and what its answer says about the limit."""
-        if incoming.path in OPEN_PATHS:
+        if incoming.path in OPEN_PATHS or incoming.path.startswith(PAGE_FILES):
             return
-        if self._keys is None or incoming.path == PAGE_PATH or incoming.path.startswith(PAGE_FILES):
+        if self._keys is None:
             self._count(self._of_addresses, _network_of(incoming.client_address), incoming)
             return
         token = _token_of(incoming)

@@ -19,11 +19,20 @@ from models.order import Totals
 
 
 class MetricsStreams:
-    """The readers, and what they are told. `clock` is monotonic, in seconds."""
+    """The readers, and what they are told. `is_writable` says whether the last write worked, `clock` is in seconds."""
 
-    def __init__(self, *, figures: Figures, history: History, clock: Callable[[], float], max_readers: int) -> None:
+    def __init__(
+        self,
+        *,
+        figures: Figures,
+        history: History,
+        is_writable: Callable[[], bool],
+        clock: Callable[[], float],
+        max_readers: int,
+    ) -> None:
         self._figures = figures
         self._history = history
+        self._is_writable = is_writable
         self._clock = clock
         self._max_readers = max_readers
         self._readers: set[EventConnection] = set()
@@ -51,7 +60,8 @@ class MetricsStreams:
     def tell(self, totals: Totals) -> None:
         """Tells all readers what the totals come to, and adds to the history; to be called once a second."""
         self._greeting = None
-        self._metrics = text = _event(b"metrics", encode(self._figures.view_of(totals)))
+        trouble = b"" if self._is_writable() else _event(b"storage", b'{"is_writable":false}')
+        self._metrics = text = trouble + _event(b"metrics", encode(self._figures.view_of(totals)))
         if point := self._history.add(totals):
             text += _event(b"point", encode(point))
         chunk = framed(text)

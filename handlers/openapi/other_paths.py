@@ -31,8 +31,14 @@ _HISTORY: Schema = {
     | {name: {"type": "array", "items": ref(f"Point/properties/{name}"), "maxItems": MAX_POINTS} for name in _COLUMNS},
     "required": ["interval_seconds", *_COLUMNS],
 }
+_STORAGE: Schema = {
+    "type": "object",
+    "properties": {"is_writable": {"const": False}},
+    "required": ["is_writable"],
+}
 _EVENT = one_of(
     event("history", "How it went until now; the first event of each stream.", _HISTORY, has_id=False),
+    event("storage", "Comes before `metrics` while the last write failed.", _STORAGE, has_id=False),
     event("metrics", "What `/metrics` says.", ref("MetricsView"), has_id=False),
     event("point", "The newest point of the history.", ref("Point"), has_id=False),
 )

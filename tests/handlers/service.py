@@ -106,6 +106,7 @@ class Service:
     def __init__(self, path: Path, clock: Clock, *, max_intake: int = 1_000, **overrides: Any) -> None:
         self.clock = clock
         self.uptime_s = 12.3456
+        self.is_writable = True
         self.retried_at_once = 1_000
         self.rates = (3.14159, 2.71828)
         self.traffic = CountedTraffic()
@@ -154,6 +155,7 @@ class Service:
         self.metrics_streams = MetricsStreams(
             figures=figures,
             history=History(measurements=self.measurements, clock=self.clock, monotonic=lambda: self.monotonic_s),
+            is_writable=lambda: self.is_writable,
             clock=lambda: self.monotonic_s,
             max_readers=self.max_metrics_readers,
         )

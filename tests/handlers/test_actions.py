@@ -220,7 +220,37 @@ async def test_a_page_of_another_site_may_not_act(service: Service, site: str) -
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "null"}])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.test",
+        "http://shop.test:8081",
+        "https://shop.test",
+        "null",
+        "http://shop.test:8080.evil.test",
+        "http://[",
+    ],
+)
+async def test_over_plain_http_the_origin_must_be_the_host(service: Service, origin: str) -> None:
+    await accept(service, 1, 2)
+    await end_as(service, Status.FAILED, 1)
+    for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
+        answer = await service.request("POST", path, b"", {"Origin": origin, "Host": "shop.test:8080"})
+        assert_is_problem(answer, 403, "cross-origin", path.partition("?")[0])
+    assert await statuses(service, 1, 2) == ["Failed", "Pending"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://shop.test", "Host": "127.0.0.1:8080"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://shop.test:8080", "Host": "shop.test:8080"},
+        {"Origin": "http://evil.test", "Authorization": "Bearer key"},
+    ],
+)
 async def test_a_page_of_this_server_and_a_person_may_act(service: Service, headers: dict[str, str]) -> None:
     await accept(service, 1, 2)
     await end_as(service, Status.FAILED, 1)

@@ -93,6 +93,23 @@ async def test_each_second_brings_the_metrics_and_a_point(service: Service) -> N
 
 
 @pytest.mark.gen_test
+async def test_while_writes_fail_the_stream_says_so(service: Service) -> None:
+    async with stream(service) as reader:
+        service.is_writable = False
+        tick(service)
+        history, storage, metrics = await reader.take(3)
+        assert types([history, storage, metrics]) == ["history", "storage", "metrics"]
+        assert storage.json == {"is_writable": False}
+        async with stream(service) as late:
+            assert types(await late.take(3)) == ["history", "storage", "metrics"]
+        tick(service)
+        assert types(await reader.take(3)) == ["storage", "metrics", "point"]
+        service.is_writable = True
+        tick(service)
+        assert types(await reader.take(2)) == ["metrics", "point"]
+
+
+@pytest.mark.gen_test
 async def test_who_comes_later_gets_as_history_what_others_got_as_points(service: Service) -> None:
     tick(service)
     async with stream(service) as early:
