@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import Watched, chromium
 from tests.live_orders import post_all
-from tests.process import DEADLINE_S, ROOT, ServerProcess, order
+from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
 from tests.test_server_access import make_key
 from tests.user_module import UserModule
 
@@ -151,6 +152,9 @@ def test_a_failed_order_is_retried_by_its_button_and_becomes_completed(
         expect(page.locator("#failed_orders")).to_have_text("1")
         (tmp_path / "mended").touch()
         row.get_by_role("button", name="Retry order 1").click()
+        # Its row stays as long as it is pointed at.
+        expect(row.locator(".status")).to_have_text("Completed")
+        page.mouse.move(0, 0)
         expect(row).to_have_count(0)
         expect(row_of(page, "Latest", 1).locator(".status")).to_have_text("Completed")
         expect(page.locator("#failed_orders")).to_have_text("0")
@@ -339,12 +343,18 @@ def test_orders_are_found_by_id_and_by_user(browser: Browser, server: ServerProc
         expect(list_of(page, "Order 42")).to_have_count(0)
         find("user", "98")
         expect(list_of(page, "Orders of user 98").locator(".empty")).to_have_text("There is no order of user 98.")
+        find("order", "1.5")
+        expect(page.locator("#notice")).to_contain_text("An id is a whole number")
         find("order", "12x")
         expect(page.locator("#notice")).to_contain_text("An id is a whole number")
         find("order", str(LARGEST + 1))
         expect(page.locator("#notice")).to_contain_text("An id is a whole number")
         page.get_by_role("button", name="Close", exact=True).click()
         expect(list_of(page, "Orders of user 98")).to_have_count(0)
+        find("order", "1,000,000")
+        expect(list_of(page, "Order 1000000").locator(".empty")).to_have_text("There is no order 1000000.")
+        # The browser's own words on the 404.
+        assert watched.complaints.pop().startswith("Failed to load resource: the server responded with a status of 404")
 
 
 def test_more_of_a_list_is_shown_when_asked_for(browser: Browser, server: ServerProcess) -> None:
@@ -368,7 +378,7 @@ def test_the_lists_can_be_paused(browser: Browser, server: ServerProcess) -> Non
         post_all(server, [2])
         expect(page.locator("#total_orders")).to_have_text("2")
         expect(row_of(page, "Latest", 2)).to_have_count(0)
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Pause the lists", pressed=True).click()
         expect(row_of(page, "Latest", 2)).to_be_visible()
 
 
@@ -379,7 +389,8 @@ def test_with_keys_the_page_asks_for_one_and_keeps_it_for_the_tab_alone(browser:
             page = watched.page
             dialog = page.get_by_role("dialog", name="API key")
             expect(dialog).to_be_visible()
-            page.keyboard.press("Escape")
+            for _ in range(4):
+                page.keyboard.press("Escape")
             expect(dialog).to_be_visible()
             dialog.get_by_role("textbox", name="Key").fill("wrong key")
             page.keyboard.press("Enter")
@@ -443,6 +454,95 @@ def test_a_key_that_may_only_look_is_told_so(browser: Browser, tmp_path: Path) -
         expect(page.locator("#notice")).to_contain_text("The scope of this key is read; the request needs write.")
         expect(row_of(page, "Failed", 1)).to_be_visible()
         watched.close()
+        assert watched.complaints == ["Failed to load resource: the server responded with a status of 403 (Forbidden)"]
+        assert watched.strangers == []
+
+
+def test_a_page_that_was_there_before_the_keys_asks_for_one(browser: Browser, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys.txt", "desk", "read")
+    with ServerProcess(tmp_path / "orders.db") as server:
+        port = server.port
+        watched = Watched(browser, f"http://127.0.0.1:{port}/")
+        page = watched.page
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect_live(page)
+        server.kill()
+    with ServerProcess(tmp_path / "orders.db", "--port", str(port), "--api-keys", str(tmp_path / "keys.txt")):
+        page.get_by_role("textbox", name="Key").fill(key)
+        page.keyboard.press("Enter")
+        expect_live(page)
+        expect(page.locator("#alarm")).to_be_hidden()
+        watched.close()
+
+
+def test_a_click_meets_the_order_that_was_pointed_at(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        retry = row_of(page, "Failed", 1).get_by_role("button", name="Retry order 1")
+        retry.hover()
+        assert shop.post(wish(2, "fail")).status == 202
+        expect(page.locator("#failed_orders")).to_have_text("2")
+        expect(row_of(page, "Latest", 2).locator(".status")).to_have_text("Failed")
+        expect(row_of(page, "Failed", 2)).to_have_count(0)
+        page.mouse.move(0, 0)
+        expect(row_of(page, "Failed", 2)).to_be_visible()
+
+
+def test_a_double_click_retries_once(browser: Browser, shop: ServerProcess) -> None:
+    for order_id in (1, 2):
+        assert shop.post(wish(order_id, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        posts: list[str] = []
+        page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+        row_of(page, "Failed", 2).get_by_role("button", name="Retry order 2").dblclick()
+        expect(page.locator("#notice")).to_contain_text("Order 2 will be tried again.")
+        assert [url.rpartition("/order/")[2] for url in posts] == ["2/retry"]
+
+
+def test_what_came_of_an_action_in_a_dialog_is_told_there(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row_of(page, "Failed", 1).get_by_role("button", name="1", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Retry order 1").click()
+        expect(dialog.get_by_role("status")).to_have_text("Order 1 will be tried again.")
+        dialog.get_by_role("button", name="Close the message").click()
+        expect(dialog.get_by_role("status")).to_have_text("")
+
+
+def test_a_hidden_page_lets_go_of_its_connection(browser: Browser, server: ServerProcess) -> None:
+    turn = """hidden => {
+        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    with opened(browser, server) as watched:
+        page = watched.page
+        expect_live(page)
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/metrics/events")):
+            page.evaluate(turn, True)
+        post_all(server, [1])
+        page.evaluate(turn, False)
+        expect(page.locator("#total_orders")).to_have_text("1")
+        expect(row_of(page, "Latest", 1)).to_be_visible()
+        assert len([url for url in watched.requested if url.endswith("/metrics/events")]) == 2
+
+
+def test_a_disk_that_is_full_is_told_until_there_is_room(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, [1])
+    with opened(browser, server) as watched:
+        alarm = watched.page.locator("#storage-alarm")
+        expect_live(watched.page)
+        expect(alarm).to_be_hidden()
+        limit_file_size(server.pid, server.database.stat().st_size)
+        assert server.post(order(2)).status == 503
+        expect(alarm).to_contain_text("Orders can't be stored")
+        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        # Without another order.
+        expect(alarm).to_be_hidden()
+        assert server.post(order(2)).status == 202
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,11 +1,12 @@
 // Asks the server. Paths are relative to the page, so that a proxy may serve all of it below a path of its own.
 
 const STORED_KEY = "orders-key";
+const PATIENCE_MS = 30_000; // the server itself answers within 10 s, whatever happens to its database
 
 /** What the server refused, or that it can't be reached (status 0). */
 export class Problem extends Error {
   constructor({ status, title, detail, retryAfterS }) {
-    super(detail || title);
+    super(detail ? `${title}: ${detail}` : title);
     this.status = status;
     this.retryAfterS = retryAfterS;
   }
@@ -36,38 +37,39 @@ export class Api {
     else sessionStorage.setItem(STORED_KEY, key);
   }
 
-  /** The answer to a request, whose body is still to be read. Throws a Problem for any but a 2xx. */
-  async ask(path, options = {}) {
+  /** The answer to a request, whose body is still to be read; `signal` ends both. Throws a Problem for any but a 2xx. */
+  async ask(path, options) {
     const headers = { Accept: "application/json", ...options.headers };
     if (this.needsKey && this.key) headers.Authorization = `Bearer ${this.key}`;
     let answer;
     try {
       answer = await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options, headers });
     } catch (error) {
-      if (options.signal?.aborted) throw error;
+      if (options.signal.aborted) throw error;
       throw new Problem({ status: 0, title: "The server does not answer." });
     }
     if (answer.ok) return answer;
     throw await problemOf(answer);
   }
 
-  async get(path, options) {
-    return read(await this.ask(path, options));
+  get(path) {
+    return this.#exchange(path, { method: "GET" });
   }
 
-  async post(path) {
-    return read(await this.ask(path, { method: "POST" }));
+  post(path) {
+    return this.#exchange(path, { method: "POST" });
   }
-}
 
-async function read(answer) {
-  let text;
-  try {
-    text = await answer.text();
-  } catch {
-    throw new Problem({ status: 0, title: "The server broke off its answer." });
+  async #exchange(path, options) {
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    try {
+      return parseExactly(await (await this.ask(path, { ...options, signal })).text());
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      const title = signal.aborted ? "The server did not answer in time." : "The server broke off its answer.";
+      throw new Problem({ status: 0, title });
+    }
   }
-  return parseExactly(text);
 }
 
 async function problemOf(answer) {

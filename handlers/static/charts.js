@@ -26,7 +26,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "Request to 202",
+    title: "Request to 202, ms",
     unit: " ms",
     lowestTop: 1,
     scale: 1_000,
@@ -36,7 +36,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "Processing, an attempt",
+    title: "Processing, an attempt, ms",
     unit: " ms",
     lowestTop: 1,
     scale: 1_000,
@@ -96,6 +96,7 @@ export class Charts {
     script.src = "dashboard/plotly.min.js";
     script.addEventListener("load", () => {
       this.#plotly = globalThis.Plotly;
+      for (const { plot } of this.#charts) plot.textContent = "";
       this.#draw();
     });
     script.addEventListener("error", () => {
@@ -140,7 +141,9 @@ function build(container, chart) {
     return value;
   });
   container.append(figureElement);
-  return { ...chart, values, plot: figureElement.querySelector(".plot") };
+  const plot = figureElement.querySelector(".plot");
+  plot.setAttribute("aria-label", chart.title);
+  return { ...chart, values, plot };
 }
 
 /** The traces that draw a line, and as dots the values that have none beside them. */

@@ -1,6 +1,7 @@
 // What stands above the page: the question for a key, for a yes, and an order whole.
 
-import { showAction } from "./list.js";
+import { moment, dateOf } from "./format.js";
+import { onActions, showActions } from "./list.js";
 
 const byId = (id) => document.getElementById(id);
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
@@ -13,11 +14,15 @@ export function askForKey(complaint = "") {
   complain(complaint);
   input.value = "";
   return new Promise((resolve) => {
-    dialog.oncancel = (event) => event.preventDefault(); // there is nothing to see without
+    let key = null;
+    // There is nothing to see without; a browser closes a dialog for somebody who insists.
+    dialog.oncancel = (event) => event.preventDefault();
+    dialog.onclose = () => key ?? dialog.showModal();
     form.onsubmit = (event) => {
       event.preventDefault();
-      const key = input.value.trim();
-      if (!HEADER_SAFE.test(key)) return complain("This can't be a key: it has characters that no key has.");
+      const given = input.value.trim();
+      if (!HEADER_SAFE.test(given)) return complain("This can't be a key: it has characters that no key has.");
+      key = given;
       input.value = "";
       dialog.close();
       resolve(key);
@@ -44,12 +49,11 @@ export function ask({ title, text, yes }) {
 export class OrderDialog {
   #dialog = byId("order");
   #order = null;
+  #facts = new Map();
 
   constructor({ onAct }) {
     this.#dialog.querySelector(".close").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.querySelector(".action").addEventListener("click", ({ currentTarget }) =>
-      onAct(this.#order, currentTarget.dataset.action),
-    );
+    onActions(this.#dialog, (action, button) => onAct(this.#order, action, button));
   }
 
   /** The id of the order that is being shown, or null. */
@@ -58,6 +62,7 @@ export class OrderDialog {
   }
 
   open(order) {
+    this.#facts.clear();
     this.#show(order);
     this.#dialog.showModal();
     this.#dialog.querySelector(".close").focus();
@@ -73,26 +78,31 @@ export class OrderDialog {
     byId("order-title").textContent = `Order ${order.order_id.rawJSON}`;
     const { metadata, item_ids: itemIds, order_id: _, ...rest } = order;
     const facts = { ...rest, item_ids: itemIds.map(({ rawJSON }) => rawJSON).join(", ") };
+    if (metadata) facts.metadata = JSON.stringify(metadata, null, 2);
     const list = this.#dialog.querySelector("dl");
-    list.replaceChildren(...Object.entries(facts).flatMap(([name, value]) => fact(name, textOf(value))));
-    if (metadata) list.append(...fact("metadata", JSON.stringify(metadata, null, 2), "pre"));
-    const button = this.#dialog.querySelector(".action");
-    showAction(button, order);
-    if (button.hidden && !this.#dialog.contains(document.activeElement)) this.#dialog.querySelector(".close").focus();
+    const shown = Object.entries(facts).flatMap(([name, value]) => this.#fact(name, textOf(name, value)));
+    if (shown.some((each) => each.parentNode !== list)) list.replaceChildren(...shown);
+    const focused = this.#dialog.querySelector("[data-action]:focus");
+    showActions(this.#dialog, order);
+    if (focused?.hidden) this.#dialog.querySelector(".close").focus();
+  }
+
+  /** A term and its description; the ones that are there, where they say the same: somebody may be reading them. */
+  #fact(name, text) {
+    const old = this.#facts.get(name);
+    if (old?.[1].textContent === text) return old;
+    const [term, description, content] = ["dt", "dd", name === "metadata" ? "pre" : "span"].map((tag) => document.createElement(tag));
+    term.textContent = name.replaceAll("_", " ");
+    content.textContent = text;
+    description.append(content);
+    this.#facts.set(name, [term, description]);
+    return [term, description];
   }
 }
 
-function textOf(value) {
+function textOf(name, value) {
   if (value === null) return "–";
-  return typeof value === "object" ? value.rawJSON : value;
-}
-
-const UNITS = { created_time: " UTC", processed_time: " UTC", processing_time: " s" };
-
-function fact(name, text, tag = "span") {
-  const [term, description, content] = ["dt", "dd", tag].map((each) => document.createElement(each));
-  term.textContent = name.replaceAll("_", " ");
-  content.textContent = text === "–" ? text : text + (UNITS[name] ?? "");
-  description.append(content);
-  return [term, description];
+  if (name.endsWith("_time") && typeof value === "string") return `${moment(dateOf(value))} (${value} UTC)`;
+  const text = typeof value === "object" ? value.rawJSON : value;
+  return name === "processing_time" ? `${text} s` : text;
 }

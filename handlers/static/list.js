@@ -3,20 +3,25 @@
 import { count, dateOf, moment } from "./format.js";
 
 const FIRST_LIMIT = 10;
-const LONGEST_LIMIT = 200;
+const LONGEST_LIMIT = 160;
+const hasPointer = matchMedia("(hover: hover)");
 
 /** What may be done to an order by its status. */
-export const ACTIONS = { Failed: "retry", Pending: "cancel" };
-const LABELS = { retry: "Retry", cancel: "Cancel" };
+const ACTIONS = { Failed: "retry", Pending: "cancel" };
 
-/** Sets up a button for what may be done to an order, or hides it. */
-export function showAction(button, order) {
-  const action = ACTIONS[order.status];
-  button.hidden = !action;
-  if (!action) return;
-  button.dataset.action = action;
-  button.textContent = LABELS[action];
-  button.setAttribute("aria-label", `${LABELS[action]} order ${order.order_id.rawJSON}`);
+/** Shows that of an element's action buttons which the order's status allows. */
+export function showActions(element, order) {
+  for (const button of element.querySelectorAll("[data-action]")) {
+    button.hidden = button.dataset.action !== ACTIONS[order.status];
+    button.setAttribute("aria-label", `${button.textContent} order ${order.order_id.rawJSON}`);
+  }
+}
+
+/** Calls `onAct` with what an element's buttons do. */
+export function onActions(element, onAct) {
+  for (const button of element.querySelectorAll("[data-action]")) {
+    button.addEventListener("click", () => onAct(button.dataset.action, button));
+  }
 }
 
 /**
@@ -34,11 +39,13 @@ export class OrderList {
     this.#given = given;
     this.#section = document.getElementById("list-template").content.cloneNode(true).firstElementChild;
     this.#find("h2").textContent = title;
+    this.#find("table").setAttribute("aria-label", title);
     this.#find(".empty").textContent = empty;
     this.#find(".more button").addEventListener("click", () => {
       this.#limit = Math.min(this.#limit * 2, LONGEST_LIMIT);
       given.onMore(this);
     });
+    this.#find("tbody").addEventListener("pointerleave", () => given.onMore(this));
   }
 
   get element() {
@@ -62,6 +69,11 @@ export class OrderList {
   }
 
   show(orders, hasMore = false) {
+    // Else a click would meet another order than the one that was pointed at.
+    if (hasPointer.matches && this.#find("tbody").matches(":hover")) {
+      for (const order of orders) this.update(order);
+      return;
+    }
     const ids = new Set(orders.map(idOf));
     for (const [id, row] of this.#rows) if (!ids.has(id)) this.#remove(id, row);
     let next = this.#find("tbody").firstElementChild;
@@ -72,9 +84,12 @@ export class OrderList {
       else if (row.nextElementSibling !== next) this.#find("tbody").insertBefore(row, next);
       fill(row, order);
     }
+    const isAtEnd = this.#limit >= LONGEST_LIMIT;
     this.#find(".empty").hidden = orders.length > 0;
     this.#find("table").hidden = orders.length === 0;
-    this.#find(".more").hidden = !hasMore || this.#limit >= LONGEST_LIMIT;
+    this.#find(".more").hidden = !hasMore;
+    this.#find(".more button").hidden = isAtEnd;
+    this.#find(".more span").hidden = !isAtEnd;
   }
 
   /** Shows what has become of an order, where it is in the list. */
@@ -88,9 +103,7 @@ export class OrderList {
     this.#rows.set(idOf(order), row);
     this.#find("tbody").insertBefore(row, next);
     row.querySelector(".id button").addEventListener("click", () => this.#given.onOpen(row.order));
-    row.querySelector(".act button").addEventListener("click", ({ currentTarget }) =>
-      this.#given.onAct(row.order, currentTarget.dataset.action),
-    );
+    onActions(row, (action, button) => this.#given.onAct(row.order, action, button));
     return row;
   }
 
@@ -100,8 +113,8 @@ export class OrderList {
     const neighbour = row.nextElementSibling ?? row.previousElementSibling;
     row.remove();
     if (!hadFocus) return;
-    const button = neighbour?.querySelector(".act button:not([hidden])") ?? neighbour?.querySelector(".id button");
-    (button ?? this.#find("h2")).focus();
+    // Not at what may be done to it: a key pressed twice would do that to another order.
+    (neighbour?.querySelector(".id button") ?? this.#find("h2")).focus();
   }
 
   #find(selector) {
@@ -126,10 +139,9 @@ function fill(row, order) {
   row.querySelector("time").dateTime = created.toISOString();
   row.querySelector("time").title = `${order.created_time} UTC`;
   row.querySelector(".error").title = order.error ?? "";
-  const button = row.querySelector(".act button");
-  const hadFocus = document.activeElement === button;
-  showAction(button, order);
-  if (hadFocus && button.hidden) row.querySelector(".id button").focus();
+  const focused = row.querySelector(".act button:focus");
+  showActions(row, order);
+  if (focused?.hidden) row.querySelector(".id button").focus();
 }
 
 /** Sets a text, but not anew where it is the same: somebody may be selecting it. */

@@ -7,7 +7,8 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 4_000;
 
 /**
- * Reads Server-Sent Events from a path until `close`, connecting again whenever they end.
+ * Reads Server-Sent Events from a path, connecting again whenever they end. While the page is hidden it does not: a
+ * browser has six connections to a server, for all of its tabs together.
  *
  * `onEvent` has an event's type and data; `onLive` is called when a connection's first event has come, `onGone` with
  * the Problem whenever there is no connection, `onUnauthorized` with the Problem where the key is not taken: then
@@ -21,17 +22,17 @@ export class Stream {
   constructor(given) {
     this.#given = given;
     for (const type of ["online", "pageshow"]) addEventListener(type, () => this.#wakeUp());
-    document.addEventListener("visibilitychange", () => this.#wakeUp());
+    document.addEventListener("visibilitychange", () => {
+      if (!this.#abort) return;
+      if (document.hidden) this.#abort.abort();
+      else if (this.#abort.signal.aborted) this.open();
+    });
   }
 
   open() {
-    this.close();
+    this.#abort?.abort();
     this.#abort = new AbortController();
     this.#follow(this.#abort.signal);
-  }
-
-  close() {
-    this.#abort?.abort();
   }
 
   async #follow(signal) {
@@ -43,7 +44,10 @@ export class Stream {
         await this.#read(signal, () => (pauseMs = FIRST_PAUSE_MS));
       } catch (error) {
         if (signal.aborted) return;
-        if (error.status === 401) return onUnauthorized(error);
+        if (error.status === 401) {
+          this.#abort = null;
+          return onUnauthorized(error);
+        }
         if (error instanceof Problem) problem = error;
         else console.info(error);
       }
