@@ -9,4 +9,6 @@ def percentile_of(ascending: Sequence[int], percentile: float) -> int:
 
     Of no values there is none: an IndexError.
     """
-    return ascending[max(1, math.ceil(len(ascending) * percentile / 100)) - 1]
+    # Rounded, since 41,000 * 99.9 / 100 is a little more than 40,959 in floating point.
+    rank = math.ceil(round(len(ascending) * percentile / 100, 6))
+    return ascending[max(1, rank) - 1]
