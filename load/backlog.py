@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from load.address import Address
 from load.comparison import BadJson, decode_json
@@ -13,6 +13,11 @@ from load.connection import Answer, Connection, NoAnswer
 from load.exchanges import Patience
 
 WATCH_EVERY_S = 0.25
+QUIET_S = 2.0
+"""Orders that were there before and have not moved for so long are taken for ones that wait for a time of their own."""
+MOST_ORDERS = 2**63 - 1
+FINISHED = ("failed_orders", "cancelled_orders")
+"""Counts that a server need not have, beside that of the completed ones."""
 
 
 class NoMetrics(Exception):
@@ -37,21 +42,30 @@ class Metrics:
 
     @classmethod
     def parse(cls, answer: Answer) -> Self:
-        """Read an answer; NoMetrics when the counts are not there."""
+        """Read an answer; NoMetrics when the counts are not there or are no whole numbers from 0."""
         if answer.status in (401, 403):
             raise NotAllowed(answer.status)
         if answer.status != 200:
             raise NoMetrics(f"GET /metrics: status {answer.status}")
         try:
             counts = decode_json(answer.body)
-            completed = counts["completed_orders"]
-            return cls(
-                waiting=counts["pending_orders"] + counts["processing_orders"],
-                completed=completed,
-                finished=completed + counts.get("failed_orders", 0) + counts.get("cancelled_orders", 0),
-            )
-        except (BadJson, KeyError, TypeError, AttributeError):
-            raise NoMetrics("GET /metrics: the counts of orders are missing") from None
+        except BadJson:
+            counts = None
+        if not isinstance(counts, dict):
+            raise NoMetrics("GET /metrics: no JSON object")
+        completed = _count(counts, "completed_orders")
+        return cls(
+            waiting=_count(counts, "pending_orders") + _count(counts, "processing_orders"),
+            completed=completed,
+            finished=completed + sum(_count(counts, name) for name in FINISHED if name in counts),
+        )
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    count = counts.get(name)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_ORDERS:
+        raise NoMetrics(f"GET /metrics: {name} is missing or no number of orders")
+    return count
 
 
 class BacklogState(Enum):
@@ -65,6 +79,8 @@ class BacklogState(Enum):
 class Backlog:
     """The server's orders that are not processed yet, others' included; `left` is their number at the last look.
 
+    `moved_ns` is when `wait` saw them change last.
+
     `seen` is called with it at every look.
     """
 
@@ -77,6 +93,7 @@ class Backlog:
         seen: Callable[[int], None] = lambda waiting: None,
     ) -> None:
         self.left = 0
+        self.moved_ns = 0
         self._request = address.get("/metrics")
         self._connection = Connection(address)
         self._patience = patience
@@ -113,13 +130,14 @@ class Backlog:
                 return
 
     async def wait(self, *, before: int) -> BacklogState:
-        """Wait until no more wait than did `before` the load, or as many were finished as are waiting at first.
+        """Wait until none waits, or as many were finished as are waiting at first: others may go on sending.
 
-        Orders of others may wait for hours, and others may go on sending.
+        Or until no more wait than did `before` the load and nothing moves: orders of others may wait for hours.
         """
         first: Metrics | None = None
         seen: Metrics | None = None
-        heard_ns = moved_ns = self._clock_ns()
+        heard_ns = self.moved_ns = self._clock_ns()
+        quiet_ns = min(QUIET_S, self._patience.processing_s) * 1e9
         while True:
             try:
                 now = await self.look()
@@ -130,12 +148,15 @@ class Backlog:
                     return BacklogState.UNKNOWN
             else:
                 first = first or now
-                if now.waiting <= before or now.finished - first.finished >= first.waiting:
-                    return BacklogState.PROCESSED
                 heard_ns = self._clock_ns()
                 if now != seen:
-                    seen, moved_ns = now, heard_ns
-                elif heard_ns - moved_ns > self._patience.processing_s * 1e9:
+                    seen, self.moved_ns = now, heard_ns
+                if now.waiting == 0 or now.finished - first.finished >= first.waiting:
+                    return BacklogState.PROCESSED
+                still_ns = heard_ns - self.moved_ns
+                if now.waiting <= before and still_ns > quiet_ns:
+                    return BacklogState.PROCESSED
+                if still_ns > self._patience.processing_s * 1e9:
                     return BacklogState.STUCK
             await asyncio.sleep(self._patience.poll_s)
 

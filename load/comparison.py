@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 SHOWN = 80
+HIGHEST_EXPONENT, LOWEST_EXPONENT = 30, -30
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -45,9 +46,14 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount, where it has one."""
+    """Add an order's total_amount, where it has one that a shop could mean.
+
+    One beyond 10^30 or with more than 30 places differs from every order's, and would make a sum of that many digits.
+    """
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
-    return amount if more is None else amount + more
+    if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
+        return amount
+    return amount + more
 
 
 def _show(value: object) -> str:

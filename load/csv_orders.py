@@ -20,6 +20,7 @@ KNOWN = (*REQUIRED, METADATA)
 # Of a text in a message: enough to recognise it by.
 SHOWN = 60
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
 BETWEEN_ITEMS = re.compile(rf"[{BLANKS}]*[;|][{BLANKS}]*|[{BLANKS}]+")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -36,17 +37,20 @@ class BadCsv(Exception):
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
     """Give every row after the header as JSON without line breaks, and the line of the file that it begins in.
 
-    Rows whose fields are all empty are passed over. BadCsv for a bad row; OSError when the file can't be read.
+    Rows and columns that are empty, their name included, are passed over, as is Excel's first line `sep=,`. BadCsv for
+    a bad row; OSError when the file can't be read.
     """
     # What is no UTF-8 is let through as lone surrogates, so that its line can be named.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = _rows(file)
         header = next(rows, None)
+        if header and header[1] == SEPARATOR_ROW:
+            header = next(rows, None)
         names = _column_names(*header) if header else []
         for line, row in rows:
             if len(row) != len(names):
                 raise BadCsv(line, f"{len(row)} fields, where the header names {len(names)} columns")
-            yield line, _encode(names, row)
+            yield line, _encode(names, row, line)
 
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -76,10 +80,9 @@ def _column_names(line: int, row: Sequence[str]) -> list[str]:
     names = [name.strip() for name in row]
     columns = f"the header names {', '.join(REQUIRED)} and, where there is any, {METADATA}, with commas between"
     for place, name in enumerate(names):
-        if name not in KNOWN:
-            shown = repr(name if len(name) <= SHOWN else f"{name[:SHOWN]}...")
-            raise BadCsv(line, f"unknown column {shown}: {columns}")
-        if name in names[:place]:
+        if name and name not in KNOWN:
+            raise BadCsv(line, f"unknown column {_shown(name)}: {columns}")
+        if name and name in names[:place]:
             raise BadCsv(line, f"the column {name} comes twice")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
@@ -87,11 +90,18 @@ def _column_names(line: int, row: Sequence[str]) -> list[str]:
     return names
 
 
-def _encode(names: Sequence[str], row: Sequence[str]) -> bytes:
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+def _encode(names: Sequence[str], row: Sequence[str], line: int) -> bytes:
+    for name, text in zip(names, row, strict=True):
+        if not name and text.strip():
+            raise BadCsv(line, f"{_shown(text)} is in a column that has no name")
     fields = (
         f'"{name}": {_items(text) if name == ITEMS else _metadata(text) if name == METADATA else _value(text)}'
         for name, text in zip(names, row, strict=True)
-        if name != METADATA or text.strip(BLANKS)
+        if name and (name != METADATA or text.strip(BLANKS))
     )
     return f"{{{', '.join(fields)}}}".encode()
 

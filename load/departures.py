@@ -36,6 +36,10 @@ class Departures:
         """How many requests were sent."""
         return len(self.late_ns) + self.waited
 
+    def later_than(self, limit_ns: float) -> int:
+        """Count the requests that had a free connection and were sent later than that all the same."""
+        return sum(late_ns > limit_ns for late_ns in self.late_ns)
+
     @property
     def late_p99_ns(self) -> int | None:
         """The time by which 99 % of the requests that had a free connection were late at most; None where none had."""

@@ -1,7 +1,8 @@
 """Owns how the values of flags are read, and how a bad one is reported; on the main thread."""
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn
@@ -11,13 +12,31 @@ from load.orders import MAX_ID
 
 STDOUT = Path("-")
 DAY_S = 86_400.0
+LOWEST_RATE = 0.001
+# How the server's keys begin; a person may put one in the wrong place.
+KEY = re.compile(r"orderskey_[^\s'\"]*")
+FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser that reports a mistake in one line and exits with status 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+        self.exit(2, f"{self.prog}: {without_keys(message)} (--help lists the flags)\n")
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Read the flags; of what is unknown only the flags are named, since a key may follow one that is mistyped."""
+        flags, unknown = self.parse_known_args(argv)
+        if unknown:
+            named = [each.partition("=")[0] for each in unknown]
+            shown = [name for name in named if FLAG.fullmatch(name)]
+            self.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
+        return flags
+
+
+def without_keys(text: str) -> str:
+    """Give the text with every key in it cut short."""
+    return KEY.sub("orderskey_...", text)
 
 
 def whole_number(highest: int = MAX_ID) -> Callable[[str], int]:
@@ -35,16 +54,41 @@ def whole_number(highest: int = MAX_ID) -> Callable[[str], int]:
     return parse
 
 
+def rate(highest: int) -> Callable[[str], float]:
+    """Give an argparse type for orders a second, from 0.001 to `highest`; a whole number stays one."""
+
+    def parse(text: str) -> float:
+        number = _finite(text, "number of orders a second")
+        if not LOWEST_RATE <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is not between {LOWEST_RATE} and {highest}")
+        return int(number) if number.is_integer() else number
+
+    return parse
+
+
 def seconds(text: str) -> float:
     """Give a time of more than nothing, in seconds; a day at most."""
+    number = _finite(text, "number of seconds")
+    if not 0 < number <= DAY_S:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {DAY_S:.0f} seconds")
+    return number
+
+
+def seconds_or_none(text: str) -> float:
+    """Give a time in seconds, which may be nothing; a day at most."""
+    number = _finite(text, "number of seconds")
+    if not 0 <= number <= DAY_S:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {DAY_S:.0f} seconds")
+    return number
+
+
+def _finite(text: str, what: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
     if not isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    if not 0 < number <= DAY_S:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {DAY_S:.0f} seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
     return number
 
 

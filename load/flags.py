@@ -3,7 +3,17 @@
 import argparse
 from pathlib import Path
 
-from load.flag_types import OneLineParser, api_key, page_file, seconds, server_url, whole_number, writable_file
+from load.flag_types import (
+    OneLineParser,
+    api_key,
+    page_file,
+    rate,
+    seconds,
+    seconds_or_none,
+    server_url,
+    whole_number,
+    writable_file,
+)
 
 MOST_A_REQUEST = 1000
 MOST_A_SECOND = 1_000_000
@@ -22,7 +32,7 @@ are counted in the table and don't change the exit status: the server promised n
 generator was the limit, or the server did not keep up with --rate: a line below the table says so."""
 
 
-def new_parser() -> argparse.ArgumentParser:
+def new_parser() -> OneLineParser:
     """Give a parser that reports a mistake in one line and exits with status 2."""
     parser = OneLineParser(
         prog="python -m load",
@@ -54,7 +64,8 @@ def _add_what_is_sent(group: argparse._ArgumentGroup) -> None:
         "--first-id",
         type=whole_number(),
         metavar="ID",
-        help="number the orders from here (from the clock, so that ids don't repeat; for --replay those of the file)",
+        help="number the orders from here (from the clock and chance, so that ids don't repeat; for --replay those of "
+        "the file)",
     )
     group.add_argument(
         "--bulk",
@@ -80,10 +91,10 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--rate",
-        type=whole_number(MOST_A_SECOND),
+        type=rate(MOST_A_SECOND),
         metavar="R",
-        help="R orders a second, each sent when it is due whatever the answers before it take (an open loop); "
-        "latencies count from when a request was due",
+        help="R orders a second, 0.5 for instance, each sent when it is due whatever the answers before it take (an "
+        "open loop); latencies count from when a request was due",
     )
     group.add_argument(
         "--duration",
@@ -93,7 +104,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--warm-up",
-        type=seconds,
+        type=seconds_or_none,
         default=0.0,
         metavar="S",
         help="what falls into the first S seconds counts neither for latencies nor for orders/s; comes on top of "

@@ -1,6 +1,6 @@
 """Owns the judgement on the answers to what a run sends: what they mean for its orders; on the loop's thread."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -31,7 +31,14 @@ class Problem(msgspec.Struct):
     errors: list[Fault] = []
 
 
+class Promise(msgspec.Struct):
+    """What a 202 says of one order."""
+
+    order_id: Any = None
+
+
 _problems = msgspec.json.Decoder(Problem)
+_promises = msgspec.json.Decoder(Promise)
 
 
 def reason_in(answer: Answer) -> str:
@@ -45,6 +52,19 @@ def reason_in(answer: Answer) -> str:
     return problem.detail or problem.title
 
 
+def mistake_in(answer: Answer, order_id: int) -> str:
+    """Say what is wrong with a 202 for one order; an empty text where it names it, as a string."""
+    try:
+        named = _promises.decode(answer.body).order_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        named = None
+    if named == str(order_id):
+        return ""
+    if named is None:
+        return "a 202 that names no order"
+    return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is no string"
+
+
 class Judge(Protocol):
     """Hears what became of every request; its key is the place of its first order in the source."""
 
@@ -56,7 +76,8 @@ class Judge(Protocol):
 class JudgeOfOne:
     """Counts the answers to `POST /order`.
 
-    Only latencies of a 202 are recorded: a server that refuses quickly is not a quick server.
+    Only latencies of a right 202 are recorded: a server that refuses quickly is not a quick server. An order whose 202
+    is wrong is read back too, since it can have meant no other.
     """
 
     def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording, begun_ns: int) -> None:
@@ -69,8 +90,9 @@ class JudgeOfOne:
         if answer.status != ACCEPTED:
             self._tally.refuse(answer.status, self._source.order_id(first), reason_in(answer))
             return
-        if b'"%d"' % self._source.order_id(first) not in answer.body:
-            self._tally.fail("a 202 that names another order")
+        mistake = mistake_in(answer, self._source.order_id(first))
+        if mistake:
+            self._tally.mistrust(mistake, places=[first])
             return
         if REPLAYED in answer.head:
             self._tally.repeat(first)
@@ -110,7 +132,10 @@ class BulkAnswer(msgspec.Struct):
 
 
 class JudgeOfMany:
-    """Counts the answers to `POST /orders` with arrays of `size` orders, of which the last may have fewer."""
+    """Counts the answers to `POST /orders` with arrays of `size` orders, of which the last may have fewer.
+
+    Where a 202 is wrong it is not known which of its orders it promised, so none of them is read back.
+    """
 
     def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording, begun_ns: int, size: int) -> None:
         self._source = source
@@ -126,9 +151,10 @@ class JudgeOfMany:
         if answer.status != ACCEPTED and (answer.status != NOTHING_ACCEPTED or counts is None):
             self._tally.refuse(answer.status, self._source.order_id(first), reason_in(answer), orders)
         elif counts is None:
-            self._tally.fail("a 202 that does not count the orders", orders)
+            self._tally.mistrust("a 202 that does not count the orders", orders)
         elif not counts.adds_up(orders):
-            self._tally.fail(f"a {answer.status} whose counts don't add up", orders)
+            count = self._tally.mistrust if answer.status == ACCEPTED else self._tally.fail
+            count(f"a {answer.status} whose counts don't add up", orders)
         elif answer.status != ACCEPTED and counts.rejected_total < orders:
             self._tally.fail(f"a {answer.status} that accepts orders", orders)
         else:

@@ -7,7 +7,10 @@ import asyncio
 import os
 import platform
 import resource
+import signal
 import sqlite3
+import sys
+import threading
 from collections.abc import Callable, Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,12 +25,27 @@ BUSY_SHARE = 0.9
 
 
 class TooFewFiles(Exception):
-    """The hard limit on open files does not allow so many connections."""
+    """The hard limit on open files does not allow so many connections; `possible` is how many it allows."""
+
+    def __init__(self, count: int, *, limit: int) -> None:
+        self.possible = max(0, limit - OTHER_FILES)
+        super().__init__(
+            f"{count} connections need more open files than the limit of {limit} allows (ulimit -n): "
+            f"{self.possible} are possible"
+        )
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end on a new loop; the first Ctrl-C cancels it, the second is a KeyboardInterrupt."""
+    """Run a coroutine to its end on a new loop; the first Ctrl-C cancels it, the second is a KeyboardInterrupt.
+
+    So is one that comes when it has ended.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.get_loop()
+        is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if threading.current_thread() is threading.main_thread() and not is_ignored:
+            # From this handler alone does the runner take Ctrl-C over.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return runner.run(main)
 
 
@@ -41,7 +59,13 @@ def allow_connections(count: int) -> None:
             # macOS calls its hard limit infinite and takes less.
             hard = soft
     if hard != resource.RLIM_INFINITY and count + OTHER_FILES > hard:
-        raise TooFewFiles(f"{count} connections need more open files than the limit of {hard} allows (ulimit -n)")
+        raise TooFewFiles(count, limit=hard)
+
+
+def most_connections() -> int:
+    """Give how many connections the soft limit on open files has room for, one at least."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - OTHER_FILES)
 
 
 def describe_machine(folder: Path | None = None) -> dict[str, str]:

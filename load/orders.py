@@ -17,6 +17,10 @@ MASK = 2**64 - 1
 # Most shops' amounts have two places; currencies with 0, 1, 3 and 4 exist.
 DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
 AMOUNTS_BELOW = 500
+SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Of a value in a message.
+SHOWN = 60
 
 
 class OrderSource(Protocol):
@@ -37,9 +41,16 @@ class OrderSource(Protocol):
         ...
 
 
-def first_id_from_clock(clock_ns: Callable[[], int]) -> int:
-    """Give a first id that no earlier run used: microseconds since 1970, which a run passes faster than its ids."""
-    return clock_ns() // 1000
+def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
+    """Give a first id for a run that shares no id with others, also not with those that run beside it.
+
+    From the highest bit: the 17 minutes (1,024 s) since 1970, 20 random bits, and room for two million orders (2^21).
+    Two runs of no more than that share ids only when they begin in the same 17 minutes, and then with a probability of
+    1 to 1,048,576; one of n orders, more than that, takes the room of n / 2^21. Ids are below 2^63 up to the year 2106.
+    `clock_ns` counts from 1970.
+    """
+    slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
+    return max(1, slot << ROOM_BITS)
 
 
 class GeneratedOrders:
@@ -141,6 +152,8 @@ def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
 def _read_ndjson(path: Path) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
             if line.strip():
                 yield number, line.rstrip(b"\r\n")
 
@@ -154,8 +167,18 @@ def _order_id(line: bytes, place: str) -> int:
         raise BadReplay(f"{place}: no JSON object")
     order_id = order.get("order_id")
     if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
-        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1")
+        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1{_but(order_id)}")
     return order_id
+
+
+def _but(order_id: object) -> str:
+    """Say what is there instead; a power of ten is what a spreadsheet makes of a long id, its last digits lost."""
+    if order_id is None:
+        return ""
+    text = str(order_id)
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    rounded = isinstance(order_id, Decimal) and "E" in text
+    return f", but {shown}{': a spreadsheet has rounded it (format the column as text)' if rounded else ''}"
 
 
 def _with_id(line: bytes, order_id: int) -> bytes:

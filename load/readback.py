@@ -14,6 +14,7 @@ from load.comparison import BadJson, decode_json, find_difference, sum_of
 from load.connection import Answer
 from load.exchanges import Patience
 from load.orders import OrderSource
+from load.texts import shown
 
 FINAL = frozenset({"Completed", "Failed", "Cancelled"})
 NAMED = 5
@@ -49,12 +50,13 @@ class Verdict:
     @property
     def line(self) -> str:
         """Say it in one line, with the first ids of what is wrong."""
-        statuses = ", ".join(f"{count} {status}" for status, count in self.statuses.most_common())
+        statuses = shown(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
         findings = [
             _finding("lost", dict.fromkeys(self.lost, "")),
             _finding("different", self.different),
-            _finding("not processed", self.unprocessed) if self.unprocessed else "all processed",
         ]
+        if self.read:
+            findings.append(_finding("not processed", self.unprocessed) if self.unprocessed else "all processed")
         if self.unread:
             others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost else []
             findings = [_finding("could not be read", self.unread), *others]
@@ -77,7 +79,8 @@ class ReadOrder:
 class ReadBack:
     """Reads orders through GET /order/{id}; those not processed or not readable are read again while patience lasts.
 
-    `verdict` grows as orders are read; `passes` tells whether one reading was enough.
+    `verdict` grows as orders are read. `processed_ns` is when the last of those that were not processed at first was
+    found so, which is at the latest when it was; None where there were none.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class ReadBack:
         clock_ns: Callable[[], int],
     ) -> None:
         self.verdict = Verdict()
-        self.passes = 0
+        self.processed_ns: int | None = None
         self._address = address
         self._source = source
         self._clients = clients
@@ -120,7 +123,6 @@ class ReadBack:
             yield ReadOrder(one_id, list(places))
 
     async def _pass(self, orders: Iterator[ReadOrder]) -> None:
-        self.passes += 1
         self._deferred = []
         jobs = ((order, self._address.get(f"/order/{order.order_id}")) for order in orders)
         await self._clients.work(jobs, answered=self._judge, unanswered=self._defer)
@@ -136,6 +138,7 @@ class ReadBack:
         if answer.status != 200:
             self._defer(order, f"status {answer.status}")
             return
+        was_waiting = order.found is not None
         try:
             order.found = decode_json(answer.body)
         except BadJson:
@@ -146,6 +149,8 @@ class ReadBack:
             self.verdict.different[order.order_id] = difference
             self._book(order)
         elif order.found["status"] in FINAL:
+            if was_waiting:
+                self.processed_ns = self._clock_ns()
             self._book(order)
         else:
             self._defer(order, "")
@@ -168,6 +173,8 @@ class ReadBack:
 def _finding(what: str, orders: Mapping[int, str]) -> str:
     if not orders:
         return f"none {what}"
-    named = "; ".join(f"{order_id}{f': {why}' if why else ''}" for order_id, why in sorted(orders.items())[:NAMED])
+    named = "; ".join(
+        f"{order_id}{f': {shown(why)}' if why else ''}" for order_id, why in sorted(orders.items())[:NAMED]
+    )
     more = f"; and {len(orders) - NAMED} more" if len(orders) > NAMED else ""
     return f"{len(orders)} {what.upper()} ({named}{more})"

@@ -12,6 +12,9 @@ from load.timeline import Course
 
 LATE_S = 0.010
 LATE_SHARE = 0.1
+LATE_PARTS = 0.01
+ENOUGH = 100
+A_HANDFUL = 5
 BEHIND_S = 0.1
 
 
@@ -19,9 +22,11 @@ BEHIND_S = 0.1
 class Result:
     """What a run found so far; times in seconds. None is what it did not come to.
 
-    `started_ns` counts from 1970. `sending_s` is the time from the first request to the last answer. `phase` is what it
-    was doing last. `departures` is None but in an open loop. `verdict` is of what has been read so far; `is_read` says
-    that this is all.
+    `started_ns` counts from 1970. `sending_s` is the time from the first request to the last answer, and in an open
+    loop until all that was due had been, if that is later; `stopped_s` that to the last answer of a server that then
+    stopped answering; `waited_s` that until all was processed, at the latest. `phase` is what it was doing last.
+    `departures` is None but in an open loop. `verdict` is of what has been read so far; `is_read` says that this is
+    all.
     """
 
     orders: int
@@ -33,6 +38,7 @@ class Result:
     departures: Departures | None = None
     backlog: Course = field(default_factory=Course)
     sending_s: float | None = None
+    stopped_s: float | None = None
     cpu_share: float | None = None
     waited_s: float | None = None
     verdict: Verdict | None = None
@@ -50,7 +56,10 @@ class Result:
 
     @cached_property
     def sending_latencies(self) -> Distribution:
-        """How long the answers took from sending, which a closed loop would have said; none but in an open loop."""
+        """How long the answers took without the wait for a free connection; none but in an open loop.
+
+        Where there were enough connections that is the same: a closed loop would have sent fewer into a stall.
+        """
         return Distribution(self.counted.sending_latencies_ns if self.departures else Recording().latencies_ns)
 
     @property
@@ -60,7 +69,7 @@ class Result:
 
     @property
     def elapsed_s(self) -> float | None:
-        """From the end of the warm-up to the last answer."""
+        """From the end of the warm-up to the end of `sending_s`."""
         if self.sending_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return self.sending_s - self.warm_up_s
@@ -72,7 +81,7 @@ class Result:
 
     @property
     def processed_s(self) -> float | None:
-        """From the end of the warm-up until all was processed."""
+        """From the end of the warm-up until all was processed, at the latest; None where that is not known."""
         if self.waited_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return self.waited_s - self.warm_up_s
@@ -85,8 +94,23 @@ class Result:
 
     @property
     def was_busy(self) -> bool:
-        """Whether this process used up a core while it sent: the server might have taken more."""
-        return self.cpu_share is not None and self.cpu_share > BUSY_SHARE
+        """Whether this process used up a core while it sent: the server might have taken more.
+
+        Where the server stopped answering, it was used up by trying to connect; fewer than 100 orders tell nothing.
+        """
+        if self.cpu_share is None or self.stopped_s is not None or self.tally.sent < ENOUGH:
+            return False
+        return self.cpu_share > BUSY_SHARE
+
+    @property
+    def late_limit_s(self) -> float:
+        """How late a request has to be for that to make up a part of the figures that counts."""
+        return max(LATE_S, LATE_SHARE * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
+
+    @cached_property
+    def late_requests(self) -> int:
+        """How many requests that had a free connection were later than that."""
+        return self.departures.later_than(self.late_limit_s * 1e9) if self.departures else 0
 
     @property
     def was_late(self) -> bool:
@@ -94,11 +118,13 @@ class Result:
 
         It does where 1 % of the requests that had a free connection left more than 10 ms late and that is more than a
         tenth of the latencies' p99. On a machine that the server shares, a few are always some milliseconds late; and
-        beside a server that stalls for a second, 20 ms are nothing.
+        beside a server that stalls for a second, 20 ms are nothing. Of fewer than 100 requests, of a handful of late
+        ones, and beside a server that stopped answering nothing is said.
         """
-        p99_ms = self.latencies.percentile_ms(99)
-        late_s = self.late_p99_s
-        return late_s is not None and p99_ms is not None and late_s > max(LATE_S, LATE_SHARE * p99_ms / 1e3)
+        if self.departures is None or self.stopped_s is not None or not len(self.counted):
+            return False
+        count = len(self.departures.late_ns)
+        return count >= ENOUGH and self.late_requests > max(A_HANDFUL, LATE_PARTS * count)
 
     @property
     def generator_was_the_limit(self) -> bool:
@@ -108,12 +134,19 @@ class Result:
     def behind_s(self) -> float:
         """How long after it was due the last request was sent because all connections were busy; less than 100 ms is 0.
 
-        A server that had fallen behind and caught up kept up. Where the generator was the limit, nothing is said of it.
+        A server that had fallen behind and caught up kept up. Where the generator was the limit, or the server stopped
+        answering, nothing is said of it.
         """
-        behind_s = self.departures.last_wait_ns / 1e9 if self.departures else 0.0
-        return behind_s if behind_s >= BEHIND_S and not self.generator_was_the_limit else 0.0
+        if self.departures is None or self.generator_was_the_limit or self.stopped_s is not None:
+            return 0.0
+        behind_s = self.departures.last_wait_ns / 1e9
+        return behind_s if behind_s >= BEHIND_S else 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether something was acknowledged and all of it is there as it was sent, and processed."""
-        return len(self.tally.acknowledged) > 0 and self.is_read and self.verdict is not None and self.verdict.is_good
+        """Whether something was acknowledged and all of it is there as it was sent, and processed.
+
+        A 202 is a promise, so a wrong one is none that was kept.
+        """
+        is_kept = self.is_read and self.verdict is not None and self.verdict.is_good
+        return is_kept and len(self.tally.acknowledged) > 0 and not self.tally.wrong_202

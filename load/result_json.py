@@ -27,6 +27,8 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "generator_cpu_share": result.cpu_share,
         "generator_late_p99_ms": None if result.late_p99_s is None else result.late_p99_s * 1e3,
         "generator_was_the_limit": result.generator_was_the_limit,
+        "server_behind_s": result.behind_s,
+        "server_stopped_after_s": result.stopped_s,
         "notes": notes_of(result, settings),
         "read_back": None if result.verdict is None else _verdict_json(result.verdict),
         "interrupted": result.interrupted,
@@ -66,6 +68,8 @@ def _what_became_of_orders(result: Result) -> dict[str, Any]:
         "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
         "errors": tally.errors.total(),
         "errors_by_reason": dict(tally.errors.most_common()),
+        "wrong_202": tally.wrong_202.total(),
+        "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
         "not_sent": result.orders - tally.sent,
     }
 

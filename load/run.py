@@ -1,19 +1,19 @@
 """Owns the course of one run: connect, send, wait until all is processed, read back; on the event loop's thread."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from load.address import Address, Unreachable, reach
 from load.arrivals import Arrivals
-from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
+from load.backlog import BacklogState, NotAllowed
 from load.clients import Clients
-from load.connection import NoAnswer
 from load.departures import Departures
 from load.exchanges import Patience
 from load.flags import KEY_VARIABLE
 from load.judge import Judge, JudgeOfMany, JudgeOfOne
+from load.machine import most_connections
 from load.orders import OrderSource
+from load.processing import Processing
 from load.progress import ProgressBar
 from load.readback import ReadBack
 from load.result import Result
@@ -49,7 +49,6 @@ class Run:
         self._cpu_clock_ns = cpu_clock_ns
         self._wall_clock_ns = wall_clock_ns
         self._begun_ns = 0
-        self._waiting_before = 0
 
     async def complete(self) -> Result:
         """Do all of it; when cancelled, give what there is and say so. Unreachable before anything is sent."""
@@ -57,46 +56,55 @@ class Run:
         self.result.started_ns = self._wall_clock_ns()
         try:
             address = await reach(settings.url, timeout_s=timeout_s, api_key=settings.api_key)
-            backlog = Backlog(address, patience=self._patience, clock_ns=self._clock_ns, seen=self._note_backlog)
+            processing = Processing(address, patience=self._patience, clock_ns=self._clock_ns, seen=self._note_backlog)
             try:
-                await self._look_first(backlog)
-                await self._send(address, backlog)
-                state = await self._wait(backlog)
+                await processing.look_first()
+                await self._send(address, processing)
+                state = await self._wait(processing)
             finally:
-                backlog.close()
-            await self._read_back(address, state)
+                processing.close()
+            await self._read_back(address, state, processing.processed_ns)
+        except NotAllowed as refusal:
+            raise Unreachable(_explain(refusal, settings)) from None
         except asyncio.CancelledError:
             self.result.interrupted = True
         return self.result
 
-    async def _look_first(self, backlog: Backlog) -> None:
-        """Ask how many wait already, which also shows before an order is sent that a key is missing."""
-        try:
-            async with asyncio.timeout(self._patience.connection_s):
-                self._waiting_before = (await backlog.look()).waiting
-        except NotAllowed as refusal:
-            raise Unreachable(_explain(refusal, self._settings)) from None
-        except (NoMetrics, NoAnswer, TimeoutError):
-            # A server without metrics may take orders all the same, and one that is slow is what is to be measured.
-            backlog.close()
-
-    async def _send(self, address: Address, backlog: Backlog) -> None:
-        result, tally = self.result, self.result.tally
-        result.phase = "sending"
+    async def _send(self, address: Address, processing: Processing) -> None:
+        tally = self.result.tally
+        self.result.phase = "sending"
         self._begun_ns = self._clock_ns()
         cpu_begun_ns = self._cpu_clock_ns()
         sender = self._sender(address)
         requests = requests_of(self._source, address, bulk=self._settings.bulk)
-        try:
-            with self._progress.phase("Sending", total=len(self._source), done=lambda: tally.sent):
-                async with self._watching(backlog):
+        with self._progress.phase("Sending", total=len(self._source), done=lambda: tally.sent):
+            async with processing.watching():
+                try:
                     await sender.send(requests, self._judge())
-        finally:
-            # Up to the last answer: waiting in vain for a server that has gone is not its speed.
-            ended_ns = sender.last_answer_ns if tally.acknowledged else self._clock_ns()
-            result.sending_s = (ended_ns - self._begun_ns) / 1e9
-            result.cpu_share = (self._cpu_clock_ns() - cpu_begun_ns) / (self._clock_ns() - self._begun_ns)
-            sender.close()
+                finally:
+                    self._note_sending(sender, self._cpu_clock_ns() - cpu_begun_ns)
+                    sender.close()
+
+    def _note_sending(self, sender: Sender, used_ns: int) -> None:
+        result, ended_s = self.result, self._since_begin_s()
+        last_answer_s = (sender.last_answer_ns - self._begun_ns) / 1e9
+        result.stopped_s = last_answer_s if sender.gone else None
+        result.sending_s = self._sending_s(last_answer_s if result.tally.acknowledged else ended_s, ended_s)
+        result.cpu_share = used_ns / 1e9 / ended_s
+
+    def _sending_s(self, last_answer_s: float, ended_s: float) -> float:
+        """Give the time that the figures are over: a closed loop's ends with the last answer.
+
+        Waiting in vain for a server that has gone is not its speed. An open loop's has all that was due in it, answered
+        or not, up to when the sending was given up.
+        """
+        settings, orders, sent = self._settings, len(self._source), self.result.tally.sent
+        if settings.rate is None:
+            return last_answer_s
+        due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
+        if sent < orders:
+            due_s = max(sent / settings.rate, min(due_s, ended_s))
+        return max(last_answer_s, due_s)
 
     def _sender(self, address: Address) -> Sender:
         settings = self._settings
@@ -118,31 +126,17 @@ class Run:
         size = self._settings.bulk
         return JudgeOfMany(source=source, tally=tally, recording=recording, begun_ns=begun_ns, size=size)
 
-    @asynccontextmanager
-    async def _watching(self, backlog: Backlog) -> AsyncIterator[None]:
-        """Look at the backlog now and then while the block runs, once at least where the server answers that."""
-        end = asyncio.Event()
-        watch = asyncio.create_task(backlog.watch(end))
-        try:
-            yield
-            end.set()
-            await asyncio.wait({watch}, timeout=self._patience.connection_s)
-        finally:
-            if watch.cancel():
-                backlog.close()
-
-    async def _wait(self, backlog: Backlog) -> BacklogState:
+    async def _wait(self, processing: Processing) -> BacklogState:
         total = len(self.result.tally.acknowledged)
         if not total:
             return BacklogState.UNKNOWN
         self.result.phase = "waiting for the processing"
-        with self._progress.phase("Processing", total=total, done=lambda: max(0, total - backlog.left)):
-            return await backlog.wait(before=self._waiting_before)
+        with self._progress.phase("Processing", total=total, done=lambda: max(0, total - processing.left)):
+            return await processing.wait()
 
-    async def _read_back(self, address: Address, backlog: BacklogState) -> None:
-        waited_s = self._since_begin_s()
+    async def _read_back(self, address: Address, backlog: BacklogState, processed_ns: int | None) -> None:
         result, acknowledged = self.result, self.result.tally.acknowledged
-        clients = self._clients(address, min(READ_CLIENTS, max(1, len(acknowledged))))
+        clients = self._clients(address, min(READ_CLIENTS, most_connections(), max(1, len(acknowledged))))
         reading = ReadBack(
             address=address,
             source=self._source,
@@ -158,8 +152,9 @@ class Run:
         finally:
             clients.close()
         result.is_read = True
-        if not (verdict.unprocessed or verdict.unread or verdict.lost):
-            result.waited_s = waited_s if reading.passes == 1 else self._since_begin_s()
+        processed_ns = reading.processed_ns or processed_ns
+        if processed_ns is not None and not (verdict.unprocessed or verdict.unread or verdict.lost):
+            result.waited_s = (processed_ns - self._begun_ns) / 1e9
 
     def _clients(self, address: Address, count: int) -> Clients:
         return Clients(address, count=count, patience=self._patience, clock_ns=self._clock_ns)

@@ -28,7 +28,10 @@ def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> I
 
 
 class Sender(Protocol):
-    """A way to send requests; `last_answer_ns` is when the last answer came."""
+    """A way to send requests; `last_answer_ns` is when the last answer came, `gone` that it was the last."""
+
+    @property
+    def gone(self) -> bool: ...
 
     @property
     def last_answer_ns(self) -> int: ...
@@ -47,6 +50,10 @@ class ClosedLoop:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+
+    @property
+    def gone(self) -> bool:
+        return self._clients.gone
 
     @property
     def last_answer_ns(self) -> int:
@@ -79,10 +86,14 @@ class Batches(ClosedLoop):
 class OpenLoop:
     """Sends `per_second` orders a second from `begun_ns` on, whatever the answers before take."""
 
-    def __init__(self, arrivals: Arrivals, *, per_second: int, begun_ns: int) -> None:
+    def __init__(self, arrivals: Arrivals, *, per_second: float, begun_ns: int) -> None:
         self._arrivals = arrivals
         self._per_second = per_second
         self._begun_ns = begun_ns
+
+    @property
+    def gone(self) -> bool:
+        return self._arrivals.gone
 
     @property
     def last_answer_ns(self) -> int:
@@ -91,7 +102,8 @@ class OpenLoop:
     async def send(self, requests: Iterator[Request], judge: Judge) -> None:
         """Send every request when its first order is due."""
         jobs = (
-            (self._begun_ns + first * 1_000_000_000 // self._per_second, first, request) for first, request in requests
+            (self._begun_ns + int(first * 1_000_000_000 // self._per_second), first, request)
+            for first, request in requests
         )
         await self._arrivals.work(jobs, answered=judge.answered, unanswered=judge.unanswered)
 

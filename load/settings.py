@@ -34,7 +34,7 @@ class Settings:
     concurrency: int
     batch: int | None = None
     bulk: int | None = None
-    rate: int | None = None
+    rate: float | None = None
     duration_s: float | None = None
     warm_up_s: float = 0.0
     replay: Path | None = None
@@ -51,7 +51,7 @@ class Settings:
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> Settings:
     """Read the flags; a bad one ends the process with one line on stderr and status 2."""
     parser = new_parser()
-    flags = parser.parse_args(argv)
+    flags = parser.read(argv)
     _refuse_what_excludes_itself(parser, flags)
     if flags.api_key is None and environment.get(KEY_VARIABLE):
         try:

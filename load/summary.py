@@ -1,11 +1,13 @@
 """Owns how a run's result is shown in a terminal: the table and the lines below it; on the main thread."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from load.notes import notes_of
 from load.result import Result
 from load.settings import Settings
+from load.texts import shown
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
@@ -35,8 +37,11 @@ def _orders(result: Result, settings: Settings) -> list[Row]:
         ("refused", f"{tally.refused.total():,}"),
         *((f"  status {status}", f"{count:,}") for status, count in sorted(tally.refused.items())),
         ("errors", f"{tally.errors.total():,}"),
-        *((f"  {reason}", f"{count:,}") for reason, count in tally.errors.most_common()),
+        *((f"  {escape(shown(reason))}", f"{count:,}") for reason, count in tally.errors.most_common()),
     ]
+    if tally.wrong_202:
+        rows.append(("wrong 202", f"{tally.wrong_202.total():,}"))
+        rows += [(f"  {reason}", f"{count:,}") for reason, count in tally.wrong_202.most_common()]
     if tally.sent < result.orders:
         rows.append(("not sent", f"{result.orders - tally.sent:,}"))
     if settings.bulk:
@@ -76,7 +81,7 @@ def _lines(result: Result, settings: Settings) -> list[str]:
         lines.append(
             f"Interrupted while {result.phase}: this is what it has so far, and what was not read back is not checked."
         )
-    elif not result.tally.acknowledged:
+    elif not result.tally.acknowledged and not result.tally.wrong_202:
         lines.append("Nothing was accepted, so there is nothing to read back.")
     if verdict is not None and result.tally.acknowledged:
         lines.append(verdict.line if result.is_read else verdict.line_so_far)

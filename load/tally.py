@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_REASON = 300
@@ -15,10 +16,11 @@ class Refusal(NamedTuple):
 
 
 class Tally:
-    """What became of every order; `acknowledged` has the places in the source of all that a 202 spoke for.
+    """What became of every order; `acknowledged` has the places in the source of all that are to be read back.
 
     Of those, `accepted` were new and `duplicates` there already: an answer to many orders says how many, not which.
-    `examples` has the first refusal of each status that came with a reason.
+    The others had a wrong 202. `examples` has the first refusal of each status that came with a reason, `wrong_202`
+    what was wrong with how many orders' 202.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,7 @@ class Tally:
         self.refused: Counter[int] = Counter()
         self.examples: dict[int, Refusal] = {}
         self.errors: Counter[str] = Counter()
+        self.wrong_202: Counter[str] = Counter()
 
     def accept(self, index: int) -> None:
         self.acknowledged.append(index)
@@ -46,6 +49,12 @@ class Tally:
     def fail(self, reason: str, orders: int = 1) -> None:
         self.errors[reason] += orders
 
+    def mistrust(self, reason: str, orders: int = 1, places: Iterable[int] = ()) -> None:
+        """Count orders that got a wrong 202; those at `places` of the source it surely meant, so they are read back."""
+        self.wrong_202[reason] += orders
+        self.acknowledged.extend(places)
+
     @property
     def sent(self) -> int:
-        return len(self.acknowledged) + self.refused.total() + self.errors.total()
+        others = self.refused.total() + self.errors.total() + self.wrong_202.total()
+        return self.accepted + self.duplicates + others

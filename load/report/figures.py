@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from load.report.numbers import counted, measured, share
+from load.report.numbers import counted, exact, measured, share
 from load.report.tables import Cell, Row, Table, aligned, cell_of
 
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
@@ -50,8 +50,12 @@ def tiles_of(result: Mapping[str, Any]) -> list[Tile]:
 def _throughput_note(result: Mapping[str, Any]) -> str:
     notes = []
     if result["rate_per_second"] is not None:
-        notes.append(f"of {counted(result['rate_per_second'])} that were due")
-    if result["generator_was_the_limit"]:
+        notes.append(f"of {exact(result['rate_per_second'])} that were due")
+    if result["server_stopped_after_s"] is not None:
+        notes.append("the server stopped answering")
+    elif result["server_behind_s"]:
+        notes.append("the server did not keep up")
+    elif result["generator_was_the_limit"]:
         notes.append("the load generator was the limit")
     elif result["accepted"] and result["generator_cpu_share"] is not None:
         notes.append("the load generator was not the limit")
@@ -75,6 +79,8 @@ def _orders(result: Mapping[str, Any]) -> Table:
         *(row(f"status {name}", "refused_by_status", name, is_part=True) for name in result["refused_by_status"]),
         row("Errors", "errors"),
         *(row(name, "errors_by_reason", name, is_part=True) for name in result["errors_by_reason"]),
+        *([row("Wrong 202", "wrong_202")] if result["wrong_202"] else []),
+        *(row(name, "wrong_202_by_reason", name, is_part=True) for name in result["wrong_202_by_reason"]),
         *([row("Not sent", "not_sent")] if result["not_sent"] else []),
     ]
     return Table(title="Orders", rows=rows)
@@ -87,7 +93,8 @@ def _latency(result: Mapping[str, Any]) -> Table:
     if is_open:
         note = (
             "From due: from the moment when a request was to be sent, so that a stall of the server counts for all "
-            "that were due meanwhile. From sending: without the wait for a free connection."
+            "that were due meanwhile. From sending: without the wait for a free connection; where there were enough "
+            "connections that is the same."
         )
     if result["bulk"]:
         note += f" Of requests with up to {counted(result['bulk'])} orders each."

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from load.report.numbers import counted, plural
+from load.texts import shown
 
 NAMED = 100
 """So many orders of a kind are named; the JSON names all."""
@@ -40,7 +41,7 @@ class Verdict:
 
 def verdict_of(result: Mapping[str, Any]) -> Verdict:
     """Judge the run as `--json` has it."""
-    faults = _faults(result["read_back"] or {})
+    faults = _faults(result)
     lines = [_read_back_line(result), *_unpromised(result)]
     if result["interrupted"]:
         tone, title = Tone.UNSURE, "Interrupted: not all checked" if result["read_back"] else "Interrupted: not checked"
@@ -49,17 +50,20 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
     elif result["passed"]:
         tone, title = Tone.GOOD, "Passed: nothing lost"
     else:
-        reason = ", ".join(faults) or "not all could be checked"
-        tone, title = Tone.BAD, f"Failed: {reason if _acknowledged(result) else 'nothing was accepted'}"
-    return Verdict(tone=tone, title=title, lines=lines, findings=_findings(result["read_back"] or {}))
+        otherwise = "not all could be checked" if _acknowledged(result) else "nothing was accepted"
+        tone, title = Tone.BAD, f"Failed: {', '.join(faults) or otherwise}"
+    return Verdict(tone=tone, title=title, lines=lines, findings=_findings(result))
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:
-    return int(result["accepted"] + result["duplicates"])
+    """Count the orders to read back; those with a wrong 202 are known when they are."""
+    read_back = result["read_back"] or {"acknowledged": 0}
+    return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
 
 
-def _faults(read_back: Mapping[str, Any]) -> list[str]:
+def _faults(result: Mapping[str, Any]) -> list[str]:
     """Say what is wrong, the worst first."""
+    read_back = result["read_back"] or {}
     kinds = (
         ("lost_ids", "LOST"),
         ("different", "DIFFERENT"),
@@ -67,6 +71,8 @@ def _faults(read_back: Mapping[str, Any]) -> list[str]:
         ("unprocessed", "not processed"),
     )
     found = [(len(read_back[kind]), words) for kind, words in kinds if read_back.get(kind)]
+    if result["wrong_202"]:
+        found.append((result["wrong_202"], "with a wrong 202"))
     return [
         f"{counted(count) if place else plural(count, 'order')} {words}" for place, (count, words) in enumerate(found)
     ]
@@ -84,39 +90,43 @@ def _read_back_line(result: Mapping[str, Any]) -> str:
     if result["interrupted"]:
         return (
             f"Read back {counted(read_back['read'])} of {plural(_acknowledged(result), 'acknowledged order')} so far: "
-            f"{counted(len(read_back['lost_ids']))} lost, {counted(len(read_back['different']))} different. "
-            "Of the others nothing is known."
+            f"{', '.join(_found(read_back))}. Of the others nothing is known."
         )
-    lost, different, unread = (len(read_back[kind]) for kind in ("lost_ids", "different", "unread"))
-    unprocessed = len(read_back["unprocessed"])
-    found = [
-        f"{counted(lost) if lost else 'none'} lost",
-        f"{counted(different) if different else 'none'} different",
-        *([f"{counted(unread)} not readable"] if unread else []),
-        f"{counted(unprocessed)} not processed" if unprocessed or unread or lost else "all processed",
-    ]
-    statuses = ", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items())
+    found, unread = _found(read_back), len(read_back["unread"])
+    if read_back["read"]:
+        unprocessed = len(read_back["unprocessed"])
+        found.append(f"{counted(unprocessed)} not processed" if unprocessed else "all processed")
+    if unread:
+        others = [f"of the others {found[0]}", *found[1:]] if read_back["read"] or read_back["lost_ids"] else []
+        found = [f"{counted(unread)} could not be read", *others]
+    statuses = shown(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
     return (
         f"Read back {counted(read_back['read'])} of {plural(read_back['acknowledged'], 'acknowledged order')}: "
         f"{', '.join(found)}{f' ({statuses})' if statuses else ''}."
     )
 
 
+def _found(read_back: Mapping[str, Any]) -> list[str]:
+    kinds = (("lost_ids", "lost"), ("different", "different"))
+    return [f"{counted(len(read_back[kind])) if read_back[kind] else 'none'} {words}" for kind, words in kinds]
+
+
 def _unpromised(result: Mapping[str, Any]) -> list[str]:
     """Say what got no 202, which doesn't count against the server's promise."""
     parts = [
         f"{counted(result[field])} {words}"
-        for field, words in (("refused", "refused"), ("errors", "without an answer"), ("not_sent", "not sent"))
+        for field, words in (("refused", "refused"), ("errors", "without a valid answer"), ("not_sent", "not sent"))
         if result[field]
     ]
     return [f"Not acknowledged, so nothing was promised: {', '.join(parts)}."] if parts else []
 
 
-def _findings(read_back: Mapping[str, Any]) -> list[Finding]:
+def _findings(result: Mapping[str, Any]) -> list[Finding]:
+    read_back = result["read_back"] or {}
     named: list[tuple[str, list[str]]] = [
         ("Lost", [str(order_id) for order_id in read_back.get("lost_ids", ())]),
         *(
-            (title, [f"{order_id}: {why}" for order_id, why in read_back.get(kind, {}).items()])
+            (title, [f"{order_id}: {shown(why)}" for order_id, why in read_back.get(kind, {}).items()])
             for title, kind in (
                 ("Different", "different"),
                 ("Not readable", "unread"),
@@ -124,12 +134,16 @@ def _findings(read_back: Mapping[str, Any]) -> list[Finding]:
             )
         ),
     ]
+    wrong = [f"{shown(reason)}: {plural(count, 'order')}" for reason, count in result["wrong_202_by_reason"].items()]
     return [
-        Finding(
-            title=f"{title}: {plural(len(lines), 'order')}",
-            lines=lines[:NAMED],
-            more=f"and {counted(len(lines) - NAMED)} more, which --json names" if len(lines) > NAMED else "",
-        )
-        for title, lines in named
-        if lines
+        *([Finding(title=f"Wrong 202: {plural(result['wrong_202'], 'order')}", lines=wrong, more="")] if wrong else []),
+        *(
+            Finding(
+                title=f"{title}: {plural(len(lines), 'order')}",
+                lines=lines[:NAMED],
+                more=f"and {counted(len(lines) - NAMED)} more, which --json names" if len(lines) > NAMED else "",
+            )
+            for title, lines in named
+            if lines
+        ),
     ]

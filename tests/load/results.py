@@ -30,6 +30,8 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
         "refused_by_status": {},
         "errors": 0,
         "errors_by_reason": {},
+        "wrong_202": 0,
+        "wrong_202_by_reason": {},
         "not_sent": 0,
         "elapsed_s": 6.831274651,
         "orders_per_second": 7319.278214,
@@ -43,6 +45,8 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
         "generator_cpu_share": 0.45310284,
         "generator_late_p99_ms": None,
         "generator_was_the_limit": False,
+        "server_behind_s": 0.0,
+        "server_stopped_after_s": None,
         "notes": [],
         "read_back": read_back(50_000),
         "interrupted": False,
@@ -136,6 +140,18 @@ def failed(**changes: Any) -> dict[str, Any]:
         ),
         **changes,
     )
+
+
+def with_wrong_202(**changes: Any) -> dict[str, Any]:
+    """Five orders had a wrong 202; they are there as they were sent."""
+    result = closed_loop(
+        accepted=49_995,
+        wrong_202=5,
+        wrong_202_by_reason={"a 202 that names another order": 4, "a 202 that names no order": 1},
+        notes=["A wrong 202 was the answer to 5 orders, which fails the run: a 202 is a promise."],
+        passed=False,
+    )
+    return result | changes
 
 
 def interrupted(**changes: Any) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Shop:
         self.becomes_final_after: dict[int, int] = {}
         self.waiting: list[int] = [0]
         self.stall_s = 1.0
+        self.answer_to_one: bytes | None = None
         self.answer_to_many: bytes | None = None
         self.tls: ssl.SSLContext | None = None
         self.api_key = ""
@@ -240,6 +241,7 @@ class Shop:
         self.steps.note("answered", order_id)
         await self.events.tell(order_id)
         message = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % named
+        message = message if self.answer_to_one is None else self.answer_to_one
         await self._answer(stream, 202, message, b"Location: /order/%d\r\n" % named + replayed)
 
     def _metrics(self) -> tuple[int, bytes]:

@@ -103,4 +103,36 @@ def test_a_server_without_tls_is_one_line(load: Load, shop: Shop) -> None:
     shop.url = shop.url.replace("http:", "https:")
     outcome = load("--orders", "3")
     assert (outcome.status, outcome.err.count("\n")) == (1, 1)
-    assert outcome.err.startswith(f"python -m load: No server at {shop.url}: ")
+    plain = shop.url.replace("https:", "http:")
+    assert outcome.err == f"python -m load: The server at {shop.url} does not speak TLS: is it {plain}?\n"
+
+
+def test_a_server_that_speaks_tls_alone_is_one_line_before_any_order_is_sent(load: Load, shop: Shop, pem: Path) -> None:
+    _listen_with_tls(shop, pem)
+    tls, shop.url = shop.url, shop.url.replace("https:", "http:")
+    outcome = load("--orders", "3")
+    assert (outcome.status, outcome.out, shop.ids) == (1, "", [])
+    assert outcome.err == f"python -m load: The server at {shop.url} speaks TLS: is it {tls}?\n"
+
+
+def test_a_file_of_certificates_that_is_missing_or_has_none_is_one_line(
+    load: Load, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shop.url = shop.url.replace("http:", "https:")
+    path = tmp_path / "ca.pem"
+    for reason in ("can't be read: no such file or directory", "has no certificate (PEM) in it"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        outcome = load("--orders", "3")
+        assert (outcome.status, outcome.out) == (1, "")
+        assert outcome.err == f"python -m load: SSL_CERT_FILE: {path} {reason}\n"
+        path.write_text("no certificate")
+
+
+def test_a_file_that_can_t_be_written_is_noticed_before_any_order_is_sent(
+    load: Load, shop: Shop, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    outcome = load("--orders", "3", "--report", str(page), "--json", "/proc/x.json")
+    assert (outcome.status, outcome.out, shop.ids) == (1, "", [])
+    assert outcome.err == "python -m load: /proc/x.json can't be written: no such file or directory\n"
+    assert list(tmp_path.iterdir()) == []

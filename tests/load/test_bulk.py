@@ -74,13 +74,27 @@ def test_an_order_that_an_array_s_202_lost_is_found(load: Load, shop: Shop) -> N
         (b"yes", "a 202 that does not count the orders"),
     ],
 )
-def test_an_answer_whose_counts_don_t_add_up_is_an_error_of_all_its_orders(
+def test_a_202_whose_counts_don_t_add_up_is_wrong_for_all_its_orders_and_fails_the_run(
     answer: bytes, reason: str, load: Load, shop: Shop
 ) -> None:
     shop.answer_to_many = answer
     outcome = load("--bulk", "5", "--orders", "5")
     assert outcome.status == 1
-    assert outcome.json["errors_by_reason"] == {reason: 5}
+    assert (outcome.json["wrong_202_by_reason"], outcome.json["errors"], outcome.json["passed"]) == (
+        {reason: 5},
+        0,
+        False,
+    )
+    assert "Which of them were promised is not known, so they are not read back." in outcome.out
+    assert "Nothing was accepted" not in outcome.out
+
+
+def test_a_422_whose_counts_don_t_add_up_promises_nothing(load: Load, shop: Shop) -> None:
+    shop.refusals = dict.fromkeys(range(1, 6), 409)
+    shop.answer_to_many = b'{"accepted": 0, "duplicates": 0, "rejected": [], "rejected_total": 5}'
+    outcome = load("--bulk", "5", "--orders", "10")
+    assert outcome.json["errors_by_reason"] == {"a 422 whose counts don't add up": 5}
+    assert outcome.json["wrong_202_by_reason"] == {"a 202 whose counts don't add up": 5}
 
 
 def test_a_file_is_replayed_in_arrays(load: Load, shop: Shop, tmp_path: Path) -> None:

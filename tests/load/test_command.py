@@ -17,7 +17,7 @@ from load.command import main
 from load.connection import Answer
 from load.exchanges import Patience
 from load.judge import reason_in
-from load.orders import GeneratedOrders, first_id_from_clock
+from load.orders import MAX_ID, GeneratedOrders, new_first_id
 from tests.load.conftest import IMPATIENT, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile
@@ -57,9 +57,11 @@ def test_without_flags_a_thousand_clients_connect_at_once_even_where_1024_files_
 
 def test_ids_differ_from_run_to_run() -> None:
     now_ns = 1_700_000_000_000_000_000
-    first = first_id_from_clock(lambda: now_ns)
-    assert first_id_from_clock(lambda: now_ns + 1_000_000_000) - first == 1_000_000
-    assert first < 2**53
+    first = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 1)
+    beside = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 2)
+    later = new_first_id(clock_ns=lambda: now_ns + 1_024_000_000_000, random_bits=lambda bits: 0)
+    assert beside + 2_000_000 < first < first + 2_000_000 < later
+    assert new_first_id(clock_ns=lambda: (2**32 - 1) * 1_000_000_000, random_bits=lambda bits: 2**bits - 1) < MAX_ID
 
 
 def test_two_runs_without_a_first_id_share_no_order(load: Load, shop: Shop) -> None:
@@ -108,10 +110,18 @@ def test_the_reason_is_what_the_problem_states(body: bytes, reason: str) -> None
 
 def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: Shop) -> None:
     shop.waiting = [79, 79, 82, 80, 79]
-    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=DEADLINE_S))
+    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=0.4))
     assert outcome.status == 0
-    assert outcome.json["all_processed_after_s"] < DEADLINE_S
+    assert 0 < outcome.json["all_processed_after_s"] < 0.4
     assert shop.waiting == [79]
+
+
+def test_orders_before_it_that_are_being_processed_are_waited_for(load: Load, shop: Shop) -> None:
+    # One by one, and those of the run come last.
+    shop.waiting = [*range(30, 35), *range(34, -1, -1)]
+    shop.becomes_final_after = dict.fromkeys(range(1, 6), 1)
+    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=0.4))
+    assert (outcome.status, shop.waiting) == (0, [0])
 
 
 def test_no_server_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

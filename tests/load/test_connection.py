@@ -8,7 +8,8 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.address import Address, ServerUrl, Unreachable, reach
-from load.connection import Answer, Connection, MalformedAnswer, NoAnswer, NoConnection, parse_answer
+from load.answer import MalformedAnswer, parse_answer
+from load.connection import Answer, Connection, NoAnswer, NoConnection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"
@@ -168,4 +169,30 @@ async def test_a_host_name_is_resolved_once() -> None:
     address = await reach(ServerUrl.parse(f"http://localhost:{server.port}"), timeout_s=5)
     assert address.sockaddr[:2] == ("127.0.0.1", server.port)
     assert b"Host: localhost:%d\r\n" % server.port in address.get("/")
+    server.stop()
+
+
+async def _never_end_the_headers(stream: IOStream) -> None:
+    await stream.read_until(b"\r\n\r\n")
+    await stream.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await stream.write(b"X: Y\r\n" * 1000)
+
+
+async def _never_end_the_body(stream: IOStream) -> None:
+    await stream.read_until(b"\r\n\r\n")
+    await stream.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        await stream.write(b"x" * 1_000_000)
+
+
+@pytest.mark.gen_test
+async def test_an_answer_without_an_end_is_given_up_and_the_next_one_read() -> None:
+    server = Scripted(_never_end_the_headers, _never_end_the_body, _answer_once)
+    connection = Connection(await server.address())
+    for complaint in ("headers of over 64 KiB", "a body of over 16 MiB"):
+        with pytest.raises(NoAnswer, match=complaint):
+            await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")).status == 200
+    connection.close()
     server.stop()

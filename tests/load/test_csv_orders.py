@@ -162,7 +162,15 @@ def test_orders_and_a_first_id_count_as_for_ndjson(load: Load, shop: Shop, path:
             b"order_id;user_id;item_ids;total_amount\n",
             "line 1: unknown column 'order_id;user_id;item_ids;total_amount'",
         ),
-        (b"order_id,user_id,item_ids,total_amount,\n", "line 1: unknown column ''"),
+        (b"sep=;\norder_id;user_id\n", "line 1: unknown column 'sep=;'"),
+        (
+            b"order_id,user_id,item_ids,total_amount,,\n1,2,3,4,,\n2,2,3,4,,x\n",
+            "line 3: 'x' is in a column that has no",
+        ),
+        (
+            HEADER.encode() + b"\n1.79539E+15,2,3,4,\n",
+            "line 2: no order_id that is an integer from 1 to 2^63-1, but 1.79539E+15: a spreadsheet has rounded it",
+        ),
         (b'"a\nb",user_id\n', r"line 1: unknown column 'a\nb'"),
         (b"order_id,user_id,item_ids,total_amount,user_id\n", "line 1: the column user_id comes twice"),
         (HEADER.encode() + b"\n1,2,3,4\n", "line 2: 4 fields, where the header names 5 columns"),
@@ -200,3 +208,9 @@ def test_a_file_without_a_row_has_no_orders(content: bytes, path: Path) -> None:
 def test_a_file_that_is_not_there_can_t_be_read(path: Path) -> None:
     with pytest.raises(BadReplay, match="can't be read: no such file"):
         _read(path)
+
+
+def test_what_a_spreadsheet_adds_is_passed_over(path: Path) -> None:
+    plain = _bodies(_write(path, "order_id,user_id,item_ids,total_amount", "1,2,3,4"))
+    assert _bodies(_write(path, "sep=,", "order_id,user_id,item_ids,total_amount,,", "1,2,3,4,,", "")) == plain
+    assert _bodies(_write(path, "\ufefforder_id, ,user_id,item_ids,total_amount", "1,,2,3,4")) == plain

@@ -144,3 +144,8 @@ def test_a_file_without_orders_can_t_be_replayed(file: Path) -> None:
 def test_ids_that_would_pass_the_highest_are_refused(file: Path) -> None:
     with pytest.raises(BadReplay, match="line 2: no id below 2"):
         ReplayedOrders(file, limit=MAX_ID, first_id=MAX_ID)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_order(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert ReplayedOrders(file, limit=MAX_ID, first_id=None).body(0) == LINES[0]

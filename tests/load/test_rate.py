@@ -27,6 +27,20 @@ def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> No
     assert shop.connections <= 1 + 1 + 10 + 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "per_second"),
+    [
+        (["--rate", "10", "--duration", "0.1"], 10),
+        (["--rate", "200", "--duration", "0.2", "--bulk", "50"], 200),
+        (["--rate", "100", "--orders", "10", "--bulk", "10"], 100),
+    ],
+)
+def test_no_more_orders_a_second_are_said_than_were_due(flags: list[str], per_second: int, load: Load) -> None:
+    result = load(*flags, patience=Patience()).json
+    assert result["elapsed_s"] == pytest.approx(result["orders"] / per_second, abs=0.05)
+    assert result["orders_per_second"] <= per_second
+
+
 def test_one_slow_request_holds_up_none_of_those_after_it(load: Load, shop: Shop) -> None:
     shop.faults[2] = Fault.HOLD
 
@@ -74,12 +88,31 @@ def test_a_server_that_goes_away_ends_the_open_loop_with_the_rest_unsent(load: L
 
 
 @pytest.mark.slow
+def test_a_server_that_goes_away_is_named_as_the_reason_and_what_was_due_after_it_counts(
+    load: Load, shop: Shop
+) -> None:
+    shop.faults[200] = Fault.VANISH
+    outcome = load("--rate", "500", "--duration", "60")
+    result = outcome.json
+    assert re.search(
+        r"The server stopped answering 0\.[34] s after the begin; [\d,]+ orders were not sent\.", outcome.out
+    )
+    assert result["server_stopped_after_s"] == pytest.approx(0.4, abs=0.1)
+    assert "load generator was the limit" not in outcome.out
+    assert "did not keep up" not in outcome.out
+    # It was given up after the patience with a server that restarts.
+    assert result["elapsed_s"] > 0.65
+    assert result["orders_per_second"] < 320
+
+
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 1001), Fault.HOLD)
     outcome = load("--rate", "10", "--duration", "60")
     assert outcome.status == 1
     assert outcome.json["errors_by_reason"] == {"no answer within 0.3 s": outcome.json["sent"]}
     assert outcome.json["not_sent"] > 500
+    assert "The server did not answer; 5" in outcome.out
 
 
 def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:

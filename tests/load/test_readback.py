@@ -1,12 +1,16 @@
 """Waiting for the backlog and reading back: what the command says of orders that are not as they were sent."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 
+ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "order_id": b"99",
     "user_id": b"0",
@@ -68,3 +72,51 @@ def test_the_metrics_are_a_hint_and_the_orders_decide(has_metrics: bool, load: L
     outcome = load("--orders", "5")
     assert outcome.status == 0
     assert outcome.json["all_processed_after_s"] > outcome.json["elapsed_s"]
+
+
+def test_metrics_that_never_answer_are_not_waited_for_and_give_no_time(load: Load, shop: Shop) -> None:
+    shop.holds_metrics = True
+    outcome = load("--orders", "5")
+    assert outcome.status == 0
+    assert outcome.json["all_processed_after_s"] is None
+    assert re.search(r"all processed after +│ +- ", outcome.out)
+
+
+def test_a_backlog_that_moves_no_more_gives_no_time_where_the_orders_are_processed(load: Load, shop: Shop) -> None:
+    shop.waiting = [0, 7]
+    outcome = load("--orders", "5")
+    assert (outcome.status, outcome.json["all_processed_after_s"]) == (0, None)
+
+
+def test_where_nothing_was_accepted_nothing_was_processed(load: Load, shop: Shop) -> None:
+    shop.refusals = dict.fromkeys(range(1, 6), 503)
+    assert load("--orders", "5").json["all_processed_after_s"] is None
+
+
+def test_of_orders_that_are_all_lost_none_is_called_processed(load: Load, shop: Shop) -> None:
+    shop.faults = dict.fromkeys(range(1, 3), Fault.LOSE)
+    assert "Read back 0 of 2 acknowledged orders: 2 LOST (1; 2), none different. Sum" in load("--orders", "2").out
+
+
+def test_a_server_s_texts_can_t_command_the_terminal(load: Load, shop: Shop) -> None:
+    shop.altered[1] = {"status": b'"\\u001b[2J' + b"x" * 500 + b'"'}
+    out = load("--orders", "2").out
+    assert r"1 NOT PROCESSED (1: \x1b[2Jxxx" in out
+    assert "\x1b[2J" not in out
+    assert "x" * 201 not in out
+
+
+@pytest.mark.slow
+def test_it_reads_back_over_no_more_connections_than_the_limit_on_files_allows(shop: Shop) -> None:
+    command = [sys.executable, "-m", "load", "--url", shop.url, "--orders", "300", "--concurrency", "4"]
+    run = subprocess.run(
+        ["sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Read back 300 of 300 acknowledged orders: none lost" in run.stdout
+    assert shop.connections <= 4 + 40 + 2

@@ -11,6 +11,7 @@ import pytest
 
 from load.report import render
 from load.report.courses import data_of
+from load.report.figures import tiles_of
 from load.report.numbers import exact, measured, share
 from load.report.page import PLOTLY_FILE, assets_folder
 from load.report.verdict import NAMED, Tone, verdict_of
@@ -20,6 +21,7 @@ EVERY_KIND = [
     results.closed_loop,
     results.open_loop_with_a_stall,
     results.failed,
+    results.with_wrong_202,
     results.interrupted,
     results.unanswered,
     results.single,
@@ -50,6 +52,12 @@ def own_part(page: bytes) -> str:
             Tone.BAD,
             "Failed: 1 order LOST, 1 not readable",
         ),
+        (results.with_wrong_202(), Tone.BAD, "Failed: 5 orders with a wrong 202"),
+        (
+            results.with_wrong_202(accepted=0, read_back=results.read_back(0)),
+            Tone.BAD,
+            "Failed: 5 orders with a wrong 202",
+        ),
     ],
 )
 def test_the_page_says_first_whether_the_run_passed(result: dict[str, Any], tone: Tone, title: str) -> None:
@@ -61,7 +69,7 @@ def test_the_verdict_says_what_was_read_back_and_what_was_never_acknowledged() -
     assert list(verdict_of(results.failed()).lines) == [
         "Read back 18,102 of 18,105 acknowledged orders: 3 lost, 2 different, 1 not processed "
         "(18,000 Completed, 101 Failed, 1 Pending).",
-        "Not acknowledged, so nothing was promised: 1,883 refused, 12 without an answer.",
+        "Not acknowledged, so nothing was promised: 1,883 refused, 12 without a valid answer.",
     ]
     assert list(verdict_of(results.interrupted()).lines) == [
         "12,000 orders had been acknowledged. They were not read back, so nothing is known of whether one was lost.",
@@ -73,8 +81,66 @@ def test_a_read_back_that_was_broken_off_says_how_far_it_came_and_promises_nothi
     verdict = verdict_of(results.interrupted(read_back=results.read_back(7_064, read=7_000)))
     assert (verdict.tone, verdict.title) == (Tone.UNSURE, "Interrupted: not all checked")
     assert verdict.lines[0] == (
-        "Read back 7,000 of 12,000 acknowledged orders so far: 0 lost, 0 different. Of the others nothing is known."
+        "Read back 7,000 of 12,000 acknowledged orders so far: none lost, none different. "
+        "Of the others nothing is known."
     )
+
+
+@pytest.mark.parametrize(
+    ("read_back", "words"),
+    [
+        (
+            results.read_back(9, read=8, lost_ids=[1]),
+            "Read back 8 of 9 acknowledged orders: 1 lost, none different, all p",
+        ),
+        (
+            results.read_back(1, read=0, lost_ids=[1], statuses={}),
+            "Read back 0 of 1 acknowledged order: 1 lost, none diff",
+        ),
+        (
+            results.read_back(9, read=8, unread={"2": "status 500"}),
+            "Read back 8 of 9 acknowledged orders: 1 could not be read, of the others none lost, none different, all p",
+        ),
+        (
+            results.read_back(1, read=0, unread={"2": "status 500"}, statuses={}),
+            "Read back 0 of 1 acknowledged order: 1 could not be read.",
+        ),
+    ],
+)
+def test_the_page_says_of_the_read_back_what_the_terminal_says(read_back: dict[str, Any], words: str) -> None:
+    line = verdict_of(results.closed_loop(accepted=9, passed=False, read_back=read_back)).lines[0]
+    assert line.startswith(words)
+    assert ("all processed" in line) is (read_back["read"] > 0)
+
+
+def test_what_was_wrong_with_a_202_is_named_and_is_no_error() -> None:
+    verdict = verdict_of(results.with_wrong_202())
+    assert [(each.title, each.lines) for each in verdict.findings] == [
+        ("Wrong 202: 5 orders", ["a 202 that names another order: 4 orders", "a 202 that names no order: 1 order"])
+    ]
+    assert not any("nothing was promised" in line for line in verdict.lines)
+    assert re.search(r"Wrong 202</th>\s*<td>\s*<data value=\"5\"", own_part(render(results.with_wrong_202())))
+
+
+def test_a_server_s_texts_are_escaped_and_cut() -> None:
+    lost = results.read_back(1, different={"1": "\x1b[2J" + "x" * 900}, statuses={"\x1b": 1})
+    page = own_part(render(results.closed_loop(read_back=lost, passed=False)))
+    assert "\x1b" not in page
+    assert r"1: \x1b[2Jxxx" in page
+    assert "x" * 201 not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, "of 2,000 that were due; the load generator was not the limit"),
+        ({"server_behind_s": 4.2}, "of 2,000 that were due; the server did not keep up"),
+        ({"server_stopped_after_s": 2.0}, "of 2,000 that were due; the server stopped answering"),
+        ({"generator_was_the_limit": True}, "of 2,000 that were due; the load generator was the limit"),
+    ],
+)
+def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
+    assert tiles_of(results.open_loop_with_a_stall(**changes))[0].note == note
 
 
 def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:

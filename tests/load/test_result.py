@@ -31,16 +31,27 @@ def _recording(*answers: tuple[int, int], orders: int = 1) -> Recording:
 
 
 def _open_loop(
-    *, late_ms: int = 0, waited_ms: tuple[int, ...] = (), cpu_share: float = 0.1, latency_ms: int = 5
+    *,
+    late_ms: int = 0,
+    late: int = 6,
+    punctual: int = 94,
+    waited_ms: tuple[int, ...] = (),
+    cpu_share: float = 0.1,
+    latency_ms: int = 5,
+    stopped_s: float | None = None,
 ) -> Result:
-    """A run of a second with 100 requests that had a free connection, and then some that had none."""
+    """A run of a second with some late and some punctual requests on a free connection, and then some that had none."""
     departures = Departures()
-    for number in range(100):
-        departures.note(due_ns=number, sent_ns=number + late_ms * MS, had_connection=True)
+    for number in range(late + punctual):
+        sent_ns = number + (late_ms * MS if number < late else 0)
+        departures.note(due_ns=number, sent_ns=sent_ns, had_connection=True)
     for wait_ms in waited_ms:
         departures.note(due_ns=S, sent_ns=S + wait_ms * MS, had_connection=False)
     recording = _recording(*((number * 10, latency_ms) for number in range(1, 101)))
-    return Result(orders=100, departures=departures, recording=recording, sending_s=1.0, cpu_share=cpu_share)
+    result = Result(orders=1000, departures=departures, recording=recording, sending_s=1.0, cpu_share=cpu_share)
+    result.stopped_s = stopped_s
+    result.tally.accepted = 100
+    return result
 
 
 def _said(result: Result) -> str:
@@ -58,6 +69,12 @@ def _said(result: Result) -> str:
         (_open_loop(late_ms=11), True),
         (_open_loop(late_ms=11, latency_ms=1000), False),
         (_open_loop(late_ms=101, latency_ms=1000), True),
+        (_open_loop(late_ms=900, late=5, punctual=95), False),
+        (_open_loop(late_ms=900, late=10, punctual=0), False),
+        (_open_loop(late_ms=11, late=10, punctual=990), False),
+        (_open_loop(late_ms=11, late=11, punctual=990), True),
+        (_open_loop(late_ms=900, stopped_s=0.5), False),
+        (_open_loop(cpu_share=0.95, stopped_s=0.5), False),
         (_open_loop(waited_ms=(900,)), False),
     ],
 )
@@ -68,9 +85,15 @@ def test_the_generator_was_the_limit_when_it_had_no_time_or_its_own_lateness_cou
     assert ("The load generator was the limit: it " in _said(result)) is is_limit
 
 
+def test_of_a_few_orders_it_is_not_said_that_the_generator_was_the_limit() -> None:
+    result = _open_loop(cpu_share=1.0)
+    result.tally.accepted = 99
+    assert not result.generator_was_the_limit
+
+
 def test_why_the_generator_was_the_limit_is_said() -> None:
     assert "it used 95% of a core while it sent" in _said(_open_loop(cpu_share=0.95))
-    late = "it sent 1 % of the requests that had a free connection more than 12 ms after they were due"
+    late = "it sent 6 of 100 requests that had a free connection more than 10 ms after they were due"
     assert late in _said(_open_loop(late_ms=12))
 
 
@@ -90,6 +113,13 @@ def test_a_server_that_caught_up_kept_up_and_the_waiting_is_said() -> None:
 
 def test_nothing_is_said_of_the_server_where_the_generator_was_the_limit() -> None:
     assert "did not keep up" not in _said(_open_loop(waited_ms=(4200,), cpu_share=0.95))
+
+
+def test_of_a_server_that_stopped_answering_nothing_else_is_said() -> None:
+    said = _said(_open_loop(waited_ms=(4200,), late_ms=900, stopped_s=2.04))
+    assert "The server stopped answering 2.0 s after the begin; 900 orders were not sent.\n" in said
+    assert "did not keep up" not in said
+    assert "the limit" not in said
 
 
 def test_what_was_due_in_the_warm_up_is_not_counted() -> None:

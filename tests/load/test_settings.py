@@ -25,19 +25,29 @@ from load.settings import parse_settings
         (["--json", "/nowhere/result.json"], "the folder /nowhere does not exist"),
         (["--json", "/"], "/ is a folder"),
         (["--concurrency", "100000000", "--orders", "100000000"], "100000000 connections need more open files"),
+        (["--batch", "100000000", "--orders", "100000000"], "are possible, with --batch "),
+        (["--url", "http://me:secret@127.0.0.1"], "'http://...@127.0.0.1' has a name or a password"),
+        (["--url", "http://me:p/secret@127.0.0.1:x"], "'http://...@127.0.0.1:x' has a name or a password"),
+        (["--url", "http://me:secret"], "--url: the port of the URL is no number"),
+        (["--url", "http://127.0.0.1/?key=secret"], "'http://127.0.0.1/?...' has more than a host"),
+        (["--api-key", "secret", "--apikey", "secret"], "unknown: --apikey (--help"),
+        (["--apikey=secret", "-ksecret"], "unknown: --apikey (--help"),
+        (["secret"], "unknown: arguments that belong to no flag"),
+        (["--orders", "orderskey_secret"], "--orders: 'orderskey_...' is no whole number"),
+        (["--replay", "/nowhere/orderskey_secret.csv"], "/nowhere/orderskey_... can't be read"),
         (["--replay", "/nowhere/orders.ndjson"], "/nowhere/orders.ndjson can't be read: no such file or directory"),
         (["--bulk", "0"], "--bulk: 0 is not between 1 and 1000"),
         (["--bulk", "1001"], "--bulk: 1001 is not between 1 and 1000"),
         (["--bulk", "5", "--batch", "5"], "--batch and --bulk exclude each other"),
-        (["--rate", "0"], "--rate: 0 is not between 1 and 1000000"),
-        (["--rate", "1.5"], "--rate: '1.5' is no whole number"),
+        (["--rate", "0"], "--rate: 0 is not between 0.001 and 1000000"),
+        (["--rate", "inf"], "--rate: 'inf' is no number of orders a second"),
         (["--rate", "5", "--batch", "5"], "--batch and --rate exclude each other"),
         (["--duration", "5"], "--duration wants --rate"),
         (["--rate", "5", "--duration", "0"], "--duration: 0 is not more than 0"),
         (["--rate", "5", "--duration", "nan"], "--duration: 'nan' is no number of seconds"),
         (["--rate", "5", "--duration", "5", "--orders", "5"], "--duration and --orders exclude each other"),
         (["--rate", "5", "--duration", "5", "--replay", "x"], "--duration and --replay exclude each other"),
-        (["--warm-up", "-1"], "--warm-up: -1 is not more than 0"),
+        (["--warm-up", "-1"], "--warm-up: -1 is not between 0 and 86400 seconds"),
         (["--rate", "1000000", "--duration", "1000", "--first-id", "9223372036854775000"], "for 1000000000 ids below"),
         (["--report", "-"], "a page is written to a file, not to standard output"),
         (["--report", "/nowhere/page.html"], "the folder /nowhere does not exist"),
@@ -55,6 +65,7 @@ def test_a_bad_flag_is_one_clear_line_and_status_2(
     out, err = capsys.readouterr()
     assert (status, out) == (2, "")
     assert complaint in err
+    assert "secret" not in err
     assert err.startswith("python -m load: ")
     assert err.count("\n") == 1
 
@@ -89,6 +100,9 @@ def test_the_number_of_connections_follows_from_the_flags(flags: list[str], conc
         (["--rate", "10", "--duration", "0.01"], 1, 0.01),
         (["--rate", "200", "--duration", "3", "--warm-up", "0.5"], 700, 3.0),
         (["--rate", "200", "--orders", "7"], 7, None),
+        (["--rate", "200", "--warm-up", "0"], 2000, 10.0),
+        (["--rate", "0.5"], 5, 10.0),
+        (["--rate", "2.5", "--duration", "1"], 3, 1.0),
     ],
 )
 def test_the_number_of_orders_follows_from_the_flags(flags: list[str], orders: int, duration_s: float | None) -> None:

@@ -1,0 +1,43 @@
+"""Reading the counts of orders from GET /metrics."""
+
+import json
+
+import pytest
+
+from load.backlog import Metrics, NoMetrics
+from load.connection import Answer
+from tests.load.conftest import Load
+from tests.load.shop import Shop
+
+COUNTS = {"pending_orders": 3, "processing_orders": 2, "completed_orders": 5}
+
+
+def _answer(counts: object) -> Answer:
+    return Answer(200, b"", json.dumps(counts).encode(), True)
+
+
+def test_the_counts_are_read_and_those_of_other_ends_need_not_be_there() -> None:
+    assert Metrics.parse(_answer(COUNTS)) == Metrics(waiting=5, completed=5, finished=5)
+    assert Metrics.parse(_answer({**COUNTS, "failed_orders": 1, "cancelled_orders": 2})).finished == 8
+
+
+@pytest.mark.parametrize("count", ["3", [3], -1, 1.5, True, None, {}, 2**63])
+@pytest.mark.parametrize("name", ["pending_orders", "processing_orders", "completed_orders", "failed_orders"])
+def test_what_is_no_number_of_orders_is_no_count(name: str, count: object) -> None:
+    with pytest.raises(NoMetrics, match=f"{name} is missing or no number of orders"):
+        Metrics.parse(_answer({**COUNTS, name: count}))
+
+
+@pytest.mark.parametrize("counts", [[], "x", 1, None])
+def test_what_is_no_object_has_no_counts(counts: object) -> None:
+    with pytest.raises(NoMetrics, match="no JSON object"):
+        Metrics.parse(_answer(counts))
+
+
+def test_a_run_goes_on_whatever_the_amounts_that_come_back(load: Load, shop: Shop) -> None:
+    shop.altered = {2: {"total_amount": b"9e999999"}, 3: {"total_amount": b"1E+9999"}}
+    outcome = load("--orders", "4")
+    assert outcome.status == 1
+    assert outcome.json["read_back"]["different"].keys() == {"2", "3"}
+    assert "total_amount is 9E+999999, sent " in outcome.out
+    assert len(outcome.json["read_back"]["total_amount"]) < 20
