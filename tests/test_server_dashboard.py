@@ -156,6 +156,7 @@ def test_a_failed_order_is_retried_by_its_button_and_becomes_completed(
         expect(row.locator(".status")).to_have_text("Completed")
         page.mouse.move(0, 0)
         expect(row).to_have_count(0)
+        expect(page.locator("#notice")).to_contain_text("Order 1 will be tried again.")
         expect(row_of(page, "Latest", 1).locator(".status")).to_have_text("Completed")
         expect(page.locator("#failed_orders")).to_have_text("0")
         expect(page.locator("#completed_orders")).to_have_text("1")
@@ -367,6 +368,7 @@ def test_more_of_a_list_is_shown_when_asked_for(browser: Browser, server: Server
         latest.get_by_role("button", name="Show more").click()
         expect(latest.locator("tbody tr")).to_have_count(25)
         expect(latest.get_by_role("button", name="Show more")).to_be_hidden()
+        expect(latest.get_by_role("heading")).to_be_focused()
 
 
 def test_the_lists_can_be_paused(browser: Browser, server: ServerProcess) -> None:

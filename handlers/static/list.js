@@ -26,7 +26,8 @@ export function onActions(element, onAct) {
 
 /**
  * One list. `load` has a number of orders and gives `{orders, hasMore}`; `onAct` has an order and what is to be done,
- * `onOpen` an order that is to be shown whole.
+ * `onOpen` an order that is to be shown whole. `onMore` is called when the list is to be fetched for it is longer now,
+ * `onLeave` when it may change again, as it does not while it is pointed at.
  */
 export class OrderList {
   #given;
@@ -45,7 +46,7 @@ export class OrderList {
       this.#limit = Math.min(this.#limit * 2, LONGEST_LIMIT);
       given.onMore(this);
     });
-    this.#find("tbody").addEventListener("pointerleave", () => given.onMore(this));
+    this.#find("tbody").addEventListener("pointerleave", given.onLeave);
   }
 
   get element() {
@@ -85,6 +86,7 @@ export class OrderList {
       fill(row, order);
     }
     const isAtEnd = this.#limit >= LONGEST_LIMIT;
+    if ((isAtEnd || !hasMore) && this.#find(".more button") === document.activeElement) this.focus();
     this.#find(".empty").hidden = orders.length > 0;
     this.#find("table").hidden = orders.length === 0;
     this.#find(".more").hidden = !hasMore;

@@ -169,8 +169,13 @@ export class Orders {
 
   #listOf(title, empty, query, load = (limit) => this.#page(query, limit)) {
     const onAct = (...given) => this.#act(...given);
-    const refresh = (list) => tell(() => list.refresh());
-    return new OrderList({ title, empty, load, onAct, onOpen: (order) => this.#open(order), onMore: refresh });
+    const onOpen = (order) => this.#open(order);
+    const onMore = (list) => tell(() => list.refresh());
+    const onLeave = () => {
+      this.forget();
+      this.#refresh();
+    };
+    return new OrderList({ title, empty, load, onAct, onOpen, onMore, onLeave });
   }
 
   async #page(query, limit) {
