@@ -1,5 +1,6 @@
 """The whole document. Pure."""
 
+import functools
 from collections.abc import Mapping
 
 import msgspec
@@ -46,6 +47,12 @@ _BEARER: Schema = {
 
 def document(*, version: str, dashboard_files: Mapping[str, str]) -> bytes:
     """The OpenAPI 3.1 document as JSON; `version` is the server's, `dashboard_files` has media types by name."""
+    return _rendered(version, tuple(dashboard_files.items()))
+
+
+# However many servers there are in a process, as in the tests: it takes some milliseconds.
+@functools.cache
+def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...]) -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -53,7 +60,7 @@ def document(*, version: str, dashboard_files: Mapping[str, str]) -> bytes:
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             # With keys or without, as the server was started.
             "security": [{}, {"bearer": []}],
-            "paths": order_paths() | orders_paths() | other_paths() | page_paths(dashboard_files),
+            "paths": order_paths() | orders_paths() | other_paths() | page_paths(dict(dashboard_files)),
             "components": {
                 "schemas": dict(sorted((schemas_of_types() | schemas_of_problems()).items())),
                 "headers": dict(HEADERS),
