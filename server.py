@@ -481,12 +481,13 @@ class Server:
         self._failures.sum_up()
         self._streams.beat()
         self._metrics_streams.beat()
-        self._probe_if_broken()
         # A sample that can't be had is left out.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
             totals = await self._totals.submit(None)
             self._rates.sample(totals)
             self._metrics_streams.tell(totals)
+        # Afterwards, or a failure that is over by now would never be told.
+        self._probe_if_broken()
 
     def _probe_if_broken(self) -> None:
         """Finds out without orders that the storage works again. Does not wait: a lock may take its time."""

@@ -538,7 +538,7 @@ def test_a_disk_that_is_full_is_told_until_there_is_room(browser: Browser, serve
         alarm = watched.page.locator("#storage-alarm")
         expect_live(watched.page)
         expect(alarm).to_be_hidden()
-        limit_file_size(server.pid, server.database.stat().st_size)
+        limit_file_size(server.pid, 1)
         assert server.post(order(2)).status == 503
         expect(alarm).to_contain_text("Orders can't be stored")
         limit_file_size(server.pid, resource.RLIM_INFINITY)
