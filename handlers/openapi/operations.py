@@ -63,20 +63,19 @@ def operation(
     problems: Iterable[Kind] = (),
     broken_off: Schema | None = None,
     is_open: bool = False,
-    is_limited: bool = True,
 ) -> Schema:
     """An operation with its own answers by status, its own problems, and what every operation has.
 
-    `broken_off`: what a 503 says beside what any problem does. One that is open wants no key; one that is not limited
-    may be asked as often as one likes.
+    `broken_off`: what a 503 says beside what any problem does. One that is open wants no key, and may be asked as
+    often as one likes.
     """
-    kinds = (*EVERYWHERE, *problems, *(() if is_open else FOR_KEYS), *(FOR_LIMITS if is_limited else ()))
+    kinds = (*EVERYWHERE, *problems, *(() if is_open else (*FOR_KEYS, *FOR_LIMITS)))
     responses = answers | responses_of_problems(kinds)
     if broken_off is not None:
         problem = responses["503"]["content"][CONTENT_TYPE]
         problem["schema"] = {"allOf": [problem["schema"], broken_off]}
     for response in responses.values():
-        response["headers"] |= header_references((*ALWAYS, *IF_LIMITED) if is_limited else ALWAYS)
+        response["headers"] |= header_references(ALWAYS if is_open else (*ALWAYS, *IF_LIMITED))
     described: Schema = {
         "operationId": operation_id,
         "summary": summary,

@@ -118,7 +118,6 @@ def _live() -> Schema:
         tag="Health",
         answers={"200": answer("It does.", json=_OK, example={"status": "ok"})},
         is_open=True,
-        is_limited=False,
     )
 
 
@@ -131,5 +130,4 @@ def _ready() -> Schema:
         answers={"200": answer("They can.", json=_OK, example={"status": "ok"})},
         problems=STORAGE,
         is_open=True,
-        is_limited=False,
     )

@@ -240,3 +240,11 @@ async def test_it_is_sent_once_to_a_client_that_keeps_it(service: Service) -> No
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
     head = await service.request("HEAD", "/openapi.json")
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(first.body)), b"")
+
+
+def test_what_is_open_wants_no_key_and_is_not_limited() -> None:
+    described = {path: operation for path, item in DOCUMENT["paths"].items() for operation in item.values()}
+    is_open = {path for path, operation in described.items() if operation.get("security") == []}
+    assert is_open == {"/", "/dashboard/{file}", "/livez", "/readyz"}
+    assert {path for path, operation in described.items() if "401" not in operation["responses"]} == is_open
+    assert {path for path, operation in described.items() if "429" not in operation["responses"]} == is_open
