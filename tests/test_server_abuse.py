@@ -18,7 +18,7 @@ import pytest
 
 from handlers.http_server import LIMITS
 from load.address import Address, ServerUrl
-from load.loris import SlowLoris
+from load.bench.loris import SlowLoris
 from tests.fuzz import Fuzzer
 from tests.process import ServerProcess, order, wait_until
 

@@ -3,9 +3,9 @@
 from itertools import count, islice
 
 from load.backlog import BacklogState
-from load.requests import fault_of_post, gets, posts
-from load.row import Row
-from load.trial import BacklogStuck, Trial, cost_and_faults
+from load.bench.requests import fault_of_post, gets, posts
+from load.bench.row import Row
+from load.bench.trial import BacklogStuck, Trial, cost_and_faults
 
 CROWD = 1000
 STORED_ORDERS = 10_000

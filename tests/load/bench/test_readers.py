@@ -8,8 +8,8 @@ from itertools import count, islice
 import pytest
 
 from load.address import Address, ServerUrl
-from load.readers import EventReaders, NoEvents
-from load.requests import posts
+from load.bench.readers import EventReaders, NoEvents
+from load.bench.requests import posts
 from tests.load.shop import Shop
 from tests.load.steps import DEADLINE_S
 

@@ -6,9 +6,9 @@ from random import Random
 
 from load.address import Address
 from load.backlog import Backlog, BacklogState
-from load.open_loop import Latency, measure_latency
-from load.pace import PATIENCE, Fault, Pace, measure_pace, no_fault
-from load.row import Row
+from load.bench.open_loop import Latency, measure_latency
+from load.bench.pace import PATIENCE, Fault, Pace, measure_pace, no_fault
+from load.bench.row import Row
 
 CLIENTS = 64
 # Long enough for what the turn before left to be done, such as the closing of its connections.

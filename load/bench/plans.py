@@ -5,12 +5,12 @@ from enum import Enum
 from shutil import which
 from typing import NamedTuple
 
-from load.generator_trial import generator
-from load.row import Row
-from load.surface_trials import bulk, readers, slow_clients
-from load.trial import Trial
-from load.trials import change, crowd, intake, reading, steady
-from load.wrk import WRK
+from load.bench.generator_trial import generator
+from load.bench.row import Row
+from load.bench.surface_trials import bulk, readers, slow_clients
+from load.bench.trial import Trial
+from load.bench.trials import change, crowd, intake, reading, steady
+from load.bench.wrk import WRK
 
 
 class Against(Enum):
@@ -55,7 +55,7 @@ PLANS = {
     "generator": Plan(
         "POST of orders by the load generator and by wrk, to a bare Tornado and to a server of fixed answers",
         generator,
-        instead=("-m", "load.reflex", "--port", "0"),
+        instead=("-m", "load.bench.reflex", "--port", "0"),
         needs=WRK,
     ),
 }

@@ -1,4 +1,4 @@
-"""`python -m load.reflex`: answers a fixed 202 to every request as soon as it is whole, and does nothing else.
+"""`python -m load.bench.reflex`: answers a fixed 202 to every request as soon as it is whole, and does nothing else.
 
 Faster than any client of the benchmark, so that it shows what a client can send where no server holds it up. One
 process, on the kind of event loop that the server has. It reads just enough of HTTP for the benchmark's requests.
@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import cast
 
-from load.bare import ACCEPTED, JSON
+from load.bench.bare import ACCEPTED, JSON
 from load.machine import run_to_end
 
 BLANK_LINE = b"\r\n\r\n"
@@ -49,7 +49,7 @@ async def serve(port: int) -> None:
 
 def main() -> None:
     """Serve until a signal ends the process."""
-    parser = argparse.ArgumentParser(prog="python -m load.reflex", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m load.bench.reflex", description=__doc__)
     parser.add_argument("--port", type=int, default=8082)
     run_to_end(serve(parser.parse_args().port))
 

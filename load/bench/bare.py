@@ -1,4 +1,4 @@
-"""`python -m load.bare`: Tornado with handlers that do nothing, as the measure that the server is held against.
+"""`python -m load.bench.bare`: Tornado with handlers that do nothing, as the measure that the server is held against.
 
 It answers what the server answers, from constants, in one process and on the kind of event loop that the server has.
 """
@@ -49,7 +49,7 @@ async def serve(port: int) -> None:
 
 def main() -> None:
     """Serve until a signal ends the process."""
-    parser = argparse.ArgumentParser(prog="python -m load.bare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m load.bench.bare", description=__doc__)
     parser.add_argument("--port", type=int, default=8081)
     run_to_end(serve(parser.parse_args().port))
 

@@ -3,11 +3,11 @@
 from itertools import count
 
 from load.address import Address
-from load.pace import Pace
-from load.requests import posts
-from load.row import Row
-from load.trial import CLIENTS, Trial, cost_and_faults
-from load.wrk import measure_wrk
+from load.bench.pace import Pace
+from load.bench.requests import posts
+from load.bench.row import Row
+from load.bench.trial import CLIENTS, Trial, cost_and_faults
+from load.bench.wrk import measure_wrk
 
 
 async def generator(trial: Trial) -> list[Row]:

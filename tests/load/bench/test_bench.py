@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from load.address import Address, reach
-from load.bench import main
+from load.bench.command import main
+from load.bench.pace import Pace, measure_pace
+from load.bench.plans import PLANS
 from load.machine import describe_machine
-from load.pace import Pace, measure_pace
-from load.plans import PLANS
 from load.server_process import ROOT, DidNotStart, ServerProcess
 from tests.process import need
 
@@ -39,7 +39,7 @@ async def _measure(
 
 @pytest.mark.gen_test
 async def test_the_bare_tornado_answers_as_the_contract_says_and_only_right_answers_count(tmp_path: Path) -> None:
-    with _server("-m", "load.bare", "--port", "0", log=tmp_path / "log") as bare:
+    with _server("-m", "load.bench.bare", "--port", "0", log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
         posts = await _measure(address, repeat(address.post("/order", b"{}"), 20), clients=4, status=202)
         gets = await _measure(address, repeat(address.get("/order/1"), 20), clients=4, status=200)
@@ -51,7 +51,7 @@ async def test_the_bare_tornado_answers_as_the_contract_says_and_only_right_answ
 
 @pytest.mark.gen_test
 async def test_a_pace_may_end_by_time(tmp_path: Path) -> None:
-    with _server("-m", "load.bare", "--port", "0", log=tmp_path / "log") as bare:
+    with _server("-m", "load.bench.bare", "--port", "0", log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
         pace = await _measure(address, repeat(address.get("/order/1")), clients=2, status=200, seconds=0.1)
     assert pace.right > 0

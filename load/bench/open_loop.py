@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from load.address import Address
 from load.arrivals import Arrivals, Timing
+from load.bench.pace import PATIENCE, Fault, Pace, fault_of, no_fault
 from load.connection import Answer
 from load.departures import Departures
-from load.pace import PATIENCE, Fault, Pace, fault_of, no_fault
 from load.percentile import percentile_of
 
 

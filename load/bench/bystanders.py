@@ -1,7 +1,7 @@
 """Owns connections that are there beside those that are measured, in a process of their own, and both its ends.
 
-`python -m load.bystanders KIND URL COUNT` says "ready" on stdout when all of its connections stand, keeps them until
-its stdin ends, and then writes a Report as JSON. The other end is `Bystanders`, on the event loop's thread.
+`python -m load.bench.bystanders KIND URL COUNT` says "ready" on stdout when all of its connections stand, keeps them
+until its stdin ends, and then writes a Report as JSON. The other end is `Bystanders`, on the event loop's thread.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import msgspec
 from tornado.iostream import StreamClosedError
 
 from load.address import Address, ServerUrl, Unreachable, reach
-from load.loris import LINE_INTERVAL_S, SlowLoris
+from load.bench.loris import LINE_INTERVAL_S, SlowLoris
+from load.bench.readers import EventReaders, NoEvents
 from load.machine import run_to_end
-from load.readers import EventReaders, NoEvents
 from load.server_process import ROOT
 
 READERS = "readers"
@@ -56,7 +56,7 @@ class Bystanders:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "load.bystanders",
+            "load.bench.bystanders",
             *self._arguments,
             cwd=ROOT,
             stdin=pipe,

@@ -3,13 +3,13 @@
 from functools import partial
 from itertools import count, islice
 
-from load.bystanders import READERS, SLOW_CLIENTS, Bystanders, Report
+from load.bench.bystanders import READERS, SLOW_CLIENTS, Bystanders, Report
+from load.bench.pace import Pace
+from load.bench.requests import bulk_posts, fault_of_bulk, fault_of_post, gets, posts
+from load.bench.row import Row
+from load.bench.trial import Trial, cost_and_faults
+from load.bench.trials import STORED_ORDERS, store_orders
 from load.machine import BUSY_SHARE
-from load.pace import Pace
-from load.requests import bulk_posts, fault_of_bulk, fault_of_post, gets, posts
-from load.row import Row
-from load.trial import Trial, cost_and_faults
-from load.trials import STORED_ORDERS, store_orders
 
 BULK_SIZE = 1000
 BULK_CLIENTS = 4

@@ -6,7 +6,7 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.address import ServerUrl, reach
-from load.loris import SlowLoris
+from load.bench.loris import SlowLoris
 from tests.handlers.service import turn_of_the_loop
 
 

@@ -6,9 +6,9 @@ from itertools import count, islice
 import pytest
 
 from load.address import ServerUrl, reach
-from load.bystanders import READERS, SLOW_CLIENTS, Bystanders, BystandersFailed
-from load.pace import Pace, measure_pace
-from load.requests import posts
+from load.bench.bystanders import READERS, SLOW_CLIENTS, Bystanders, BystandersFailed
+from load.bench.pace import Pace, measure_pace
+from load.bench.requests import posts
 from tests.load.shop import Shop
 
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from load.address import ServerUrl, reach
-from load.surface_trials import bulk, readers, slow_clients
-from load.trial import CLIENT_WAS_THE_LIMIT, BacklogStuck, Trial
-from load.trials import CROWD, crowd, steady
-from load.wrk import children_cpu_ns
+from load.bench.surface_trials import bulk, readers, slow_clients
+from load.bench.trial import CLIENT_WAS_THE_LIMIT, BacklogStuck, Trial
+from load.bench.trials import CROWD, crowd, steady
+from load.bench.wrk import children_cpu_ns
 from tests.load.shop import Shop
 
 MINUTE = pytest.mark.gen_test(timeout=60)

@@ -6,11 +6,11 @@ from itertools import count
 import pytest
 
 from load.address import Address, ServerUrl, reach
+from load.bench.open_loop import Latency, measure_latency
+from load.bench.pace import no_fault
+from load.bench.requests import posts
 from load.connection import Answer
-from load.open_loop import Latency, measure_latency
-from load.pace import no_fault
 from load.percentile import percentile_of
-from load.requests import posts
 from tests.load.shop import Fault, Shop
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from load.answer import parse_answer
-from load.reflex import ANSWER, Reflex
+from load.bench.reflex import ANSWER, Reflex
 
 REQUEST = b"POST /order HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody"
 

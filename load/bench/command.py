@@ -21,19 +21,19 @@ import msgspec
 
 from load.address import Unreachable, reach
 from load.backlog import NoMetrics
-from load.bystanders import BystandersFailed
+from load.bench.bystanders import BystandersFailed
+from load.bench.plans import CHANGE, PLANS, Against, MissingProgram, Plan, choose_plans
+from load.bench.row import Row
+from load.bench.trial import BacklogStuck, Trial
+from load.bench.trials import CROWD
+from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 from load.connection import NoAnswer
 from load.flag_types import OneLineParser, whole_number, writable_file
 from load.machine import TooFewFiles, allow_connections, describe_machine, run_to_end
-from load.plans import CHANGE, PLANS, Against, MissingProgram, Plan, choose_plans
-from load.row import Row
 from load.server_process import DidNotStart, ServerProcess
-from load.trial import BacklogStuck, Trial
-from load.trials import CROWD
-from load.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 
 REACH_S = 5.0
-BARE = ["-m", "load.bare", "--port", "0"]
+BARE = ["-m", "load.bench.bare", "--port", "0"]
 FAILURES = (
     DidNotStart,
     TooFewFiles,
@@ -177,7 +177,3 @@ def _folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
     return Path(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -18,8 +18,8 @@ from typing import cast
 import msgspec
 
 from load.address import Address
-from load.pace import PATIENCE, Pace
-from load.requests import BODY, STRIDE, USERS
+from load.bench.pace import PATIENCE, Pace
+from load.bench.requests import BODY, STRIDE, USERS
 
 WRK = "wrk"
 PATH = "/order"
@@ -88,7 +88,7 @@ async def measure_wrk(
 ) -> Pace:
     """Have one thread of wrk post orders over `clients` connections, with growing ids, for some whole seconds.
 
-    The requests are those of `load.requests.posts`, byte for byte. Answers with another status, and socket
+    The requests are those of `load.bench.requests.posts`, byte for byte. Answers with another status, and socket
     errors, are wrong. The CPU time is that of wrk's process, where no other child ends meanwhile.
     """
     with _script(address, status) as path:

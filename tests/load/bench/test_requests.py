@@ -9,8 +9,8 @@ from socket import AF_INET
 import pytest
 
 from load.address import Address, ServerUrl
+from load.bench.requests import STRIDE, USERS, body, bulk_posts, fault_of_bulk, fault_of_post, gets, posts
 from load.connection import Answer
-from load.requests import STRIDE, USERS, body, bulk_posts, fault_of_bulk, fault_of_post, gets, posts
 
 ADDRESS = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
 

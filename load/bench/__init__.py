@@ -1,0 +1,1 @@
+"""The benchmarks: the server against a bare Tornado, or against itself."""
