@@ -15,10 +15,12 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 
 from tornado.httputil import HTTPConnection, format_timestamp
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 
 from handlers.base import encode
 from handlers.problems import BAD_REQUEST, CONTENT_TYPE, HEAD_TOO_LARGE, REQUEST_TIMEOUT, Problem, members_of
+from handlers.registration import Registration
 
 BODY_STEP_BYTES = 64 * 1024
 ANSWER_STEP_BYTES = 16 * 1024
@@ -56,11 +58,17 @@ class _Wait(NamedTuple):
 class GuardedStream(IOStream):
     """A stream that knows whether its client is late, and that answers what is no HTTP with a problem.
 
-    `_read_buffer_size` and `_total_write_done_index` are Tornado's, for its subclasses to know.
+    `_read_buffer_size`, `_total_write_done_index` and `_state`, the events that it listens for, are Tornado's, for its
+    subclasses to know.
     """
 
     def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        io_loop, self.io_loop = self.io_loop, cast(IOLoop, Registration(self.io_loop))
+        if self._state is not None:  # TLS waits for its handshake from the start
+            io_loop.remove_handler(self.fileno())
+            self.io_loop.add_handler(self.fileno(), self._handle_events, self._state)
+        super().set_nodelay(True)
         self._limits = limits
         self._head: Future[bytes] | None = None
         self._requests = 0
@@ -121,6 +129,10 @@ class GuardedStream(IOStream):
         self._head = None
         self._head = cast("Future[bytes]", super().read_until_regex(regex, max_bytes))
         return self._head
+
+    def set_nodelay(self, value: bool) -> None:
+        # On for good: answers are whole when they are written. Tornado's off and on again are two system calls each.
+        pass
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
