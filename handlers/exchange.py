@@ -64,6 +64,17 @@ class Incoming:
             self.path = self.as_request().path
 
     @property
+    def is_usual(self) -> bool:
+        """Whether nothing about the request makes its answer, or what comes after it, other than the usual one."""
+        start_line = self.start_line
+        return (
+            start_line.version == "HTTP/1.1"
+            and start_line.method != "HEAD"
+            and "Connection" not in self.headers
+            and isinstance(self.connection, HTTP1Connection)
+        )
+
+    @property
     def client_address(self) -> str:
         """The IP address that the request came from."""
         address: str = cast(Any, self.connection).context.remote_ip
@@ -154,17 +165,24 @@ class Exchange(HTTPMessageDelegate):
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """The whole answer: JSON, with the headers that every answer has."""
-        every = HTTPHeaders(headers)
-        if self.incoming.answer_headers:
-            every.update(self.incoming.answer_headers)
-        every["Content-Type"] = "application/json"
-        every["Content-Length"] = str(len(body))
-        every["Date"] = _date(int(time.time()))
-        every["X-Request-Id"] = request_id_of(self.incoming.headers)
+        incoming, connection = self.incoming, self.incoming.connection
+        every = {
+            **headers,
+            **incoming.answer_headers,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Date": _date(int(time.time())),
+            "X-Request-Id": request_id_of(incoming.headers),
+        }
         if self._traffic.draining:
             every["Connection"] = "close"
-        connection = self.incoming.connection
-        connection.write_headers(start_line, every, b"" if self.incoming.start_line.method == "HEAD" else body)
+        elif incoming.is_usual:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
+            head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
+            connection.write(head.encode("latin-1") + body)
+            connection.finish()
+            return
+        connection.write_headers(start_line, HTTPHeaders(every), b"" if incoming.start_line.method == "HEAD" else body)
         connection.finish()
 
 

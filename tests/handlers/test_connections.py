@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -58,6 +60,22 @@ async def test_a_client_that_says_close_gets_its_answer_and_the_end(service: Ser
         answer = await connection.answer()
         assert (answer.status, answer.headers["Connection"]) == (202, "close")
         assert await connection.is_at_its_end()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("request_of", [partial(post_text, order_text()), partial(get_text, "/order/12345")])
+async def test_an_answer_is_the_same_byte_for_byte_if_the_request_says_what_goes_without_saying(
+    service: Service, request_of: Callable[..., bytes]
+) -> None:
+    await service.post(order_text())
+    answers = []
+    for header in ("", "Connection: keep-alive\r\n"):
+        async with service.connection() as connection:
+            await connection.send(request_of(headers=f"X-Request-Id: mine\r\n{header}"))
+            answers.append(await connection.answer())
+    usual, unusual = answers
+    assert list(usual.headers.get_all()) == list(unusual.headers.get_all())
+    assert (usual.status, usual.body) == (unusual.status, unusual.body)
 
 
 @pytest.mark.gen_test
