@@ -52,8 +52,8 @@ from models.errors import (
 )
 from models.listing import Listing, Page
 from models.lock import DatabaseLock
+from models.opening import open_database
 from models.order import Order, Totals
-from models.schema import open_database
 from models.store import OrderStore
 from models.writes import Cancel, Claimed, Moved, Retried, Retry, RetryFailed, Turn, Write, Written
 from workers.backoff import Backoff

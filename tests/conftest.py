@@ -8,7 +8,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from models.database import RetryingSqliteDatabase
-from models.schema import open_database
+from models.opening import open_database
 from tests.models.samples import Clock, SteppedStore
 
 

@@ -11,7 +11,7 @@ import pytest
 from models.database import RetryingSqliteDatabase
 from models.listing import HIGHEST, Listing, list_orders
 from models.order import Status
-from models.schema import open_database
+from models.opening import open_database
 from tests.live_orders import post_all, wait_until_processed
 from tests.process import Client, ServerProcess
 

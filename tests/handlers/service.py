@@ -28,8 +28,8 @@ from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
 from models.changes import changes_of
 from models.listing import Listing, Page
+from models.opening import open_database
 from models.order import Order, Totals
-from models.schema import open_database
 from models.writes import Cancel, Moved, Outcome, Retried, Retry, RetryFailed, Write, Written
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher

@@ -11,8 +11,8 @@ import pytest
 
 from models.database import RetryingSqliteDatabase, is_busy
 from models.errors import StorageBusyError
+from models.opening import open_database
 from models.order import Status
-from models.schema import open_database
 from models.writes import Insertion, Outcome
 from tests.models.samples import Clock, SteppedStore, new_order
 

@@ -5,6 +5,7 @@ import re
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ import pytest
 
 from models.errors import DatabaseRefusedError
 from models.listing import Listing
+from models.opening import open_database
 from models.order import Status
-from models.schema import APPLICATION_ID, SCHEMA_VERSION, open_database
+from models.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.writes import Insertion, Outcome
 from tests.models.samples import Clock, SteppedStore, new_order
 
@@ -192,7 +194,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from models.database import RetryingSqliteDatabase
-from models.schema import open_database
+from models.opening import open_database
 
 execute = RetryingSqliteDatabase.execute_sql
 
@@ -417,6 +419,49 @@ def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -
         pass
     assert (tmp_path / "orders.db").is_file()
     assert sorted(contents(tmp_path)) == ["link.db", "orders.db"]
+
+
+def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "left").mkdir()
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        # So many that the file grows, which is written in its first page.
+        SteppedStore(database, clock=clock).insert([new_order(number) for number in range(1, 501)])
+        database.execute_sql("PRAGMA wal_checkpoint")
+        for name, content in contents(tmp_path).items():
+            if not name.endswith("-shm"):
+                (tmp_path / "left" / name).write_bytes(content)
+    with (tmp_path / "left" / "orders.db").open("r+b") as file:
+        file.write(b"?" * 512)
+    database = open_database(tmp_path / "left" / "orders.db")
+    with database.connection_context():
+        assert SteppedStore(database, clock=clock).find([500]) != [None]
+
+
+# https://www.sqlite.org/fileformat.html#the_rollback_journal: of a file that was empty, with pages of 4,096 bytes.
+JOURNAL = (bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4_096)).ljust(512, b"\0")
+
+
+@pytest.mark.parametrize("first_page", [bytes(4_096), b"?" * 4_096, b"SQLite format 3\0" + bytes(4_080)])
+@pytest.mark.parametrize("log", [True, False])
+def test_a_first_start_that_an_outage_cut_off_is_begun_anew(tmp_path: Path, first_page: bytes, log: bool) -> None:
+    (tmp_path / "orders.db").write_bytes(first_page)
+    (tmp_path / "orders.db-journal").write_bytes(JOURNAL)
+    if log:
+        (tmp_path / "orders.db-wal").touch()
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+    assert sorted(contents(tmp_path)) == ["orders.db"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_what_is_no_database_is_refused_whatever_is_beside_it(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "orders.db").write_bytes(b"a letter" * 1_000)
+    (tmp_path / f"orders.db{suffix}").write_bytes(b"another" * 1_000)
+    before = contents(tmp_path)
+    with pytest.raises(DatabaseRefusedError, match="not an SQLite database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
 
 
 def test_a_database_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

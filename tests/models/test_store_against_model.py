@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from models import transaction
 from models.changes import changes_of
 from models.errors import OrderConflictError, WrongStatusError
+from models.opening import open_database
 from models.order import Attempt, NewOrder, Order, Status, Totals
-from models.schema import open_database
 from models.writes import (
     Cancel,
     Claimed,

@@ -1,0 +1,103 @@
+"""Opening the file, or refusing it and leaving it as it is. Runs on the main thread, before there is a loop."""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+import peewee
+
+from models.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
+from models.errors import DatabaseRefusedError
+from models.schema import APPLICATION_ID, SCHEMA_VERSION, bring_up_to_date
+
+MINIMUM_SQLITE = (3, 38, 0)
+"""The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    # In WAL mode FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    "synchronous": "full",
+    # fsync on macOS does not reach the disk; a no-op elsewhere.
+    "fullfsync": 1,
+}
+# How they begin (https://www.sqlite.org/fileformat.html#the_rollback_journal, #wal_file_format).
+_JOURNAL, _LOG = bytes.fromhex("d9d505f920a163d7"), bytes.fromhex("377f06")
+_JOURNAL_HEAD_BYTES = 20
+"""Up to and including the count of the pages that the database had before."""
+
+
+def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
+    """The database in the file `path`, made where there is none, with today's schema and no connection open.
+
+    Raises DatabaseRefusedError, and has then not changed the file.
+    """
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        needed = ".".join(map(str, MINIMUM_SQLITE))
+        raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
+    if str(path) == ":memory:":
+        raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    real_path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise DatabaseRefusedError(f"{path} is not a regular file")
+    is_new = not path.exists()
+    database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=_PRAGMAS)
+    try:
+        if _has_content(path, real_path):
+            _check_ours(path, real_path, deadline_s)
+        with database.connection_context():
+            if database.user_version < SCHEMA_VERSION:
+                database.run(lambda: bring_up_to_date(database))
+    except peewee.DatabaseError as error:
+        if is_new:
+            for suffix in ("", "-wal", "-shm"):
+                real_path.with_name(real_path.name + suffix).unlink(missing_ok=True)
+        raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
+    return database
+
+
+def _has_content(path: Path, real_path: Path) -> bool:
+    """Whether there is an SQLite file; False where it is missing or empty, and so may become one.
+
+    A loss of power may leave anything in the first page, if that was being written: the log has it too, and SQLite
+    makes a file that its journal knows as empty so again.
+    """
+    try:
+        with path.open("r+b") as file:
+            magic = file.read(16)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror or error}") from error
+    journal, log = (_head(real_path.with_name(real_path.name + suffix)) for suffix in ("-journal", "-wal"))
+    if journal.startswith(_JOURNAL) and len(journal) == _JOURNAL_HEAD_BYTES and journal.endswith(bytes(4)):
+        return False
+    # https://www.sqlite.org/fileformat.html#magic_header_string
+    if magic and magic != b"SQLite format 3\0" and not log.startswith(_LOG):
+        raise DatabaseRefusedError(f"{path} is not an SQLite database")
+    return bool(magic)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none where there is no file."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(_JOURNAL_HEAD_BYTES)
+    return b""
+
+
+def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
+    """Refuses another program's database and a newer schema, through a connection that can't write."""
+    log = real_path.with_name(real_path.name + "-wal")
+    # Reading through a log makes the files that go with it; without one there is nothing to make.
+    mode = "mode=ro" if log.exists() else "immutable=1"
+    database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
+    with database.connection_context():
+        version, owner = database.user_version, database.application_id
+        if owner != APPLICATION_ID and (
+            owner or version or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        ):
+            raise DatabaseRefusedError(f"{path} is another program's database")
+        if version > SCHEMA_VERSION:
+            raise DatabaseRefusedError(
+                f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
+            )
