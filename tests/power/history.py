@@ -1,0 +1,193 @@
+"""What a process did to the files of one folder and what it told its clients, step by step, from its system calls.
+
+A call that changes something is two steps: it begins, and from then on what it does may be on disk; it returns, and
+only a sync that begins later covers it. What is sent counts as told from the step at which it begins.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.power.calls import Call
+from tests.power.disk import Disk, Entry
+from tests.power.file import Change, File
+
+INDEX = "-shm"
+"""SQLite's index of its log, which it makes anew: mapped into memory, so that its content is in no call."""
+ANSWER = "HTTP/1.1 20"
+SENDING = {"write", "writev", "sendto", "sendmsg"}
+_DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
+
+
+class UnknownCall(Exception):
+    """A call that may change the folder in a way that is not modelled."""
+
+
+class Step(NamedTuple):
+    """Something that happens to the disk, or something that is sent, as the text of `sent`, or both.
+
+    `synced` is the name that a sync is about, "" for the folder, where this is the end of a sync that worked.
+    """
+
+    line: int
+    happen: Callable[[Disk], None]
+    sent: bytes = b""
+    synced: str | None = None
+
+
+def read_history(calls: Iterable[Call], folder: Path) -> list[Step]:
+    """The steps in their order. Raises UnknownCall."""
+    reader = _Reader(folder)
+    for call in calls:
+        reader.add(call)
+    # Sorting is stable: of two steps at one line the first one added comes first, a call's beginning before its end.
+    return sorted(reader.steps, key=lambda step: step.line)
+
+
+def syncs(steps: Sequence[Step], of: str) -> list[int]:
+    """Where the syncs of the file `of` end; "" is the folder."""
+    return [place for place, step in enumerate(steps) if step.synced == of]
+
+
+def without(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
+    """The same, except that the disk does not hear of the steps at these places."""
+    return [step._replace(happen=_nothing) if place in places else step for place, step in enumerate(steps)]
+
+
+def _nothing(disk: Disk) -> None:
+    pass
+
+
+def _nobody() -> None:
+    pass
+
+
+class _Reader:
+    def __init__(self, folder: Path) -> None:
+        self.steps: list[Step] = []
+        self._folder = str(folder)
+        self._known = {
+            "pwrite64": self._write,
+            "ftruncate": self._truncate,
+            "fsync": self._sync,
+            "fdatasync": self._sync,
+            "openat": self._open,
+            "unlink": self._unlink,
+        }
+
+    def add(self, call: Call) -> None:
+        if call.name in SENDING and _is_socket(call):
+            if ANSWER in call.arguments:
+                self.steps.append(Step(call.begin, _nothing, sent=call.data))
+            return
+        known = self._known.get(call.name)
+        name = self._name(call)
+        # SQLite makes its index anew, and a call that failed changes nothing.
+        if name is None or name.endswith(INDEX) or (call.result is not None and call.result < 0):
+            return
+        if known is None or "(deleted)" in call.arguments:
+            raise UnknownCall(f"{call.name}({call.arguments[:120]}")
+        known(call, name)
+
+    def _name(self, call: Call) -> str | None:
+        """The file in the folder that the call is about, "" for the folder; None where it is about neither."""
+        if call.name not in (*self._known, *SENDING, "mmap"):
+            # Where a call that is not known has its paths is not known either.
+            return call.arguments if self._folder in call.arguments else None
+        path = _path_of(call)
+        if path == self._folder:
+            return ""
+        if path is not None and path.startswith(self._folder + "/"):
+            return path.removeprefix(self._folder + "/")
+        return None
+
+    def _both(
+        self, call: Call, begin: Callable[[Disk], None], end: Callable[[Disk], None], synced: str | None = None
+    ) -> None:
+        self.steps.append(Step(call.begin, begin))
+        if call.end is not None:
+            self.steps.append(Step(call.end, end, synced=synced))
+
+    def _write(self, call: Call, name: str) -> None:
+        text = call.arguments
+        begin, end = text.index('"'), text.rindex('"') + 1
+        data: bytes = ast.literal_eval("b" + text[begin:end])
+        length, offset = (int(number) for number in text[end:].lstrip(",").split(","))
+        if length != len(data):
+            raise UnknownCall(f"a write of {length} bytes that shows {len(data)}")
+        self._change(call, name, Change(offset, data))
+
+    def _truncate(self, call: Call, name: str) -> None:
+        self._change(call, name, Change(int(call.arguments.rpartition(",")[2]), None))
+
+    def _change(self, call: Call, name: str, change: Change) -> None:
+        def begin(disk: Disk) -> None:
+            change.has_returned = False
+            disk[name].add(change)
+
+        def end(disk: Disk) -> None:
+            change.has_returned = True
+            if change.data is not None:
+                change.data = change.data[: call.result]
+
+        self._both(call, begin, end)
+
+    def _sync(self, call: Call, name: str) -> None:
+        finish: Callable[[], None] = _nobody
+
+        def begin(disk: Disk) -> None:
+            nonlocal finish
+            finish = disk[name].begin_sync() if name else disk.begin_sync()
+
+        self._both(call, begin, lambda _: finish(), synced=name)
+
+    def _open(self, call: Call, name: str) -> None:
+        flags = call.arguments.rpartition('"')[2]
+        if "O_TRUNC" in flags:
+            raise UnknownCall(f"openat({call.arguments}")
+        if "O_CREAT" not in flags or call.end is None:
+            return
+
+        def create(disk: Disk) -> None:
+            if name not in disk:
+                disk.add(Entry(name, File(), has_returned=True))
+
+        self.steps.append(Step(call.end, create))
+
+    def _unlink(self, call: Call, name: str) -> None:
+        entry = Entry(name, None)
+
+        def begin(disk: Disk) -> None:
+            entry.has_returned = False
+            disk.add(entry)
+
+        def end(disk: Disk) -> None:
+            entry.has_returned = True
+
+        self._both(call, begin, end)
+
+
+def _is_socket(call: Call) -> bool:
+    found = _DESCRIPTOR.match(call.arguments)
+    return found is not None and found[1].startswith(("socket:", "TCP"))
+
+
+def _path_of(call: Call) -> str | None:
+    if call.name == "openat":
+        return call.opened
+    if call.name == "unlink":
+        return call.data.decode()
+    if call.name == "mmap":
+        return _mapped(call)
+    found = _DESCRIPTOR.match(call.arguments)
+    return None if found is None else found[1]
+
+
+def _mapped(call: Call) -> str | None:
+    """The file behind memory that changes it; what is private or only read changes nothing."""
+    if "MAP_SHARED" not in call.arguments or "PROT_WRITE" not in call.arguments:
+        return None
+    found = _DESCRIPTOR.search(call.arguments.partition("MAP_SHARED")[2])
+    return None if found is None else found[1]

@@ -1,0 +1,120 @@
+"""What a restart finds in the files that an outage left, held against what clients were told before."""
+
+import contextlib
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from models.errors import DatabaseRefusedError
+from models.opening import open_database
+from tests.power.disk import Files
+
+DATABASE = "orders.db"
+_SHOWN = 5
+
+
+class Row(NamedTuple):
+    """An order as it is stored; `total_amount` in ten-thousandths."""
+
+    order_id: int
+    user_id: int
+    item_ids: str
+    total_amount: int
+    metadata: str | None
+
+
+def row_of(order: Mapping[str, Any]) -> Row:
+    """How an order that is sent as JSON is to be stored."""
+    metadata = order.get("metadata")
+    return Row(
+        order["order_id"],
+        order["user_id"],
+        json.dumps(order["item_ids"], separators=(",", ":")),
+        round(order["total_amount"] * 10_000),
+        None if metadata is None else json.dumps(metadata),
+    )
+
+
+@dataclass
+class Promises:
+    """What clients were told: `stored` are orders with a 202, `completed` the ids of those shown as Completed.
+
+    `sent` has what came with each request, by the id of the request. Everybody asks with one.
+    """
+
+    sent: Mapping[str, frozenset[Row]]
+    requests: set[str] = field(default_factory=set)
+    stored: set[Row] = field(default_factory=set)
+    completed: set[int] = field(default_factory=set)
+
+    def hear(self, answer: bytes) -> None:
+        """Answers, or parts of them, that began to be sent."""
+        for head in re.findall(rb"HTTP/1\.1 20[02] .*?\r\n\r\n", answer, re.DOTALL):
+            request = re.search(rb"\r\nX-Request-Id: (\S+)", head)
+            if request is None or (name := request[1].decode()) not in self.sent:
+                continue
+            self.requests.add(name)
+            self.stored |= self.sent[name]
+            if head.startswith(b"HTTP/1.1 200"):
+                self.completed |= {row.order_id for row in self.sent[name]}
+
+
+class Finding(NamedTuple):
+    """What is wrong: how many promised orders are missing, and anything else in words."""
+
+    missing: int
+    faults: list[str]
+
+
+def put_down(files: Files, folder: Path) -> None:
+    """Makes these the files of the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def examine(folder: Path, promises: Promises, possible: frozenset[Row]) -> Finding:
+    """Opens what is left as a restart does; `possible` is all that was ever sent."""
+    try:
+        open_database(folder / DATABASE)
+        # The folder's own disk need not be waited for.
+        with contextlib.closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous=OFF")
+            return _examine(database, promises, possible)
+    except (sqlite3.DatabaseError, DatabaseRefusedError) as error:
+        return Finding(len(promises.stored), [f"it can't be opened: {error}"])
+
+
+def _examine(database: sqlite3.Connection, promises: Promises, possible: frozenset[Row]) -> Finding:
+    faults = []
+    verdict = database.execute("PRAGMA integrity_check").fetchall()
+    if verdict != [("ok",)]:
+        faults.append(f"integrity_check says: {verdict[:_SHOWN]}")
+    if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        # Cut before the tables were made: as good as no file.
+        return Finding(len(promises.stored), faults)
+    stored: set[tuple[Any, ...]] = set(database.execute(f"SELECT {', '.join(Row._fields)} FROM orders"))
+    if foreign := stored - possible:
+        faults.append(f"nobody sent {sorted(foreign)[:_SHOWN]}")
+    completed = {row[0] for row in database.execute("SELECT order_id FROM orders WHERE status = 'Completed'")}
+    if undone := promises.completed - completed:
+        faults.append(f"not Completed any more: {sorted(undone)[:_SHOWN]}")
+    return Finding(len(promises.stored - stored), [*faults, *_wrong_totals(database)])
+
+
+def _wrong_totals(database: sqlite3.Connection) -> Iterable[str]:
+    names = ("Pending", "Processing", "Completed", "Failed", "Cancelled")
+    found = dict(database.execute("SELECT status, count(*) FROM orders GROUP BY status"))
+    [recounted_us] = database.execute(
+        "SELECT ifnull(sum(processed_us - created_us), 0) FROM orders WHERE status = 'Completed'"
+    ).fetchone()
+    recounted = (*(found.get(name, 0) for name in names), recounted_us)
+    totals = database.execute("SELECT pending, processing, completed, failed, cancelled, processing_us FROM totals")
+    if (rows := totals.fetchall()) != [recounted]:
+        yield f"the totals are {rows}, recounted {recounted}"
