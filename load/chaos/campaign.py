@@ -1,0 +1,188 @@
+"""Owns the course of a run: shops open, clients come, harm is done, everything is looked at; on the loop's thread."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from load.chaos.findings import Findings
+from load.chaos.harm import Effect, Harm
+from load.chaos.inspection import Inspection
+from load.chaos.lifecycle import Lifecycle
+from load.chaos.plan import RECORD, WEBHOOK, Fault, Kind
+from load.chaos.receiver import Receiver
+from load.chaos.shop import Shop
+from load.chaos.traffic import Load, Traffic
+
+TRIES = 8
+"""How often a fault is done until it has an effect."""
+TRY_AGAIN_S = 0.5
+LEAST_PER_S, RESERVE = 600.0, 1.4
+MOST_SINGLES_PER_S, MOST_WEBHOOKS_PER_S = 400.0, 100.0
+FEW_AT_ONCE, MOST_AT_ONCE = 200, 800
+LOOK_EVERY_S = 0.1
+# Locks, checkpoints, starts and ends wait on threads.
+THREADS = 32
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run came to: how many faults of each kind were made, what was seen meanwhile, and what was found."""
+
+    made: Counter[Kind] = field(default_factory=Counter)
+    seen: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
+    failed: list[str] = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        return bool(self.findings) and not self.failed and all(found.is_good for found in self.findings)
+
+
+class Campaign:
+    """Does the faults of a plan to two shops under load; `outcome` grows meanwhile. `tell` is handed lines to show."""
+
+    def __init__(
+        self,
+        *,
+        plan: Sequence[Fault],
+        orders: int,
+        seed: int,
+        shops: Mapping[str, Shop],
+        receiver: Receiver,
+        tell: Callable[[str], None],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.outcome = Outcome()
+        self._plan = plan
+        self._orders = orders
+        self._seed = seed
+        self._shops = shops
+        self._receiver = receiver
+        self._tell = tell
+        self._clock_ns = clock_ns
+        self._begun_ns = clock_ns()
+        self._ended = threading.Event()
+        self._lifecycle = Lifecycle(clock_s=self._clock_s)
+        self._harm = Harm(lifecycle=self._lifecycle, receiver=receiver, seed=seed, ended=self._ended)
+        self._inspection = Inspection(lifecycle=self._lifecycle, clock_ns=clock_ns)
+
+    async def run(self, *, limit_s: float) -> None:
+        """Go through all of it, within so many seconds: what hangs is a failure."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._run()
+        except TimeoutError:
+            self.outcome.failed.append(f"it was not over after {limit_s:.0f} s")
+        finally:
+            self._ended.set()
+            for shop in self._shops.values():
+                shop.victim.close()
+
+    async def _run(self) -> None:
+        shops = self._shops.values()
+        await asyncio.gather(*(self._lifecycle.start(shop) for shop in shops))
+        loads = loads_for(orders=self._orders, duration_s=sum(fault.pause_s for fault in self._plan))
+        traffics = [Traffic(shop, loads[shop.name], seed=self._seed, clock_s=self._clock_s) for shop in shops]
+        watchers = [asyncio.create_task(self._lifecycle.watch(shop)) for shop in shops]
+        clients = [*watchers, *(task for traffic in traffics for task in traffic.start())]
+        try:
+            await _or_first_failure(self._go_through_plan(), clients)
+            await _or_first_failure(self._go_on(), clients)
+            self._say("all faults are over", f"{self._acknowledged:,} orders acknowledged")
+            await _or_first_failure(self._end(traffics), clients)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*(traffic.close() for traffic in traffics))
+        for shop in shops:
+            is_done = await self._inspection.settle(shop)
+            self._say("everything is processed" if is_done else "NOT everything is processed", shop=shop.name)
+        for shop in shops:
+            found = await self._inspection.read(shop, taken=self._receiver.taken if shop.name == WEBHOOK else None)
+            if shop.name == WEBHOOK:
+                found.wrong += self._receiver.wrong
+            self.outcome.findings.append(found)
+            self._say(f"read {found.acknowledged:,} acknowledged orders back", shop=shop.name)
+
+    @property
+    def _acknowledged(self) -> int:
+        return sum(shop.ledger.acknowledged for shop in self._shops.values())
+
+    async def _go_through_plan(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for fault in self._plan:
+                await asyncio.sleep(fault.pause_s)
+                group.create_task(self._do(fault))
+
+    async def _go_on(self) -> None:
+        while self._acknowledged < self._orders:  # noqa: ASYNC110 - a look is cheaper than an event for each order
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _end(self, traffics: Sequence[Traffic]) -> None:
+        await asyncio.gather(*(traffic.end() for traffic in traffics))
+
+    async def _do(self, fault: Fault) -> None:
+        shop = self._shops[fault.shop]
+        before = Counter(shop.seen)
+        effect = Effect(False, "")
+        for number in range(TRIES):
+            effect = await self._harm.do(shop, fault)
+            if effect.made:
+                break
+            self._say(f"{effect.text}: no effect, try {number + 1}", shop=shop.name, kind=fault.kind)
+            # Where the server is being started again, that comes first.
+            async with shop.lifecycle:
+                await asyncio.sleep(TRY_AGAIN_S)
+        self.outcome.made[fault.kind] += effect.made
+        self.outcome.seen[fault.kind] += shop.seen - before
+        if effect.made:
+            self._say(effect.text, shop=shop.name, kind=fault.kind)
+        else:
+            self.outcome.failed.append(f"{fault.kind.value} had no effect on the {shop.name} shop: {effect.text}")
+
+    def _say(self, *texts: str, shop: str = "", kind: Kind | None = None) -> None:
+        words = f"{shop:<8} {kind.value if kind else '':<11}" if shop else ""
+        self._tell(f"{self._clock_s() - self._begun_ns / 1e9:6.1f} s  {words}{', '.join(texts)}")
+
+    def _clock_s(self) -> float:
+        return self._clock_ns() / 1e9
+
+
+def loads_for(*, orders: int, duration_s: float) -> dict[str, Load]:
+    """Give the load of each shop, so that so many orders are acknowledged while the harm is done, or soon after."""
+    per_s = max(LEAST_PER_S, RESERVE * orders / max(1.0, duration_s))
+    webhooks_per_s = min(MOST_WEBHOOKS_PER_S, per_s / 10)
+    singles_per_s = min(MOST_SINGLES_PER_S, per_s / 2)
+    many_per_s = per_s - singles_per_s - webhooks_per_s
+    return {
+        RECORD: Load(
+            singles=16,
+            arrays=2,
+            lines=2,
+            singles_per_s=singles_per_s,
+            many_per_s=many_per_s,
+            most=round(min(MOST_AT_ONCE, max(FEW_AT_ONCE, many_per_s / 2))),
+        ),
+        WEBHOOK: Load(
+            singles=6, arrays=1, lines=1, singles_per_s=webhooks_per_s / 2, many_per_s=webhooks_per_s / 2, most=40
+        ),
+    }
+
+
+async def _or_first_failure(course: Coroutine[Any, Any, None], clients: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for the course; an exception of a client ends it."""
+    task = asyncio.create_task(course)
+    try:
+        waiting: set[asyncio.Task[None]] = {task, *clients}
+        while not task.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

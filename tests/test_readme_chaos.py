@@ -1,0 +1,39 @@
+"""The README's proof: what it shows follows from the seed that it shows, and has every count that a run has."""
+
+import re
+from collections import Counter
+
+from load.chaos.campaign import Outcome
+from load.chaos.command import FAULTS
+from load.chaos.findings import Findings
+from load.chaos.plan import SHOPS, plan_faults
+from load.chaos.table import failures_of, summary_of
+from tests.readme import example
+
+PROOF = "python -m load.chaos --seed "
+FAULT = re.compile(r"^ *[\d.]+ s  (\w+) +([a-z-]+) +", re.MULTILINE)
+NUMBER = re.compile(r"[\d,]+")
+
+
+def test_the_faults_shown_are_those_of_the_seed_shown() -> None:
+    shown = example("python -m load.chaos --seed")
+    seed = int(shown.text.removeprefix(PROOF))
+    plan = plan_faults(seed, FAULTS)
+    assert shown.answer.startswith(f"seed {seed}: {FAULTS} faults, ")
+    made = {kind: int(count) for kind, count in re.findall(r"^([a-z-]+) +(\d+) of \2 ", shown.answer, re.MULTILINE)}
+    assert made == Counter(fault.kind.value for fault in plan)
+    named = {(shop, kind) for shop, kind in FAULT.findall(shown.answer) if kind in made}
+    assert len(named) > 3
+    assert named <= {(fault.shop, fault.kind.value) for fault in plan}
+
+
+def test_the_tables_shown_are_those_of_a_run() -> None:
+    answer = example("python -m load.chaos --seed").answer
+    outcome = Outcome(findings=[Findings(shop=shop, acknowledged=1) for shop in SHOPS])
+    printed = [*summary_of(outcome, plan_faults(1, FAULTS)), *failures_of(outcome, [])]
+    assert words_of("\n".join(printed)) == words_of(answer[answer.index("\n\nfault ") :])
+
+
+def words_of(text: str) -> list[str]:
+    """The lines with anything in them, without their numbers."""
+    return [" ".join(NUMBER.sub("", line).split()) for line in text.splitlines() if line.strip()]
