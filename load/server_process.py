@@ -42,6 +42,10 @@ class ServerProcess:
         self._start_s = start_s
         self._stop_s = stop_s
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             # A session of its own, so that Ctrl-C ends the measurement first and the server in order.

@@ -24,6 +24,12 @@ class Latency(Pace):
     latencies_ns: list[int] = field(default_factory=list)
     late_ns: list[int] = field(default_factory=list)
 
+    def add(self, other: Pace) -> None:
+        super().add(other)
+        if isinstance(other, Latency):
+            self.latencies_ns += other.latencies_ns
+            self.late_ns += other.late_ns
+
     def p99_ms(self) -> float:
         """Give the time in which 99 % of the answers came, in milliseconds; infinite when none did."""
         return _p99_ms(self.latencies_ns)

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(kw_only=True)
 class Row:
-    """A measure, with a bound unless it only informs.
+    """A measure, with a bound unless it only informs, and an aim beyond the bound where there is one.
 
     Each run is a dict of figures with units in their names, `value` the one that counts. `wrong` counts
     answers that were not what they must be, `void` the reasons for which runs measured something else.
@@ -18,6 +18,7 @@ class Row:
     unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    aim: float | None = None
     runs: list[dict[str, float]] = field(default_factory=list)
     wrong: Counter[str] = field(default_factory=Counter)
     void: Counter[str] = field(default_factory=Counter)
@@ -30,9 +31,12 @@ class Row:
     @property
     def must(self) -> str:
         """The bound in words; an empty text where there is none, and the row only informs."""
-        if self.at_least is not None:
-            return f">= {self.at_least:.2f}{self.unit}"
-        return f"<= {self.at_most:.2f}{self.unit}" if self.at_most is not None else ""
+        return self._in_words(self.at_most if self.at_least is None else self.at_least)
+
+    @property
+    def should(self) -> str:
+        """The aim in words; an empty text where there is none."""
+        return self._in_words(self.aim)
 
     @property
     def is_void(self) -> bool:
@@ -47,10 +51,19 @@ class Row:
         return low and high and not self.wrong and not self.is_void
 
     @property
+    def reached(self) -> bool | None:
+        """Whether the row passed and its median is what it should be as well; None where there is no aim."""
+        if self.aim is None:
+            return None
+        return self.passed and (self.value <= self.aim if self.at_least is None else self.value >= self.aim)
+
+    @property
     def lines(self) -> list[str]:
         """The verdict, and below it what is wrong."""
         verdict = "void" if self.is_void else "FAIL" if not self.passed else "pass" if self.must else "info"
         bound = f", must be {self.must}" if self.must else ""
+        if self.aim is not None:
+            bound += f", aim {self.should} {'reached' if self.reached else 'missed'}"
         return [
             f"{verdict}  median {self.value:.3f}{self.unit}{bound}: {self.name}",
             *(f"      wrong answers: {reason}, {times} times" for reason, times in self.wrong.items()),
@@ -61,10 +74,17 @@ class Row:
         return {
             "name": self.name,
             "must": self.must,
+            "aim": self.should,
             "median": self.value,
             "runs": self.runs,
             "wrong_answers": dict(self.wrong),
             "void_runs": dict(self.void),
             "is_void": self.is_void,
             "passed": self.passed,
+            "aim_reached": self.reached,
         }
+
+    def _in_words(self, bound: float | None) -> str:
+        if bound is None:
+            return ""
+        return f"{'<=' if self.at_least is None else '>='} {bound:.2f}{self.unit}"

@@ -9,6 +9,7 @@ from load.backlog import Backlog, BacklogState
 from load.bench.open_loop import Latency, measure_latency
 from load.bench.pace import PATIENCE, Fault, Pace, measure_pace, no_fault
 from load.bench.row import Row
+from load.server_process import ServerProcess
 
 CLIENTS = 64
 # Long enough for what the turn before left to be done, such as the closing of its connections.
@@ -21,15 +22,12 @@ class BacklogStuck(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """Two servers to compare, how often and how long; `tell` is handed a line for every run.
+class Measures:
+    """How often and how long to measure, and by which clocks; `tell` is handed a line for every run.
 
     `seeded` gives the same random numbers for the same seed.
     """
 
-    other: Address
-    """The other side; ours, too, where a trial compares it with itself."""
-    ours: Address
     runs: int
     seconds: float
     tell: Callable[[str], None]
@@ -37,7 +35,6 @@ class Trial:
     cpu_clock_ns: Callable[[], int]
     children_cpu_clock_ns: Callable[[], int]
     seeded: Callable[[int], Random]
-    other_name: str = "bare"
 
     async def pace(
         self,
@@ -100,6 +97,16 @@ class Trial:
         if any(pace.client_was_the_limit for pace in paces):
             row.void[CLIENT_WAS_THE_LIMIT] += 1
 
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Measures):
+    """Two servers that run and are compared."""
+
+    other: Address
+    """The other side; ours, too, where a trial compares it with itself."""
+    ours: Address
+    other_name: str = "bare"
+
     def record(self, row: Row, number: int, other: Pace, ours: Pace) -> None:
         """Add a run in which both sides did the same to a row whose value is ours against the other's."""
         self.judge(row, other, ours)
@@ -116,6 +123,13 @@ class Trial:
             f"run {number}: {self.other_name} {other.per_second:,.0f}/s, ours {ours.per_second:,.0f}/s,"
             f" ratio {ratio:.2f} {cost_and_faults(other, ours)}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launches(Measures):
+    """A server that the trial itself starts, as often as it wants, on one database; `serve` takes further flags."""
+
+    serve: Callable[..., ServerProcess]
 
 
 def cost_and_faults(*paces: Pace) -> str:

@@ -18,6 +18,9 @@ from load.machine import describe_machine
 from load.server_process import ROOT, DidNotStart, ServerProcess
 from tests.process import need
 
+# Those of many orders, which test_sizes.py runs with few.
+SIZE_TRIALS = [name for name, plan in PLANS.items() if plan.needs_stored or name == "memory"]
+
 
 def _server(*arguments: str, log: Path, stop_s: float = 10.0) -> ServerProcess:
     return ServerProcess(arguments, log=log, clock_s=time.monotonic, stop_s=stop_s)
@@ -123,15 +126,18 @@ def test_trials_can_be_named_and_only_those(capsys: pytest.CaptureFixture[str]) 
     assert "argument --only: invalid choice: 'nothing'" in capsys.readouterr().err
 
 
-def test_another_checkout_is_compared_in_a_trial_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flags", [["--only", "bulk"], ["--stored", str(ROOT / "server.py")]])
+def test_another_checkout_is_compared_in_a_trial_of_its_own(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--only", "bulk", "--against", str(ROOT)])
+        main([*flags, "--against", str(ROOT)])
     assert ended.value.code == 2
-    assert "--only and --against exclude each other" in capsys.readouterr().err
+    assert f"{flags[0]} and --against exclude each other" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", [name for name in PLANS if name not in SIZE_TRIALS])
 def test_every_trial_runs_to_its_end_and_finds_no_wrong_answer(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,12 +8,18 @@ from load.bench.row import Row
 
 
 def _row(
-    *values: float, wrong: int = 0, void: int = 0, at_least: float | None = None, at_most: float | None = None
+    *values: float,
+    wrong: int = 0,
+    void: int = 0,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    aim: float | None = None,
 ) -> Row:
     return Row(
         name="row",
         at_least=at_least,
         at_most=at_most,
+        aim=aim,
         runs=[{"value": value} for value in values],
         wrong=Counter({"status 503": wrong} if wrong else {}),
         void=Counter({"nobody was there": void} if void else {}),
@@ -54,3 +60,34 @@ def test_a_row_says_what_was_wrong_and_why_it_is_void() -> None:
         "      wrong answers: status 503, 3 times",
         "      no measure: nobody was there, 1 of 2 runs",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "reached"),
+    [
+        (_row(1.0, at_least=0.8, aim=1.0), "pass  median 1.000, must be >= 0.80, aim >= 1.00 reached: row", True),
+        (_row(0.9, at_least=0.8, aim=1.0), "pass  median 0.900, must be >= 0.80, aim >= 1.00 missed: row", False),
+        (_row(0.3, at_most=0.5, aim=0.3), "pass  median 0.300, must be <= 0.50, aim <= 0.30 reached: row", True),
+        (_row(0.4, at_most=0.5, aim=0.3), "pass  median 0.400, must be <= 0.50, aim <= 0.30 missed: row", False),
+        (_row(0.6, at_most=0.5, aim=0.3), "FAIL  median 0.600, must be <= 0.50, aim <= 0.30 missed: row", False),
+        (_row(0.4, at_most=0.5), "pass  median 0.400, must be <= 0.50: row", None),
+    ],
+)
+def test_a_row_says_whether_its_aim_is_reached_beside_whether_it_passed(
+    row: Row, line: str, reached: bool | None
+) -> None:
+    assert row.lines == [line]
+    assert row.to_json()["aim_reached"] is reached
+    assert row.passed is line.startswith("pass")
+
+
+def test_an_aim_is_not_reached_by_wrong_answers_or_runs_that_measured_something_else() -> None:
+    assert _row(1.2, wrong=1, at_least=0.8, aim=1.0).reached is False
+    assert _row(1.2, void=1, at_least=0.8, aim=1.0).reached is False
+
+
+def test_an_aim_is_told_with_its_unit() -> None:
+    row = _row(4.0, at_most=10.0, aim=5.0)
+    row.unit = " ms"
+    assert (row.to_json()["must"], row.to_json()["aim"]) == ("<= 10.00 ms", "<= 5.00 ms")
+    assert _row(4.0).to_json()["aim"] == ""

@@ -65,12 +65,12 @@ def test_the_version_is_told() -> None:
 
 def test_without_wrk_its_trial_is_left_out_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    plans, [line] = choose_plans(None)
+    plans, [line] = choose_plans(None, has_stored=True)
     assert [plan for plan in PLANS.values() if plan not in plans] == [PLANS["generator"]]
     assert line.startswith("wrk (a Debian package) is not installed, which leaves out: POST of orders by")
     with pytest.raises(MissingProgram):
-        choose_plans(["bulk", "generator"])
-    assert choose_plans(["bulk"]) == ([PLANS["bulk"]], [])
+        choose_plans(["bulk", "generator"], has_stored=False)
+    assert choose_plans(["bulk"], has_stored=False) == ([PLANS["bulk"]], [])
 
 
 def test_without_wrk_its_trial_can_not_be_asked_for(

@@ -1,0 +1,78 @@
+"""Owns the servers of a trial: what is run for each of them, and on which database; on the main thread."""
+
+import os
+import shutil
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from load.bench.plans import Against, Comparison, Plan
+from load.bench.trials import STORED_ORDERS
+from load.fill.filling import Filling
+from load.progress import ProgressBar
+from load.server_process import ServerProcess
+
+BARE = ["-m", "load.bench.bare", "--port", "0"]
+START_S = 60.0
+"""For a server on a file of any size, whose pages may all have to come from the disk."""
+
+
+class Ground:
+    """A folder of a trial's own, with what its servers write; `flags` are the benchmark's."""
+
+    def __init__(self, plan: Plan, *, folder: Path, flags: Namespace) -> None:
+        self._folder = folder
+        self._flags = flags
+        self._count = 0
+        (folder / "other").mkdir()
+        if plan.needs_stored:
+            copy_whole(flags.stored, folder / "orders.db")
+
+    def serve(self, *flags: str) -> ServerProcess:
+        """Give our server on the trial's database, not started yet."""
+        return self._process(_server("", self._folder, *flags))
+
+    def servers(self, plan: Comparison) -> list[ServerProcess]:
+        """Give the servers to compare, not started yet: the other side, where there is one, and ours."""
+        if plan.against is Against.SMALL:
+            progress = ProgressBar(Console(stderr=True))
+            Filling(database=self._folder / "other" / "orders.db", orders=STORED_ORDERS, progress=progress).run()
+        ours = self._process(list(plan.instead)) if plan.instead else self.serve()
+        if plan.against is Against.ITSELF:
+            return [ours]
+        checkout = self._flags.against or "" if plan.against is Against.CHECKOUT else ""
+        other = BARE if plan.against is Against.BARE else _server(checkout, self._folder / "other")
+        return [self._process(other), ours]
+
+    def _process(self, command: list[str]) -> ServerProcess:
+        self._count += 1
+        log = self._folder / f"{self._count}.log"
+        return ServerProcess(command, log=log, clock_s=time.monotonic, start_s=START_S)
+
+
+@contextmanager
+def ground_for(plan: Plan, flags: Namespace) -> Iterator[Ground]:
+    """Make a folder for a trial, and remove it in the end."""
+    with TemporaryDirectory(dir=flags.folder.resolve(), prefix="load-bench-") as name:
+        folder = Path(name)
+        # A commit that is made meanwhile must not take the databases in.
+        (folder / ".gitignore").write_text("*\n")
+        yield Ground(plan, folder=folder, flags=flags)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file and return when it is on disk, so that nothing of it is left to be written during a trial."""
+    with source.open("rb") as from_file, target.open("xb") as to_file:
+        shutil.copyfileobj(from_file, to_file, 1 << 20)
+        to_file.flush()
+        os.fsync(to_file.fileno())
+
+
+def _server(checkout: str | Path, folder: Path, *flags: str) -> list[str]:
+    """The server of a checkout, with its database in `folder`."""
+    return [str(Path(checkout) / "server.py"), "--port", "0", "--database", str(folder / "orders.db"), *flags]

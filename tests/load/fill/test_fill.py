@@ -1,0 +1,70 @@
+"""`python -m load.fill`, with few orders: what is in the file, and what it refuses."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from load.fill.command import main
+
+
+def _statuses(file: Path) -> dict[str, int]:
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    try:
+        found = connection.execute("SELECT status, count(*) FROM orders GROUP BY status").fetchall()
+        [ids] = connection.execute("SELECT min(order_id), max(order_id), count(*) FROM orders").fetchall()
+        assert ids == (1, ids[2], ids[2])
+        [totals] = connection.execute("SELECT pending, processing, completed FROM totals").fetchall()
+    finally:
+        connection.close()
+    assert totals == (dict(found).get("Pending", 0), 0, dict(found).get("Completed", 0))
+    return dict(found)
+
+
+@pytest.mark.slow
+def test_a_file_is_made_with_as_many_orders_and_can_be_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "orders.db"
+    assert main(["--orders", "2500", "--database", str(file), "--pending", "30"]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(rf"{file}: 2,500 orders, 30 of them Pending; 0 MiB, in \d+\.\d s, [\d,]+ orders/s\n", out), out
+    assert [path.name for path in tmp_path.glob("*-*")] == []
+    assert _statuses(file) == {"Completed": 2_470, "Pending": 30}
+    assert main(["--orders", "5500", "--database", str(file), "--continue"]) == 0
+    assert _statuses(file) == {"Completed": 5_500}
+    capsys.readouterr()
+    assert main(["--orders", "100", "--database", str(file), "--continue"]) == 1
+    assert capsys.readouterr().err == (
+        f"python -m load.fill: {file} has 5,500 orders already, which are more than 100\n"
+    )
+    assert _statuses(file) == {"Completed": 5_500}
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "orders.db"
+    file.write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        main(["--orders", "10", "--database", str(file)])
+    assert ended.value.code == 2
+    assert f"{file} is there already: --continue goes on with it" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_database_is_refused_by_the_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "orders.db"
+    file.write_text("mine")
+    assert main(["--orders", "10", "--database", str(file), "--continue"]) == 1
+    assert "is not an SQLite database" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_no_more_orders_can_be_pending_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--pending", "11"])
+    assert ended.value.code == 2
+    assert "--pending: there are no 11 orders to be Pending" in capsys.readouterr().err
