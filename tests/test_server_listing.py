@@ -10,8 +10,8 @@ import pytest
 
 from models.database import RetryingSqliteDatabase
 from models.listing import HIGHEST, Listing, list_orders
-from models.order import Status
 from models.opening import open_database
+from models.order import Status
 from tests.live_orders import post_all, wait_until_processed
 from tests.process import Client, ServerProcess
 

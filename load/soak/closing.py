@@ -1,0 +1,134 @@
+"""Owns the end of a soak's day: does any order wait, is every order there, who is left; on the event loop's thread."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+
+from load.address import Address
+from load.backlog import Backlog
+from load.clients import Clients
+from load.connection import Connection, NoAnswer
+from load.exchanges import Patience
+from load.readback import ReadBack
+from load.soak.ledger import Ledger
+from load.soak.sample import Sample
+
+READ_BACK = 1_000
+READING_CLIENTS = 8
+PAGE = 200
+LEAVING_S, LOOK_S = 10.0, 0.05
+
+
+class Listed(msgspec.Struct):
+    """An order of a listing; the rest is not looked at."""
+
+    order_id: int
+
+
+class Page(msgspec.Struct):
+    """A page of a listing."""
+
+    orders: list[Listed]
+    next_cursor: str | None
+
+
+@dataclass(kw_only=True)
+class Closing:
+    """What was found at the end, and how many orders were `counted` in the listing.
+
+    `unlisted` orders were acknowledged and are in no listing; `strange` ones were never sent, or are listed twice.
+    `miscounted` is by how many the totals differ from the listing. `mistaken` orders were read back and are lost,
+    different, not processed or not readable. `waiting` ones are not processed. `sockets_left` are open connections,
+    beyond those before the first client came.
+    """
+
+    counted: int = 0
+    unlisted: int = 0
+    strange: int = 0
+    miscounted: int = 0
+    mistaken: int = 0
+    read_back: str = ""
+    waiting: int = 0
+    sockets_left: int = 0
+
+
+async def close_the_day(
+    address: Address,
+    *,
+    ledger: Ledger,
+    look: Callable[[], Sample],
+    sockets_before: int,
+    chance: Random,
+    clock_ns: Callable[[], int],
+    leaving_s: float = LEAVING_S,
+) -> Closing:
+    """Wait for the processing, count and compare, and see all connections closed; NoAnswer, NoMetrics, ProcessGone.
+
+    The server has `leaving_s` to notice that they are.
+    """
+    closing = Closing()
+    closing.waiting, total = await _wait(address, clock_ns)
+    await _read_back(address, ledger, closing, chance, clock_ns)
+    await _count(address, ledger, closing)
+    closing.unlisted = ledger.missing
+    closing.miscounted = abs(total - closing.counted)
+    closing.sockets_left = await _leave(look, sockets_before, clock_ns, leaving_s)
+    return closing
+
+
+async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int]:
+    """Give how many orders wait when nothing moves any more, and how many there are."""
+    backlog = Backlog(address, patience=Patience(), clock_ns=clock_ns)
+    try:
+        await backlog.wait(before=0)
+        metrics = await backlog.look()
+    finally:
+        backlog.close()
+    return metrics.waiting, metrics.waiting + metrics.finished
+
+
+async def _read_back(
+    address: Address, ledger: Ledger, closing: Closing, chance: Random, clock_ns: Callable[[], int]
+) -> None:
+    chosen = {ledger.any_acknowledged(chance) for _ in range(READ_BACK)}
+    clients = Clients(address, count=READING_CLIENTS, patience=Patience(), clock_ns=clock_ns)
+    reading = ReadBack(address=address, source=ledger.source, clients=clients, patience=Patience(), clock_ns=clock_ns)
+    try:
+        await reading.read(chosen, again=True)
+    finally:
+        clients.close()
+    verdict = reading.verdict
+    closing.mistaken = sum(map(len, (verdict.lost, verdict.different, verdict.unprocessed, verdict.unread)))
+    closing.read_back = verdict.line
+
+
+async def _count(address: Address, ledger: Ledger, closing: Closing) -> None:
+    """Go through the listing from the newest order to the oldest."""
+    connection, cursor = Connection(address), ""
+    pages = msgspec.json.Decoder(Page)
+    try:
+        while True:
+            answer = await connection.exchange(address.get(f"/orders?limit={PAGE}{cursor}"))
+            if answer.status != 200:
+                raise NoAnswer(f"GET /orders: status {answer.status}")
+            page = pages.decode(answer.body)
+            closing.counted += len(page.orders)
+            closing.strange += sum(not ledger.find(order.order_id) for order in page.orders)
+            if page.next_cursor is None:
+                return
+            cursor = f"&cursor={page.next_cursor}"
+    finally:
+        connection.close()
+
+
+async def _leave(look: Callable[[], Sample], sockets_before: int, clock_ns: Callable[[], int], leaving_s: float) -> int:
+    """Give how many connections are left once all clients have gone and the server had time to notice."""
+    deadline_ns = clock_ns() + int(leaving_s * 1e9)
+    while True:
+        left = look().sockets - sockets_before
+        if left <= 0 or clock_ns() > deadline_ns:
+            return max(0, left)
+        await asyncio.sleep(LOOK_S)

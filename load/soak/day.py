@@ -1,0 +1,189 @@
+"""Owns a shop's day in a nutshell: orders at a steady rate and everybody else, minute by minute; on the loop's thread.
+
+Before the first minute comes a warm-up that is as long as one. In it the log of events, which keeps up to 100,000
+(twice MAX_EVENTS of server.py) of them, is filled by arrays of orders, lest its filling be taken for a leak.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from random import Random
+from typing import Any
+
+from load.address import Address
+from load.arrivals import Arrivals, Timing
+from load.backlog import Metrics, NoMetrics
+from load.comparison import decode_json
+from load.connection import Answer, Connection, NoAnswer
+from load.departures import Departures
+from load.exchanges import Patience
+from load.soak.crowd import POSTING, crowd
+from load.soak.errands import Errands, fault_of_order
+from load.soak.ledger import Ledger
+from load.soak.minute import Book, Minute
+from load.soak.sample import Sample
+
+FILLING_ARRAYS = 60
+"""Of 1,000 orders with two events each, at least, so that they fill the log of events."""
+SAMPLE_S, SAMPLES_A_MINUTE = 1.0, 20
+LOOK_S = 30.0
+
+
+class ServerGone(Exception):
+    """The server does not answer any more."""
+
+
+class Day:
+    """`parts` minutes of `part_s` seconds each, after the warm-up; `minutes` has those that are over.
+
+    `look` gives a sample of the server. Everybody draws from the seed. `tell` is handed each minute.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        ledger: Ledger,
+        look: Callable[[], Sample],
+        rate: float,
+        parts: int,
+        part_s: float,
+        seed: int,
+        tell: Callable[[Minute], None],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.warm_up: Minute | None = None
+        self.minutes: list[Minute] = []
+        self.errors: Counter[str] = Counter()
+        self._address = address
+        self._ledger = ledger
+        self._look = look
+        self._rate = rate
+        self._parts = parts
+        self._part_s = part_s
+        self._seed = seed
+        self._tell = tell
+        self._clock_ns = clock_ns
+        self._departures = Departures()
+        self._metrics = Connection(address)
+        self._book = Book()
+        self._orders = self._backlog = self._sent_before = 0
+
+    async def live(self) -> None:
+        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone."""
+        arrivals = Arrivals(
+            self._address, limit=POSTING, patience=Patience(), departures=self._departures, clock_ns=self._clock_ns
+        )
+        others: list[asyncio.Task[None]] = []
+        try:
+            # The crowd asks for orders that are there.
+            await self._fill(1)
+            if not self._ledger.acknowledged:
+                raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
+            others = [asyncio.create_task(each) for each in self._crowd()]
+            await self._fill(FILLING_ARRAYS)
+            await self._count()
+            begun_ns = self._clock_ns()
+            posting = asyncio.create_task(
+                arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
+            )
+            others.append(posting)
+            for number in range(self._parts + 1):
+                await self._pass_minute(number, begun_ns + int(number * self._part_s * 1e9))
+            await posting
+            if arrivals.gone:
+                raise ServerGone("the server has stopped answering")
+        finally:
+            for task in others:
+                task.cancel()
+            ended = await asyncio.gather(*others, return_exceptions=True)
+            arrivals.close()
+            self._metrics.close()
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
+
+    async def _fill(self, arrays: int) -> None:
+        """Send arrays of orders, one after another."""
+        errands = self._errands("filling").arrays()
+        connection = Connection(self._address)
+        try:
+            for _ in range(arrays):
+                request, fault = next(errands)
+                if reason := fault(await connection.exchange(request)):
+                    self._complain(f"POST /orders: {reason}")
+        except NoAnswer as problem:
+            raise ServerGone(str(problem)) from None
+        finally:
+            connection.close()
+
+    async def _pass_minute(self, number: int, begun_ns: int) -> None:
+        """Take samples until the minute is over, and enter it."""
+        end_ns = begun_ns + int(self._part_s * 1e9)
+        step_ns = int(min(SAMPLE_S, self._part_s / SAMPLES_A_MINUTE) * 1e9)
+        orders_before, due_ns, cpu_before_s = self._orders, begun_ns, self._look().cpu_s
+        while due_ns < end_ns:
+            due_ns = min(end_ns, max(due_ns + step_ns, self._clock_ns()))
+            await asyncio.sleep(max(0.0, (due_ns - self._clock_ns()) / 1e9))
+            sample = self._look()
+            self._book.note_sample(sample)
+            await self._count()
+        book, self._book = self._book, Book()
+        minute = book.close(
+            str(number) if number else "warm-up",
+            seconds=(self._clock_ns() - begun_ns) / 1e9,
+            orders=self._orders,
+            orders_before=orders_before,
+            backlog=self._backlog,
+            late_ns=self._departures.late_ns[self._sent_before :],
+            cpu_s=sample.cpu_s - cpu_before_s,
+        )
+        self._sent_before = len(self._departures.late_ns)
+        if number:
+            self.minutes.append(minute)
+        else:
+            self.warm_up = minute
+        self._tell(minute)
+
+    async def _count(self) -> None:
+        """Ask how many orders there are and how many wait."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                answer = await self._metrics.exchange(self._address.get("/metrics"))
+            self._backlog = Metrics.parse(answer).waiting
+            self._orders = int(decode_json(answer.body).get("total_orders", 0))
+        except (NoAnswer, NoMetrics) as problem:
+            self._complain(str(problem))
+        except TimeoutError:
+            self._metrics.close()
+            self._complain(f"GET /metrics: no answer within {LOOK_S:g} s")
+
+    def _jobs(self, begun_ns: int) -> Iterator[tuple[int, int, bytes]]:
+        orders = self._errands("orders").orders()
+        for number in range(int((self._parts + 1) * self._part_s * self._rate)):
+            index, request = next(orders)
+            yield begun_ns + int(number * 1e9 / self._rate), index, request
+
+    def _note_answer(self, index: int, answer: Answer, timing: Timing) -> None:
+        fault = fault_of_order(answer, self._ledger.source.order_id(index))
+        if fault:
+            self._complain(f"POST /order: {fault}")
+        else:
+            self._ledger.acknowledge(index)
+            self._book.note_latency(timing.from_due_ns)
+
+    def _note_no_answer(self, index: int, reason: str) -> None:
+        self._complain(f"POST /order: {reason}")
+
+    def _complain(self, reason: str) -> None:
+        self._book.errors[reason] += 1
+        self.errors[reason] += 1
+
+    def _errands(self, name: str) -> Errands:
+        return Errands(self._address, ledger=self._ledger, chance=self._chance(name))
+
+    def _chance(self, name: str) -> Random:
+        return Random(f"{self._seed} {name}")
+
+    def _crowd(self) -> Iterator[Coroutine[Any, Any, None]]:
+        return crowd(self._address, errands=self._errands, chance=self._chance, complain=self._complain)

@@ -1,0 +1,138 @@
+"""Owns one soak: its server, its day, its end, and what is found; on the main thread, with an event loop inside."""
+
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from load.address import reach
+from load.machine import describe_machine, run_to_end
+from load.orders import MAX_ID, GeneratedOrders
+from load.server_process import ServerProcess
+from load.soak.closing import Closing, close_the_day
+from load.soak.day import Day
+from load.soak.ledger import Ledger
+from load.soak.minute import Minute
+from load.soak.sample import PROC, Sample, take_sample
+from load.soak.verdict import Finding, compare_minutes, compare_orders
+
+REACH_S = 5.0
+MINUTE_S = 60.0
+FEWEST = 2
+"""Minutes to compare."""
+SHOWN = 10
+"""Lines of the server's log."""
+COMPLAINT = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
+
+
+class Soak:
+    """One soak and what has come of it so far; `closing` is None until its end has been looked at.
+
+    The database is in a new folder in `folder`. `tell` is handed each minute as it ends.
+    """
+
+    def __init__(self, *, minutes: float, rate: float, seed: int, folder: Path, tell: Callable[[Minute], None]) -> None:
+        self.closing: Closing | None = None
+        self.day: Day | None = None
+        self.complaints = 0
+        self._minutes = minutes
+        self._rate = rate
+        self._seed = seed
+        self._folder = folder
+        self._tell = tell
+        self._ledger = Ledger(GeneratedOrders(first_id=1, count=MAX_ID))
+
+    def run(self) -> None:
+        """Start the server, live through the day and look at its end.
+
+        DidNotStart, Unreachable, ServerGone, ProcessGone, NoAnswer, NoMetrics; KeyboardInterrupt.
+        """
+        with TemporaryDirectory(dir=self._folder, prefix="load-soak-") as name:
+            folder = Path(name).resolve()
+            # A commit that is made meanwhile must not take the database in.
+            (folder / ".gitignore").write_text("*\n")
+            database, log = folder / "orders.db", folder / "server.log"
+            arguments = ["server.py", "--port", "0", "--database", str(database)]
+            try:
+                with ServerProcess(arguments, log=log, clock_s=time.monotonic) as server:
+                    run_to_end(self._soak(server, database))
+            finally:
+                self.complaints = _complaints(log)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Give what can be said so far."""
+        found: list[Finding] = []
+        if self.day and len(self.day.minutes) >= FEWEST:
+            found += compare_minutes(self.day.minutes, self.day.errors)
+        if self.closing:
+            found += compare_orders(self.closing, complaints=self.complaints)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        day = self.day
+        return {
+            "seed": self._seed,
+            "rate": self._rate,
+            "machine": describe_machine(self._folder),
+            "warm_up": day and day.warm_up,
+            "minutes": day.minutes if day else [],
+            "errors": dict(day.errors) if day else {},
+            "sent": self._ledger.sent,
+            "acknowledged": self._ledger.acknowledged,
+            "closing": self.closing and asdict(self.closing),
+            "findings": [finding.to_json() for finding in self.findings],
+            "passed": self.passed,
+        }
+
+    @property
+    def passed(self) -> bool:
+        return self.closing is not None and all(finding.passed for finding in self.findings)
+
+    async def _soak(self, server: ServerProcess, database: Path) -> None:
+        def look() -> Sample:
+            return take_sample(PROC / str(server.pid), database)
+
+        sockets_before = look().sockets
+        address = await reach(server.url, timeout_s=REACH_S)
+        parts, part_s = split(self._minutes)
+        self.day = Day(
+            address,
+            ledger=self._ledger,
+            look=look,
+            rate=self._rate,
+            parts=parts,
+            part_s=part_s,
+            seed=self._seed,
+            tell=self._tell,
+            clock_ns=time.perf_counter_ns,
+        )
+        await self.day.live()
+        self.closing = await close_the_day(
+            address,
+            ledger=self._ledger,
+            look=look,
+            sockets_before=sockets_before,
+            chance=Random(f"{self._seed} reading back"),
+            clock_ns=time.perf_counter_ns,
+        )
+
+
+def split(minutes: float) -> tuple[int, float]:
+    """Give how many parts so many minutes have, two at least, and how long each is: a minute, or somewhat less."""
+    parts = max(FEWEST, math.ceil(minutes))
+    return parts, minutes * MINUTE_S / parts
+
+
+def _complaints(log: Path) -> int:
+    """Count the warnings and errors in the server's log, and show the first of them."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if COMPLAINT.match(line)]
+    for line in lines[:SHOWN]:
+        print(f"server: {line}", file=sys.stderr)
+    return len(lines)
