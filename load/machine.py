@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-PACKAGES = ("tornado", "msgspec", "uvloop")
+PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
 OTHER_FILES = 20
 BUSY_SHARE = 0.9

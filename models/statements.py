@@ -4,8 +4,10 @@ A batch comes as one JSON parameter (https://www.sqlite.org/json1.html#jeach), a
 order without a due time is ready; one with a due time waits for it, and is made ready once it is due.
 """
 
-_COLUMNS = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, status, attempts, claims,
-    error, created_us, processed_us)"""
+_ROW = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
+    {claims}, error, created_us, processed_us)"""
+_COLUMNS = _ROW.format(status="status", attempts="attempts", claims="claims")
+_CLAIMED = _ROW.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
 _READY = "status = 'Pending' AND due_us IS NULL"
 _WAITING = "status = 'Pending' AND due_us IS NOT NULL"
 _NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {_WAITING})"
@@ -22,7 +24,7 @@ SELECT json_group_array({_COLUMNS}) FROM orders WHERE order_id IN (SELECT value 
 HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {_READY}), {_NEXT_DUE}"
 
 NEXT_READY = f"""
-SELECT json_group_array({_COLUMNS}), max(sequence), {_NEXT_DUE} FROM (
+SELECT json_group_array({_CLAIMED}), max(sequence), {_NEXT_DUE} FROM (
     SELECT * FROM orders WHERE {_READY} ORDER BY sequence LIMIT ?)"""
 
 CLAIM = f"""

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from models import statements
 from models.database import RetryingSqliteDatabase
@@ -113,10 +112,7 @@ class Transaction:
         if last is None or self._is_due(next_due_us):
             return Claimed([], next_due_us)
         self._database.execute_sql(statements.CLAIM, (last,))
-        claimed = [
-            replace(order, status=Status.PROCESSING, attempts=order.attempts + 1, claims=order.claims + 1)
-            for order in _decode_orders(found)
-        ]
+        claimed = _decode_orders(found)
         self._change.pending -= len(claimed)
         self._change.processing += len(claimed)
         return Claimed(claimed, next_due_us)
@@ -209,7 +205,7 @@ class Transaction:
         self._change.pending += count
 
     def _next_ready(self, limit: int) -> tuple[str, int | None, int | None]:
-        """The orders as JSON, the last one's sequence, and when the next retry of a waiting one is due."""
+        """The orders as they are once claimed, as JSON, the last one's sequence, when the next waiting one is due."""
         found: tuple[str, int | None, int | None] = self._database.execute_sql(
             statements.NEXT_READY, (limit,)
         ).fetchone()

@@ -18,6 +18,7 @@ from models.strict_json import Number, Object, exact_decimal, pointer, read_json
 MAX_ID = 2**63 - 1
 MAX_ITEMS = 1_000
 MAX_AMOUNT = Decimal("9999999999.9999")
+MAX_WHOLE_DIGITS = 10
 MAX_METADATA_BYTES = 16 * 1024
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
@@ -29,7 +30,8 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     order_id: Id
     user_id: Id
     item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
-    total_amount: Decimal
+    # A number, as far as JSON goes: its digits are looked at one by one, which costs less than a Decimal.
+    total_amount: msgspec.Raw
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -57,7 +59,7 @@ def parse_order(body: bytes) -> NewOrder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         else:
-            amount = _ten_thousandths(order.total_amount)
+            amount = _plain_amount(order.total_amount)
             if amount is not None:
                 return NewOrder(order.order_id, order.user_id, order.item_ids, amount)
     return _parse_carefully(body)
@@ -76,7 +78,7 @@ def parse_plain_array(array: bytes, *, most: int) -> list[NewOrder] | None:
         orders = _ARRAY_DECODER.decode(array)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    amounts = [_ten_thousandths(order.total_amount) for order in orders]
+    amounts = [_plain_amount(order.total_amount) for order in orders]
     if len(orders) != count or None in amounts:
         return None
     return [
@@ -93,6 +95,18 @@ def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
         return None
     orders = parse_plain_array(b"[" + b",".join(texts) + b"]", most=len(texts))
     return orders if orders and len(orders) == len(texts) else None
+
+
+def _plain_amount(value: msgspec.Raw) -> int | None:
+    """The ten-thousandths of a number that is written as an amount usually is; None for any other JSON."""
+    whole, _, places = bytes(value).partition(b".")
+    if len(whole) > MAX_WHOLE_DIGITS or len(places) > AMOUNT_PLACES:
+        return None
+    try:
+        amount = int(whole + places.ljust(AMOUNT_PLACES, b"0"))
+    except ValueError:
+        return None
+    return amount if amount >= 0 else None
 
 
 def _ten_thousandths(amount: Decimal) -> int | None:
