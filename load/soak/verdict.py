@@ -17,10 +17,10 @@ process of 80 MiB that is 12 MiB: after 600 orders a second, arrays included, a 
 minutes and one of 6 in an hour.
 
 The write-ahead log's file never shrinks while the server runs: it is as long as it was at its longest. A commit that
-leaves over 1,000 pages (4 MiB) in it moves them into the database (SQLite's automatic checkpoint, which the server
-leaves as it is) and the next one begins the log anew, unless a reader is just then reading from it: then it goes on
-for another commit. One batch adds up to 2,000 orders and an array of 1,000, some 2 MiB. So there are 4 MiB for the
-limit and 12 for a few such batches, and after minute one it may be longer by two of them.
+leaves over 4,000 pages (16 MiB) in it moves them into the database (SQLite's automatic checkpoint, which the server
+asks for at this length) and the next one begins the log anew, unless a reader is just then reading from it: then it
+goes on for another commit. One batch adds up to 2,000 orders and an array of 1,000, some 2 MiB. So there are 16 MiB for
+the limit and 12 for a few such batches, and after minute one it may be longer by two of them.
 
 Open files are counted apart from sockets, and none may be added; of sockets there may be as many more as there are
 clients, and none once all have gone. A thread of the pool is made when it is first needed.
@@ -37,7 +37,7 @@ from load.soak.minute import Minute
 
 MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_TIMES, P99_MS = 1.5, 10.0
-WAL_MIB, WAL_GROWTH_MIB = 16.0, 4.0
+WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
 WORKERS = 8
 """The server's --workers."""
 

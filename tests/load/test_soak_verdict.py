@@ -84,9 +84,9 @@ def test_a_p99_within_ten_milliseconds_is_good_whatever_minute_one_was() -> None
 
 
 def test_a_log_that_was_long_in_minute_one_already_has_no_more_room_for_that() -> None:
-    one = msgspec.structs.replace(ONE, wal_mib=15.0)
+    one = msgspec.structs.replace(ONE, wal_mib=27.0)
     assert _failed(compare_minutes([one, one], {})) == []
-    [failed] = _failed(compare_minutes([one, msgspec.structs.replace(one, wal_mib=16.1)], {}))
+    [failed] = _failed(compare_minutes([one, msgspec.structs.replace(one, wal_mib=28.1)], {}))
     assert failed.startswith("write-ahead log")
 
 

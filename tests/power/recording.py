@@ -1,5 +1,6 @@
 """Two lives of a server under strace with clients of all kinds, and each moment of them."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from tests.power.history import INDEX, Step, read_history
 from tests.power.remains import DATABASE, Promises, Row
 from tests.power.traffic import Traffic
 from tests.process import ServerProcess
+
+SMALL_LOG = [sys.executable, str(Path(__file__).with_name("small_log.py"))]
 
 
 class Recording(NamedTuple):
@@ -40,12 +43,12 @@ def record(folder: Path, traces: Path) -> Recording:
     Each goes on until the log has begun anew, and so the database been brought up to date before.
     """
     traffic = Traffic()
-    with ServerProcess(folder / DATABASE, before=strace(traces / "first")) as server:
+    with ServerProcess(folder / DATABASE, before=[*strace(traces / "first"), *SMALL_LOG]) as server:
         traffic.run(server, restarts=2)
         assert server.stop() == 0
     after_stop = files_in(folder)
     first = steps_of(traces / "first", folder)
-    with ServerProcess(folder / DATABASE, before=strace(traces / "second")) as server:
+    with ServerProcess(folder / DATABASE, before=[*strace(traces / "second"), *SMALL_LOG]) as server:
         traffic.run(server, restarts=1)
         wait_until_processed(server)
         server.kill()
