@@ -13,7 +13,7 @@ from load.chaos.command import main
 from load.chaos.plan import DECK, Kind, plan_faults
 from tests.process import DEADLINE_S, ROOT, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
 
 LIAR = ["tests/load/chaos/liar.py"]
 
@@ -46,7 +46,7 @@ def test_no_order_suffers_from_any_kind_of_harm(tmp_path: Path) -> None:
     folder = tmp_path / "databases"
     folder.mkdir()
     with run_chaos(folder, "--json", str(report)) as process:
-        out, err = process.communicate(timeout=900)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
     assert found["passed"]
