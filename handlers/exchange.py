@@ -65,7 +65,7 @@ class Incoming:
 
     @property
     def is_usual(self) -> bool:
-        """Whether nothing about the request makes its answer, or what comes after it, other than the usual one."""
+        """Whether it is an HTTP/1.1 request that wants a body and says nothing of the connection, which is Tornado's."""
         start_line = self.start_line
         return (
             start_line.version == "HTTP/1.1"
@@ -177,6 +177,8 @@ class Exchange(HTTPMessageDelegate):
         if self._traffic.draining:
             every["Connection"] = "close"
         elif incoming.is_usual:
+            # Tornado takes a head that is ready, and is spared the making of one. Its check for line breaks is not
+            # missed: of the values only the request id is the client's, and has been looked at.
             lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
             head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
             connection.write(head.encode("latin-1") + body)

@@ -14,17 +14,16 @@ from models.schema import APPLICATION_ID, SCHEMA_VERSION, bring_up_to_date
 MINIMUM_SQLITE = (3, 38, 0)
 """The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
 
-PRAGMAS = {
+LOG_PAGES = 4_000
+"""How many pages the log holds before they move into the database, and that is synced, while orders wait for their
+commit: 16 MiB, where SQLite's default is 4."""
+_PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
     "synchronous": "full",
     # fsync on macOS does not reach the disk; a no-op elsewhere.
     "fullfsync": 1,
-    # While the log's pages move into the database, and that is synced, orders wait for their commit: not at every 1,000
-    # pages, SQLite's default, but at every 16 MiB.
-    "wal_autocheckpoint": 4_000,
 }
-"""What every connection is set to."""
 # How they begin (https://www.sqlite.org/fileformat.html#the_rollback_journal, #wal_file_format).
 _JOURNAL, _LOG = bytes.fromhex("d9d505f920a163d7"), bytes.fromhex("377f06")
 _JOURNAL_HEAD_BYTES = 20
@@ -45,9 +44,10 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     if path.exists() and not path.is_file():
         raise DatabaseRefusedError(f"{path} is not a regular file")
     is_new = not path.exists()
-    database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=PRAGMAS)
+    pragmas = _PRAGMAS | {"wal_autocheckpoint": LOG_PAGES}
+    database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
     try:
-        if _has_content(path, real_path):
+        if _must_be_ours(path, real_path):
             _check_ours(path, real_path, deadline_s)
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
@@ -60,8 +60,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     return database
 
 
-def _has_content(path: Path, real_path: Path) -> bool:
-    """Whether there is an SQLite file; False where it is missing or empty, and so may become one.
+def _must_be_ours(path: Path, real_path: Path) -> bool:
+    """Whether there is a database, which has to be ours; False where it is missing or empty, and so may become one.
 
     A loss of power may leave anything in the first page, if that was being written: the log has it too, and SQLite
     makes a file that its journal knows as empty so again.

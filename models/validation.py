@@ -18,7 +18,7 @@ from models.strict_json import Number, Object, exact_decimal, pointer, read_json
 MAX_ID = 2**63 - 1
 MAX_ITEMS = 1_000
 MAX_AMOUNT = Decimal("9999999999.9999")
-MAX_WHOLE_DIGITS = 10
+MAX_WHOLE_DIGITS = len(str(int(MAX_AMOUNT)))
 MAX_METADATA_BYTES = 16 * 1024
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
@@ -98,7 +98,10 @@ def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
 
 
 def _plain_amount(value: msgspec.Raw) -> int | None:
-    """The ten-thousandths of a number that is written as an amount usually is; None for any other JSON."""
+    """The ten-thousandths of a number that is written as an amount usually is; None for any other JSON.
+
+    That it is JSON has been seen to: of `01`, `1.` and `1_0`, which are not, it would make something.
+    """
     whole, _, places = bytes(value).partition(b".")
     if len(whole) > MAX_WHOLE_DIGITS or len(places) > AMOUNT_PLACES:
         return None

@@ -25,7 +25,7 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "multiprocessing": frozenset(),
 }
 """Packages that belong to some rooms alone."""
-# `load` is a program of its own: it may have threads, and names the version of SQLite.
+# `load` is a program of its own: it may have threads, names the version of SQLite, and does harm to a database.
 HANDED_IN = {("load", "concurrent.futures"), ("load", "multiprocessing"), ("load", "sqlite3")}
 
 

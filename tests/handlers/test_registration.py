@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 
 from handlers.guarded_stream import GuardedStream, Limits
 from handlers.registration import Registration
@@ -122,7 +123,7 @@ def test_a_stream_leaves_in_the_socket_what_comes_while_nobody_reads_and_reads_i
             assert ours.recv(10, socket.MSG_PEEK) == b"ond\n"
             assert await asyncio.wait_for(stream.read_until(b"\n"), 10) == b"second\n"
             theirs.close()
-            with pytest.raises(Exception, match="closed"):
+            with pytest.raises(StreamClosedError):
                 await asyncio.wait_for(stream.read_until(b"\n"), 10)
         finally:
             stream.close()

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from models.opening import PRAGMAS
+    import models.opening
     from server import main
 
-    PRAGMAS["wal_autocheckpoint"] = 1_000
+    models.opening.LOG_PAGES = 1_000
     sys.exit(main(sys.argv[3:], os.environ))

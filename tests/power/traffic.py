@@ -3,13 +3,14 @@
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.power.remains import Row, row_of
-from tests.process import Answer, Client, ServerProcess, order
+from tests.process import DEADLINE_S, Answer, Client, ServerProcess, order
 
 SINGLE_CLIENTS = 28
 WAITING_CLIENTS = 4
@@ -31,12 +32,14 @@ class Traffic:
         self._stop = threading.Event()
 
     def run(self, server: ServerProcess, *, restarts: int) -> None:
-        """Sends orders in all ways at once until the server's log has begun anew so many times."""
+        """Sends orders in all ways at once until the server's log has begun anew so many times, within DEADLINE_S."""
+        deadline = time.monotonic() + DEADLINE_S
         log = server.database.with_name(server.database.name + "-wal")
         self._stop.clear()
 
         def send_lines(client: Client) -> None:
             self._send_lines(client)
+            assert time.monotonic() < deadline, "the log does not begin anew"
             if _restarts(log) >= restarts:
                 self._stop.set()
 
