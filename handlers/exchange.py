@@ -65,7 +65,7 @@ class Incoming:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is an HTTP/1.1 request that wants a body and says nothing of the connection, which is Tornado's."""
+        """Whether it is of HTTP/1.1, wants a body and says nothing of the connection, and that is Tornado's."""
         start_line = self.start_line
         return (
             start_line.version == "HTTP/1.1"
