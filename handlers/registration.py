@@ -25,7 +25,7 @@ class Registration:
 
     def __init__(self, io_loop: IOLoop) -> None:
         self._io_loop = io_loop
-        self._handler: Handler = lambda file, events: None
+        self._handler: Handler = _nobody
         self._wanted = 0
         self._told = 0
         self.add_callback = io_loop.add_callback
@@ -46,6 +46,7 @@ class Registration:
 
     def remove_handler(self, file: Any) -> None:
         """Has it called no more."""
+        self._handler = _nobody  # which held the stream that holds this
         self._io_loop.remove_handler(file)
 
     def _tell(self, file: Any) -> None:
@@ -58,3 +59,7 @@ class Registration:
             events &= ~self.READ
         if events:
             self._handler(file, events)
+
+
+def _nobody(file: Any, events: int) -> None:
+    """Where there is no handler, or none any more."""

@@ -24,10 +24,12 @@ _PRAGMAS = {
     # fsync on macOS does not reach the disk; a no-op elsewhere.
     "fullfsync": 1,
 }
-# How they begin (https://www.sqlite.org/fileformat.html#the_rollback_journal, #wal_file_format).
-_JOURNAL, _LOG = bytes.fromhex("d9d505f920a163d7"), bytes.fromhex("377f06")
-_JOURNAL_HEAD_BYTES = 20
-"""Up to and including the count of the pages that the database had before."""
+# How they begin (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format, #the_rollback_journal).
+_DATABASE, _LOG, _JOURNAL = b"SQLite format 3\0", bytes.fromhex("377f06"), bytes.fromhex("d9d505f920a163d7")
+_PAGES_BEFORE = slice(16, 20)
+"""Where a journal says how many pages the database had when it was begun."""
+_PAGE_BYTES = 4_096
+_LEAST_JOURNAL_BYTES = 512
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
@@ -55,7 +57,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     except peewee.DatabaseError as error:
         if is_new:
             for suffix in ("", "-wal", "-shm"):
-                real_path.with_name(real_path.name + suffix).unlink(missing_ok=True)
+                _beside(real_path, suffix).unlink(missing_ok=True)
         raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
     return database
 
@@ -63,37 +65,58 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
 def _must_be_ours(path: Path, real_path: Path) -> bool:
     """Whether there is a database, which has to be ours; False where it is missing or empty, and so may become one.
 
-    A loss of power may leave anything in the first page, if that was being written: the log has it too, and SQLite
-    makes a file that its journal knows as empty so again.
+    A loss of power may leave anything in the first page, if that was being written: then the log has it too.
     """
     try:
         with path.open("r+b") as file:
-            magic = file.read(16)
+            magic = file.read(len(_DATABASE))
     except FileNotFoundError:
         return False
     except OSError as error:
         raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror or error}") from error
-    journal, log = (_head(real_path.with_name(real_path.name + suffix)) for suffix in ("-journal", "-wal"))
-    if journal.startswith(_JOURNAL) and len(journal) == _JOURNAL_HEAD_BYTES and journal.endswith(bytes(4)):
+    if not magic or _becomes_empty(real_path):
         return False
-    # https://www.sqlite.org/fileformat.html#magic_header_string
-    if magic and magic != b"SQLite format 3\0" and not log.startswith(_LOG):
+    if magic != _DATABASE and not _may_be_whole(real_path):
         raise DatabaseRefusedError(f"{path} is not an SQLite database")
-    return bool(magic)
+    return True
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file; none where there is no file."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(_JOURNAL_HEAD_BYTES)
+def _becomes_empty(real_path: Path) -> bool:
+    """Whether a first start was cut off, before there was a log: SQLite takes its one page back by its journal."""
+    journal = _content(_beside(real_path, "-journal"))
+    return (
+        real_path.stat().st_size <= _PAGE_BYTES
+        and not _content(_beside(real_path, "-wal"), 1)
+        and len(journal) >= _LEAST_JOURNAL_BYTES
+        and journal.startswith(_JOURNAL)
+        and not any(journal[_PAGES_BEFORE])
+        # Else it is a part of a transaction over more than one database.
+        and not journal.endswith(_JOURNAL)
+    )
+
+
+def _may_be_whole(real_path: Path) -> bool:
+    """Whether a file that does not begin as a database may be one by what its log has."""
+    size = real_path.stat().st_size
+    return size > 0 and size % _PAGE_BYTES == 0 and _content(_beside(real_path, "-wal"), len(_LOG)) == _LOG
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _content(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
+    """The first bytes of a file, as far as the journal of one page goes; none where there is no file."""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return file.read(limit)
     return b""
 
 
 def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
     """Refuses another program's database and a newer schema, through a connection that can't write."""
-    log = real_path.with_name(real_path.name + "-wal")
     # Reading through a log makes the files that go with it; without one there is nothing to make.
-    mode = "mode=ro" if log.exists() else "immutable=1"
+    mode = "mode=ro" if _beside(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
         version, owner = database.user_version, database.application_id
@@ -105,3 +128,7 @@ def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
             raise DatabaseRefusedError(
                 f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
             )
+        if _content(real_path, len(_DATABASE)) != _DATABASE and (
+            database.execute_sql("PRAGMA quick_check(1)").fetchone() != ("ok",)
+        ):
+            raise DatabaseRefusedError(f"{path} is not an SQLite database")

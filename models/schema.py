@@ -9,6 +9,7 @@ import logging
 import peewee
 
 from models.database import RetryingSqliteDatabase
+from models.errors import DatabaseRefusedError
 
 _log = logging.getLogger("orders.schema")
 
@@ -102,6 +103,9 @@ class TotalsRow(peewee.Model):
 def bring_up_to_date(database: RetryingSqliteDatabase) -> None:
     """Gives a database of ours today's tables, whatever it has of them; to be run in a transaction."""
     if database.user_version == 0:
+        if database.application_id or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            # It was not so when it was looked at.
+            raise DatabaseRefusedError("it has just become another program's database")
         with database.bind_ctx([OrderRow, TotalsRow]):
             database.create_tables([OrderRow, TotalsRow], safe=False)
             TotalsRow.create()

@@ -464,6 +464,48 @@ def test_what_is_no_database_is_refused_whatever_is_beside_it(tmp_path: Path, su
     assert contents(tmp_path) == before
 
 
+def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
+    """The file and the log of ours with 99 orders, as a process that was killed leaves them."""
+    database = open_database(folder / "made.db")
+    with database.connection_context():
+        store = SteppedStore(database, clock=clock)
+        for order_id in range(1, 100):
+            store.insert([new_order(order_id)])
+        found = {name.removeprefix("made.db"): content for name, content in contents(folder).items()}
+    (folder / "made.db").unlink()
+    return {suffix: found[suffix] for suffix in ("", "-wal")}
+
+
+def assert_is_refused_as_it_is(folder: Path, **files: bytes) -> None:
+    for suffix, content in files.items():
+        (folder / f"orders.db{suffix.replace('_', '-')}").write_bytes(content)
+    before = contents(folder)
+    with pytest.raises(DatabaseRefusedError):
+        open_database(folder / "orders.db")
+    after = contents(folder)
+    after.pop("orders.db-shm", None)
+    assert after == before
+
+
+def test_a_journal_of_a_first_start_beside_stored_orders_is_refused(tmp_path: Path, clock: Clock) -> None:
+    left = left_by_a_crash(tmp_path, clock)
+    assert_is_refused_as_it_is(tmp_path, **{"": left[""], "_wal": left["-wal"], "_journal": JOURNAL})
+
+
+@pytest.mark.parametrize("journal", [JOURNAL, JOURNAL[:20], JOURNAL[:100], JOURNAL + JOURNAL[:8]])
+def test_another_programs_database_beside_a_journal_is_refused(tmp_path: Path, journal: bytes) -> None:
+    make(tmp_path / "other.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
+    content = (tmp_path / "other.db").read_bytes()
+    (tmp_path / "other.db").unlink()
+    assert_is_refused_as_it_is(tmp_path, **{"": content, "_journal": journal})
+
+
+@pytest.mark.parametrize("content", [b"text", b"x" * 4_096, b"x" * 90_000, b"x" * 40_960])
+def test_what_is_no_database_beside_a_log_of_ours_is_refused(tmp_path: Path, clock: Clock, content: bytes) -> None:
+    left = left_by_a_crash(tmp_path, clock)
+    assert_is_refused_as_it_is(tmp_path, **{"": content, "_wal": left["-wal"]})
+
+
 def test_a_database_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatabaseRefusedError):
