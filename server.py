@@ -74,7 +74,7 @@ VERSION = "0.1.0"
 BACKLOG = 2_048
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that comes back from SQLite may wait for the event loop to let the interpreter go."""
-GARBAGE_THRESHOLD = 20_000
+GARBAGE_THRESHOLD = 5_000
 """How many containers more than before make Python look for cycles. Thousands of orders on their way are none; with
 Python's 700 a tenth of the time of many orders at once goes into looking through them."""
 MAX_BATCH = 2_000

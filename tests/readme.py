@@ -45,8 +45,12 @@ def examples() -> list[Example]:
 
 
 def example(containing: str) -> Example:
-    """The one example with this in it. Its argument is a literal: a test reads from the source what is asked for."""
-    [found] = [each for each in examples() if containing in each.text]
+    """The one example that is this, or else has it in it.
+
+    Its argument is a literal: a test reads from the source what is asked for.
+    """
+    every = examples()
+    [found] = [each for each in every if each.text == containing] or [each for each in every if containing in each.text]
     return found
 
 

@@ -10,7 +10,7 @@ from load.chaos.plan import SHOPS, plan_faults
 from load.chaos.table import failures_of, summary_of
 from tests.readme import example
 
-PROOF = "python -m load.chaos --seed "
+PROOF = ".venv/bin/python -m load.chaos --seed "
 FAULT = re.compile(r"^ *[\d.]+ s  (\w+) +([a-z-]+) +", re.MULTILINE)
 NUMBER = re.compile(r"[\d,]+")
 
