@@ -15,6 +15,7 @@ from tornado.util import TimeoutError as TornadoTimeoutError
 from load.tls import CERTIFICATES, NoCertificates, context_that_trusts, speaks_http, speaks_tls
 
 PORTS = {"http": 80, "https": 443}
+REACH_S = 5.0
 
 
 class BadUrl(ValueError):
@@ -101,7 +102,7 @@ class Address:
         return f"Authorization: Bearer {self.api_key}\r\n" if self.api_key else ""
 
 
-async def reach(url: ServerUrl, *, timeout_s: float, api_key: str = "") -> Address:
+async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
     """Connect once, to learn which address of the host answers; Unreachable when none does.
 
     For https:// the system's certificates, or those that SSL_CERT_FILE names, say whom to trust.

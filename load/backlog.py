@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Self
 
 from load.address import Address
+from load.asking import ask
 from load.comparison import BadJson, decode_json
 from load.connection import Answer, Connection, NoAnswer
 from load.exchanges import Patience
@@ -39,6 +40,11 @@ class Metrics:
     waiting: int
     completed: int
     finished: int
+
+    @property
+    def orders(self) -> int:
+        """All that there are, in whatever state."""
+        return self.waiting + self.finished
 
     @classmethod
     def parse(cls, answer: Answer) -> Self:
@@ -102,13 +108,7 @@ class Backlog:
 
     async def look(self) -> Metrics:
         """Ask once; NoAnswer or NoMetrics when nothing useful comes."""
-        try:
-            # Not wait_for: until Python 3.12 a Ctrl-C that comes together with the answer would be lost in it.
-            async with asyncio.timeout(self._patience.answer_s):
-                answer = await self._connection.exchange(self._request)
-        except TimeoutError:
-            self._connection.close()
-            raise NoAnswer(f"no answer within {self._patience.answer_s:g} s") from None
+        answer = await ask(self._connection, self._request, limit_s=self._patience.answer_s)
         metrics = Metrics.parse(answer)
         self.left = metrics.waiting
         self._seen(metrics.waiting)

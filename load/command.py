@@ -6,9 +6,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from load.address import Unreachable
@@ -16,7 +14,19 @@ from load.exchanges import Patience
 from load.flag_types import STDOUT
 from load.machine import TooFewFiles, allow_connections, run_to_end
 from load.orders import BadReplay, GeneratedOrders, OrderSource, ReplayedOrders, new_first_id
-from load.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Output, Unwritable, check_outputs, fail, output_to, write_all
+from load.outputs import (
+    BAD,
+    GOOD,
+    INTERRUPTED,
+    MISUSED,
+    Output,
+    Unwritable,
+    check_outputs,
+    encode_json,
+    fail,
+    output_to,
+    write_all,
+)
 from load.progress import ProgressBar
 from load.report import render
 from load.result import Result
@@ -65,7 +75,7 @@ def _outputs(result: Result, settings: Settings) -> list[Output]:
     # Made only when it is written, so that a Ctrl-C meanwhile is said to have kept it from that.
     found = cache(lambda: to_json(result, settings))
     if settings.json:
-        outputs.append(output_to(settings.json, lambda: _encode(found())))
+        outputs.append(output_to(settings.json, lambda: encode_json(found())))
     if settings.report:
         outputs.append(output_to(settings.report, lambda: render(found())))
     return outputs
@@ -76,7 +86,3 @@ def _source(settings: Settings) -> OrderSource:
         return ReplayedOrders(settings.replay, limit=settings.orders, first_id=settings.first_id)
     first_id = settings.first_id or new_first_id(clock_ns=time.time_ns, random_bits=secrets.randbits)
     return GeneratedOrders(first_id=first_id, count=settings.orders)
-
-
-def _encode(found: dict[str, Any]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"

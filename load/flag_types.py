@@ -102,6 +102,14 @@ def writable_file(text: str) -> Path:
     return path
 
 
+def existing_folder(text: str) -> Path:
+    """Give the path of a folder that is there."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return path
+
+
 def page_file(text: str) -> Path:
     """Give the path of a file that can be made, which standard output is not."""
     if text == "-":

@@ -8,6 +8,7 @@ from load.arrivals import Timing
 from load.connection import Answer
 from load.orders import OrderSource
 from load.recording import Recording
+from load.refusal import reason_in
 from load.tally import Tally
 
 ACCEPTED = 202
@@ -16,40 +17,13 @@ REPLAYED = b"\r\nidempotent-replayed: true"
 """What the head of an answer has, in lower case, where the server had the order already."""
 
 
-class Fault(msgspec.Struct):
-    """What is wrong with one value of an order."""
-
-    pointer: str = ""
-    detail: str = ""
-
-
-class Problem(msgspec.Struct):
-    """An answer that refuses something (RFC 9457)."""
-
-    title: str = ""
-    detail: str = ""
-    errors: list[Fault] = []
-
-
 class Promise(msgspec.Struct):
     """What a 202 says of one order."""
 
     order_id: Any = None
 
 
-_problems = msgspec.json.Decoder(Problem)
 _promises = msgspec.json.Decoder(Promise)
-
-
-def reason_in(answer: Answer) -> str:
-    """Give the reason that a refusal states; an empty text where it states none."""
-    try:
-        problem = _problems.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    if problem.errors:
-        return "; ".join(f"{fault.pointer} {fault.detail}".strip() for fault in problem.errors)
-    return problem.detail or problem.title
 
 
 def mistake_in(answer: Answer, order_id: int) -> str:
@@ -63,6 +37,11 @@ def mistake_in(answer: Answer, order_id: int) -> str:
     if named is None:
         return "a 202 that names no order"
     return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is no string"
+
+
+def fault_of_post(answer: Answer) -> str:
+    """Say what is wrong with the 202 for a new order, whichever it names; an empty text when nothing is."""
+    return "an order that was there before" if REPLAYED in answer.head else ""
 
 
 class Judge(Protocol):
@@ -131,6 +110,26 @@ class BulkAnswer(msgspec.Struct):
         )
 
 
+_counts = msgspec.json.Decoder(BulkAnswer)
+
+
+def counts_in(answer: Answer) -> BulkAnswer | None:
+    """Give what an answer says of an array's orders; None where it does not count them."""
+    try:
+        return _counts.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def fault_of_bulk(answer: Answer, *, size: int, may_repeat: bool = False) -> str:
+    """Say what is wrong with the 202 for `size` orders; an empty text when all are new, or may be there already."""
+    counts = counts_in(answer)
+    if counts is None:
+        return "a 202 that does not count the orders"
+    is_right = counts.adds_up(size) and not counts.rejected and (may_repeat or not counts.duplicates)
+    return "" if is_right else f"{counts.accepted} accepted of {size}"
+
+
 class JudgeOfMany:
     """Counts the answers to `POST /orders` with arrays of `size` orders, of which the last may have fewer.
 
@@ -143,11 +142,10 @@ class JudgeOfMany:
         self._recording = recording
         self._begun_ns = begun_ns
         self._size = size
-        self._decoder = msgspec.json.Decoder(BulkAnswer)
 
     def answered(self, first: int, answer: Answer, timing: Timing) -> None:
         orders = self._orders_from(first)
-        counts = self._counts(answer)
+        counts = counts_in(answer)
         if answer.status != ACCEPTED and (answer.status != NOTHING_ACCEPTED or counts is None):
             self._tally.refuse(answer.status, self._source.order_id(first), reason_in(answer), orders)
         elif counts is None:
@@ -173,12 +171,6 @@ class JudgeOfMany:
         self._tally.acknowledged.extend(first + place for place in range(orders) if place not in rejected)
         for rejection in counts.rejected:
             self._tally.refuse(rejection.status, self._source.order_id(first + rejection.index), rejection.detail)
-
-    def _counts(self, answer: Answer) -> BulkAnswer | None:
-        try:
-            return self._decoder.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
 
     def _orders_from(self, first: int) -> int:
         return min(self._size, len(self._source) - first)

@@ -11,9 +11,11 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -47,6 +49,20 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
             # From this handler alone does the runner take Ctrl-C over.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return runner.run(main)
+
+
+@contextmanager
+def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
+    """Make a folder for databases, whose path is absolute, and remove it in the end."""
+    with TemporaryDirectory(dir=parent.resolve(), prefix=prefix) as name:
+        folder = Path(name)
+        keep_from_git(folder)
+        yield folder
+
+
+def keep_from_git(folder: Path) -> None:
+    """See to it that a commit that is made meanwhile does not take the databases in."""
+    (folder / ".gitignore").write_text("*\n")
 
 
 def allow_connections(count: int) -> None:

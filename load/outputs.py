@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from load.flag_types import STDOUT, without_keys
 from load.settings import Settings
 
@@ -64,6 +66,16 @@ def output_to(path: Path, content: Callable[[], bytes]) -> Output:
             path.write_bytes(content())
 
     return Output(str(path), write)
+
+
+def encode_json(result: object) -> bytes:
+    """Encode a result so that people can read it, too."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+
+
+def write_json(path: Path, result: object) -> None:
+    """Write a result to a file."""
+    path.write_bytes(encode_json(result))
 
 
 def fail(line: str, status: int) -> int:

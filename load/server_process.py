@@ -36,6 +36,7 @@ class ServerProcess:
         stop_s: float = 30.0,
     ) -> None:
         self.url = ServerUrl("", 0, "", "")
+        self._process: subprocess.Popen[bytes] | None = None
         self._arguments = arguments
         self._log = log
         self._clock_s = clock_s
@@ -44,7 +45,13 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._launched.pid
+
+    @property
+    def _launched(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server was never launched")
+        return self._process
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
@@ -83,14 +90,14 @@ class ServerProcess:
         raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
 
     def _stop(self) -> None:
-        self._process.terminate()
+        self._launched.terminate()
         if not self._ends_within(self._stop_s):
-            self._process.kill()
-            self._process.wait()
+            self._launched.kill()
+            self._launched.wait()
 
     def _ends_within(self, limit_s: float) -> bool:
         try:
-            self._process.wait(limit_s)
+            self._launched.wait(limit_s)
         except subprocess.TimeoutExpired:
             return False
         return True

@@ -23,7 +23,6 @@ from load.server_process import ROOT
 
 READERS = "readers"
 SLOW_CLIENTS = "slow-clients"
-REACH_S = 5.0
 READY_S = 30.0
 GROUPS = 20
 READY = b"ready\n"
@@ -156,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _keep(kind: Callable[[Address, int], Awaitable[Report]], url: ServerUrl, count: int) -> Report:
-    return await kind(await reach(url, timeout_s=REACH_S), count)
+    return await kind(await reach(url), count)
 
 
 async def _wait(event: asyncio.Event, limit_s: float) -> None:

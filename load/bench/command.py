@@ -18,8 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
-
 from load.address import Unreachable, reach
 from load.backlog import NoMetrics
 from load.bench.bystanders import BystandersFailed
@@ -27,6 +25,7 @@ from load.bench.plans import (
     CHANGE,
     HOW_TO_STORE,
     PLANS,
+    Against,
     Comparison,
     Launching,
     MissingFile,
@@ -34,18 +33,18 @@ from load.bench.plans import (
     choose_plans,
 )
 from load.bench.row import Row
-from load.bench.sides import Ground, ground_for
+from load.bench.sides import Ground
 from load.bench.stored_sides import NotStored
 from load.bench.trial import BacklogStuck, Launches, Trial
 from load.bench.trials import CROWD
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 from load.connection import NoAnswer
 from load.fill.feeding import NotFed
-from load.flag_types import OneLineParser, seconds, whole_number, writable_file
-from load.machine import TooFewFiles, allow_connections, describe_machine, run_to_end
+from load.flag_types import OneLineParser, existing_folder, seconds, whole_number, writable_file
+from load.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
+from load.outputs import write_json
 from load.server_process import DidNotStart, ServerProcess
 
-REACH_S = 5.0
 FAILURES = (
     DidNotStart,
     TooFewFiles,
@@ -88,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
             "rows": [row.to_json() for row in rows],
             "passed": passed,
         }
-        flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        write_json(flags.json, report)
     return 0 if passed else 1
 
 
@@ -104,7 +103,8 @@ def _measure(
         print(f"{name.replace('_', ' ')}: {value}")
     for plan in plans:
         print(f"\n{plan.title}", flush=True)
-        with ground_for(plan, flags) as ground:
+        with new_folder(flags.folder, prefix="load-bench-") as place:
+            ground = Ground(place, stored=flags.stored if plan.needs_stored else None, checkout=flags.against)
             rows += _run(plan, flags, ground)
     return rows
 
@@ -121,6 +121,8 @@ def _run(plan: Comparison | Launching, flags: argparse.Namespace, ground: Ground
     }
     if isinstance(plan, Launching):
         return run_to_end(_launch(plan, ground, measures))
+    if plan.against is Against.SMALL:
+        ground.fill_other()
     with ExitStack() as stack:
         servers = [stack.enter_context(server) for server in ground.servers(plan)]
         return run_to_end(_try(plan, servers, measures))
@@ -136,7 +138,7 @@ async def _launch(plan: Launching, ground: Ground, measures: dict[str, Any]) -> 
 
 async def _try(plan: Comparison, servers: Sequence[ServerProcess], measures: dict[str, Any]) -> list[Row]:
     """Run a trial on the other side and ours, or on ours alone."""
-    addresses = [await reach(server.url, timeout_s=REACH_S) for server in servers]
+    addresses = [await reach(server.url) for server in servers]
     return await plan.run(Trial(other=addresses[0], ours=addresses[-1], other_name=plan.against.value, **measures))
 
 
@@ -149,7 +151,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=whole_number(), default=5, help="turns for each side (%(default)s)")
     parser.add_argument("--seconds", type=seconds, default=4.0, help="length of a turn (%(default)g)")
     parser.add_argument(
-        "--folder", type=_folder, default=Path(), help="where the databases are made: on a disk, not tmpfs (here)"
+        "--folder",
+        type=existing_folder,
+        default=Path(),
+        help="where the databases are made: on a disk, not tmpfs (here)",
     )
     parser.add_argument(
         "--against", type=_checkout, metavar="FOLDER", help="measure against the server in this folder instead"
@@ -184,9 +189,3 @@ def _stored(text: str) -> Path:
     if log.exists() and log.stat().st_size:
         raise argparse.ArgumentTypeError(f"{text} has a log beside it: a server runs on it, or was killed")
     return Path(text).resolve()
-
-
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return Path(text)

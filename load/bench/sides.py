@@ -3,15 +3,11 @@
 import os
 import shutil
 import time
-from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from load.bench.plans import Against, Comparison, Plan
+from load.bench.plans import Against, Comparison
 from load.bench.trials import STORED_ORDERS
 from load.fill.filling import Filling
 from load.progress import ProgressBar
@@ -23,15 +19,23 @@ START_S = 60.0
 
 
 class Ground:
-    """A folder of a trial's own, with what its servers write; `flags` are the benchmark's."""
+    """A folder of a trial's own, with what its servers write.
 
-    def __init__(self, plan: Plan, *, folder: Path, flags: Namespace) -> None:
+    Ours begins with the orders of the file `stored`, where there is one; `checkout` is the folder of another server.
+    """
+
+    def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder
-        self._flags = flags
+        self._checkout = checkout
         self._count = 0
         (folder / "other").mkdir()
-        if plan.needs_stored:
-            copy_whole(flags.stored, folder / "orders.db")
+        if stored:
+            copy_whole(stored, folder / "orders.db")
+
+    def fill_other(self) -> None:
+        """Have the other side begin with few orders; what Filling raises."""
+        progress = ProgressBar(Console(stderr=True))
+        Filling(database=self._folder / "other" / "orders.db", orders=STORED_ORDERS, progress=progress).run()
 
     def serve(self, *flags: str) -> ServerProcess:
         """Give our server on the trial's database, not started yet."""
@@ -39,13 +43,10 @@ class Ground:
 
     def servers(self, plan: Comparison) -> list[ServerProcess]:
         """Give the servers to compare, not started yet: the other side, where there is one, and ours."""
-        if plan.against is Against.SMALL:
-            progress = ProgressBar(Console(stderr=True))
-            Filling(database=self._folder / "other" / "orders.db", orders=STORED_ORDERS, progress=progress).run()
         ours = self._process(list(plan.instead)) if plan.instead else self.serve()
         if plan.against is Against.ITSELF:
             return [ours]
-        checkout = self._flags.against or "" if plan.against is Against.CHECKOUT else ""
+        checkout = self._checkout or "" if plan.against is Against.CHECKOUT else ""
         other = BARE if plan.against is Against.BARE else _server(checkout, self._folder / "other")
         return [self._process(other), ours]
 
@@ -53,16 +54,6 @@ class Ground:
         self._count += 1
         log = self._folder / f"{self._count}.log"
         return ServerProcess(command, log=log, clock_s=time.monotonic, start_s=START_S)
-
-
-@contextmanager
-def ground_for(plan: Plan, flags: Namespace) -> Iterator[Ground]:
-    """Make a folder for a trial, and remove it in the end."""
-    with TemporaryDirectory(dir=flags.folder.resolve(), prefix="load-bench-") as name:
-        folder = Path(name)
-        # A commit that is made meanwhile must not take the databases in.
-        (folder / ".gitignore").write_text("*\n")
-        yield Ground(plan, folder=folder, flags=flags)
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -3,19 +3,21 @@
 A trial starts its servers itself. Nothing else runs on the loop, so that starting one may hold it up.
 """
 
+import asyncio
 from itertools import count
-from pathlib import Path
 
 from load.address import Address, reach
-from load.bench.requests import fault_of_post, posts
+from load.asking import ask
+from load.bench.requests import posts
 from load.bench.row import Row
 from load.bench.stored_sides import NotStored
 from load.bench.trial import Launches, cost_and_faults
 from load.connection import Connection, NoAnswer
 from load.fill.feeding import ARRAY_SIZE, Feeding, count_orders
 from load.fill.filling import HOLDING
+from load.judge import fault_of_post
+from load.process_status import PROC, ProcessStatus, has_status
 
-REACH_S = 5.0
 READY_S = 30.0
 START_S = 2.0
 PENDING_AT_START = 100_000
@@ -23,25 +25,25 @@ PENDING_IN_MEMORY = 1_000_000
 # More than are Pending: some of them are held as Processing, and others come on top.
 MAX_BACKLOG = ("--max-backlog", "2000000")
 MEMORY_MIB, MEMORY_AIM_MIB = 150.0, 100.0
-KIBIBYTES = 1024
-STATUS = Path("/proc/self/status")
+MEBIBYTE = 1 << 20
+LOOK_S = 0.005
 
 
 async def start(launches: Launches) -> list[Row]:
     """Start on a file with many orders, of which many are Pending; these are put there anew before each run."""
     with launches.serve(*HOLDING) as server:
-        stored = await count_orders(await reach(server.url, timeout_s=REACH_S), clock_ns=launches.clock_ns)
+        stored = await count_orders(await reach(server.url), clock_ns=launches.clock_ns)
     name = f"from exec to the first 200 of /readyz with {stored:,} stored orders and {PENDING_AT_START:,} Pending"
     row = Row(name=name, unit=" s", at_most=START_S)
     for number in range(1, launches.runs + 1):
         with launches.serve(*HOLDING) as server:
-            address = await reach(server.url, timeout_s=REACH_S)
+            address = await reach(server.url)
             first_id = stored + (number - 1) * PENDING_AT_START + 1
             await _leave_pending(launches, address, first_id=first_id, count=PENDING_AT_START)
         begun_ns = launches.clock_ns()
         with launches.serve() as server:
             listening_s = (launches.clock_ns() - begun_ns) / 1e9
-            address = await reach(server.url, timeout_s=REACH_S)
+            address = await reach(server.url)
             await _await_ready(launches, address)
             ready_s = (launches.clock_ns() - begun_ns) / 1e9
             await launches.settle(address)
@@ -58,12 +60,12 @@ async def memory(launches: Launches) -> list[Row]:
     """Have a server whose orders stay Pending take very many, then some more one by one; once, however many runs."""
     row = Row(name=f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders", unit=" MiB")
     row.at_most, row.aim = MEMORY_MIB, MEMORY_AIM_MIB
-    if not _has_status():
+    if not has_status():
         launches.tell("this system has no /proc that says how much memory a process has: left out")
         return []
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with launches.serve(*HOLDING, *MAX_BACKLOG) as server:
-        address = await reach(server.url, timeout_s=REACH_S)
+        address = await reach(server.url)
         first_mib, _ = _resident_mib(server.pid)
         await _leave_pending(launches, address, first_id=1, count=orders)
         resident_mib, most_by_arrays_mib = _resident_mib(server.pid)
@@ -102,23 +104,20 @@ async def _leave_pending(launches: Launches, address: Address, *, first_id: int,
 
 async def _await_ready(launches: Launches, address: Address) -> None:
     """Return at the first 200 of /readyz; NoAnswer where none comes in time."""
-    ask, request = Connection(address), address.get("/readyz")
+    connection, request = Connection(address), address.get("/readyz")
     deadline_ns = launches.clock_ns() + int(READY_S * 1e9)
     try:
-        while launches.clock_ns() < deadline_ns:
-            if (await ask.exchange(request)).status == 200:
+        while (left_ns := deadline_ns - launches.clock_ns()) > 0:
+            if (await ask(connection, request, limit_s=left_ns / 1e9)).status == 200:
                 return
+            # The server starts on the processors that this would keep busy.
+            await asyncio.sleep(LOOK_S)
     finally:
-        ask.close()
+        connection.close()
     raise NoAnswer(f"GET /readyz: no 200 within {READY_S:g} s")
-
-
-def _has_status() -> bool:
-    return STATUS.exists()
 
 
 def _resident_mib(pid: int) -> tuple[float, float]:
     """Give what a process has in memory now, and the most that it had."""
-    status = dict(line.split(":", 1) for line in (STATUS.parent.parent / str(pid) / "status").read_text().splitlines())
-    now, most = (int(status[name].split()[0]) / KIBIBYTES for name in ("VmRSS", "VmHWM"))
-    return now, most
+    status = ProcessStatus.read(PROC / str(pid))
+    return status.memory_bytes / MEBIBYTE, status.peak_bytes / MEBIBYTE

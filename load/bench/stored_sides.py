@@ -5,6 +5,7 @@ from itertools import count
 from typing import NamedTuple
 
 from load.address import Address
+from load.asking import ask
 from load.bench.row import Row
 from load.bench.trial import Trial
 from load.bench.turns import Turn
@@ -64,11 +65,11 @@ async def find_sides(trial: Trial) -> Sides:
 async def _find_side(trial: Trial, address: Address) -> Side:
     await trial.settle(address)
     stored = await count_orders(address, clock_ns=trial.clock_ns)
-    ask = Connection(address)
+    connection = Connection(address)
     try:
-        statuses = [(await ask.exchange(address.get(f"/order/{stored + more}"))).status for more in (0, 1)]
+        statuses = [(await ask(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)]
     finally:
-        ask.close()
+        connection.close()
     if statuses != [200, 404]:
         raise NotStored(f"the server has {stored:,} orders, but not those with the ids from 1 on: load.fill makes them")
     return Side(address, stored, count(stored + 1))

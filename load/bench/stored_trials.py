@@ -8,9 +8,10 @@ from itertools import count, islice
 from statistics import median
 
 from load.address import Address
+from load.asking import ask
 from load.bench.open_loop import Latency
 from load.bench.pace import Pace
-from load.bench.requests import bulk_posts, fault_of_bulk, fault_of_post, gets, posts
+from load.bench.requests import bulk_posts, gets, posts
 from load.bench.row import Row
 from load.bench.stored_sides import TURNS, Side, find_sides
 from load.bench.surface_trials import BULK_CLIENTS, BULK_REQUESTS, BULK_SIZE
@@ -18,6 +19,7 @@ from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import CROWD, STEADY_PER_SECOND
 from load.bench.turns import Processed, Times
 from load.connection import Connection
+from load.judge import fault_of_bulk, fault_of_post
 
 METRICS_MS = 2.0
 METRICS_GETS = 150
@@ -156,17 +158,17 @@ async def stored_metrics(trial: Trial) -> list[Row]:
 
 async def _time_metrics(trial: Trial, row: Row, address: Address) -> list[float]:
     """Give how long each took, in milliseconds, without the connecting."""
-    request, ask, times_ms = address.get("/metrics"), Connection(address), []
+    request, connection, times_ms = address.get("/metrics"), Connection(address), []
     try:
-        await ask.exchange(request)
+        await ask(connection, request)
         for _ in range(METRICS_GETS):
             begun_ns = trial.clock_ns()
-            answer = await ask.exchange(request)
+            answer = await ask(connection, request)
             times_ms.append((trial.clock_ns() - begun_ns) / 1e6)
             if answer.status != 200:
                 row.wrong[f"status {answer.status}"] += 1
     finally:
-        ask.close()
+        connection.close()
     return times_ms
 
 

@@ -5,10 +5,11 @@ from itertools import count, islice
 
 from load.bench.bystanders import READERS, SLOW_CLIENTS, Bystanders, Report
 from load.bench.pace import Pace
-from load.bench.requests import bulk_posts, fault_of_bulk, fault_of_post, gets, posts
+from load.bench.requests import bulk_posts, gets, posts
 from load.bench.row import Row
 from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import STORED_ORDERS, store_orders
+from load.judge import fault_of_bulk, fault_of_post
 from load.machine import BUSY_SHARE
 
 BULK_SIZE = 1000

@@ -3,9 +3,10 @@
 from itertools import count, islice
 
 from load.backlog import BacklogState
-from load.bench.requests import fault_of_post, gets, posts
+from load.bench.requests import gets, posts
 from load.bench.row import Row
 from load.bench.trial import BacklogStuck, Trial, cost_and_faults
+from load.judge import fault_of_post
 
 CROWD = 1000
 STORED_ORDERS = 10_000

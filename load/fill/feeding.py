@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from load.address import Address
 from load.backlog import Backlog, BacklogState
 from load.clients import Clients
 from load.connection import Answer
 from load.exchanges import Patience
-from load.judge import ACCEPTED, BulkAnswer, reason_in
+from load.judge import ACCEPTED, fault_of_bulk
 from load.orders import GeneratedOrders
+from load.refusal import reason_in
 from load.sender import requests_of
 
 ARRAY_SIZE = 1000
@@ -56,16 +55,10 @@ class Feeding:
         orders = min(ARRAY_SIZE, len(self._orders) - first)
         if answer.status != ACCEPTED:
             self._note(f"status {answer.status} {reason_in(answer)}".rstrip())
-            return
-        try:
-            counts = msgspec.json.decode(answer.body, type=BulkAnswer)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            self._note("a 202 that does not count the orders")
-            return
-        if counts.adds_up(orders) and not counts.rejected:
-            self.taken += orders
+        elif fault := fault_of_bulk(answer, size=orders, may_repeat=True):
+            self._note(fault)
         else:
-            self._note(f"{counts.accepted} accepted of {orders}")
+            self.taken += orders
 
     def _note(self, fault: str) -> None:
         self._fault = self._fault or fault
@@ -75,15 +68,12 @@ async def count_orders(address: Address, *, clock_ns: Callable[[], int]) -> int:
     """Give how many orders the server has, in whatever state; NoAnswer or NoMetrics when it does not say."""
     backlog = Backlog(address, patience=PATIENCE, clock_ns=clock_ns)
     try:
-        metrics = await backlog.look()
-        return metrics.waiting + metrics.finished
+        return (await backlog.look()).orders
     finally:
         backlog.close()
 
 
-async def await_processing(
-    address: Address, *, clock_ns: Callable[[], int], seen: Callable[[int], None] = lambda waiting: None
-) -> None:
+async def await_processing(address: Address, *, clock_ns: Callable[[], int], seen: Callable[[int], None]) -> None:
     """Return when no order is left to be processed; NotFed when nothing moves any more, or the server doesn't say.
 
     `seen` is called with how many are left.

@@ -12,7 +12,6 @@ from load.machine import run_to_end
 from load.progress import ProgressBar
 from load.server_process import ServerProcess
 
-REACH_S = 5.0
 # The last connection to close moves the log into the file.
 STOP_S = 300.0
 MAX_BACKLOG = 1_000_000_000
@@ -28,7 +27,6 @@ class Filling:
     orders: int
     pending: int = 0
     progress: ProgressBar
-    clock_ns: Callable[[], int] = time.perf_counter_ns
 
     def run(self) -> int:
         """Make the file, or go on with one that was begun, and give how many orders that added.
@@ -51,24 +49,24 @@ class Filling:
         ):
 
             async def reach_and_work() -> int:
-                return await work(await reach(server.url, timeout_s=REACH_S))
+                return await work(await reach(server.url))
 
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
         """Have the server take what it has not got of the orders 1 to `upto`, and give how many these were."""
-        before = await count_orders(address, clock_ns=self.clock_ns)
+        before = await count_orders(address, clock_ns=time.perf_counter_ns)
         if before > upto:
             raise NotFed(f"{self.database} has {before:,} orders already, which are more than {upto:,}")
         # Of the last ones that were under way when it was left off, some may be there and others before them not.
         first = max(0, before - CLIENTS * ARRAY_SIZE)
-        feeding = Feeding(address, first_id=first + 1, count=upto - first, clock_ns=self.clock_ns)
+        feeding = Feeding(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
         what = "Storing" if is_processed else "Storing as Pending"
         with self.progress.phase(what, total=upto - first, done=lambda: feeding.taken):
             await feeding.send()
         if is_processed:
             await self._await_processing(address)
-        if (there := await count_orders(address, clock_ns=self.clock_ns)) != upto:
+        if (there := await count_orders(address, clock_ns=time.perf_counter_ns)) != upto:
             raise NotFed(f"{self.database} has {there:,} orders, not {upto:,}: it was not begun by this program")
         return upto - before
 
@@ -79,4 +77,4 @@ class Filling:
             left.append(waiting)
 
         with self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - left[-1]):
-            await await_processing(address, clock_ns=self.clock_ns, seen=note)
+            await await_processing(address, clock_ns=time.perf_counter_ns, seen=note)

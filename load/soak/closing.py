@@ -8,12 +8,13 @@ from random import Random
 import msgspec
 
 from load.address import Address
+from load.asking import ask
 from load.backlog import Backlog
 from load.clients import Clients
-from load.connection import Connection, NoAnswer
+from load.connection import Answer, Connection, NoAnswer
 from load.exchanges import Patience
+from load.ledger import Ledger
 from load.readback import ReadBack
-from load.soak.ledger import Ledger
 from load.soak.sample import Sample
 
 READ_BACK = 1_000
@@ -33,6 +34,9 @@ class Page(msgspec.Struct):
 
     orders: list[Listed]
     next_cursor: str | None
+
+
+_pages = msgspec.json.Decoder(Page)
 
 
 @dataclass(kw_only=True)
@@ -87,15 +91,16 @@ async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int
         metrics = await backlog.look()
     finally:
         backlog.close()
-    return metrics.waiting, metrics.waiting + metrics.finished
+    return metrics.waiting, metrics.orders
 
 
 async def _read_back(
     address: Address, ledger: Ledger, closing: Closing, chance: Random, clock_ns: Callable[[], int]
 ) -> None:
-    chosen = {ledger.any_acknowledged(chance) for _ in range(READ_BACK)}
+    drawn = (ledger.any_acknowledged(chance) for _ in range(READ_BACK))
+    chosen = {index for index in drawn if index is not None}
     clients = Clients(address, count=READING_CLIENTS, patience=Patience(), clock_ns=clock_ns)
-    reading = ReadBack(address=address, source=ledger.source, clients=clients, patience=Patience(), clock_ns=clock_ns)
+    reading = ReadBack(address=address, source=ledger.orders, clients=clients, patience=Patience(), clock_ns=clock_ns)
     try:
         await reading.read(chosen, again=True)
     finally:
@@ -108,20 +113,26 @@ async def _read_back(
 async def _count(address: Address, ledger: Ledger, closing: Closing) -> None:
     """Go through the listing from the newest order to the oldest."""
     connection, cursor = Connection(address), ""
-    pages = msgspec.json.Decoder(Page)
     try:
         while True:
-            answer = await connection.exchange(address.get(f"/orders?limit={PAGE}{cursor}"))
-            if answer.status != 200:
-                raise NoAnswer(f"GET /orders: status {answer.status}")
-            page = pages.decode(answer.body)
+            page = _page_in(await ask(connection, address.get(f"/orders?limit={PAGE}{cursor}")))
             closing.counted += len(page.orders)
-            closing.strange += sum(not ledger.find(order.order_id) for order in page.orders)
+            closing.strange += sum(not ledger.note_found(order.order_id) for order in page.orders)
             if page.next_cursor is None:
                 return
             cursor = f"&cursor={page.next_cursor}"
     finally:
         connection.close()
+
+
+def _page_in(answer: Answer) -> Page:
+    """Read a page of the listing; NoAnswer where the answer is none."""
+    if answer.status != 200:
+        raise NoAnswer(f"GET /orders: status {answer.status}")
+    try:
+        return _pages.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise NoAnswer("GET /orders: no page of a listing") from None
 
 
 async def _leave(look: Callable[[], Sample], sockets_before: int, clock_ns: Callable[[], int], leaving_s: float) -> int:

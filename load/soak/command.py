@@ -2,8 +2,9 @@
 
 It is loaded as a shop's day in a nutshell: orders at a steady rate, arrays of them, people who look at orders, list
 them and wait for them, readers of events who come and go or are slow, scrapers, mistakes, connections that are opened
-and closed all the time. After a warm-up that is as long as a minute it prints a row for each minute; then it counts all
-orders, reads a random thousand of them back, and compares the last minute with the first. For Linux.
+and closed all the time. First the server's log of events is filled. After a warm-up that is as long as a minute it
+prints a row for each minute; then it counts all orders, reads a random thousand of them back, and compares the last
+minute with the first. For Linux.
 
 The measuring is on the main thread, on one event loop. The exit status is 0 if all is as it must be, 1 if not, 2 for
 bad flags, 130 after Ctrl-C, which prints what there is.
@@ -15,25 +16,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from load.address import Unreachable
 from load.backlog import NoMetrics
 from load.connection import NoAnswer
-from load.flag_types import OneLineParser, rate, whole_number, writable_file
+from load.flag_types import OneLineParser, existing_folder, rate, whole_number, writable_file
 from load.machine import TooFewFiles, allow_connections, describe_machine
+from load.outputs import write_json
+from load.process_status import ProcessGone
 from load.server_process import DidNotStart
 from load.soak.crowd import CLIENTS
 from load.soak.day import ServerGone
 from load.soak.minute import HEADER, Minute
-from load.soak.sample import ProcessGone
 from load.soak.soak import MINUTE_S, Soak, split
 
 LONGEST_MINUTES = 7 * 24 * 60
 LATE_MS = 5.0
 """From then on the lateness of the sender is what shows in the latencies."""
 SHOWN = 10
-"""Reasons for which answers were wrong."""
+"""Reasons for which answers were wrong, and lines of the server's log."""
 FAILURES = (DidNotStart, TooFewFiles, Unreachable, ServerGone, ProcessGone, NoAnswer, NoMetrics)
 """What ends the soak with one line on stderr."""
 
@@ -52,9 +52,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"python -m load.soak: {problem}", file=sys.stderr)
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 130
-    _print_findings(soak)
-    if flags.json:
-        flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(soak.to_json()), indent=2) + b"\n")
+    finally:
+        # After a fault of this program, too.
+        _print_findings(soak)
+        if flags.json:
+            write_json(flags.json, soak.to_json())
     return status
 
 
@@ -68,6 +70,8 @@ def _print_head(flags: argparse.Namespace) -> None:
 
 
 def _print_findings(soak: Soak) -> None:
+    for line in soak.complaints[:SHOWN]:
+        print(f"server: {line}", file=sys.stderr)
     print()
     if soak.day:
         for reason, times in soak.day.errors.most_common(SHOWN):
@@ -93,7 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=rate(100_000), default=500, help="orders a second, one by one (%(default)s)")
     parser.add_argument("--seed", type=whole_number(), default=1, help="of everything that is random (%(default)s)")
     parser.add_argument(
-        "--folder", type=_folder, default=Path(), help="where the database is made: on a disk, not tmpfs (here)"
+        "--folder", type=existing_folder, default=Path(), help="where the database is made: on a disk, not tmpfs (here)"
     )
     parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
     return parser.parse_args(argv)
@@ -107,9 +111,3 @@ def _minutes(text: str) -> float:
     if not 0 < minutes <= LONGEST_MINUTES:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes up to {LONGEST_MINUTES}")
     return minutes
-
-
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return Path(text)

@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 
 from load.address import Address, reason_of
+from load.asking import ask
 from load.connection import Connection, NoAnswer
 from load.soak.errands import Errand, with_header
 
 ANSWER_S = 30.0
+SILENCE_S = 5.0
+"""Of the stream of metrics, which has something each second."""
 PIECE_BYTES = 64 * 1024
 LONGEST_STAY_S, LONGEST_PAUSE_S = 10.0, 3.0
 SLOW_BUFFER_BYTES = 4096
@@ -32,13 +35,9 @@ async def run_errands(
     try:
         for request, fault in errands:
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    reason = fault(await connection.exchange(request))
+                reason = fault(await ask(connection, request, limit_s=ANSWER_S))
             except NoAnswer as problem:
                 reason = str(problem)
-            except TimeoutError:
-                connection.close()
-                reason = f"no answer within {ANSWER_S:g} s"
             if reason:
                 complain(f"{_kind_of(request)}: {reason}")
             if not stays:
@@ -53,9 +52,9 @@ async def come_and_go(address: Address, *, chance: Random, complain: Complain) -
     last_id = b""
     while True:
         resume = b"Last-Event-ID: %s\r\n" % last_id if last_id else b""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(chance.uniform(0, LONGEST_STAY_S)):
-                async with _stream(address, "/orders/events", resume, complain=complain) as own:
+        async with _stream(address, "/orders/events", resume, complain=complain) as own:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(chance.uniform(0, LONGEST_STAY_S)):
                     while own and (piece := await _receive(own)):
                         last_id = last_id_in(piece) or last_id
         await asyncio.sleep(chance.uniform(0, LONGEST_PAUSE_S))
@@ -69,12 +68,11 @@ async def take_nothing(address: Address, *, chance: Random, complain: Complain) 
 
 
 async def follow(address: Address, path: str, *, complain: Complain) -> None:
-    """Read a stream as it comes; its end is a fault."""
+    """Read a stream as it comes, which has something each second; its end is a fault, and its silence."""
     while True:
         async with _stream(address, path, complain=complain) as own:
-            while own and await _receive(own):
-                pass
-        complain(f"{path}: the stream ended")
+            if own:
+                complain(f"{path}: {await _end_of(own)}")
         await asyncio.sleep(LONGEST_PAUSE_S)
 
 
@@ -97,6 +95,17 @@ def _kind_of(request: bytes) -> str:
     return NUMBER.sub("N", request.partition(b" HTTP/")[0].decode())
 
 
+async def _end_of(own: socket.socket) -> str:
+    """Read until nothing comes any more, and say how that was."""
+    try:
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                if not await _receive(own):
+                    return "the stream ended"
+    except TimeoutError:
+        return f"nothing came for {SILENCE_S:g} s"
+
+
 async def _receive(own: socket.socket) -> bytes:
     """Give what comes next; nothing where the server has ended it."""
     try:
@@ -116,10 +125,13 @@ async def _stream(
         if receive_bytes:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
-            await loop.sock_connect(own, address.sockaddr)
-            await loop.sock_sendall(own, with_header(address.get(path), headers))
-            status_line = (await loop.sock_recv(own, 512)).partition(b"\r\n")[0].decode("latin-1")
+            async with asyncio.timeout(ANSWER_S):
+                await loop.sock_connect(own, address.sockaddr)
+                await loop.sock_sendall(own, with_header(address.get(path), headers))
+                status_line = (await loop.sock_recv(own, 512)).partition(b"\r\n")[0].decode("latin-1")
             fault = "" if " 200 " in status_line else status_line or "no answer"
+        except TimeoutError:
+            fault = f"no answer within {ANSWER_S:g} s"
         except OSError as problem:
             fault = reason_of(problem, "no connection")
         if fault:

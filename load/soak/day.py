@@ -1,7 +1,8 @@
 """Owns a shop's day in a nutshell: orders at a steady rate and everybody else, minute by minute; on the loop's thread.
 
-Before the first minute comes a warm-up that is as long as one. In it the log of events, which keeps up to 100,000
-(twice MAX_EVENTS of server.py) of them, is filled by arrays of orders, lest its filling be taken for a leak.
+Before the first minute comes a warm-up that is as long as one. Before that, while everybody else is there already,
+arrays of orders fill the log of events, which keeps up to 100,000 (twice MAX_EVENTS of server.py) of them, lest its
+filling be taken for a leak.
 """
 
 import asyncio
@@ -12,21 +13,21 @@ from typing import Any
 
 from load.address import Address
 from load.arrivals import Arrivals, Timing
+from load.asking import ask
 from load.backlog import Metrics, NoMetrics
-from load.comparison import decode_json
 from load.connection import Answer, Connection, NoAnswer
 from load.departures import Departures
 from load.exchanges import Patience
+from load.ledger import Ledger
+from load.soak.amid import run_amid
 from load.soak.crowd import POSTING, crowd
-from load.soak.errands import Errands, fault_of_order
-from load.soak.ledger import Ledger
+from load.soak.errands import Errands, fault_of_order, take_orders
 from load.soak.minute import Book, Minute
 from load.soak.sample import Sample
 
 FILLING_ARRAYS = 60
 """Of 1,000 orders with two events each, at least, so that they fill the log of events."""
 SAMPLE_S, SAMPLES_A_MINUTE = 1.0, 20
-LOOK_S = 30.0
 
 
 class ServerGone(Exception):
@@ -70,38 +71,36 @@ class Day:
         self._orders = self._backlog = self._sent_before = 0
 
     async def live(self) -> None:
-        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone."""
+        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone.
+
+        Whatever else a customer fails of is raised at once.
+        """
         arrivals = Arrivals(
             self._address, limit=POSTING, patience=Patience(), departures=self._departures, clock_ns=self._clock_ns
         )
-        others: list[asyncio.Task[None]] = []
         try:
             # The crowd asks for orders that are there.
             await self._fill(1)
             if not self._ledger.acknowledged:
                 raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
-            others = [asyncio.create_task(each) for each in self._crowd()]
-            await self._fill(FILLING_ARRAYS)
-            await self._count()
-            begun_ns = self._clock_ns()
-            posting = asyncio.create_task(
-                arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
-            )
-            others.append(posting)
-            for number in range(self._parts + 1):
-                await self._pass_minute(number, begun_ns + int(number * self._part_s * 1e9))
-            await posting
+            await run_amid(self._pass_day(arrivals), self._crowd())
             if arrivals.gone:
                 raise ServerGone("the server has stopped answering")
         finally:
-            for task in others:
-                task.cancel()
-            ended = await asyncio.gather(*others, return_exceptions=True)
             arrivals.close()
             self._metrics.close()
-        for each in ended:
-            if isinstance(each, Exception):
-                raise each
+
+    async def _pass_day(self, arrivals: Arrivals) -> None:
+        """Fill the log of events, then post orders at their rate while minute after minute passes."""
+        await self._fill(FILLING_ARRAYS)
+        await self._count()
+        begun_ns = self._clock_ns()
+        posting = arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
+        await run_amid(posting, [self._pass_minutes(begun_ns)], all_end=True)
+
+    async def _pass_minutes(self, begun_ns: int) -> None:
+        for number in range(self._parts + 1):
+            await self._pass_minute(number, begun_ns + int(number * self._part_s * 1e9))
 
     async def _fill(self, arrays: int) -> None:
         """Send arrays of orders, one after another."""
@@ -110,7 +109,7 @@ class Day:
         try:
             for _ in range(arrays):
                 request, fault = next(errands)
-                if reason := fault(await connection.exchange(request)):
+                if reason := fault(await ask(connection, request)):
                     self._complain(f"POST /orders: {reason}")
         except NoAnswer as problem:
             raise ServerGone(str(problem)) from None
@@ -148,28 +147,26 @@ class Day:
     async def _count(self) -> None:
         """Ask how many orders there are and how many wait."""
         try:
-            async with asyncio.timeout(LOOK_S):
-                answer = await self._metrics.exchange(self._address.get("/metrics"))
-            self._backlog = Metrics.parse(answer).waiting
-            self._orders = int(decode_json(answer.body).get("total_orders", 0))
-        except (NoAnswer, NoMetrics) as problem:
+            metrics = Metrics.parse(await ask(self._metrics, self._address.get("/metrics")))
+        except NoAnswer as problem:
+            self._complain(f"GET /metrics: {problem}")
+        except NoMetrics as problem:
             self._complain(str(problem))
-        except TimeoutError:
-            self._metrics.close()
-            self._complain(f"GET /metrics: no answer within {LOOK_S:g} s")
+        else:
+            self._backlog, self._orders = metrics.waiting, metrics.orders
 
     def _jobs(self, begun_ns: int) -> Iterator[tuple[int, int, bytes]]:
-        orders = self._errands("orders").orders()
         for number in range(int((self._parts + 1) * self._part_s * self._rate)):
-            index, request = next(orders)
+            [index] = take_orders(self._ledger, 1)
+            request = self._address.post("/order", self._ledger.orders.body(index))
             yield begun_ns + int(number * 1e9 / self._rate), index, request
 
     def _note_answer(self, index: int, answer: Answer, timing: Timing) -> None:
-        fault = fault_of_order(answer, self._ledger.source.order_id(index))
+        fault = fault_of_order(answer, self._ledger.orders.order_id(index))
         if fault:
             self._complain(f"POST /order: {fault}")
         else:
-            self._ledger.acknowledge(index)
+            self._ledger.note_acknowledged([index])
             self._book.note_latency(timing.from_due_ns)
 
     def _note_no_answer(self, index: int, reason: str) -> None:

@@ -10,13 +10,14 @@ from random import Random
 from typing import NamedTuple
 
 from load.address import Address
-from load.bench.requests import fault_of_bulk
+from load.comparison import BadJson, decode_json, find_difference
 from load.connection import Answer
-from load.judge import REPLAYED, mistake_in
-from load.soak.ledger import Ledger
+from load.judge import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
+from load.ledger import Ledger
 
 ARRAY = 1_000
 WAIT_S = 5
+COMPLETED = "Completed"
 LONG_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)
 """More than the 64 KiB that an order may have."""
 METRICS = (
@@ -42,22 +43,17 @@ class Errands:
         self._ledger = ledger
         self._chance = chance
 
-    def orders(self) -> Iterator[tuple[int, bytes]]:
-        """Post new orders, each with its place in the ledger."""
-        while True:
-            index = self._ledger.take()
-            yield index, self._address.post("/order", self._ledger.source.body(index))
-
     def lookups(self) -> Iterator[Errand]:
         """Ask for any order that was acknowledged."""
         while True:
-            yield self._get(f"/order/{self._any_id()}", 200)
+            yield self._look(self._any_index())
 
     def waits(self) -> Iterator[Errand]:
         """Wait for the end of an order that is there, and have a new one's own answer wait for it."""
         while True:
-            yield self._get(f"/order/{self._any_id()}?wait={WAIT_S}", 200)
-            index, request = next(self.orders())
+            yield self._look(self._any_index(), f"?wait={WAIT_S}", is_done=True)
+            [index] = take_orders(self._ledger, 1)
+            request = self._address.post("/order", self._ledger.orders.body(index))
             preferring = with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S)
             yield Errand(preferring, partial(self._fault_of_waiting, index))
 
@@ -71,33 +67,33 @@ class Errands:
     def metrics(self) -> Iterator[Errand]:
         """Ask for the metrics, in one format after another."""
         for path, header in cycle(METRICS):
-            yield Errand(with_header(self._address.get(path), header), status(200))
+            yield Errand(with_header(self._address.get(path), header), partial(fault_of_status, 200))
 
     def arrays(self) -> Iterator[Errand]:
         """Post 1,000 new orders at once."""
         ledger = self._ledger
         while True:
-            indexes = [ledger.take() for _ in range(ARRAY)]
-            body = b"[%s]" % b",".join(map(ledger.source.body, indexes))
+            indexes = take_orders(ledger, ARRAY)
+            body = b"[%s]" % b",".join(map(ledger.orders.body, indexes))
             request = self._address.post("/orders", body)
             yield Errand(request, partial(self._fault_of_array, indexes))
 
     def mistakes(self) -> Iterator[Errand]:
         """Ask for what is not there or not allowed, and send what is no order, too long, or there already."""
-        address, source = self._address, self._ledger.source
+        orders = self._ledger.orders
         while True:
             yield self._get("/order/9223372036854775807", 404)
             yield self._get("/nowhere", 404)
             yield self._get("/orders?limit=1000", 422)
-            yield Errand(address.post("/order", b'{"order_id": 0, "item_ids": []}'), status(422))
-            yield Errand(address.post("/orders", b'[{"order_id": 0}]'), status(422))
-            yield Errand(address.post("/order", b"{"), status(400))
-            yield Errand(address.post("/order", LONG_BODY), status(413))
-            index = self._ledger.any_acknowledged(self._chance)
-            body = source.body(index)
-            yield Errand(address.post("/order", body), _fault_of_repeat)
-            yield Errand(address.post("/order", body.replace(b'"item_ids": [', b'"item_ids": [7, ')), status(409))
-            yield Errand(address.post(f"/order/{source.order_id(index)}/retry", b""), status(409))
+            yield self._post("/order", b'{"order_id": 0, "item_ids": []}', 422)
+            yield self._post("/orders", b'[{"order_id": 0}]', 422)
+            yield self._post("/order", b"{", 400)
+            yield self._post("/order", LONG_BODY, 413)
+            index = self._any_index()
+            body = orders.body(index)
+            yield Errand(self._address.post("/order", body), _fault_of_repeat)
+            yield self._post("/order", body.replace(b'"item_ids": [', b'"item_ids": [7, '), 409)
+            yield self._post(f"/order/{orders.order_id(index)}/retry", b"", 409)
 
     def glances(self) -> Iterator[Errand]:
         """Ask whether the server is there."""
@@ -105,34 +101,66 @@ class Errands:
             yield self._get(path, 200)
 
     def _get(self, path: str, expected: int) -> Errand:
-        return Errand(self._address.get(path), status(expected))
+        return Errand(self._address.get(path), partial(fault_of_status, expected))
 
-    def _any_id(self) -> int:
-        return self._ledger.source.order_id(self._ledger.any_acknowledged(self._chance))
+    def _post(self, path: str, body: bytes, expected: int) -> Errand:
+        return Errand(self._address.post(path, body), partial(fault_of_status, expected))
+
+    def _look(self, index: int, query: str = "", *, is_done: bool = False) -> Errand:
+        orders = self._ledger.orders
+        request = self._address.get(f"/order/{orders.order_id(index)}{query}")
+        return Errand(request, partial(fault_of_look, orders.order(index), is_done=is_done))
+
+    def _any_index(self) -> int:
+        index = self._ledger.any_acknowledged(self._chance)
+        if index is None:
+            raise ValueError("no order was acknowledged")
+        return index
 
     def _fault_of_waiting(self, index: int, answer: Answer) -> str:
-        if answer.status != 200:
-            return status(200)(answer)
-        self._ledger.acknowledge(index)
-        return ""
-
-    def _fault_of_array(self, indexes: list[int], answer: Answer) -> str:
-        fault = status(202)(answer) or fault_of_bulk(answer, size=len(indexes))
+        fault = fault_of_look(self._ledger.orders.order(index), answer, is_done=True)
         if not fault:
-            for index in indexes:
-                self._ledger.acknowledge(index)
+            self._ledger.note_acknowledged([index])
+        return fault
+
+    def _fault_of_array(self, indexes: range, answer: Answer) -> str:
+        fault = fault_of_status(202, answer) or fault_of_bulk(answer, size=len(indexes))
+        if not fault:
+            self._ledger.note_acknowledged(indexes)
         return fault
 
 
-def status(expected: int) -> Callable[[Answer], str]:
-    """Give what says that an answer has another status."""
-    return lambda answer: "" if answer.status == expected else f"status {answer.status} instead of {expected}"
+def take_orders(ledger: Ledger, count: int) -> range:
+    """Give the indexes of so many new orders, which count as sent from now on."""
+    indexes = ledger.take(count)
+    ledger.note_sent(indexes)
+    return indexes
+
+
+def fault_of_status(expected: int, answer: Answer) -> str:
+    """Say that an answer has another status; an empty text where it has this one."""
+    return "" if answer.status == expected else f"status {answer.status} instead of {expected}"
 
 
 def fault_of_order(answer: Answer, order_id: int) -> str:
     """Say what is wrong with the answer to a new order; an empty text when it is acknowledged."""
-    fault = status(202)(answer) or mistake_in(answer, order_id)
-    return fault or ("an order that was there before" if REPLAYED in answer.head else "")
+    return fault_of_status(202, answer) or mistake_in(answer, order_id) or fault_of_post(answer)
+
+
+def fault_of_look(order: dict[str, object], answer: Answer, *, is_done: bool) -> str:
+    """Say what is wrong with the answer that shows an order that was sent, and which is processed where it `is_done`.
+
+    The values are left out, so that the reasons are few.
+    """
+    if fault := fault_of_status(200, answer):
+        return fault
+    try:
+        found = decode_json(answer.body)
+    except BadJson:
+        return "no JSON"
+    if find_difference(order, found):
+        return "an order that is not as it was sent"
+    return "an order that is not Completed" if is_done and found["status"] != COMPLETED else ""
 
 
 def with_header(request: bytes, lines: bytes) -> bytes:
@@ -141,4 +169,5 @@ def with_header(request: bytes, lines: bytes) -> bytes:
 
 
 def _fault_of_repeat(answer: Answer) -> str:
-    return status(202)(answer) or ("" if REPLAYED in answer.head else "a repeated order that was taken for a new one")
+    fault = fault_of_status(202, answer)
+    return fault or ("" if REPLAYED in answer.head else "a repeated order that was taken for a new one")

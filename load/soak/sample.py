@@ -4,19 +4,12 @@ https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-PROC = Path("/proc")
+from load.process_status import ProcessGone, ProcessStatus
+
 SOCKET = "socket:"
-
-
-class ProcessGone(Exception):
-    """There is no such process any more."""
-
-    def __init__(self) -> None:
-        super().__init__("the server's process has ended")
 
 
 class Sample(NamedTuple):
@@ -37,20 +30,17 @@ class Sample(NamedTuple):
 
 def take_sample(process: Path, database: Path) -> Sample:
     """Look at a process, by its folder in /proc, and at the size of its database; ProcessGone where it is not there."""
+    status = ProcessStatus.read(process)
     try:
-        status = (process / "status").read_text()
         times = (process / "stat").read_text()
         links = _links(process / "fd")
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessGone from None
-    # One that has ended and is not waited for is still listed, but has no memory.
-    if "\nVmRSS:" not in status:
-        raise ProcessGone
     sockets = sum(link.startswith(SOCKET) for link in links)
     return Sample(
-        memory_bytes=_number(status, "VmRSS") * 1024,
-        peak_bytes=_number(status, "VmHWM") * 1024,
-        threads=_number(status, "Threads"),
+        memory_bytes=status.memory_bytes,
+        peak_bytes=status.peak_bytes,
+        threads=status.threads,
         files=len(links) - sockets,
         sockets=sockets,
         wal_bytes=_size(database.with_name(f"{database.name}-wal")),
@@ -74,11 +64,6 @@ def _links(folder: Path) -> list[str]:
         except FileNotFoundError:
             continue
     return links
-
-
-def _number(status: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 def _size(path: Path) -> int:

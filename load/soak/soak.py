@@ -2,45 +2,42 @@
 
 import math
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from load.address import reach
-from load.machine import describe_machine, run_to_end
+from load.ledger import Ledger
+from load.machine import describe_machine, new_folder, run_to_end
 from load.orders import MAX_ID, GeneratedOrders
+from load.process_status import PROC
 from load.server_process import ServerProcess
 from load.soak.closing import Closing, close_the_day
 from load.soak.day import Day
-from load.soak.ledger import Ledger
 from load.soak.minute import Minute
-from load.soak.sample import PROC, Sample, take_sample
+from load.soak.sample import Sample, take_sample
 from load.soak.verdict import Finding, compare_minutes, compare_orders
 
-REACH_S = 5.0
 MINUTE_S = 60.0
 FEWEST = 2
 """Minutes to compare."""
-SHOWN = 10
-"""Lines of the server's log."""
 COMPLAINT = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
 
 class Soak:
     """One soak and what has come of it so far; `closing` is None until its end has been looked at.
 
+    `complaints` are the warnings and errors in the server's log, which are there when `run` has ended.
     The database is in a new folder in `folder`. `tell` is handed each minute as it ends.
     """
 
     def __init__(self, *, minutes: float, rate: float, seed: int, folder: Path, tell: Callable[[Minute], None]) -> None:
         self.closing: Closing | None = None
         self.day: Day | None = None
-        self.complaints = 0
+        self.complaints: list[str] = []
         self._minutes = minutes
         self._rate = rate
         self._seed = seed
@@ -53,10 +50,7 @@ class Soak:
 
         DidNotStart, Unreachable, ServerGone, ProcessGone, NoAnswer, NoMetrics; KeyboardInterrupt.
         """
-        with TemporaryDirectory(dir=self._folder, prefix="load-soak-") as name:
-            folder = Path(name).resolve()
-            # A commit that is made meanwhile must not take the database in.
-            (folder / ".gitignore").write_text("*\n")
+        with new_folder(self._folder, prefix="load-soak-") as folder:
             database, log = folder / "orders.db", folder / "server.log"
             arguments = ["server.py", "--port", "0", "--database", str(database)]
             try:
@@ -72,7 +66,7 @@ class Soak:
         if self.day and len(self.day.minutes) >= FEWEST:
             found += compare_minutes(self.day.minutes, self.day.errors)
         if self.closing:
-            found += compare_orders(self.closing, complaints=self.complaints)
+            found += compare_orders(self.closing, complaints=len(self.complaints))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +78,7 @@ class Soak:
             "warm_up": day and day.warm_up,
             "minutes": day.minutes if day else [],
             "errors": dict(day.errors) if day else {},
-            "sent": self._ledger.sent,
+            "sent": len(self._ledger),
             "acknowledged": self._ledger.acknowledged,
             "closing": self.closing and asdict(self.closing),
             "findings": [finding.to_json() for finding in self.findings],
@@ -100,7 +94,7 @@ class Soak:
             return take_sample(PROC / str(server.pid), database)
 
         sockets_before = look().sockets
-        address = await reach(server.url, timeout_s=REACH_S)
+        address = await reach(server.url)
         parts, part_s = split(self._minutes)
         self.day = Day(
             address,
@@ -130,9 +124,6 @@ def split(minutes: float) -> tuple[int, float]:
     return parts, minutes * MINUTE_S / parts
 
 
-def _complaints(log: Path) -> int:
-    """Count the warnings and errors in the server's log, and show the first of them."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if COMPLAINT.match(line)]
-    for line in lines[:SHOWN]:
-        print(f"server: {line}", file=sys.stderr)
-    return len(lines)
+def _complaints(log: Path) -> list[str]:
+    """Give the warnings and errors in the server's log."""
+    return [line for line in log.read_text(errors="replace").splitlines() if COMPLAINT.match(line)]

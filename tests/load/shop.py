@@ -118,6 +118,8 @@ class Shop:
         self._listen(0)
         await self._end.wait()
         self._vanish()
+        # Those that were taken at the last moment are closed in the next turn.
+        await asyncio.sleep(0)
 
     def _listen(self, port: int) -> None:
         self._server = Listener(self, tls=self.tls)
@@ -162,6 +164,7 @@ class Shop:
             pass
         finally:
             self._streams.discard(stream)
+            stream.close()
 
     async def _give(self, stream: IOStream, path: str) -> None:
         if path == "/orders/events" and self.has_events:

@@ -1,4 +1,4 @@
-"""The requests that the benchmark sends, and the answers to them that are wrong."""
+"""The requests that the benchmark sends."""
 
 import json
 from itertools import count, islice
@@ -6,17 +6,10 @@ from math import gcd
 from random import Random
 from socket import AF_INET
 
-import pytest
-
 from load.address import Address, ServerUrl
-from load.bench.requests import STRIDE, USERS, body, bulk_posts, fault_of_bulk, fault_of_post, gets, posts
-from load.connection import Answer
+from load.bench.requests import STRIDE, USERS, body, bulk_posts, gets, posts
 
 ADDRESS = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
-
-
-def _answer(text: bytes, *, head: bytes = b"") -> Answer:
-    return Answer(202, b"http/1.1 202 accepted" + head, text, True)
 
 
 def _users(first_id: int, orders: int) -> list[int]:
@@ -54,22 +47,3 @@ def test_both_sides_are_asked_for_the_same_orders() -> None:
     one, other = (list(islice(gets(ADDRESS, stored=10, chance=Random(3)), 20)) for _ in range(2))
     assert one == other
     assert len(set(one)) > 1
-
-
-def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:
-    assert fault_of_post(_answer(b"{}")) == ""
-    assert fault_of_post(_answer(b"{}", head=b"\r\nidempotent-replayed: true")) == "an order that was there before"
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        (b'{"accepted": 3, "duplicates": 0, "rejected": [], "rejected_total": 0}', ""),
-        (b'{"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0}', "2 accepted of 3"),
-        (b'{"accepted": 2, "duplicates": 0, "rejected": [], "rejected_total": 1}', "2 accepted of 3"),
-        (b'{"accepted": 3}', "a 202 that does not count the orders"),
-        (b"\xff", "a 202 that does not count the orders"),
-    ],
-)
-def test_a_202_for_many_orders_is_right_when_it_says_that_all_of_them_were_accepted(text: bytes, fault: str) -> None:
-    assert fault_of_bulk(_answer(text), size=3) == fault

@@ -13,7 +13,7 @@ from load.bench import stored_trials
 from load.bench.open_loop import Latency
 from load.bench.pace import Pace
 from load.bench.row import Row
-from load.bench.stored_sides import NotStored, Side, Sides, find_sides
+from load.bench.stored_sides import TURNS, NotStored, Side, Sides, find_sides
 from load.bench.stored_trials import (
     METRICS_GETS,
     stored_bulk,
@@ -107,7 +107,7 @@ def test_turns_add_up_to_one() -> None:
 
 
 @MINUTE
-@pytest.mark.parametrize("trial", [stored_intake, stored_reading, stored_steady])
+@pytest.mark.parametrize("trial", [stored_intake, stored_reading, pytest.param(stored_steady, marks=pytest.mark.slow)])
 async def test_both_sides_times_are_compared_and_no_order_is_sent_twice(
     trial: Callable[[Trial], Awaitable[list[Row]]], small: StockedShop, big: StockedShop
 ) -> None:
@@ -124,6 +124,7 @@ async def test_both_sides_times_are_compared_and_no_order_is_sent_twice(
 
 
 @MINUTE
+@pytest.mark.slow
 async def test_a_crowd_and_bulk_orders_are_compared_in_the_same_way(
     small: StockedShop, big: StockedShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ async def test_a_crowd_and_bulk_orders_are_compared_in_the_same_way(
 
 
 @MINUTE
+@pytest.mark.slow
 async def test_an_order_that_one_side_refuses_is_a_wrong_answer(small: StockedShop, big: StockedShop) -> None:
     big.refusals = {BIG + 5: 503}
     accepting, _ = await stored_intake(await _trial(small, big))
@@ -158,9 +160,10 @@ async def test_an_order_that_is_not_there_any_more_is_a_wrong_answer(small: Stoc
 @MINUTE
 async def test_the_metrics_are_asked_for_one_after_another(small: StockedShop, big: StockedShop) -> None:
     before = len(big.heads)
-    [row] = await stored_metrics(await _trial(small, big))
+    trial = await _trial(small, big)
+    [row] = await stored_metrics(trial)
     asked = [head for head in big.heads[before:] if head.startswith("GET /metrics ")]
-    assert len(asked) >= 2 * METRICS_GETS
+    assert len(asked) >= trial.runs * TURNS * METRICS_GETS
     assert big.connections <= 10
     assert (row.wrong, row.at_most, row.unit) == ({}, 2.0, " ms")
     for run in row.runs:

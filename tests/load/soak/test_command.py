@@ -1,0 +1,21 @@
+"""The flags of a soak."""
+
+import pytest
+
+from load.soak.command import main
+from load.soak.soak import split
+
+
+@pytest.mark.parametrize(
+    ("minutes", "parts"), [(10, (10, 60.0)), (2, (2, 60.0)), (2.5, (3, 50.0)), (1, (2, 30.0)), (0.1, (2, 3.0))]
+)
+def test_the_time_is_split_into_minutes_or_somewhat_less(minutes: float, parts: tuple[int, float]) -> None:
+    assert split(minutes) == pytest.approx(parts)
+
+
+@pytest.mark.parametrize("flags", [["--minutes", "0"], ["--minutes", "nan"], ["--folder", "/nowhere"], ["--rate", "x"]])
+def test_a_bad_flag_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

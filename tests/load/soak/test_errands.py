@@ -1,0 +1,93 @@
+"""What the customers of a soak take for a wrong answer."""
+
+from random import Random
+from socket import AF_INET
+
+import pytest
+
+from load.address import Address, ServerUrl, reach
+from load.connection import Answer, Connection
+from load.ledger import Ledger
+from load.orders import GeneratedOrders
+from load.soak.errands import Errands, fault_of_look, fault_of_order
+from tests.load.shop import Shop
+
+NOWHERE = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
+ORDERS = GeneratedOrders(first_id=1, count=10)
+DONE = ORDERS.body(0)[:-1] + b', "status": "Completed"}'
+
+
+def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Answer:
+    return Answer(status, b"http/1.1 %d ok" % status + head, text, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (DONE, ""),
+        (DONE.replace(b"Completed", b"Pending"), "an order that is not Completed"),
+        (ORDERS.body(1)[:-1] + b', "status": "Completed"}', "an order that is not as it was sent"),
+        (b"{}", "an order that is not as it was sent"),
+        (b"[]", "an order that is not as it was sent"),
+        (b"{", "no JSON"),
+        (b"\xff", "no JSON"),
+    ],
+)
+def test_the_answer_that_shows_an_order_is_compared_with_what_was_sent(text: bytes, fault: str) -> None:
+    assert fault_of_look(ORDERS.order(0), _answer(text), is_done=True) == fault
+
+
+def test_an_order_that_nobody_waits_for_may_be_processed_later() -> None:
+    pending = _answer(DONE.replace(b"Completed", b"Pending"))
+    assert fault_of_look(ORDERS.order(0), pending, is_done=False) == ""
+
+
+def test_a_look_with_another_status_is_a_fault() -> None:
+    assert fault_of_look(ORDERS.order(0), _answer(DONE, status=202), is_done=True) == "status 202 instead of 200"
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (_answer(b'{"order_id": "1"}', status=202), ""),
+        (_answer(b'{"order_id": "2"}', status=202), "a 202 that names another order"),
+        (_answer(b'{"order_id": "1"}', status=503), "status 503 instead of 202"),
+        (
+            _answer(b'{"order_id": "1"}', status=202, head=b"\r\nidempotent-replayed: true"),
+            "an order that was there before",
+        ),
+    ],
+)
+def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Answer, fault: str) -> None:
+    assert fault_of_order(answer, 1) == fault
+
+
+@pytest.mark.gen_test
+async def test_a_waiting_customer_acknowledges_its_order_by_the_order_alone(shop: Shop) -> None:
+    address = await reach(ServerUrl.parse(shop.url))
+    ledger = _ledger_with_one()
+    waits = Errands(address, ledger=ledger, chance=Random(1)).waits()
+    connection = Connection(address)
+    assert next(waits).fault(await connection.exchange(address.get("/order/1"))) == "status 404 instead of 200"
+    posting = next(waits)
+    assert posting.request.startswith(b"POST /order ")
+    assert b"\r\nPrefer: wait=5\r\n" in posting.request
+    assert posting.fault(_answer(DONE)) == "an order that is not as it was sent"
+    assert ledger.acknowledged == 1
+    connection.close()
+    own = ledger.orders.body(1)[:-1] + b', "status": "Completed"}'
+    assert posting.fault(_answer(own)) == ""
+    assert ledger.acknowledged == 2
+
+
+def _ledger_with_one() -> Ledger:
+    ledger = Ledger(ORDERS)
+    ledger.note_sent(ledger.take(1))
+    ledger.note_acknowledged([0])
+    return ledger
+
+
+def test_nobody_asks_for_an_order_before_one_was_acknowledged() -> None:
+    errands = Errands(NOWHERE, ledger=Ledger(ORDERS), chance=Random(1))
+    with pytest.raises(ValueError, match="no order was acknowledged"):
+        next(errands.lookups())
