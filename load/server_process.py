@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from load.address import ServerUrl
+from load.program import uninterrupted
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
@@ -54,20 +55,22 @@ class ServerProcess:
         return self._process
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as log:
-            # A session of its own, so that Ctrl-C ends the measurement first and the server in order.
-            self._process = subprocess.Popen(
-                [sys.executable, *self._arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         try:
+            # Who is interrupted in the middle of it would not know what to stop.
+            with self._log.open("wb") as log, uninterrupted():
+                # A session of its own, so that Ctrl-C ends the measurement first and the server in order.
+                self._process = subprocess.Popen(
+                    [sys.executable, *self._arguments],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             self.url = self._await_url()
         except BaseException:
-            self._stop()
+            if self._process is not None:
+                self._stop()
             raise
         return self
 

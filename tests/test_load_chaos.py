@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from load.chaos.command import main
-from load.chaos.plan import DECK, Kind, plan_faults
+from load.chaos.inspection import Inspection
+from load.chaos.plan import DECK, SHOPS, Kind, plan_faults
+from load.chaos.shop import Shop
 from tests.process import DEADLINE_S, ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
 
 LIAR = ["tests/load/chaos/liar.py"]
+VANISHING = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].kind is Kind.VANISH))
+"""The seed of a run whose first fault no server notices."""
 
 
 def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
@@ -41,6 +46,19 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+def servers_with(*texts: str) -> list[int]:
+    """The ids of the processes that name all of them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode(errors="replace")
+        except OSError:  # it has ended by now
+            continue
+        if all(text in line for text in texts):
+            found.append(int(path.parent.name))
+    return found
+
+
 def test_no_order_suffers_from_any_kind_of_harm(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     folder = tmp_path / "databases"
@@ -49,18 +67,18 @@ def test_no_order_suffers_from_any_kind_of_harm(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
-    assert found["passed"]
-    assert all(counts["made"] == counts["planned"] > 0 for counts in found["faults"].values())
+    # What it printed begins with its seed.
+    assert found["passed"], out
+    assert all(counts["made"] == counts["planned"] > 0 for counts in found["faults"].values()), out
     for shop in found["shops"]:
-        assert shop["acknowledged"] > 1000
-        assert not any(count for name, count in shop.items() if name not in ("shop", "acknowledged", "found"))
-    assert [*folder.iterdir()] == []
+        assert shop["acknowledged"] > 1000, out
+        assert not any(count for name, count in shop.items() if name not in ("shop", "acknowledged", "found")), out
+    assert [*folder.iterdir()] == [], out
 
 
 def test_a_server_that_lies_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seed = next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].kind is Kind.VANISH)
     report = tmp_path / "report.json"
-    flags = ["--faults", "1", "--orders", "50", "--seed", str(seed), "--folder", str(tmp_path), "--json", str(report)]
+    flags = ["--faults", "1", "--orders", "50", "--seed", VANISHING, "--folder", str(tmp_path), "--json", str(report)]
     assert main(flags, server=LIAR) == 1
     out = capsys.readouterr().out
     for shop in json.loads(report.read_text())["shops"]:
@@ -69,7 +87,37 @@ def test_a_server_that_lies_is_found_out(tmp_path: Path, capsys: pytest.CaptureF
         assert named in out
         assert len(named.split(", ")) >= min(10, shop["missing"])
     [kept] = [line.rpartition(" ")[2] for line in out.splitlines() if line.startswith("The databases and logs are in")]
-    assert (Path(kept) / "record" / "server-2.log").exists()
+    assert (Path(kept) / "record" / "server-1.log").exists()
+
+
+def test_orders_that_are_never_processed_are_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(inspection: Inspection, shop: Shop) -> bool:
+        return False
+
+    monkeypatch.setattr(Inspection, "settle", never)
+    flags = ["--faults", "1", "--orders", "1", "--seed", VANISHING, "--folder", str(tmp_path)]
+    assert main(flags, server=LIAR) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert {f"the {name} shop did not process everything" for name in SHOPS} <= {*lines}
+
+
+def test_a_run_that_is_interrupted_shows_what_there_is_and_keeps_what_was_wrong(tmp_path: Path) -> None:
+    with run_chaos(tmp_path, "--faults", str(len(DECK))) as process:
+        wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/webhook/*.log")))
+        [server] = servers_with(f"{tmp_path}/", "/webhook/")
+        os.kill(server, signal.SIGUSR2)
+        wait_until(lambda: len([*tmp_path.glob("*/webhook/*.log")]) == 2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (130, ""), out
+    lines = out[out.index("interrupted\n") :].splitlines()
+    assert any(line.startswith("kill ") for line in lines)
+    assert f"webhook: 1 x the server ended by itself with status {-signal.SIGUSR2}" in lines
+    [kept] = [line.rpartition(" ")[2] for line in lines if line.startswith("The databases and logs are in")]
+    assert (Path(kept) / "webhook" / "orders.db").exists()
+    assert processes_with(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -78,8 +126,9 @@ def test_whoever_ends_it_leaves_no_server_behind(number: signal.Signals, status:
         wait_until(lambda: len(processes_with(str(tmp_path))) == 3)
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/record/*.log")))
         process.send_signal(number)
-        _, err = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, err) == (status, "")
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (status, ""), out
+    assert "\nNothing was wrong until then.\n" in out[out.index("interrupted\n") :]
     assert processes_with(str(tmp_path)) == []
     assert [*tmp_path.iterdir()] == []
 
@@ -88,4 +137,37 @@ def test_servers_that_do_not_start_are_one_line_and_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
-    assert "the server of the record shop can't be started" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    # Both are tried at once, and the first to be given up ends the run.
+    assert sum(f"the server of the {name} shop can't be started" in lines for name in SHOPS) == 1
+
+
+def test_a_server_whose_webhooks_are_wrong_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--faults", "1", "--orders", "50", "--seed", VANISHING, "--folder", str(tmp_path)]
+    assert main(flags, server=["-m", "tests.load.chaos.forger"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for what in ("a webhook that differs from the order in its total_amount", "a webhook whose signature is wrong"):
+        [line] = [line for line in lines if line.startswith("webhook: ") and what in line]
+        assert re.search(rf"{what}: \d+", line)
+    assert not any(line.startswith("record: ") for line in lines)
+
+
+def test_a_folder_may_be_named_from_where_one_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert main(["--faults", "1", "--orders", "1", "--seed", VANISHING, "--folder", "here"]) == 0
+    assert "databases in here/load-chaos-" in capsys.readouterr().out
+
+
+def test_a_folder_that_can_not_be_written_to_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--folder", "/proc"]) == 2
+    assert capsys.readouterr().err.startswith("python -m load.chaos: /proc can't be written to: ")
+
+
+def test_too_few_open_files_are_one_line_and_status_1(tmp_path: Path) -> None:
+    command = f"ulimit -n 64; exec {sys.executable} -m load.chaos --folder {tmp_path}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "ulimit -n" in done.stderr

@@ -1,8 +1,14 @@
 """Starts chaos from the command line, on the main thread."""
 
-import sys
+from load.program import Run, run_program
 
-from load.chaos.command import main
+
+def find() -> Run:
+    """Give the program, which is imported late, since that takes a while."""
+    from load.chaos.command import main
+
+    return main
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program(find)

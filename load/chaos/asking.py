@@ -6,8 +6,8 @@ from typing import NamedTuple
 from load.chaos.shop import Shop
 from load.connection import Answer, Connection, NoAnswer, NoConnection
 
-ANSWER_S = 45.0
-"""Longer than any harm that is done: a request that gets no answer for so long has been forgotten."""
+ANSWER_S = 25.0
+"""Well over the 10 s that a server waits for a lock, and freezes of 3 s: a request without an answer is forgotten."""
 PAUSE_S = 0.1
 """Before the next try. What Retry-After says is shortened to it, or most orders would miss the harm."""
 TEMPORARY = 503

@@ -12,17 +12,14 @@ from load.chaos.findings import Findings
 from load.chaos.harm import Effect, Harm
 from load.chaos.inspection import Inspection
 from load.chaos.lifecycle import Lifecycle
-from load.chaos.plan import RECORD, WEBHOOK, Fault, Kind
+from load.chaos.plan import WEBHOOK, Fault, Kind
 from load.chaos.receiver import Receiver
 from load.chaos.shop import Shop
-from load.chaos.traffic import Load, Traffic
+from load.chaos.traffic import Traffic, loads_for
 
 TRIES = 8
 """How often a fault is done until it has an effect."""
 TRY_AGAIN_S = 0.5
-LEAST_PER_S, RESERVE = 600.0, 1.4
-MOST_SINGLES_PER_S, MOST_WEBHOOKS_PER_S = 400.0, 100.0
-FEW_AT_ONCE, MOST_AT_ONCE = 200, 800
 LOOK_EVERY_S = 0.1
 # Locks, checkpoints, starts and ends wait on threads.
 THREADS = 32
@@ -36,10 +33,12 @@ class Outcome:
     seen: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
     failed: list[str] = field(default_factory=list)
     findings: list[Findings] = field(default_factory=list)
+    is_interrupted: bool = False
 
     @property
     def is_good(self) -> bool:
-        return bool(self.findings) and not self.failed and all(found.is_good for found in self.findings)
+        is_whole = bool(self.findings) and not self.failed and not self.is_interrupted
+        return is_whole and all(found.is_good for found in self.findings)
 
 
 class Campaign:
@@ -80,6 +79,7 @@ class Campaign:
             self.outcome.failed.append(f"it was not over after {limit_s:.0f} s")
         finally:
             self._ended.set()
+            self._shops[WEBHOOK].wrong += self._receiver.wrong
             for shop in self._shops.values():
                 shop.victim.close()
 
@@ -100,14 +100,21 @@ class Campaign:
                 watcher.cancel()
             await asyncio.gather(*(traffic.close() for traffic in traffics))
         for shop in shops:
-            is_done = await self._inspection.settle(shop)
-            self._say("everything is processed" if is_done else "NOT everything is processed", shop=shop.name)
+            if await self._inspection.settle(shop):
+                self._say("everything is processed", shop=shop.name)
+            else:
+                self._say("NOT everything is processed", shop=shop.name)
+                self.outcome.failed.append(f"the {shop.name} shop did not process everything")
         for shop in shops:
             found = await self._inspection.read(shop, taken=self._receiver.taken if shop.name == WEBHOOK else None)
             if shop.name == WEBHOOK:
-                found.wrong += self._receiver.wrong
+                found.wrong += [*self._receiver.wrong, *self._delivered_strangers(shop)]
             self.outcome.findings.append(found)
             self._say(f"read {found.acknowledged:,} acknowledged orders back", shop=shop.name)
+
+    def _delivered_strangers(self, shop: Shop) -> list[tuple[str, int]]:
+        strangers = (order_id for order_id in self._receiver.taken if shop.ledger.index_of(order_id) is None)
+        return [("a webhook for an order that nobody sent", order_id) for order_id in strangers]
 
     @property
     def _acknowledged(self) -> int:
@@ -136,8 +143,9 @@ class Campaign:
                 break
             self._say(f"{effect.text}: no effect, try {number + 1}", shop=shop.name, kind=fault.kind)
             # Where the server is being started again, that comes first.
-            async with shop.lifecycle:
-                await asyncio.sleep(TRY_AGAIN_S)
+            async with shop.turn:
+                pass
+            await asyncio.sleep(TRY_AGAIN_S)
         self.outcome.made[fault.kind] += effect.made
         self.outcome.seen[fault.kind] += shop.seen - before
         if effect.made:
@@ -153,27 +161,6 @@ class Campaign:
         return self._clock_ns() / 1e9
 
 
-def loads_for(*, orders: int, duration_s: float) -> dict[str, Load]:
-    """Give the load of each shop, so that so many orders are acknowledged while the harm is done, or soon after."""
-    per_s = max(LEAST_PER_S, RESERVE * orders / max(1.0, duration_s))
-    webhooks_per_s = min(MOST_WEBHOOKS_PER_S, per_s / 10)
-    singles_per_s = min(MOST_SINGLES_PER_S, per_s / 2)
-    many_per_s = per_s - singles_per_s - webhooks_per_s
-    return {
-        RECORD: Load(
-            singles=16,
-            arrays=2,
-            lines=2,
-            singles_per_s=singles_per_s,
-            many_per_s=many_per_s,
-            most=round(min(MOST_AT_ONCE, max(FEW_AT_ONCE, many_per_s / 2))),
-        ),
-        WEBHOOK: Load(
-            singles=6, arrays=1, lines=1, singles_per_s=webhooks_per_s / 2, many_per_s=webhooks_per_s / 2, most=40
-        ),
-    }
-
-
 async def _or_first_failure(course: Coroutine[Any, Any, None], clients: Sequence[asyncio.Task[None]]) -> None:
     """Wait for the course; an exception of a client ends it."""
     task = asyncio.create_task(course)
@@ -183,6 +170,11 @@ async def _or_first_failure(course: Coroutine[Any, Any, None], clients: Sequence
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
+    except asyncio.CancelledError:
+        # First of all: what is left harmed by the faults that are broken off is nobody's mistake.
+        for client in clients:
+            client.cancel()
+        raise
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -6,32 +6,32 @@ back, ends the servers, and recounts their files. This runs on the main thread.
 """
 
 import argparse
+import asyncio
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-
-import msgspec
 
 from load.chaos.campaign import Campaign
+from load.chaos.deliveries import Deliveries
+from load.chaos.ledger import Ledger
 from load.chaos.lifecycle import ServerLost
 from load.chaos.plan import RECORD, SHOPS, WEBHOOK, Fault, plan_faults
-from load.chaos.receiver import Receiver
+from load.chaos.receiver import Receiver, ReceiverLost
 from load.chaos.shop import Shop
-from load.chaos.table import failures_of, summary_of, to_json
-from load.flag_types import OneLineParser, whole_number, writable_file
-from load.machine import run_to_end
+from load.chaos.table import failures_of, summary_of, to_json, wrongs_of
+from load.flag_types import OneLineParser, existing_folder, whole_number, writable_file
+from load.machine import TooFewFiles, allow_connections, keep_from_git, run_to_end
+from load.outputs import write_json
 
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SEED_BITS = 31
-GOOD, BAD, INTERRUPTED, TERMINATED = 0, 1, 130, 143
+GOOD, BAD, MISUSED, INTERRUPTED = 0, 1, 2, 130
 SERVER = ("server.py",)
 # The least that the slowest server must do: a limit, no measure.
 SLOWEST_PER_S = 250
@@ -39,6 +39,8 @@ FAULT_S, REST_S = 8.0, 300.0
 # Faults alone must fail nobody.
 WEBHOOK_FLAGS = ("--processor", WEBHOOK, "--max-attempts", "1000", "--drain-timeout", "2")
 RECORD_FLAGS = ("--processor", RECORD)
+# Clients, those that vanish, readers, webhooks; the servers inherit the limit.
+CONNECTIONS = 200
 # Not a secret: nothing but this program hears of it.
 KEY = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="
 
@@ -46,43 +48,41 @@ KEY = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="
 def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
     """Run it and give the exit status: 0 only when nothing was wrong and every fault was made; 2 for bad flags.
 
-    `server` is what is started, but for its flags.
+    It is 130 after Ctrl-C, before which what is known by then is printed. `server` is what is started, but for its
+    flags.
     """
     flags = _parse(argv)
-    terminated: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # As Ctrl-C does, so that it cleans up the same.
-        terminated.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    folder = Path(tempfile.mkdtemp(prefix="load-chaos-", dir=flags.folder))
-    # A commit that is made meanwhile must not take the databases in.
-    (folder / ".gitignore").write_text("*\n")
     try:
-        status = _run(flags, folder, server)
+        allow_connections(CONNECTIONS)
+        folder = Path(tempfile.mkdtemp(prefix="load-chaos-", dir=flags.folder.resolve()))
+    except TooFewFiles as problem:
+        return _fail(str(problem), BAD)
+    except OSError as problem:
+        return _fail(f"{flags.folder} can't be written to: {(problem.strerror or 'unknown error').lower()}", MISUSED)
+    status, is_kept = BAD, True
+    try:
+        keep_from_git(folder)
+        status, is_kept = _run(flags, folder, server)
     except KeyboardInterrupt:
-        status = TERMINATED if terminated else INTERRUPTED
-    except BaseException:
-        print(f"The databases and logs are in {folder}", file=sys.stderr)
-        raise
+        status, is_kept = INTERRUPTED, False
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if status == BAD:
-        print(f"The databases and logs are in {folder}")
-    else:
-        shutil.rmtree(folder)
+        if is_kept:
+            print(f"The databases and logs are in {_shown_folder(flags, folder)}")
+        else:
+            shutil.rmtree(folder)
     return status
 
 
-def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> int:
+def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tuple[int, bool]:
+    """Give the exit status, and whether anything was wrong."""
     plan = plan_faults(flags.seed, flags.faults)
+    where = _shown_folder(flags, folder)
     print(
-        f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {folder}", flush=True
+        f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {where}", flush=True
     )
     with ExitStack() as stack:
-        receiver = stack.enter_context(Receiver())
+        deliveries = Deliveries(orders=Ledger(seed=flags.seed, name=WEBHOOK).orders, secret=KEY)
+        receiver = stack.enter_context(Receiver(deliveries))
         webhook = (*WEBHOOK_FLAGS, "--webhook-url", receiver.url, "--webhook-secret", KEY)
         shops = {}
         for name, more in zip(SHOPS, (RECORD_FLAGS, webhook), strict=True):
@@ -99,22 +99,32 @@ def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> int:
             tell=lambda line: print(line, flush=True),
             clock_ns=time.monotonic_ns,
         )
+        outcome = campaign.outcome
         try:
             run_to_end(campaign.run(limit_s=limit_of(plan, flags.orders)))
-        except ServerLost as problem:
-            campaign.outcome.failed.append(str(problem))
-        except BaseExceptionGroup as problems:
-            lost = problems.subgroup(ServerLost)
-            if lost is None or lost.exceptions != problems.exceptions:
-                raise
-            campaign.outcome.failed += [str(each) for each in lost.exceptions]
-    outcome = campaign.outcome
+        except* (ServerLost, ReceiverLost) as lost:
+            outcome.failed += [str(each) for each in lost.exceptions]
+        except* (KeyboardInterrupt, asyncio.CancelledError):
+            outcome.is_interrupted = True
+            print("interrupted")
     for line in (*summary_of(outcome, plan), *failures_of(outcome, shops.values())):
         print(line)
     if flags.json:
-        report = to_json(outcome, plan, seed=flags.seed)
-        flags.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    return GOOD if outcome.is_good else BAD
+        write_json(flags.json, to_json(outcome, plan, seed=flags.seed))
+    if outcome.is_interrupted:
+        return INTERRUPTED, any(wrongs_of(outcome, shops.values()))
+    return (GOOD, False) if outcome.is_good else (BAD, True)
+
+
+def _shown_folder(flags: argparse.Namespace, folder: Path) -> Path:
+    """Give the new folder as a path from where `--folder` is one from."""
+    parent: Path = flags.folder
+    return parent / folder.name
+
+
+def _fail(line: str, status: int) -> int:
+    print(f"python -m load.chaos: {line}", file=sys.stderr)
+    return status
 
 
 def limit_of(plan: Sequence[Fault], orders: int) -> float:
@@ -137,13 +147,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--seed", type=whole_number(), default=1 + secrets.randbits(SEED_BITS), help="which faults those are (random)"
     )
     parser.add_argument(
-        "--folder", type=_folder, default=Path(), help="where the databases are made: on a disk, not tmpfs (here)"
+        "--folder",
+        type=existing_folder,
+        default=Path(),
+        help="where the databases are made: on a disk, not tmpfs (here)",
     )
     parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
     return parser.parse_args(argv)
-
-
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return Path(text)

@@ -1,4 +1,4 @@
-"""Owns what a run found, in sums over its shops, and how it is told; pure functions, any thread."""
+"""Owns what a run found of a shop, its counts, and how it is told; pure functions, any thread."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

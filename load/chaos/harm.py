@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from load.chaos.asking import DISK_FULL
 from load.chaos.lifecycle import Lifecycle
-from load.chaos.outsider import LockHolder, checkpoint
+from load.chaos.outsider import checkpoint, hold_lock
 from load.chaos.plan import Fault, Kind, Manner
 from load.chaos.receiver import Receiver
 from load.chaos.shop import Shop
@@ -63,7 +63,7 @@ class Harm:
             return await ways[fault.kind](shop, fault)
 
     async def _kill(self, shop: Shop, fault: Fault) -> Effect:
-        async with shop.lifecycle:
+        async with shop.turn:
             await self._lifecycle.kill(shop)
             for _ in range(fault.count - 1):
                 await self._lifecycle.kill_while_starting(shop, after_s=fault.length_s)
@@ -72,7 +72,7 @@ class Harm:
         return Effect(True, f"back after {taken_s:.1f} s{again}")
 
     async def _terminate(self, shop: Shop, fault: Fault) -> Effect:
-        async with shop.lifecycle:
+        async with shop.turn:
             ended_s = await self._lifecycle.terminate(shop)
             taken_s = await self._lifecycle.start(shop)
         return Effect(True, f"ended after {ended_s:.1f} s, back after {taken_s:.1f} s")
@@ -99,9 +99,8 @@ class Harm:
         return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it")
 
     async def _lock(self, shop: Shop, fault: Fault) -> Effect:
-        holder = LockHolder(shop.database)
         with shop.obstructed():
-            was_held = await asyncio.to_thread(holder.hold, fault.length_s, self._ended)
+            was_held = await asyncio.to_thread(hold_lock, shop.database, length_s=fault.length_s, ended=self._ended)
         return Effect(was_held, f"held for {fault.length_s:.1f} s" if was_held else "it could not be had")
 
     async def _checkpoint(self, shop: Shop, fault: Fault) -> Effect:
@@ -118,13 +117,24 @@ class Harm:
     async def _fail_senders(self, shop: Shop, fault: Fault) -> Effect:
         manner, receiver = Manner(fault.manner), self._receiver
         before = receiver.disturbed[manner]
-        receiver.behave(manner)
+        kills = fault.count if manner is Manner.HANG else 0
         try:
-            await asyncio.sleep(fault.length_s)
+            await asyncio.to_thread(receiver.behave, manner)
+            part_s = fault.length_s / (kills + 1)
+            await asyncio.sleep(part_s)
+            for _ in range(kills if receiver.disturbed[manner] > before else 0):
+                await self._kill_and_start(shop)
+                await asyncio.sleep(part_s)
         finally:
-            receiver.behave(None)
+            await asyncio.to_thread(receiver.behave, None)
         met = receiver.disturbed[manner] - before
-        return Effect(met > 0, f"{manner.value} for {fault.length_s:.1f} s, met {met} senders")
+        killed = f" and {kills} kill{'s' if kills > 1 else ''}" if kills else ""
+        return Effect(met > 0, f"{manner.value} for {fault.length_s:.1f} s{killed}, met {met} senders")
+
+    async def _kill_and_start(self, shop: Shop) -> None:
+        async with shop.turn:
+            await self._lifecycle.kill(shop)
+            await self._lifecycle.start(shop)
 
 
 async def _comes_true(condition: Callable[[], bool]) -> bool:

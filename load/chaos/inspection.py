@@ -23,19 +23,17 @@ READERS = 16
 
 
 class Inspection:
-    """Looks at shops whose clients have ended. `wall_clock_s` counts from 1970."""
+    """Looks at shops whose clients have ended."""
 
     def __init__(
         self,
         *,
         lifecycle: Lifecycle,
         clock_ns: Callable[[], int],
-        wall_clock_s: Callable[[], float] = time.time,
         patience: Patience = PATIENCE,
     ) -> None:
         self._lifecycle = lifecycle
         self._clock_ns = clock_ns
-        self._wall_clock_s = wall_clock_s
         self._patience = patience
 
     async def settle(self, shop: Shop) -> bool:
@@ -45,7 +43,7 @@ class Inspection:
             while True:
                 state = await backlog.wait(before=0)
                 due_s = await asyncio.to_thread(last_due_us, shop.database) / MICROSECONDS
-                wait_s = due_s - self._wall_clock_s()
+                wait_s = due_s - time.time()
                 if state is not BacklogState.STUCK or wait_s <= 0:
                     return state is BacklogState.PROCESSED
                 # An order that was tried often waits for longer than the patience lasts.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from load.chaos.shop import Shop
 from load.server_process import DidNotStart
 
-START_BOUND_S = 15.0
+START_BOUND_S = 8.0
 """For a start that nothing is in the way of; most take less than a second."""
 STARTS = 5
 AGAIN_AFTER_S = 0.5
@@ -35,7 +35,7 @@ class Lifecycle:
                 await shop.victim.launch()
             except DidNotStart as problem:
                 if not shop.was_obstructed(begun_s):
-                    shop.note_wrong(f"a start failed: {problem}")
+                    shop.note_wrong(f"a start failed: {_last_line(str(problem))}")
                 await asyncio.sleep(AGAIN_AFTER_S)
             else:
                 taken_s = self._clock_s() - begun_s
@@ -47,8 +47,8 @@ class Lifecycle:
     async def watch(self, shop: Shop, *, every_s: float = LOOK_EVERY_S) -> None:
         """Look until cancelled whether a server has ended though nobody ended it; that is noted, and it is started."""
         while True:
-            if not shop.lifecycle.locked() and not shop.victim.life.is_running:
-                async with shop.lifecycle:
+            if not shop.turn.locked() and not shop.victim.life.is_running:
+                async with shop.turn:
                     shop.note_wrong(f"the server ended by itself with status {shop.victim.life.status}")
                     await self.start(shop)
             await asyncio.sleep(every_s)
@@ -63,7 +63,8 @@ class Lifecycle:
         """Start it and send SIGKILL so soon afterwards."""
         starting = shop.victim.launch()
         await asyncio.wait([starting], timeout=after_s)
-        while not shop.victim.life.is_launched:  # noqa: ASYNC110 - it is another thread that launches it
+        # It is another thread that launches it, or fails to.
+        while not (shop.victim.life.is_launched or starting.done()):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await shop.victim.kill()
         await asyncio.wait([starting])
@@ -81,3 +82,8 @@ class Lifecycle:
         elif status:
             shop.note_wrong(f"exit status {status} after SIGTERM")
         return self._clock_s() - begun_s
+
+
+def _last_line(text: str) -> str:
+    """Give the last line with anything in it: of a traceback, the reason."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

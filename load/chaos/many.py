@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from random import Random
 
-import msgspec
-
 from load.address import Address
 from load.chaos.asking import Client, Told
-from load.chaos.pace import Pace
 from load.chaos.shop import Shop
 from load.chaos.single import CONFLICT, with_another_amount
-from load.judge import ACCEPTED, BulkAnswer
+from load.chaos.throttle import Throttle
+from load.judge import ACCEPTED, counts_in
 
 KNOWN_SHARE = 0.2
 LINES = "application/x-ndjson"
-
-_counts = msgspec.json.Decoder(BulkAnswer)
 
 
 def array_of(bodies: Sequence[bytes], address: Address) -> bytes:
@@ -43,17 +39,17 @@ class ManyClient:
     Now and then two more follow them: one that was acknowledged before, and another order under its id.
     """
 
-    def __init__(self, shop: Shop, *, most: int, as_lines: bool, pace: Pace, chance: Random) -> None:
+    def __init__(self, shop: Shop, *, most: int, as_lines: bool, throttle: Throttle, chance: Random) -> None:
         self._shop = shop
         self._most = most
         self._encode = lines_of if as_lines else array_of
-        self._pace = pace
+        self._throttle = throttle
         self._chance = chance
         self._client = Client(shop)
 
     async def run(self) -> None:
         try:
-            while await self._pace.turn(count := self._chance.randint(max(1, self._most // 4), self._most)):
+            while await self._throttle.turn(count := self._chance.randint(max(1, self._most // 4), self._most)):
                 is_mixed = self._chance.random() < KNOWN_SHARE
                 known = self._shop.ledger.any_acknowledged(self._chance) if is_mixed else None
                 await self._post(self._shop.ledger.take(count), known)
@@ -79,9 +75,8 @@ def fault_of_many(told: Told, *, new: int, has_known: bool) -> str:
     """Say what is wrong with the answer to so many new orders, which a known and a conflicting one may follow."""
     if told.answer.status != ACCEPTED:
         return f"many new orders got {told.answer.status}"
-    try:
-        counts = _counts.decode(told.answer.body)
-    except msgspec.DecodeError:
+    counts = counts_in(told.answer)
+    if counts is None:
         return "a 202 that does not count the orders"
     if not counts.adds_up(new + 2 * has_known):
         return "a 202 whose counts don't add up"

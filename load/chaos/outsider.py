@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -19,24 +19,15 @@ def connected(database: Path, *, mode: str, wait_s: float = 0.0) -> Iterator[sql
         yield connection
 
 
-class LockHolder:
-    """Takes SQLite's write lock and holds it; `held` is set once it has it."""
-
-    def __init__(self, database: Path) -> None:
-        self.held = Event()
-        self._database = database
-
-    def hold(self, length_s: float, ended: Event) -> bool:
-        """Hold it for so long, or until `ended`; False where it could not be had."""
-        try:
-            with connected(self._database, mode="rw", wait_s=LOCK_WAIT_S) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                self.held.set()
-                ended.wait(length_s)
-                connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            return self.held.is_set()
-        return True
+def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
+    """Hold SQLite's write lock for so long, or until `ended`; False where it could not be had."""
+    was_held = False
+    with suppress(sqlite3.Error), connected(database, mode="rw", wait_s=LOCK_WAIT_S) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        was_held = True
+        ended.wait(length_s)
+        connection.execute("ROLLBACK")
+    return was_held
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:

@@ -12,6 +12,7 @@ SHORTEST_S, LONGEST_S = 0.5, 3.0
 SHORTEST_LOCK_S, LONG_LOCK_S = 0.2, 12.0
 LONG_LOCK_SHARE = 0.1
 MOST_KILLS = 3
+MOST_HANGING_KILLS = 2
 LONGEST_LIFE_S = 0.6
 """Of a process that is killed while it starts."""
 AT_ONCE_SHARE = 0.3
@@ -42,6 +43,7 @@ class Manner(Enum):
     BUSY = "answers 503"
 
 
+OTHER_MANNERS: tuple[Manner, ...] = tuple(manner for manner in Manner if manner is not Manner.HANG)
 # Of every 17 in a row each kind has its share, so that a short run has all of them.
 DECK = (Kind.KILL,) * 3 + tuple(kind for kind in Kind if kind is not Kind.KILL) * 2
 
@@ -51,7 +53,8 @@ class Fault:
     """One harm: `pause_s` after the one before has begun.
 
     `length_s` is how long it lasts; of a kill of `count` processes in a row, how long the later ones live. `count` is
-    how many clients vanish, too. `manner` is the receiver's, or the checkpoints' modes in their order.
+    how many clients vanish, too, and how often the server is killed while the receiver hangs. `manner` is the
+    receiver's, or the checkpoints' modes in their order.
     """
 
     kind: Kind
@@ -65,8 +68,8 @@ class Fault:
 def plan_faults(seed: int, count: int) -> list[Fault]:
     """Give the faults of a run; the same seed gives the same ones, and of a longer run the same first ones."""
     chance = Random(f"faults {seed}")
-    kinds = _kinds(chance)
-    return [_fault(next(kinds), chance) for _ in range(count)]
+    kinds, manners = _kinds(chance), _manners(Random(f"manners {seed}"))
+    return [_fault(next(kinds), chance, manners) for _ in range(count)]
 
 
 def _kinds(chance: Random) -> Iterator[Kind]:
@@ -74,7 +77,15 @@ def _kinds(chance: Random) -> Iterator[Kind]:
         yield from chance.sample(DECK, len(DECK))
 
 
-def _fault(kind: Kind, chance: Random) -> Fault:
+def _manners(chance: Random) -> Iterator[Manner]:
+    """Give all four in every four, and hanging among the first two, which every 17 faults have."""
+    while True:
+        manners: list[Manner] = chance.sample(OTHER_MANNERS, len(OTHER_MANNERS))
+        manners.insert(chance.randrange(2), Manner.HANG)
+        yield from manners
+
+
+def _fault(kind: Kind, chance: Random, manners: Iterator[Manner]) -> Fault:
     shop = WEBHOOK if kind is Kind.RECEIVER else chance.choice(SHOPS)
     # Some come together: a kill while the disk is full, say.
     longest_s = AT_ONCE_S if chance.random() < AT_ONCE_SHARE else LONGEST_PAUSE_S
@@ -97,7 +108,9 @@ def _fault(kind: Kind, chance: Random) -> Fault:
         case Kind.VANISH:
             count, length_s = chance.randint(24, 60), _seconds(chance, 0.0, SHORTEST_S)
         case Kind.RECEIVER:
-            manner = chance.choice(list(Manner)).value
+            manner = next(manners).value
+            # What is on its way to one that hangs was not delivered, whatever becomes of the sender.
+            count = chance.randint(1, MOST_HANGING_KILLS) if manner == Manner.HANG.value else 1
     return Fault(kind=kind, shop=shop, pause_s=pause_s, length_s=length_s, count=count, manner=manner)
 
 

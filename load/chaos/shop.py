@@ -43,7 +43,7 @@ class Shop:
         self.ledger = Ledger(seed=seed, name=name)
         self.seen: Counter[str] = Counter()
         self.wrong: list[tuple[str, int]] = []
-        self.lifecycle = asyncio.Lock()
+        self.turn = asyncio.Lock()
         """Held by who kills it and starts it again."""
         self._obstacles = 0
         self._cleared_s = 0.0

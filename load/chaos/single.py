@@ -2,15 +2,17 @@
 
 from random import Random
 
+from load.answer import Answer
 from load.chaos.asking import Client, Told
-from load.chaos.pace import Pace
 from load.chaos.shop import Shop
+from load.chaos.throttle import Throttle
 from load.comparison import BadJson, decode_json, find_difference
 from load.judge import ACCEPTED, REPLAYED, mistake_in
 
 SHARE = 0.05
 """Of new orders after which an acknowledged one is sent again; as many are followed by another one, and by a look."""
 OK, CONFLICT = 200, 409
+LOCATION = b"location:"
 AMOUNT = b'"total_amount": '
 
 
@@ -23,15 +25,15 @@ def with_another_amount(body: bytes) -> bytes:
 class SingleClient:
     """Posts new orders in a closed loop; now and then it posts or reads an acknowledged one, or another with its id."""
 
-    def __init__(self, shop: Shop, *, pace: Pace, chance: Random) -> None:
+    def __init__(self, shop: Shop, *, throttle: Throttle, chance: Random) -> None:
         self._shop = shop
-        self._pace = pace
+        self._throttle = throttle
         self._chance = chance
         self._client = Client(shop)
 
     async def run(self) -> None:
         try:
-            while await self._pace.turn(1):
+            while await self._throttle.turn(1):
                 [index] = self._shop.ledger.take(1)
                 await self._post_new(index)
                 known = self._shop.ledger.any_acknowledged(self._chance)
@@ -76,7 +78,7 @@ def fault_of_new(told: Told, order_id: int) -> str:
     answer = told.answer
     if answer.status != ACCEPTED:
         return f"a new order got {answer.status}"
-    if mistake := mistake_in(answer, order_id):
+    if mistake := mistake_in(answer, order_id) or _misplaced(answer, order_id):
         return mistake
     if REPLAYED in answer.head and not told.unanswered:
         return "a replay after a 503 that stored nothing" if told.put_off else "a new order was called a replay"
@@ -88,7 +90,15 @@ def fault_of_replay(told: Told, order_id: int) -> str:
     answer = told.answer
     if answer.status != ACCEPTED:
         return f"an acknowledged order that was sent again got {answer.status}"
-    return mistake_in(answer, order_id) or ("" if REPLAYED in answer.head else "a replay that was called new")
+    if mistake := mistake_in(answer, order_id) or _misplaced(answer, order_id):
+        return mistake
+    return "" if REPLAYED in answer.head else "a replay that was called new"
+
+
+def _misplaced(answer: Answer, order_id: int) -> str:
+    """Say whether the Location of a 202 is that of another order, or is not there."""
+    places = [line.removeprefix(LOCATION).strip() for line in answer.head.split(b"\r\n") if line.startswith(LOCATION)]
+    return "" if places == [b"/order/%d" % order_id] else "a 202 whose Location is not the order's"
 
 
 def fault_of_other(told: Told) -> str:

@@ -33,9 +33,16 @@ def summary_of(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
 
 def failures_of(outcome: Outcome, shops: Iterable[Shop]) -> Iterator[str]:
     """Say what is wrong, with the first order ids of each kind; where nothing is, that."""
+    wrongs = [*wrongs_of(outcome, shops)]
     if outcome.is_good:
         yield "Nothing was lost, and nothing was wrong."
-        return
+    elif outcome.is_interrupted and not wrongs:
+        yield "Nothing was wrong until then."
+    yield from wrongs
+
+
+def wrongs_of(outcome: Outcome, shops: Iterable[Shop]) -> Iterator[str]:
+    """Say what is wrong; nothing where nothing is, or nothing is known yet."""
     yield from (shown(line) for line in outcome.failed)
     for found in outcome.findings:
         yield from found.lines
@@ -63,5 +70,6 @@ def to_json(outcome: Outcome, plan: Sequence[Fault], *, seed: int) -> dict[str, 
         },
         "shops": [found.to_json() for found in outcome.findings],
         "failed": outcome.failed,
+        "interrupted": outcome.is_interrupted,
         "passed": outcome.is_good,
     }

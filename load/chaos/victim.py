@@ -24,15 +24,15 @@ class Life(ServerProcess):
     @property
     def status(self) -> int | None:
         """The exit status; None while it runs, or before it has begun to."""
-        return self._process.poll() if self.is_launched else None
+        return self._process.poll() if self._process else None
 
     @property
     def is_launched(self) -> bool:
-        return hasattr(self, "_process")
+        return self._process is not None
 
     @property
     def is_running(self) -> bool:
-        return self.is_launched and self._process.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     @property
     def is_listening(self) -> bool:
@@ -45,13 +45,13 @@ class Life(ServerProcess):
         if not self.is_running:
             return False
         try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
             return False
         return stat.rpartition(")")[2].split()[0] == STOPPED
 
     def signal(self, number: signal.Signals) -> None:
-        if self.is_launched:
+        if self._process:
             self._process.send_signal(number)
 
     def limit_file_size(self, size: int) -> bool:
@@ -62,8 +62,8 @@ class Life(ServerProcess):
         if not self.is_listening:
             return False
         try:
-            _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, hard))
         except ProcessLookupError:
             return False
         return True
@@ -71,12 +71,14 @@ class Life(ServerProcess):
     def wait(self, limit_s: float) -> int | None:
         """Give the exit status once it has ended; None where it has not in time. Blocks."""
         try:
-            return self._process.wait(limit_s)
+            return self._launched.wait(limit_s)
         except subprocess.TimeoutExpired:
             return None
 
-    def kill(self) -> int:
-        """End it at once and give its exit status. Blocks for a moment."""
+    def kill(self) -> int | None:
+        """End it at once and give its exit status; None where it was never launched. Blocks for a moment."""
+        if self._process is None:
+            return None
         self._process.kill()
         return self._process.wait()
 
@@ -90,14 +92,16 @@ class Victim:
         self._clock_s = clock_s
         self._lives = 0
         self.life: Life = self._new_life()
+        """The last one that was launched, or the first one before it is."""
 
     def launch(self) -> asyncio.Future[Life]:
         """Start the next process; the result comes when it listens, DidNotStart when it ends instead."""
-        life = self.life = self._new_life()
-        return asyncio.ensure_future(asyncio.to_thread(life.__enter__))
+        if self.life.is_launched:
+            self.life = self._new_life()
+        return asyncio.ensure_future(asyncio.to_thread(self.life.__enter__))
 
-    async def kill(self) -> int:
-        """Send SIGKILL and give the exit status."""
+    async def kill(self) -> int | None:
+        """Send SIGKILL and give the exit status; None where it was never launched."""
         return await asyncio.to_thread(self.life.kill)
 
     async def terminate(self) -> int | None:
@@ -111,8 +115,7 @@ class Victim:
 
     def close(self) -> None:
         """Leave no process behind; may be called twice. Blocks for a moment."""
-        if self.life.is_launched:
-            self.life.kill()
+        self.life.kill()
 
     def _new_life(self) -> Life:
         self._lives += 1

@@ -18,7 +18,8 @@ class Liar(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.path == "/order":
-            self._answer(202, {"order_id": str(json.loads(body)["order_id"])})
+            order_id = json.loads(body)["order_id"]
+            self._answer(202, {"order_id": str(order_id)}, Location=f"/order/{order_id}")
         else:
             orders = json.loads(body) if body.startswith(b"[") else body.splitlines()
             counts = {"accepted": len(orders), "duplicates": 0, "rejected": [], "rejected_total": 0}
@@ -30,10 +31,12 @@ class Liar(BaseHTTPRequestHandler):
         else:
             self._answer(404, {})
 
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
+    def _answer(self, status: int, body: dict[str, Any], **headers: str) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

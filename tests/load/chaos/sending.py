@@ -4,12 +4,12 @@ import asyncio
 import time
 from random import Random
 
-from load.chaos.pace import Pace
 from load.chaos.shop import Shop
 from load.chaos.single import SingleClient
+from load.chaos.throttle import Throttle
 
 
-class EndingPace(Pace):
+class EndingThrottle(Throttle):
     """Has the clients end after so many turns, none of which is waited for."""
 
     def __init__(self, turns: int) -> None:
@@ -23,4 +23,4 @@ class EndingPace(Pace):
 
 async def send(shop: Shop, orders: int) -> None:
     """Have one client send so many new orders, and others between them."""
-    await SingleClient(shop, pace=EndingPace(orders), chance=Random(1)).run()
+    await SingleClient(shop, throttle=EndingThrottle(orders), chance=Random(1)).run()

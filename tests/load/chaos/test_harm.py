@@ -12,13 +12,14 @@ from load.chaos.lifecycle import Lifecycle
 from load.chaos.plan import Fault, Kind, Manner
 from load.chaos.receiver import Receiver
 from load.chaos.shop import Shop as ChaosShop
+from tests.load.chaos.webhooks import new_deliveries
 
 
 def do(harmed: ChaosShop, kind: Kind, *, manner: str = "", count: int = 1) -> Effect:
     fault = Fault(kind=kind, shop=harmed.name, pause_s=0, length_s=0.01, manner=manner, count=count)
 
     async def run() -> Effect:
-        with Receiver() as receiver:
+        with Receiver(new_deliveries()) as receiver:
             lifecycle = Lifecycle(clock_s=time.monotonic)
             return await Harm(lifecycle=lifecycle, receiver=receiver, seed=1, ended=threading.Event()).do(harmed, fault)
 

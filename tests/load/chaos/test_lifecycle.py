@@ -14,10 +14,21 @@ from load.chaos.shop import Shop as ChaosShop
 LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
 
 
+class NotingShop(ChaosShop):
+    """Lets somebody pass `noted` for each thing that is wrong."""
+
+    noted: asyncio.Semaphore
+
+    def note_wrong(self, what: str, order_id: int = 0) -> None:
+        super().note_wrong(what, order_id)
+        self.noted.release()
+
+
 @contextmanager
-def shop_of(code: str, folder: Path) -> Iterator[ChaosShop]:
+def shop_of(code: str, folder: Path) -> Iterator[NotingShop]:
     """A shop whose server is this program."""
-    shop = ChaosShop(name="record", command=["-c", code], folder=folder / "record", seed=1, clock_s=time.monotonic)
+    shop = NotingShop(name="record", command=["-c", code], folder=folder / "record", seed=1, clock_s=time.monotonic)
+    shop.noted = asyncio.Semaphore(0)
     try:
         yield shop
     finally:
@@ -25,13 +36,13 @@ def shop_of(code: str, folder: Path) -> Iterator[ChaosShop]:
 
 
 def test_a_server_that_ends_by_itself_is_noted_and_started_again(tmp_path: Path) -> None:
-    async def run(shop: ChaosShop) -> None:
+    async def run(shop: NotingShop) -> None:
         lifecycle = Lifecycle(clock_s=time.monotonic)
         await lifecycle.start(shop)
         watcher = asyncio.create_task(lifecycle.watch(shop, every_s=0.01))
         async with asyncio.timeout(10):
-            while len(shop.wrong) < 2:  # noqa: ASYNC110 - what is waited for happens in another process
-                await asyncio.sleep(0.01)
+            await shop.noted.acquire()
+            await shop.noted.acquire()
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
 
@@ -57,7 +68,7 @@ def test_a_start_that_fails_is_wrong_unless_something_was_in_its_way(
                 asyncio.run(run(shop))
         else:
             asyncio.run(run(shop))
-        assert [what.startswith("a start failed: ") for what, _ in shop.wrong] == ([] if is_obstructed else [True] * 2)
+        assert [what for what, _ in shop.wrong] == ([] if is_obstructed else ["a start failed: no"] * 2)
 
 
 @pytest.mark.parametrize(("status", "wrong"), [(0, []), (4, [("exit status 4 after SIGTERM", 0)])])
@@ -74,3 +85,22 @@ def test_any_status_but_0_after_sigterm_is_wrong(status: int, wrong: list[tuple[
     with shop_of(code, tmp_path) as shop:
         asyncio.run(run(shop))
         assert shop.wrong == wrong
+
+
+def test_a_process_that_can_not_be_made_is_not_killed_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    async def run(shop: ChaosShop) -> None:
+        lifecycle = Lifecycle(clock_s=time.monotonic)
+        async with asyncio.timeout(10):
+            await lifecycle.kill_while_starting(shop, after_s=0.0)
+        with pytest.raises(BlockingIOError, match="no more processes"):
+            await lifecycle.start(shop)
+
+    monkeypatch.setattr("load.server_process.subprocess.Popen", refuse)
+    with shop_of(LISTENING, tmp_path) as shop:
+        asyncio.run(run(shop))
+        assert shop.wrong == []

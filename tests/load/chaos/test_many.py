@@ -9,6 +9,7 @@ from load.chaos.many import fault_of_many
 from load.judge import BulkAnswer, Rejection
 
 CONFLICT = Rejection(index=11, status=409)
+NO_TEXT = b'{"rejected": [{"index": 1, "status": 409, "detail": "\xff"}]}'
 
 
 def told(*, accepted: int, duplicates: int, rejected: list[Rejection], status: int = 202, unanswered: int = 0) -> Told:
@@ -36,6 +37,7 @@ def told(*, accepted: int, duplicates: int, rejected: list[Rejection], status: i
         ),
         (told(accepted=10, duplicates=0, rejected=[], status=500), False, "many new orders got 500"),
         (Told(Answer(202, b"", b"[]", True), 0, 0), False, "a 202 that does not count the orders"),
+        (Told(Answer(202, b"", NO_TEXT, True), 0, 0), False, "a 202 that does not count the orders"),
     ],
 )
 def test_each_order_is_answered_for_as_it_must_be(answer: Told, has_known: bool, fault: str) -> None:

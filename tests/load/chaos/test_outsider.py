@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from load.chaos import outsider
-from load.chaos.outsider import LockHolder, checkpoint, last_due_us
+from load.chaos.outsider import checkpoint, hold_lock, last_due_us
 from models.opening import open_database
 from tests.load.steps import meanwhile
 
@@ -26,10 +26,22 @@ def other(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+class Ending(threading.Event):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_awaited = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.is_awaited.set()
+        return super().wait(timeout)
+
+
 def test_who_holds_the_lock_keeps_others_from_writing_until_it_ends(path: Path, other: sqlite3.Connection) -> None:
-    holder, ended = LockHolder(path), threading.Event()
-    with meanwhile(lambda: _assert(holder.hold(30, ended))):
-        assert holder.held.wait(10)
+    ended = Ending()
+    with meanwhile(lambda: _assert(hold_lock(path, length_s=30, ended=ended))):
+        assert ended.is_awaited.wait(10)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         ended.set()
@@ -41,7 +53,7 @@ def _assert(value: bool) -> None:
 
 
 def test_there_is_no_lock_of_a_database_that_is_not_there(tmp_path: Path) -> None:
-    assert not LockHolder(tmp_path / "none.db").hold(0, threading.Event())
+    assert not hold_lock(tmp_path / "none.db", length_s=0, ended=threading.Event())
     assert list(tmp_path.iterdir()) == []
 
 

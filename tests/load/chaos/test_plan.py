@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.chaos.plan import DECK, WEBHOOK, Kind, plan_faults
+from load.chaos.plan import DECK, WEBHOOK, Kind, Manner, plan_faults
 
 SEEDS = range(1, 20)
 
@@ -31,6 +31,19 @@ def test_faults_are_as_long_as_they_are_said_to_be(seed: int) -> None:
             assert 0.2 <= fault.length_s <= 3 or fault.length_s == 12
         if fault.kind is Kind.RECEIVER:
             assert fault.shop == WEBHOOK
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_plan_kills_the_webhook_s_server_while_the_receiver_hangs(seed: int) -> None:
+    hanging = [fault for fault in plan_faults(seed, len(DECK)) if fault.manner == Manner.HANG.value]
+    assert [fault.shop for fault in hanging] == [WEBHOOK]
+    assert hanging[0].count > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_twice_as_long_a_run_has_the_receiver_fail_in_every_manner(seed: int) -> None:
+    faults = plan_faults(seed, 2 * len(DECK))
+    assert {fault.manner for fault in faults if fault.kind is Kind.RECEIVER} == {manner.value for manner in Manner}
 
 
 def test_some_locks_outlast_the_deadline_of_ten_seconds_and_most_do_not() -> None:

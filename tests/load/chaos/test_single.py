@@ -13,8 +13,10 @@ from tests.load.chaos.sending import send
 from tests.load.shop import Shop
 
 BODY = b'{"message": "Order processing initiated successfully", "order_id": "%s"}'
-REPLAYED = b"http/1.1 202 accepted\r\nidempotent-replayed: true"
-NEW = b"http/1.1 202 accepted"
+NEW = b"http/1.1 202 accepted\r\nlocation: /order/7"
+REPLAYED = NEW + b"\r\nidempotent-replayed: true"
+ELSEWHERE = [NEW + b"7", NEW.replace(b"/7", b"/8"), NEW.partition(b"\r")[0], NEW + NEW[21:]]
+MISPLACED = "a 202 whose Location is not the order's"
 
 
 def told(
@@ -34,6 +36,7 @@ def told(
         (told(409), "a new order got 409"),
         (told(500), "a new order got 500"),
         (told(order_id=b"8"), "a 202 that names another order"),
+        *((told(head=head), MISPLACED) for head in ELSEWHERE),
     ],
 )
 def test_a_new_order_is_accepted_and_a_replay_only_where_it_may_be_there(answer: Told, fault: str) -> None:
@@ -45,6 +48,7 @@ def test_a_new_order_is_accepted_and_a_replay_only_where_it_may_be_there(answer:
     [
         (told(head=REPLAYED), ""),
         (told(), "a replay that was called new"),
+        (told(head=ELSEWHERE[0]), MISPLACED),
         (told(409), "an acknowledged order that was sent again got 409"),
         (told(500), "an acknowledged order that was sent again got 500"),
     ],

@@ -19,6 +19,7 @@ def test_what_came_as_a_whole_was_noted_as_sent_and_nothing_else_may_be_there(ha
     assert len(ledger) == clients // 4 * (2 + LINES)
     sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
     assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2
+    assert shop.ids
     assert {ledger.index_of(order_id) for order_id in shop.ids} <= sent
 
 

@@ -8,7 +8,7 @@ CATCH_UP_S = 10.0
 """What could not be sent while a server was down is sent afterwards, up to so long a time of it."""
 
 
-class Pace:
+class Throttle:
     """A number of orders a second, shared by clients that take turns until `ending`."""
 
     def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:

@@ -1,0 +1,31 @@
+"""The server, but its webhooks have another amount and a signature of nobody; a program of its own."""
+
+import os
+import sys
+from decimal import Decimal
+from typing import Any
+
+from standardwebhooks import Webhook
+
+import server
+from workers import webhook
+
+
+def forge() -> None:
+    body_of = webhook._body_of
+
+    def wrong_body_of(order: Any) -> webhook.WebhookBody:
+        body = body_of(order)
+        body.total_amount += Decimal(1)
+        return body
+
+    def sign(signer: Webhook, *arguments: object) -> str:
+        return "v1,AAAA"
+
+    webhook._body_of = wrong_body_of
+    Webhook.sign = sign  # type: ignore[method-assign,assignment]
+
+
+if __name__ == "__main__":
+    forge()
+    sys.exit(server.main(sys.argv[1:], os.environ))
