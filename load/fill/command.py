@@ -66,6 +66,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if flags.pending > flags.orders:
         parser.error(f"--pending: there are no {flags.pending} orders to be Pending")
+    if flags.goes_on and not flags.database.exists():
+        parser.error(f"there is no {flags.database} to go on with")
     if flags.database.exists() and not flags.goes_on:
         parser.error(f"{flags.database} is there already: --continue goes on with it")
     return flags

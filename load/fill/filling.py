@@ -35,7 +35,13 @@ class Filling:
         file stands alone.
         """
         completed = self.orders - self.pending
-        added = self._serve(lambda address: self._feed(address, upto=completed, is_processed=True))
+        # By a server that processes nothing, or it would complete what is to stay Pending.
+        before = self._serve(self._count, *HOLDING) if self.database.exists() else 0
+        if before > self.orders:
+            raise NotFed(f"{self.database} has {before:,} orders already, which are more than {self.orders:,}")
+        added = 0
+        if before <= completed:
+            added = self._serve(lambda address: self._feed(address, upto=completed, is_processed=True))
         if self.pending:
             added += self._serve(lambda address: self._feed(address, upto=self.orders, is_processed=False), *HOLDING)
         return added
@@ -55,9 +61,7 @@ class Filling:
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
         """Have the server take what it has not got of the orders 1 to `upto`, and give how many these were."""
-        before = await count_orders(address, clock_ns=time.perf_counter_ns)
-        if before > upto:
-            raise NotFed(f"{self.database} has {before:,} orders already, which are more than {upto:,}")
+        before = await self._count(address)
         # Of the last ones that were under way when it was left off, some may be there and others before them not.
         first = max(0, before - CLIENTS * ARRAY_SIZE)
         feeding = Feeding(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
@@ -66,9 +70,12 @@ class Filling:
             await feeding.send()
         if is_processed:
             await self._await_processing(address)
-        if (there := await count_orders(address, clock_ns=time.perf_counter_ns)) != upto:
+        if (there := await self._count(address)) != upto:
             raise NotFed(f"{self.database} has {there:,} orders, not {upto:,}: it was not begun by this program")
         return upto - before
+
+    async def _count(self, address: Address) -> int:
+        return await count_orders(address, clock_ns=time.perf_counter_ns)
 
     async def _await_processing(self, address: Address) -> None:
         left = [0]

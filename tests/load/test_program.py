@@ -36,12 +36,14 @@ TALKER = (
 
 
 def start(*command: str, in_background: bool = False) -> subprocess.Popen[str]:
-    """A Python process; a shell ignores SIGINT for what is in the background."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.default_int_handler)
+    """A Python process; a shell ignores SIGINT for what is in the background, and nohup, of ours too, SIGHUP."""
+    interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.default_int_handler)
+    hangups = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         return subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, interrupts)
+        signal.signal(signal.SIGHUP, hangups)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +61,8 @@ def test_a_program_that_a_signal_ends_cleans_up_first(number: signal.Signals, in
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
         process.send_signal(number)
-        assert process.stdout.read() == "cleans up\n"
-        assert process.wait(DEADLINE_S) == 128 + number
+        assert process.communicate(timeout=DEADLINE_S) == ("cleans up\n", None)
+        assert process.returncode == 128 + number
 
 
 def test_a_program_whose_reader_has_gone_ends_quietly() -> None:
@@ -88,9 +90,8 @@ def test_a_program_that_is_terminated_leaves_no_server_and_no_folder(command: li
     with start("-m", *command, str(tmp_path)) as process:
         wait_until(lambda: len(servers_in(tmp_path)) > 0)
         process.terminate()
-        assert process.stdout is not None
-        process.stdout.read()
-        assert process.wait(DEADLINE_S) == 143
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 143
     assert servers_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 

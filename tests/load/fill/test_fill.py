@@ -42,6 +42,22 @@ def test_a_file_is_made_with_as_many_orders_and_can_be_gone_on_with(
     assert _statuses(file) == {"Completed": 5_500}
 
 
+@pytest.mark.slow
+def test_who_goes_on_where_orders_were_left_pending_leaves_them_so(tmp_path: Path) -> None:
+    file = tmp_path / "orders.db"
+    assert main(["--orders", "1500", "--database", str(file), "--pending", "1000"]) == 0
+    assert main(["--orders", "3000", "--database", str(file), "--pending", "2500", "--continue"]) == 0
+    assert _statuses(file) == {"Completed": 500, "Pending": 2_500}
+
+
+def test_a_file_that_is_not_there_can_not_be_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--continue"])
+    assert ended.value.code == 2
+    assert f"there is no {tmp_path / 'orders.db'} to go on with" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_text("mine")
