@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.chaos.findings import Findings
-from load.chaos.harm import Effect, Harm
+from load.chaos.harm import Harm
 from load.chaos.inspection import Inspection
 from load.chaos.lifecycle import Lifecycle
 from load.chaos.plan import WEBHOOK, Fault, Kind
@@ -17,7 +17,8 @@ from load.chaos.receiver import Receiver
 from load.chaos.shop import Shop
 from load.chaos.traffic import Traffic, loads_for
 
-TRIES = 8
+# Longer than a lock that outlives the server's deadline, in whose time hardly anything has an effect.
+TRY_FOR_S = 30.0
 """How often a fault is done until it has an effect."""
 TRY_AGAIN_S = 0.5
 LOOK_EVERY_S = 0.1
@@ -136,12 +137,9 @@ class Campaign:
     async def _do(self, fault: Fault) -> None:
         shop = self._shops[fault.shop]
         before = Counter(shop.seen)
-        effect = Effect(False, "")
-        for number in range(TRIES):
-            effect = await self._harm.do(shop, fault)
-            if effect.made:
-                break
-            self._say(f"{effect.text}: no effect, try {number + 1}", shop=shop.name, kind=fault.kind)
+        tried_until_s = self._clock_s() + TRY_FOR_S
+        while not (effect := await self._harm.do(shop, fault)).made and self._clock_s() < tried_until_s:
+            self._say(f"{effect.text}: no effect, once more", shop=shop.name, kind=fault.kind)
             # Where the server is being started again, that comes first.
             async with shop.turn:
                 pass
