@@ -36,7 +36,8 @@ def test_a_short_soak_finds_a_server_that_loses_and_leaks_nothing(
     assert status == (1 if failed else 0)
     assert found["errors"] == {}
     assert [minute["name"] for minute in found["minutes"]] == ["1", "2"]
-    assert found["closing"]["counted"] == found["acknowledged"] == found["sent"] > 61_000
+    # An order whose answer was still awaited at the end may be stored, too.
+    assert 61_000 < found["acknowledged"] <= found["closing"]["counted"] <= found["sent"]
     out = capsys.readouterr().out
     assert "none lost, none different, all processed" in out
     assert [path.name for path in tmp_path.iterdir()] == ["soak.json"]
