@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from load.address import BadUrl, ServerUrl
@@ -15,6 +16,8 @@ DAY_S = 86_400.0
 LOWEST_RATE = 0.001
 # How the server's keys begin; a person may put one in the wrong place.
 KEY = re.compile(r"orderskey_[^\s'\"]*")
+SQLITE_HEAD = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html#magic_header_string"""
 FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
 
@@ -102,18 +105,36 @@ def writable_file(text: str) -> Path:
     return path
 
 
-def existing_folder(text: str) -> Path:
-    """Give the path of a folder that is there."""
+def writable_folder(text: str) -> Path:
+    """Give the path of a folder in which another one can be made, which is tried."""
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return path
+    try:
+        with TemporaryDirectory(dir=path):
+            return path
+    except OSError as problem:
+        reason = (problem.strerror or "unknown error").lower()
+        raise argparse.ArgumentTypeError(f"{text} can't be written to: {reason}") from None
 
 
-def page_file(text: str) -> Path:
-    """Give the path of a file that can be made, which standard output is not."""
-    if text == "-":
-        raise argparse.ArgumentTypeError("a page is written to a file, not to standard output")
+def sqlite_file(text: str) -> Path:
+    """Give the path of a file that can be read and begins as an SQLite database does."""
+    try:
+        with Path(text).open("rb") as file:
+            head = file.read(len(SQLITE_HEAD))
+    except OSError as problem:
+        reason = (problem.strerror or "unknown error").lower()
+        raise argparse.ArgumentTypeError(f"{text} can't be read: {reason}") from None
+    if head != SQLITE_HEAD:
+        raise argparse.ArgumentTypeError(f"{text} is no SQLite database")
+    return Path(text)
+
+
+def named_file(text: str) -> Path:
+    """Give the path of a file that can be made, which neither standard output nor SQLite's memory is."""
+    if text in (str(STDOUT), ":memory:"):
+        raise argparse.ArgumentTypeError(f"a file is wanted, which {text} is not")
     return writable_file(text)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from load.flag_types import (
     OneLineParser,
     api_key,
-    page_file,
+    named_file,
     rate,
     seconds,
     seconds_or_none,
@@ -132,4 +132,4 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="write the result to this file as well; - is standard output, and the table then goes to standard error",
     )
-    group.add_argument("--report", type=page_file, metavar="FILE", help="write a page with charts to this HTML file")
+    group.add_argument("--report", type=named_file, metavar="FILE", help="write a page with charts to this HTML file")

@@ -7,6 +7,7 @@ import asyncio
 import os
 import platform
 import resource
+import shutil
 import signal
 import sqlite3
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -56,11 +57,33 @@ def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
     """Make a folder for databases, whose path is absolute, and remove it in the end."""
     with TemporaryDirectory(dir=parent.resolve(), prefix=prefix) as name:
         folder = Path(name)
-        keep_from_git(folder)
+        _keep_from_git(folder)
         yield folder
 
 
-def keep_from_git(folder: Path) -> None:
+@contextmanager
+def folder_to_keep(parent: Path, *, prefix: str, is_wanted: Callable[[], bool]) -> Iterator[Path]:
+    """Make a folder for databases and logs, whose path is absolute, and remove it in the end unless it `is_wanted`.
+
+    It stays after a failure of this program, too, and not after a Ctrl-C. Where it stays is printed.
+    """
+    folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
+    is_kept = True
+    try:
+        _keep_from_git(folder)
+        yield folder
+        is_kept = is_wanted()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        is_kept = False
+        raise
+    finally:
+        if is_kept:
+            print(f"The databases and logs are in {parent / folder.name}")
+        else:
+            shutil.rmtree(folder)
+
+
+def _keep_from_git(folder: Path) -> None:
     """See to it that a commit that is made meanwhile does not take the databases in."""
     (folder / ".gitignore").write_text("*\n")
 

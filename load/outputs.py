@@ -29,7 +29,12 @@ def check_outputs(settings: Settings) -> None:
     # None where the process was started with it closed.
     if sys.stdout is None:
         raise Unwritable("the result can't be printed: standard output is closed")
-    for path in (settings.json, settings.report):
+    check_files(settings.json, settings.report)
+
+
+def check_files(*paths: Path | None) -> None:
+    """See before a run that these files can be made; Unwritable, and no new file is left."""
+    for path in paths:
         # A pipe is not opened: its reader would take the closing for the end.
         if path and path != STDOUT and (path.is_file() or not path.exists()):
             _try_to_open(path)
@@ -74,8 +79,11 @@ def encode_json(result: object) -> bytes:
 
 
 def write_json(path: Path, result: object) -> None:
-    """Write a result to a file."""
-    path.write_bytes(encode_json(result))
+    """Write a result to a file; Unwritable."""
+    try:
+        path.write_bytes(encode_json(result))
+    except OSError as problem:
+        raise Unwritable(f"{path} can't be written: {(problem.strerror or 'unknown error').lower()}") from None
 
 
 def fail(line: str, status: int) -> int:

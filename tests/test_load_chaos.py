@@ -162,8 +162,10 @@ def test_a_folder_may_be_named_from_where_one_is(
 
 
 def test_a_folder_that_can_not_be_written_to_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--folder", "/proc"]) == 2
-    assert capsys.readouterr().err.startswith("python -m load.chaos: /proc can't be written to: ")
+    with pytest.raises(SystemExit) as ended:
+        main(["--folder", "/proc"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("python -m load.chaos: argument --folder: /proc can't be written to: ")
 
 
 def test_too_few_open_files_are_one_line_and_status_1(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ from load.bench.trials import CROWD
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 from load.connection import NoAnswer
 from load.fill.feeding import NotFed
-from load.flag_types import OneLineParser, existing_folder, seconds, whole_number, writable_file
+from load.flag_types import OneLineParser, named_file, seconds, sqlite_file, whole_number, writable_folder
 from load.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
-from load.outputs import write_json
+from load.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
 from load.server_process import DidNotStart, ServerProcess
 
 FAILURES = (
@@ -57,6 +57,7 @@ FAILURES = (
     NotStored,
     MissingFile,
     MissingProgram,
+    Unwritable,
     WrkFailed,
 )
 """What ends the benchmark with one line on stderr."""
@@ -66,29 +67,33 @@ def main(argv: Sequence[str]) -> int:
     """Run every trial and give the exit status: 0 when every row is what it must be, 1 when not, 2 for bad flags."""
     flags = _parse(argv)
     try:
-        allow_connections(CROWD)
-        plans, left_out = ([CHANGE], []) if flags.against else choose_plans(flags.only, has_stored=bool(flags.stored))
-        machine = describe_machine(flags.folder) | _versions_of_programs(plans)
-        rows = _measure(flags, plans, machine)
+        check_files(flags.json)
+        report = _compare(flags)
+        if flags.json:
+            write_json(flags.json, report)
     except FAILURES as problem:
         print(f"python -m load.bench: {problem}", file=sys.stderr)
-        return 1
+        return MISUSED if isinstance(problem, MissingFile) else BAD
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return 130
+        return INTERRUPTED
+    return GOOD if report["passed"] else BAD
+
+
+def _compare(flags: argparse.Namespace) -> dict[str, Any]:
+    """Run every trial, print its rows, and give the result."""
+    plans, left_out = ([CHANGE], []) if flags.against else choose_plans(flags.only, has_stored=bool(flags.stored))
+    allow_connections(CROWD)
+    machine = describe_machine(flags.folder) | _versions_of_programs(plans)
+    rows = _measure(flags, plans, machine)
     print()
     for line in (*(line for row in rows for line in row.lines), *left_out):
         print(line)
-    passed = all(row.passed for row in rows)
-    if flags.json:
-        against = "bare Tornado" if flags.against is None else str(flags.against)
-        report = {
-            "against": against,
-            "machine": machine,
-            "rows": [row.to_json() for row in rows],
-            "passed": passed,
-        }
-        write_json(flags.json, report)
-    return 0 if passed else 1
+    return {
+        "against": "bare Tornado" if flags.against is None else str(flags.against),
+        "machine": machine,
+        "rows": [row.to_json() for row in rows],
+        "passed": all(row.passed for row in rows),
+    }
 
 
 def _measure(
@@ -152,7 +157,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=seconds, default=4.0, help="length of a turn (%(default)g)")
     parser.add_argument(
         "--folder",
-        type=existing_folder,
+        type=writable_folder,
         default=Path(),
         help="where the databases are made: on a disk, not tmpfs (here)",
     )
@@ -168,7 +173,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--stored", type=_stored, metavar="FILE", help="measure also with the orders of this file, on copies of it"
     )
-    parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
+    parser.add_argument("--json", type=named_file, metavar="FILE", help="write the result to this file as well")
     flags = parser.parse_args(argv)
     if (flags.only or flags.stored) and flags.against:
         flag = "--only" if flags.only else "--stored"
@@ -188,4 +193,4 @@ def _stored(text: str) -> Path:
     log = Path(f"{text}-wal")
     if log.exists() and log.stat().st_size:
         raise argparse.ArgumentTypeError(f"{text} has a log beside it: a server runs on it, or was killed")
-    return Path(text).resolve()
+    return sqlite_file(text).resolve()

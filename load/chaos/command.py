@@ -8,9 +8,7 @@ back, ends the servers, and recounts their files. This runs on the main thread.
 import argparse
 import asyncio
 import secrets
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,14 +22,13 @@ from load.chaos.plan import RECORD, SHOPS, WEBHOOK, Fault, plan_faults
 from load.chaos.receiver import Receiver, ReceiverLost
 from load.chaos.shop import Shop
 from load.chaos.table import failures_of, summary_of, to_json, wrongs_of
-from load.flag_types import OneLineParser, existing_folder, whole_number, writable_file
-from load.machine import TooFewFiles, allow_connections, keep_from_git, run_to_end
-from load.outputs import write_json
+from load.flag_types import OneLineParser, named_file, whole_number, writable_folder
+from load.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
+from load.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
 
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SEED_BITS = 31
-GOOD, BAD, MISUSED, INTERRUPTED = 0, 1, 2, 130
 SERVER = ("server.py",)
 # The least that the slowest server must do: a limit, no measure.
 SLOWEST_PER_S = 250
@@ -52,31 +49,23 @@ def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
     flags.
     """
     flags = _parse(argv)
+    status, is_wanted = BAD, True
     try:
         allow_connections(CONNECTIONS)
-        folder = Path(tempfile.mkdtemp(prefix="load-chaos-", dir=flags.folder.resolve()))
-    except TooFewFiles as problem:
-        return _fail(str(problem), BAD)
-    except OSError as problem:
-        return _fail(f"{flags.folder} can't be written to: {(problem.strerror or 'unknown error').lower()}", MISUSED)
-    status, is_kept = BAD, True
-    try:
-        keep_from_git(folder)
-        status, is_kept = _run(flags, folder, server)
+        check_files(flags.json)
+        with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: is_wanted) as folder:
+            status, is_wanted = _run(flags, folder, server)
+    except (TooFewFiles, Unwritable) as problem:
+        print(f"python -m load.chaos: {problem}", file=sys.stderr)
     except KeyboardInterrupt:
-        status, is_kept = INTERRUPTED, False
-    finally:
-        if is_kept:
-            print(f"The databases and logs are in {_shown_folder(flags, folder)}")
-        else:
-            shutil.rmtree(folder)
+        status = INTERRUPTED
     return status
 
 
 def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tuple[int, bool]:
     """Give the exit status, and whether anything was wrong."""
     plan = plan_faults(flags.seed, flags.faults)
-    where = _shown_folder(flags, folder)
+    where = flags.folder / folder.name
     print(
         f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {where}", flush=True
     )
@@ -116,17 +105,6 @@ def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tupl
     return (GOOD, False) if outcome.is_good else (BAD, True)
 
 
-def _shown_folder(flags: argparse.Namespace, folder: Path) -> Path:
-    """Give the new folder as a path from where `--folder` is one from."""
-    parent: Path = flags.folder
-    return parent / folder.name
-
-
-def _fail(line: str, status: int) -> int:
-    print(f"python -m load.chaos: {line}", file=sys.stderr)
-    return status
-
-
 def limit_of(plan: Sequence[Fault], orders: int) -> float:
     """Give how many seconds a run may take at most."""
     return sum(fault.pause_s for fault in plan) + FAULT_S * len(plan) + orders / SLOWEST_PER_S + REST_S
@@ -148,9 +126,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--folder",
-        type=existing_folder,
+        type=writable_folder,
         default=Path(),
         help="where the databases are made: on a disk, not tmpfs (here)",
     )
-    parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
+    parser.add_argument("--json", type=named_file, metavar="FILE", help="write the result to this file as well")
     return parser.parse_args(argv)

@@ -18,7 +18,7 @@ from load.backlog import NoMetrics
 from load.connection import NoAnswer
 from load.fill.feeding import NotFed
 from load.fill.filling import Filling
-from load.flag_types import OneLineParser, whole_number, writable_file
+from load.flag_types import OneLineParser, named_file, whole_number
 from load.progress import ProgressBar
 from load.server_process import DidNotStart
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(prog="python -m load.fill", description=__doc__, allow_abbrev=False)
     parser.add_argument("--orders", type=whole_number(MOST), required=True, help="how many there are to be")
-    parser.add_argument("--database", type=writable_file, required=True, metavar="FILE", help="which is not there yet")
+    parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help="which is not there yet")
     parser.add_argument(
         "--pending", type=whole_number(MOST), default=0, metavar="N", help="leave the last N of them Pending"
     )

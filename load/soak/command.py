@@ -19,9 +19,9 @@ from pathlib import Path
 from load.address import Unreachable
 from load.backlog import NoMetrics
 from load.connection import NoAnswer
-from load.flag_types import OneLineParser, existing_folder, rate, whole_number, writable_file
+from load.flag_types import OneLineParser, named_file, rate, whole_number, writable_folder
 from load.machine import TooFewFiles, allow_connections, describe_machine
-from load.outputs import write_json
+from load.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
 from load.process_status import ProcessGone
 from load.server_process import DidNotStart
 from load.soak.crowd import CLIENTS
@@ -42,16 +42,26 @@ def main(argv: Sequence[str]) -> int:
     """Run the soak and give the exit status."""
     flags = _parse(argv)
     soak = Soak(minutes=flags.minutes, rate=flags.rate, seed=flags.seed, folder=flags.folder, tell=_tell)
-    status = 1
+    try:
+        check_files(flags.json)
+        return _run(soak, flags)
+    except Unwritable as problem:
+        print(f"python -m load.soak: {problem}", file=sys.stderr)
+        return BAD
+
+
+def _run(soak: Soak, flags: argparse.Namespace) -> int:
+    """Run the soak, tell what is found, and give the exit status."""
+    status = BAD
     try:
         allow_connections(CLIENTS)
         _print_head(flags)
         soak.run()
-        status = 0 if soak.passed else 1
+        status = GOOD if soak.passed else BAD
     except FAILURES as problem:
         print(f"python -m load.soak: {problem}", file=sys.stderr)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        status = 130
+        status = INTERRUPTED
     finally:
         # After a fault of this program, too.
         _print_findings(soak)
@@ -97,9 +107,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=rate(100_000), default=500, help="orders a second, one by one (%(default)s)")
     parser.add_argument("--seed", type=whole_number(), default=1, help="of everything that is random (%(default)s)")
     parser.add_argument(
-        "--folder", type=existing_folder, default=Path(), help="where the database is made: on a disk, not tmpfs (here)"
+        "--folder", type=writable_folder, default=Path(), help="where the database is made: on a disk, not tmpfs (here)"
     )
-    parser.add_argument("--json", type=writable_file, metavar="FILE", help="write the result to this file as well")
+    parser.add_argument("--json", type=named_file, metavar="FILE", help="write the result to this file as well")
     return parser.parse_args(argv)
 
 

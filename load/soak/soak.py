@@ -11,7 +11,7 @@ from typing import Any
 
 from load.address import reach
 from load.ledger import Ledger
-from load.machine import describe_machine, new_folder, run_to_end
+from load.machine import describe_machine, folder_to_keep, run_to_end
 from load.orders import MAX_ID, GeneratedOrders
 from load.process_status import PROC
 from load.server_process import ServerProcess
@@ -31,7 +31,8 @@ class Soak:
     """One soak and what has come of it so far; `closing` is None until its end has been looked at.
 
     `complaints` are the warnings and errors in the server's log, which are there when `run` has ended.
-    The database is in a new folder in `folder`. `tell` is handed each minute as it ends.
+    The database and the log are in a new folder in `folder`, which is removed if the soak has passed. `tell` is handed
+    each minute as it ends.
     """
 
     def __init__(self, *, minutes: float, rate: float, seed: int, folder: Path, tell: Callable[[Minute], None]) -> None:
@@ -50,7 +51,7 @@ class Soak:
 
         DidNotStart, Unreachable, ServerGone, ProcessGone, NoAnswer, NoMetrics; KeyboardInterrupt.
         """
-        with new_folder(self._folder, prefix="load-soak-") as folder:
+        with folder_to_keep(self._folder, prefix="load-soak-", is_wanted=lambda: not self.passed) as folder:
             database, log = folder / "orders.db", folder / "server.log"
             arguments = ["server.py", "--port", "0", "--database", str(database)]
             try:

@@ -49,7 +49,7 @@ from load.settings import parse_settings
         (["--rate", "5", "--duration", "5", "--replay", "x"], "--duration and --replay exclude each other"),
         (["--warm-up", "-1"], "--warm-up: -1 is not between 0 and 86400 seconds"),
         (["--rate", "1000000", "--duration", "1000", "--first-id", "9223372036854775000"], "for 1000000000 ids below"),
-        (["--report", "-"], "a page is written to a file, not to standard output"),
+        (["--report", "-"], "a file is wanted, which - is not"),
         (["--report", "/nowhere/page.html"], "the folder /nowhere does not exist"),
         (["--json", "same", "--report", "same"], "--json and --report name the same file"),
         (["--api-key", ""], "--api-key: the key is empty"),

@@ -126,10 +126,39 @@ def test_trials_can_be_named_and_only_those(capsys: pytest.CaptureFixture[str]) 
     assert "argument --only: invalid choice: 'nothing'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--only", "bulk"], ["--stored", str(ROOT / "server.py")]])
-def test_another_checkout_is_compared_in_a_trial_of_its_own(
-    flags: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("orders.db", b"mine", "is no SQLite database"), ("none.db", b"", "there is no file")],
+)
+def test_a_file_with_no_orders_is_refused_by_its_name(
+    name: str, content: bytes, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["--stored", str(tmp_path / name)])
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert str(tmp_path / name) in line
+
+
+def test_a_trial_that_needs_a_file_is_a_mistake_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "stored-intake"]) == 2
+    assert "without --stored FILE" in capsys.readouterr().err
+
+
+def test_a_result_that_can_not_be_written_is_said_before_any_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "/proc/version"]) == 1
+    assert capsys.readouterr().err.startswith("python -m load.bench: /proc/version can't be written: ")
+
+
+@pytest.mark.parametrize("flag", ["--only", "--stored"])
+def test_another_checkout_is_compared_in_a_trial_of_its_own(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "orders.db"
+    file.write_bytes(b"SQLite format 3\0")
+    flags = [flag, str(file) if flag == "--stored" else "bulk"]
     with pytest.raises(SystemExit) as ended:
         main([*flags, "--against", str(ROOT)])
     assert ended.value.code == 2

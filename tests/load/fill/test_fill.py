@@ -58,6 +58,14 @@ def test_a_file_that_is_not_there_can_not_be_gone_on_with(tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["-", ":memory:"])
+def test_a_database_is_made_in_a_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--orders", "10", "--database", name])
+    assert ended.value.code == 2
+    assert f"a file is wanted, which {name} is not" in capsys.readouterr().err
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_text("mine")

@@ -13,6 +13,12 @@ def test_the_time_is_split_into_minutes_or_somewhat_less(minutes: float, parts: 
     assert split(minutes) == pytest.approx(parts)
 
 
+def test_a_result_that_can_not_be_written_is_said_before_the_soak(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "/proc/version"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("python -m load.soak: /proc/version can't be written: ")) == ("", True)
+
+
 @pytest.mark.parametrize("flags", [["--minutes", "0"], ["--minutes", "nan"], ["--folder", "/nowhere"], ["--rate", "x"]])
 def test_a_bad_flag_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
