@@ -15,7 +15,7 @@ from workers.finals import Finals
 MAX_GROUPS = 4
 """How many groups of orders may wait for a commit: two that are written, and two for the next one."""
 
-GROUPS_BETWEEN_GAPS = 4
+GROUPS_BETWEEN_GAPS = 8
 """Who sends thousands of orders wants them to be safe first; meanwhile processing goes on with a part of them."""
 
 
