@@ -43,9 +43,12 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     if str(path) == ":memory:":
         raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
     real_path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
+    try:
+        is_new = not path.exists()
+    except OSError as error:
+        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
+    if not (is_new or path.is_file()):
         raise DatabaseRefusedError(f"{path} is not a regular file")
-    is_new = not path.exists()
     pragmas = _PRAGMAS | {"wal_autocheckpoint": LOG_PAGES}
     database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
     try:

@@ -357,6 +357,11 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         open_database(tmp_path)
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match="can't be opened"):
+        open_database(tmp_path / ("x" * 300))
+
+
 def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "orders.db").symlink_to(tmp_path / "orders.db")
     with pytest.raises(DatabaseRefusedError, match="symbolic links"):
