@@ -21,10 +21,15 @@ class DidNotStart(Exception):
     """The server ended, or said nothing in time; the text has its last lines."""
 
 
+class DidNotEnd(Exception):
+    """The server did not end in time after SIGTERM, or not with status 0."""
+
+
 class ServerProcess:
     """A context manager: inside it the server listens at `url`; at the end it gets SIGTERM, and SIGKILL if need be.
 
     `arguments` follow the interpreter's name; the working folder is the project's. What it writes goes to `log`.
+    At the end DidNotEnd is raised, unless the block has raised something itself.
     """
 
     def __init__(
@@ -77,7 +82,9 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        fault = self._stop()
+        if fault and kind is None:
+            raise DidNotEnd(f"{' '.join(self._arguments)}: {fault}")
 
     def _await_url(self) -> ServerUrl:
         deadline_s = self._clock_s() + self._start_s
@@ -92,11 +99,15 @@ class ServerProcess:
                 raise DidNotStart(f"{' '.join(self._arguments)} ended at once:\n{last}")
         raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
 
-    def _stop(self) -> None:
+    def _stop(self) -> str:
+        """End it, and say what was wrong with its end; an empty text when nothing was."""
         self._launched.terminate()
         if not self._ends_within(self._stop_s):
             self._launched.kill()
             self._launched.wait()
+            return f"it did not end within {self._stop_s:g} s after SIGTERM"
+        status = self._launched.returncode
+        return f"exit status {status} after SIGTERM" if status else ""
 
     def _ends_within(self, limit_s: float) -> bool:
         try:

@@ -5,6 +5,7 @@ It answers what the server answers, from constants, in one process and on the ki
 
 import argparse
 import asyncio
+import signal
 import sys
 
 from tornado.httpserver import HTTPServer
@@ -40,11 +41,13 @@ class FixedOrderHandler(RequestHandler):
 
 
 async def serve(port: int) -> None:
-    """Serve on the loopback until cancelled; port 0 takes a free one, the line on stderr says which."""
+    """Serve on the loopback until SIGTERM; port 0 takes a free one, the line on stderr says which."""
     sockets = bind_sockets(port, "127.0.0.1", backlog=2048)
     HTTPServer(Application([("/order", AcceptHandler), ("/order/([0-9]+)", FixedOrderHandler)])).add_sockets(sockets)
     print(f"listening on http://127.0.0.1:{sockets[0].getsockname()[1]}", file=sys.stderr, flush=True)
-    await asyncio.Event().wait()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
 
 
 def main() -> None:

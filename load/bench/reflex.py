@@ -6,6 +6,7 @@ process, on the kind of event loop that the server has. It reads just enough of 
 
 import argparse
 import asyncio
+import signal
 import sys
 from typing import cast
 
@@ -41,10 +42,12 @@ class Reflex(asyncio.Protocol):
 
 
 async def serve(port: int) -> None:
-    """Serve on the loopback until cancelled; port 0 takes a free one, the line on stderr says which."""
+    """Serve on the loopback until SIGTERM; port 0 takes a free one, the line on stderr says which."""
     server = await asyncio.get_running_loop().create_server(Reflex, "127.0.0.1", port, backlog=2048)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", file=sys.stderr, flush=True)
-    await asyncio.Event().wait()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
 
 
 def main() -> None:

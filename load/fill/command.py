@@ -20,7 +20,7 @@ from load.fill.feeding import NotFed
 from load.fill.filling import Filling
 from load.flag_types import OneLineParser, named_file, whole_number
 from load.progress import ProgressBar
-from load.server_process import DidNotStart
+from load.server_process import DidNotEnd, DidNotStart
 
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     begun_s = time.monotonic()
     try:
         added = filling.run()
-    except (NotFed, DidNotStart, Unreachable, NoAnswer, NoMetrics) as problem:
+    except (NotFed, DidNotStart, DidNotEnd, Unreachable, NoAnswer, NoMetrics) as problem:
         print(f"python -m load.fill: {problem}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -31,8 +31,8 @@ class Filling:
     def run(self) -> int:
         """Make the file, or go on with one that was begun, and give how many orders that added.
 
-        NotFed, DidNotStart, Unreachable, NoAnswer and NoMetrics say why not. When it returns, no server runs and the
-        file stands alone.
+        NotFed, DidNotStart, DidNotEnd, Unreachable, NoAnswer and NoMetrics say why not. When it returns, no server
+        runs and the file stands alone.
         """
         completed = self.orders - self.pending
         # By a server that processes nothing, or it would complete what is to stay Pending.

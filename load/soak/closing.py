@@ -45,7 +45,7 @@ class Closing:
 
     `unlisted` orders were acknowledged and are in no listing; `strange` ones were never sent, or are listed twice.
     `miscounted` is by how many the totals differ from the listing. `mistaken` orders were read back and are lost,
-    different, not processed or not readable. `waiting` ones are not processed. `sockets_left` are open connections,
+    different, not processed or not readable. `incomplete` ones are not Completed. `sockets_left` are open connections,
     beyond those before the first client came.
     """
 
@@ -55,7 +55,7 @@ class Closing:
     miscounted: int = 0
     mistaken: int = 0
     read_back: str = ""
-    waiting: int = 0
+    incomplete: int = 0
     sockets_left: int = 0
 
 
@@ -74,7 +74,7 @@ async def close_the_day(
     The server has `leaving_s` to notice that they are.
     """
     closing = Closing()
-    closing.waiting, total = await _wait(address, clock_ns)
+    closing.incomplete, total = await _wait(address, clock_ns)
     await _read_back(address, ledger, closing, chance, clock_ns)
     await _count(address, ledger, closing)
     closing.unlisted = ledger.missing
@@ -84,14 +84,14 @@ async def close_the_day(
 
 
 async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int]:
-    """Give how many orders wait when nothing moves any more, and how many there are."""
+    """Give how many orders are not Completed when nothing moves any more, and how many there are."""
     backlog = Backlog(address, patience=Patience(), clock_ns=clock_ns)
     try:
         await backlog.wait(before=0)
         metrics = await backlog.look()
     finally:
         backlog.close()
-    return metrics.waiting, metrics.orders
+    return metrics.orders - metrics.completed, metrics.orders
 
 
 async def _read_back(

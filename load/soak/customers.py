@@ -30,21 +30,34 @@ Complain = Callable[[str], None]
 async def run_errands(
     address: Address, errands: Iterator[Errand], *, pause_s: float, chance: Random, complain: Complain, stays: bool
 ) -> None:
-    """Ask, wait for the answer and pause for `pause_s` on average; unless it `stays`, on a new connection each time."""
+    """Ask, wait for the answer and pause for `pause_s` on average; unless it `stays`, on a new connection each time.
+
+    An errand that has begun when this is cancelled is run to its end: the orders of it may be stored.
+    """
     connection = Connection(address)
     try:
-        for request, fault in errands:
+        for errand in errands:
+            running = asyncio.create_task(_run_errand(connection, errand, complain))
             try:
-                reason = fault(await ask(connection, request, limit_s=ANSWER_S))
-            except NoAnswer as problem:
-                reason = str(problem)
-            if reason:
-                complain(f"{_kind_of(request)}: {reason}")
+                await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await running
+                raise
             if not stays:
                 connection.close()
             await asyncio.sleep(chance.expovariate(1 / pause_s))
     finally:
         connection.close()
+
+
+async def _run_errand(connection: Connection, errand: Errand, complain: Complain) -> None:
+    request, fault = errand
+    try:
+        reason = fault(await ask(connection, request, limit_s=ANSWER_S))
+    except NoAnswer as problem:
+        reason = str(problem)
+    if reason:
+        complain(f"{_kind_of(request)}: {reason}")
 
 
 async def come_and_go(address: Address, *, chance: Random, complain: Complain) -> None:

@@ -84,8 +84,6 @@ class Day:
             if not self._ledger.acknowledged:
                 raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
             await run_amid(self._pass_day(arrivals), self._crowd())
-            if arrivals.gone:
-                raise ServerGone("the server has stopped answering")
         finally:
             arrivals.close()
             self._metrics.close()
@@ -95,8 +93,12 @@ class Day:
         await self._fill(FILLING_ARRAYS)
         await self._count()
         begun_ns = self._clock_ns()
-        posting = arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
-        await run_amid(posting, [self._pass_minutes(begun_ns)], all_end=True)
+        await run_amid(self._post(arrivals, begun_ns), [self._pass_minutes(begun_ns)], all_end=True)
+
+    async def _post(self, arrivals: Arrivals, begun_ns: int) -> None:
+        await arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
+        if arrivals.gone:
+            raise ServerGone("the server has stopped answering")
 
     async def _pass_minutes(self, begun_ns: int) -> None:
         for number in range(self._parts + 1):

@@ -14,7 +14,7 @@ from load.ledger import Ledger
 from load.machine import describe_machine, folder_to_keep, run_to_end
 from load.orders import MAX_ID, GeneratedOrders
 from load.process_status import PROC
-from load.server_process import ServerProcess
+from load.server_process import DidNotEnd, ServerProcess
 from load.soak.closing import Closing, close_the_day
 from load.soak.day import Day
 from load.soak.minute import Minute
@@ -30,7 +30,8 @@ COMPLAINT = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 class Soak:
     """One soak and what has come of it so far; `closing` is None until its end has been looked at.
 
-    `complaints` are the warnings and errors in the server's log, which are there when `run` has ended.
+    `complaints` are the warnings and errors in the server's log, and what was wrong with its end; they are there when
+    `run` has ended.
     The database and the log are in a new folder in `folder`, which is removed if the soak has passed. `tell` is handed
     each minute as it ends.
     """
@@ -57,8 +58,10 @@ class Soak:
             try:
                 with ServerProcess(arguments, log=log, clock_s=time.monotonic) as server:
                     run_to_end(self._soak(server, database))
+            except DidNotEnd as problem:
+                self.complaints.append(str(problem))
             finally:
-                self.complaints = _complaints(log)
+                self.complaints += _complaints(log)
 
     @property
     def findings(self) -> list[Finding]:
@@ -126,5 +129,6 @@ def split(minutes: float) -> tuple[int, float]:
 
 
 def _complaints(log: Path) -> list[str]:
-    """Give the warnings and errors in the server's log."""
-    return [line for line in log.read_text(errors="replace").splitlines() if COMPLAINT.match(line)]
+    """Give the warnings and errors in the server's log, if there is one."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return [line for line in text.splitlines() if COMPLAINT.match(line)]

@@ -70,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> list[Finding]:
-    """Hold the last minute against the first, and the log in all of them; there must be two minutes at least."""
+    """Hold the last minute against the first; there must be two minutes at least."""
     one, last = minutes[0], minutes[-1]
     first_p99_ms = one.p99_ms or 0.0
     return [
@@ -103,13 +103,13 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def compare_orders(closing: Closing, *, complaints: int) -> list[Finding]:
-    """Say what was found of the orders and the connections at the end; `complaints` are lines of the server's log."""
+    """Say what was found of the orders and the connections at the end; `complaints` are those of the soak."""
     return [
         Finding(name="acknowledged orders that no listing has", at_most=0, value=closing.unlisted),
         Finding(name="listed orders that were never sent, or are listed twice", at_most=0, value=closing.strange),
         Finding(name="orders by which /metrics and the listing differ", at_most=0, value=closing.miscounted),
         Finding(name="of a random thousand, orders not as they were sent", at_most=0, value=closing.mistaken),
-        Finding(name="orders not processed when nothing moves any more", at_most=0, value=closing.waiting),
+        Finding(name="orders not Completed when nothing moves any more", at_most=0, value=closing.incomplete),
         Finding(name="connections left when all clients have gone", at_most=0, value=closing.sockets_left),
-        Finding(name="warnings and errors in the server's log", at_most=0, value=complaints),
+        Finding(name="warnings and errors in the server's log, and at its end", at_most=0, value=complaints),
     ]

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from load.address import Address, ServerUrl, reach
+from load.connection import Answer
 from load.soak import customers as customers_module
 from load.soak.customers import Complain, come_and_go, follow, last_id_in, run_errands, take_nothing
 from load.soak.errands import Errand, fault_of_status
-from tests.load.shop import Shop
+from tests.load.shop import Fault, Shop
 
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 Customer = Callable[[Address, Complain], Coroutine[Any, Any, None]]
@@ -45,6 +46,27 @@ async def test_customers_complain_of_wrong_answers_and_of_missing_ones(shop: Sho
     )
     await customer
     assert complaints == ["GET /order/N: status 404 instead of 200"]
+
+
+@pytest.mark.gen_test
+async def test_an_errand_that_has_begun_is_run_to_its_end(shop: Shop) -> None:
+    address, statuses = await reach(ServerUrl.parse(shop.url)), list[int]()
+    shop.faults = {5: Fault.HOLD}
+
+    def note(answer: Answer) -> str:
+        statuses.append(answer.status)
+        return ""
+
+    errands = iter([Errand(address.post("/order", b'{"order_id": 5}'), note)] * 2)
+    customer = asyncio.create_task(
+        run_errands(address, errands, pause_s=0.001, chance=Random(1), complain=pytest.fail, stays=True)
+    )
+    assert await asyncio.to_thread(shop.steps.come, ("came", 5))
+    customer.cancel()
+    shop.release(5)
+    with pytest.raises(asyncio.CancelledError):
+        await customer
+    assert statuses == [202]
 
 
 @asynccontextmanager
