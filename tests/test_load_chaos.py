@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
 LIAR = ["tests/load/chaos/liar.py"]
 VANISHING = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].kind is Kind.VANISH))
 """The seed of a run whose first fault no server notices."""
+CALM = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
+"""The seed of a run in which nothing happens for a while."""
 
 
 def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
@@ -33,21 +35,8 @@ def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def processes_with(text: str) -> list[str]:
-    """The command lines of the processes that name it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has ended by now
-            continue
-        if text in line:
-            found.append(line)
-    return found
-
-
-def servers_with(*texts: str) -> list[int]:
-    """The ids of the processes that name all of them."""
+def processes_with(*texts: str) -> list[int]:
+    """The ids of the processes whose command lines name all of them."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -104,9 +93,9 @@ def test_orders_that_are_never_processed_are_a_failure(
 
 
 def test_a_run_that_is_interrupted_shows_what_there_is_and_keeps_what_was_wrong(tmp_path: Path) -> None:
-    with run_chaos(tmp_path, "--faults", str(len(DECK))) as process:
+    with run_chaos(tmp_path, "--faults", str(len(DECK)), "--seed", CALM) as process:
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/webhook/*.log")))
-        [server] = servers_with(f"{tmp_path}/", "/webhook/")
+        [server] = processes_with(f"{tmp_path}/", "/webhook/")
         os.kill(server, signal.SIGUSR2)
         wait_until(lambda: len([*tmp_path.glob("*/webhook/*.log")]) == 2)
         process.send_signal(signal.SIGINT)

@@ -55,6 +55,7 @@ class Campaign:
         receiver: Receiver,
         tell: Callable[[str], None],
         clock_ns: Callable[[], int],
+        time_s: Callable[[], float],
     ) -> None:
         self.outcome = Outcome()
         self._plan = plan
@@ -68,7 +69,7 @@ class Campaign:
         self._ended = threading.Event()
         self._lifecycle = Lifecycle(clock_s=self._clock_s)
         self._harm = Harm(lifecycle=self._lifecycle, receiver=receiver, seed=seed, ended=self._ended)
-        self._inspection = Inspection(lifecycle=self._lifecycle, clock_ns=clock_ns)
+        self._inspection = Inspection(lifecycle=self._lifecycle, clock_ns=clock_ns, time_s=time_s)
 
     async def run(self, *, limit_s: float) -> None:
         """Go through all of it, within so many seconds: what hangs is a failure."""

@@ -87,6 +87,7 @@ def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tupl
             receiver=receiver,
             tell=lambda line: print(line, flush=True),
             clock_ns=time.monotonic_ns,
+            time_s=time.time,
         )
         outcome = campaign.outcome
         try:

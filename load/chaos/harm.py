@@ -4,7 +4,6 @@ What blocks does so on threads of its own, until `ended` is set.
 """
 
 import asyncio
-import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -94,7 +93,7 @@ class Harm:
         try:
             await asyncio.sleep(fault.length_s if is_full else 0.0)
         finally:
-            life.limit_file_size(resource.RLIM_INFINITY)
+            life.limit_file_size(None)
         refused = shop.seen[DISK_FULL] - before
         return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it")
 
@@ -117,19 +116,22 @@ class Harm:
     async def _fail_senders(self, shop: Shop, fault: Fault) -> Effect:
         manner, receiver = Manner(fault.manner), self._receiver
         before = receiver.disturbed[manner]
-        kills = fault.count if manner is Manner.HANG else 0
+        kills, killed = fault.count if manner is Manner.HANG else 0, 0
         try:
             await asyncio.to_thread(receiver.behave, manner)
             part_s = fault.length_s / (kills + 1)
             await asyncio.sleep(part_s)
-            for _ in range(kills if receiver.disturbed[manner] > before else 0):
-                await self._kill_and_start(shop)
+            for _ in range(kills):
+                if receiver.disturbed[manner] > before:
+                    await self._kill_and_start(shop)
+                    killed += 1
                 await asyncio.sleep(part_s)
         finally:
             await asyncio.to_thread(receiver.behave, None)
         met = receiver.disturbed[manner] - before
-        killed = f" and {kills} kill{'s' if kills > 1 else ''}" if kills else ""
-        return Effect(met > 0, f"{manner.value} for {fault.length_s:.1f} s{killed}, met {met} senders")
+        and_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
+        text = f"{manner.value} for {fault.length_s:.1f} s{and_kills}, met {met} senders"
+        return Effect(met > 0 and killed == kills, text)
 
     async def _kill_and_start(self, shop: Shop) -> None:
         async with shop.turn:

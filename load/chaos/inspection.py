@@ -1,7 +1,6 @@
 """Owns the look at a shop when all harm is over: is everything processed, there and as sent; on the loop's thread."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,17 +22,19 @@ READERS = 16
 
 
 class Inspection:
-    """Looks at shops whose clients have ended."""
+    """Looks at shops whose clients have ended; `time_s` is the time of day, in which orders are due."""
 
     def __init__(
         self,
         *,
         lifecycle: Lifecycle,
         clock_ns: Callable[[], int],
+        time_s: Callable[[], float],
         patience: Patience = PATIENCE,
     ) -> None:
         self._lifecycle = lifecycle
         self._clock_ns = clock_ns
+        self._time_s = time_s
         self._patience = patience
 
     async def settle(self, shop: Shop) -> bool:
@@ -43,7 +44,7 @@ class Inspection:
             while True:
                 state = await backlog.wait(before=0)
                 due_s = await asyncio.to_thread(last_due_us, shop.database) / MICROSECONDS
-                wait_s = due_s - time.time()
+                wait_s = due_s - self._time_s()
                 if state is not BacklogState.STUCK or wait_s <= 0:
                     return state is BacklogState.PROCESSED
                 # An order that was tried often waits for longer than the patience lasts.

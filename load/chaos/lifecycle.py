@@ -49,8 +49,10 @@ class Lifecycle:
         while True:
             if not shop.turn.locked() and not shop.victim.life.is_running:
                 async with shop.turn:
-                    shop.note_wrong(f"the server ended by itself with status {shop.victim.life.status}")
-                    await self.start(shop)
+                    # Who had the turn meanwhile may have seen to it.
+                    if not shop.victim.life.is_running:
+                        shop.note_wrong(f"the server ended by itself with status {shop.victim.life.status}")
+                        await self.start(shop)
             await asyncio.sleep(every_s)
 
     async def kill(self, shop: Shop) -> None:
@@ -60,13 +62,16 @@ class Lifecycle:
             shop.note_wrong(f"the server ended by itself with status {status}")
 
     async def kill_while_starting(self, shop: Shop, *, after_s: float) -> None:
-        """Start it and send SIGKILL so soon afterwards."""
+        """Start it and send SIGKILL so soon afterwards; one that had ended by then is noted."""
+        begun_s = self._clock_s()
         starting = shop.victim.launch()
         await asyncio.wait([starting], timeout=after_s)
         # It is another thread that launches it, or fails to.
         while not (shop.victim.life.is_launched or starting.done()):  # noqa: ASYNC110
             await asyncio.sleep(0)
-        await shop.victim.kill()
+        status = await shop.victim.kill()
+        if status not in (None, -signal.SIGKILL) and not shop.was_obstructed(begun_s):
+            shop.note_wrong(f"the server ended by itself with status {status} while it started")
         await asyncio.wait([starting])
         # It may have begun to listen before.
         starting.exception()

@@ -32,7 +32,7 @@ class ReceiverLost(Exception):
 class Receiver:
     """A context manager: inside it webhooks are taken at `url`, in whatever `manner` is set.
 
-    `taken` has the orders that got a 200; `repeats` counts those that came again after it.
+    `taken` has the orders that got a 200.
     `disturbed` counts what each manner did to its senders, `wrong` has what they did wrong, with the order's id or 0,
     as `deliveries` judges it.
     """
@@ -40,7 +40,6 @@ class Receiver:
     def __init__(self, deliveries: Deliveries) -> None:
         self._deliveries = deliveries
         self.taken: set[int] = set()
-        self.repeats = 0
         self.disturbed: Counter[Manner] = Counter()
         self.wrong: list[tuple[str, int]] = []
         self._place = reserve_port()
@@ -141,7 +140,6 @@ class Receiver:
     async def _answer(self, stream: IOStream, order_id: int) -> None:
         manner = self._manner
         if manner is None:
-            self.repeats += order_id in self.taken
             self.taken.add(order_id)
             await stream.write(TAKEN)
             return

@@ -54,8 +54,8 @@ class Life(ServerProcess):
         if self._process:
             self._process.send_signal(number)
 
-    def limit_file_size(self, size: int) -> bool:
-        """Have writes beyond `size` bytes of any file fail, as on a full disk; False where it does not listen.
+    def limit_file_size(self, size: int | None) -> bool:
+        """Have writes beyond `size` bytes of any file fail, as on a full disk, or none; False where it does not listen.
 
         One that starts could not write to its log where it listens.
         """
@@ -63,7 +63,7 @@ class Life(ServerProcess):
             return False
         try:
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, hard))
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
         except ProcessLookupError:
             return False
         return True

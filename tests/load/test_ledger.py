@@ -42,6 +42,12 @@ def test_only_acknowledged_orders_are_chosen_however_rare_they_are() -> None:
     assert {ledger.any_acknowledged(Random(seed)) for seed in range(50)} == {7}
 
 
+def test_an_order_is_a_stranger_until_it_has_been_sent() -> None:
+    ledger = _ledger(1)
+    ledger.take(1)
+    assert [ledger.index_of(order_id) for order_id in (99, 100, 101, 102)] == [None, 0, None, None]
+
+
 def test_an_order_is_acknowledged_once_however_often_it_is_noted() -> None:
     ledger = _ledger(3)
     ledger.note_acknowledged([1, 2])

@@ -23,7 +23,9 @@ class Undying(Lifecycle):
 
 def inspect(harmed: ChaosShop) -> tuple[bool, Findings]:
     """Send some orders, and give whether they were processed and what was found."""
-    inspection = Inspection(lifecycle=Undying(clock_s=time.monotonic), clock_ns=time.monotonic_ns, patience=IMPATIENT)
+    inspection = Inspection(
+        lifecycle=Undying(clock_s=time.monotonic), clock_ns=time.monotonic_ns, time_s=time.time, patience=IMPATIENT
+    )
 
     async def run() -> tuple[bool, Findings]:
         await send(harmed, ORDERS)

@@ -104,3 +104,22 @@ def test_a_process_that_can_not_be_made_is_not_killed_and_not_waited_for(
     with shop_of(LISTENING, tmp_path) as shop:
         asyncio.run(run(shop))
         assert shop.wrong == []
+
+
+@pytest.mark.parametrize("is_obstructed", [False, True])
+def test_a_server_that_ends_before_it_is_killed_is_noted_unless_something_was_in_its_way(
+    is_obstructed: bool, tmp_path: Path
+) -> None:
+    with shop_of("raise SystemExit(3)", tmp_path) as shop:
+
+        async def run() -> None:
+            await Lifecycle(clock_s=time.monotonic).kill_while_starting(shop, after_s=10.0)
+
+        if is_obstructed:
+            with shop.obstructed():
+                asyncio.run(run())
+        else:
+            asyncio.run(run())
+        assert [what for what, _ in shop.wrong] == (
+            [] if is_obstructed else ["the server ended by itself with status 3 while it started"]
+        )

@@ -8,6 +8,7 @@ from load.chaos.shop import Shop as ChaosShop
 from load.chaos.shop import reserve_port
 from load.chaos.vanishing import LINES, vanish
 from tests.load.shop import Shop
+from tests.process import wait_until
 
 
 def test_what_came_as_a_whole_was_noted_as_sent_and_nothing_else_may_be_there(harmed: ChaosShop, shop: Shop) -> None:
@@ -19,7 +20,7 @@ def test_what_came_as_a_whole_was_noted_as_sent_and_nothing_else_may_be_there(ha
     assert len(ledger) == clients // 4 * (2 + LINES)
     sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
     assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2
-    assert shop.ids
+    wait_until(lambda: bool(shop.ids))
     assert {ledger.index_of(order_id) for order_id in shop.ids} <= sent
 
 
