@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -43,9 +43,10 @@ from load.fill.feeding import NotFed
 from load.flag_types import OneLineParser, named_file, seconds, sqlite_file, whole_number, writable_folder
 from load.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
 from load.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
-from load.server_process import DidNotStart, ServerProcess
+from load.server_process import DidNotEnd, DidNotStart, ServerProcess
 
 FAILURES = (
+    DidNotEnd,
     DidNotStart,
     TooFewFiles,
     Unreachable,
@@ -68,39 +69,41 @@ def main(argv: Sequence[str]) -> int:
     flags = _parse(argv)
     try:
         check_files(flags.json)
-        report = _compare(flags)
-        if flags.json:
-            write_json(flags.json, report)
+        return _compare(flags)
     except FAILURES as problem:
         print(f"python -m load.bench: {problem}", file=sys.stderr)
         return MISUSED if isinstance(problem, MissingFile) else BAD
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
-    return GOOD if report["passed"] else BAD
 
 
-def _compare(flags: argparse.Namespace) -> dict[str, Any]:
-    """Run every trial, print its rows, and give the result."""
+def _compare(flags: argparse.Namespace) -> int:
+    """Run every trial, tell its rows, and give the exit status; where one fails, those before it are told."""
     plans, left_out = ([CHANGE], []) if flags.against else choose_plans(flags.only, has_stored=bool(flags.stored))
     allow_connections(CROWD)
     machine = describe_machine(flags.folder) | _versions_of_programs(plans)
-    rows = _measure(flags, plans, machine)
-    print()
-    for line in (*(line for row in rows for line in row.lines), *left_out):
-        print(line)
-    return {
-        "against": "bare Tornado" if flags.against is None else str(flags.against),
-        "machine": machine,
-        "rows": [row.to_json() for row in rows],
-        "passed": all(row.passed for row in rows),
-    }
+    rows: list[Row] = []
+    is_whole = False
+    try:
+        for more in _measure(flags, plans, machine):
+            rows += more
+        is_whole = True
+    finally:
+        passed = is_whole and all(row.passed for row in rows)
+        print()
+        for line in (*(line for row in rows for line in row.lines), *left_out):
+            print(line)
+        if flags.json:
+            against = "bare Tornado" if flags.against is None else str(flags.against)
+            told = [row.to_json() for row in rows]
+            write_json(flags.json, {"against": against, "machine": machine, "rows": told, "passed": passed})
+    return GOOD if passed else BAD
 
 
 def _measure(
     flags: argparse.Namespace, plans: Sequence[Comparison | Launching], machine: Mapping[str, str]
-) -> list[Row]:
+) -> Iterator[list[Row]]:
     """Run the trials one after another, each with a database of its own."""
-    rows: list[Row] = []
     other = f"the server in {flags.against}" if flags.against else "a bare Tornado, or itself"
     print(f"server.py against {other}, in turns; for each side {flags.runs} of {flags.seconds:g} s")
     print("both sides: same Python, same event loop (uvloop where it is installed), same client")
@@ -110,8 +113,7 @@ def _measure(
         print(f"\n{plan.title}", flush=True)
         with new_folder(flags.folder, prefix="load-bench-") as place:
             ground = Ground(place, stored=flags.stored if plan.needs_stored else None, checkout=flags.against)
-            rows += _run(plan, flags, ground)
-    return rows
+            yield _run(plan, flags, ground)
 
 
 def _run(plan: Comparison | Launching, flags: argparse.Namespace, ground: Ground) -> list[Row]:

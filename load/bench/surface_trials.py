@@ -18,8 +18,8 @@ BULK_CLIENTS = 4
 BULK_REQUESTS = 500
 SINGLES_PER_SECOND = 20_000
 READING_CLIENTS = 100
-# An event names at least the order and its status.
-LEAST_BYTES_AN_ORDER = 50
+# Two events of over 100 bytes each: that it is begun, and that it is Completed.
+LEAST_BYTES_AN_ORDER = 200
 ALL_BUT_FRAMES = 0.98
 SLOW = 500
 # As long as a client may at least take for a request's headers.

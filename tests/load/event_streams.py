@@ -4,7 +4,7 @@ from tornado.iostream import IOStream
 
 
 class EventStreams:
-    """Tells every stream of the orders that were completed, or nothing while `is_silent`."""
+    """Tells every stream of orders that are begun and completed, or nothing while `is_silent`."""
 
     def __init__(self) -> None:
         self.is_silent = False
@@ -20,7 +20,7 @@ class EventStreams:
             self._streams.discard(stream)
 
     async def tell(self, order_id: int) -> None:
-        text = b'id: %d\nevent: order\ndata: {"order_id": %d, "status": "Completed"}\n\n' % (order_id, order_id)
+        text = events_of(order_id)
         for stream in [] if self.is_silent else list(self._streams):
             await stream.write(text)
 
@@ -28,3 +28,12 @@ class EventStreams:
         """End every stream."""
         for stream in list(self._streams):
             stream.close()
+
+
+def events_of(order_id: int) -> bytes:
+    """That an order is begun, and that it is completed."""
+    return b"".join(
+        b"id: 0123456789abcdef-%d\nevent: order\n" % order_id
+        + b'data: {"order_id": %d, "user_id": 1, "status": "%s", "attempts": 1}\n\n' % (order_id, status)
+        for status in (b"Processing", b"Completed")
+    )

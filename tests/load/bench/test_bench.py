@@ -1,11 +1,10 @@
 """The benchmark's parts; what it measures is never a test."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
-from itertools import count, islice, repeat
+from itertools import islice, repeat
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,19 @@ import pytest
 from load.address import Address, reach
 from load.bench.command import main
 from load.bench.pace import Pace, measure_pace
-from load.bench.plans import PLANS
+from load.bench.plans import PLANS, Comparison
+from load.bench.row import Row
+from load.fill.feeding import NotFed
 from load.machine import describe_machine
-from load.server_process import ROOT, DidNotStart, ServerProcess
+from load.server_process import ROOT, ServerProcess
 from tests.process import need
 
 # Those of many orders, which test_sizes.py runs with few.
 SIZE_TRIALS = [name for name, plan in PLANS.items() if plan.needs_stored or name == "memory"]
 
 
-def _server(*arguments: str, log: Path, stop_s: float = 10.0) -> ServerProcess:
-    return ServerProcess(arguments, log=log, clock_s=time.monotonic, stop_s=stop_s)
+def _server(*arguments: str, log: Path) -> ServerProcess:
+    return ServerProcess(arguments, log=log, clock_s=time.monotonic)
 
 
 async def _measure(
@@ -61,33 +62,22 @@ async def test_a_pace_may_end_by_time(tmp_path: Path) -> None:
     assert pace.elapsed_s >= 0.1
 
 
-def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
-    with (
-        pytest.raises(DidNotStart, match=r"No module named load\.nothing"),
-        _server("-m", "load.nothing", log=tmp_path / "log"),
-    ):
-        pass
+def test_what_was_measured_before_a_trial_failed_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(plan: Comparison, *others: object) -> list[Row]:
+        if plan is PLANS["bulk"]:
+            raise NotFed("the disk is full")
+        return [Row(name=plan.title, runs=[{"value": 1.0}])]
 
-
-def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    deaf = (
-        "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print(os.getpid(), 'listening on http://127.0.0.1:1', flush=True); signal.pause()"
-    )
-    log = tmp_path / "log"
-    with _server("-c", deaf, log=log, stop_s=0.1) as server:
-        assert server.url.port == 1
-        os.kill(int(log.read_text().split()[0]), 0)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(log.read_text().split()[0]), 0)
-
-
-def test_a_server_that_never_says_where_it_listens_did_not_start(tmp_path: Path) -> None:
-    with (
-        pytest.raises(DidNotStart, match="did not say where it listens within 15 s"),
-        ServerProcess(["-c", "import signal; signal.pause()"], log=tmp_path / "log", clock_s=count(0, 5).__next__),
-    ):
-        pass
+    monkeypatch.setattr("load.bench.command._run", measure)
+    report = tmp_path / "report.json"
+    assert main(["--only", "crowd", "--only", "bulk", "--folder", str(tmp_path), "--json", str(report)]) == 1
+    out, err = capsys.readouterr()
+    assert err == "python -m load.bench: the disk is full\n"
+    assert "info  median 1.000: 1,000 clients at once" in out
+    found = json.loads(report.read_bytes())
+    assert (found["passed"], [row["name"] for row in found["rows"]]) == (False, ["1,000 clients at once"])
 
 
 def test_a_bad_flag_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from load.address import Address, ServerUrl
 from load.bench.readers import EventReaders, NoEvents
 from load.bench.requests import posts
+from tests.load.event_streams import events_of
 from tests.load.shop import Shop
 from tests.load.steps import DEADLINE_S
 
@@ -49,7 +50,7 @@ def test_every_reader_counts_what_it_gets_up_to_the_end(address: Address, reader
     readers.open()
     _send_orders(address, 5)
     readers.read_until_readable(end)
-    assert readers.bytes_read == [5 * len(b'id: 1\nevent: order\ndata: {"order_id": 1, "status": "Completed"}\n\n')] * 3
+    assert readers.bytes_read == [5 * len(events_of(1))] * 3
     assert readers.ended == 0
 
 

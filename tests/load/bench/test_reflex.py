@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from load.answer import parse_answer
 from load.bench.reflex import ANSWER, Reflex
+from tests.load.answers import parse_answer
 
 REQUEST = b"POST /order HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody"
 
