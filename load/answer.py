@@ -85,11 +85,6 @@ class AnswerReader:
         return Answer(self._status, self._head, b"".join(self._parts), keep_alive)
 
 
-def parse_answer(data: bytes, *, ended: bool = False) -> Answer | None:
-    """Read one answer from bytes that came in one piece, as `AnswerReader.add` does."""
-    return AnswerReader().add(data, ended=ended)
-
-
 def _content_length(head: bytes, status: int) -> int | None:
     found = head.find(b"\r\ncontent-length:")
     if found < 0:

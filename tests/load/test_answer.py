@@ -5,7 +5,8 @@ from itertools import repeat
 
 import pytest
 
-from load.answer import MAX_BODY_BYTES, MAX_HEAD_BYTES, AnswerReader, MalformedAnswer, parse_answer
+from load.answer import MAX_BODY_BYTES, MAX_HEAD_BYTES, AnswerReader, MalformedAnswer
+from tests.load.answers import parse_answer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"

@@ -8,8 +8,9 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.address import Address, ServerUrl, Unreachable, reach
-from load.answer import MalformedAnswer, parse_answer
+from load.answer import MalformedAnswer
 from load.connection import Answer, Connection, NoAnswer, NoConnection
+from tests.load.answers import parse_answer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"
