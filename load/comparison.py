@@ -45,6 +45,28 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
     return ""
 
 
+def find_contradiction(found: dict[str, Any]) -> str:
+    """Name what can't be of an order that has come to its end, or give an empty text; what it lacks is not looked at.
+
+    A Completed one has been tried, has no error, and ended no sooner than it came.
+    """
+    created, processed = found.get("created_time"), found.get("processed_time")
+    if found.get("status") == "Cancelled" or "processed_time" not in found:
+        return ""
+    if not isinstance(processed, str) or not isinstance(created, str) or processed < created:
+        return f"processed_time is {_show(processed)}, created_time {_show(created)}"
+    if found.get("status") != "Completed":
+        return ""
+    if found.get("error") is not None:
+        return f"it is Completed with the error {_show(found['error'])}"
+    for name, least in (("attempts", 1), ("processing_time", 0)):
+        given_back = found.get(name, least)
+        amount = None if isinstance(given_back, str) else _amount(given_back)
+        if amount is None or amount < least:
+            return f"{name} is {_show(given_back)}"
+    return ""
+
+
 def sum_of(amount: Decimal, found: object) -> Decimal:
     """Add an order's total_amount, where it has one that a shop could mean.
 

@@ -17,6 +17,10 @@ MASK = 2**64 - 1
 # Most shops' amounts have two places; currencies with 0, 1, 3 and 4 exist.
 DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
 AMOUNTS_BELOW = 500
+ITEMS = b'"item_ids": ['
+VARIED_EVERY, VARIED_RUN_BITS = 4, 9
+HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
+"""The largest amount without its places, and how many items an order may have."""
 SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Of a value in a message.
@@ -76,6 +80,41 @@ class GeneratedOrders:
         order_id = self._first_id + index
         user_id, item_ids, amount = _values(order_id)
         return {"order_id": order_id, "user_id": user_id, "item_ids": item_ids, "total_amount": Decimal(amount)}
+
+
+class VariedOrders(GeneratedOrders):
+    """The same, but that a part of them have metadata, and values at the bounds of what an order may have.
+
+    They are a quarter of the orders in a quarter of all runs of 512, so that arrays are with them and without.
+    """
+
+    def body(self, index: int) -> bytes:
+        order_id = self._first_id + index
+        bits = _scatter(order_id)
+        if bits % VARIED_EVERY or _scatter(order_id >> VARIED_RUN_BITS) % VARIED_EVERY:
+            return super().body(index)
+        user_id, item_ids, amount = _values(order_id)
+        match bits >> 40 & 3:
+            case 0:
+                user_id, amount = MAX_ID - user_id, f'"{amount}"'
+            case 1:
+                item_ids, amount = [MAX_ID - item for item in item_ids], f"{HIGHEST_WHOLE - user_id}.9999"
+            case 2:
+                # One fewer than an order may have, so that `as_another_order` can add one.
+                item_ids = [*range(item_ids[0], item_ids[0] + MOST_ITEMS - 1)] if bits >> 42 & 7 == 0 else item_ids * 9
+        metadata = f'{{"currency": "EUR", "to": "Zürich 🛒", "vat": {amount}, "gift": true, "of": [{order_id}, null]}}'
+        values = f'"user_id": {user_id}, "item_ids": {item_ids}, "metadata": {metadata}, "total_amount": {amount}'
+        return f'{{"order_id": {order_id}, {values}}}'.encode()
+
+    def order(self, index: int) -> dict[str, object]:
+        order: dict[str, object] = decode_json(self.body(index))
+        return order
+
+
+def as_another_order(body: bytes) -> bytes:
+    """Give the JSON of another order with the id of a generated one: it has an item more."""
+    before, name, after = body.partition(ITEMS)
+    return before + name + b"7, " + after
 
 
 class BadReplay(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 
 from load.address import Address
 from load.clients import Clients
-from load.comparison import BadJson, decode_json, find_difference, sum_of
+from load.comparison import BadJson, decode_json, find_contradiction, find_difference, sum_of
 from load.connection import Answer
 from load.exchanges import Patience
 from load.orders import OrderSource
@@ -145,6 +145,8 @@ class ReadBack:
             order.found = None
         differences = (find_difference(self._source.order(index), order.found) for index in order.indexes)
         difference = next(filter(None, differences), "")
+        if not difference and order.found["status"] in FINAL:
+            difference = find_contradiction(order.found)
         if difference:
             self.verdict.different[order.order_id] = difference
             self._book(order)

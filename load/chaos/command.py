@@ -3,6 +3,9 @@
 It starts two servers with databases of their own, one that takes orders as they are and one that delivers webhooks,
 sends them orders from many clients, and does harm to both at random. When it is over it reads every acknowledged order
 back, ends the servers, and recounts their files. This runs on the main thread.
+
+The exit status is 0 if every fault was made and nothing was wrong, 1 if not, 2 for bad flags, 130 after Ctrl-C, which
+prints what there is.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from load.chaos.campaign import Campaign
 from load.chaos.deliveries import Deliveries
@@ -54,16 +58,19 @@ def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
         allow_connections(CONNECTIONS)
         check_files(flags.json)
         with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: is_wanted) as folder:
-            status, is_wanted = _run(flags, folder, server)
+            status, is_wanted, report = _run(flags, folder, server)
+        if flags.json:
+            write_json(flags.json, report)
     except (TooFewFiles, Unwritable) as problem:
+        status = BAD
         print(f"python -m load.chaos: {problem}", file=sys.stderr)
     except KeyboardInterrupt:
         status = INTERRUPTED
     return status
 
 
-def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tuple[int, bool]:
-    """Give the exit status, and whether anything was wrong."""
+def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tuple[int, bool, dict[str, Any]]:
+    """Give the exit status, whether anything was wrong, and the result."""
     plan = plan_faults(flags.seed, flags.faults)
     where = flags.folder / folder.name
     print(
@@ -99,11 +106,10 @@ def _run(flags: argparse.Namespace, folder: Path, server: Sequence[str]) -> tupl
             print("interrupted")
     for line in (*summary_of(outcome, plan), *failures_of(outcome, shops.values())):
         print(line)
-    if flags.json:
-        write_json(flags.json, to_json(outcome, plan, seed=flags.seed))
+    report = to_json(outcome, plan, seed=flags.seed)
     if outcome.is_interrupted:
-        return INTERRUPTED, any(wrongs_of(outcome, shops.values()))
-    return (GOOD, False) if outcome.is_good else (BAD, True)
+        return INTERRUPTED, any(wrongs_of(outcome, shops.values())), report
+    return (GOOD, False, report) if outcome.is_good else (BAD, True, report)
 
 
 def limit_of(plan: Sequence[Fault], orders: int) -> float:

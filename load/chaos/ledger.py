@@ -3,7 +3,7 @@
 from random import Random
 
 from load import ledger
-from load.orders import GeneratedOrders
+from load.orders import VariedOrders
 
 FIRST_ID_BITS = 62
 
@@ -13,4 +13,4 @@ class Ledger(ledger.Ledger):
 
     def __init__(self, *, seed: int, name: str) -> None:
         first_id = 1 + Random(f"ids {seed} {name}").getrandbits(FIRST_ID_BITS)
-        super().__init__(GeneratedOrders(first_id=first_id, count=1 << 40))
+        super().__init__(VariedOrders(first_id=first_id, count=1 << 40))

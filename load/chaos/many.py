@@ -6,9 +6,10 @@ from random import Random
 from load.address import Address
 from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
-from load.chaos.single import CONFLICT, with_another_amount
+from load.chaos.single import CONFLICT
 from load.chaos.throttle import Throttle
 from load.judge import ACCEPTED, counts_in
+from load.orders import as_another_order
 
 KNOWN_SHARE = 0.2
 LINES = "application/x-ndjson"
@@ -61,7 +62,7 @@ class ManyClient:
         bodies = [ledger.orders.body(index) for index in indexes]
         if known is not None:
             body = ledger.orders.body(known)
-            bodies += [body, with_another_amount(body)]
+            bodies += [body, as_another_order(body)]
         ledger.note_sent(indexes)
         told = await self._client.ask(self._encode(bodies, self._shop.address))
         wrong = fault_of_many(told, new=len(indexes), has_known=known is not None)

@@ -8,18 +8,12 @@ from load.chaos.shop import Shop
 from load.chaos.throttle import Throttle
 from load.comparison import BadJson, decode_json, find_difference
 from load.judge import ACCEPTED, REPLAYED, mistake_in
+from load.orders import as_another_order
 
 SHARE = 0.05
 """Of new orders after which an acknowledged one is sent again; as many are followed by another one, and by a look."""
 OK, CONFLICT = 200, 409
 LOCATION = b"location:"
-AMOUNT = b'"total_amount": '
-
-
-def with_another_amount(body: bytes) -> bytes:
-    """Give the JSON of an order with the same id whose amount is higher by a digit in front."""
-    before, name, amount = body.rpartition(AMOUNT)
-    return before + name + b"1" + amount
 
 
 class SingleClient:
@@ -57,7 +51,7 @@ class SingleClient:
         self._note(fault_of_replay(await self._post(self._shop.ledger.orders.body(index)), order_id), order_id)
 
     async def _post_other(self, index: int) -> None:
-        told = await self._post(with_another_amount(self._shop.ledger.orders.body(index)))
+        told = await self._post(as_another_order(self._shop.ledger.orders.body(index)))
         self._note(fault_of_other(told), self._shop.ledger.orders.order_id(index))
 
     async def _read(self, index: int) -> None:

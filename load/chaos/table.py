@@ -1,7 +1,7 @@
 """Owns how the outcome of a run is shown: the faults by kind, what was found, and JSON; pure functions, any thread."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from load.chaos.asking import DROPPED, REFUSED, TEMPORARY
@@ -31,17 +31,21 @@ def summary_of(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     yield ""
 
 
-def failures_of(outcome: Outcome, shops: Iterable[Shop]) -> Iterator[str]:
-    """Say what is wrong, with the first order ids of each kind; where nothing is, that."""
+def failures_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
+    """Say what is wrong, with the first order ids of each kind; where nothing is, that; and what was not looked at."""
     wrongs = [*wrongs_of(outcome, shops)]
     if outcome.is_good:
         yield "Nothing was lost, and nothing was wrong."
     elif outcome.is_interrupted and not wrongs:
         yield "Nothing was wrong until then."
     yield from wrongs
+    looked_at = {found.shop for found in outcome.findings}
+    for shop in shops:
+        if shop.name not in looked_at:
+            yield f"{shop.name}: {shop.ledger.acknowledged:,} orders were acknowledged and not read back"
 
 
-def wrongs_of(outcome: Outcome, shops: Iterable[Shop]) -> Iterator[str]:
+def wrongs_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
     """Say what is wrong; nothing where nothing is, or nothing is known yet."""
     yield from (shown(line) for line in outcome.failed)
     for found in outcome.findings:

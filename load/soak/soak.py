@@ -12,7 +12,7 @@ from typing import Any
 from load.address import reach
 from load.ledger import Ledger
 from load.machine import describe_machine, folder_to_keep, run_to_end
-from load.orders import MAX_ID, GeneratedOrders
+from load.orders import MAX_ID, VariedOrders
 from load.process_status import PROC
 from load.server_process import DidNotEnd, ServerProcess
 from load.soak.closing import Closing, close_the_day
@@ -45,7 +45,7 @@ class Soak:
         self._seed = seed
         self._folder = folder
         self._tell = tell
-        self._ledger = Ledger(GeneratedOrders(first_id=1, count=MAX_ID))
+        self._ledger = Ledger(VariedOrders(first_id=1, count=MAX_ID))
 
     def run(self) -> None:
         """Start the server, live through the day and look at its end.

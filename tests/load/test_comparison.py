@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.comparison import decode_json, find_difference
+from load.comparison import decode_json, find_contradiction, find_difference
 
 SENT = (
     '{"order_id": 1, "user_id": 2, "item_ids": [3, 3, 4], "total_amount": 10.10, "metadata": {"a": [1.50, true, null]}}'
@@ -53,3 +53,43 @@ def test_what_differs_is_named(given_back: str, instead: str, name: str) -> None
 @pytest.mark.parametrize("found", [b"[]", b"1", b"null"])
 def test_an_answer_that_is_no_object_differs(found: bytes) -> None:
     assert find_difference(decode_json(SENT.encode()), decode_json(found)) == "the answer is no JSON object"
+
+
+ENDED = {
+    "status": "Completed",
+    "created_time": "2026-01-02 03:04:05",
+    "processed_time": "2026-01-02 03:04:05",
+    "attempts": 1,
+    "error": None,
+    "processing_time": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ENDED,
+        {"status": "Completed"},
+        ENDED | {"status": "Failed", "error": "no", "processing_time": None},
+        ENDED | {"status": "Cancelled", "attempts": 0, "processed_time": None},
+    ],
+)
+def test_an_order_that_has_ended_as_it_should_is_no_contradiction(order: dict[str, object]) -> None:
+    assert find_contradiction(order) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("created_time", None),
+        ("created_time", "2026-01-02 03:04:06"),
+        ("processed_time", None),
+        ("error", "boom"),
+        ("attempts", 0),
+        ("attempts", "1"),
+        ("processing_time", -5),
+        ("processing_time", None),
+    ],
+)
+def test_what_can_not_be_of_a_completed_order_is_named(name: str, value: object) -> None:
+    assert name in find_contradiction(ENDED | {name: value})

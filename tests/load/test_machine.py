@@ -18,8 +18,10 @@ def test_a_folder_stays_where_it_is_wanted_in_the_end(
     assert capsys.readouterr().out == (f"The databases and logs are in {folder}\n" if is_wanted else "")
 
 
-@pytest.mark.parametrize(("failure", "is_kept"), [(ZeroDivisionError, True), (KeyboardInterrupt, False)])
-def test_a_folder_stays_after_a_failure_and_not_after_ctrl_c(
+@pytest.mark.parametrize(
+    ("failure", "is_kept"), [(ZeroDivisionError, True), (KeyboardInterrupt, False), (BrokenPipeError, False)]
+)
+def test_a_folder_stays_after_a_failure_but_not_after_ctrl_c_or_without_a_reader(
     failure: type[BaseException], is_kept: bool, tmp_path: Path
 ) -> None:
     def fail() -> None:

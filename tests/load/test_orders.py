@@ -5,9 +5,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from load.comparison import decode_json
-from load.orders import MAX_ID, BadReplay, GeneratedOrders, ReplayedOrders
+from load.orders import MAX_ID, BadReplay, GeneratedOrders, ReplayedOrders, VariedOrders, as_another_order
+from models.validation import parse_order
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 
@@ -34,8 +36,8 @@ def test_an_order_follows_from_its_id_alone() -> None:
 
 
 def test_what_is_sent_is_what_is_compared() -> None:
-    source = GeneratedOrders(first_id=2**53 - 100, count=200)
-    assert all(decode_json(source.body(index)) == source.order(index) for index in range(200))
+    for source in (GeneratedOrders(first_id=2**53 - 100, count=2_000), VariedOrders(first_id=2**53 - 100, count=2_000)):
+        assert all(decode_json(source.body(index)) == source.order(index) for index in range(2_000))
 
 
 def test_orders_vary_as_a_shop_s_do() -> None:
@@ -49,6 +51,29 @@ def test_orders_vary_as_a_shop_s_do() -> None:
     assert all(0 <= amount < 500 for amount in amounts)
     assert places[2] > 1500
     assert places.keys() == {0, 1, 2, 3, 4}
+
+
+def test_a_part_of_varied_orders_is_at_the_bounds_and_every_one_is_as_an_order_must_be() -> None:
+    source = VariedOrders(first_id=2**62, count=100_000)
+    plain = GeneratedOrders(first_id=2**62, count=100_000)
+    varied = [index for index in range(100_000) if source.body(index) != plain.body(index)]
+    assert 4_000 < len(varied) < 9_000
+    orders = [parse_order(source.body(index)) for index in varied]
+    assert all(order.metadata for order in orders)
+    assert max(order.user_id for order in orders) > MAX_ID - 10_001
+    assert max(max(order.item_ids) for order in orders) > MAX_ID - 1_001
+    assert max(len(order.item_ids) for order in orders) == 999
+    assert max(order.total_amount for order in orders) > 9_999_900_000_0000
+    # Arrays of a thousand are with them and without.
+    assert len({index // 1_000 for index in varied}) < 80
+
+
+def test_another_order_is_a_good_one_that_differs_in_its_items_alone() -> None:
+    source = VariedOrders(first_id=1, count=5_000)
+    for body in map(source.body, range(5_000)):
+        order, other = parse_order(body), parse_order(as_another_order(body))
+        assert other.item_ids == [7, *order.item_ids]
+        assert structs.replace(other, item_ids=order.item_ids) == order
 
 
 def test_lines_are_sent_byte_for_byte_and_compared_by_exact_value(load: Load, shop: Shop, file: Path) -> None:

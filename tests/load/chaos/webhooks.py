@@ -7,10 +7,10 @@ import msgspec
 from standardwebhooks import Webhook
 
 from load.chaos.deliveries import Deliveries
-from load.orders import GeneratedOrders
+from load.orders import VariedOrders
 
 SECRET = "c2VjcmV0"  # noqa: S105
-ORDERS = GeneratedOrders(first_id=1, count=1000)
+ORDERS = VariedOrders(first_id=1, count=1000)
 
 
 def new_deliveries() -> Deliveries:

@@ -83,4 +83,5 @@ def test_ctrl_c_prints_what_there_is_and_leaves_nothing_behind(tmp_path: Path) -
         out, err = soak.communicate(timeout=DEADLINE_S)
     assert (soak.returncode, err) == (130, "")
     assert "broken off: the orders were not counted" in out
+    assert "wrong or missing" not in out
     assert list(tmp_path.iterdir()) == []
