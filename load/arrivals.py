@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from load.address import Address
 from load.connection import Answer, Connection, NoAnswer
 from load.departures import Departures
-from load.exchanges import Exchanges, Patience
+from load.exchanges import INTERRUPTED, Exchanges, Patience
 
 Key = TypeVar("Key")
 LOOK_EVERY_S = 0.25
@@ -137,7 +137,7 @@ class Arrivals:
         except NoAnswer as problem:
             unanswered(key, str(problem))
         except asyncio.CancelledError:
-            unanswered(key, "interrupted")
+            unanswered(key, INTERRUPTED)
             raise
         else:
             now_ns = self.last_answer_ns

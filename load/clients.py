@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from load.address import Address
 from load.connection import Answer, Connection, NoAnswer
-from load.exchanges import Exchanges, Patience
+from load.exchanges import INTERRUPTED, Exchanges, Patience
 
 Key = TypeVar("Key")
 
@@ -70,7 +70,7 @@ class Clients:
             except NoAnswer as problem:
                 unanswered(key, str(problem))
             except asyncio.CancelledError:
-                unanswered(key, "interrupted")
+                unanswered(key, INTERRUPTED)
                 raise
             else:
                 answered(key, answer, exchanges.last_answer_ns - begun_ns)

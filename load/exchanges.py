@@ -11,6 +11,8 @@ from load.connection import Answer, Connection, NoConnection
 
 RECONNECT_PAUSE_S = 0.05
 LOOKS_A_LIMIT = 20
+INTERRUPTED = "interrupted"
+"""Why a request has no answer whose sender was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
