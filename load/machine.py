@@ -65,8 +65,8 @@ def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
 def folder_to_keep(parent: Path, *, prefix: str, is_wanted: Callable[[], bool]) -> Iterator[Path]:
     """Make a folder for databases and logs, whose path is absolute, and remove it in the end unless it `is_wanted`.
 
-    It stays after a failure of this program, too, but not after a Ctrl-C or when nobody reads the output any more. Where
-    it stays is printed.
+    It stays after a failure of this program, too, but not after a Ctrl-C or when nobody reads the output any more.
+    Where it stays is printed.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     is_kept = True

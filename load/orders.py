@@ -18,7 +18,7 @@ MASK = 2**64 - 1
 DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
 AMOUNTS_BELOW = 500
 ITEMS = b'"item_ids": ['
-VARIED_EVERY, VARIED_RUN_BITS = 4, 9
+VARIED_EVERY, VARIED_RUN_BITS = 4, 5
 HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
 """The largest amount without its places, and how many items an order may have."""
 SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
@@ -85,7 +85,7 @@ class GeneratedOrders:
 class VariedOrders(GeneratedOrders):
     """The same, but that a part of them have metadata, and values at the bounds of what an order may have.
 
-    They are a quarter of the orders in a quarter of all runs of 512, so that arrays are with them and without.
+    They are a quarter of the orders in a quarter of all runs of 32, so that arrays are with them and without.
     """
 
     def body(self, index: int) -> bytes:
