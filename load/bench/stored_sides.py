@@ -13,8 +13,8 @@ from load.connection import Connection
 from load.fill.feeding import count_orders
 
 TIMES_AS_LONG, TIMES_AIM = 1.25, 1.1
-TURNS = 2
-"""Of each side in a run."""
+TURNS = 6
+"""Of each side in a run, an even number."""
 
 
 class NotStored(Exception):
@@ -35,19 +35,22 @@ class Sides(NamedTuple):
     small: Side
     big: Side
 
-    async def in_turns(self, number: int, measure: Callable[[Side], Awaitable[Turn]]) -> tuple[Turn, Turn]:
-        """Measure each side in two turns and give the sums of the small one's and of the big one's.
+    async def in_turns(
+        self, number: int, measure: Callable[[Side], Awaitable[Turn]], *, turns: int = TURNS
+    ) -> tuple[Turn, Turn]:
+        """Measure each side in so many turns and give the sums of the small one's and of the big one's.
 
-        They go small, big, big, small, in runs of an even number the other way round: what slows the machine for a
-        while, and more and more, slows both.
+        They go small, big, big, small and so on, in runs of an even number the other way round: what slows the machine
+        for a while, and more and more, slows both.
         """
-        order = [0, 1, 1, 0] if number % 2 else [1, 0, 0, 1]
-        turns: list[list[Turn]] = [[], []]
+        order = ([0, 1, 1, 0] if number % 2 else [1, 0, 0, 1]) * (turns // 2)
+        measured: list[list[Turn]] = [[], []]
         for side in order:
-            turns[side].append(await measure(self[side]))
-        for first, second in turns:
-            first.add(second)
-        return turns[0][0], turns[1][0]
+            measured[side].append(await measure(self[side]))
+        for first, *others in measured:
+            for other in others:
+                first.add(other)
+        return measured[0][0], measured[1][0]
 
     def row(self, what: str) -> Row:
         """Give a row whose value is how many times as long something takes with many orders."""
