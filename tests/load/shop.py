@@ -262,7 +262,11 @@ class Shop:
             self.becomes_final_after[order_id] -= 1
             status = "Processing"
         changes = {name: msgspec.Raw(value) for name, value in self.altered.get(order_id, {}).items()}
-        found = {**self._orders[order_id], "status": msgspec.Raw(b'"%s"' % status.encode()), **changes}
+        found = {**self._orders[order_id], "status": msgspec.Raw(b'"%s"' % status.encode())}
+        if amount := found.get("total_amount"):
+            # What was sent as text comes back as a number.
+            found["total_amount"] = msgspec.Raw(bytes(amount).strip(b'"'))
+        found |= changes
         return 200, msgspec.json.encode(found)
 
     async def _answer(self, stream: IOStream, status: int, body: bytes, headers: bytes = b"") -> None:
