@@ -54,10 +54,10 @@ def test_orders_vary_as_a_shop_s_do() -> None:
 
 
 def test_a_part_of_varied_orders_is_at_the_bounds_and_every_one_is_as_an_order_must_be() -> None:
-    source = VariedOrders(first_id=2**62, count=100_000)
-    plain = GeneratedOrders(first_id=2**62, count=100_000)
-    varied = [index for index in range(100_000) if source.body(index) != plain.body(index)]
-    assert 4_000 < len(varied) < 9_000
+    source = VariedOrders(first_id=2**62, count=20_000)
+    plain = GeneratedOrders(first_id=2**62, count=20_000)
+    varied = [index for index in range(20_000) if source.body(index) != plain.body(index)]
+    assert 800 < len(varied) < 1_800
     orders = [parse_order(source.body(index)) for index in varied]
     assert all(order.metadata for order in orders)
     assert max(order.user_id for order in orders) > MAX_ID - 10_001
@@ -65,12 +65,12 @@ def test_a_part_of_varied_orders_is_at_the_bounds_and_every_one_is_as_an_order_m
     assert max(len(order.item_ids) for order in orders) == 999
     assert max(order.total_amount for order in orders) > 9_999_900_000_0000
     # Arrays of a hundred are with them and without.
-    assert 500 < len({index // 100 for index in varied}) < 900
+    assert 100 < len({index // 100 for index in varied}) < 180
 
 
 def test_another_order_is_a_good_one_that_differs_in_its_items_alone() -> None:
-    source = VariedOrders(first_id=1, count=5_000)
-    for body in map(source.body, range(5_000)):
+    source = VariedOrders(first_id=1, count=2_000)
+    for body in map(source.body, range(2_000)):
         order, other = parse_order(body), parse_order(as_another_order(body))
         assert other.item_ids == [7, *order.item_ids]
         assert structs.replace(other, item_ids=order.item_ids) == order
