@@ -12,8 +12,9 @@ from rich.console import Console
 from load.address import Unreachable
 from load.exchanges import Patience
 from load.flag_types import STDOUT
+from load.generated_orders import GeneratedOrders, new_first_id
 from load.machine import TooFewFiles, allow_connections, run_to_end
-from load.orders import BadReplay, GeneratedOrders, OrderSource, ReplayedOrders, new_first_id
+from load.orders import BadReplay, OrderSource, ReplayedOrders
 from load.outputs import (
     BAD,
     GOOD,

@@ -6,7 +6,7 @@ A byte an order, so that an hour of them takes a few MiB.
 from collections.abc import Iterable
 from random import Random
 
-from load.orders import GeneratedOrders
+from load.generated_orders import GeneratedOrders
 
 UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 TRIES = 8

@@ -3,7 +3,7 @@
 from random import Random
 
 from load import ledger
-from load.orders import VariedOrders
+from load.generated_orders import VariedOrders
 
 FIRST_ID_BITS = 62
 

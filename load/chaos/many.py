@@ -8,8 +8,8 @@ from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
 from load.chaos.single import CONFLICT
 from load.chaos.throttle import Throttle
+from load.generated_orders import as_another_order
 from load.judge import ACCEPTED, counts_in
-from load.orders import as_another_order
 
 KNOWN_SHARE = 0.2
 LINES = "application/x-ndjson"

@@ -7,8 +7,8 @@ from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
 from load.chaos.throttle import Throttle
 from load.comparison import BadJson, decode_json, find_difference
+from load.generated_orders import as_another_order
 from load.judge import ACCEPTED, REPLAYED, mistake_in
-from load.orders import as_another_order
 
 SHARE = 0.05
 """Of new orders after which an acknowledged one is sent again; as many are followed by another one, and by a look."""

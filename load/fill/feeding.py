@@ -7,8 +7,8 @@ from load.backlog import Backlog, BacklogState
 from load.clients import Clients
 from load.connection import Answer
 from load.exchanges import Patience
+from load.generated_orders import GeneratedOrders
 from load.judge import ACCEPTED, fault_of_bulk
-from load.orders import GeneratedOrders
 from load.refusal import reason_in
 from load.sender import requests_of
 

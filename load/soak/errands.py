@@ -12,9 +12,9 @@ from typing import NamedTuple
 from load.address import Address
 from load.comparison import BadJson, decode_json, find_difference
 from load.connection import Answer
+from load.generated_orders import as_another_order
 from load.judge import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
 from load.ledger import Ledger
-from load.orders import as_another_order
 
 ARRAY = 1_000
 WAIT_S = 5

@@ -10,9 +10,10 @@ from random import Random
 from typing import Any
 
 from load.address import reach
+from load.generated_orders import VariedOrders
 from load.ledger import Ledger
 from load.machine import describe_machine, folder_to_keep, run_to_end
-from load.orders import MAX_ID, VariedOrders
+from load.orders import MAX_ID
 from load.process_status import PROC
 from load.server_process import DidNotEnd, ServerProcess
 from load.soak.closing import Closing, close_the_day

@@ -16,7 +16,8 @@ from tornado.testing import bind_unused_port
 from load.command import main
 from load.connection import Answer
 from load.exchanges import Patience
-from load.orders import MAX_ID, GeneratedOrders, new_first_id
+from load.generated_orders import GeneratedOrders, new_first_id
+from load.orders import MAX_ID
 from load.refusal import reason_in
 from tests.load.conftest import IMPATIENT, Load
 from tests.load.shop import Fault, Shop

@@ -2,8 +2,8 @@
 
 from random import Random
 
+from load.generated_orders import GeneratedOrders
 from load.ledger import Ledger
-from load.orders import GeneratedOrders
 
 
 def _ledger(orders: int) -> Ledger:

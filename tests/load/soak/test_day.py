@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from load.address import Address, ServerUrl, reach
+from load.generated_orders import GeneratedOrders
 from load.ledger import Ledger
-from load.orders import GeneratedOrders
 from load.process_status import ProcessGone
 from load.soak import day as day_module
 from load.soak.day import Day, ServerGone

@@ -7,8 +7,8 @@ import pytest
 
 from load.address import Address, ServerUrl, reach
 from load.connection import Answer, Connection
+from load.generated_orders import GeneratedOrders
 from load.ledger import Ledger
-from load.orders import GeneratedOrders
 from load.soak.errands import Errands, fault_of_look, fault_of_order
 from tests.load.shop import Shop
 

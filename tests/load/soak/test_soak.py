@@ -12,8 +12,8 @@ import pytest
 
 from load.address import reach
 from load.connection import Connection
+from load.generated_orders import GeneratedOrders
 from load.ledger import Ledger
-from load.orders import GeneratedOrders
 from load.process_status import PROC
 from load.server_process import ServerProcess
 from load.soak.closing import close_the_day
