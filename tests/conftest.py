@@ -8,7 +8,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from models.database import RetryingSqliteDatabase
-from models.opening import open_database
+from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, SteppedStore
 
 
@@ -38,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
     """A new database with a connection of the test's own thread; gives up at once where it is locked."""
-    database = open_database(tmp_path / "orders.db", deadline_s=0)
+    database = open_new_database(tmp_path / "orders.db")
     database.connect()
     yield database
     database.close()

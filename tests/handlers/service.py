@@ -28,9 +28,9 @@ from handlers.routes import Collaborators, build_router
 from handlers.traffic import Traffic
 from models.changes import changes_of
 from models.listing import Listing, Page
-from models.opening import open_database
 from models.order import Order, Totals
 from models.writes import Cancel, Moved, Outcome, Retried, Retry, RetryFailed, Write, Written
+from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
 from workers.finals import Finals
@@ -119,8 +119,7 @@ class Service:
         self.monotonic_s = 1_000.0
         self._max_intake = max_intake
         self._overrides = overrides
-        # Gives up at once where the database is locked.
-        self._database = open_database(path, deadline_s=0)
+        self._database = open_new_database(path)
         self._store = SteppedStore(self._database, clock=clock)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")

@@ -41,6 +41,7 @@ def test_every_order_is_sent_once_read_back_and_summed(load: Load, shop: Shop) -
     assert outcome.err == ""
 
 
+@pytest.mark.slow
 def test_without_flags_a_thousand_clients_connect_at_once_even_where_1024_files_are_the_limit(shop: Shop) -> None:
     run = subprocess.run(
         ["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", sys.executable, "-m", "load", "--url", shop.url],
@@ -109,6 +110,7 @@ def test_the_reason_is_what_the_problem_states(body: bytes, reason: str) -> None
     assert reason_in(Answer(422, b"", body, True)) == reason
 
 
+@pytest.mark.slow
 def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: Shop) -> None:
     shop.waiting = [79, 79, 82, 80, 79]
     outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=0.4))
@@ -117,6 +119,7 @@ def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: 
     assert shop.waiting == [79]
 
 
+@pytest.mark.slow
 def test_orders_before_it_that_are_being_processed_are_waited_for(load: Load, shop: Shop) -> None:
     # One by one, and those of the run come last.
     shop.waiting = [*range(30, 35), *range(34, -1, -1)]

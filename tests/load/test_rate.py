@@ -121,6 +121,7 @@ def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load
     assert sum(result["timeline"]["orders_per_second"]) * result["timeline"]["interval_s"] == pytest.approx(40)
 
 
+@pytest.mark.slow
 def test_the_warm_up_of_a_closed_loop_counts_from_when_a_request_was_begun(load: Load, shop: Shop) -> None:
     shop.faults[3] = Fault.STALL
     shop.stall_s = 0.6

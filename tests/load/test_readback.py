@@ -74,6 +74,7 @@ def test_the_metrics_are_a_hint_and_the_orders_decide(has_metrics: bool, load: L
     assert outcome.json["all_processed_after_s"] > outcome.json["elapsed_s"]
 
 
+@pytest.mark.slow
 def test_metrics_that_never_answer_are_not_waited_for_and_give_no_time(load: Load, shop: Shop) -> None:
     shop.holds_metrics = True
     outcome = load("--orders", "5")

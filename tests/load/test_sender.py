@@ -139,6 +139,7 @@ def test_a_server_that_restarts_costs_only_the_orders_under_way(load: Load, shop
     assert outcome.json["accepted"] + outcome.json["errors"] == 200
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_ends_the_run(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 101), Fault.HOLD)
     outcome = load("--orders", "100", "--concurrency", "2")

@@ -106,8 +106,9 @@ def test_turns_add_up_to_one() -> None:
     assert (latency.p99_ms(), latency.late_ns, latency.per_second) == (5.0, [1, 2], 1.0)
 
 
+@pytest.mark.slow
 @MINUTE
-@pytest.mark.parametrize("trial", [stored_intake, stored_reading, pytest.param(stored_steady, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trial", [stored_intake, stored_reading, stored_steady])
 async def test_both_sides_times_are_compared_and_no_order_is_sent_twice(
     trial: Callable[[Trial], Awaitable[list[Row]]], small: StockedShop, big: StockedShop
 ) -> None:
@@ -149,6 +150,7 @@ async def test_an_order_that_one_side_refuses_is_a_wrong_answer(small: StockedSh
     assert not accepting.passed
 
 
+@pytest.mark.slow
 @MINUTE
 async def test_an_order_that_is_not_there_any_more_is_a_wrong_answer(small: StockedShop) -> None:
     with StockedShop(BIG, missing=tuple(range(1, 100))) as big:
