@@ -39,10 +39,8 @@ def failures_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
     elif outcome.is_interrupted and not wrongs:
         yield "Nothing was wrong until then."
     yield from wrongs
-    looked_at = {found.shop for found in outcome.findings}
-    for shop in shops:
-        if shop.name not in looked_at:
-            yield f"{shop.name}: {shop.ledger.acknowledged:,} orders were acknowledged and not read back"
+    for shop in _not_looked_at(outcome, shops):
+        yield f"{shop.name}: {shop.ledger.acknowledged:,} orders were acknowledged and not read back"
 
 
 def wrongs_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
@@ -53,10 +51,8 @@ def wrongs_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
         if not found.acknowledged:
             yield f"{found.shop}: no order was acknowledged"
     # What was noted before it ended without a look at everything.
-    looked_at = {found.shop for found in outcome.findings}
-    for shop in shops:
-        if shop.name not in looked_at:
-            yield from Findings(shop=shop.name, wrong=shop.wrong).lines
+    for shop in _not_looked_at(outcome, shops):
+        yield from Findings(shop=shop.name, wrong=shop.wrong).lines
 
 
 def to_json(outcome: Outcome, plan: Sequence[Fault], *, seed: int) -> dict[str, Any]:
@@ -77,3 +73,8 @@ def to_json(outcome: Outcome, plan: Sequence[Fault], *, seed: int) -> dict[str, 
         "interrupted": outcome.is_interrupted,
         "passed": outcome.is_good,
     }
+
+
+def _not_looked_at(outcome: Outcome, shops: Collection[Shop]) -> list[Shop]:
+    looked_at = {found.shop for found in outcome.findings}
+    return [shop for shop in shops if shop.name not in looked_at]

@@ -36,14 +36,15 @@ class Page(msgspec.Struct):
     next_cursor: str | None
 
 
-class Total(msgspec.Struct):
+class Totals(msgspec.Struct):
     """What /metrics says; the rest is not looked at."""
 
     total_orders: int
+    completed_orders: int
 
 
 _pages = msgspec.json.Decoder(Page)
-_totals = msgspec.json.Decoder(Total)
+_totals = msgspec.json.Decoder(Totals)
 
 
 @dataclass(kw_only=True)
@@ -96,12 +97,11 @@ async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int
     connection = Connection(address)
     try:
         await backlog.wait(before=0)
-        metrics = await backlog.look()
-        total = _total_in(await ask(connection, address.get("/metrics")))
+        totals = _totals_in(await ask(connection, address.get("/metrics")))
     finally:
         backlog.close()
         connection.close()
-    return metrics.orders - metrics.completed, total
+    return totals.total_orders - totals.completed_orders, totals.total_orders
 
 
 async def _read_back(
@@ -135,12 +135,12 @@ async def _count(address: Address, ledger: Ledger, closing: Closing) -> None:
         connection.close()
 
 
-def _total_in(answer: Answer) -> int:
-    """Read how many orders /metrics says there are; NoAnswer where it does not."""
+def _totals_in(answer: Answer) -> Totals:
+    """Read how many orders there are; NoAnswer where the answer does not say."""
     try:
-        return _totals.decode(answer.body).total_orders
+        return _totals.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NoAnswer("GET /metrics: no total_orders") from None
+        raise NoAnswer("GET /metrics: no totals") from None
 
 
 def _page_in(answer: Answer) -> Page:
