@@ -8,6 +8,7 @@ filling be taken for a leak.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from load.exchanges import INTERRUPTED, Patience
 from load.ledger import Ledger
 from load.soak.amid import run_amid
 from load.soak.crowd import POSTING, crowd
+from load.soak.disk import keep_syncing
 from load.soak.errands import Errands, fault_of_order, take_orders
 from load.soak.minute import Book, Minute
 from load.soak.sample import Sample
@@ -37,7 +39,8 @@ class ServerGone(Exception):
 class Day:
     """`parts` minutes of `part_s` seconds each, after the warm-up; `minutes` has those that are over.
 
-    `look` gives a sample of the server. Everybody draws from the seed. `tell` is handed each minute.
+    `look` gives a sample of the server; `disk_file`, beside its database, is made to see how long the disk takes.
+    Everybody draws from the seed. `tell` is handed each minute.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Day:
         *,
         ledger: Ledger,
         look: Callable[[], Sample],
+        disk_file: Path,
         rate: float,
         parts: int,
         part_s: float,
@@ -59,6 +63,7 @@ class Day:
         self._address = address
         self._ledger = ledger
         self._look = look
+        self._disk_file = disk_file
         self._rate = rate
         self._parts = parts
         self._part_s = part_s
@@ -71,7 +76,7 @@ class Day:
         self._orders = self._backlog = self._sent_before = 0
 
     async def live(self) -> None:
-        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone.
+        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone, DiskFailed.
 
         Whatever else a customer fails of is raised at once.
         """
@@ -83,7 +88,7 @@ class Day:
             await self._fill(1)
             if not self._ledger.acknowledged:
                 raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
-            await run_amid(self._pass_day(arrivals), self._crowd())
+            await run_amid(self._pass_day(arrivals), [*self._crowd(), self._watch_disk()])
         finally:
             arrivals.close()
             self._metrics.close()
@@ -94,6 +99,12 @@ class Day:
         await self._count()
         begun_ns = self._clock_ns()
         await run_amid(self._post(arrivals, begun_ns), [self._pass_minutes(begun_ns)], all_end=True)
+
+    async def _watch_disk(self) -> None:
+        def note(latency_ns: int) -> None:
+            self._book.note_sync(latency_ns)
+
+        await keep_syncing(self._disk_file, note=note, clock_ns=self._clock_ns)
 
     async def _post(self, arrivals: Arrivals, begun_ns: int) -> None:
         await arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)

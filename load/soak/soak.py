@@ -51,7 +51,7 @@ class Soak:
     def run(self) -> None:
         """Start the server, live through the day and look at its end.
 
-        DidNotStart, Unreachable, ServerGone, ProcessGone, NoAnswer, NoMetrics; KeyboardInterrupt.
+        DidNotStart, Unreachable, ServerGone, ProcessGone, DiskFailed, NoAnswer, NoMetrics; KeyboardInterrupt.
         """
         with folder_to_keep(self._folder, prefix="load-soak-", is_wanted=lambda: not self.passed) as folder:
             database, log = folder / "orders.db", folder / "server.log"
@@ -105,6 +105,7 @@ class Soak:
             address,
             ledger=self._ledger,
             look=look,
+            disk_file=database.with_name("disk"),
             rate=self._rate,
             parts=parts,
             part_s=part_s,

@@ -14,11 +14,13 @@ def test_a_minute_has_the_highest_of_its_samples_and_the_median_of_its_files() -
         book.note_sample(SAMPLE._replace(files=files, memory_bytes=memory_mib * MIB))
     for latency_ms in range(1, 101):
         book.note_latency(latency_ms * 1_000_000)
+    for latency_ms in range(1, 201):
+        book.note_sync(latency_ms * 1_000_000)
     book.errors["why"] += 1
     minute = _close(book)
     assert (minute.files, minute.memory_mib, minute.peak_mib, minute.wal_mib) == (18, 55.0, 60.0, 4.0)
     assert minute.cpu_share == 0.5
-    assert (minute.p50_ms, minute.p99_ms, minute.late_p99_ms) == (50.0, 99.0, 0.5)
+    assert (minute.p50_ms, minute.p99_ms, minute.late_p99_ms, minute.disk_p99_ms) == (50.0, 99.0, 0.5, 198.0)
     assert (minute.orders, minute.orders_per_second, minute.backlog, minute.errors) == (61_000, 1_000.0, 2, 1)
     assert len(minute.line) == len(HEADER)
 

@@ -19,6 +19,7 @@ ONE = Minute(
     p50_ms=1.5,
     p99_ms=8.0,
     late_p99_ms=1.0,
+    disk_p99_ms=1.0,
     memory_mib=100.0,
     peak_mib=101.0,
     files=18,
