@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import NewOrder
 from models.strict_json import MAX_DEPTH, pointer, read_json, refuse_constant
@@ -13,7 +15,11 @@ MAX_ORDERS = 1_000
 """How many orders an array may hold."""
 MAX_ORDER_BYTES = 64 * 1024
 
+_MAX_COMMAS = 64 * MAX_ORDERS
+"""An array with more is read one element at a time, for it may have as many elements."""
+
 _TOO_LONG = f"must be at most {MAX_ORDER_BYTES} bytes of JSON"
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Numbers stay text: those of more than some thousand digits are none for Python.
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant).raw_decode
@@ -32,9 +38,25 @@ def split_array(body: bytes) -> list[bytes]:
     """The texts of the elements of a JSON array, which are not looked into.
 
     Raises NotJsonError, or InvalidOrderError where it is no array of at most `MAX_ORDERS` elements, none of them longer
-    than an order may be. One element is read at a time, so that a body that holds a million of whatever costs no more
-    than its own length.
+    than an order may be. A body that holds a million of whatever costs no more than its own length.
     """
+    return _split_at_once(body) or _split_one_by_one(body)
+
+
+def _split_at_once(body: bytes) -> list[bytes] | None:
+    """The same in a tenth of the time; None says nothing."""
+    if body.count(b",") > _MAX_COMMAS:
+        return None
+    try:
+        elements = [bytes(element) for element in _decode_elements(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(elements) > MAX_ORDERS or max(map(len, elements), default=0) > MAX_ORDER_BYTES:
+        return None
+    return elements
+
+
+def _split_one_by_one(body: bytes) -> list[bytes]:
     # Bytes that are no UTF-8 come through: they are one order's fault.
     text = body.decode(errors="surrogateescape")
     place = _after_space(text, 0)

@@ -1,10 +1,11 @@
 """Many orders in one text: where one ends and the next begins, and that a bad one costs itself alone."""
 
 import json
+import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.bulk import MAX_ORDER_BYTES, MAX_ORDERS, Lines, parse_orders, split_array
@@ -16,6 +17,16 @@ LONG = MAX_ORDER_BYTES + 1
 
 # What lines are made of, ends of lines far more often than anything else.
 PIECES = st.sampled_from([b"\n", b"\r\n", b"\n\n", b" ", b"\t", b"1", b"{}", b"\xff", b"\xc3\xa9", order_text()])
+
+# What arrays are made of: values, what looks like one, and marks.
+NUMBERS_AND_NAMES = rb"0 -0 100 01 1. 1.50 1e50 1e NaN -Infinity null nul true".split()
+STRINGS = [b'"a"', rb'"\ud800"', rb'"\u00g0"', b'"\n"', b'"\x00"', b'"\x7f"', b'"\xff"', b'"\xed\xa0\x80"']
+NESTED = [b"[]", b"{}", b"[1,]", b'{"a":1,}', b'{"a":1,"a":[2]}', b'{"\xff":1}', b"{1:1}", order_text()]
+MARKS = [b"[", b"]", b"{", b"}", b",", b":", b'"', b" ", b"\n", b"\t\r", b"\x0b", b"\xa0", b"\xef\xbb\xbf", b"\x00"]
+VALUES = st.sampled_from([*NUMBERS_AND_NAMES, *STRINGS, *NESTED, b"9" * 5_000])
+SPACED = st.tuples(st.sampled_from(MARKS), VALUES).map(b"".join)
+MANY_COMMAS = b'"%s"' % (b"," * 64_001)
+"""An element that has an array read one element at a time."""
 
 
 def lines_of(*parts: bytes) -> list[tuple[int, bytes]]:
@@ -144,7 +155,43 @@ def test_json_that_is_no_array_is_no_array_of_orders(text: bytes) -> None:
         split_array(text)
 
 
+@settings(max_examples=500)
+@given(texts=st.lists(VALUES | SPACED, min_size=1, max_size=3))
+@example(texts=[order_text(), b' {"a": ["\\ud800", 1.50, "\xff"]}\n'])
+def test_an_array_is_split_at_once_as_it_is_one_element_at_a_time(texts: list[bytes]) -> None:
+    at_once, one_by_one = (_split(b"[%s]" % b",".join([first, *texts])) for first in (b'""', MANY_COMMAS))
+    if isinstance(at_once, list) and isinstance(one_by_one, list):
+        assert at_once[1:] == one_by_one[1:]
+    else:
+        assert at_once == one_by_one
+
+
+def _split(text: bytes) -> list[bytes] | type[Exception]:
+    try:
+        return split_array(text)
+    except (NotJsonError, InvalidOrderError) as error:
+        return type(error)
+
+
 def test_an_array_holds_at_most_a_thousand_elements() -> None:
     assert len(split_array(json.dumps([1] * MAX_ORDERS).encode())) == MAX_ORDERS == 1_000
     with pytest.raises(InvalidOrderError, match="# must hold at most 1000 orders"):
         split_array(json.dumps([1] * (MAX_ORDERS + 1)).encode())
+
+
+def test_an_element_of_an_array_is_no_longer_than_an_order() -> None:
+    fits, too_long = (b'["a", "%s"]' % (b"x" * (length - 2)) for length in (MAX_ORDER_BYTES, LONG + 1))
+    assert list(map(len, split_array(fits))) == [3, MAX_ORDER_BYTES]
+    with pytest.raises(InvalidOrderError, match=f"#/1 must be at most {MAX_ORDER_BYTES} bytes of JSON"):
+        split_array(too_long)
+
+
+def test_an_array_of_a_million_of_whatever_costs_no_more_than_its_own_length() -> None:
+    body = b"[%s]" % b",".join([b"1"] * 1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidOrderError, match="# must hold at most 1000 orders"):
+            split_array(body)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * len(body)
+    finally:
+        tracemalloc.stop()
