@@ -27,6 +27,7 @@ _TYPES = (OrderBody, OrderView, OrderPage, BulkView, MetricsView, Point)
 _INSTEAD: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "total_amount"): {"anyOf": [_AMOUNT, _AMOUNT_TEXT]},
     ("OrderView", "total_amount"): _AMOUNT,
+    ("OrderBody", "metadata"): {"type": "object"},
     ("OrderView", "metadata"): {"type": "object"},
 }
 """What stands for a field whose Python type says something else than its JSON: decimals and raw JSON."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from models.errors import InvalidOrderError, NotJsonError
 from models.order import NewOrder, amount_as_decimal
 from models.validation import parse_order
+from tests.models.paths import on_each_path
 from tests.models.samples import order_text
 
 LARGEST = 99_999_999_999_999
@@ -34,10 +35,7 @@ def error_of(amount: str, metadata: str | None) -> str:
     return detail
 
 
-with_and_without_metadata = pytest.mark.parametrize("metadata", [None, "{}"], ids=["fast", "careful"])
-
-
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("quote", ["", '"'], ids=["number", "string"])
 @pytest.mark.parametrize(
     ("text", "ten_thousandths"),
@@ -70,7 +68,7 @@ def test_an_amount_is_taken_exactly(text: str, ten_thousandths: int, quote: str,
     assert parse(quote + text + quote, metadata).total_amount == ten_thousandths
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize(
     "amount",
     both(
@@ -85,7 +83,7 @@ def test_an_amount_beyond_the_limits_is_an_error(amount: str, metadata: str | No
     assert error_of(amount, metadata) == OUT_OF_RANGE
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize(
     "amount",
     both(
@@ -100,7 +98,7 @@ def test_an_amount_with_a_fifth_place_is_an_error_and_never_rounded(amount: str,
     assert error_of(amount, metadata) == TOO_MANY_PLACES
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize(
     "amount",
     [

@@ -1,10 +1,32 @@
 """Metadata: a JSON object that is kept as it was given."""
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from models.errors import InvalidOrderError
+from models import validation
+from models.errors import InvalidOrderError, NotJsonError
+from models.order import NewOrder
+from models.strict_json import MAX_DEPTH
 from models.validation import MAX_METADATA_BYTES, parse_order
 from tests.models.samples import order_text
+
+KEYS = ['""', '"a"', r'"\u0061"']
+STRINGS = [*KEYS, r'"\""', r'"\\"', '"é"', r'"\ud83d\ude00"', r'"\ud800"', r'"\x"', '"metadata"', '"\n"']
+OTHERS = ["1", "-0", "01", "1.50", "1e5", "1e400", "9" * 400, "NaN", "true", "null", "nul", "[]", "{}"]
+
+
+def objects_of(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Objects as JSON text; a key may be there more than once."""
+    members = st.tuples(st.sampled_from(KEYS + STRINGS), values).map(" : ".join)
+    return st.lists(members, max_size=3).map(lambda texts: f"{{{', '.join(texts)}}}")
+
+
+VALUES = st.recursive(
+    st.sampled_from(STRINGS + OTHERS),
+    lambda below: st.lists(below, max_size=3).map(lambda values: f"[{','.join(values)}]") | objects_of(below),
+    max_leaves=8,
+)
 
 
 def parse(metadata: str) -> str | None:
@@ -65,3 +87,41 @@ def test_metadata_may_have_16_kibibytes_and_not_one_more(character: str) -> None
     with pytest.raises(InvalidOrderError) as raised:
         parse(metadata_of(MAX_METADATA_BYTES + 1, character))
     assert raised.value.errors == [("#/metadata", "must be at most 16384 bytes of JSON")]
+
+
+@settings(max_examples=500)
+@given(metadata=objects_of(VALUES) | VALUES)
+@example(metadata='{"a": {"b": 1, "b": 2}, "a": [{"\\u0061": "a", "a": "a"}]}')
+@example(metadata='{"a": "\\"", "a": 1}')
+@example(metadata='{"a": ["a", {"b": "é"}, 1.50, null], "b": "a"}')
+def test_the_fast_and_the_careful_path_agree_on_metadata(metadata: str) -> None:
+    # An amount that is a string is left to the careful path.
+    fast, careful = (_outcome(order_text(metadata=metadata, total_amount=amount)) for amount in ("1.5", '"1.5"'))
+    assert fast == careful
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        '{"from": "web", "to": {"city": "Zürich", "lines": ["a", "b", 3]}}',
+        '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH,
+    ],
+    ids=["empty", "usual", "deepest"],
+)
+def test_good_metadata_needs_no_second_look(metadata: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_again(body: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(validation, "read_json", look_again)
+    assert parse(metadata) == metadata
+
+
+def _outcome(body: bytes) -> NewOrder | list[object]:
+    try:
+        return parse_order(body)
+    except InvalidOrderError as error:
+        return [*error.errors, error.order_id]
+    except NotJsonError as error:
+        # It says where, and the amount stands before.
+        return [type(error)]

@@ -1,6 +1,6 @@
-"""Which text is an order, which is JSON that is none, and which is no JSON; amounts and metadata have their own files.
+"""Which text is an order, which is JSON that is none, and which is no JSON.
 
-Each field is tried with and without metadata: without it an order may take the fast path, with it never.
+Amounts and metadata have their own files.
 """
 
 import json
@@ -14,6 +14,7 @@ from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import NewOrder, amount_as_decimal
 from models.strict_json import MAX_DEPTH
 from models.validation import MAX_ID, MAX_ITEMS, parse_order
+from tests.models.paths import on_each_path
 from tests.models.samples import order_text
 
 BAD_ID = f"must be an integer from 1 to {MAX_ID}"
@@ -22,7 +23,6 @@ BAD_IDS = [
     "0", "-1", "-0", str(2**63), str(2**64), "9" * 5_000, "1.0", "1.5", "1e0", "1e2", "1E400", "true", "false", "null",
     '"1"', '""', "[1]", "{}",
 ]  # fmt: skip
-with_and_without_metadata = pytest.mark.parametrize("metadata", [None, "{}"], ids=["fast", "careful"])
 
 
 def errors_of(body: bytes) -> list[FieldError]:
@@ -31,12 +31,12 @@ def errors_of(body: bytes) -> list[FieldError]:
     return raised.value.errors
 
 
-@with_and_without_metadata
+@on_each_path
 def test_the_order_of_the_contract_is_an_order(metadata: str | None) -> None:
     assert parse_order(order_text(metadata=metadata)) == NewOrder(12345, 1, [101, 102, 103], 999_900, metadata)
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("value", [1, 2, MAX_ID - 1, MAX_ID])
 @pytest.mark.parametrize("field", ["order_id", "user_id"])
 def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int, metadata: str | None) -> None:
@@ -44,33 +44,33 @@ def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int
     assert getattr(order, field) == value
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
 @pytest.mark.parametrize("field", ["order_id", "user_id"])
 def test_anything_else_is_no_id(field: str, text: str, metadata: str | None) -> None:
     assert errors_of(order_text(**{field: text, "metadata": metadata})) == [(f"#/{field}", BAD_ID)]
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("items", [[1], [MAX_ID], [3, 1, 3, 3, 2], [MAX_ID] * MAX_ITEMS], ids=["1", "max", "3", "1000"])
 def test_items_keep_their_order_and_their_repeats(items: list[int], metadata: str | None) -> None:
     assert parse_order(order_text(item_ids=json.dumps(items), metadata=metadata)).item_ids == items
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("text", ["[]", str([1] * (MAX_ITEMS + 1)), "null", "1", '"[1]"', '{"0": 1}', "true"])
 def test_items_are_an_array_of_1_to_1000(text: str, metadata: str | None) -> None:
     assert errors_of(order_text(item_ids=text, metadata=metadata)) == [("#/item_ids", BAD_ITEMS)]
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
 def test_each_bad_item_is_named_by_its_index(text: str, metadata: str | None) -> None:
     errors = errors_of(order_text(item_ids=f"[1, {text}, 2, {text}]", metadata=metadata))
     assert errors == [("#/item_ids/1", BAD_ID), ("#/item_ids/3", BAD_ID)]
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount"])
 def test_a_missing_field_is_an_error(field: str, metadata: str | None) -> None:
     assert errors_of(order_text(**{field: None, "metadata": metadata})) == [(f"#/{field}", "is required")]
@@ -80,7 +80,7 @@ def test_an_object_without_any_field_misses_all_four() -> None:
     assert [error.pointer for error in errors_of(b"{}")] == ["#/order_id", "#/user_id", "#/item_ids", "#/total_amount"]
 
 
-@with_and_without_metadata
+@on_each_path
 @pytest.mark.parametrize("field", ["status", "Order_id", "order_id ", ""])
 def test_an_unknown_field_is_an_error(field: str, metadata: str | None) -> None:
     pointer = "#/" + field.replace(" ", "%20")
