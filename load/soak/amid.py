@@ -1,8 +1,20 @@
-"""Owns the running of one thing amid others, until the first failure of any; on the event loop's thread."""
+"""Owns how long things run: one amid others, and one to its end; on the event loop's thread."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def run_whole(work: Coroutine[Any, Any, Result]) -> Result:
+    """Give what comes of it; if this is cancelled meanwhile, it runs to its end first."""
+    running = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running
+        raise
 
 
 async def run_amid(

@@ -29,10 +29,9 @@ from load.soak.day import ServerGone
 from load.soak.disk import DiskFailed
 from load.soak.minute import HEADER, Minute
 from load.soak.soak import MINUTE_S, Soak, split
+from load.soak.verdict import find_slowness_beside
 
 LONGEST_MINUTES = 7 * 24 * 60
-LATE_MS = 5.0
-"""From then on what shows in the latencies is the lateness of the sender, or the disk."""
 SHOWN = 10
 """Reasons for which answers were wrong, and lines of the server's log."""
 FAILURES = (DidNotStart, TooFewFiles, Unreachable, ServerGone, ProcessGone, DiskFailed, NoAnswer, NoMetrics)
@@ -92,11 +91,8 @@ def _print_findings(soak: Soak) -> None:
         print(f"{soak.closing.counted:,} orders counted in the listing")
     for finding in soak.findings:
         print(finding.line)
-    if soak.day and any((minute.late_p99_ms or 0.0) > LATE_MS for minute in soak.day.minutes):
-        print(f"this program itself was late, over {LATE_MS:g} ms in the p99: the machine did something else, too")
-    slow = [minute.name for minute in soak.day.minutes if (minute.disk_p99_ms or 0.0) > LATE_MS] if soak.day else []
-    if slow:
-        print(f"the disk itself was slow, over {LATE_MS:g} ms in the p99 of a sync, in minute {', '.join(slow)}")
+    for line in find_slowness_beside(soak.day.minutes) if soak.day else []:
+        print(line)
     if soak.closing is None:
         print("broken off: the orders were not counted")
 

@@ -13,6 +13,7 @@ from random import Random
 from load.address import Address, reason_of
 from load.asking import ask
 from load.connection import Connection, NoAnswer
+from load.soak.amid import run_whole
 from load.soak.errands import Errand, with_header
 
 ANSWER_S = 30.0
@@ -37,12 +38,7 @@ async def run_errands(
     connection = Connection(address)
     try:
         for errand in errands:
-            running = asyncio.create_task(_run_errand(connection, errand, complain))
-            try:
-                await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await running
-                raise
+            await run_whole(_run_errand(connection, errand, complain))
             if not stays:
                 connection.close()
             await asyncio.sleep(chance.expovariate(1 / pause_s))

@@ -39,7 +39,7 @@ class ServerGone(Exception):
 class Day:
     """`parts` minutes of `part_s` seconds each, after the warm-up; `minutes` has those that are over.
 
-    `look` gives a sample of the server; `disk_file`, beside its database, is made to see how long the disk takes.
+    `look` gives a sample of the server; `disk_file`, beside its database, is made to see how long a sync takes.
     Everybody draws from the seed. `tell` is handed each minute.
     """
 
@@ -88,7 +88,8 @@ class Day:
             await self._fill(1)
             if not self._ledger.acknowledged:
                 raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
-            await run_amid(self._pass_day(arrivals), [*self._crowd(), self._watch_disk()])
+            syncing = keep_syncing(self._disk_file, note=lambda ns: self._book.note_sync(ns), clock_ns=self._clock_ns)
+            await run_amid(self._pass_day(arrivals), [*self._crowd(), syncing])
         finally:
             arrivals.close()
             self._metrics.close()
@@ -99,12 +100,6 @@ class Day:
         await self._count()
         begun_ns = self._clock_ns()
         await run_amid(self._post(arrivals, begun_ns), [self._pass_minutes(begun_ns)], all_end=True)
-
-    async def _watch_disk(self) -> None:
-        def note(latency_ns: int) -> None:
-            self._book.note_sync(latency_ns)
-
-        await keep_syncing(self._disk_file, note=note, clock_ns=self._clock_ns)
 
     async def _post(self, arrivals: Arrivals, begun_ns: int) -> None:
         await arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)

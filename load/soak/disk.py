@@ -1,12 +1,13 @@
-"""Owns how long the disk itself takes while a soak goes on; on the event loop's thread, each sync on another one."""
+"""Owns how long a sync takes beside the server's; on the event loop's thread, each sync on another one."""
 
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SYNC_EVERY_S = 0.05
+from load.soak.amid import run_whole
+
+SYNC_EVERY_NS = 50_000_000
 BLOCK = bytes(4096)
 
 
@@ -15,24 +16,25 @@ class DiskFailed(Exception):
 
 
 async def keep_syncing(file: Path, *, note: Callable[[int], None], clock_ns: Callable[[], int]) -> None:
-    """Write and sync one block 20 times a second, and note the nanoseconds from when each was due until it was on disk.
+    """Write and sync one block 20 times a second, and note how many nanoseconds that takes; DiskFailed.
 
-    Goes on until it is cancelled; DiskFailed.
+    Those that were due while one went on are not made, but noted as long as they would have waited for its end, so that
+    a stall counts for as long as it was. Goes on until it is cancelled.
     """
-    loop = asyncio.get_running_loop()
     try:
-        # At the end the sync that is under way comes first, then the file is closed.
-        with file.open("wb", buffering=0) as own, ThreadPoolExecutor(1) as syncing:
-            due_ns = clock_ns()
+        with file.open("wb", buffering=0) as own:
             while True:
-                due_ns += int(SYNC_EVERY_S * 1e9)
-                await asyncio.sleep(max(0.0, (due_ns - clock_ns()) / 1e9))
-                await loop.run_in_executor(syncing, _sync, own.fileno())
-                note(clock_ns() - due_ns)
+                took_ns = await run_whole(asyncio.to_thread(_sync, own.fileno(), clock_ns))
+                note(took_ns)
+                for waited_ns in range(took_ns - SYNC_EVERY_NS, 0, -SYNC_EVERY_NS):
+                    note(waited_ns)
+                await asyncio.sleep((SYNC_EVERY_NS - took_ns % SYNC_EVERY_NS) / 1e9)
     except OSError as problem:
-        raise DiskFailed(f"{file}: {problem.strerror or problem}") from None
+        raise DiskFailed(f"{file} can't be synced: {(problem.strerror or 'unknown error').lower()}") from None
 
 
-def _sync(descriptor: int) -> None:
+def _sync(descriptor: int, clock_ns: Callable[[], int]) -> int:
+    begun_ns = clock_ns()
     os.pwrite(descriptor, BLOCK, 0)
     os.fdatasync(descriptor)
+    return clock_ns() - begun_ns

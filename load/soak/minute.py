@@ -18,7 +18,7 @@ HEADER = (
 )
 """Memory, peak, WAL and database are in MiB, `cpu` is how many processors the server kept busy.
 
-`late p99` is how late the soak itself sent, and `disk p99` how long the disk took for a sync, in milliseconds.
+`late p99` is how late the soak itself sent, and `disk p99` how long a sync of another file took, in milliseconds.
 """
 
 

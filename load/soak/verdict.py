@@ -39,6 +39,8 @@ from load.soak.minute import Minute
 MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_TIMES, P99_MS = 1.5, 10.0
 WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
+SLOW_MS = 5.0
+"""A p99 of the soak's own lateness, or of another file's syncs, over this is told, since latencies have it in them."""
 OWN_SOCKETS = 10
 """Those that it listens at, and what wakes its loop."""
 WORKERS = 8
@@ -100,6 +102,18 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
         ),
         Finding(name="wrong or missing answers", at_most=0, value=sum(errors.values())),
     ]
+
+
+def find_slowness_beside(minutes: Sequence[Minute]) -> list[str]:
+    """Say in which minutes something else than the server was slow; it changes no finding."""
+    late = [minute.name for minute in minutes if (minute.late_p99_ms or 0.0) > SLOW_MS]
+    slow = [minute.name for minute in minutes if (minute.disk_p99_ms or 0.0) > SLOW_MS]
+    found = []
+    if late:
+        found.append(f"this program itself was late, over {SLOW_MS:g} ms in the p99, in minute {', '.join(late)}")
+    if slow:
+        found.append(f"syncs of another file took over {SLOW_MS:g} ms in the p99 in minute {', '.join(slow)}")
+    return found
 
 
 def compare_orders(closing: Closing, *, complaints: int) -> list[Finding]:

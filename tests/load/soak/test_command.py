@@ -1,9 +1,12 @@
 """The flags of a soak."""
 
+from pathlib import Path
+
 import pytest
 
 from load.soak.command import main
-from load.soak.soak import split
+from load.soak.disk import DiskFailed
+from load.soak.soak import Soak, split
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,16 @@ def test_a_bad_flag_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[
         main(flags)
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_keeps_a_soak_from_its_end_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Soak) -> None:
+        raise DiskFailed("disk can't be synced: input/output error")
+
+    monkeypatch.setattr(Soak, "run", fail)
+    assert main(["--folder", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert err == "python -m load.soak: disk can't be synced: input/output error\n"
+    assert out.endswith("broken off: the orders were not counted\n")

@@ -9,7 +9,7 @@ import pytest
 from load.soak.closing import Closing
 from load.soak.crowd import CLIENTS
 from load.soak.minute import Minute
-from load.soak.verdict import Finding, compare_minutes, compare_orders
+from load.soak.verdict import Finding, compare_minutes, compare_orders, find_slowness_beside
 
 ONE = Minute(
     name="1",
@@ -113,3 +113,10 @@ def test_a_finding_says_what_was_found_and_what_it_must_be() -> None:
     [memory] = [each for each in compare_minutes(_last(memory_mib=120.0), {}) if each.name.startswith("memory")]
     assert memory.line.startswith("FAIL  120 MiB, must be <= 114 MiB, minute one 100 MiB: memory")
     assert memory.to_json()["passed"] is False
+
+
+def test_it_is_told_in_which_minutes_something_else_was_slow() -> None:
+    assert find_slowness_beside(_last(late_p99_ms=5.0, disk_p99_ms=None)) == []
+    late, slow = find_slowness_beside([*_last(late_p99_ms=5.1, disk_p99_ms=40.0), *_last(disk_p99_ms=6.0)])
+    assert late == "this program itself was late, over 5 ms in the p99, in minute 3"
+    assert slow == "syncs of another file took over 5 ms in the p99 in minute 3, 3"
