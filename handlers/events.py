@@ -17,7 +17,7 @@ from handlers.exchange import Incoming, Refuse
 from handlers.parameters import Parameters
 from models.changes import Change
 from models.errors import QueueClosedError, QueueFullError
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 
 FLUSH_S = 0.1
 LONGEST_FLUSH_S = 1.0

@@ -14,7 +14,7 @@ from handlers.parameters import Parameters
 from handlers.traffic import Traffic
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50

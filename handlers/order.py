@@ -18,7 +18,8 @@ from handlers.problems import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.traffic import Traffic
 from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
 from models.order import NewOrder, Order, Status, amount_as_decimal, time_as_text
-from models.validation import MAX_ID, parse_order
+from models.order_body import MAX_ID
+from models.validation import parse_order
 from models.writes import Insertion
 
 _MICROSECONDS = 1_000_000

@@ -31,7 +31,7 @@ from handlers.problems import (
     WRONG_STATUS,
     Kind,
 )
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 
 EVERYWHERE = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
 """What any path may answer."""

@@ -10,7 +10,7 @@ from handlers.figures import MetricsView
 from handlers.history import Point
 from handlers.listing import OrderPage
 from handlers.order import OrderView
-from models.validation import MAX_AMOUNT, MAX_ID, OrderBody
+from models.order_body import MAX_AMOUNT, MAX_ID, OrderBody
 
 Schema = dict[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import StorageBusyError
 from models.order import Order, Status
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 from models.writes import Identity, Outcome, Retried
 from tests.handlers.conftest import Serve
 from tests.handlers.service import Service

@@ -11,7 +11,7 @@ from handlers.listing import cursor_of
 from models.errors import QueueFullError, StorageUnavailableError
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 from models.writes import Outcome
 from tests.handlers.conftest import Serve
 from tests.handlers.service import Answer, Service, get_text

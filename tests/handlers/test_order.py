@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from models.order import Status
-from models.validation import MAX_ID, MAX_METADATA_BYTES
+from models.order_body import MAX_ID, MAX_METADATA_BYTES
 from models.writes import Outcome
 from tests.handlers.service import JSON, Service
 from tests.models.samples import SECOND_US, Clock, order_text

@@ -7,7 +7,7 @@ from tornado.escape import parse_qs_bytes
 
 from handlers.parameters import Parameters
 from handlers.problems import INVALID_PARAMETER, Problem
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 
 NOON_US = 1_740_830_400_000_000
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from handlers.body_limit import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 from tests.handlers.conftest import Serve
 from tests.handlers.service import JSON, Answer, Service, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from models import bulk
 from models.bulk import MAX_ORDER_BYTES, MAX_ORDERS, Lines, parse_orders, split_array
 from models.errors import InvalidOrderError, NotJsonError
 from models.order import NewOrder
@@ -173,6 +174,15 @@ def _split(text: bytes) -> list[bytes] | type[Exception]:
         return type(error)
 
 
+def test_a_good_array_is_not_gone_through_one_element_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(text: str) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(bulk, "_scan", scan)
+    order = order_text(metadata='{"a": [1, 2]}')
+    assert split_array(b"[%s]" % b", ".join([order] * MAX_ORDERS)) == [order] * MAX_ORDERS
+
+
 def test_an_array_holds_at_most_a_thousand_elements() -> None:
     assert len(split_array(json.dumps([1] * MAX_ORDERS).encode())) == MAX_ORDERS == 1_000
     with pytest.raises(InvalidOrderError, match="# must hold at most 1000 orders"):
@@ -186,7 +196,7 @@ def test_an_element_of_an_array_is_no_longer_than_an_order() -> None:
         split_array(too_long)
 
 
-def test_an_array_of_a_million_of_whatever_costs_no_more_than_its_own_length() -> None:
+def test_an_array_of_a_million_of_whatever_costs_a_small_multiple_of_its_own_length() -> None:
     body = b"[%s]" % b",".join([b"1"] * 1_000_000)
     tracemalloc.start()
     try:

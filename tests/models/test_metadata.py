@@ -4,11 +4,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models import validation
+from models import careful_validation
 from models.errors import InvalidOrderError, NotJsonError
 from models.order import NewOrder
+from models.order_body import MAX_METADATA_BYTES
 from models.strict_json import MAX_DEPTH
-from models.validation import MAX_METADATA_BYTES, parse_order
+from models.validation import parse_order
 from tests.models.samples import order_text
 
 KEYS = ['""', '"a"', r'"\u0061"']
@@ -113,7 +114,7 @@ def test_good_metadata_needs_no_second_look(metadata: str, monkeypatch: pytest.M
     def look_again(body: bytes) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(validation, "read_json", look_again)
+    monkeypatch.setattr(careful_validation, "read_json", look_again)
     assert parse(metadata) == metadata
 
 

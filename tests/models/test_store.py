@@ -10,7 +10,7 @@ from models import statements
 from models.database import RetryingSqliteDatabase
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status
-from models.validation import MAX_ID
+from models.order_body import MAX_ID
 from models.writes import Cancel, Claimed, Identity, Insertion, Moved, Outcome, Retried, Retry, Turn
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 

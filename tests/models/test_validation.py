@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import NewOrder, amount_as_decimal
+from models.order_body import MAX_ID, MAX_ITEMS
 from models.strict_json import MAX_DEPTH
-from models.validation import MAX_ID, MAX_ITEMS, parse_order
+from models.validation import parse_order
 from tests.models.paths import on_each_path
 from tests.models.samples import order_text
 

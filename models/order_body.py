@@ -1,0 +1,26 @@
+"""An order as a client sends it, and its bounds."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+MAX_ID = 2**63 - 1
+MAX_ITEMS = 1_000
+MAX_AMOUNT = Decimal("9999999999.9999")
+MAX_WHOLE_DIGITS = len(str(int(MAX_AMOUNT)))
+MAX_METADATA_BYTES = 16 * 1024
+
+Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One order as a client sends it."""
+
+    order_id: Id
+    user_id: Id
+    item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    # A number, as far as JSON goes: its digits are looked at one by one, which costs less than a Decimal.
+    total_amount: msgspec.Raw
+    # Kept as it was given.
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
