@@ -18,7 +18,8 @@ from models.strict_json import MAX_DEPTH
 _PLAIN_QUOTES = 2 * len(REQUIRED)
 _DECODER = msgspec.json.Decoder(OrderBody)
 _ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
-_METADATA_DECODER = msgspec.json.Decoder(dict[str, Any])
+# No floats are made, whatever stands for them: those with the largest exponents would take 10 us each.
+_METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
 def parse_order(body: bytes) -> NewOrder:

@@ -106,9 +106,10 @@ def test_the_fast_and_the_careful_path_agree_on_metadata(metadata: str) -> None:
     [
         "{}",
         '{"from": "web", "to": {"city": "Zürich", "lines": ["a", "b", 3]}}',
+        '{"a": [1e400, 9e300, 5e-324, -0.0, 123456789012345678901234567890]}',
         '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH,
     ],
-    ids=["empty", "usual", "deepest"],
+    ids=["empty", "usual", "numbers", "deepest"],
 )
 def test_good_metadata_needs_no_second_look(metadata: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def look_again(body: bytes) -> None:
