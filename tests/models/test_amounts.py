@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.errors import InvalidOrderError, NotJsonError
 from models.order import NewOrder, amount_as_decimal
 from models.validation import parse_order
-from tests.models.paths import on_each_path
+from tests.models.paths import with_and_without_metadata
 from tests.models.samples import order_text
 
 LARGEST = 99_999_999_999_999
@@ -35,7 +35,7 @@ def error_of(amount: str, metadata: str | None) -> str:
     return detail
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("quote", ["", '"'], ids=["number", "string"])
 @pytest.mark.parametrize(
     ("text", "ten_thousandths"),
@@ -68,7 +68,7 @@ def test_an_amount_is_taken_exactly(text: str, ten_thousandths: int, quote: str,
     assert parse(quote + text + quote, metadata).total_amount == ten_thousandths
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize(
     "amount",
     both(
@@ -83,7 +83,7 @@ def test_an_amount_beyond_the_limits_is_an_error(amount: str, metadata: str | No
     assert error_of(amount, metadata) == OUT_OF_RANGE
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize(
     "amount",
     both(
@@ -98,7 +98,7 @@ def test_an_amount_with_a_fifth_place_is_an_error_and_never_rounded(amount: str,
     assert error_of(amount, metadata) == TOO_MANY_PLACES
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize(
     "amount",
     [

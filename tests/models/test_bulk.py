@@ -156,7 +156,7 @@ def test_json_that_is_no_array_is_no_array_of_orders(text: bytes) -> None:
         split_array(text)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(texts=st.lists(VALUES | SPACED, min_size=1, max_size=3))
 @example(texts=[order_text(), b' {"a": ["\\ud800", 1.50, "\xff"]}\n'])
 def test_an_array_is_split_at_once_as_it_is_one_element_at_a_time(texts: list[bytes]) -> None:

@@ -15,7 +15,7 @@ from models.order import NewOrder, amount_as_decimal
 from models.order_body import MAX_ID, MAX_ITEMS
 from models.strict_json import MAX_DEPTH
 from models.validation import parse_order
-from tests.models.paths import on_each_path
+from tests.models.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
 
 BAD_ID = f"must be an integer from 1 to {MAX_ID}"
@@ -45,7 +45,7 @@ def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int
     assert getattr(order, field) == value
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
 @pytest.mark.parametrize("field", ["order_id", "user_id"])
 def test_anything_else_is_no_id(field: str, text: str, metadata: str | None) -> None:
@@ -58,20 +58,20 @@ def test_items_keep_their_order_and_their_repeats(items: list[int], metadata: st
     assert parse_order(order_text(item_ids=json.dumps(items), metadata=metadata)).item_ids == items
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("text", ["[]", str([1] * (MAX_ITEMS + 1)), "null", "1", '"[1]"', '{"0": 1}', "true"])
 def test_items_are_an_array_of_1_to_1000(text: str, metadata: str | None) -> None:
     assert errors_of(order_text(item_ids=text, metadata=metadata)) == [("#/item_ids", BAD_ITEMS)]
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
 def test_each_bad_item_is_named_by_its_index(text: str, metadata: str | None) -> None:
     errors = errors_of(order_text(item_ids=f"[1, {text}, 2, {text}]", metadata=metadata))
     assert errors == [("#/item_ids/1", BAD_ID), ("#/item_ids/3", BAD_ID)]
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount"])
 def test_a_missing_field_is_an_error(field: str, metadata: str | None) -> None:
     assert errors_of(order_text(**{field: None, "metadata": metadata})) == [(f"#/{field}", "is required")]
@@ -81,7 +81,7 @@ def test_an_object_without_any_field_misses_all_four() -> None:
     assert [error.pointer for error in errors_of(b"{}")] == ["#/order_id", "#/user_id", "#/item_ids", "#/total_amount"]
 
 
-@on_each_path
+@with_and_without_metadata
 @pytest.mark.parametrize("field", ["status", "Order_id", "order_id ", ""])
 def test_an_unknown_field_is_an_error(field: str, metadata: str | None) -> None:
     pointer = "#/" + field.replace(" ", "%20")
