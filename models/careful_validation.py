@@ -11,10 +11,9 @@ import msgspec
 
 from models.errors import FieldError, InvalidOrderError
 from models.order import AMOUNT_PLACES, NewOrder
-from models.order_body import MAX_AMOUNT, MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES, OrderBody
+from models.order_body import MAX_AMOUNT, MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES, REQUIRED, OrderBody
 from models.strict_json import Number, Object, exact_decimal, pointer, read_json, repeated_keys
 
-REQUIRED = ("order_id", "user_id", "item_ids", "total_amount")
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # More digits than an amount may have; where one is lost that is not zero, it is an error.
 _EXACT = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])

@@ -24,3 +24,7 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     total_amount: msgspec.Raw
     # Kept as it was given.
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+REQUIRED = tuple(field.name for field in msgspec.structs.fields(OrderBody) if field.required)
+"""The fields that every order has."""

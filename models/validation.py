@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from models.careful_validation import REQUIRED, parse_carefully
+from models.careful_validation import parse_carefully
 from models.order import AMOUNT_PLACES, NewOrder
-from models.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, OrderBody
+from models.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQUIRED, OrderBody
 from models.strict_json import MAX_DEPTH
 
 _PLAIN_QUOTES = 2 * len(REQUIRED)
@@ -47,8 +47,8 @@ def _parse_fast(body: bytes) -> NewOrder | None:
             return None
         metadata = text.decode()
         quotes += 2 + 2 * _count_strings(_METADATA_DECODER.decode(text))
-    # Every JSON string has two quotes. A repeated key has been counted once and an escaped quote not at all, so more
-    # quotes are there than were counted where there is one.
+    # Every JSON string has two quotes. A repeated key has been counted once and an escaped quote not at all: with
+    # either of them there are more quotes than were counted.
     if body.count(b'"') != quotes:
         return None
     return NewOrder(order.order_id, order.user_id, order.item_ids, amount, metadata)
