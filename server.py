@@ -25,24 +25,33 @@ from typing import NamedTuple, NoReturn, TypeVar, cast
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 
-from handlers.access import Admit, Gate, admit_everybody, warning_about
-from handlers.access_log import AccessLog
-from handlers.body_limit import MAX_DISCARDED_BYTES
-from handlers.dashboard import DashboardBrokenError
-from handlers.event_log import EventLog
-from handlers.events import EventStreams
-from handlers.exposition import Exposition
-from handlers.figures import Figures
-from handlers.history import History
-from handlers.http_server import BoundedHTTPServer
-from handlers.keys import PREFIX, WORDS, KeysRefusedError, Scope, check_name, new_key, read_keys, without_keys
-from handlers.log_format import FORMATS, formatter
-from handlers.measurements import Measurements
-from handlers.metrics_stream import MetricsStreams
-from handlers.rate_limit import RateLimit, parse_rate_limit
+from handlers.logs.access_log import AccessLog
+from handlers.logs.log_format import FORMATS, formatter
+from handlers.metrics.history import History
+from handlers.metrics.instruments import Measurements
+from handlers.metrics.prometheus import Exposition
+from handlers.metrics.snapshot import Figures
+from handlers.pages.dashboard import DashboardBrokenError
 from handlers.routes import Collaborators, build_router
-from handlers.tls import TlsRefusedError, load_tls
-from handlers.traffic import Traffic
+from handlers.security.api_keys import (
+    PREFIX,
+    WORDS,
+    KeysRefusedError,
+    Scope,
+    check_name,
+    new_key,
+    read_keys,
+    without_keys,
+)
+from handlers.security.rate_limit import RateLimit, parse_rate_limit
+from handlers.security.request_guard import Admit, Gate, admit_everybody, warning_about
+from handlers.sse.event_log import EventLog
+from handlers.sse.metric_events import MetricsStreams
+from handlers.sse.order_events import EventStreams
+from handlers.transport.body_limit import MAX_DISCARDED_BYTES
+from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.in_flight import Traffic
+from handlers.transport.tls import TlsRefusedError, load_tls
 from models.changes import changes_of
 from models.errors import (
     DatabaseRefusedError,
@@ -52,23 +61,23 @@ from models.errors import (
     StorageUnavailableError,
 )
 from models.listing import Listing, Page
-from models.lock import DatabaseLock
-from models.opening import open_database
 from models.order import Order, Totals
-from models.store import OrderStore
+from models.sqlite.lock import DatabaseLock
+from models.sqlite.opening import open_database
+from models.sqlite.store import OrderStore
 from models.writes import Cancel, Claimed, Moved, Retried, Retry, RetryFailed, Turn, Write, Written
 from workers.backoff import Backoff
 from workers.batcher import Batcher
 from workers.dispatcher import Dispatcher
 from workers.failure_log import FailureLog
-from workers.finals import Finals
-from workers.function import FunctionProcessor, FunctionRefusedError, load_function
 from workers.intake import Intake
-from workers.leaving import leave_within
-from workers.processors import MeasuredProcessor, Processor, RecordProcessor
+from workers.process_exit import leave_within
+from workers.processors.function import FunctionProcessor, FunctionRefusedError, load_function
+from workers.processors.processor import MeasuredProcessor, Processor, RecordProcessor
+from workers.processors.webhook import WebhookProcessor, check_secret, check_url
 from workers.rates import Rates
 from workers.retries import Retries
-from workers.webhook import WebhookProcessor, check_secret, check_url
+from workers.waiters import Finals
 
 VERSION = "0.1.0"
 BACKLOG = 2_048

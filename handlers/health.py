@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from handlers.base import BaseHandler
-from handlers.problems import RETRY_AFTER_S, STOPPING, Problem
-from handlers.traffic import Traffic
+from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
+from handlers.transport.base_handler import BaseHandler
+from handlers.transport.in_flight import Traffic
 
 
 class LiveHandler(BaseHandler):

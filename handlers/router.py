@@ -16,17 +16,17 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from handlers.base import ProblemHandler
-from handlers.body_limit import BodyLimit, is_short
-from handlers.bulk import MAX_GROUPS, Bulk
-from handlers.bulk_exchange import MAX_ARRAYS_BYTES, ByteRoom, bulk_exchange
-from handlers.events import EventsExchange, EventStreams
-from handlers.exchange import Incoming
-from handlers.measurements import Measurements
-from handlers.metrics_stream import MetricsExchange, MetricsStreams
-from handlers.order import NewOrderExchange, OrderExchange
-from handlers.problems import Problem
-from handlers.traffic import Traffic
+from handlers.metrics.instruments import Measurements
+from handlers.orders.bulk import MAX_GROUPS, Bulk
+from handlers.orders.bulk_exchange import MAX_ARRAYS_BYTES, ByteRoom, bulk_exchange
+from handlers.orders.order import NewOrderExchange, OrderExchange
+from handlers.problems.problem import Problem
+from handlers.sse.metric_events import MetricsExchange, MetricsStreams
+from handlers.sse.order_events import EventsExchange, EventStreams
+from handlers.transport.base_handler import ProblemHandler
+from handlers.transport.body_limit import BodyLimit, is_short
+from handlers.transport.exchange import Incoming
+from handlers.transport.in_flight import Traffic
 from models.order import NewOrder, Order
 from models.writes import Inserted, Insertion
 

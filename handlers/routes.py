@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application
 
-from handlers import dashboard, docs
-from handlers.actions import ActionHandler, RetryFailedHandler
-from handlers.assets import AssetHandler
-from handlers.base import NotFoundHandler, OtherMethodHandler
-from handlers.events import EventStreams
-from handlers.exchange import Incoming
-from handlers.exposition import Exposition
-from handlers.figures import Figures
-from handlers.fixed import FixedFileHandler, FixedHandler, fixed
 from handlers.health import LiveHandler, ReadyHandler
-from handlers.listing import ListingHandler
-from handlers.measurements import Measurements
-from handlers.metrics import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
-from handlers.metrics_stream import MetricsStreams
+from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
+from handlers.metrics.instruments import Measurements
+from handlers.metrics.prometheus import Exposition
+from handlers.metrics.snapshot import Figures
 from handlers.openapi.document import document
+from handlers.orders.actions import ActionHandler, RetryFailedHandler
+from handlers.orders.listing import ListingHandler
+from handlers.pages import dashboard, docs
+from handlers.pages.assets import AssetHandler
+from handlers.pages.static_content import FixedFileHandler, FixedHandler, fixed
 from handlers.router import Intake, Router
-from handlers.traffic import Traffic
+from handlers.sse.metric_events import MetricsStreams
+from handlers.sse.order_events import EventStreams
+from handlers.transport.base_handler import NotFoundHandler, OtherMethodHandler
+from handlers.transport.exchange import Incoming
+from handlers.transport.in_flight import Traffic
 from models.listing import Listing, Page
 from models.order import Order, Totals
 from models.writes import Retried

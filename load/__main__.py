@@ -1,6 +1,6 @@
 """`python -m load`: the load generator's command, on the main thread."""
 
-from load.program import Run, run_program
+from load.cli.program import Run, run_program
 
 
 def find() -> Run:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Self
 
-from load.address import Address
-from load.asking import ask
-from load.comparison import BadJson, decode_json
-from load.connection import Answer, Connection, NoAnswer
-from load.exchanges import Patience
+from load.http.address import Address
+from load.http.asking import ask
+from load.http.connection import Answer, Connection, NoAnswer
+from load.http.exchanges import Patience
+from load.orders.comparison import BadJson, decode_json
 
 WATCH_EVERY_S = 0.25
 QUIET_S = 2.0

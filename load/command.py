@@ -9,13 +9,8 @@ from functools import cache
 
 from rich.console import Console
 
-from load.address import Unreachable
-from load.exchanges import Patience
-from load.flag_types import STDOUT
-from load.generated_orders import GeneratedOrders, new_first_id
-from load.machine import TooFewFiles, allow_connections, run_to_end
-from load.orders import BadReplay, OrderSource, ReplayedOrders
-from load.outputs import (
+from load.cli.flag_types import STDOUT
+from load.cli.outputs import (
     BAD,
     GOOD,
     INTERRUPTED,
@@ -28,13 +23,18 @@ from load.outputs import (
     output_to,
     write_all,
 )
-from load.progress import ProgressBar
+from load.cli.progress import ProgressBar
+from load.http.address import Unreachable
+from load.http.exchanges import Patience
+from load.orders.generated import GeneratedOrders, new_first_id
+from load.orders.sources import BadReplay, OrderSource, ReplayedOrders
 from load.report import render
-from load.result import Result
-from load.result_json import to_json
+from load.results.result import Result
+from load.results.result_json import to_json
+from load.results.summary import print_summary
 from load.run import Run
 from load.settings import Settings, parse_settings
-from load.summary import print_summary
+from load.system.machine import TooFewFiles, allow_connections, run_to_end
 
 
 def main(argv: Sequence[str], *, patience: Patience | None = None) -> int:

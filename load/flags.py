@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from load.flag_types import (
+from load.cli.flag_types import (
     OneLineParser,
     api_key,
     named_file,

@@ -4,12 +4,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from load.arrivals import Timing
-from load.connection import Answer
-from load.orders import OrderSource
-from load.recording import Recording
-from load.refusal import reason_in
-from load.tally import Tally
+from load.http.arrivals import Timing
+from load.http.connection import Answer
+from load.http.refusal import reason_in
+from load.orders.sources import OrderSource
+from load.results.recording import Recording
+from load.results.tally import Tally
 
 ACCEPTED = 202
 NOTHING_ACCEPTED = 422

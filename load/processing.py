@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from load.address import Address, refuse_tls
 from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
-from load.connection import NoAnswer
-from load.exchanges import Patience
+from load.http.address import Address, refuse_tls
+from load.http.connection import NoAnswer
+from load.http.exchanges import Patience
 
 EXACT_S = 1.0
 """Where a look took longer, it does not say when the orders were processed."""

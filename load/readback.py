@@ -8,13 +8,13 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from load.address import Address
-from load.clients import Clients
-from load.comparison import BadJson, decode_json, find_contradiction, find_difference, sum_of
-from load.connection import Answer
-from load.exchanges import Patience
-from load.orders import OrderSource
-from load.texts import shown
+from load.http.address import Address
+from load.http.clients import Clients
+from load.http.connection import Answer
+from load.http.exchanges import Patience
+from load.orders.comparison import BadJson, decode_json, find_contradiction, find_difference, sum_of
+from load.orders.sources import OrderSource
+from load.results.texts import shown
 
 FINAL = frozenset({"Completed", "Failed", "Cancelled"})
 NAMED = 5

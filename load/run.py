@@ -3,22 +3,22 @@
 import asyncio
 from collections.abc import Callable
 
-from load.address import Address, Unreachable, reach
-from load.arrivals import Arrivals
 from load.backlog import BacklogState, NotAllowed
-from load.clients import Clients
-from load.departures import Departures
-from load.exchanges import Patience
+from load.cli.progress import ProgressBar
 from load.flags import KEY_VARIABLE
+from load.http.address import Address, Unreachable, reach
+from load.http.arrivals import Arrivals
+from load.http.clients import Clients
+from load.http.departures import Departures
+from load.http.exchanges import Patience
 from load.judge import Judge, JudgeOfMany, JudgeOfOne
-from load.machine import most_connections
-from load.orders import OrderSource
+from load.orders.sources import OrderSource
 from load.processing import Processing
-from load.progress import ProgressBar
 from load.readback import ReadBack
-from load.result import Result
+from load.results.result import Result
 from load.sender import Batches, ClosedLoop, OpenLoop, Sender, requests_of
 from load.settings import Settings
+from load.system.machine import most_connections
 
 READ_CLIENTS = 64
 

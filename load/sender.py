@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
-from load.address import Address
-from load.arrivals import Arrivals, Timing
-from load.clients import Clients
-from load.connection import Answer
+from load.http.address import Address
+from load.http.arrivals import Arrivals, Timing
+from load.http.clients import Clients
+from load.http.connection import Answer
 from load.judge import Judge
-from load.orders import OrderSource
+from load.orders.sources import OrderSource
 
 Request = tuple[int, bytes]
 """The place of its first order in the source, and the encoded request."""

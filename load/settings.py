@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from load.address import ServerUrl
-from load.flag_types import api_key
+from load.cli.flag_types import api_key
 from load.flags import KEY_VARIABLE, new_parser
-from load.orders import MAX_ID
+from load.http.address import ServerUrl
+from load.orders.sources import MAX_ID
 
 HEADLINE_ORDERS = 1000
 REPLAY_CONCURRENCY = 64

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from models.strict_json import same_value
+from models.parsing.strict_json import same_value
 
 AMOUNT_PLACES = 4
 """Amounts are integers of ten-thousandths: as many places as any ISO 4217 currency has."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tornado.ioloop import IOLoop
 
-from models.database import RetryingSqliteDatabase
+from models.sqlite.database import RetryingSqliteDatabase
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, SteppedStore
 

@@ -11,7 +11,7 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from models.order import AMOUNT_PLACES
-from models.order_body import MAX_AMOUNT
+from models.parsing.order_body import MAX_AMOUNT
 
 
 @schemathesis.serializer("application/x-ndjson")

@@ -15,7 +15,7 @@ from models.order import Order, Status
 from models.writes import Claimed, Outcome, Turn
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
-from workers.processors import Processor
+from workers.processors.processor import Processor
 from workers.retries import Retries
 
 MAX_CLAIM = 1_000

@@ -10,7 +10,7 @@ from models.errors import QueueClosedError, QueueFullError, StorageBusyError, St
 from models.order import NewOrder, Order
 from models.writes import Inserted, Insertion, NewOrders, Write, Written
 from workers.batcher import Batcher
-from workers.finals import Finals
+from workers.waiters import Finals
 
 MAX_GROUPS = 4
 """How many groups of orders may wait for a commit: two that are written, and two for the next one."""

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from models.order import Attempt, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
-from workers.processors import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.processors.processor import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
 MAX_ERROR_CHARACTERS = 1_000
 CUT_OFF = "the process ended during the attempt"

@@ -3,8 +3,8 @@
 from handlers.openapi.operations import ORDER_ID, README_ORDER, answer, operation, query, ref
 from handlers.openapi.problems import ACTION, STORAGE
 from handlers.openapi.schemas import Schema
-from handlers.preferences import MAX_WAIT_S
-from handlers.problems import (
+from handlers.orders.preferences import MAX_WAIT_S
+from handlers.problems.problem import (
     CONFLICT,
     INVALID_ORDER,
     INVALID_PARAMETER,

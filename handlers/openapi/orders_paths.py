@@ -2,15 +2,21 @@
 
 import json
 
-from handlers.bulk import BulkView
-from handlers.listing import DEFAULT_LIMIT, MAX_LIMIT
 from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import README_ORDER, answer, operation, query, ref
 from handlers.openapi.order_paths import README_ANSWER
 from handlers.openapi.problems import ACTION, STORAGE
 from handlers.openapi.schemas import COUNT, ID, Schema
-from handlers.problems import INVALID_ORDER, INVALID_PARAMETER, NOT_JSON, NOTHING_ACCEPTED, UNSUPPORTED_MEDIA_TYPE
-from models.bulk import MAX_ORDERS
+from handlers.orders.bulk import BulkView
+from handlers.orders.listing import DEFAULT_LIMIT, MAX_LIMIT
+from handlers.problems.problem import (
+    INVALID_ORDER,
+    INVALID_PARAMETER,
+    NOT_JSON,
+    NOTHING_ACCEPTED,
+    UNSUPPORTED_MEDIA_TYPE,
+)
+from models.parsing.bulk import MAX_ORDERS
 
 _TAG = "Many orders"
 _EVENTS = 'id: 1f-1\nevent: order\ndata: {"order_id":12345,"user_id":1,"status":"Completed","attempts":1}\n\n'

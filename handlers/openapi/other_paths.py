@@ -1,11 +1,11 @@
 """The paths beside the orders: metrics and health. Pure."""
 
-from handlers.history import INTERVAL_S, MAX_POINTS, Point
+from handlers.metrics.history import INTERVAL_S, MAX_POINTS, Point
 from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import answer, operation, ref
 from handlers.openapi.problems import STORAGE
 from handlers.openapi.schemas import Schema
-from handlers.problems import INVALID_PARAMETER, OVERLOADED, STOPPING
+from handlers.problems.problem import INVALID_PARAMETER, OVERLOADED, STOPPING
 
 _OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
 _TEXT: Schema = {"schema": {"type": "string"}}

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from handlers.docs import FILES
 from handlers.openapi.operations import answer, operation
 from handlers.openapi.schemas import Schema
-from handlers.problems import NOT_FOUND
+from handlers.pages.docs import FILES
+from handlers.problems.problem import NOT_FOUND
 
 _HEADERS = ("ETag", "Cache-Control")
 _TEXT: Schema = {"schema": {"type": "string"}}

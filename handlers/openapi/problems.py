@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from handlers import problems
-from handlers.bulk import BulkView
 from handlers.openapi.headers import HEADERS, header_references
 from handlers.openapi.schemas import Schema
-from handlers.problems import (
+from handlers.orders.bulk import BulkView
+from handlers.problems import problem as problems
+from handlers.problems.problem import (
     BAD_REQUEST,
     CONFLICT,
     CONTENT_TYPE,
@@ -31,7 +31,7 @@ from handlers.problems import (
     WRONG_STATUS,
     Kind,
 )
-from models.order_body import MAX_ID
+from models.parsing.order_body import MAX_ID
 
 EVERYWHERE = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
 """What any path may answer."""

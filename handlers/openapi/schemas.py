@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from handlers.bulk import MAX_LISTED, BulkView
-from handlers.figures import MetricsView
-from handlers.history import Point
-from handlers.listing import OrderPage
-from handlers.order import OrderView
-from models.order_body import MAX_AMOUNT, MAX_ID, OrderBody
+from handlers.metrics.history import Point
+from handlers.metrics.snapshot import MetricsView
+from handlers.orders.bulk import MAX_LISTED, BulkView
+from handlers.orders.listing import OrderPage
+from handlers.orders.order import OrderView
+from models.parsing.order_body import MAX_AMOUNT, MAX_ID, OrderBody
 
 Schema = dict[str, Any]
 

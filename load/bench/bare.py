@@ -12,7 +12,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from load.machine import run_to_end
+from load.system.machine import run_to_end
 
 JSON = "application/json"
 ACCEPTED = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'

@@ -15,11 +15,11 @@ from typing import Self, cast
 import msgspec
 from tornado.iostream import StreamClosedError
 
-from load.address import Address, ServerUrl, Unreachable, reach
 from load.bench.loris import LINE_INTERVAL_S, SlowLoris
 from load.bench.readers import EventReaders, NoEvents
-from load.machine import run_to_end
-from load.server_process import ROOT
+from load.http.address import Address, ServerUrl, Unreachable, reach
+from load.system.machine import run_to_end
+from load.system.server_process import ROOT
 
 READERS = "readers"
 SLOW_CLIENTS = "slow-clients"

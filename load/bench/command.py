@@ -19,7 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from load.address import Unreachable, reach
 from load.backlog import NoMetrics
 from load.bench.bystanders import BystandersFailed
 from load.bench.plans import (
@@ -39,12 +38,13 @@ from load.bench.stored_sides import NotStored
 from load.bench.trial import BacklogStuck, Launches, Trial
 from load.bench.trials import CROWD
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
-from load.connection import NoAnswer
+from load.cli.flag_types import OneLineParser, named_file, seconds, sqlite_file, whole_number, writable_folder
+from load.cli.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
 from load.fill.feeding import NotFed
-from load.flag_types import OneLineParser, named_file, seconds, sqlite_file, whole_number, writable_folder
-from load.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
-from load.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
-from load.server_process import DidNotEnd, DidNotStart, ServerProcess
+from load.http.address import Unreachable, reach
+from load.http.connection import NoAnswer
+from load.system.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
+from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
 
 FAILURES = (
     DidNotEnd,

@@ -2,12 +2,12 @@
 
 from itertools import count
 
-from load.address import Address
 from load.bench.pace import Pace
 from load.bench.requests import posts
 from load.bench.row import Row
 from load.bench.trial import CLIENTS, Trial, cost_and_faults
 from load.bench.wrk import measure_wrk
+from load.http.address import Address
 
 
 async def generator(trial: Trial) -> list[Row]:

@@ -5,7 +5,7 @@ import socket
 
 from tornado.iostream import IOStream, StreamClosedError
 
-from load.address import Address
+from load.http.address import Address
 
 LINE_INTERVAL_S = 1.0
 

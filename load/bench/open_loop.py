@@ -6,12 +6,12 @@ An open loop: each request is due at its time, however long the answers to those
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from load.address import Address
-from load.arrivals import Arrivals, Timing
 from load.bench.pace import PATIENCE, Fault, Pace, fault_of, no_fault
-from load.connection import Answer
-from load.departures import Departures
-from load.percentile import percentile_of
+from load.http.address import Address
+from load.http.arrivals import Arrivals, Timing
+from load.http.connection import Answer
+from load.http.departures import Departures
+from load.results.percentile import percentile_of
 
 
 @dataclass

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from load.address import Address
-from load.clients import Clients
-from load.connection import Answer
-from load.exchanges import Patience
-from load.machine import BUSY_SHARE
+from load.http.address import Address
+from load.http.clients import Clients
+from load.http.connection import Answer
+from load.http.exchanges import Patience
+from load.system.machine import BUSY_SHARE
 
 PATIENCE = Patience(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
 

@@ -8,7 +8,7 @@ import selectors
 import socket
 from typing import Any
 
-from load.address import Address
+from load.http.address import Address
 
 CONNECT_S = 10.0
 BUFFER_BYTES = 1 << 20

@@ -11,7 +11,7 @@ import sys
 from typing import cast
 
 from load.bench.bare import ACCEPTED, JSON
-from load.machine import run_to_end
+from load.system.machine import run_to_end
 
 BLANK_LINE = b"\r\n\r\n"
 LENGTH = b"content-length:"

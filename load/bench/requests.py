@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from random import Random
 
-from load.address import Address
+from load.http.address import Address
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000

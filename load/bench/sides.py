@@ -9,9 +9,9 @@ from rich.console import Console
 
 from load.bench.plans import Against, Comparison
 from load.bench.trials import STORED_ORDERS
+from load.cli.progress import ProgressBar
 from load.fill.filling import Filling
-from load.progress import ProgressBar
-from load.server_process import ServerProcess
+from load.system.server_process import ServerProcess
 
 BARE = ["-m", "load.bench.bare", "--port", "0"]
 START_S = 60.0

@@ -6,17 +6,17 @@ A trial starts its servers itself. Nothing else runs on the loop, so that starti
 import asyncio
 from itertools import count
 
-from load.address import Address, reach
-from load.asking import ask
 from load.bench.requests import posts
 from load.bench.row import Row
 from load.bench.stored_sides import NotStored
 from load.bench.trial import Launches, cost_and_faults
-from load.connection import Connection, NoAnswer
 from load.fill.feeding import ARRAY_SIZE, Feeding, count_orders
 from load.fill.filling import HOLDING
+from load.http.address import Address, reach
+from load.http.asking import ask
+from load.http.connection import Connection, NoAnswer
 from load.judge import fault_of_post
-from load.process_status import PROC, ProcessStatus, has_status
+from load.system.process_status import PROC, ProcessStatus, has_status
 
 READY_S = 30.0
 START_S = 2.0

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from typing import NamedTuple
 
-from load.address import Address
-from load.asking import ask
 from load.bench.row import Row
 from load.bench.trial import Trial
 from load.bench.turns import Turn
-from load.connection import Connection
 from load.fill.feeding import count_orders
+from load.http.address import Address
+from load.http.asking import ask
+from load.http.connection import Connection
 
 TIMES_AS_LONG, TIMES_AIM = 1.25, 1.1
 TURNS = 6

@@ -7,8 +7,6 @@ from functools import partial
 from itertools import count, islice
 from statistics import median
 
-from load.address import Address
-from load.asking import ask
 from load.bench.open_loop import Latency
 from load.bench.pace import Pace
 from load.bench.requests import bulk_posts, gets, posts
@@ -18,7 +16,9 @@ from load.bench.surface_trials import BULK_CLIENTS, BULK_REQUESTS, BULK_SIZE
 from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import CROWD, STEADY_PER_SECOND
 from load.bench.turns import Processed, Times
-from load.connection import Connection
+from load.http.address import Address
+from load.http.asking import ask
+from load.http.connection import Connection
 from load.judge import fault_of_bulk, fault_of_post
 
 METRICS_MS = 2.0

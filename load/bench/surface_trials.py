@@ -10,7 +10,7 @@ from load.bench.row import Row
 from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import STORED_ORDERS, store_orders
 from load.judge import fault_of_bulk, fault_of_post
-from load.machine import BUSY_SHARE
+from load.system.machine import BUSY_SHARE
 
 BULK_SIZE = 1000
 BULK_CLIENTS = 4

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from load.address import Address
 from load.backlog import Backlog, BacklogState
 from load.bench.open_loop import Latency, measure_latency
 from load.bench.pace import PATIENCE, Fault, Pace, measure_pace, no_fault
 from load.bench.row import Row
-from load.server_process import ServerProcess
+from load.http.address import Address
+from load.system.server_process import ServerProcess
 
 CLIENTS = 64
 # Long enough for what the turn before left to be done, such as the closing of its connections.

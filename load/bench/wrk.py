@@ -17,9 +17,9 @@ from typing import cast
 
 import msgspec
 
-from load.address import Address
 from load.bench.pace import PATIENCE, Pace
 from load.bench.requests import BODY, STRIDE, USERS
+from load.http.address import Address
 
 WRK = "wrk"
 PATH = "/order"

@@ -4,7 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 from load.chaos.shop import Shop
-from load.connection import Answer, Connection, NoAnswer, NoConnection
+from load.http.connection import Answer, Connection, NoAnswer, NoConnection
 
 ANSWER_S = 25.0
 """Well over the 10 s that a server waits for a lock, and freezes of 3 s: a request without an answer is forgotten."""

@@ -26,9 +26,9 @@ from load.chaos.plan import RECORD, SHOPS, WEBHOOK, Fault, plan_faults
 from load.chaos.receiver import Receiver, ReceiverLost
 from load.chaos.shop import Shop
 from load.chaos.table import failures_of, summary_of, to_json, wrongs_of
-from load.flag_types import OneLineParser, named_file, whole_number, writable_folder
-from load.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
-from load.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
+from load.cli.flag_types import OneLineParser, named_file, whole_number, writable_folder
+from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
+from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
 
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000

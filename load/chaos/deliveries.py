@@ -8,8 +8,8 @@ from datetime import datetime
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from load.comparison import decode_json, find_difference
-from load.generated_orders import GeneratedOrders
+from load.orders.comparison import decode_json, find_difference
+from load.orders.generated import GeneratedOrders
 
 NAMES = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}
 """What a body has; beside them, metadata where the order has some."""

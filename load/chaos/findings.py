@@ -7,7 +7,7 @@ from typing import Any
 
 from load.chaos.file_audit import FileFindings
 from load.readback import Verdict
-from load.texts import shown
+from load.results.texts import shown
 
 NAMED = 10
 

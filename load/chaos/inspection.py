@@ -11,9 +11,9 @@ from load.chaos.findings import Findings, findings_of
 from load.chaos.lifecycle import Lifecycle
 from load.chaos.outsider import last_due_us
 from load.chaos.shop import Shop
-from load.clients import Clients
-from load.comparison import BadJson, decode_json
-from load.exchanges import Patience
+from load.http.clients import Clients
+from load.http.exchanges import Patience
+from load.orders.comparison import BadJson, decode_json
 from load.readback import ReadBack
 
 PATIENCE = Patience(processing_s=60.0, poll_s=0.1)

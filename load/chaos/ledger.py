@@ -2,8 +2,8 @@
 
 from random import Random
 
-from load import ledger
-from load.generated_orders import VariedOrders
+from load.orders import ledger
+from load.orders.generated import VariedOrders
 
 FIRST_ID_BITS = 62
 

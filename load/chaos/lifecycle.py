@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 
 from load.chaos.shop import Shop
-from load.server_process import DidNotStart
+from load.system.server_process import DidNotStart
 
 START_BOUND_S = 8.0
 """For a start that nothing is in the way of; most take less than a second."""

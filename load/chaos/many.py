@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from random import Random
 
-from load.address import Address
 from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
 from load.chaos.single import CONFLICT
 from load.chaos.throttle import Throttle
-from load.generated_orders import as_another_order
+from load.http.address import Address
 from load.judge import ACCEPTED, counts_in
+from load.orders.generated import as_another_order
 
 KNOWN_SHARE = 0.2
 LINES = "application/x-ndjson"

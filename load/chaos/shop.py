@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from load.address import Address, ServerUrl
 from load.chaos.ledger import Ledger
 from load.chaos.victim import Victim
+from load.http.address import Address, ServerUrl
 
 HOST = "127.0.0.1"
 DATABASE = "orders.db"

@@ -2,13 +2,13 @@
 
 from random import Random
 
-from load.answer import Answer
 from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
 from load.chaos.throttle import Throttle
-from load.comparison import BadJson, decode_json, find_difference
-from load.generated_orders import as_another_order
+from load.http.response import Answer
 from load.judge import ACCEPTED, REPLAYED, mistake_in
+from load.orders.comparison import BadJson, decode_json, find_difference
+from load.orders.generated import as_another_order
 
 SHARE = 0.05
 """Of new orders after which an acknowledged one is sent again; as many are followed by another one, and by a look."""

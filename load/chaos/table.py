@@ -9,7 +9,7 @@ from load.chaos.campaign import Outcome
 from load.chaos.findings import Findings
 from load.chaos.plan import Fault, Kind
 from load.chaos.shop import Shop
-from load.texts import shown
+from load.results.texts import shown
 
 SEEN = {"503s": str(TEMPORARY), "dropped": DROPPED, "refused": REFUSED}
 

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from load.server_process import ServerProcess
+from load.system.server_process import ServerProcess
 
 START_S = 40.0
 # A server may wait for a lock of 12 s, and for a processor of 3 s, before it ends.

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from load.address import Unreachable
 from load.backlog import NoMetrics
-from load.connection import NoAnswer
+from load.cli.flag_types import OneLineParser, named_file, whole_number
+from load.cli.progress import ProgressBar
 from load.fill.feeding import NotFed
 from load.fill.filling import Filling
-from load.flag_types import OneLineParser, named_file, whole_number
-from load.progress import ProgressBar
-from load.server_process import DidNotEnd, DidNotStart
+from load.http.address import Unreachable
+from load.http.connection import NoAnswer
+from load.system.server_process import DidNotEnd, DidNotStart
 
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from load.address import Address
 from load.backlog import Backlog, BacklogState
-from load.clients import Clients
-from load.connection import Answer
-from load.exchanges import Patience
-from load.generated_orders import GeneratedOrders
+from load.http.address import Address
+from load.http.clients import Clients
+from load.http.connection import Answer
+from load.http.exchanges import Patience
+from load.http.refusal import reason_in
 from load.judge import ACCEPTED, fault_of_bulk
-from load.refusal import reason_in
+from load.orders.generated import GeneratedOrders
 from load.sender import requests_of
 
 ARRAY_SIZE = 1000

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from load.address import Address, reach
+from load.cli.progress import ProgressBar
 from load.fill.feeding import ARRAY_SIZE, CLIENTS, Feeding, NotFed, await_processing, count_orders
-from load.machine import run_to_end
-from load.progress import ProgressBar
-from load.server_process import ServerProcess
+from load.http.address import Address, reach
+from load.system.machine import run_to_end
+from load.system.server_process import ServerProcess
 
 # The last connection to close moves the log into the file.
 STOP_S = 300.0

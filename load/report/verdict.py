@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from load.report.numbers import counted, plural
-from load.texts import shown
+from load.results.texts import shown
 
 NAMED = 100
 """So many orders of a kind are named; the JSON names all."""

@@ -1,6 +1,6 @@
 """Starts the soak from the command line, on the main thread."""
 
-from load.program import Run, run_program
+from load.cli.program import Run, run_program
 
 
 def find() -> Run:

@@ -7,13 +7,13 @@ from random import Random
 
 import msgspec
 
-from load.address import Address
-from load.asking import ask
 from load.backlog import Backlog
-from load.clients import Clients
-from load.connection import Answer, Connection, NoAnswer
-from load.exchanges import Patience
-from load.ledger import Ledger
+from load.http.address import Address
+from load.http.asking import ask
+from load.http.clients import Clients
+from load.http.connection import Answer, Connection, NoAnswer
+from load.http.exchanges import Patience
+from load.orders.ledger import Ledger
 from load.readback import ReadBack
 from load.soak.sample import Sample
 

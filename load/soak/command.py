@@ -16,20 +16,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from load.address import Unreachable
 from load.backlog import NoMetrics
-from load.connection import NoAnswer
-from load.flag_types import OneLineParser, named_file, rate, whole_number, writable_folder
-from load.machine import TooFewFiles, allow_connections, describe_machine
-from load.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
-from load.process_status import ProcessGone
-from load.server_process import DidNotStart
+from load.cli.flag_types import OneLineParser, named_file, rate, whole_number, writable_folder
+from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
+from load.http.address import Unreachable
+from load.http.connection import NoAnswer
 from load.soak.crowd import CLIENTS
 from load.soak.day import ServerGone
 from load.soak.disk import DiskFailed
 from load.soak.minute import HEADER, Minute
 from load.soak.soak import MINUTE_S, Soak, split
 from load.soak.verdict import find_slowness_beside
+from load.system.machine import TooFewFiles, allow_connections, describe_machine
+from load.system.process_status import ProcessGone
+from load.system.server_process import DidNotStart
 
 LONGEST_MINUTES = 7 * 24 * 60
 SHOWN = 10

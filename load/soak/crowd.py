@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from random import Random
 from typing import Any, NamedTuple
 
-from load.address import Address
+from load.http.address import Address
 from load.soak.customers import Complain, come_and_go, follow, pass_by, run_errands, take_nothing
 from load.soak.errands import Errand, Errands
 

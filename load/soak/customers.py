@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
-from load.address import Address, reason_of
-from load.asking import ask
-from load.connection import Connection, NoAnswer
+from load.http.address import Address, reason_of
+from load.http.asking import ask
+from load.http.connection import Connection, NoAnswer
 from load.soak.amid import run_whole
 from load.soak.errands import Errand, with_header
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from load.address import Address
-from load.arrivals import Arrivals, Timing
-from load.asking import ask
 from load.backlog import Metrics, NoMetrics
-from load.connection import Answer, Connection, NoAnswer
-from load.departures import Departures
-from load.exchanges import INTERRUPTED, Patience
-from load.ledger import Ledger
+from load.http.address import Address
+from load.http.arrivals import Arrivals, Timing
+from load.http.asking import ask
+from load.http.connection import Answer, Connection, NoAnswer
+from load.http.departures import Departures
+from load.http.exchanges import INTERRUPTED, Patience
+from load.orders.ledger import Ledger
 from load.soak.amid import run_amid
 from load.soak.crowd import POSTING, crowd
 from load.soak.disk import keep_syncing

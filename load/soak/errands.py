@@ -9,12 +9,12 @@ from itertools import count, cycle
 from random import Random
 from typing import NamedTuple
 
-from load.address import Address
-from load.comparison import BadJson, decode_json, find_difference
-from load.connection import Answer
-from load.generated_orders import as_another_order
+from load.http.address import Address
+from load.http.connection import Answer
 from load.judge import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
-from load.ledger import Ledger
+from load.orders.comparison import BadJson, decode_json, find_difference
+from load.orders.generated import as_another_order
+from load.orders.ledger import Ledger
 
 ARRAY = 1_000
 WAIT_S = 5

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from load.process_status import ProcessGone, ProcessStatus
+from load.system.process_status import ProcessGone, ProcessStatus
 
 SOCKET = "socket:"
 

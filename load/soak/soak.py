@@ -9,18 +9,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from load.address import reach
-from load.generated_orders import VariedOrders
-from load.ledger import Ledger
-from load.machine import describe_machine, folder_to_keep, run_to_end
-from load.orders import MAX_ID
-from load.process_status import PROC
-from load.server_process import DidNotEnd, ServerProcess
+from load.http.address import reach
+from load.orders.generated import VariedOrders
+from load.orders.ledger import Ledger
+from load.orders.sources import MAX_ID
 from load.soak.closing import Closing, close_the_day
 from load.soak.day import Day
 from load.soak.minute import Minute
 from load.soak.sample import Sample, take_sample
 from load.soak.verdict import Finding, compare_minutes, compare_orders
+from load.system.machine import describe_machine, folder_to_keep, run_to_end
+from load.system.process_status import PROC
+from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
 FEWEST = 2

@@ -4,8 +4,9 @@ Minute one is the first after the warm-up. What may legitimately grow with time 
 
 - The log of events keeps the last 50,000 to 100,000 (MAX_EVENTS of server.py, trimmed at twice that), some 25 MiB. It
   is filled before the warm-up, so it is full in minute one.
-- The ring of the dashboard's history is full after ten minutes: 600 points (MAX_POINTS of handlers/history.py) of about
-  300 bytes, 0.2 MiB, and each reader that comes is sent them rendered, some 50 KB.
+- The ring of the dashboard's history is full after ten minutes: 600 points (MAX_POINTS of
+  handlers/metrics/history.py) of about 300 bytes, 0.2 MiB, and each
+  reader that comes is sent them rendered, some 50 KB.
 - The rates of the last 60 seconds are 60 samples. Histograms and counters have a fixed size.
 - SQLite keeps 2 MiB of pages for each of three connections (its default; the server sets none), which a minute fills.
 - Who waits, what is on its way and every connection is gone with its request: as many as there are clients.

@@ -16,16 +16,16 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from handlers.body_limit import MAX_DISCARDED_BYTES
-from handlers.event_log import EventLog
-from handlers.events import EventStreams
-from handlers.exposition import Exposition
-from handlers.figures import Figures
-from handlers.history import History
-from handlers.measurements import Measurements
-from handlers.metrics_stream import MetricsStreams
+from handlers.metrics.history import History
+from handlers.metrics.instruments import Measurements
+from handlers.metrics.prometheus import Exposition
+from handlers.metrics.snapshot import Figures
 from handlers.routes import Collaborators, build_router
-from handlers.traffic import Traffic
+from handlers.sse.event_log import EventLog
+from handlers.sse.metric_events import MetricsStreams
+from handlers.sse.order_events import EventStreams
+from handlers.transport.body_limit import MAX_DISCARDED_BYTES
+from handlers.transport.in_flight import Traffic
 from models.changes import changes_of
 from models.listing import Listing, Page
 from models.order import Order, Totals
@@ -33,8 +33,8 @@ from models.writes import Cancel, Moved, Outcome, Retried, Retry, RetryFailed, W
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, SteppedStore
 from workers.batcher import Batcher
-from workers.finals import Finals
 from workers.intake import Intake
+from workers.waiters import Finals
 
 T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}

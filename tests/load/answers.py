@@ -1,6 +1,6 @@
 """Answers that came in one piece."""
 
-from load.answer import Answer, AnswerReader
+from load.http.response import Answer, AnswerReader
 
 
 def parse_answer(data: bytes, *, ended: bool = False) -> Answer | None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from load.command import main
-from load.exchanges import Patience
-from load.machine import allow_connections
+from load.http.exchanges import Patience
+from load.system.machine import allow_connections
 from tests.load.shop import Shop
 
 IMPATIENT = Patience(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from load.backlog import Metrics, NoMetrics
-from load.connection import Answer
+from load.http.connection import Answer
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 

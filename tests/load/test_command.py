@@ -14,11 +14,11 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from load.command import main
-from load.connection import Answer
-from load.exchanges import Patience
-from load.generated_orders import GeneratedOrders, new_first_id
-from load.orders import MAX_ID
-from load.refusal import reason_in
+from load.http.connection import Answer
+from load.http.exchanges import Patience
+from load.http.refusal import reason_in
+from load.orders.generated import GeneratedOrders, new_first_id
+from load.orders.sources import MAX_ID
 from tests.load.conftest import IMPATIENT, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile

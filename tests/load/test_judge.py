@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.connection import Answer
+from load.http.connection import Answer
 from load.judge import fault_of_bulk, fault_of_post
 
 

@@ -4,9 +4,9 @@ from itertools import count
 
 import pytest
 
-from load.address import ServerUrl, reach
 from load.backlog import BacklogState
-from load.exchanges import Patience
+from load.http.address import ServerUrl, reach
+from load.http.exchanges import Patience
 from load.processing import Processing
 from tests.load.shop import Shop
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from load.exchanges import Patience
+from load.http.exchanges import Patience
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile

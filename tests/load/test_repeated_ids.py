@@ -2,10 +2,10 @@
 
 import pytest
 
-from load.notes import notes_of
-from load.result import Result
+from load.results.notes import notes_of
+from load.results.result import Result
+from load.results.tally import Tally
 from load.settings import parse_settings
-from load.tally import Tally
 
 
 def _notes(duplicates: int, *flags: str) -> list[str]:

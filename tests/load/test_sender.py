@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from load.exchanges import Patience
+from load.http.exchanges import Patience
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from load.connection import Answer
+from load.http.connection import Answer
 from load.judge import mistake_in
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop

@@ -4,8 +4,8 @@ import functools
 import tempfile
 from pathlib import Path
 
-from models.database import RetryingSqliteDatabase
-from models.opening import open_database
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.opening import open_database
 
 
 def open_new_database(path: Path) -> RetryingSqliteDatabase:

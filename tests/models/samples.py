@@ -5,7 +5,7 @@ from typing import cast
 
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, NewOrder, Order, Status
-from models.store import OrderStore
+from models.sqlite.store import OrderStore
 from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Retried, Retry, RetryFailed, Turn, Written
 
 SECOND_US = 1_000_000

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    import models.opening
+    import models.sqlite.opening
     from server import main
 
-    models.opening.LOG_PAGES = 1_000
+    models.sqlite.opening.LOG_PAGES = 1_000
     sys.exit(main(sys.argv[3:], os.environ))

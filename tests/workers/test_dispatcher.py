@@ -20,7 +20,7 @@ from workers import dispatcher as dispatcher_module
 from workers.backoff import Backoff
 from workers.dispatcher import MAX_CLAIM, Dispatcher
 from workers.failure_log import FailureLog
-from workers.processors import Processor, RecordProcessor, Rejected, RetryLater
+from workers.processors.processor import Processor, RecordProcessor, Rejected, RetryLater
 from workers.retries import Retries
 
 WORKERS = 2

@@ -8,7 +8,7 @@ import pytest
 from models.order import Order, Status
 from models.writes import Outcome
 from workers.failure_log import MAX_FRAMES, QUIET_S, FailureLog
-from workers.processors import NotDeliveredError, Rejected, RetryLater
+from workers.processors.processor import NotDeliveredError, Rejected, RetryLater
 from workers.retries import text_of
 
 

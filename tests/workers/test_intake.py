@@ -14,8 +14,8 @@ from models.writes import Inserted, Insertion, NewOrders, Write, Written
 from tests.handlers.service import turn_of_the_loop
 from tests.models.samples import new_order
 from workers.batcher import Batcher
-from workers.finals import Finals
 from workers.intake import GROUPS_BETWEEN_GAPS, MAX_GROUPS, Intake
+from workers.waiters import Finals
 
 
 class GatedStore:

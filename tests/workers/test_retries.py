@@ -12,7 +12,7 @@ from models.order import Attempt, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
-from workers.processors import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.processors.processor import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
 from workers.retries import CUT_OFF, MAX_ERROR_CHARACTERS, Retries, is_answer, text_of
 
 HOUR_S = 3_600

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from load.address import Address, reach
 from load.bench.command import main
 from load.bench.pace import Pace, measure_pace
 from load.bench.plans import PLANS, Comparison
 from load.bench.row import Row
 from load.fill.feeding import NotFed
-from load.machine import describe_machine
-from load.server_process import ROOT, ServerProcess
+from load.http.address import Address, reach
+from load.system.machine import describe_machine
+from load.system.server_process import ROOT, ServerProcess
 from tests.process import need
 
 # Those of many orders, which test_sizes.py runs with few.

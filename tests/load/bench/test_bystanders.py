@@ -5,10 +5,10 @@ from itertools import count, islice
 
 import pytest
 
-from load.address import ServerUrl, reach
 from load.bench.bystanders import READERS, SLOW_CLIENTS, Bystanders, BystandersFailed
 from load.bench.pace import Pace, measure_pace
 from load.bench.requests import posts
+from load.http.address import ServerUrl, reach
 from tests.load.shop import Shop
 
 pytestmark = pytest.mark.slow

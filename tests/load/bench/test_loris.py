@@ -5,8 +5,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
-from load.address import ServerUrl, reach
 from load.bench.loris import SlowLoris
+from load.http.address import ServerUrl, reach
 from tests.handlers.service import turn_of_the_loop
 
 

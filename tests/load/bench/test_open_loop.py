@@ -5,12 +5,12 @@ from itertools import count
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
 from load.bench.open_loop import Latency, measure_latency
 from load.bench.pace import no_fault
 from load.bench.requests import posts
-from load.connection import Answer
-from load.percentile import percentile_of
+from load.http.address import Address, ServerUrl, reach
+from load.http.connection import Answer
+from load.results.percentile import percentile_of
 from tests.load.shop import Fault, Shop
 
 

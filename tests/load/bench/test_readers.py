@@ -7,9 +7,9 @@ from itertools import count, islice
 
 import pytest
 
-from load.address import Address, ServerUrl
 from load.bench.readers import EventReaders, NoEvents
 from load.bench.requests import posts
+from load.http.address import Address, ServerUrl
 from tests.load.event_streams import events_of
 from tests.load.shop import Shop
 from tests.load.steps import DEADLINE_S

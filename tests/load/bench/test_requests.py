@@ -6,8 +6,8 @@ from math import gcd
 from random import Random
 from socket import AF_INET
 
-from load.address import Address, ServerUrl
 from load.bench.requests import STRIDE, USERS, body, bulk_posts, gets, posts
+from load.http.address import Address, ServerUrl
 
 ADDRESS = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
 

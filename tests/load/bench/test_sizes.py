@@ -8,8 +8,8 @@ from rich.console import Console
 
 from load.bench import command, sides, size_trials
 from load.bench.plans import PLANS, MissingFile, choose_plans
+from load.cli.progress import ProgressBar
 from load.fill.filling import Filling
-from load.progress import ProgressBar
 
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]

@@ -8,7 +8,6 @@ from socket import AF_INET
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
 from load.bench import stored_trials
 from load.bench.open_loop import Latency
 from load.bench.pace import Pace
@@ -26,7 +25,8 @@ from load.bench.stored_trials import (
 from load.bench.trial import Trial
 from load.bench.turns import Processed, Times
 from load.bench.wrk import children_cpu_ns
-from load.machine import allow_connections
+from load.http.address import Address, ServerUrl, reach
+from load.system.machine import allow_connections
 from tests.load.bench.stocked_shop import StockedShop
 
 MINUTE = pytest.mark.gen_test(timeout=60)

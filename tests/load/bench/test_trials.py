@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from load.address import ServerUrl, reach
 from load.bench.surface_trials import bulk, readers, slow_clients
 from load.bench.trial import CLIENT_WAS_THE_LIMIT, BacklogStuck, Trial
 from load.bench.trials import CROWD, crowd, steady
 from load.bench.wrk import children_cpu_ns
+from load.http.address import ServerUrl, reach
 from tests.load.shop import Shop
 
 MINUTE = pytest.mark.gen_test(timeout=60)

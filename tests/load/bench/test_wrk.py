@@ -2,12 +2,12 @@
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
 from load.bench.command import main
 from load.bench.pace import Pace
 from load.bench.plans import PLANS, MissingProgram, choose_plans
 from load.bench.requests import body
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, measure_wrk, wrk_version
+from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Fault, Shop
 from tests.process import need
 

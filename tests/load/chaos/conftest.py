@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from load.address import Address, ServerUrl
 from load.chaos.shop import Shop as ChaosShop
+from load.http.address import Address, ServerUrl
 from tests.load.shop import Shop
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 import server
-from workers import webhook
+from workers.processors import webhook
 
 
 def forge() -> None:

@@ -7,9 +7,9 @@ from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
-from load.address import Address, ServerUrl
 from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop as ChaosShop
+from load.http.address import Address, ServerUrl
 
 BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 FULL_BODY = b'{"type":"/problems/storage-unavailable"}'

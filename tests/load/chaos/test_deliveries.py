@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from load.comparison import decode_json
+from load.orders.comparison import decode_json
 from tests.load.chaos.webhooks import ORDERS, new_deliveries, webhook
 
 NUMBER = 7

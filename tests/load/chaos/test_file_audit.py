@@ -10,7 +10,7 @@ import pytest
 
 from load.chaos.file_audit import FileFindings, audit_file
 from load.chaos.ledger import Ledger
-from models.opening import open_database
+from models.sqlite.opening import open_database
 
 ORDERS = 5
 GOOD_METRICS = {

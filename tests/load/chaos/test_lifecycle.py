@@ -100,7 +100,7 @@ def test_a_process_that_can_not_be_made_is_not_killed_and_not_waited_for(
         with pytest.raises(BlockingIOError, match="no more processes"):
             await lifecycle.start(shop)
 
-    monkeypatch.setattr("load.server_process.subprocess.Popen", refuse)
+    monkeypatch.setattr("load.system.server_process.subprocess.Popen", refuse)
     with shop_of(LISTENING, tmp_path) as shop:
         asyncio.run(run(shop))
         assert shop.wrong == []

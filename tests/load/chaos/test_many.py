@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from load.answer import Answer
 from load.chaos.asking import Told
 from load.chaos.many import fault_of_many
+from load.http.response import Answer
 from load.judge import BulkAnswer, Rejection
 
 CONFLICT = Rejection(index=11, status=409)

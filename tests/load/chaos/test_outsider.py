@@ -10,7 +10,7 @@ import pytest
 
 from load.chaos import outsider
 from load.chaos.outsider import checkpoint, hold_lock, last_due_us
-from models.opening import open_database
+from models.sqlite.opening import open_database
 from tests.load.steps import meanwhile
 
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from load.answer import Answer
 from load.chaos.asking import Told
 from load.chaos.shop import Shop as ChaosShop
 from load.chaos.single import fault_of_new, fault_of_other, fault_of_read, fault_of_replay
-from load.comparison import decode_json
+from load.http.response import Answer
+from load.orders.comparison import decode_json
 from tests.load.chaos.sending import send
 from tests.load.shop import Shop
 

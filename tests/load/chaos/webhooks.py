@@ -7,7 +7,7 @@ import msgspec
 from standardwebhooks import Webhook
 
 from load.chaos.deliveries import Deliveries
-from load.generated_orders import VariedOrders
+from load.orders.generated import VariedOrders
 
 SECRET = "c2VjcmV0"  # noqa: S105
 ORDERS = VariedOrders(first_id=1, count=1000)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
 from load.fill.feeding import Feeding, NotFed, count_orders
+from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Shop
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
-from load.connection import Answer
+from load.http.address import Address, ServerUrl, reach
+from load.http.connection import Answer
 from load.soak import customers as customers_module
 from load.soak.customers import Complain, come_and_go, follow, last_id_in, run_errands, take_nothing
 from load.soak.errands import Errand, fault_of_status

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
-from load.generated_orders import GeneratedOrders
-from load.ledger import Ledger
-from load.process_status import ProcessGone
+from load.http.address import Address, ServerUrl, reach
+from load.orders.generated import GeneratedOrders
+from load.orders.ledger import Ledger
 from load.soak import day as day_module
 from load.soak.day import Day, ServerGone
 from load.soak.minute import Minute
 from load.soak.sample import Sample
+from load.system.process_status import ProcessGone
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE
 

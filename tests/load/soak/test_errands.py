@@ -5,10 +5,10 @@ from socket import AF_INET
 
 import pytest
 
-from load.address import Address, ServerUrl, reach
-from load.connection import Answer, Connection
-from load.generated_orders import GeneratedOrders
-from load.ledger import Ledger
+from load.http.address import Address, ServerUrl, reach
+from load.http.connection import Answer, Connection
+from load.orders.generated import GeneratedOrders
+from load.orders.ledger import Ledger
 from load.soak.errands import Errands, fault_of_look, fault_of_order
 from tests.load.shop import Shop
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from load.process_status import PROC, ProcessGone
 from load.soak.sample import take_sample
+from load.system.process_status import PROC, ProcessGone
 from tests.load.soak.samples import MIB
 
 

@@ -10,15 +10,15 @@ from random import Random
 
 import pytest
 
-from load.address import reach
-from load.connection import Connection
-from load.generated_orders import GeneratedOrders
-from load.ledger import Ledger
-from load.process_status import PROC
-from load.server_process import ServerProcess
+from load.http.address import reach
+from load.http.connection import Connection
+from load.orders.generated import GeneratedOrders
+from load.orders.ledger import Ledger
 from load.soak.closing import close_the_day
 from load.soak.command import main
 from load.soak.sample import take_sample
+from load.system.process_status import PROC
+from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
 
 pytestmark = pytest.mark.slow

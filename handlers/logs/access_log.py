@@ -1,0 +1,132 @@
+"""The access log: a line for each request. Runs on the event loop."""
+
+import logging
+import re
+from asyncio import Future
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
+
+from handlers.security.request_guard import Admit
+from handlers.transport.exchange import Incoming
+
+MAX_TARGET_CHARACTERS = 2_048
+_NANOSECONDS_PER_MS = 1_000_000
+_UNSAFE = re.compile(r'[^!-~]|"')
+
+_log = logging.getLogger("orders.access")
+
+
+class Access(NamedTuple):
+    """One request and its answer.
+
+    `path` has the query with it, as it was sent; what is not visible ASCII is percent-encoded. `status` is None where
+    the connection ended without an answer, or with a 408 to a client that was late. `bytes` counts the answer's body,
+    but for a stream of events, whose events go past here; `ms` the milliseconds from the request's headers to the end
+    of its answer. `key` is the API key's name, or "-".
+    """
+
+    method: str
+    path: str
+    status: int | None
+    bytes: int
+    ms: float
+    request_id: str
+    client: str
+    key: str
+
+
+class AccessLog:
+    """Logs every request whose headers could be read, refused ones too, when its answer or its connection has ended.
+
+    `clock_ns` is monotonic, in nanoseconds.
+    """
+
+    def __init__(self, *, admit: Admit, clock_ns: Callable[[], int]) -> None:
+        self._admit = admit
+        self._clock_ns = clock_ns
+
+    def admit(self, incoming: Incoming) -> None:
+        """Admits the request as the `admit` that was handed in does, and has an eye on its answer."""
+        started_ns = self._clock_ns()
+        try:
+            self._admit(incoming)
+        finally:
+            incoming.connection = _LoggedConnection(incoming, clock_ns=self._clock_ns, started_ns=started_ns)
+
+
+class _LoggedConnection(HTTPConnection):
+    """A connection for one request, which logs the answer that is written to it."""
+
+    def __init__(self, incoming: Incoming, *, clock_ns: Callable[[], int], started_ns: int) -> None:
+        self._connection = cast(Any, incoming.connection)
+        # Of the request only what is shown: it holds this connection, and would live on until the next collection.
+        self._start_line: RequestStartLine = incoming.start_line
+        self._client, self._key = incoming.client_address, incoming.key_name
+        self._clock_ns, self._started_ns = clock_ns, started_ns
+        self._status: int | None = None
+        self._request_id = "-"
+        self._bytes = 0
+        self._is_logged = False
+        self._on_close: Callable[[], object] | None = None
+        self._connection.set_close_callback(self._end)
+        # While it reads the body Tornado calls the stream's callback alone, and later sets one that calls that above.
+        self._connection.stream.set_close_callback(self._end)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> "Future[None]":
+        answer: ResponseStartLine = start_line
+        self._status = answer.code
+        self._request_id = headers.get("X-Request-Id", "-")
+        self._bytes += len(chunk or b"")
+        written: Future[None] = self._connection.write_headers(start_line, headers, chunk)
+        return written
+
+    def write(self, chunk: bytes) -> "Future[None]":
+        self._bytes += len(chunk)
+        written: Future[None] = self._connection.write(chunk)
+        return written
+
+    def finish(self) -> None:
+        self._note()
+        self._connection.finish()
+
+    def set_close_callback(self, callback: Callable[[], object] | None) -> None:
+        """Has the callback called if the client goes away before its answer is complete."""
+        self._on_close = callback
+
+    def close(self) -> None:
+        self._note()
+        self._connection.close()
+
+    def _end(self) -> None:
+        self._note()
+        if self._on_close:
+            self._on_close()
+
+    def _note(self) -> None:
+        if self._is_logged:
+            return
+        self._is_logged = True
+        taken_ms = round((self._clock_ns() - self._started_ns) / _NANOSECONDS_PER_MS, 3)
+        access = Access(
+            _shown(self._start_line.method),
+            _shown(self._start_line.path),
+            self._status,
+            self._bytes,
+            taken_ms,
+            self._request_id,
+            self._client,
+            self._key,
+        )
+        _log.info("request", extra={"fields": access._asdict()})
+
+
+def _shown(text: str) -> str:
+    """The text on one line and without a space: other characters percent-encoded, what is very long cut."""
+    if len(text) > MAX_TARGET_CHARACTERS:
+        text = text[:MAX_TARGET_CHARACTERS] + "..."
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)

@@ -1,0 +1,64 @@
+"""How a line of the log looks: as text, or as one JSON object. Neither lets what it shows look like another line.
+
+A record's `fields` (a mapping, given as `extra`) are shown by name. May be used on any thread.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from handlers.security.api_keys import without_keys
+
+TEXT = "text"
+JSON = "json"
+FORMATS = (TEXT, JSON)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, message and fields on a line; the lines of a traceback follow it, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = _printable(record.getMessage())
+        fields = "".join(f" {name}={'-' if value is None else value}" for name, value in _fields_of(record).items())
+        lines = [f"{_time_of(record)} {record.levelname} {message}{_printable(fields)}"]
+        lines += ["    " + _printable(line) for line in _details_of(self, record)]
+        return without_keys("\n".join(lines))
+
+
+class JsonFormatter(logging.Formatter):
+    """An object with `time`, `level`, `message`, the fields, and for an exception its `traceback`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = {"time": _time_of(record), "level": record.levelname, "message": record.getMessage()}
+        shown |= _fields_of(record)
+        if details := _details_of(self, record):
+            shown["traceback"] = "\n".join(details)
+        return without_keys(json.dumps(shown))
+
+
+def formatter(name: str) -> logging.Formatter:
+    """The formatter of one of `FORMATS`."""
+    return JsonFormatter() if name == JSON else TextFormatter()
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
+    return getattr(record, "fields", {})
+
+
+def _details_of(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    parts = [formatter.formatException(record.exc_info)] if record.exc_info else []
+    parts += [formatter.formatStack(record.stack_info)] if record.stack_info else []
+    return "\n".join(parts).split("\n") if parts else []
+
+
+def _printable(text: str) -> str:
+    """The text with what can't be printed, line breaks and terminals' control characters included, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,0 +1,1 @@
+"""What the server measures about itself, and the formats in which it is read."""

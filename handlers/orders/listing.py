@@ -1,0 +1,107 @@
+"""`GET /orders`: many orders, newest first, a page at a time. Runs on the event loop."""
+
+import asyncio
+import base64
+import re
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from handlers.orders.order import OrderView, view_of
+from handlers.transport.base_handler import BaseHandler
+from handlers.transport.in_flight import Traffic
+from handlers.transport.query_parameters import Parameters
+from models.listing import HIGHEST, Listing, Page
+from models.order import Status
+from models.parsing.order_body import MAX_ID
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+FILTERS = ("status", "user_id", "created_after", "created_before", "limit")
+CURSOR = "cursor"
+
+_VERSIONED = re.compile(rb"1:([1-9][0-9]{0,18})")
+
+
+class OrderPage(msgspec.Struct, gc=False):
+    """A page of orders; `next_cursor` asks for the one after it, null where there is none."""
+
+    orders: list[OrderView]
+    next_cursor: str | None
+
+
+class ListingHandler(BaseHandler):
+    """`GET /orders`. `list_orders` is given up, where it has not begun, when the client goes away."""
+
+    def initialize(self, *, traffic: Traffic, list_orders: Callable[[Listing], asyncio.Future[Page]]) -> None:
+        self._join(traffic=traffic)
+        self._list_orders = list_orders
+        self._page: asyncio.Future[Page] | None = None
+
+    async def get(self) -> None:
+        parameters = Parameters(self.request.query_arguments, known=(*FILTERS, CURSOR))
+        self._page = self._list_orders(_listing_of(parameters))
+        try:
+            page = await self._page
+        except asyncio.CancelledError:  # nobody is there to be answered
+            return
+        cursor = None
+        if page.before is not None:
+            cursor = cursor_of(page.before)
+            self.set_header("Link", f'<{self.request.path}?{_query(parameters, cursor)}>; rel="next"')
+        self.answer_json(OrderPage([view_of(order) for order in page.orders], cursor))
+
+    head = get
+
+    def on_connection_close(self) -> None:
+        if self._page is not None:
+            self._page.cancel()
+
+    def allowed_methods(self) -> list[str]:
+        # POST is served by the router.
+        return [*super().allowed_methods(), "POST"]
+
+
+def _listing_of(parameters: Parameters) -> Listing:
+    """What is asked for. Raises the Problem that names every bad parameter."""
+    status = parameters.choice("status", tuple(Status))
+    user_id = parameters.integer("user_id", 1, MAX_ID)
+    created_from_us = parameters.time("created_after")
+    created_until_us = parameters.time("created_before")
+    limit = parameters.integer("limit", 1, MAX_LIMIT)
+    cursor = parameters.text(CURSOR)
+    before = HIGHEST if cursor is None else _place_of(cursor)
+    if before is None:
+        parameters.refuse(CURSOR, "must be the next_cursor of a page")
+    parameters.check()
+    return Listing(
+        limit=limit or DEFAULT_LIMIT,
+        before=before or HIGHEST,
+        status=None if status is None else Status(status),
+        user_id=user_id,
+        created_from_us=created_from_us,
+        created_until_us=created_until_us,
+    )
+
+
+def _query(parameters: Parameters, cursor: str) -> str:
+    """The query that asks for the next page."""
+    given = [(name, text) for name in FILTERS if (text := parameters.text(name)) is not None]
+    return urlencode([*given, (CURSOR, cursor)], quote_via=quote)
+
+
+def cursor_of(before: int) -> str:
+    """What a client gives back to have the orders that were accepted before the one with this sequence."""
+    return base64.urlsafe_b64encode(b"1:%d" % before).decode().rstrip("=")
+
+
+def _place_of(cursor: str) -> int | None:
+    """The sequence; None for anything but what `cursor_of` returns."""
+    try:
+        found = _VERSIONED.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        return None
+    if found is None or int(found[1]) > HIGHEST or cursor_of(int(found[1])) != cursor:
+        return None
+    return int(found[1])

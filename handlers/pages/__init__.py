@@ -1,0 +1,1 @@
+"""The pages: dashboard, API documentation, their files."""

@@ -1,0 +1,1 @@
+"""Who may send a request, and how often: API keys, rate limits, origins."""

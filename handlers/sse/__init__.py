@@ -1,0 +1,1 @@
+"""Server-Sent Events: order events and metric events."""

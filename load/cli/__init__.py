@@ -1,0 +1,1 @@
+"""Flags, progress, output files, signals and exit status of every command."""

@@ -1,0 +1,145 @@
+"""Owns where the server is: its URL, and the socket address that answered for it; on the event loop's thread."""
+
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tornado.iostream import StreamClosedError
+from tornado.tcpclient import TCPClient
+from tornado.util import TimeoutError as TornadoTimeoutError
+
+from load.http.tls import CERTIFICATES, NoCertificates, context_that_trusts, speaks_http, speaks_tls
+
+PORTS = {"http": 80, "https": 443}
+REACH_S = 5.0
+
+
+class BadUrl(ValueError):
+    """The URL can't be that of a server to load."""
+
+
+class Unreachable(Exception):
+    """Nothing takes connections at the URL, or nothing that can be trusted."""
+
+
+@dataclass(frozen=True)
+class ServerUrl:
+    """An http:// or https:// URL in parts: `netloc` is what the Host header says, `path` has no slash at its end."""
+
+    host: str
+    port: int
+    netloc: str
+    path: str
+    scheme: str = "http"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a URL apart; BadUrl says what is wrong with it."""
+        shown = _without_secrets(text)
+        if "@" in text:
+            raise BadUrl(f"{shown} has a name or a password: a key is given with --api-key")
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise BadUrl(f"{shown} is no URL: its host can't be read") from None
+        try:
+            port = parts.port
+        except ValueError:
+            if parts.netloc.rpartition(":")[2].isdecimal():
+                raise BadUrl(f"{shown} is no URL: Port out of range 0-65535") from None
+            # Not shown: it may be a password whose host is missing.
+            raise BadUrl("the port of the URL is no number") from None
+        if not text.isascii():
+            raise BadUrl(f"{shown} is no URL: it has a character that is not ASCII")
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise BadUrl(f"{shown} is no URL like http://127.0.0.1:8080")
+        if parts.query or parts.fragment or " " in parts.path:
+            raise BadUrl(f"{shown} has more than a host, a port and a path")
+        port = PORTS[parts.scheme] if port is None else port
+        return cls(parts.hostname, port, parts.netloc, parts.path.rstrip("/"), parts.scheme)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+
+def _without_secrets(text: str) -> str:
+    """Quote a URL without what stands before an @, and without its query, where keys are put, too."""
+    before, at, after = text.rpartition("@")
+    kept = f"{before.partition('//')[0]}//...@{after}" if at and "//" in before else f"...@{after}" if at else text
+    return repr(re.sub(r"([?#]).*", r"\1...", kept, flags=re.DOTALL))
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server that took a connection: where to connect to without asking the resolver again.
+
+    `tls` is None where connections are plain. Every request has the key in `api_key`; an empty one is none.
+    """
+
+    url: ServerUrl
+    family: socket.AddressFamily
+    sockaddr: tuple[Any, ...]
+    tls: ssl.SSLContext | None = None
+    api_key: str = field(default="", repr=False)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Encode a whole POST of JSON."""
+        return (
+            f"POST {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+    def get(self, path: str) -> bytes:
+        """Encode a whole GET."""
+        return (f"GET {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}\r\n").encode()
+
+    @property
+    def _authorization(self) -> str:
+        return f"Authorization: Bearer {self.api_key}\r\n" if self.api_key else ""
+
+
+async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
+    """Connect once, to learn which address of the host answers; Unreachable when none does.
+
+    For https:// the system's certificates, or those that SSL_CERT_FILE names, say whom to trust.
+    """
+    try:
+        tls = context_that_trusts(os.environ.get(CERTIFICATES)) if url.scheme == "https" else None
+    except NoCertificates as problem:
+        raise Unreachable(str(problem)) from None
+    try:
+        stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)
+    except TornadoTimeoutError:
+        fault = f"no answer within {timeout_s:g} s"
+        raise Unreachable(await _explain(url, fault, timeout_s=timeout_s)) from None
+    except ssl.SSLCertVerificationError as problem:
+        raise Unreachable(f"The certificate of {url} is not trusted: {problem.verify_message.rstrip('.')}") from None
+    except (StreamClosedError, OSError) as problem:
+        raise Unreachable(await _explain(url, reason_of(problem, "connection closed"), timeout_s=timeout_s)) from None
+    address = Address(url, stream.socket.family, stream.socket.getpeername(), tls, api_key)
+    stream.close()
+    return address
+
+
+async def _explain(url: ServerUrl, fault: str, *, timeout_s: float) -> str:
+    if url.scheme == "https" and await speaks_http(url.host, url.port, timeout_s=timeout_s):
+        return f"The server at {url} does not speak TLS: is it http://{url.netloc}{url.path}?"
+    return f"No server at {url}: {fault}"
+
+
+async def refuse_tls(url: ServerUrl, *, timeout_s: float) -> None:
+    """Raise Unreachable where the URL is http:// and the server speaks TLS; asked when a request got no answer."""
+    if url.scheme == "http" and await speaks_tls(url.host, url.port, timeout_s=timeout_s):
+        raise Unreachable(f"The server at {url} speaks TLS: is it https://{url.netloc}{url.path}?")
+
+
+def reason_of(problem: BaseException, otherwise: str) -> str:
+    """Say in a few words why a connection failed; `otherwise` where it doesn't say."""
+    cause = problem.real_error if isinstance(problem, StreamClosedError) else problem
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS: {(cause.reason or cause.strerror or otherwise).replace('_', ' ').lower()}"
+    return (getattr(cause, "strerror", None) or otherwise).lower()

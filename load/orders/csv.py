@@ -1,0 +1,133 @@
+"""Owns the reading of orders from a CSV file, as a spreadsheet writes it; on the main thread, before the loop.
+
+Each row becomes the JSON object that a line of NDJSON would have been. What a field says is not judged here but by the
+server: text that reads as a JSON number is sent as that number, digit for digit, and any other text as a string.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from load.orders.comparison import BadJson, decode_json
+
+ITEMS, METADATA = "item_ids", "metadata"
+REQUIRED = ("order_id", "user_id", ITEMS, "total_amount")
+KNOWN = (*REQUIRED, METADATA)
+# Of a text in a message: enough to recognise it by.
+SHOWN = 60
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+SEPARATOR_ROW = ["sep=", ""]
+BLANKS = " \t\r\n"
+BETWEEN_ITEMS = re.compile(rf"[{BLANKS}]*[;|][{BLANKS}]*|[{BLANKS}]+")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class BadCsv(Exception):
+    """The text is no CSV of orders: `line`, counted from 1, is the first of the row, the exception's text the fault."""
+
+    def __init__(self, line: int, fault: str) -> None:
+        super().__init__(fault)
+        self.line = line
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give every row after the header as JSON without line breaks, and the line of the file that it begins in.
+
+    Rows and columns that are empty, their name included, are passed over, as is Excel's first line `sep=,`. BadCsv for
+    a bad row; OSError when the file can't be read.
+    """
+    # What is no UTF-8 is let through as lone surrogates, so that its line can be named.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = _rows(file)
+        header = next(rows, None)
+        if header and header[1] == SEPARATOR_ROW:
+            header = next(rows, None)
+        names = _column_names(*header) if header else []
+        for line, row in rows:
+            if len(row) != len(names):
+                raise BadCsv(line, f"{len(row)} fields, where the header names {len(names)} columns")
+            yield line, _encode(names, row, line)
+
+
+def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Give every row that is not blank and the line that it begins in, since a quoted field may span lines."""
+    # Spaces after a comma are no part of a value, and a quote after them is one.
+    reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as problem:
+            raise BadCsv(line, f"no CSV: {problem} (is a quote left open, or one within quotes not doubled?)") from None
+        if row is None:
+            return
+        if any(field.strip() for field in row):
+            yield line, row
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        if SURROGATE.search(line):
+            raise BadCsv(number, "no UTF-8 (a spreadsheet asks for the encoding, or offers CSV UTF-8, when it saves)")
+        yield line
+
+
+def _column_names(line: int, row: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in row]
+    columns = f"the header names {', '.join(REQUIRED)} and, where there is any, {METADATA}, with commas between"
+    for place, name in enumerate(names):
+        if name and name not in KNOWN:
+            raise BadCsv(line, f"unknown column {_shown(name)}: {columns}")
+        if name and name in names[:place]:
+            raise BadCsv(line, f"the column {name} comes twice")
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise BadCsv(line, f"the column {missing[0]} is missing: {columns}")
+    return names
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+def _encode(names: Sequence[str], row: Sequence[str], line: int) -> bytes:
+    for name, text in zip(names, row, strict=True):
+        if not name and text.strip():
+            raise BadCsv(line, f"{_shown(text)} is in a column that has no name")
+    fields = (
+        f'"{name}": {_items(text) if name == ITEMS else _metadata(text) if name == METADATA else _value(text)}'
+        for name, text in zip(names, row, strict=True)
+        if name and (name != METADATA or text.strip(BLANKS))
+    )
+    return f"{{{', '.join(fields)}}}".encode()
+
+
+def _value(text: str) -> str:
+    """Give the number that the text is, as it stands, or else the text as a JSON string."""
+    number = text.strip(BLANKS)
+    return number if NUMBER.fullmatch(number) else msgspec.json.encode(text).decode()
+
+
+def _items(text: str) -> str:
+    items = text.strip(BLANKS)
+    if items.startswith("["):
+        return _json(text, list)
+    return f"[{', '.join(map(_value, BETWEEN_ITEMS.split(items)))}]" if items else "[]"
+
+
+def _metadata(text: str) -> str:
+    return _json(text, dict)
+
+
+def _json(text: str, kind: type) -> str:
+    """Give the text as it stands where it is JSON of that kind, else as any other value."""
+    try:
+        is_kind = isinstance(decode_json(text.encode()), kind)
+    except BadJson:
+        is_kind = False
+    # A line break in valid JSON is never within a string.
+    return text.replace("\n", " ").replace("\r", " ") if is_kind else _value(text)

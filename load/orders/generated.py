@@ -1,0 +1,106 @@
+"""Owns orders that follow from their ids, and which ids a run has; values that are read on the event loop's thread."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from load.orders.comparison import decode_json
+from load.orders.sources import MAX_ID
+
+MASK = 2**64 - 1
+# Most shops' amounts have two places; currencies with 0, 1, 3 and 4 exist.
+DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
+AMOUNTS_BELOW = 500
+ITEMS = b'"item_ids": ['
+VARIED_EVERY, VARIED_RUN_BITS = 4, 5
+HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
+"""The largest amount without its places, and how many items an order may have."""
+SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
+
+
+def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
+    """Give a first id for a run that shares no id with others, also not with those that run beside it.
+
+    From the highest bit: the 17 minutes (1,024 s) since 1970, 20 random bits, and room for two million orders (2^21).
+    Two runs of no more than that share ids only when they begin in the same 17 minutes, and then with a probability of
+    1 to 1,048,576; one of n orders, more than that, takes the room of n / 2^21. Ids are below 2^63 up to the year 2106.
+    `clock_ns` counts from 1970.
+    """
+    slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
+    return max(1, slot << ROOM_BITS)
+
+
+class GeneratedOrders:
+    """Orders numbered from `first_id`, every value but the id made from the id alone."""
+
+    def __init__(self, *, first_id: int, count: int) -> None:
+        self._first_id = first_id
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def order_id(self, index: int) -> int:
+        return self._first_id + index
+
+    def body(self, index: int) -> bytes:
+        order_id = self._first_id + index
+        user_id, item_ids, amount = _values(order_id)
+        values = f'"user_id": {user_id}, "item_ids": {item_ids}, "total_amount": {amount}'
+        return f'{{"order_id": {order_id}, {values}}}'.encode()
+
+    def order(self, index: int) -> dict[str, object]:
+        order_id = self._first_id + index
+        user_id, item_ids, amount = _values(order_id)
+        return {"order_id": order_id, "user_id": user_id, "item_ids": item_ids, "total_amount": Decimal(amount)}
+
+
+class VariedOrders(GeneratedOrders):
+    """The same, but that a part of them have metadata, and values at the bounds of what an order may have.
+
+    They are a quarter of the orders in a quarter of all runs of 32, so that arrays are with them and without.
+    """
+
+    def body(self, index: int) -> bytes:
+        order_id = self._first_id + index
+        bits = _scatter(order_id)
+        if bits % VARIED_EVERY or _scatter(order_id >> VARIED_RUN_BITS) % VARIED_EVERY:
+            return super().body(index)
+        user_id, item_ids, amount = _values(order_id)
+        match bits >> 40 & 3:
+            case 0:
+                user_id, amount = MAX_ID - user_id, f'"{amount}"'
+            case 1:
+                item_ids, amount = [MAX_ID - item for item in item_ids], f"{HIGHEST_WHOLE - user_id}.9999"
+            case 2:
+                # One fewer than an order may have, so that `as_another_order` can add one.
+                item_ids = [*range(item_ids[0], item_ids[0] + MOST_ITEMS - 1)] if bits >> 42 & 7 == 0 else item_ids * 9
+        metadata = f'{{"currency": "EUR", "to": "Zürich 🛒", "vat": {amount}, "gift": true, "of": [{order_id}, null]}}'
+        values = f'"user_id": {user_id}, "item_ids": {item_ids}, "metadata": {metadata}, "total_amount": {amount}'
+        return f'{{"order_id": {order_id}, {values}}}'.encode()
+
+    def order(self, index: int) -> dict[str, object]:
+        order: dict[str, object] = decode_json(self.body(index))
+        return order
+
+
+def as_another_order(body: bytes) -> bytes:
+    """Give the JSON of another order with the id of a generated one: it has an item more."""
+    before, name, after = body.partition(ITEMS)
+    return before + name + b"7, " + after
+
+
+def _values(order_id: int) -> tuple[int, list[int], str]:
+    bits = _scatter(order_id)
+    user_id = 1 + bits % 10_000
+    item_ids = [1 + (bits >> shift) % 1000 for shift in range(20, 20 + 6 * (1 + (bits >> 8) % 5), 6)]
+    places = DECIMAL_PLACES[(bits >> 12) % len(DECIMAL_PLACES)]
+    whole, fraction = divmod((bits >> 32) % (AMOUNTS_BELOW * 10**places), 10**places)
+    return user_id, item_ids, f"{whole}.{fraction:0{places}d}" if places else str(whole)
+
+
+def _scatter(number: int) -> int:
+    """Spread neighbouring numbers over 64 bits (the finalizer of SplitMix64)."""
+    number = (number + 0x9E3779B97F4A7C15) & MASK
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & MASK
+    return number ^ (number >> 31)

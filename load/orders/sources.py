@@ -1,0 +1,129 @@
+"""Owns where orders come from, a file for one; values that are read on the event loop's thread."""
+
+from array import array
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from load.orders.comparison import BadJson, decode_json
+from load.orders.csv import BadCsv, read_csv
+
+MAX_ID = 2**63 - 1
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Of a value in a message.
+SHOWN = 60
+
+
+class OrderSource(Protocol):
+    """Orders by index, 0 up to `len(source)`; the same index gives the same order every time."""
+
+    def __len__(self) -> int: ...
+
+    def order_id(self, index: int) -> int:
+        """Give the order's id."""
+        ...
+
+    def body(self, index: int) -> bytes:
+        """Give the JSON to send."""
+        ...
+
+    def order(self, index: int) -> dict[str, object]:
+        """Give what `body` says as values, with numbers exact."""
+        ...
+
+
+class BadReplay(Exception):
+    """The file can't be replayed; the text names it, the line, and what is wrong."""
+
+
+class ReplayedOrders:
+    """The orders of a file as they stand: CSV where its name ends in .csv, else NDJSON, an object a line.
+
+    One without an integer `order_id`, or that can't be read, is a BadReplay at once. No more than `limit` orders are
+    taken. With `first_id` the ids of the file are replaced by first_id, first_id + 1, … in the order in which they
+    first come, so that a repeated order stays a repeated order.
+    """
+
+    def __init__(self, path: Path, *, limit: int, first_id: int | None) -> None:
+        self._lines: list[bytes] = []
+        self._ids = array("q")
+        renumbered: dict[int, int] = {}
+        for place, line in islice(_numbered_lines(path), limit):
+            order_id = _order_id(line, place)
+            if first_id is not None:
+                order_id = renumbered.setdefault(order_id, first_id + len(renumbered))
+                if order_id > MAX_ID:
+                    raise BadReplay(f"{place}: no id below 2^63 is left for this order")
+                line = _with_id(line, order_id)
+            self._lines.append(line)
+            self._ids.append(order_id)
+        if not self._lines:
+            raise BadReplay(f"{path} has no orders")
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def order_id(self, index: int) -> int:
+        return self._ids[index]
+
+    def body(self, index: int) -> bytes:
+        return self._lines[index]
+
+    def order(self, index: int) -> dict[str, object]:
+        order: dict[str, object] = decode_json(self._lines[index])
+        return order
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Give every order's JSON without its line end, and where it is."""
+    read = read_csv if path.suffix.lower() == ".csv" else _read_ndjson
+    try:
+        for number, line in read(path):
+            yield f"{path}, line {number}", line
+    except BadCsv as problem:
+        raise BadReplay(f"{path}, line {problem.line}: {problem}") from None
+    except OSError as problem:
+        raise BadReplay(f"{path} can't be read: {(problem.strerror or 'unknown error').lower()}") from None
+
+
+def _read_ndjson(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            if line.strip():
+                yield number, line.rstrip(b"\r\n")
+
+
+def _order_id(line: bytes, place: str) -> int:
+    try:
+        order = decode_json(line)
+    except BadJson as problem:
+        raise BadReplay(f"{place}: no JSON: {problem}") from None
+    if not isinstance(order, dict):
+        raise BadReplay(f"{place}: no JSON object")
+    order_id = order.get("order_id")
+    if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
+        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1{_but(order_id)}")
+    return order_id
+
+
+def _but(order_id: object) -> str:
+    """Say what is there instead; a power of ten is what a spreadsheet makes of a long id, its last digits lost."""
+    if order_id is None:
+        return ""
+    text = str(order_id)
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    rounded = isinstance(order_id, Decimal) and "E" in text
+    return f", but {shown}{': a spreadsheet has rounded it (format the column as text)' if rounded else ''}"
+
+
+def _with_id(line: bytes, order_id: int) -> bytes:
+    """Replace the id and leave every other value's bytes as they are."""
+    fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    fields["order_id"] = msgspec.Raw(b"%d" % order_id)
+    return msgspec.json.encode(fields)

@@ -1,0 +1,117 @@
+"""Owns a server that is started for a measurement, as a process of its own; on the main thread, outside the loop."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from load.cli.program import uninterrupted
+from load.http.address import ServerUrl
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
+LAST_LINES = 5
+LOOK_EVERY_S = 0.01
+
+
+class DidNotStart(Exception):
+    """The server ended, or said nothing in time; the text has its last lines."""
+
+
+class DidNotEnd(Exception):
+    """The server did not end in time after SIGTERM, or not with status 0."""
+
+
+class ServerProcess:
+    """A context manager: inside it the server listens at `url`; at the end it gets SIGTERM, and SIGKILL if need be.
+
+    `arguments` follow the interpreter's name; the working folder is the project's. What it writes goes to `log`.
+    At the end DidNotEnd is raised, unless the block has raised something itself.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        clock_s: Callable[[], float],
+        start_s: float = 15.0,
+        stop_s: float = 30.0,
+    ) -> None:
+        self.url = ServerUrl("", 0, "", "")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._arguments = arguments
+        self._log = log
+        self._clock_s = clock_s
+        self._start_s = start_s
+        self._stop_s = stop_s
+
+    @property
+    def pid(self) -> int:
+        return self._launched.pid
+
+    @property
+    def _launched(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server was never launched")
+        return self._process
+
+    def __enter__(self) -> Self:
+        try:
+            # Who is interrupted in the middle of it would not know what to stop.
+            with self._log.open("wb") as log, uninterrupted():
+                # A session of its own, so that Ctrl-C ends the measurement first and the server in order.
+                self._process = subprocess.Popen(
+                    [sys.executable, *self._arguments],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self.url = self._await_url()
+        except BaseException:
+            if self._process is not None:
+                self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        fault = self._stop()
+        if fault and kind is None:
+            raise DidNotEnd(f"{' '.join(self._arguments)}: {fault}")
+
+    def _await_url(self) -> ServerUrl:
+        deadline_s = self._clock_s() + self._start_s
+        while self._clock_s() < deadline_s:
+            ended = self._ends_within(LOOK_EVERY_S)
+            text = self._log.read_text(errors="replace")
+            found = LISTENING.search(text)
+            if found:
+                return ServerUrl.parse(found[1])
+            if ended:
+                last = "\n".join(text.splitlines()[-LAST_LINES:])
+                raise DidNotStart(f"{' '.join(self._arguments)} ended at once:\n{last}")
+        raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
+
+    def _stop(self) -> str:
+        """End it, and say what was wrong with its end; an empty text when nothing was."""
+        self._launched.terminate()
+        if not self._ends_within(self._stop_s):
+            self._launched.kill()
+            self._launched.wait()
+            return f"it did not end within {self._stop_s:g} s after SIGTERM"
+        status = self._launched.returncode
+        return f"exit status {status} after SIGTERM" if status else ""
+
+    def _ends_within(self, limit_s: float) -> bool:
+        try:
+            self._launched.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""A request body to an order, fast, and with all errors."""

@@ -1,0 +1,34 @@
+"""Reads a page of orders, newest first. Runs on the caller's thread."""
+
+import msgspec
+
+from models.listing import HIGHEST, LOWEST, Listing, Page
+from models.order import Order
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+
+_decode = msgspec.json.Decoder(list[Order]).decode
+
+
+def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
+    """A page as of the last commit.
+
+    How far down a page reaches is told by the sequence of its last order: orders that come in meanwhile are above it.
+    Sequences count in the order of acceptance; times may go back where the clock was set back.
+    """
+    from_us, until_us = listing.created_from_us, listing.created_until_us
+    statement = statements.list_orders(
+        listing.status, by_user=listing.user_id is not None, by_time=from_us is not None or until_us is not None
+    )
+    parameters = {
+        "before": listing.before,
+        "limit": listing.limit + 1,
+        "user_id": listing.user_id,
+        "created_from_us": LOWEST if from_us is None else from_us,
+        "created_until_us": HIGHEST if until_us is None else until_us,
+    }
+    [found] = database.execute_sql(statement, parameters).fetchone()
+    orders = _decode(found)
+    if len(orders) <= listing.limit:
+        return Page(orders, None)
+    return Page(orders[:-1], orders[-2].sequence)

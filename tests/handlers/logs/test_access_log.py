@@ -1,0 +1,173 @@
+"""The access log: what a line says, and that every answer has one."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handlers.logs.access_log import MAX_TARGET_CHARACTERS, AccessLog
+from handlers.logs.log_format import formatter
+from tests.handlers.conftest import Serve
+from tests.handlers.security.test_request_guard import TOKENS, UNKNOWN, bearer, gate
+from tests.handlers.service import JSON, Service, get_text, post_text, turn_of_the_loop
+from tests.models.samples import order_text
+
+
+class Lines(logging.Handler):
+    """The access log's records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def fields(self) -> list[dict[str, Any]]:
+        return [vars(record)["fields"] for record in self.records]
+
+    def shown(self, name: str) -> list[Any]:
+        return [fields[name] for fields in self.fields]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    logger = logging.getLogger("orders.access")
+    handler = Lines()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def logged(serve: Serve, lines: Lines, io_loop: Any) -> Service:
+    times_ns = iter(range(0, 10**12, 1_234_567))
+    admit = AccessLog(admit=gate().admit, clock_ns=lambda: next(times_ns)).admit
+    opened: Service = io_loop.run_sync(lambda: serve(admit=admit))
+    return opened
+
+
+@pytest.mark.gen_test
+async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: Service, lines: Lines) -> None:
+    body = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
+    await logged.post(order_text(), JSON | bearer(TOKENS["write"]) | {"X-Request-Id": "mine"})
+    assert lines.fields == [
+        {
+            "method": "POST",
+            "path": "/order",
+            "status": 202,
+            "bytes": len(body),
+            "ms": 1.235,
+            "request_id": "mine",
+            "client": "127.0.0.1",
+            "key": "write",
+        }
+    ]
+
+
+@pytest.mark.gen_test
+async def test_every_answer_has_a_line_of_its_own(logged: Service, lines: Lines) -> None:
+    key = bearer(TOKENS["write"])
+    answers = [
+        await logged.post(order_text(), JSON | key),
+        await logged.get("/order/12345?x=1", key),
+        await logged.request("HEAD", "/order/12345", headers=key),
+        await logged.get("/order/99", key),
+        await logged.get("/metrics", key),
+        await logged.get("/livez"),
+        await logged.get("/nowhere", key),
+        await logged.request("DELETE", "/order", headers=key),
+        await logged.request("BREW", "/order", headers=key),
+        await logged.post(b"{", JSON | key),
+        await logged.post(b"x" * 100_000, JSON | key),
+        await logged.get("/metrics", bearer(UNKNOWN)),
+        await logged.request("POST", "/orders/retry", b"", headers=key),
+    ]
+    statuses = [202, 200, 200, 404, 200, 200, 404, 405, 405, 400, 413, 401, 403]
+    assert [answer.status for answer in answers] == statuses
+    assert lines.shown("status") == statuses
+    assert lines.shown("bytes") == [len(answer.body) for answer in answers]
+    assert lines.shown("request_id") == [answer.headers["X-Request-Id"] for answer in answers]
+    assert lines.shown("key") == ["write"] * 5 + ["-"] + ["write"] * 5 + ["-"] + ["write"]
+    assert lines.shown("path")[1] == "/order/12345?x=1"
+
+
+@pytest.mark.gen_test
+async def test_pipelined_requests_have_a_line_each(logged: Service, lines: Lines) -> None:
+    key = f"Authorization: Bearer {TOKENS['write']}\r\n"
+    async with logged.connection() as connection:
+        await connection.send(post_text(order_text(), headers=key) + get_text("/order/12345", headers=key) * 2)
+        assert [(await connection.answer()).status for _ in range(3)] == [202, 200, 200]
+    assert lines.shown("method") == ["POST", "GET", "GET"]
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_goes_away_unanswered_has_one_line_without_a_status(logged: Service, lines: Lines) -> None:
+    key = f"Authorization: Bearer {TOKENS['read']}\r\n"
+    for path in ("/order/12345", "/metrics"):
+        with logged.held(reads=True):
+            async with logged.connection() as connection:
+                await connection.send(get_text(path, headers=key))
+                await logged.until_in_flight(1)
+            while path not in lines.shown("path"):
+                await turn_of_the_loop()
+        await logged.until_in_flight(0)
+    assert (lines.shown("path"), lines.shown("status")) == (["/order/12345", "/metrics"], [None, None])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("sent", [-1, -30])
+async def test_a_request_that_is_cut_off_has_a_line_too(logged: Service, lines: Lines, sent: int) -> None:
+    async with logged.connection() as connection:
+        await connection.send(post_text(order_text(), headers=f"Authorization: Bearer {TOKENS['write']}\r\n")[:sent])
+    while not lines.records:
+        await turn_of_the_loop()
+    assert (lines.shown("path"), lines.shown("status"), lines.shown("key")) == (["/order"], [None], ["write"])
+
+
+@pytest.mark.gen_test
+async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: Service, lines: Lines) -> None:
+    head = f"POST /order HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKENS['write']}\r\n"
+    async with logged.connection() as connection:
+        await connection.send(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
+        assert (await connection.answer()).status == 413
+        assert await connection.is_at_its_end()
+    assert lines.shown("status") == [413]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("/caf\xe9", "/caf%E9"),
+        ('/"status=200"', "/%22status=200%22"),
+        ("/a\x85b\xa0", "/a%85b%A0"),
+        ("/x?q=%0d%0a\\n'", "/x?q=%0d%0a\\n'"),
+        ("/" + "x" * 5_000, "/" + "x" * (MAX_TARGET_CHARACTERS - 1) + "..."),
+    ],
+)
+async def test_what_is_not_plain_text_is_escaped_and_what_is_long_is_cut(
+    logged: Service, lines: Lines, sent: str, shown: str
+) -> None:
+    async with logged.connection() as connection:
+        await connection.send(f"GET {sent} HTTP/1.1\r\nHost: test\r\n\r\n".encode("latin1"))
+        assert (await connection.answer(has_body=False)).status == 401
+    assert lines.shown("path") == [shown]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_no_key_and_no_second_line_gets_into_the_log(logged: Service, lines: Lines, log_format: str) -> None:
+    tokens = [*TOKENS.values(), UNKNOWN]
+    for token in tokens:
+        await logged.get(f"/order/1?key={token}", bearer(token))
+        await logged.get(f"/{token}", {"Authorization": token, "X-Request-Id": token})
+    show = formatter(log_format).format
+    assert len(lines.records) == 2 * len(tokens)
+    for record in lines.records:
+        assert "\n" not in show(record)
+        assert not any(token in show(record) for token in tokens)

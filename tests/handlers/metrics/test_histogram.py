@@ -1,0 +1,132 @@
+"""How often values fell where, and their quantiles, held against exact ones."""
+
+import random
+import threading
+from collections.abc import Sequence
+from math import ceil, inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.metrics.histogram import LOWEST_PART, MAX_RELATIVE_ERROR, Histogram, Recent
+
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LOWEST = BOUNDS[0] * LOWEST_PART
+PARTS = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
+
+
+def exact(values: Sequence[float], part: float) -> float:
+    """By nearest rank."""
+    return sorted(values)[max(ceil(part * len(values)), 1) - 1]
+
+
+def assert_close(values: Sequence[float]) -> None:
+    histogram = Histogram(BOUNDS)
+    for value in values:
+        histogram.observe(value)
+    for part in PARTS:
+        found, true = histogram.quantile(histogram.counts(), part), exact(values, part)
+        assert found is not None
+        if true > BOUNDS[-1]:
+            assert found == BOUNDS[-1]
+        elif true <= LOWEST:
+            assert 0 < found <= LOWEST
+        else:
+            assert abs(found - true) <= true * MAX_RELATIVE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("values", "buckets"),
+    [
+        ([], [0, 0, 0]),
+        ([0, 0.5, 1], [3, 3, 3]),
+        ([1.0001, 2], [0, 2, 2]),
+        ([2.0001, inf], [0, 0, 2]),
+        ([0.1, 1.5, 7], [1, 2, 3]),
+    ],
+)
+def test_a_bucket_holds_what_is_at_most_its_bound(values: Sequence[float], buckets: list[int]) -> None:
+    histogram = Histogram((1, 2))
+    for value in values:
+        histogram.observe(value)
+    assert histogram.buckets() == list(zip((1, 2, inf), buckets, strict=True))
+    assert histogram.sum == sum(values)
+
+
+def test_a_value_that_was_met_often_is_noted_at_once() -> None:
+    histogram = Histogram((1, 2))
+    histogram.observe(1.5, 3)
+    assert (histogram.buckets(), histogram.sum) == ([(1, 0), (2, 3), (inf, 3)], 4.5)
+
+
+@given(st.floats(0, 20), st.sampled_from([0, 1, 2]))
+def test_the_steps_within_leave_the_buckets_as_they_are(value: float, near: int) -> None:
+    # At the bounds themselves, too, and at what comes next to them.
+    for each in (value, BOUNDS[int(value) % len(BOUNDS)] * (1 + (near - 1) * 1e-15)):
+        histogram = Histogram(BOUNDS)
+        histogram.observe(each)
+        assert histogram.buckets() == [(bound, int(each <= bound)) for bound in (*BOUNDS, inf)]
+
+
+@given(st.lists(st.one_of(st.floats(0, 20), st.floats(LOWEST, 0.01), st.sampled_from(BOUNDS)), min_size=1))
+def test_a_quantile_is_as_exact_as_is_said(values: list[float]) -> None:
+    assert_close(values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_quantile_of_many_durations_is_as_exact_as_is_said(seed: int) -> None:
+    source = random.Random(seed)
+    assert_close([source.lognormvariate(-5, 1.5) for _ in range(2_000)])
+
+
+def test_of_values_that_spread_evenly_a_quantile_is_much_closer() -> None:
+    histogram = Histogram(BOUNDS)
+    for number in range(1, 10_001):
+        histogram.observe(number / 10_000)
+    for part in (0.1, 0.25, 0.5, 0.9, 0.99):
+        assert histogram.quantile(histogram.counts(), part) == pytest.approx(part, rel=0.01)
+
+
+def test_of_nothing_there_is_no_quantile() -> None:
+    histogram = Histogram(BOUNDS)
+    assert histogram.quantile(histogram.counts(), 0.5) is None
+
+
+def test_only_what_came_since_the_last_look_is_recent() -> None:
+    histogram = Histogram(BOUNDS)
+    histogram.observe(5, 1_000)
+    recent = Recent(histogram)
+    assert recent.quantiles(0.5, 0.99) == [None, None]
+    histogram.observe(0.01, 99)
+    histogram.observe(1, 1)
+    assert recent.quantiles(0.99, 1) == [0.01, 1]
+    assert recent.quantiles(0.5, 0.99) == [None, None]
+    histogram.observe(0.1)
+    assert recent.quantiles(1) == [0.1]
+
+
+def test_what_another_thread_notes_is_never_counted_in_part_or_twice() -> None:
+    histogram = Histogram(BOUNDS)
+    recent = Recent(histogram)
+    before = histogram.counts()
+    source = random.Random(1)
+    values = [source.uniform(0, 12) for _ in range(50_000)]
+
+    def write() -> None:
+        for value in values:
+            histogram.observe(value)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = 0
+    while writer.is_alive():
+        counts = histogram.counts()
+        assert all(now >= then for now, then in zip(counts, before, strict=True))
+        seen += sum(counts) - sum(before)
+        before = counts
+        recent.quantiles(0.5)
+        below = [count for _, count in histogram.buckets()]
+        assert below == sorted(below)
+    assert seen + sum(histogram.counts()) - sum(before) == len(values)
+    assert sum(histogram.counts()) == len(values)

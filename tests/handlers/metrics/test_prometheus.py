@@ -1,0 +1,201 @@
+"""What Prometheus is told: read by the parsers of both formats, from a running service."""
+
+import itertools
+from math import inf
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from handlers.metrics.histogram import Histogram
+from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
+from handlers.metrics.prometheus import OPEN_METRICS, TEXT
+from models.order import Status
+from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Turn
+from tests.handlers.service import Service
+from tests.models.samples import SECOND_US, new_order, order_text
+
+FORMATS = pytest.mark.parametrize("media_type", [TEXT, OPEN_METRICS])
+FAMILIES = {
+    "orders_build": ("info", ""),
+    "orders_by_status": ("gauge", ""),
+    "orders_oldest_pending_seconds": ("gauge", "seconds"),
+    "orders_uptime_seconds": ("gauge", "seconds"),
+    "orders_turnaround_seconds": ("summary", "seconds"),
+    "orders_intake": ("counter", ""),
+    "orders_attempts": ("counter", ""),
+    "orders_cancelled": ("counter", ""),
+    "orders_retried": ("counter", ""),
+    "orders_ack_seconds": ("histogram", "seconds"),
+    "orders_queue_wait_seconds": ("histogram", "seconds"),
+    "orders_processing_seconds": ("histogram", "seconds"),
+    "orders_commit_seconds": ("histogram", "seconds"),
+    "orders_commit_size": ("histogram", ""),
+}
+OF_EVERY_PROCESS = {
+    "process_cpu_seconds": ("counter", "seconds"),
+    "process_resident_memory_bytes": ("gauge", "bytes"),
+    "process_virtual_memory_bytes": ("gauge", "bytes"),
+    "process_start_time_seconds": ("gauge", "seconds"),
+    "process_open_fds": ("gauge", ""),
+    "process_max_fds": ("gauge", ""),
+    "python_info": ("gauge", ""),
+    "python_gc_objects_collected": ("counter", ""),
+    "python_gc_objects_uncollectable": ("counter", ""),
+    "python_gc_collections": ("counter", ""),
+}
+
+
+async def scrape(service: Service, media_type: str = OPEN_METRICS) -> dict[str, Metric]:
+    """The families by name."""
+    answer = await service.get("/metrics", {"Accept": media_type})
+    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, media_type)
+    families = list((parse_text if media_type == TEXT else parse_openmetrics)(answer.body.decode()))
+    by_name = {family.name: family for family in families}
+    assert len(by_name) == len(families)
+    return by_name
+
+
+def values(family: Metric) -> dict[str, float]:
+    """The samples' values by their one label, or by their names where they have none."""
+    return {next(iter(sample.labels.values()), sample.name): sample.value for sample in family.samples}
+
+
+def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
+    """What may never fall."""
+    return {
+        (sample.name, str(sample.labels)): sample.value
+        for family in families.values()
+        for sample in family.samples
+        if family.type in ("counter", "histogram", "summary")
+    }
+
+
+def note_some(service: Service, rounds: int = 1) -> None:
+    noted, order = service.measurements, new_order(1).claimed(1, service.clock.now_us - SECOND_US)
+    for number in range(rounds):
+        for histogram in (noted.ack_s, noted.processing_s, noted.commit_s):
+            histogram.observe(0.002 * (number + 1))
+        outcomes = [Outcome(1, 1, Status.COMPLETED)]
+        noted.note_batch(
+            [new_order(1), Turn(outcomes, 1), Cancel(2)],
+            [Insertion.ACCEPTED, Claimed([order]), Moved(order, Status.PENDING)],
+        )
+        noted.note_intake(IntakeOutcome.INVALID)
+
+
+@pytest.mark.gen_test
+async def test_every_family_has_its_type_its_unit_and_a_text_in_openmetrics(service: Service) -> None:
+    families = await scrape(service)
+    assert {name: (family.type, family.unit) for name, family in families.items()} == FAMILIES | OF_EVERY_PROCESS
+    assert all(family.documentation for family in families.values())
+
+
+@pytest.mark.gen_test
+async def test_every_family_has_its_type_and_a_text_in_the_text_format(service: Service) -> None:
+    families = await scrape(service, TEXT)
+    # It knows no units, and an info is a gauge to it.
+    expected = {name: kind for name, (kind, _) in (FAMILIES | OF_EVERY_PROCESS).items() if kind != "info"}
+    assert {name: family.type for name, family in families.items()} == expected | {"orders_build_info": "gauge"}
+    assert all(family.documentation for family in families.values())
+
+
+@pytest.mark.gen_test
+@FORMATS
+async def test_buckets_are_cumulative_and_end_with_the_count(service: Service, media_type: str) -> None:
+    note_some(service, rounds=10)
+    families = await scrape(service, media_type)
+    histograms = [family for family in families.values() if family.type == "histogram"]
+    assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(service.measurements).values())
+    for family in histograms:
+        buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
+        bounds = [float(sample.labels["le"]) for sample in buckets]
+        assert bounds == sorted(set(bounds))
+        assert bounds[-1] == inf
+        assert all(lower.value <= upper.value for lower, upper in itertools.pairwise(buckets))
+        assert values(family)[family.name + "_count"] == buckets[-1].value == 10
+
+
+@pytest.mark.gen_test
+@FORMATS
+async def test_what_was_noted_is_told(service: Service, media_type: str) -> None:
+    note_some(service)
+    families = await scrape(service, media_type)
+    none = dict.fromkeys(IntakeOutcome, 0)
+    assert values(families["orders_intake"]) == none | {IntakeOutcome.ACCEPTED: 1, IntakeOutcome.INVALID: 1}
+    assert values(families["orders_attempts"]) == dict.fromkeys(AttemptOutcome, 0) | {AttemptOutcome.COMPLETED: 1}
+    assert values(families["orders_cancelled"]) == {"orders_cancelled_total": 1}
+    assert values(families["orders_retried"]) == {"orders_retried_total": 0}
+    for name, total in {
+        "orders_ack_seconds": 0.002,
+        "orders_queue_wait_seconds": 1,
+        "orders_processing_seconds": 0.002,
+        "orders_commit_seconds": 0.002,
+        "orders_commit_size": 1,
+    }.items():
+        assert values(families[name])[name + "_sum"] == total
+    assert values(families["orders_ack_seconds"])["0.001"] == 0
+    assert values(families["orders_ack_seconds"])["0.0025"] == 1
+
+
+@pytest.mark.gen_test
+async def test_counters_only_rise(service: Service) -> None:
+    note_some(service)
+    before = counters(await scrape(service))
+    note_some(service)
+    after = counters(await scrape(service))
+    assert after.keys() == before.keys()
+    assert all(after[name] >= before[name] for name in before)
+    assert sum(after[name] > before[name] for name in before if name[0].startswith("orders_intake")) == 2
+
+
+@pytest.mark.gen_test
+@FORMATS
+async def test_all_statuses_are_there_with_their_orders(service: Service, media_type: str) -> None:
+    families = await scrape(service, media_type)
+    assert values(families["orders_by_status"]) == dict.fromkeys(Status, 0)
+    for order_id in range(1, 7):
+        assert (await service.post(order_text(order_id=str(order_id)))).status == 202
+    assert (await service.request("POST", "/order/6/cancel")).status == 200
+    service.clock.now_us += 5 * SECOND_US
+    claimed = await service.finish_and_claim([], 4)
+    endings = [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
+    outcomes = [Outcome(order.sequence, order.claims, status) for order, status in zip(claimed, endings, strict=False)]
+    await service.finish_and_claim(outcomes, 0)
+    families = await scrape(service, media_type)
+    assert values(families["orders_by_status"]) == {
+        "Pending": 1,
+        "Processing": 1,
+        "Completed": 2,
+        "Failed": 1,
+        "Cancelled": 1,
+    }
+    assert values(families["orders_oldest_pending_seconds"]) == {"orders_oldest_pending_seconds": 5}
+    assert values(families["orders_turnaround_seconds"]) == {
+        "orders_turnaround_seconds_count": 2,
+        "orders_turnaround_seconds_sum": 10,
+    }
+
+
+@pytest.mark.gen_test
+async def test_the_server_and_its_process_are_told(service: Service) -> None:
+    families = await scrape(service)
+    assert families["orders_build"].samples[0].labels == {"version": "1.2.3"}
+    assert values(families["orders_uptime_seconds"]) == {"orders_uptime_seconds": 12.3456}
+    [resident] = values(families["process_resident_memory_bytes"]).values()
+    [virtual] = values(families["process_virtual_memory_bytes"]).values()
+    assert 1_000_000 < resident < virtual
+    [files] = values(families["process_open_fds"]).values()
+    [most_files] = values(families["process_max_fds"]).values()
+    assert 3 < files < most_files
+
+
+@pytest.mark.gen_test
+async def test_no_label_tells_an_order_or_a_user(service: Service) -> None:
+    await service.post(order_text())
+    note_some(service)
+    families = await scrape(service)
+    labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
+    ours = {label for name, label in labels if name.startswith("orders_")}
+    assert ours == {"status", "outcome", "le", "version"}

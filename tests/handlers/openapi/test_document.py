@@ -1,0 +1,250 @@
+"""`GET /openapi.json`: that it is valid, complete, and says what the code does."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from handlers.openapi.document import document
+from handlers.openapi.problems import schema_name
+from handlers.pages.dashboard import read_dashboard
+from handlers.pages.docs import FILES
+from handlers.problems import problem as problems
+from handlers.problems.problem import Kind
+from models.errors import InvalidOrderError
+from models.parsing.order_parser import parse_order
+from tests.handlers.event_stream import opened
+from tests.handlers.service import Service, get_text
+from tests.process import ROOT
+from tests.sse import EventParser
+
+SHOWN = read_dashboard(has_keys=False).types
+DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN))
+PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
+KINDS = [value for value in vars(problems).values() if isinstance(value, Kind)]
+ORDER = '{"order_id": 1, "user_id": 1, "item_ids": [1], "total_amount": %s}'
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and description of each."""
+    for path, item in PATHS.items():
+        for method, operation in item.items():
+            yield path, method.upper(), operation
+
+
+def urls(path: str) -> list[str]:
+    """URLs that the path stands for."""
+    files = (FILES if path.startswith("/docs") else SHOWN) if "{file}" in path else [""]
+    return [path.format(order_id=12345, file=file) for file in files]
+
+
+def routes() -> list[str]:
+    """The patterns of the URL table, read from its source."""
+    tree = ast.parse((ROOT / "handlers" / "routes.py").read_text())
+    return [
+        str(node.elts[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant)
+        if str(node.elts[0].value).startswith("/")
+    ]
+
+
+def fits(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether the value is what a schema of the document describes."""
+    # Beside the schema, so that its references lead there.
+    return bool(OAS31Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
+
+
+def test_it_is_a_valid_openapi_document() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+    assert DOCUMENT["openapi"].startswith("3.1.")
+
+
+def test_it_has_the_servers_version() -> None:
+    assert DOCUMENT["info"]["version"] == "1.2.3"
+
+
+def test_every_route_is_in_it_and_everything_in_it_has_a_route() -> None:
+    described = [url for path in PATHS for url in urls(path)]
+    patterns = routes()
+    assert len(patterns) >= len(PATHS)
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, url) for url in described)] == []
+    assert [url for url in described if not any(re.fullmatch(pattern, url) for pattern in patterns)] == []
+
+
+@pytest.mark.gen_test
+async def test_every_path_knows_just_the_methods_that_it_says(service: Service) -> None:
+    for path, item in PATHS.items():
+        for url in urls(path):
+            answer = await service.request("DELETE", url)
+            allowed = set(answer.headers["Allow"].split(", "))
+            # HEAD goes with GET without being said.
+            assert (url, answer.status, allowed - {"HEAD"}) == (url, 405, {method.upper() for method in item})
+            assert ("HEAD" in allowed) == ("get" in item and not url.endswith("/events"))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
+def test_every_kind_of_problem_is_an_answer_to_something(kind: Kind) -> None:
+    name = f"#/components/schemas/{schema_name(kind)}"
+    found = [
+        operation["operationId"]
+        for _, _, operation in operations()
+        if name in json.dumps(operation["responses"].get(str(kind.status), {}))
+    ]
+    assert found
+
+
+@pytest.mark.gen_test
+async def test_a_problem_is_what_its_schema_says(service: Service) -> None:
+    for kind, answer in [
+        (problems.INVALID_ORDER, await service.post(b"{}")),
+        (problems.NOT_JSON, await service.post(b"{")),
+        (problems.UNSUPPORTED_MEDIA_TYPE, await service.post(b"{}", headers={})),
+        (problems.NOT_FOUND, await service.get("/order/1")),
+        (problems.METHOD_NOT_ALLOWED, await service.request("PUT", "/order", b"")),
+        (problems.INVALID_PARAMETER, await service.request("POST", "/orders/retry", b"")),
+        (problems.CROSS_ORIGIN, await service.request("POST", "/orders/retry", b"", {"Sec-Fetch-Site": "cross-site"})),
+    ]:
+        assert (kind.slug, answer.status) == (kind.slug, kind.status)
+        assert fits(json.loads(answer.body), DOCUMENT["components"]["schemas"][schema_name(kind)])
+
+
+def test_every_operation_has_a_name_of_its_own_a_tag_and_words() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(set(names)) == len(names)
+    tags = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert {tag for _, _, operation in operations() for tag in operation["tags"]} == set(tags)
+    assert all(operation["summary"] and operation["description"] for _, _, operation in operations())
+
+
+def test_every_reference_leads_somewhere_and_everything_there_is_referred_to() -> None:
+    references = set(re.findall(r'"#/components/(\w+/[\w-]+)', json.dumps(DOCUMENT)))
+    components = {
+        f"{kind}/{name}"
+        for kind, named in DOCUMENT["components"].items()
+        for name in named
+        if kind != "securitySchemes"
+    }
+    assert components == references
+
+
+def test_every_example_is_what_its_schema_says() -> None:
+    examples = [
+        (operation["operationId"], media)
+        for _, _, operation in operations()
+        for content in [operation.get("requestBody", {}), *operation["responses"].values()]
+        for name, media in content.get("content", {}).items()
+        if "example" in media and name == "application/json"
+    ]
+    assert len(examples) > 8
+    assert [name for name, media in examples if not fits(media["example"], media["schema"])] == []
+
+
+def test_every_example_of_a_problem_is_one() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert [name for kind in KINDS if not fits(schemas[name := schema_name(kind)]["examples"][0], schemas[name])] == []
+
+
+def test_every_line_of_the_example_of_many_is_an_order() -> None:
+    media = PATHS["/orders"]["post"]["requestBody"]["content"]["application/x-ndjson"]
+    assert fits([json.loads(line) for line in media["example"].splitlines()], media["schema"])
+
+
+def test_the_examples_are_those_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    send, look = PATHS["/order"]["post"], PATHS["/order/{order_id}"]["get"]
+    for content in (send["requestBody"], send["responses"]["202"]):
+        assert json.dumps(content["content"]["application/json"]["example"]) in readme
+    for operation in (look, PATHS["/metrics"]["get"]):
+        example = operation["responses"]["200"]["content"]["application/json"]["example"]
+        assert json.dumps(example, separators=(",", ":")) in readme
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *("0", "0.0", "99.99", "9999999999.9999", "1.5", "1", '"0"', '"99.99"', '"1.25000"', '"9999999999.9999"'),
+        *("-1", "1e11", "10000000000", "true", "null", "[]", "{}"),
+        *('""', '"a"', '" 1"', '"1 "', '"+1"', '"01"', '".5"', '"1."', '"NaN"', '"Infinity"', '"-1"', '"1.23456"'),
+        *('"10000000000"', '"1,5"', '"\u0661"'),
+    ],
+)
+def test_an_amount_fits_the_schema_where_the_server_takes_it(amount: str) -> None:
+    body = (ORDER % amount).encode()
+    try:
+        parse_order(body)
+        is_taken = True
+    except InvalidOrderError:
+        is_taken = False
+    assert fits(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
+
+
+@pytest.mark.gen_test
+async def test_what_the_server_answers_is_what_the_document_says(service: Service) -> None:
+    body = (ORDER.replace("}", ', "metadata": {"a": 1}}') % "99.99").encode()
+    accepted = await service.post(body)
+    order, metrics = await service.get("/order/1"), await service.get("/metrics")
+    many = await service.request("POST", "/orders", b"[%b, 1]" % body, {"Content-Type": "application/json"})
+    page = await service.get("/orders?limit=1")
+    for answer, status, name in [
+        (accepted, "202", "/order"),
+        (order, "200", "/order/{order_id}"),
+        (metrics, "200", "/metrics"),
+        (many, "202", "/orders"),
+        (page, "200", "/orders"),
+    ]:
+        item = PATHS[name]
+        operation = item["get" if status == "200" else "post"]["responses"][status]
+        assert (name, answer.status) == (name, int(status))
+        assert fits(json.loads(answer.body), operation["content"]["application/json"]["schema"])
+        required = [
+            header for header in operation["headers"] if DOCUMENT["components"]["headers"][header].get("required")
+        ]
+        assert [header for header in required if header not in answer.headers] == []
+
+
+@pytest.mark.gen_test
+async def test_the_events_of_both_streams_are_what_the_document_says(service: Service) -> None:
+    for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point"})):
+        media = PATHS[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        data = {
+            each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"]
+            for each in media["schema"]["oneOf"]
+        }
+        [example] = EventParser().feed(media["example"].encode())
+        async with opened(service.port, get_text(path)) as stream:
+            await service.post((ORDER % 1).encode())
+            for seconds in range(3):
+                service.monotonic_s += seconds
+                service.metrics_streams.tell(await service._totals.submit(None))
+            messages = {example.type: example}
+            while not messages.keys() >= known:
+                message = await stream.next()
+                messages[message.type] = message
+        assert known <= data.keys()
+        assert [name for name, message in messages.items() if not fits(message.json, data[name])] == []
+        await service.request("POST", "/order/1/cancel")
+
+
+@pytest.mark.gen_test
+async def test_it_is_sent_once_to_a_client_that_keeps_it(service: Service) -> None:
+    first = await service.get("/openapi.json")
+    assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
+    assert first.body == document(version="1.2.3", dashboard_files=SHOWN)
+    again = await service.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    head = await service.request("HEAD", "/openapi.json")
+    assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(first.body)), b"")
+
+
+def test_what_is_open_wants_no_key_and_is_not_limited() -> None:
+    described = {path: operation for path, item in DOCUMENT["paths"].items() for operation in item.values()}
+    is_open = {path for path, operation in described.items() if operation.get("security") == []}
+    assert is_open == {"/", "/dashboard/{file}", "/livez", "/readyz"}
+    assert {path for path, operation in described.items() if "401" not in operation["responses"]} == is_open
+    assert {path for path, operation in described.items() if "429" not in operation["responses"]} == is_open

@@ -1,0 +1,681 @@
+"""`POST /orders`: each order for itself, streams that break off, and a storage that does not keep up."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tornado.ioloop import IOLoop
+from tornado.testing import bind_unused_port
+
+from handlers import router
+from handlers.metrics.instruments import Measurements
+from handlers.orders.bulk import MAX_DETAIL_CHARACTERS, PARSED_BYTES_AT_ONCE, Bulk, BulkView
+from handlers.orders.bulk_exchange import MAX_ARRAY_BYTES, STALL_S
+from handlers.transport.guarded_stream import Limits
+from handlers.transport.http_server import BoundedHTTPServer
+from models.errors import OrderConflictError
+from models.order import NewOrder, Status
+from models.parsing.bulk import MAX_ORDER_BYTES, Lines
+from models.writes import Inserted, Insertion, Outcome
+from tests.handlers.conftest import Serve
+from tests.handlers.problems.test_problem import assert_is_problem as assert_is_problem_of
+from tests.handlers.service import JSON, Answer, Connection, Service, get_text, post_text, turn_of_the_loop
+from tests.models.samples import Clock, order_text
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+BOTH = pytest.mark.parametrize("as_lines", [False, True], ids=["array", "lines"])
+
+
+def text(order_id: int, **changes: str) -> bytes:
+    return order_text(order_id=str(order_id), **changes)
+
+
+def counts(accepted: int, duplicates: int = 0, rejected: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
+    return {
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "rejected": list(rejected),
+        "rejected_total": len(rejected),
+    }
+
+
+async def send(service: Service, orders: Sequence[bytes], *, as_lines: bool) -> Answer:
+    body = b"\n".join(orders) if as_lines else b"[" + b",".join(orders) + b"]"
+    return await service.request("POST", "/orders", body, headers=NDJSON if as_lines else JSON)
+
+
+def assert_is_problem(answer: Answer, status: int, slug: str) -> None:
+    """The same of an answer to `/orders`."""
+    assert_is_problem_of(answer, status, slug, "/orders")
+
+
+async def stored(service: Service) -> int:
+    answer = await service.get("/metrics")
+    total: int = answer.json["total_orders"]
+    return total
+
+
+async def until_stored(service: Service, count: int) -> None:
+    while await stored(service) != count:
+        await turn_of_the_loop()
+
+
+def head(*fields: str, method: str = "POST") -> bytes:
+    lines = [f"{method} /orders HTTP/1.1", "Host: test", "Content-Type: application/x-ndjson", *fields]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+CHUNKED_HEAD = head("Transfer-Encoding: chunked")
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def lines_of(*order_ids: int) -> bytes:
+    return b"".join(text(order_id) + b"\n" for order_id in order_ids)
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_good_orders_are_all_accepted_and_can_be_read(service: Service, as_lines: bool) -> None:
+    answer = await send(service, [text(1), text(2)], as_lines=as_lines)
+    assert answer.status == 202
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.body == b'{"accepted":2,"duplicates":0,"rejected":[],"rejected_total":0}'
+    order = (await service.get("/order/2")).json
+    assert (order["item_ids"], order["status"]) == ([101, 102, 103], "Pending")
+    assert service.traffic.in_flight == 0
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_a_bad_order_fails_alone_and_is_named(service: Service, as_lines: bool) -> None:
+    await service.post(text(1))
+    orders = [
+        text(1),
+        text(1, user_id="2"),
+        text(2),
+        text(2, total_amount="99.990"),
+        text(2, user_id="2"),
+        text(3, item_ids="[]"),
+        text(0),
+        b"[]",
+        text(4, user_id='"?"').replace(b"?", b"\xff"),
+        text(5),
+    ]
+    answer = await send(service, orders, as_lines=as_lines)
+    assert answer.status == 202
+    view = answer.json
+    rejected = [(each["index"], each["order_id"], each["status"]) for each in view["rejected"]]
+    assert rejected == [(1, 1, 409), (4, 2, 409), (5, 3, 422), (6, None, 422), (7, None, 422), (8, None, 422)]
+    assert (view["accepted"], view["duplicates"], view["rejected_total"]) == (2, 2, 6)
+    assert [each["detail"] for each in view["rejected"]] == [
+        "another order is already stored under the id 1",
+        "another order is already stored under the id 2",
+        "#/item_ids must be an array of 1 to 1000 integers",
+        "#/order_id must be an integer from 1 to 9223372036854775807",
+        "# must be a JSON object",
+        "not JSON: not UTF-8: byte 28 can't be decoded",
+    ]
+    assert await stored(service) == 3
+
+
+@pytest.mark.gen_test
+async def test_a_line_that_is_no_json_costs_itself_alone(service: Service) -> None:
+    answer = await send(service, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
+    assert answer.status == 202
+    assert [each["index"] for each in answer.json["rejected"]] == [0, 2, 3]
+    assert all(each["detail"].startswith("not JSON: ") for each in answer.json["rejected"])
+    assert answer.json["accepted"] == 2
+
+
+@pytest.mark.gen_test
+async def test_a_thousand_rejections_are_listed_and_all_are_counted(service: Service) -> None:
+    answer = await send(service, [*[text(0)] * 1_500, text(1)], as_lines=True)
+    assert answer.status == 202
+    assert [each["index"] for each in answer.json["rejected"]] == list(range(1_000))
+    assert (answer.json["accepted"], answer.json["rejected_total"]) == (1, 1_500)
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_orders_that_are_all_there_already_are_no_failure(service: Service, as_lines: bool) -> None:
+    for expected in (counts(3), counts(0, 3)):
+        answer = await send(service, [text(1), text(2), text(3)], as_lines=as_lines)
+        assert (answer.status, answer.json) == (202, expected)
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_orders_of_which_none_is_good_are_a_422_with_the_same_members(service: Service, as_lines: bool) -> None:
+    answer = await send(service, [text(7, user_id="0"), b"1"], as_lines=as_lines)
+    assert_is_problem(answer, 422, "nothing-accepted")
+    rejected: list[dict[str, object]] = [
+        {"index": 0, "order_id": 7, "status": 422, "detail": f"#/user_id must be an integer from 1 to {2**63 - 1}"},
+        {"index": 1, "order_id": None, "status": 422, "detail": "# must be a JSON object"},
+    ]
+    assert answer.json.items() >= counts(0, 0, rejected).items()
+    await service.post(text(7))
+    answer = await send(service, [text(7, user_id="2")], as_lines=as_lines)
+    assert_is_problem(answer, 422, "nothing-accepted")
+    assert [each["status"] for each in answer.json["rejected"]] == [409]
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_no_orders_at_all_are_nothing_accepted(service: Service, as_lines: bool) -> None:
+    answer = await send(service, [], as_lines=as_lines)
+    assert_is_problem(answer, 422, "nothing-accepted")
+    assert answer.json.items() >= counts(0).items()
+
+
+@pytest.mark.gen_test
+async def test_an_array_of_a_thousand_is_taken_and_a_longer_one_is_refused_as_a_whole(service: Service) -> None:
+    assert_is_problem(await send(service, [text(1)] * 1_001, as_lines=False), 422, "invalid-order")
+    assert await stored(service) == 0
+    answer = await send(service, [text(order_id) for order_id in range(1, 1_001)], as_lines=False)
+    assert (answer.status, answer.json) == (202, counts(1_000))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", [b"", b"[", b"[" + text(1), b"[1,]", b"[" * 100_000, lines_of(1, 2)])
+async def test_what_is_no_json_is_a_400(service: Service, body: bytes) -> None:
+    assert_is_problem(await service.request("POST", "/orders", body, headers=JSON), 400, "not-json")
+    assert await stored(service) == 0
+
+
+@pytest.mark.gen_test
+async def test_json_that_is_no_array_is_a_422_that_says_what_is_wanted(service: Service) -> None:
+    answer = await service.request("POST", "/orders", text(1), headers=JSON)
+    assert_is_problem(answer, 422, "invalid-order")
+    assert answer.json["errors"] == [{"pointer": "#", "detail": "must be an array of orders"}]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("media_type", ["text/plain", "application/jsonl", "multipart/form-data; boundary=x", None])
+async def test_another_content_type_is_a_415(service: Service, media_type: str | None) -> None:
+    headers = {} if media_type is None else {"Content-Type": media_type}
+    answer = await service.request("POST", "/orders", lines_of(1), headers=headers)
+    assert_is_problem(answer, 415, "unsupported-media-type")
+    assert await stored(service) == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "media_type", ["application/x-ndjson; charset=utf-8", "Application/X-NDJSON", "application/JSON"]
+)
+async def test_content_types_are_read_as_http_says(service: Service, media_type: str) -> None:
+    body = b"[" + text(1) + b"]" if media_type.endswith("JSON") and "X-" not in media_type else text(1)
+    assert (await service.request("POST", "/orders", body, headers={"Content-Type": media_type})).status == 202
+
+
+@pytest.mark.gen_test
+async def test_an_array_of_eight_mib_is_taken_and_a_longer_one_is_a_413(service: Service) -> None:
+    body = b"[" + text(1) + b"]"
+    padding = b" " * (MAX_ARRAY_BYTES - len(body))
+    answer = await service.request("POST", "/orders", body + padding + b" ", headers=JSON)
+    assert_is_problem(answer, 413, "too-large")
+    assert await stored(service) == 0
+    assert (await service.request("POST", "/orders", body + padding, headers=JSON)).json == counts(1)
+
+
+@pytest.mark.gen_test
+async def test_blank_lines_are_left_out_and_counted(service: Service) -> None:
+    body = b"\r\n" + text(1) + b"\r\n\r\n \t\r\n" + text(0) + b"\r\n" + text(2)
+    answer = await service.request("POST", "/orders", body, headers=NDJSON)
+    assert answer.status == 202
+    assert (answer.json["accepted"], [each["index"] for each in answer.json["rejected"]]) == (2, [4])
+
+
+@pytest.mark.gen_test
+async def test_a_line_that_is_too_long_costs_itself_alone(service: Service) -> None:
+    answer = await send(service, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
+    detail = f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
+    assert answer.json == counts(2, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("step", [1, 7, 1_000, 100_000])
+async def test_lines_may_come_in_chunks_cut_anywhere(service: Service, step: int) -> None:
+    body = b"\n".join([text(1), text(1), b"\xff", text(2, user_id="0"), text(3)])
+    chunks = [chunk(body[begin : begin + step]) for begin in range(0, len(body), step)]
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD + b"".join(chunks) + LAST_CHUNK)
+        answer = await connection.answer()
+        assert answer.status == 202
+        assert (answer.json["accepted"], answer.json["duplicates"]) == (2, 1)
+        assert [each["index"] for each in answer.json["rejected"]] == [2, 3]
+        # The connection goes on.
+        await connection.send(post_text(text(4)))
+        assert (await connection.answer()).status == 202
+        await connection.send(head(f"Content-Length: {len(body)}") + body)
+        assert (await connection.answer()).json["duplicates"] == 3
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_asks_first_is_told_to_go_on(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(head(f"Content-Length: {len(lines_of(1))}", "Expect: 100-continue"))
+        assert (await connection.answer(has_body=False)).status == 100
+        await connection.send(lines_of(1))
+        assert (await connection.answer()).json == counts(1)
+
+
+@pytest.mark.gen_test
+async def test_lines_are_written_as_they_come(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD)
+        for order_id in (1, 2, 3):
+            await connection.send(chunk(lines_of(order_id)))
+            await until_stored(service, order_id)
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json == counts(3)
+
+
+@pytest.mark.gen_test
+async def test_what_a_connection_that_is_cut_has_brought_stays_and_sending_it_again_does_no_harm(
+    service: Service,
+) -> None:
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2) + text(3)))
+        await until_stored(service, 2)
+        assert service.traffic.in_flight == 1
+    await service.until_in_flight(0)
+    answer = await send(service, [text(order_id) for order_id in (1, 2, 3, 4)], as_lines=True)
+    assert (answer.status, answer.json) == (202, counts(2, 2))
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_goes_away_while_its_orders_wait_frees_what_it_held(service: Service) -> None:
+    with service.held():
+        async with service.connection() as connection:
+            await connection.send(CHUNKED_HEAD + chunk(lines_of(1)) + chunk(lines_of(2)) + chunk(lines_of(3)))
+            await service.until_in_flight(1)
+    await service.until_in_flight(0)
+    for order_id in (4, 5, 6):
+        assert (await send(service, [text(order_id)], as_lines=True)).json == counts(1)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("broken", [b"no length\r\n", b"5\r\n1234567"])
+async def test_a_stream_that_is_no_http_any_more_keeps_what_it_has_brought(service: Service, broken: bytes) -> None:
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2)))
+        await until_stored(service, 2)
+        await connection.send(broken)
+        await service.until_in_flight(0)
+    assert (await send(service, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
+
+
+class Jumps:
+    """Makes the event loop's time jump, and with it every timer's."""
+
+    def __init__(self, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead_s = 0.0
+        time = asyncio_loop_of(io_loop).time
+        monkeypatch.setattr(asyncio_loop_of(io_loop), "time", lambda: time() + self._ahead_s)
+
+    async def by(self, seconds: float) -> None:
+        self._ahead_s += seconds
+        # A turn in which timers are due, and one for what they do.
+        for _ in range(3):
+            await turn_of_the_loop()
+
+
+def asyncio_loop_of(io_loop: IOLoop) -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = cast(Any, io_loop).asyncio_loop
+    return loop
+
+
+@pytest.fixture
+def jumps(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> Jumps:
+    return Jumps(io_loop, monkeypatch)
+
+
+# The limit of the tests themselves goes by the same time.
+with_jumps = pytest.mark.gen_test(timeout=5 * STALL_S)
+
+
+@with_jumps
+@pytest.mark.parametrize("begin", [b"", chunk(lines_of(1) + text(2)), chunk(lines_of(1))[:-1]])
+async def test_a_stream_that_stalls_is_cut_off(service: Service, jumps: Jumps, begin: bytes) -> None:
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD + begin)
+        await service.until_in_flight(1)
+        await until_stored(service, int(begin != b""))
+        await jumps.by(STALL_S)
+        assert await connection.is_at_its_end()
+    await service.until_in_flight(0)
+    assert await stored(service) == int(begin != b"")
+
+
+@with_jumps
+async def test_a_stream_that_is_slow_is_not_cut_off(service: Service, jumps: Jumps) -> None:
+    async with service.connection() as connection:
+        await connection.send(CHUNKED_HEAD)
+        for order_id in range(1, 6):
+            await connection.send(chunk(lines_of(order_id)))
+            await until_stored(service, order_id)
+            await jumps.by(0.9 * STALL_S)
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json == counts(5)
+
+
+@with_jumps
+async def test_waiting_for_the_disk_is_no_stall(service: Service, jumps: Jumps) -> None:
+    items = str([101] * 500)
+    # More than is read before the first of it is on disk.
+    body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
+    assert len(body) > 4 * 65_536
+    async with service.connection() as connection:
+        with service.held():
+            await connection.send(head(f"Content-Length: {len(body)}") + body)
+            await service.until_in_flight(1)
+            for _ in range(3):
+                await jumps.by(STALL_S)
+        assert (await connection.answer()).json == counts(200)
+
+
+@pytest.mark.gen_test
+async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(service: Service) -> None:
+    now_s = 1_000.0
+    server = BoundedHTTPServer(service._http.request_callback, limits=Limits(body_s=30), clock=lambda: now_s)
+    listener, port = bind_unused_port()
+    server.add_socket(listener)
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    await connection.send(CHUNKED_HEAD)
+    for order_id in range(1, 4):
+        await connection.send(chunk(lines_of(order_id)))
+        await until_stored(service, order_id)
+        await server.close_late()
+        now_s += 25
+    await server.close_late()
+    await connection.send(LAST_CHUNK)
+    assert (await connection.answer()).json == counts(3)
+    await connection.close()
+    server.stop()
+    await server.close_all_connections()
+
+
+async def begin_stream(service: Service, connection: Connection, *, orders: int = 3) -> None:
+    """Sends the head and some orders, and returns when they are stored."""
+    await connection.send(CHUNKED_HEAD + chunk(lines_of(*range(1, orders + 1)) + text(0) + b"\n"))
+    await until_stored(service, orders)
+
+
+def assert_broke_off(answer: Answer, slug: str, *, accepted: int) -> None:
+    assert_is_problem(answer, 503, slug)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (answer.json["accepted"], answer.json["duplicates"], answer.json["rejected_total"]) == (accepted, 0, 1)
+    assert "again" in answer.json["detail"]
+
+
+@pytest.mark.gen_test
+async def test_a_storage_that_fails_in_the_middle_is_a_503_with_what_was_done(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection)
+        await service.pragma("query_only", 1)
+        await connection.send(chunk(lines_of(4, 5)) + chunk(lines_of(6)) + LAST_CHUNK)
+        assert_broke_off(await connection.answer(), "storage-unavailable", accepted=3)
+        assert await stored(service) == 3
+        await service.pragma("query_only", 0)
+        body = lines_of(*range(1, 7))
+        await connection.send(head(f"Content-Length: {len(body)}") + body)
+        assert (await connection.answer()).json == counts(3, 3)
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_a_locked_database_is_a_503_and_nothing_is_stored(
+    service: Service, tmp_path: Path, as_lines: bool
+) -> None:
+    other = sqlite3.connect(tmp_path / "orders.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    answer = await send(service, [text(0), text(1), text(2)], as_lines=as_lines)
+    assert_broke_off(answer, "storage-busy", accepted=0)
+    other.execute("ROLLBACK")
+    other.close()
+    answer = await send(service, [text(1), text(2)], as_lines=as_lines)
+    assert (answer.status, answer.json) == (202, counts(2))
+
+
+@pytest.mark.gen_test
+async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection)
+        service.traffic.draining = True
+        await connection.send(chunk(lines_of(4)))
+        assert_broke_off(await connection.answer(), "stopping", accepted=3)
+        await service.until_in_flight(0)
+        # What is still under way is thrown away, and then the connection may be used again.
+        service.traffic.draining = False
+        for _ in range(20):
+            await connection.send(chunk(b"x" * 1_000_000))
+        await connection.send(LAST_CHUNK + get_text("/order/4"))
+        assert (await connection.answer()).status == 404
+
+
+@with_jumps
+async def test_who_goes_on_for_long_after_the_answer_is_cut_off(service: Service, jumps: Jumps) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection)
+        service.traffic.draining = True
+        await connection.send(chunk(lines_of(4)))
+        assert (await connection.answer()).status == 503
+        await connection.send(chunk(lines_of(5)))
+        await jumps.by(0.9 * STALL_S)
+        await connection.send(chunk(lines_of(6)))
+        await jumps.by(0.2 * STALL_S)
+        assert await connection.is_at_its_end()
+    assert service.traffic.in_flight == 0
+
+
+@pytest.mark.gen_test
+async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refused(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection)
+        service.traffic.draining = True
+        await connection.send(LAST_CHUNK)
+        answer = await connection.answer()
+        assert (answer.status, answer.json["accepted"], answer.headers["Connection"]) == (202, 3, "close")
+
+
+@asynccontextmanager
+async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[Service]:
+    service = Service(path, clock)
+    service.max_backlog = 3
+    await service.open()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+async def process_all(service: Service) -> None:
+    for order in await service.finish_and_claim([], 100):
+        await service.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED)], 0)
+
+
+@pytest.mark.gen_test
+async def test_a_backlog_that_is_full_in_the_middle_is_a_503_with_what_was_done(tmp_path: Path, clock: Clock) -> None:
+    async with small_backlog(tmp_path / "orders.db", clock) as service, service.connection() as connection:
+        await begin_stream(service, connection)
+        await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)) + LAST_CHUNK)
+        assert_broke_off(await connection.answer(), "overloaded", accepted=3)
+        assert_is_problem(await send(service, [text(4)], as_lines=False), 503, "overloaded")
+        assert await stored(service) == 3
+        await process_all(service)
+        assert (await send(service, [text(3), text(4)], as_lines=False)).json == counts(1, 1)
+
+
+@pytest.mark.gen_test
+async def test_a_full_backlog_refuses_orders_that_come_one_by_one_until_it_shrinks(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with small_backlog(tmp_path / "orders.db", clock) as service:
+        for order_id in (1, 2, 3):
+            assert (await service.post(text(order_id))).status == 202
+        answer = await service.post(text(4))
+        assert_is_problem_of(answer, 503, "overloaded")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await service.get("/order/4")).status == 404
+        [claimed] = await service.finish_and_claim([], 1)
+        assert (await service.post(text(4))).status == 202
+        assert (await service.post(text(5))).status == 503
+        # Back in the backlog.
+        await service.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.PENDING)], 0)
+        await process_all(service)
+        assert (await service.post(text(5))).status == 202
+
+
+@pytest.mark.gen_test
+async def test_an_order_that_comes_alone_does_not_wait_for_the_end_of_a_stream(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection)
+        with service.held():
+            await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)))
+            alone = asyncio.ensure_future(service.post(text(6)))
+            await service.until_in_flight(2)
+        assert (await alone).status == 202
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json["accepted"] == 5
+
+
+class FakeStore:
+    """Takes groups of orders as the store does."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, NewOrder] = {}
+
+    async def insert_many(self, orders: list[NewOrder]) -> list[Inserted]:
+        await asyncio.sleep(0)
+        return [self._insert(order) for order in orders]
+
+    def _insert(self, order: NewOrder) -> Inserted:
+        first = self._stored.setdefault(order.order_id, order)
+        if first is order:
+            return Insertion.ACCEPTED
+        return Insertion.REPLAYED if first == order else OrderConflictError(order.order_id)
+
+
+async def view_of(parts: Sequence[bytes]) -> BulkView:
+    bulk = Bulk(
+        insert_many=FakeStore().insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock())
+    )
+    lines = Lines()
+    for part in parts:
+        await bulk.add(lines.add(part))
+    await bulk.add(lines.end())
+    return await bulk.end()
+
+
+PIECES = st.sampled_from(
+    [text(1), text(1, user_id="2"), text(2), text(2, user_id="0"), text(3), b"\n", b"\n", b"\r\n", b"\xff", b"\n\n{}\n"]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=30), cuts=st.lists(st.integers(0, 2_000), max_size=30))
+def test_what_becomes_of_a_stream_does_not_depend_on_how_it_is_cut(pieces: list[bytes], cuts: list[int]) -> None:
+    whole = b"".join(pieces)
+    ends = sorted({0, len(whole), *(min(cut, len(whole)) for cut in cuts)})
+    parts = [whole[begin:end] for begin, end in pairwise(ends)]
+    assert asyncio.run(view_of(parts)) == asyncio.run(view_of([whole]))
+
+
+@pytest.mark.gen_test
+async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_last_is_waited_for() -> None:
+    begun: list[list[int]] = []
+    results: list[asyncio.Future[list[Any]]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    async def insert_many(orders: list[NewOrder]) -> list[Inserted]:
+        begun.append([order.order_id for order in orders])
+        return await results[len(begun) - 1]
+
+    bulk = Bulk(insert_many=insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock()))
+    await bulk.add([(0, text(1))])
+    adding = asyncio.ensure_future(bulk.add([(1, text(2))]))
+    while len(begun) < 2:
+        await turn_of_the_loop()
+    results[0].set_exception(OSError("broken"))
+    with pytest.raises(OSError, match="broken"):
+        await adding
+    with pytest.raises(OSError, match="broken"):
+        await bulk.add([(2, text(3))])
+    results[1].set_result([Insertion.ACCEPTED])
+    with pytest.raises(OSError, match="broken"):
+        await bulk.end()
+    assert (begun, bulk.view.accepted) == ([[1], [2]], 1)
+
+
+@pytest.mark.gen_test
+async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(service: Service) -> None:
+    answer = await send(service, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
+    [rejection] = answer.json["rejected"]
+    assert len(rejection["detail"]) == MAX_DETAIL_CHARACTERS
+
+
+@pytest.mark.gen_test
+async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
+    store = FakeStore()
+    bulk = Bulk(insert_many=store.insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock()))
+    long = text(1, metadata='{"a": "%s"}' % ("x" * 16_000))
+    adding = asyncio.ensure_future(bulk.add([(number, long) for number in range(100)]))
+    turns = 0
+    while not adding.done():
+        await turn_of_the_loop()
+        turns += 1
+    assert turns >= 100 * len(long) // PARSED_BYTES_AT_ONCE // 3
+    assert (await bulk.end()).duplicates == 99
+
+
+@pytest.mark.gen_test
+async def test_arrays_have_so_much_room_together_and_no_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "MAX_ARRAYS_BYTES", 1_000)
+    service = await serve()
+    for body, status in ((b"[" + text(1) + b"]", 202), (b"[{", 400), (b"[" + b" " * 1_000 + b"]", 503)):
+        assert (await service.request("POST", "/orders", body, headers=JSON)).status == status
+    async with service.connection() as connection:
+        # Only what has come counts, not what is announced.
+        await connection.send(head("Content-Length: 2000").replace(b"x-ndjson", b"json"))
+        assert (await send(service, [text(2)], as_lines=False)).status == 202
+        await connection.send(b"[" + b" " * 949)
+        while (answer := await send(service, [text(3)], as_lines=False)).status == 202:
+            await turn_of_the_loop()
+        assert_is_problem_of(answer, 503, "overloaded", "/orders")
+    while (await send(service, [text(4)], as_lines=False)).status == 503:
+        await turn_of_the_loop()
+
+
+@pytest.mark.gen_test
+async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(service: Service) -> None:
+    async with service.connection() as connection:
+        await begin_stream(service, connection, orders=3)
+        await service.traffic.drain(5)
+        assert_broke_off(await connection.answer(), "stopping", accepted=3)
+
+
+@pytest.mark.gen_test
+async def test_an_exponent_of_any_size_costs_no_time(service: Service) -> None:
+    huge = [text(order_id, total_amount=f"1e{10**order_id}") for order_id in range(1, 19)]
+    for as_lines in (True, False):
+        assert (await send(service, [*huge, text(99)], as_lines=as_lines)).json["rejected_total"] == len(huge)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/order", "/orders"])
+async def test_an_encoded_body_is_a_415(service: Service, path: str) -> None:
+    answer = await service.request("POST", path, text(1), headers=JSON | {"Content-Encoding": "gzip"})
+    assert_is_problem_of(answer, 415, "unsupported-media-type", path)
+    same = JSON | {"Content-Encoding": "identity"}
+    body = text(1) if path == "/order" else b"[" + text(1) + b"]"
+    assert (await service.request("POST", path, body, headers=same)).status == 202

@@ -1,0 +1,245 @@
+"""`GET /orders`: filters, pages, links, and what it refuses."""
+
+import asyncio
+import re
+from asyncio import Future
+from typing import Any
+
+import pytest
+
+from handlers.orders.listing import cursor_of
+from models.errors import QueueFullError, StorageUnavailableError
+from models.listing import HIGHEST, Listing, Page
+from models.order import Status
+from models.parsing.order_body import MAX_ID
+from models.writes import Outcome
+from tests.handlers.conftest import Serve
+from tests.handlers.problems.test_problem import assert_is_problem
+from tests.handlers.service import Answer, Service, get_text
+from tests.models.samples import SECOND_US, order_text
+
+
+async def accept(service: Service, count: int) -> None:
+    """Orders 1 to `count`, a second apart, of users 1 and 2 by turns."""
+    for order_id in range(1, count + 1):
+        answer = await service.post(order_text(order_id=str(order_id), user_id=str(2 - order_id % 2)))
+        assert answer.status == 202
+        service.clock.now_us += SECOND_US
+
+
+def ids(answer: Answer) -> list[int]:
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert list(answer.json) == ["orders", "next_cursor"]
+    return [order["order_id"] for order in answer.json["orders"]]
+
+
+def next_of(answer: Answer) -> str | None:
+    """Where the answer's link leads, which must be where its cursor does."""
+    cursor = answer.json["next_cursor"]
+    link = answer.headers.get("Link")
+    if link is None:
+        assert cursor is None
+        return None
+    match = re.fullmatch(r'<(/orders\?[!-~]+)>; rel="next"', link)
+    assert match
+    assert match[1].endswith(f"cursor={cursor}")
+    return match[1]
+
+
+async def follow(service: Service, path: str | None) -> list[list[int]]:
+    """The ids of each page, from link to link."""
+    pages = []
+    while path is not None:
+        answer = await service.get(path)
+        pages.append(ids(answer))
+        path = next_of(answer)
+    return pages
+
+
+@pytest.mark.gen_test
+async def test_without_orders_the_page_is_empty(service: Service) -> None:
+    answer = await service.get("/orders")
+    assert (answer.body, answer.status) == (b'{"orders":[],"next_cursor":null}', 200)
+    assert "Link" not in answer.headers
+
+
+@pytest.mark.gen_test
+async def test_each_order_is_as_it_is_alone(service: Service) -> None:
+    await accept(service, 3)
+    [claimed] = await service.finish_and_claim([], 1)
+    await service.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no stock")], 0)
+    answer = await service.get("/orders")
+    assert answer.json["orders"] == [(await service.get(f"/order/{order_id}")).json for order_id in (3, 2, 1)]
+
+
+@pytest.mark.gen_test
+async def test_the_links_lead_through_all_pages_to_the_last(service: Service) -> None:
+    await accept(service, 7)
+    assert await follow(service, "/orders?limit=3") == [[7, 6, 5], [4, 3, 2], [1]]
+    assert await follow(service, "/orders?limit=7") == [[7, 6, 5, 4, 3, 2, 1]]
+    assert await follow(service, "/orders") == [[7, 6, 5, 4, 3, 2, 1]]
+
+
+@pytest.mark.gen_test
+async def test_fifty_orders_are_a_page_unless_asked_otherwise(service: Service) -> None:
+    await accept(service, 51)
+    assert [len(page) for page in await follow(service, "/orders")] == [50, 1]
+    assert [len(page) for page in await follow(service, "/orders?limit=200")] == [51]
+
+
+@pytest.mark.gen_test
+async def test_orders_that_come_in_meanwhile_shift_no_page(service: Service) -> None:
+    await accept(service, 5)
+    first = await service.get("/orders?limit=2")
+    assert (await service.post(order_text(order_id="99"))).status == 202
+    assert (ids(first), await follow(service, next_of(first))) == ([5, 4], [[3, 2], [1]])
+
+
+@pytest.mark.gen_test
+async def test_every_filter_stays_on_every_page(service: Service) -> None:
+    await accept(service, 12)
+    claimed = await service.finish_and_claim([], 10)
+    await service.finish_and_claim([Outcome(each.sequence, each.claims, Status.COMPLETED) for each in claimed], 0)
+    # Order n was created n - 1 seconds after noon.
+    query = "status=Completed&user_id=2&created_after=2025-03-01T14:00:03%2B02:00&created_before=2025-03-01+12:00:10"
+    assert await follow(service, f"/orders?limit=1&{query}") == [[10], [8], [6], [4]]
+    path = next_of(await service.get(f"/orders?limit=1&{query}"))
+    assert path == (
+        "/orders?status=Completed&user_id=2&created_after=2025-03-01T14%3A00%3A03%2B02%3A00"
+        "&created_before=2025-03-01%2012%3A00%3A10&limit=1&cursor=" + cursor_of(10)
+    )
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=Pending", [4, 3]),
+        ("status=Processing", [2]),
+        ("status=Failed", [1]),
+        ("status=Completed", []),
+        ("status=Cancelled", [5]),
+        ("user_id=2", [4, 2]),
+        (f"user_id={MAX_ID}", []),
+        ("created_after=2025-03-01T12:00:03Z", [5, 4]),
+        ("created_after=2025-03-01T12:00:02.000001Z", [5, 4]),
+        ("created_before=2025-03-01T12:00:01Z", [1]),
+        ("created_before=2025-03-01T12:00:01.0000001Z", [2, 1]),
+        ("created_after=2025-03-01T12:00:01Z&created_before=2025-03-01T12:00:03Z&user_id=1", [3]),
+        ("created_after=9999-12-31T23:59:59-23:59", []),
+        ("created_before=0001-01-01T00:00:00Z", []),
+    ],
+)
+async def test_each_filter_lets_through_what_it_says(service: Service, query: str, expected: list[int]) -> None:
+    await accept(service, 5)
+    await service.request("POST", "/order/5/cancel")
+    first, _ = await service.finish_and_claim([], 2)
+    await service.finish_and_claim([Outcome(first.sequence, first.claims, Status.FAILED, "no stock")], 0)
+    assert ids(await service.get(f"/orders?{query}")) == expected
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ("status=pending", ["status"]),
+        ("status=Pending,Failed", ["status"]),
+        ("status=Pending&status=Failed", ["status"]),
+        ("user_id=0", ["user_id"]),
+        ("user_id=01", ["user_id"]),
+        (f"user_id={MAX_ID + 1}", ["user_id"]),
+        ("user_id=1.0", ["user_id"]),
+        ("limit=0", ["limit"]),
+        ("limit=201", ["limit"]),
+        ("limit=", ["limit"]),
+        ("created_after=yesterday", ["created_after"]),
+        ("created_before=2025-03-01T12:00:00+02:00", ["created_before"]),
+        ("offset=10", ["offset"]),
+        ("x=1&status=&limit=x&user_id=-1&created_after=1&created_before=1&cursor=1", "all seven"),
+    ],
+)
+async def test_what_is_unknown_repeated_empty_or_bad_is_named(service: Service, query: str, wrong: Any) -> None:
+    problem = assert_is_problem(await service.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
+    if wrong == "all seven":
+        wrong = ["x", "status", "user_id", "created_after", "created_before", "limit", "cursor"]
+    assert sorted(error["parameter"] for error in problem["errors"]) == sorted(wrong)
+    assert all(error["detail"] for error in problem["errors"])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "cursor",
+    ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
+)
+async def test_a_cursor_that_is_none_of_ours_is_refused(service: Service, cursor: str) -> None:
+    problem = assert_is_problem(await service.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
+    assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
+
+
+@pytest.mark.gen_test
+async def test_any_cursor_of_ours_is_taken(service: Service) -> None:
+    await accept(service, 2)
+    for before, expected in ((1, []), (2, [1]), (HIGHEST, [2, 1])):
+        assert ids(await service.get(f"/orders?cursor={cursor_of(before)}")) == expected
+
+
+@pytest.mark.gen_test
+async def test_head_is_get_without_the_body(service: Service) -> None:
+    await accept(service, 3)
+    got = await service.get("/orders?limit=2")
+    head = await service.request("HEAD", "/orders?limit=2")
+    assert (head.status, head.body) == (200, b"")
+    assert {name: head.headers[name] for name in ("Content-Length", "Content-Type", "Link")} == {
+        name: got.headers[name] for name in ("Content-Length", "Content-Type", "Link")
+    }
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
+async def test_other_methods_are_told_which_there_are(service: Service, method: str) -> None:
+    answer = await service.request(method, "/orders", b"")
+    assert_is_problem(answer, 405, "method-not-allowed", "/orders")
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.gen_test
+async def test_a_long_listing_holds_up_no_other_request(service: Service) -> None:
+    await accept(service, 1)
+    with service.held(listings=True):
+        listing = asyncio.ensure_future(service.get("/orders"))
+        await service.until_in_flight(1)
+        assert (await service.get("/order/1")).status == 200
+        assert (await service.post(order_text(order_id="2"))).status == 202
+        assert (await service.get("/metrics")).json["total_orders"] == 2
+    assert ids(await listing) == [2, 1]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("error", "slug"),
+    [(QueueFullError(), "overloaded"), (StorageUnavailableError("gone"), "storage-unavailable")],
+    ids=["full", "gone"],
+)
+async def test_what_can_not_be_listed_now_is_a_503(serve: Serve, error: Exception, slug: str) -> None:
+    def fail(listing: Listing) -> Future[Page]:
+        raise error
+
+    answer = await (await serve(list_orders=fail)).get("/orders")
+    assert_is_problem(answer, 503, slug, "/orders")
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.gen_test
+async def test_a_listing_whose_client_has_gone_is_given_up(serve: Serve) -> None:
+    asked: list[Future[Page]] = []
+
+    def wait(listing: Listing) -> Future[Page]:
+        asked.append(asyncio.get_running_loop().create_future())
+        return asked[-1]
+
+    service = await serve(list_orders=wait)
+    async with service.connection() as connection:
+        await connection.send(get_text("/orders"))
+        await service.until_in_flight(1)
+    await service.until_in_flight(0)
+    assert [each.cancelled() for each in asked] == [True]

@@ -1,0 +1,217 @@
+"""`POST /order` and `GET /order/{id}`: the contract, byte for byte where it says so."""
+
+import asyncio
+import json
+from decimal import Decimal
+
+import pytest
+
+from models.order import Status
+from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
+from models.writes import Outcome
+from tests.handlers.service import JSON, Service
+from tests.models.samples import SECOND_US, Clock, order_text
+
+NOON_US = 1_740_830_400 * SECOND_US  # 2025-03-01 12:00:00 UTC
+ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
+
+
+async def finish(service: Service, status: Status, error: str | None = None) -> None:
+    [order] = await service.finish_and_claim([], 1)
+    service.clock.now_us += 10 * SECOND_US
+    await service.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0)
+
+
+@pytest.mark.gen_test
+async def test_a_new_order_is_accepted_with_the_body_of_the_contract(service: Service) -> None:
+    answer = await service.post(order_text())
+    assert (answer.status, answer.body) == (202, ACCEPTED_BODY)
+    assert answer.json["order_id"] == "12345"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Length"] == str(len(ACCEPTED_BODY))
+    assert answer.headers["Location"] == "/order/12345"
+    assert answer.headers["Date"].endswith(" GMT")
+    assert "Idempotent-Replayed" not in answer.headers
+    assert "Server" not in answer.headers
+
+
+@pytest.mark.gen_test
+async def test_an_order_is_given_back_with_all_its_fields_in_their_order(service: Service) -> None:
+    await service.post(order_text())
+    answer = await service.get("/order/12345")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert list(answer.json.items()) == [
+        ("order_id", 12345),
+        ("user_id", 1),
+        ("item_ids", [101, 102, 103]),
+        ("total_amount", Decimal("99.99")),
+        ("status", "Pending"),
+        ("created_time", "2025-03-01 12:00:00"),
+        ("processed_time", None),
+        ("attempts", 0),
+        ("error", None),
+        ("processing_time", None),
+    ]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("status", "error"), [(Status.COMPLETED, None), (Status.FAILED, 'no such card: é\n"x"')])
+async def test_an_order_that_is_done_says_when_and_how(service: Service, status: Status, error: str | None) -> None:
+    await service.post(order_text())
+    await finish(service, status, error)
+    order = (await service.get("/order/12345")).json
+    assert (order["status"], order["error"], order["attempts"]) == (status.value, error, 1)
+    assert (order["created_time"], order["processed_time"]) == ("2025-03-01 12:00:00", "2025-03-01 12:00:10")
+    assert order["processing_time"] == 10
+
+
+@pytest.mark.gen_test
+async def test_an_order_on_its_way_has_no_processed_time(service: Service) -> None:
+    await service.post(order_text())
+    await service.finish_and_claim([], 1)
+    order = (await service.get("/order/12345")).json
+    assert (order["status"], order["attempts"], order["processed_time"]) == ("Processing", 1, None)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (0, "1970-01-01 00:00:00"),
+        (NOON_US + 999_999, "2025-03-01 12:00:00"),
+        (1_709_251_199 * SECOND_US, "2024-02-29 23:59:59"),
+        (4_102_444_800 * SECOND_US, "2100-01-01 00:00:00"),
+    ],
+)
+async def test_times_are_utc_to_the_second(service: Service, clock: Clock, us: int, text: str) -> None:
+    clock.now_us = us
+    await service.post(order_text())
+    assert (await service.get("/order/12345")).json["created_time"] == text
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "again", [order_text(), order_text(total_amount='"99.9900"'), order_text(total_amount="9999e-2")]
+)
+async def test_the_same_order_again_is_the_same_answer_marked_as_replayed(service: Service, again: bytes) -> None:
+    first = await service.post(order_text())
+    replayed = await service.post(again)
+    assert (replayed.status, replayed.body) == (first.status, first.body)
+    assert replayed.headers["Location"] == first.headers["Location"]
+    assert replayed.headers["Idempotent-Replayed"] == "true"
+    await finish(service, Status.COMPLETED)
+    assert (await service.post(again)).headers["Idempotent-Replayed"] == "true"
+    assert (await service.get("/order/12345")).json["status"] == "Completed"
+
+
+@pytest.mark.gen_test
+async def test_another_order_under_the_same_id_is_a_conflict_that_changes_nothing(service: Service) -> None:
+    await service.post(order_text())
+    before = await service.get("/order/12345")
+    answer = await service.post(order_text(user_id="2"))
+    assert (answer.status, answer.json["type"]) == (409, "/problems/order-conflict")
+    assert answer.json["detail"] == "another order is already stored under the id 12345"
+    assert "Idempotent-Replayed" not in answer.headers
+    assert (await service.get("/order/12345")).body == before.body
+
+
+@pytest.mark.gen_test
+async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(service: Service) -> None:
+    await service.post(order_text(order_id="3"))
+    bodies = [order_text(order_id=str(order_id)) for order_id in (1, 2, 3, 2)]
+    bodies += [order_text(order_id="4", user_id="0"), order_text(order_id="3", user_id="9"), b"{"]
+    with service.held():
+        answers = asyncio.gather(*map(service.post, bodies))
+        await service.get("/livez")
+    assert [answer.status for answer in await answers] == [202, 202, 202, 202, 422, 409, 400]
+    assert (await service.get("/metrics")).json["total_orders"] == 3
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("given", "amount"),
+    [
+        ("99.99", "99.99"),
+        ("0", "0"),
+        ("0.0001", "0.0001"),
+        ("1E-4", "0.0001"),
+        ("1.00000", "1"),
+        ('"12.50"', "12.5"),
+        ("1e2", "100"),
+        ("0.30", "0.3"),
+        ("9999999999.9999", "9999999999.9999"),
+        ('"9999999999.9999"', "9999999999.9999"),
+    ],
+)
+async def test_an_amount_comes_back_as_a_json_number_of_the_same_value(
+    service: Service, given: str, amount: str
+) -> None:
+    await service.post(order_text(total_amount=given))
+    answer = await service.get("/order/12345")
+    assert f'"total_amount":{amount},'.encode() in answer.body
+    assert answer.json["total_amount"] == Decimal(given.strip('"'))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        '{ "b" : 1.0,\n\t"a":[1e400 , -0, 123456789012345678901234567890] }',
+        '{"currency":"EUR","s":"\\u00e9 é \\/ \\ud83d\\ude00 😀 \\u0000"}',
+        '{"order_id":7}',
+        '{"a":"' + "x" * (MAX_METADATA_BYTES - 8) + '"}',
+    ],
+    ids=lambda text: text[:20],
+)
+async def test_metadata_comes_back_byte_for_byte_after_the_other_fields(service: Service, metadata: str) -> None:
+    assert (await service.post(order_text(metadata=metadata))).status == 202
+    answer = await service.get("/order/12345")
+    assert answer.body.endswith(b'"processing_time":null,"metadata":' + metadata.encode() + b"}")
+
+
+@pytest.mark.gen_test
+async def test_the_largest_order_goes_in_and_comes_out(service: Service) -> None:
+    largest = order_text(
+        order_id=str(MAX_ID), user_id=str(MAX_ID), item_ids=json.dumps([MAX_ID] * 1_000), total_amount="9999999999.9999"
+    )
+    answer = await service.post(largest)
+    assert (answer.status, answer.headers["Location"]) == (202, f"/order/{MAX_ID}")
+    assert answer.json["order_id"] == str(MAX_ID)
+    order = (await service.get(f"/order/{MAX_ID}")).json
+    assert (order["order_id"], order["user_id"], order["item_ids"]) == (MAX_ID, MAX_ID, [MAX_ID] * 1_000)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "order_id", ["99", "0", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5_000, "00000"]
+)
+async def test_an_id_that_no_order_has_is_not_found(service: Service, order_id: str) -> None:
+    answer = await service.get(f"/order/{order_id}")
+    assert (answer.status, answer.json["type"]) == (404, "/problems/not-found")
+    assert answer.json["detail"] == f"There is no order {order_id}."
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "path", ["/order/", "/order/abc", "/order/-1", "/order/1.0", "/order/1e2", "/order/1/", "/order/%31", "/order/+1"]
+)
+async def test_what_is_no_id_is_not_found(service: Service, path: str) -> None:
+    await service.post(order_text(order_id="1"))
+    assert (await service.get(path)).status == 404
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=UTF-8"],
+)
+async def test_json_is_json_whatever_the_parameters(service: Service, content_type: str) -> None:
+    assert (await service.post(order_text(), {"Content-Type": content_type})).status == 202
+
+
+@pytest.mark.gen_test
+async def test_a_query_makes_no_difference_to_which_order_it_is(service: Service) -> None:
+    await service.request("POST", "/order?source=test", order_text(), JSON)
+    assert (await service.get("/order/12345?fresh=1")).json["order_id"] == 12345

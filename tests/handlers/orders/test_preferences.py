@@ -1,0 +1,96 @@
+"""The header Prefer, as RFC 7240 has it."""
+
+import time
+
+import pytest
+from tornado.httputil import HTTPHeaders
+
+from handlers.orders.preferences import preferred_wait_s
+
+
+def wait_of(*lines: str) -> int | None:
+    headers = HTTPHeaders()
+    for line in lines:
+        headers.add("Prefer", line)
+    return preferred_wait_s(headers)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wait=5",
+        "WAIT=5",
+        "Wait = 5",
+        'wait="5"',
+        "wait=05",
+        "respond-async, wait=5",
+        "wait=5, respond-async",
+        "wait=5; precise",
+        'wait=5; precise="yes, wait=7"; other=1',
+        "wait=5;",
+        ",, wait=5 ,,",
+        'return=minimal; foo="some parameter", wait=5',
+        'note="a, wait=9, b", wait=5',
+        'note="a \\", wait=9", wait=5',
+        'note; because="a, wait=9", wait=5',
+        "wait=5, wait=9",
+        "a b c, wait=5",
+        "=7, wait=5",
+    ],
+)
+def test_a_wait_is_found_among_whatever_else_is_preferred(line: str) -> None:
+    assert wait_of(line) == 5
+
+
+def test_several_lines_are_one_list() -> None:
+    assert wait_of("respond-async", "handling=lenient, wait=5", "wait=9") == 5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "wait",
+        "wait=",
+        'wait=""',
+        "wait=x",
+        "wait=-1",
+        "wait=+1",
+        "wait=1.5",
+        "wait=1e1",
+        "wait=0x5",
+        "wait=5 6",
+        "wait 5",
+        "wait:5",
+        "wait=²",
+        "wait=9999999999",
+        "await=5",
+        "respond-async",
+        'note="wait=5',
+        # Only the first one is considered.
+        "wait=x, wait=5",
+        "wait, wait=5",
+    ],
+)
+def test_what_makes_no_sense_is_ignored(line: str) -> None:
+    assert wait_of(line) is None
+
+
+def test_no_header_is_no_preference() -> None:
+    assert preferred_wait_s(HTTPHeaders()) is None
+
+
+@pytest.mark.parametrize(("given", "wait_s"), [("0", 0), ("1", 1), ("30", 30), ("31", 30), ("999999999", 30)])
+def test_nobody_waits_longer_than_30_seconds(given: str, wait_s: int) -> None:
+    assert wait_of(f"wait={given}") == wait_s
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a" + " " * 60_000 + "@", "a=" + " " * 60_000 + "@", '"\\' * 30_000, 'a="' * 20_000, "a;b=c " * 10_000 + "@"],
+    ids=["spaces", "spaces of a value", "escapes", "quotes", "parameters"],
+)
+def test_no_header_takes_long_to_read(line: str) -> None:
+    begun_s = time.process_time()
+    assert wait_of(line) is None
+    assert time.process_time() - begun_s < 0.2

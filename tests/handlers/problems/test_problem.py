@@ -1,0 +1,381 @@
+"""Every error is `application/problem+json` that says what, where and under which request id, and nothing more."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.transport.body_limit import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
+from models.parsing.order_body import MAX_ID
+from tests.handlers.conftest import Serve
+from tests.handlers.service import JSON, Answer, Service, get_text, post_text, turn_of_the_loop
+from tests.models.samples import order_text
+
+
+def assert_is_problem(answer: Answer, status: int, slug: str, instance: str = "/order") -> dict[str, Any]:
+    """The members of the problem, all of which it has."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json
+    assert list(problem)[:6] == ["type", "title", "status", "detail", "instance", "request_id"]
+    assert problem["type"] == f"/problems/{slug}"
+    assert (problem["status"], problem["instance"]) == (status, instance)
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == answer.headers["X-Request-Id"]
+    assert "Server" not in answer.headers
+    return problem
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "Expecting value at line 1, column 1"),
+        (b"{", "Expecting property name enclosed in double quotes at line 1, column 2"),
+        (order_text(total_amount="NaN"), "NaN is not JSON"),
+        (b"[" * 60_000, "nested deeper than 100 levels"),
+        (b'{"order_id": "\xff"}', "not UTF-8: byte 14 can't be decoded"),
+        (b"order_id=1", "Expecting value at line 1, column 1"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_what_is_not_json_is_a_400(service: Service, body: bytes, detail: str) -> None:
+    assert assert_is_problem(await service.post(body), 400, "not-json")["detail"] == detail
+
+
+@pytest.mark.gen_test
+async def test_json_that_is_no_order_is_a_422_that_names_every_error(service: Service) -> None:
+    answer = await service.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
+    problem = assert_is_problem(answer, 422, "invalid-order")
+    assert sorted(problem["errors"], key=lambda error: error["pointer"]) == [
+        {"pointer": "#/item_ids/1", "detail": f"must be an integer from 1 to {MAX_ID}"},
+        {"pointer": "#/order_id", "detail": f"must be an integer from 1 to {MAX_ID}"},
+        {"pointer": "#/user_id", "detail": "is required"},
+        {"pointer": "#/x", "detail": "is not a field of an order"},
+    ]
+
+
+@pytest.mark.gen_test
+async def test_half_a_surrogate_pair_is_the_clients_error(service: Service) -> None:
+    answer = await service.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
+    assert_is_problem(answer, 422, "invalid-order")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_path_that_nobody_knows_is_a_404(service: Service, method: str, path: str) -> None:
+    body = b"{}" if method == "POST" else None
+    answer = await service.request(method, path, body)
+    problem = assert_is_problem(answer, 404, "not-found", path)
+    assert problem["detail"] == f"There is nothing at {path}."
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/order", "POST"),
+        ("/order/1", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/livez", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_a_method_that_a_resource_does_not_know_is_a_405_with_allow(
+    service: Service, method: str, path: str, allowed: str
+) -> None:
+    if method in allowed:
+        return
+    answer = await service.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
+    assert_is_problem(answer, 405, "method-not-allowed", path)
+    assert set(answer.headers["Allow"].split(", ")) == set(allowed.split(", "))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/livez", {"GET", "HEAD"}),
+        ("/order", {"POST"}),
+        ("/order/1", {"GET", "HEAD"}),
+    ],
+)
+async def test_a_method_that_nobody_knows_is_a_405_with_allow(service: Service, path: str, allowed: set[str]) -> None:
+    async with service.connection() as connection:
+        await connection.send(get_text(path, method="BREW"))
+        answer = await connection.answer()
+    assert_is_problem(answer, 405, "method-not-allowed", path)
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "text/plain",
+        "application/jsonp",
+        "application/json-seq",
+        "application/json, text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "multipart/form-data",
+        "application/problem+json",
+        ";application/json",
+    ],
+)
+async def test_another_content_type_is_a_415(service: Service, content_type: str | None) -> None:
+    answer = await service.post(order_text(), {"Content-Type": content_type} if content_type else {})
+    assert_is_problem(answer, 415, "unsupported-media-type")
+    assert (await service.get("/order/12345")).status == 404
+
+
+@pytest.mark.gen_test
+async def test_a_body_may_have_64_kibibytes_and_not_one_more(service: Service) -> None:
+    largest = order_text() + b" " * (MAX_BODY_BYTES - len(order_text()))
+    assert len(largest) == 65_536
+    assert (await service.post(largest)).status == 202
+    answer = await service.post(largest + b" ")
+    problem = assert_is_problem(answer, 413, "too-large")
+    assert problem["detail"] == "The body of one request is at most 65536 bytes."
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/order", "/order/1", "/livez", "/nowhere", "/metrics"])
+async def test_a_body_that_is_too_large_is_a_413_wherever_it_goes(service: Service, path: str) -> None:
+    answer = await service.request("POST", path, b"x" * (MAX_BODY_BYTES + 1), JSON)
+    assert_is_problem(answer, 413, "too-large", path)
+
+
+@pytest.mark.gen_test
+async def test_after_a_body_that_is_too_large_the_connection_goes_on(service: Service) -> None:
+    async with service.connection() as connection:
+        for _ in range(2):
+            await connection.send(post_text(b" " * 300_000))
+            assert_is_problem(await connection.answer(), 413, "too-large")
+        await connection.send(post_text(order_text()))
+        assert (await connection.answer()).status == 202
+
+
+def chunked(*chunks: bytes) -> bytes:
+    head = b"POST /order HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
+@pytest.mark.gen_test
+async def test_a_chunked_body_has_the_same_limit(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(chunked(*[order_text()[i : i + 7] for i in range(0, len(order_text()), 7)]))
+        assert (await connection.answer()).status == 202
+        await connection.send(chunked(order_text(), b" " * (MAX_BODY_BYTES - len(order_text()))))
+        assert (await connection.answer()).headers["Idempotent-Replayed"] == "true"
+        await connection.send(chunked(order_text(), b" " * (MAX_BODY_BYTES - len(order_text())), b" "))
+        assert_is_problem(await connection.answer(), 413, "too-large")
+        await connection.send(chunked(*[b" " * 10_000] * 100))
+        assert_is_problem(await connection.answer(), 413, "too-large")
+        await connection.send(post_text(order_text()))
+        assert (await connection.answer()).status == 202
+
+
+def announced(length: int) -> bytes:
+    head = "POST /order HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {length}\r\n\r\n".encode()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "length",
+    [
+        MAX_DISCARDED_BYTES + 1,
+        10**12,
+        10**18,
+        10**30,
+    ],
+)
+async def test_a_body_too_large_to_be_read_to_its_end_is_a_413_before_it_is_sent(service: Service, length: int) -> None:
+    async with service.connection() as connection:
+        await connection.send(announced(length))
+        assert_is_problem(await connection.answer(), 413, "too-large")
+        assert await connection.is_at_its_end()
+
+
+@pytest.mark.gen_test
+async def test_an_answer_after_which_the_connection_ends_says_so(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(announced(MAX_DISCARDED_BYTES + 1))
+        assert (await connection.answer()).headers.get("Connection") == "close"
+
+
+@pytest.mark.gen_test
+async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(service: Service) -> None:
+    async with service.connection() as connection:
+        whole = chunked(order_text(), *[b" " * 1_000_000] * (MAX_DISCARDED_BYTES // 1_000_000 + 1))
+        await connection.send(whole.removesuffix(b"0\r\n\r\n"))
+        answer = await connection.answer()
+        assert_is_problem(answer, 413, "too-large")
+        assert answer.headers["Connection"] == "close"
+        assert await connection.is_at_its_end()
+    assert (await service.get("/order/12345")).status == 404
+
+
+@pytest.mark.gen_test
+async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(service: Service) -> None:
+    async with service.connection() as connection:
+        await connection.send(post_text(b" " * 200_000)[:100_000])
+    await service.traffic.drain(5)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
+    serve: Serve, log: list[logging.LogRecord], when: str
+) -> None:
+    def insert(order: object) -> "asyncio.Future[object]":
+        error = RuntimeError("the secret in orders.db")
+        if when == "at once":
+            raise error
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.set_exception(error)
+        return future
+
+    service = await serve(insert=insert)
+    answer = await service.post(order_text(), JSON | {"X-Request-Id": "abc-123"})
+    assert_is_problem(answer, 500, "internal-error")
+    assert b"secret" not in answer.body
+    assert b"Traceback" not in answer.body
+    [record] = log
+    assert (record.levelname, record.getMessage()) == ("ERROR", "request abc-123 failed: /order")
+    assert record.exc_info
+    assert "the secret in orders.db" in str(record.exc_info[1])
+    log.clear()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("path", "name"), [("/order/1", "find"), ("/metrics", "totals"), ("/readyz", "check_storage")])
+async def test_what_nobody_foresaw_is_a_500_on_every_route(
+    serve: Serve, log: list[logging.LogRecord], path: str, name: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    service = await serve(**{name: fail})
+    answer = await service.get(path)
+    problem = assert_is_problem(answer, 500, "internal-error", path)
+    assert [record.getMessage() for record in log] == [f"request {problem['request_id']} failed: {path}"]
+    log.clear()
+
+
+def assert_says_when_to_try_again(answer: Answer, slug: str, path: str = "/order") -> None:
+    assert_is_problem(answer, 503, slug, path)
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.gen_test
+async def test_a_database_locked_by_another_program_is_a_503(service: Service, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert_says_when_to_try_again(await service.post(order_text()), "storage-busy")
+        assert_says_when_to_try_again(await service.get("/readyz"), "storage-busy", "/readyz")
+        assert (await service.get("/order/12345")).status == 404
+        assert (await service.get("/metrics")).status == 200
+        assert (await service.get("/livez")).status == 200
+        other.execute("ROLLBACK")
+    assert (await service.get("/readyz")).status == 200
+    assert (await service.post(order_text())).status == 202
+
+
+@pytest.mark.gen_test
+async def test_a_database_that_can_not_be_written_is_a_503(service: Service) -> None:
+    await service.pragma("query_only", 1)
+    assert_says_when_to_try_again(await service.post(order_text()), "storage-unavailable")
+    assert_says_when_to_try_again(await service.get("/readyz"), "storage-unavailable", "/readyz")
+    assert (await service.get("/order/12345")).status == 404
+    await service.pragma("query_only", 0)
+    assert (await service.get("/readyz")).status == 200
+    assert (await service.post(order_text())).status == 202
+
+
+@pytest.mark.gen_test
+async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(serve: Serve) -> None:
+    service = await serve(max_intake=3)
+    async with service.connection() as first, service.connection() as second, service.connection() as third:
+        connections = [first, second, third]
+        with service.held():
+            # The first one leaves for the writer, the next two wait for it: all three wait for their commit.
+            for order_id, connection in enumerate(connections, 1):
+                await connection.send(post_text(order_text(order_id=str(order_id))))
+                await service.until_in_flight(order_id)
+            assert_says_when_to_try_again(await service.post(order_text(order_id="4")), "overloaded")
+        assert [(await connection.answer()).status for connection in connections] == [202] * 3
+    assert (await service.get("/order/4")).status == 404
+    assert (await service.post(order_text(order_id="4"))).status == 202
+
+
+@pytest.mark.gen_test
+async def test_an_order_that_comes_when_no_more_are_taken_is_a_503(service: Service) -> None:
+    await service.writes.close()
+    assert_says_when_to_try_again(await service.post(order_text()), "stopping")
+
+
+@pytest.mark.gen_test
+async def test_many_errors_at_once_are_each_logged_once_and_briefly(serve: Serve, log: list[logging.LogRecord]) -> None:
+    shared = RuntimeError("one for all")
+    futures: list[asyncio.Future[object]] = []
+
+    def insert(order: object) -> "asyncio.Future[object]":
+        futures.append(asyncio.get_running_loop().create_future())
+        return futures[-1]
+
+    service = await serve(insert=insert)
+    async with service.connection() as first, service.connection() as second, service.connection() as third:
+        connections = [first, second, third]
+        for connection in connections:
+            await connection.send(post_text(order_text()))
+        await until(lambda: len(futures) == 3)
+        for future in futures:
+            future.set_exception(shared)
+        for connection in connections:
+            assert_is_problem(await connection.answer(), 500, "internal-error")
+    lengths = [len(logging.Formatter().format(record).splitlines()) for record in log]
+    log.clear()
+    assert len(set(lengths)) == 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await turn_of_the_loop()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("method", "path", "status", "slug"),
+    [
+        ("PUT", "/order", 405, "method-not-allowed"),
+        ("POST", "/order/1", 405, "method-not-allowed"),
+        ("POST", "/metrics", 405, "method-not-allowed"),
+        ("POST", "/nowhere", 404, "not-found"),
+    ],
+)
+async def test_a_form_where_none_is_wanted_is_not_looked_at(
+    service: Service, method: str, path: str, status: int, slug: str
+) -> None:
+    answer = await service.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
+    assert_is_problem(answer, status, slug, path)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["BREW", "TRACE", "get"])
+async def test_an_unknown_method_on_an_unknown_path_is_a_404(service: Service, method: str) -> None:
+    async with service.connection() as connection:
+        await connection.send(get_text("/nowhere", method=method))
+        answer = await connection.answer()
+    assert_is_problem(answer, 404, "not-found", "/nowhere")
+    assert "Allow" not in answer.headers

@@ -1,0 +1,129 @@
+"""The last changes, numbered, for those who come late or come back."""
+
+import pytest
+
+from handlers.sse.event_log import EVERYTHING, MAX_ERROR_CHARACTERS, EventLog, Interest
+from models.changes import Change, changes_of
+from models.order import NewOrder, Status
+from models.writes import Claimed, Outcome, Turn
+from tests.sse import EventParser
+
+ALL = 10**9
+
+
+def log_of(*changes: Change, max_events: int = 100) -> EventLog:
+    log = EventLog(run="abc", max_events=max_events)
+    log.append(changes)
+    return log
+
+
+def changes(count: int) -> list[Change]:
+    """Of orders 1, 2, 3 …, each of user 1 or 2."""
+    return [Change(number, number % 2 + 1, Status.PENDING) for number in range(1, count + 1)]
+
+
+def ids_in(texts: bytes) -> list[int]:
+    return [message.json["order_id"] for message in EventParser().feed(texts)]
+
+
+def test_an_event_says_what_has_become_of_which_order() -> None:
+    [event] = EventLog(run="abc", max_events=1).append([Change(5, 7, Status.PROCESSING, 2)])
+    expected = b'id: abc-1\nevent: order\ndata: {"order_id":5,"user_id":7,"status":"Processing","attempts":2}\n\n'
+    assert event.text == expected
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_goes_by_its_name(status: Status) -> None:
+    [event] = EventLog(run="abc", max_events=1).append([Change(2**63 - 1, 2**63 - 1, status)])
+    [message] = EventParser().feed(event.text)
+    fields = {"order_id": 2**63 - 1, "user_id": 2**63 - 1, "status": status.value, "attempts": 0}
+    assert (message.type, message.last_id, message.json) == ("order", "abc-1", fields)
+
+
+@pytest.mark.parametrize("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
+def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
+    [event] = EventLog(run="abc", max_events=1).append([Change(1, 1, Status.FAILED, 1, error)])
+    parser = EventParser()
+    [message] = parser.feed(event.text)
+    parser.end()
+    assert message.json["error"] == error
+
+
+def test_an_error_that_is_no_text_is_told_as_it_is_stored() -> None:
+    order = NewOrder(1, 1, [1], 1).claimed(1, 0)
+    turn = Turn([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
+    [event] = EventLog(run="abc", max_events=1).append(changes_of([turn], [Claimed([])]))
+    assert b'"error":"bad ?"' in event.text
+
+
+def test_a_long_error_is_cut_off() -> None:
+    [event] = EventLog(run="abc", max_events=1).append([Change(1, 1, Status.FAILED, 1, "é" * 100_000)])
+    [message] = EventParser().feed(event.text)
+    assert message.json["error"] == "é" * MAX_ERROR_CHARACTERS
+
+
+def test_ids_rise_by_one_from_call_to_call() -> None:
+    log = log_of()
+    texts = b"".join(event.text for size in (1, 3, 0, 2) for event in log.append(changes(size)))
+    messages = list(EventParser().feed(texts))
+    assert [message.last_id for message in messages] == [f"abc-{number}" for number in range(1, 7)]
+    assert (log.first, log.end) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("interest", "expected"),
+    [
+        (EVERYTHING, [3, 4, 5, 6]),
+        (Interest(order_id=5), [5]),
+        (Interest(order_id=2), []),
+        (Interest(user_id=1), [4, 6]),
+        (Interest(order_id=4, user_id=1), [4]),
+        (Interest(order_id=4, user_id=2), []),
+    ],
+)
+def test_since_gives_what_a_reader_wants_from_a_number_on(interest: Interest, expected: list[int]) -> None:
+    text, number = log_of(*changes(6)).since(3, interest, max_bytes=ALL)
+    assert (ids_in(text), number) == (expected, 7)
+
+
+def test_since_goes_on_from_where_it_stopped_without_gap_or_repeat() -> None:
+    log = log_of(*changes(5_000), max_events=5_000)
+    for interest, expected in ((EVERYTHING, range(1, 5_001)), (Interest(user_id=1), range(2, 5_001, 2))):
+        number, found = 1, []
+        while number < log.end:
+            text, number = log.since(number, interest, max_bytes=500)
+            assert len(text) < 1_000
+            found += ids_in(text)
+        assert found == list(expected)
+        assert log.since(number, interest, max_bytes=500) == (b"", log.end)
+
+
+def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
+    log = log_of(max_events=10)
+    for number in range(100):
+        log.append(changes(3))
+        assert log.end == 4 + 3 * number
+        assert min(10, log.end - 1) <= log.end - log.first <= 20
+        assert len(ids_in(log.since(log.first, EVERYTHING, max_bytes=ALL)[0])) == log.end - log.first
+
+
+def test_more_changes_at_once_than_are_kept_are_all_rendered() -> None:
+    log = log_of(max_events=10)
+    assert len(log.append(changes(1_000))) == 1_000
+    assert (log.first, log.end) == (991, 1_001)
+
+
+def test_an_id_is_followed_by_the_next_event() -> None:
+    log = log_of(*changes(25), max_events=10)
+    assert (log.first, log.end) == (16, 26)
+    assert log.after("abc-15") == 16
+    assert log.after("abc-24") == 25
+    assert log.after(log.id_of(25)) == 26
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    ["abc-14", "abc-26", "abd-20", "abc-", "abc-x", "abc--1", "", "20", "abc-20 ", "abc-²", "abc-" + "9" * 5_000, "é"],
+)
+def test_what_follows_an_id_of_another_time_can_not_be_told(event_id: str) -> None:
+    assert log_of(*changes(25), max_events=10).after(event_id) is None

@@ -1,0 +1,157 @@
+"""The query of a URL: what each reader takes, and that everything that is wrong is said at once."""
+
+from collections.abc import Callable
+
+import pytest
+from tornado.escape import parse_qs_bytes
+
+from handlers.problems.problem import INVALID_PARAMETER, Problem
+from handlers.transport.query_parameters import Parameters
+from models.parsing.order_body import MAX_ID
+
+NOON_US = 1_740_830_400_000_000
+
+
+def parameters(query: str) -> Parameters:
+    return Parameters(parse_qs_bytes(query, keep_blank_values=True), known=("name", "other"))
+
+
+def complaints(given: Parameters) -> list[tuple[str, str]]:
+    """Who is refused and why."""
+    with pytest.raises(Problem) as caught:
+        given.check()
+    assert caught.value.kind is INVALID_PARAMETER
+    return [(error["parameter"], error["detail"]) for error in caught.value.members["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "time_us"),
+    [
+        ("2025-03-01T12:00:00Z", NOON_US),
+        ("2025-03-01t12:00:00z", NOON_US),
+        ("2025-03-01 12:00:00", NOON_US),
+        ("2025-03-01+12:00:00", NOON_US),
+        ("2025-03-01%2012:00:00Z", NOON_US),
+        ("2025-03-01T14:30:00%2B02:30", NOON_US),
+        ("2025-03-01T11:00:00-01:00", NOON_US),
+        ("2025-03-01T12:00:00-00:00", NOON_US),
+        ("2025-03-01T12:00:00.5Z", NOON_US + 500_000),
+        ("2025-03-01T12:00:00.000001Z", NOON_US + 1),
+        ("2025-03-01T12:00:00.0000010000Z", NOON_US + 1),
+        ("2025-03-01T12:00:00.0000010001Z", NOON_US + 2),
+        ("2025-03-01T12:00:00.9999999Z", NOON_US + 1_000_000),
+        ("2025-03-01T12:00:00." + "9" * 5_000 + "Z", NOON_US + 1_000_000),
+        ("1970-01-01T00:00:00Z", 0),
+        ("0001-01-01T00:00:00%2B23:59", -62_135_683_140_000_000),
+        ("9999-12-31T23:59:59-23:59", 253_402_387_139_000_000),
+    ],
+)
+def test_a_time_is_read_to_the_microsecond(text: str, time_us: int) -> None:
+    given = parameters(f"name={text}")
+    assert given.time("name") == time_us
+    given.check()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-03-01T12:00:00+02:00",  # the + arrives as a space
+        "2025-03-01T12:00:00",
+        "2025-03-01 12:00:00.5",
+        "2025-03-01",
+        "12:00:00",
+        "1740830400",
+        "2025-02-29T12:00:00Z",
+        "2025-13-01T12:00:00Z",
+        "2025-03-01T24:00:00Z",
+        "2025-03-01T12:60:00Z",
+        "2025-03-01T12:00:61Z",
+        "2025-03-01T12:00:00%2B24:00",
+        "2025-03-01T12:00:00%2B01:60",
+        "2025-03-01T12:00:00%2B0100",
+        "2025-03-01T12:00:00.Z",
+        "2025-03-01T12:00:00,5Z",
+        "0000-03-01T12:00:00Z",
+        "20250301T120000Z",
+        "%202025-03-01T12:00:00Z",
+        "2025-03-01T12:00:00Z%0A",
+        "%D9%A2025-03-01T12:00:00Z",
+        "now",
+    ],
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    given = parameters(f"name={text}")
+    assert given.time("name") is None
+    [(name, detail)] = complaints(given)
+    assert (name, detail.startswith("must be a time such as 2025-03-01T12:00:00Z")) == ("name", True)
+
+
+@pytest.mark.parametrize("text", ["0", "7", str(MAX_ID)])
+def test_an_integer_is_digits_without_zeros_before_them(text: str) -> None:
+    given = parameters(f"name={text}")
+    assert given.integer("name", 0, MAX_ID) == int(text)
+    given.check()
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "%2B1", "01", "00", "1.0", "1e3", "1_0", "%201", "0x1", "%D9%A1", "201", "9" * 5_000, "x"]
+)
+def test_what_is_no_integer_in_range_is_refused(text: str) -> None:
+    given = parameters(f"name={text}")
+    assert given.integer("name", 0, 200) is None
+    assert complaints(given) == [("name", "must be an integer from 0 to 200")]
+
+
+def test_a_choice_is_one_of_them_letter_for_letter() -> None:
+    assert parameters("name=Failed").choice("name", ("Pending", "Failed")) == "Failed"
+    for text in ("failed", "Failed%20", "F", "Pending,Failed", "%FF"):
+        given = parameters(f"name={text}")
+        assert given.choice("name", ("Pending", "Failed")) is None
+        assert complaints(given) == [("name", "must be one of Pending, Failed")]
+
+
+READERS: list[Callable[[Parameters], object]] = [
+    lambda given: given.text("name"),
+    lambda given: given.choice("name", ("x",)),
+    lambda given: given.integer("name", 0, 1),
+    lambda given: given.time("name"),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_not_given_is_none(read: Callable[[Parameters], object]) -> None:
+    given = parameters("")
+    assert read(given) is None
+    given.check()
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("name=", "must not be empty"),
+        ("name", "must not be empty"),
+        ("name=1&name=1", "must not be given more than once"),
+        ("name=&name=1", "must not be given more than once"),
+    ],
+)
+def test_what_is_empty_or_repeated_is_refused_once(
+    read: Callable[[Parameters], object], query: str, detail: str
+) -> None:
+    given = parameters(query)
+    assert read(given) is None
+    assert complaints(given) == [("name", detail)]
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    given = parameters("what=1&name=x&%C3%A9=2&Name=3&other=")
+    given.integer("name", 1, 2)
+    given.refuse("other", "is not what it was")
+    assert complaints(given) == [
+        ("what", "is not known here"),
+        ("é", "is not known here"),
+        ("Name", "is not known here"),
+        ("other", "must not be empty"),
+        ("name", "must be an integer from 1 to 2"),
+        ("other", "is not what it was"),
+    ]

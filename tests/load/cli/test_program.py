@@ -1,0 +1,110 @@
+"""How the programs of `load/` end that are ended from outside."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import DEADLINE_S, ROOT, wait_until
+
+pytestmark = pytest.mark.slow
+
+WAITER = """
+import asyncio, sys
+from load.system.machine import run_to_end
+from load.cli.program import run_program
+
+async def wait():
+    print("waits", flush=True)
+    await asyncio.Event().wait()
+
+def main(arguments):
+    try:
+        run_to_end(wait())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("cleans up", flush=True)
+        return 130
+
+run_program(lambda: main)
+"""
+TALKER = """
+from load.cli.program import run_program
+run_program(lambda: lambda _: [print('x' * 100) for _ in range(10_000)][0])
+"""
+
+
+def start(*command: str, in_background: bool = False) -> subprocess.Popen[str]:
+    """A Python process; a shell ignores SIGINT for what is in the background, and nohup, of ours too, SIGHUP."""
+    interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.default_int_handler)
+    hangups = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
+        signal.signal(signal.SIGHUP, hangups)
+
+
+@pytest.mark.parametrize(
+    ("number", "in_background"),
+    [
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, False),
+        (signal.SIGHUP, True),
+        (signal.SIGINT, False),
+    ],
+)
+def test_a_program_that_a_signal_ends_cleans_up_first(number: signal.Signals, in_background: bool) -> None:
+    with start("-c", WAITER, in_background=in_background) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=DEADLINE_S)[0] == "cleans up\n"
+        assert process.returncode == 128 + number
+
+
+def test_a_program_whose_reader_has_gone_ends_quietly() -> None:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'{sys.executable} -c "{TALKER}" | head -1'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["load.soak", "--minutes", "1", "--folder"],
+        ["load.bench", "--only", "crowd", "--runs", "50", "--folder"],
+        ["load.chaos", "--folder"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_a_program_that_is_terminated_leaves_no_server_and_no_folder(command: list[str], tmp_path: Path) -> None:
+    with start("-m", *command, str(tmp_path)) as process:
+        wait_until(lambda: len(servers_in(tmp_path)) > 0)
+        process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 143
+    assert servers_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def servers_in(folder: Path) -> list[int]:
+    """The processes whose command lines name it, but for the programs' own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:  # it has ended by now
+            continue
+        if os.fsencode(folder) in line and b"server.py" in line:
+            found.append(int(path.parent.name))
+    return found

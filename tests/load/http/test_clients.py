@@ -1,0 +1,75 @@
+"""Clients that meet a server which refuses connections for a while, and one which does so for good."""
+
+import asyncio
+import time
+from itertools import count
+
+import pytest
+from tornado.iostream import IOStream
+from tornado.tcpserver import TCPServer
+from tornado.testing import bind_unused_port
+
+from load.http.address import Address, ServerUrl, Unreachable, reach
+from load.http.clients import Clients
+from load.http.connection import Answer
+from load.http.exchanges import Patience
+
+
+class Greeter(TCPServer):
+    """Answers one request a connection."""
+
+    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        await stream.read_until(b"\r\n\r\n")
+        await stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+class Outcomes:
+    """What became of each job."""
+
+    def __init__(self) -> None:
+        self.answered: list[int] = []
+        self.reasons: list[str] = []
+
+    def answer(self, key: int, answer: Answer, latency_ns: int) -> None:
+        self.answered.append(answer.status)
+
+    def fail(self, key: int, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+async def _address_without_a_server() -> Address:
+    listener, port = bind_unused_port()
+    listener.listen()
+    address = await reach(ServerUrl.parse(f"http://127.0.0.1:{port}"), timeout_s=5)
+    listener.close()
+    return address
+
+
+@pytest.mark.gen_test
+async def test_a_refused_connection_is_tried_again_until_the_server_is_back() -> None:
+    address = await _address_without_a_server()
+    clients = Clients(address, count=1, patience=Patience(), clock_ns=time.perf_counter_ns)
+    outcomes = Outcomes()
+    jobs = iter([(1, address.get("/"))])
+    working = asyncio.create_task(clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail))
+    with pytest.raises(Unreachable):
+        await reach(address.url, timeout_s=5)
+    server = Greeter()
+    server.listen(address.url.port, "127.0.0.1")
+    await working
+    clients.close()
+    server.stop()
+    assert (outcomes.answered, outcomes.reasons, clients.gone) == ([200], [], False)
+
+
+@pytest.mark.gen_test
+async def test_clients_give_up_when_the_server_stays_away_longer_than_their_patience() -> None:
+    address = await _address_without_a_server()
+    second_ns = 1_000_000_000
+    clock_ns = count(0, 2 * second_ns).__next__
+    clients = Clients(address, count=1, patience=Patience(connection_s=1.0), clock_ns=clock_ns)
+    outcomes = Outcomes()
+    jobs = iter([(1, address.get("/")), (2, address.get("/"))])
+    await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)
+    assert (outcomes.answered, outcomes.reasons, clients.gone) == ([], ["connection refused"], True)
+    assert next(jobs)[0] == 2

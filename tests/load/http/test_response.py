@@ -1,0 +1,45 @@
+"""Answers that would cost without end: too long, too many, or with numbers that are none."""
+
+from collections import deque
+from itertools import repeat
+
+import pytest
+
+from load.http.response import MAX_BODY_BYTES, MAX_HEAD_BYTES, AnswerReader, MalformedAnswer
+from tests.load.answers import parse_answer
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"
+
+
+def test_an_answer_in_single_bytes_is_the_answer_in_one_piece() -> None:
+    reader = AnswerReader()
+    answers = [reader.add(byte.to_bytes()) for byte in CONTINUE + CONTINUE + WHOLE]
+    assert answers[-1] == parse_answer(WHOLE)
+    assert set(answers[:-1]) == {None}
+
+
+def test_many_informational_answers_are_passed_over() -> None:
+    assert parse_answer(CONTINUE * 2000 + WHOLE) == parse_answer(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "complaint"),
+    [
+        (b"HTTP/1.1 202 Accepted\r\n", b"X: Y\r\n" * 500, "headers of over 64 KiB"),
+        (b"", CONTINUE * 100, "headers of over 64 KiB"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 4096, "a body of over 16 MiB"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b"x" * 4096, "more bytes than its Content-Length says"),
+    ],
+)
+def test_what_has_no_end_is_given_up(begin: bytes, more: bytes, complaint: str) -> None:
+    reader = AnswerReader()
+    reader.add(begin)
+    with pytest.raises(MalformedAnswer, match=complaint):
+        deque(map(reader.add, repeat(more, (MAX_HEAD_BYTES + MAX_BODY_BYTES) // len(more) + 1)), maxlen=0)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
+def test_a_length_of_too_many_digits_or_bytes_is_said(length: str) -> None:
+    with pytest.raises(MalformedAnswer, match="a Content-Length of over 16 MiB"):
+        parse_answer(WHOLE.replace(b": 2", f": {length}".encode()))

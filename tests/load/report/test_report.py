@@ -1,0 +1,265 @@
+"""The report as text: its words for each kind of run, and that nothing of a run's own texts becomes markup."""
+
+import base64
+import hashlib
+import re
+from html import unescape
+from typing import Any
+
+import msgspec
+import pytest
+
+from load.report import render
+from load.report.courses import data_of
+from load.report.figures import tiles_of
+from load.report.numbers import exact, measured, share
+from load.report.page import PLOTLY_FILE, assets_folder
+from load.report.verdict import NAMED, Tone, verdict_of
+from tests.load import sample_results as results
+
+EVERY_KIND = [
+    results.closed_loop,
+    results.open_loop_with_a_stall,
+    results.failed,
+    results.with_wrong_202,
+    results.interrupted,
+    results.unanswered,
+    results.single,
+]
+SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def own_part(page: bytes) -> str:
+    """The page without plotly.js."""
+    return page.replace((assets_folder() / PLOTLY_FILE).read_bytes(), b"").decode()
+
+
+@pytest.mark.parametrize(
+    ("result", "tone", "title"),
+    [
+        (results.closed_loop(), Tone.GOOD, "Passed: nothing lost"),
+        (results.failed(), Tone.BAD, "Failed: 3 orders LOST, 2 DIFFERENT, 1 not processed"),
+        (results.unanswered(), Tone.BAD, "Failed: nothing was accepted"),
+        (results.interrupted(), Tone.UNSURE, "Interrupted: not checked"),
+        (
+            results.failed() | {"interrupted": True},
+            Tone.BAD,
+            "Interrupted: 3 orders LOST, 2 DIFFERENT, 1 not processed",
+        ),
+        (results.closed_loop(read_back=None, passed=False), Tone.BAD, "Failed: not all could be checked"),
+        (
+            results.closed_loop(passed=False, read_back=results.read_back(9, lost_ids=[1], unread={"2": "status 500"})),
+            Tone.BAD,
+            "Failed: 1 order LOST, 1 not readable",
+        ),
+        (results.with_wrong_202(), Tone.BAD, "Failed: 5 orders with a wrong 202"),
+        (
+            results.with_wrong_202(accepted=0, read_back=results.read_back(0)),
+            Tone.BAD,
+            "Failed: 5 orders with a wrong 202",
+        ),
+    ],
+)
+def test_the_page_says_first_whether_the_run_passed(result: dict[str, Any], tone: Tone, title: str) -> None:
+    verdict = verdict_of(result)
+    assert (verdict.tone, verdict.title) == (tone, title)
+
+
+def test_the_verdict_says_what_was_read_back_and_what_was_never_acknowledged() -> None:
+    assert list(verdict_of(results.failed()).lines) == [
+        "Read back 18,102 of 18,105 acknowledged orders: 3 lost, 2 different, 1 not processed "
+        "(18,000 Completed, 101 Failed, 1 Pending).",
+        "Not acknowledged, so nothing was promised: 1,883 refused, 12 without a valid answer.",
+    ]
+    assert list(verdict_of(results.interrupted()).lines) == [
+        "12,000 orders had been acknowledged. They were not read back, so nothing is known of whether one was lost.",
+        "Not acknowledged, so nothing was promised: 37,936 not sent.",
+    ]
+
+
+def test_a_read_back_that_was_broken_off_says_how_far_it_came_and_promises_nothing_of_the_rest() -> None:
+    verdict = verdict_of(results.interrupted(read_back=results.read_back(7_064, read=7_000)))
+    assert (verdict.tone, verdict.title) == (Tone.UNSURE, "Interrupted: not all checked")
+    assert verdict.lines[0] == (
+        "Read back 7,000 of 12,000 acknowledged orders so far: none lost, none different. "
+        "Of the others nothing is known."
+    )
+
+
+@pytest.mark.parametrize(
+    ("read_back", "words"),
+    [
+        (
+            results.read_back(9, read=8, lost_ids=[1]),
+            "Read back 8 of 9 acknowledged orders: 1 lost, none different, all p",
+        ),
+        (
+            results.read_back(1, read=0, lost_ids=[1], statuses={}),
+            "Read back 0 of 1 acknowledged order: 1 lost, none diff",
+        ),
+        (
+            results.read_back(9, read=8, unread={"2": "status 500"}),
+            "Read back 8 of 9 acknowledged orders: 1 could not be read, of the others none lost, none different, all p",
+        ),
+        (
+            results.read_back(1, read=0, unread={"2": "status 500"}, statuses={}),
+            "Read back 0 of 1 acknowledged order: 1 could not be read.",
+        ),
+    ],
+)
+def test_the_page_says_of_the_read_back_what_the_terminal_says(read_back: dict[str, Any], words: str) -> None:
+    line = verdict_of(results.closed_loop(accepted=9, passed=False, read_back=read_back)).lines[0]
+    assert line.startswith(words)
+    assert ("all processed" in line) is (read_back["read"] > 0)
+
+
+def test_what_was_wrong_with_a_202_is_named_and_is_no_error() -> None:
+    verdict = verdict_of(results.with_wrong_202())
+    assert [(each.title, each.lines) for each in verdict.findings] == [
+        ("Wrong 202: 5 orders", ["a 202 that names another order: 4 orders", "a 202 that names no order: 1 order"])
+    ]
+    assert not any("nothing was promised" in line for line in verdict.lines)
+    assert re.search(r"Wrong 202</th>\s*<td>\s*<data value=\"5\"", own_part(render(results.with_wrong_202())))
+
+
+def test_a_server_s_texts_are_escaped_and_cut() -> None:
+    lost = results.read_back(1, different={"1": "\x1b[2J" + "x" * 900}, statuses={"\x1b": 1})
+    page = own_part(render(results.closed_loop(read_back=lost, passed=False)))
+    assert "\x1b" not in page
+    assert r"1: \x1b[2Jxxx" in page
+    assert "x" * 201 not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, "of 2,000 that were due; the load generator was not the limit"),
+        ({"server_behind_s": 4.2}, "of 2,000 that were due; the server did not keep up"),
+        ({"server_stopped_after_s": 2.0}, "of 2,000 that were due; the server stopped answering"),
+        ({"generator_was_the_limit": True}, "of 2,000 that were due; the load generator was the limit"),
+    ],
+)
+def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
+    assert tiles_of(results.open_loop_with_a_stall(**changes))[0].note == note
+
+
+def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
+    [lost] = verdict_of(results.closed_loop(read_back=results.read_back(5_000, lost_ids=list(range(1_300))))).findings
+    assert lost.title == "Lost: 1,300 orders"
+    assert list(lost.lines) == [str(order_id) for order_id in range(NAMED)]
+    assert lost.more == "and 1,200 more, which --json names"
+
+
+def test_the_notes_are_said_as_they_stand() -> None:
+    def shown(result: dict[str, Any]) -> list[str]:
+        page, _, _ = own_part(render(result)).partition("<noscript>")
+        return [unescape(each) for each in re.findall(r'<p class="notice">(.*?)</p>', page)]
+
+    assert shown(results.closed_loop()) == []
+    assert shown(results.failed()) == results.failed()["notes"] != []
+    assert "<b>no</b>" not in own_part(render(results.failed()))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0042131, "0.00421"),
+        (0.3, "0.300"),
+        (8.413882, "8.41"),
+        (99.95, "100.0"),
+        (712.66, "713"),
+        (7319.278, "7,319"),
+        (1_234_567.8, "1,234,568"),
+    ],
+)
+def test_a_measured_number_has_three_significant_digits_and_never_loses_whole_ones(value: float, text: str) -> None:
+    assert measured(value) == text
+
+
+def test_a_chosen_number_is_shown_as_it_was_chosen() -> None:
+    assert [exact(value) for value in (99.9999999, 3 * 0.1, 2000, 30.0, 2**53)] == [
+        "99.9999999",
+        "0.3",
+        "2,000",
+        "30",
+        "9,007,199,254,740,992",
+    ]
+    assert share(0.45310284) == "45.3 %"
+
+
+@pytest.mark.parametrize("make", EVERY_KIND)
+def test_no_text_of_a_run_becomes_markup(make: Any) -> None:
+    evil = "</script><script>alert(1)</script><!--\"'&"
+    page = own_part(
+        render(
+            make()
+            | {
+                "url": f"http://{evil}",
+                "replay": evil,
+                "refused_by_status": {evil: 1},
+                "errors_by_reason": {evil: 7},
+                "machine": {evil: evil},
+                "read_back": results.read_back(1, different={"1": evil}, statuses={evil: 1}),
+            }
+        )
+    )
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<!--" not in page
+    assert page.count("<script") == page.count("</script>") == 3
+
+
+def test_the_charts_numbers_cannot_end_their_script_element() -> None:
+    data = data_of(results.closed_loop(backlog={"time_s": ["</script><!--"], "waiting": [1]}))
+    assert b"<" not in data
+    assert msgspec.json.decode(data)["backlog"] == {"time_s": ["</script><!--"], "waiting": [1]}
+
+
+def test_the_policy_allows_the_two_scripts_of_the_page_by_hash_and_nothing_from_anywhere() -> None:
+    page = render(results.closed_loop())
+    hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in SCRIPT.findall(page)]
+    assert len(hashes) == 2
+    policy = re.search(rb'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert policy[1].decode().replace("&#x27;", "'").replace("&#39;", "'").split("; ") == [
+        "default-src 'none'",
+        f"script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}'",
+        "style-src 'unsafe-inline'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+
+
+def test_the_page_refers_to_nothing_outside_it() -> None:
+    page = own_part(render(results.closed_loop(url="http://127.0.0.1:8080")))
+    assert re.findall(r"(?:src|href)=|url\(|@import", page) == []
+    assert set(re.findall(r"https?://[^\s<\"]+", page)) == {"http://127.0.0.1:8080"}
+
+
+def test_the_open_loop_shows_latencies_from_due_and_from_sending_side_by_side() -> None:
+    page = own_part(render(results.open_loop_with_a_stall()))
+    [row] = re.findall(r'<th scope="row">p99</th>(.*?)</tr>', page, re.DOTALL)
+    assert re.findall(r"<data value=\"(.*?)\" data-field=\"(.*?)\">(.*?)<", row) == [
+        ("712.660133", "latency_p99_ms", "713"),
+        ("318.907166", "sending_latency_p99_ms", "319"),
+    ]
+    assert "sending_latency" not in own_part(render(results.closed_loop())).split('id="data"')[0]
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    page = own_part(render(results.interrupted()))
+    assert '<span class="unknown" data-field="all_processed_after_s">–</span>' in page  # noqa: RUF001
+    assert "None" not in page
+
+
+def test_a_run_without_answers_has_words_where_the_charts_would_be() -> None:
+    page = own_part(render(results.unanswered()))
+    assert page.count("There is nothing to draw.") == 4
+    assert 'class="plot"' not in page
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="plotly is not installed"):
+        render(results.closed_loop())

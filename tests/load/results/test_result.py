@@ -1,0 +1,176 @@
+"""What follows from the figures of a run: rates, percentiles, their course, and whose fault it was."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from load.http.departures import Departures
+from load.results.recording import Distribution, Recording
+from load.results.result import Result
+from load.results.result_json import to_json
+from load.results.summary import print_summary
+from load.results.timeline import MOST_POINTS, Course, interval_for, timeline_of
+from load.settings import parse_settings
+
+MS = 1_000_000
+S = 1_000_000_000
+
+
+def _recording(*answers: tuple[int, int], orders: int = 1) -> Recording:
+    """Answers by when they came and how long they took, in milliseconds."""
+    recording = Recording()
+    for answered_ms, latency_ms in answers:
+        recording.add(
+            answered_ns=answered_ms * MS,
+            latency_ns=latency_ms * MS,
+            sending_latency_ns=latency_ms * MS // 2,
+            orders=orders,
+        )
+    return recording
+
+
+def _open_loop(
+    *,
+    late_ms: int = 0,
+    late: int = 6,
+    punctual: int = 94,
+    waited_ms: tuple[int, ...] = (),
+    cpu_share: float = 0.1,
+    latency_ms: int = 5,
+    stopped_s: float | None = None,
+) -> Result:
+    """A run of a second with some late and some punctual requests on a free connection, and then some that had none."""
+    departures = Departures()
+    for number in range(late + punctual):
+        sent_ns = number + (late_ms * MS if number < late else 0)
+        departures.note(due_ns=number, sent_ns=sent_ns, had_connection=True)
+    for wait_ms in waited_ms:
+        departures.note(due_ns=S, sent_ns=S + wait_ms * MS, had_connection=False)
+    recording = _recording(*((number * 10, latency_ms) for number in range(1, 101)))
+    result = Result(orders=1000, departures=departures, recording=recording, sending_s=1.0, cpu_share=cpu_share)
+    result.stopped_s = stopped_s
+    result.tally.accepted = 100
+    return result
+
+
+def _said(result: Result) -> str:
+    text = StringIO()
+    print_summary(result, parse_settings(["--rate", "200"]), Console(file=text, width=300))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("result", "is_limit"),
+    [
+        (_open_loop(), False),
+        (_open_loop(cpu_share=0.95), True),
+        (_open_loop(late_ms=9), False),
+        (_open_loop(late_ms=11), True),
+        (_open_loop(late_ms=11, latency_ms=1000), False),
+        (_open_loop(late_ms=101, latency_ms=1000), True),
+        (_open_loop(late_ms=900, late=5, punctual=95), False),
+        (_open_loop(late_ms=900, late=10, punctual=0), False),
+        (_open_loop(late_ms=11, late=10, punctual=990), False),
+        (_open_loop(late_ms=11, late=11, punctual=990), True),
+        (_open_loop(late_ms=900, stopped_s=0.5), False),
+        (_open_loop(cpu_share=0.95, stopped_s=0.5), False),
+        (_open_loop(waited_ms=(900,)), False),
+    ],
+)
+def test_the_generator_was_the_limit_when_it_had_no_time_or_its_own_lateness_counts(
+    result: Result, is_limit: bool
+) -> None:
+    assert result.generator_was_the_limit is is_limit
+    assert ("The load generator was the limit: it " in _said(result)) is is_limit
+
+
+def test_of_a_few_orders_it_is_not_said_that_the_generator_was_the_limit() -> None:
+    result = _open_loop(cpu_share=1.0)
+    result.tally.accepted = 99
+    assert not result.generator_was_the_limit
+
+
+def test_why_the_generator_was_the_limit_is_said() -> None:
+    assert "it used 95% of a core while it sent" in _said(_open_loop(cpu_share=0.95))
+    late = "it sent 6 of 100 requests that had a free connection more than 10 ms after they were due"
+    assert late in _said(_open_loop(late_ms=12))
+
+
+def test_a_server_that_is_behind_at_the_end_did_not_keep_up() -> None:
+    said = _said(_open_loop(waited_ms=(1000, 4200)))
+    expected = (
+        "The server did not keep up: 100 of 200 orders/s were answered; the last one was sent 4.2 s after it was due."
+    )
+    assert expected in said
+
+
+def test_a_server_that_caught_up_kept_up_and_the_waiting_is_said() -> None:
+    said = _said(_open_loop(waited_ms=(900, 500, 20)))
+    assert "did not keep up" not in said
+    assert "3 of 103 requests waited for a free connection, up to 0.900 s" in said
+
+
+def test_nothing_is_said_of_the_server_where_the_generator_was_the_limit() -> None:
+    assert "did not keep up" not in _said(_open_loop(waited_ms=(4200,), cpu_share=0.95))
+
+
+def test_of_a_server_that_stopped_answering_nothing_else_is_said() -> None:
+    said = _said(_open_loop(waited_ms=(4200,), late_ms=900, stopped_s=2.04))
+    assert "The server stopped answering 2.0 s after the begin; 900 orders were not sent.\n" in said
+    assert "did not keep up" not in said
+    assert "the limit" not in said
+
+
+def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
+    result = Result(
+        orders=40, warm_up_s=1.0, recording=_recording((900, 100), (1100, 200), (1500, 100), (2000, 300), orders=10)
+    )
+    result.sending_s = 2.0
+    assert (result.counted.total_orders, result.elapsed_s, result.orders_per_second) == (20, 1.0, 20.0)
+    assert [result.latencies.percentile_ms(one) for one in (50, 100)] == [100, 300]
+    assert not result.all_in_warm_up
+
+
+@pytest.mark.parametrize(
+    ("length_s", "interval_s"), [(0, 0.001), (0.2, 0.001), (0.3, 0.002), (1, 0.005), (10, 0.05), (60, 0.5), (3600, 20)]
+)
+def test_the_interval_is_a_round_number_that_gives_no_more_than_200(length_s: float, interval_s: float) -> None:
+    assert interval_for(int(length_s * S)) == interval_s * S
+
+
+def test_the_timeline_has_every_order_once_and_no_latency_where_no_answer_came() -> None:
+    timeline = timeline_of(_recording((0, 1), (1, 2), (5, 9), (5, 3), orders=2))
+    assert timeline == {
+        "interval_s": 0.001,
+        "start_s": [0.0, 0.001, 0.002, 0.003, 0.004, 0.005],
+        "orders_per_second": [2000.0, 2000.0, 0.0, 0.0, 0.0, 4000.0],
+        "latency_p50_ms": [1.0, 2.0, None, None, None, 3.0],
+        "latency_p99_ms": [1.0, 2.0, None, None, None, 9.0],
+    }
+
+
+def test_a_long_course_is_thinned_and_keeps_its_ends() -> None:
+    course = Course()
+    for second in range(20 * MOST_POINTS):
+        course.add(float(second), second)
+    points = course.points
+    assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
+    assert points[0] == (0.0, 0)
+    assert points[-1][1] == 20 * MOST_POINTS - 1
+    assert points == sorted(points)
+
+
+@pytest.mark.parametrize(("count", "last"), [(1, 0.0), (10, 90.0), (100, 99.0), (1000, 99.9), (10_000, 99.99)])
+def test_the_curve_goes_as_far_as_the_number_of_answers_says_something(count: int, last: float) -> None:
+    curve = Distribution(range(1, count + 1)).curve()
+    assert curve["percentile"][-2:] == [last, 100.0]
+    assert curve["latency_ms"][-1] == count / 1e6
+    assert curve["latency_ms"] == sorted(curve["latency_ms"])
+
+
+def test_a_run_that_came_to_nothing_has_no_figures() -> None:
+    found = to_json(Result(orders=5, interrupted=True), parse_settings([]))
+    assert (found["elapsed_s"], found["latency_p50_ms"], found["passed"]) == (None, None, False)
+    assert found["timeline"]["start_s"] == found["backlog"]["time_s"] == found["percentiles"]["percentile"] == []
+    assert found["sending_latency_p50_ms"] is None

@@ -1,0 +1,33 @@
+"""What is kept of a run whose databases are its own."""
+
+from pathlib import Path
+
+import pytest
+
+from load.system.machine import folder_to_keep
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_folder_stays_where_it_is_wanted_in_the_end(
+    is_wanted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder_to_keep(tmp_path, prefix="run-", is_wanted=lambda: is_wanted) as folder:
+        (folder / "orders.db").touch()
+    assert folder.parent == tmp_path
+    assert folder.exists() is is_wanted
+    assert capsys.readouterr().out == (f"The databases and logs are in {folder}\n" if is_wanted else "")
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_kept"), [(ZeroDivisionError, True), (KeyboardInterrupt, False), (BrokenPipeError, False)]
+)
+def test_a_folder_stays_after_a_failure_but_not_after_ctrl_c_or_without_a_reader(
+    failure: type[BaseException], is_kept: bool, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        with folder_to_keep(tmp_path, prefix="run-", is_wanted=lambda: not is_kept):
+            raise failure
+
+    with pytest.raises(failure):
+        fail()
+    assert bool(list(tmp_path.iterdir())) is is_kept

@@ -1,0 +1,129 @@
+"""Metadata: a JSON object that is kept as it was given."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from models.errors import InvalidOrderError, NotJsonError
+from models.order import NewOrder
+from models.parsing import all_errors as careful_validation
+from models.parsing.order_body import MAX_METADATA_BYTES
+from models.parsing.order_parser import parse_order
+from models.parsing.strict_json import MAX_DEPTH
+from tests.models.samples import order_text
+
+KEYS = ['""', '"a"', r'"\u0061"']
+STRINGS = [*KEYS, r'"\""', r'"\\"', '"é"', r'"\ud83d\ude00"', r'"\ud800"', r'"\x"', '"metadata"', '"\n"']
+OTHERS = ["1", "-0", "01", "1.50", "1e5", "1e400", "9" * 400, "NaN", "true", "null", "nul", "[]", "{}"]
+
+
+def objects_of(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Objects as JSON text; a key may be there more than once."""
+    members = st.tuples(st.sampled_from(KEYS + STRINGS), values).map(" : ".join)
+    return st.lists(members, max_size=3).map(lambda texts: f"{{{', '.join(texts)}}}")
+
+
+VALUES = st.recursive(
+    st.sampled_from(STRINGS + OTHERS),
+    lambda below: st.lists(below, max_size=3).map(lambda values: f"[{','.join(values)}]") | objects_of(below),
+    max_leaves=8,
+)
+
+
+def parse(metadata: str) -> str | None:
+    return parse_order(order_text(metadata=metadata)).metadata
+
+
+def metadata_of(size: int, character: str = "x") -> str:
+    """A JSON object of exactly `size` bytes."""
+    bare = '{"a":""}'
+    filling, rest = divmod(size - len(bare), len(character.encode()))
+    return f'{{"a":"{character * filling}{"x" * rest}"}}'
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        "{ }",
+        '{\n\t"a" : 1.0 ,\r\n "b":[ ] }',
+        '{"b":1,"a":2}',
+        '{"n":[0.10,1E5,-0,1e400,123456789012345678901234567890]}',
+        '{"n":' + "9" * 5_000 + "}",
+        '{"s":"\\u00e9 é \\/ \\" \\\\ \\n \\u0000 \\ud83d\\ude00 😀 \x7f \u2028"}',
+        '{"":"","quote\\"s":"{}[],:"}',
+        '{"order_id":1,"metadata":{"metadata":{}}}',
+        '{"a":true,"b":false,"c":null}',
+    ],
+)
+def test_metadata_is_kept_byte_for_byte(metadata: str) -> None:
+    assert parse(metadata) == metadata
+
+
+def test_white_space_around_metadata_is_not_part_of_it() -> None:
+    assert parse(' \n {"a": 1}\t ') == '{"a": 1}'
+
+
+def test_metadata_is_found_wherever_it_stands_and_however_its_key_is_written() -> None:
+    body = b'{"meta\\u0064ata": {"metadata": 1}, ' + order_text()[1:]
+    assert parse_order(body).metadata == '{"metadata": 1}'
+
+
+def test_metadata_that_is_left_out_is_none() -> None:
+    assert parse_order(order_text()).metadata is None
+
+
+@pytest.mark.parametrize("metadata", ["null", "[]", "[{}]", "1", '"{}"', "true", '""'])
+def test_metadata_is_an_object(metadata: str) -> None:
+    with pytest.raises(InvalidOrderError) as raised:
+        parse(metadata)
+    assert raised.value.errors == [("#/metadata", "must be a JSON object")]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "😀"])
+def test_metadata_may_have_16_kibibytes_and_not_one_more(character: str) -> None:
+    largest = metadata_of(MAX_METADATA_BYTES, character)
+    assert len(largest.encode()) == 16_384
+    assert parse(largest) == largest
+    with pytest.raises(InvalidOrderError) as raised:
+        parse(metadata_of(MAX_METADATA_BYTES + 1, character))
+    assert raised.value.errors == [("#/metadata", "must be at most 16384 bytes of JSON")]
+
+
+@settings(max_examples=200)
+@given(metadata=objects_of(VALUES) | VALUES)
+@example(metadata='{"a": {"b": 1, "b": 2}, "a": [{"\\u0061": "a", "a": "a"}]}')
+@example(metadata='{"a": "\\"", "a": 1}')
+@example(metadata='{"a": ["a", {"b": "é"}, 1.50, null], "b": "a"}')
+def test_the_fast_and_the_careful_path_agree_on_metadata(metadata: str) -> None:
+    # An amount that is a string is left to the careful path.
+    fast, careful = (_outcome(order_text(metadata=metadata, total_amount=amount)) for amount in ("1.5", '"1.5"'))
+    assert fast == careful
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        '{"from": "web", "to": {"city": "Zürich", "lines": ["a", "b", 3]}}',
+        '{"a": [1e400, 9e300, 5e-324, -0.0, 123456789012345678901234567890]}',
+        '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH,
+    ],
+    ids=["empty", "usual", "numbers", "deepest"],
+)
+def test_good_metadata_needs_no_second_look(metadata: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_again(body: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(careful_validation, "read_json", look_again)
+    assert parse(metadata) == metadata
+
+
+def _outcome(body: bytes) -> NewOrder | list[object]:
+    try:
+        return parse_order(body)
+    except InvalidOrderError as error:
+        return [*error.errors, error.order_id]
+    except NotJsonError as error:
+        # It says where, and the amount stands before.
+        return [type(error)]

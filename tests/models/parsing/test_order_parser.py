@@ -1,0 +1,280 @@
+"""Which text is an order, which is JSON that is none, and which is no JSON.
+
+Amounts and metadata have their own files.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import FieldError, InvalidOrderError, NotJsonError
+from models.order import NewOrder, amount_as_decimal
+from models.parsing.order_body import MAX_ID, MAX_ITEMS
+from models.parsing.order_parser import parse_order
+from models.parsing.strict_json import MAX_DEPTH
+from tests.models.paths import on_each_path, with_and_without_metadata
+from tests.models.samples import order_text
+
+BAD_ID = f"must be an integer from 1 to {MAX_ID}"
+BAD_ITEMS = f"must be an array of 1 to {MAX_ITEMS} integers"
+BAD_IDS = [
+    "0", "-1", "-0", str(2**63), str(2**64), "9" * 5_000, "1.0", "1.5", "1e0", "1e2", "1E400", "true", "false", "null",
+    '"1"', '""', "[1]", "{}",
+]  # fmt: skip
+
+
+def errors_of(body: bytes) -> list[FieldError]:
+    with pytest.raises(InvalidOrderError) as raised:
+        parse_order(body)
+    return raised.value.errors
+
+
+@on_each_path
+def test_the_order_of_the_contract_is_an_order(metadata: str | None) -> None:
+    assert parse_order(order_text(metadata=metadata)) == NewOrder(12345, 1, [101, 102, 103], 999_900, metadata)
+
+
+@on_each_path
+@pytest.mark.parametrize("value", [1, 2, MAX_ID - 1, MAX_ID])
+@pytest.mark.parametrize("field", ["order_id", "user_id"])
+def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int, metadata: str | None) -> None:
+    order = parse_order(order_text(**{field: str(value), "metadata": metadata}))
+    assert getattr(order, field) == value
+
+
+@with_and_without_metadata
+@pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
+@pytest.mark.parametrize("field", ["order_id", "user_id"])
+def test_anything_else_is_no_id(field: str, text: str, metadata: str | None) -> None:
+    assert errors_of(order_text(**{field: text, "metadata": metadata})) == [(f"#/{field}", BAD_ID)]
+
+
+@on_each_path
+@pytest.mark.parametrize("items", [[1], [MAX_ID], [3, 1, 3, 3, 2], [MAX_ID] * MAX_ITEMS], ids=["1", "max", "3", "1000"])
+def test_items_keep_their_order_and_their_repeats(items: list[int], metadata: str | None) -> None:
+    assert parse_order(order_text(item_ids=json.dumps(items), metadata=metadata)).item_ids == items
+
+
+@with_and_without_metadata
+@pytest.mark.parametrize("text", ["[]", str([1] * (MAX_ITEMS + 1)), "null", "1", '"[1]"', '{"0": 1}', "true"])
+def test_items_are_an_array_of_1_to_1000(text: str, metadata: str | None) -> None:
+    assert errors_of(order_text(item_ids=text, metadata=metadata)) == [("#/item_ids", BAD_ITEMS)]
+
+
+@with_and_without_metadata
+@pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
+def test_each_bad_item_is_named_by_its_index(text: str, metadata: str | None) -> None:
+    errors = errors_of(order_text(item_ids=f"[1, {text}, 2, {text}]", metadata=metadata))
+    assert errors == [("#/item_ids/1", BAD_ID), ("#/item_ids/3", BAD_ID)]
+
+
+@with_and_without_metadata
+@pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount"])
+def test_a_missing_field_is_an_error(field: str, metadata: str | None) -> None:
+    assert errors_of(order_text(**{field: None, "metadata": metadata})) == [(f"#/{field}", "is required")]
+
+
+def test_an_object_without_any_field_misses_all_four() -> None:
+    assert [error.pointer for error in errors_of(b"{}")] == ["#/order_id", "#/user_id", "#/item_ids", "#/total_amount"]
+
+
+@with_and_without_metadata
+@pytest.mark.parametrize("field", ["status", "Order_id", "order_id ", ""])
+def test_an_unknown_field_is_an_error(field: str, metadata: str | None) -> None:
+    pointer = "#/" + field.replace(" ", "%20")
+    assert errors_of(order_text(**{field: "1", "metadata": metadata})) == [(pointer, "is not a field of an order")]
+
+
+@pytest.mark.parametrize(
+    ("key", "pointer"),
+    [
+        ("a/b", "#/a~1b"),
+        ("m~n", "#/m~0n"),
+        ("~1", "#/~01"),
+        ("c%d", "#/c%25d"),
+        ("e^f|g", "#/e%5Ef%7Cg"),
+        (" ", "#/%20"),
+        ('k\\"l', "#/k%22l"),
+        ("i\\\\j", "#/i%5Cj"),
+        ("é", "#/%C3%A9"),
+        ("#?", "#/%23%3F"),
+        ("\\u0000", "#/%00"),
+        ("\\ud800", "#/%3F"),
+    ],
+)
+def test_a_pointer_is_escaped_as_a_uri_fragment(key: str, pointer: str) -> None:
+    assert errors_of(order_text(**{key: "1"})) == [(pointer, "is not a field of an order")]
+
+
+def test_a_field_may_be_written_with_escapes() -> None:
+    assert parse_order(order_text().replace(b"order_id", rb"order\u005fid")).order_id == 12345
+
+
+@pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount", "metadata"])
+def test_a_repeated_field_is_an_error_even_where_the_value_is_the_same(field: str) -> None:
+    fields = json.loads(order_text(metadata="{}"))
+    body = order_text(metadata="{}")[:-1] + f', "{field}": {json.dumps(fields[field])}}}'.encode()
+    assert errors_of(body) == [(f"#/{field}", "is given more than once")]
+
+
+def test_a_key_that_is_repeated_with_escapes_is_repeated() -> None:
+    body = order_text()[:-1] + rb', "user\u005fid": 1}'
+    assert errors_of(body) == [("#/user_id", "is given more than once")]
+
+
+def test_a_repeated_key_is_an_error_at_any_depth() -> None:
+    metadata = '{"a": [{"b": 1, "b": 2}], "c": {"d/e": {"f": 1, "f": 1, "f": 1}}, "g": {"h": 1}, "i": {"h": 1}}'
+    assert sorted(errors_of(order_text(metadata=metadata))) == [
+        ("#/metadata/a/0/b", "is given more than once"),
+        ("#/metadata/c/d~1e/f", "is given more than once"),
+    ]
+
+
+def test_a_repeated_key_below_an_unknown_field_is_named_too() -> None:
+    assert errors_of(order_text(x='{"a": 1, "a": 1}')) == [
+        ("#/x/a", "is given more than once"),
+        ("#/x", "is not a field of an order"),
+    ]
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    body = b'{"order_id": 0, "item_ids": [1, true, 0], "total_amount": "x", "metadata": [], "z": 1, "order_id": 0}'
+    errors = errors_of(body)
+    assert sorted(error.pointer for error in errors) == [
+        "#/item_ids/1", "#/item_ids/2", "#/metadata", "#/order_id", "#/order_id", "#/total_amount", "#/user_id", "#/z",
+    ]  # fmt: skip
+
+
+def test_the_first_three_errors_are_also_said_in_one_line() -> None:
+    with pytest.raises(InvalidOrderError) as raised:
+        parse_order(order_text(order_id="0", user_id="0"))
+    assert str(raised.value) == f"#/order_id {BAD_ID}; #/user_id {BAD_ID}"
+    with pytest.raises(InvalidOrderError) as raised:
+        parse_order(order_text(item_ids="[0, 0, 0, 0, 0]"))
+    assert str(raised.value) == "; ".join(f"#/item_ids/{index} {BAD_ID}" for index in range(3)) + "; and 2 more"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"true", b"1", b'"order"', b" [ ] ", b"[{}]", b"1e400"])
+def test_json_that_is_no_object_is_no_order(body: bytes) -> None:
+    assert errors_of(body) == [("#", "must be a JSON object")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \n",
+        b"{",
+        b"order",
+        b"{'order_id': 1}",
+        order_text()[:-1],
+        order_text() + b",",
+        order_text() + order_text(),
+        order_text() + b"\0",
+        order_text()[:-1] + b",}",
+        order_text().decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + order_text(),
+        order_text(total_amount="NaN"),
+        order_text(total_amount="Infinity"),
+        order_text(total_amount="-Infinity"),
+        order_text(order_id="NaN"),
+        order_text(metadata='{"a": NaN}'),
+        order_text(order_id="01"),
+        order_text(order_id="+1"),
+        order_text(order_id="0x1"),
+        order_text(order_id="1_0"),
+        order_text(order_id="\u0661"),
+        order_text(total_amount=".5"),
+        order_text(total_amount="5."),
+        order_text(total_amount="1e"),
+        order_text(metadata='{"a": "\x01"}'),
+        order_text(metadata='{"a": "\\x"}'),
+        order_text(metadata='{"a": "\\u12"}'),
+        order_text(metadata='{"a": "?"}').replace(b"?", b"\xff"),
+        order_text(metadata='{"a": "?"}').replace(b"?", b"\xc0\xaf"),
+        order_text(metadata='{"a": "?"}').replace(b"?", b"\xed\xa0\x80"),
+        b"\xff",
+    ],
+    ids=lambda body: repr(body)[:40],
+)
+def test_what_is_not_json_is_said_to_be_not_json(body: bytes) -> None:
+    with pytest.raises(NotJsonError):
+        parse_order(body)
+
+
+def test_the_place_where_it_stops_being_json_is_named() -> None:
+    with pytest.raises(NotJsonError, match="line 2, column 3"):
+        parse_order(b'{"order_id": 1,\n  x}')
+    with pytest.raises(NotJsonError, match="byte 2"):
+        parse_order(b'{"\xff": 1}')
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"a":[', "]}")])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 900, 1_100, 100_000])
+def test_json_that_is_nested_too_deep_is_refused_however_deep(opening: str, closing: str, depth: int) -> None:
+    deep = opening * depth + "1" + closing * depth
+    for body in (deep.encode(), order_text(item_ids=deep), order_text(metadata=deep)):
+        with pytest.raises(NotJsonError, match=f"nested deeper than {MAX_DEPTH} levels"):
+            parse_order(body)
+
+
+def test_json_may_be_nested_100_deep_below_the_order() -> None:
+    deepest = '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH
+    assert parse_order(order_text(metadata=deepest)).metadata == deepest
+    with pytest.raises(NotJsonError):
+        parse_order(order_text(metadata='{"a":' + deepest + "}"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        order_text(metadata='{"a": "\\ud800"}'),
+        order_text(metadata='{"\\udfff": 1}'),
+        order_text(metadata='{"a": "\\ud800\\ud800"}'),
+        order_text(**{"\\ud800": "1", "metadata": "{}"}),
+        order_text(x='"\\udc00"', metadata="{}"),
+    ],
+)
+def test_half_a_surrogate_pair_is_an_error_of_the_client(body: bytes) -> None:
+    with pytest.raises((NotJsonError, InvalidOrderError)):
+        parse_order(body)
+
+
+ids = st.integers(1, MAX_ID)
+orders = st.fixed_dictionaries(
+    {
+        "order_id": ids,
+        "user_id": ids,
+        "item_ids": st.lists(ids, min_size=1, max_size=5),
+        "total_amount": st.integers(0, 99_999_999_999_999).map(amount_as_decimal),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(fields=orders, keys=st.permutations(["order_id", "user_id", "item_ids", "total_amount"]), blank=st.booleans())
+def test_the_fast_and_the_careful_path_agree(fields: dict[str, Any], keys: list[str], blank: bool) -> None:
+    space = "\n\t " if blank else ""
+    texts = {key: str(value) if key == "total_amount" else json.dumps(value) for key, value in fields.items()}
+
+    def order(**changes: str) -> NewOrder:
+        members = [(key, (texts | changes)[key]) for key in [*keys, *(changes.keys() - texts.keys())]]
+        text = ",".join(f'{space}"{key}"{space}:{space}{value}{space}' for key, value in members)
+        return parse_order(f"{{{text}}}".encode())
+
+    fast = order()
+    assert amount_as_decimal(fast.total_amount) == fields["total_amount"]
+    assert (fast.order_id, fast.user_id) == (fields["order_id"], fields["user_id"])
+    assert fast.item_ids == fields["item_ids"]
+    assert order(total_amount=f'"{texts["total_amount"]}"') == fast
+    assert order(metadata="{}") == NewOrder(fast.order_id, fast.user_id, fast.item_ids, fast.total_amount, "{}")
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_an_order_or_one_of_two_errors(body: bytes) -> None:
+    with pytest.raises((NotJsonError, InvalidOrderError)):
+        parse_order(body)

@@ -1,0 +1,74 @@
+"""Which texts are JSON of equal value."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.parsing.strict_json import same_value
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{}", "{ }"),
+        ('{"a":1,"b":{"c":2,"d":3}}', '{"b": {"d": 3, "c": 2}, "a": 1}'),
+        ('{"a":1}', '{"a":1.0}'),
+        ('{"a":100}', '{"a":1e2}'),
+        ('{"a":0}', '{"a":-0}'),
+        ('{"a":0}', '{"a":0.000}'),
+        ('{"a":1e400}', '{"a":10e399}'),
+        ('{"a":123456789012345678901234567890}', '{"a":123456789012345678901234567890.0}'),
+        ('{"a":1e99999999999999999999}', '{ "a":1e99999999999999999999}'),
+        ('{"a":"é/"}', '{"a":"\\u00e9\\/"}'),
+        ('{"a":"😀"}', '{"a":"\\ud83d\\ude00"}'),
+        ('{"a":[true,null]}', '{"a": [true, null]}'),
+    ],
+)
+def test_texts_of_equal_values_have_the_same_value(one: str, other: str) -> None:
+    assert same_value(one, other)
+    assert same_value(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a":1}', "{}"),
+        ('{"a":1}', '{"a":2}'),
+        ('{"a":1}', '{"b":1}'),
+        ('{"a":1}', '{"a":true}'),
+        ('{"a":0}', '{"a":false}'),
+        ('{"a":0}', '{"a":null}'),
+        ('{"a":1}', '{"a":"1"}'),
+        ('{"a":1}', '{"a":[1]}'),
+        ('{"a":{}}', '{"a":[]}'),
+        ('{"a":[1,2]}', '{"a":[2,1]}'),
+        ('{"a":[1]}', '{"a":[1,1]}'),
+        ('{"a":"é"}', '{"a":"e\u0301"}'),
+        ('{"a":123456789012345678901234567890}', '{"a":123456789012345678901234567891}'),
+        ('{"a":0.1}', '{"a":0.1000000000000000000000000001}'),
+        ('{"a":1e400}', '{"a":1e401}'),
+        ('{"a":1e99999999999999999999}', '{"a":1e99999999999999999998}'),
+    ],
+)
+def test_texts_of_other_values_have_not(one: str, other: str) -> None:
+    assert not same_value(one, other)
+    assert not same_value(other, one)
+
+
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | keys,
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(keys, children, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(keys, values, max_size=3))
+def test_how_an_object_is_written_makes_no_difference(value: dict[str, object]) -> None:
+    one = json.dumps(value)
+    other = json.dumps(dict(reversed(value.items())), indent=1, ensure_ascii=False)
+    assert same_value(one, other)
+    assert not same_value(one, json.dumps(value | {"more than three": 1}))

@@ -1,0 +1,408 @@
+"""Waiting for SQLite's locks, against a second connection that really holds them."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from models.errors import StorageBusyError
+from models.order import Status
+from models.sqlite.database import RetryingSqliteDatabase, is_busy
+from models.sqlite.opening import open_database
+from models.writes import Insertion, Outcome
+from tests.models.samples import Clock, SteppedStore, new_order
+
+DEADLINE_S = 10.0
+
+
+class Sleeper:
+    """Time that passes only in `sleep`; before the `wake_at`-th sleep ends, `on_wake` is called."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept: list[float] = []
+        self.wake_at = 3
+        self.on_wake: Callable[[], object] = lambda: None
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.slept.append(seconds)
+        self.now_s += seconds
+        if len(self.slept) == self.wake_at:
+            self.on_wake()
+
+
+@pytest.fixture
+def sleeper() -> Sleeper:
+    return Sleeper()
+
+
+@pytest.fixture
+def connect(tmp_path: Path, sleeper: Sleeper) -> Iterator[Callable[..., RetryingSqliteDatabase]]:
+    """Connects to `tmp_path`/orders.db with a fake clock and sleep."""
+    opened: list[RetryingSqliteDatabase] = []
+
+    def connect(**options: Any) -> RetryingSqliteDatabase:
+        database = RetryingSqliteDatabase(
+            str(tmp_path / "orders.db"),
+            clock=sleeper.clock,
+            sleep=sleeper.sleep,
+            **({"jitter": lambda: 0.5} | options),
+        )
+        opened.append(database)
+        database.connect()
+        return database
+
+    yield connect
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's connection to a file in WAL mode, with a table of ours."""
+    open_database(tmp_path / "orders.db")
+    connection = sqlite3.connect(tmp_path / "orders.db", isolation_level=None, timeout=0)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def other_without_wal(other: sqlite3.Connection) -> sqlite3.Connection:
+    """The same in rollback mode, where readers and writers lock each other out."""
+    other.execute("PRAGMA journal_mode = delete")
+    return other
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_begin_waits_until_the_lock_is_let_go(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, lock: str
+) -> None:
+    database = connect()
+    other.execute(f"BEGIN {lock}")
+    sleeper.on_wake = other.rollback
+    with database.atomic():
+        database.execute_sql("UPDATE totals SET pending = 7")
+    assert len(sleeper.slept) == sleeper.wake_at
+    assert other.execute("SELECT pending FROM totals").fetchone() == (7,)
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_statement_outside_a_transaction_is_tried_again(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, lock: str
+) -> None:
+    database = connect()
+    other.execute(f"BEGIN {lock}")
+    sleeper.on_wake = other.rollback
+    database.execute_sql("UPDATE totals SET pending = 7")
+    assert len(sleeper.slept) == sleeper.wake_at
+    assert other.execute("SELECT pending FROM totals").fetchone() == (7,)
+
+
+def test_a_read_is_tried_again_where_a_writer_locks_it_out(
+    connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    other_without_wal.execute("BEGIN EXCLUSIVE")
+    sleeper.on_wake = other_without_wal.rollback
+    assert database.execute_sql("SELECT pending FROM totals").fetchone() == (0,)
+    assert len(sleeper.slept) == sleeper.wake_at
+
+
+def test_connecting_is_tried_again(
+    connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    other_without_wal.execute("BEGIN EXCLUSIVE")
+    sleeper.on_wake = other_without_wal.rollback
+    assert connect(pragmas={"journal_mode": "wal"}).journal_mode == "wal"
+    assert len(sleeper.slept) == sleeper.wake_at
+
+
+def test_reads_do_not_wait_for_a_writer_in_wal_mode(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    other.execute("BEGIN EXCLUSIVE")
+    assert database.execute_sql("SELECT pending FROM totals").fetchone() == (0,)
+    assert sleeper.slept == []
+
+
+def test_a_whole_transaction_is_run_again_from_its_start(
+    connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    # A reader lets another one begin to write, and makes it wait when it commits.
+    other_without_wal.execute("BEGIN")
+    other_without_wal.execute("SELECT * FROM totals").fetchall()
+    sleeper.on_wake = other_without_wal.rollback
+    runs = []
+
+    def work() -> int:
+        runs.append(database.execute_sql("SELECT pending FROM totals").fetchone()[0])
+        database.execute_sql("UPDATE totals SET pending = pending + 1")
+        return len(runs)
+
+    assert database.run(work) == 4
+    assert runs == [0, 0, 0, 0]
+    assert len(sleeper.slept) == sleeper.wake_at
+    assert other_without_wal.execute("SELECT pending FROM totals").fetchone() == (1,)
+
+
+def test_a_statement_inside_a_transaction_is_not_tried_again_on_its_own(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    # A transaction that has read can't write any more once another one has written: only all of it can be run again.
+    with database.atomic("DEFERRED"):
+        database.execute_sql("SELECT * FROM totals").fetchall()
+        other.execute("UPDATE totals SET failed = 1")
+        with pytest.raises(peewee.OperationalError) as raised:
+            database.execute_sql("UPDATE totals SET pending = 7")
+    assert is_busy(raised.value)
+    assert sleeper.slept == []
+    assert not database.in_transaction()
+
+
+def test_delays_double_up_to_the_longest(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    other.execute("BEGIN IMMEDIATE")
+    sleeper.wake_at, sleeper.on_wake = 10, other.rollback
+    database.execute_sql("UPDATE totals SET pending = 7")
+    expected = [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.25, 0.25]
+    assert sleeper.slept == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.5), (0.999, 1.499)])
+def test_delays_are_jittered_by_half(
+    connect: Callable[..., RetryingSqliteDatabase],
+    other: sqlite3.Connection,
+    sleeper: Sleeper,
+    jitter: float,
+    factor: float,
+) -> None:
+    database = connect(jitter=lambda: jitter)
+    other.execute("BEGIN IMMEDIATE")
+    sleeper.on_wake = other.rollback
+    database.execute_sql("UPDATE totals SET pending = 7")
+    assert sleeper.slept == pytest.approx([0.002 * factor, 0.004 * factor, 0.008 * factor])
+
+
+def test_delays_begin_anew_with_each_wait(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    for wake_at in (3, 6):
+        other.execute("BEGIN IMMEDIATE")
+        sleeper.wake_at, sleeper.on_wake = wake_at, other.rollback
+        database.execute_sql("UPDATE totals SET pending = 7")
+    assert sleeper.slept[:3] == sleeper.slept[3:]
+
+
+def test_a_lock_that_is_met_later_has_a_deadline_of_its_own(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        sleeper.slept.clear()
+        with pytest.raises(peewee.OperationalError, match="database is locked"):
+            database.begin()
+        assert sum(sleeper.slept) == pytest.approx(DEADLINE_S)
+        sleeper.now_s += 2.0
+    other.rollback()
+
+
+@pytest.mark.parametrize("way", ["begin", "statement", "run"])
+def test_after_the_deadline_it_is_sqlites_own_error(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, way: str
+) -> None:
+    database = connect()
+    other.execute("BEGIN IMMEDIATE")
+    attempts: dict[str, Callable[[], object]] = {
+        "begin": database.begin,
+        "statement": lambda: database.execute_sql("UPDATE totals SET pending = 7"),
+        "run": lambda: database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7")),
+    }
+    for waited_s in (DEADLINE_S, 0):
+        sleeper.slept.clear()
+        with pytest.raises(peewee.OperationalError, match="database is locked") as raised:
+            attempts[way]()
+        assert is_busy(raised.value)
+        assert sum(sleeper.slept) == pytest.approx(waited_s)
+    other.rollback()
+    database.run(lambda: database.execute_sql("UPDATE totals SET pending = 8"))
+    assert other.execute("SELECT pending FROM totals").fetchone() == (8,)
+
+
+def test_the_deadline_is_for_the_whole_transaction_and_not_for_each_part(
+    connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect(deadline_s=1.0)
+    other_without_wal.execute("BEGIN IMMEDIATE")
+
+    def let_it_begin_but_not_commit() -> None:
+        other_without_wal.rollback()
+        other_without_wal.execute("BEGIN")
+        other_without_wal.execute("SELECT * FROM totals").fetchall()
+
+    sleeper.wake_at, sleeper.on_wake = 6, let_it_begin_but_not_commit
+    with pytest.raises(peewee.OperationalError, match="locked"):
+        database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7"))
+    assert sum(sleeper.slept) == pytest.approx(1.0)
+    assert not database.in_transaction()
+    other_without_wal.rollback()
+    assert other_without_wal.execute("SELECT pending FROM totals").fetchone() == (0,)
+
+
+def test_the_deadline_does_not_begin_anew_with_begin(
+    connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect(deadline_s=1.0)
+    other_without_wal.execute("BEGIN")
+    other_without_wal.execute("SELECT * FROM totals").fetchall()
+
+    def let_it_not_even_begin() -> None:
+        other_without_wal.rollback()
+        other_without_wal.execute("BEGIN IMMEDIATE")
+
+    sleeper.wake_at, sleeper.on_wake = 6, let_it_not_even_begin
+    with pytest.raises(peewee.OperationalError, match="locked"):
+        database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7"))
+    assert sum(sleeper.slept) == pytest.approx(1.0)
+
+
+def test_no_time_at_all_means_one_attempt(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect(deadline_s=0)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(peewee.OperationalError):
+        database.begin()
+    assert sleeper.slept == []
+
+
+def test_other_errors_are_not_tried_again(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
+) -> None:
+    database = connect()
+    runs: list[int] = []
+
+    def work() -> None:
+        runs.append(1)
+        database.execute_sql("UPDATE totals SET pending = 7")
+        database.execute_sql("SELECT * FROM no_such_table")
+
+    with pytest.raises(peewee.OperationalError, match="no such table"):
+        database.run(work)
+    with pytest.raises(peewee.OperationalError, match="syntax error"):
+        database.execute_sql("no SQL")
+    with pytest.raises(peewee.IntegrityError):
+        database.execute_sql("INSERT INTO totals SELECT * FROM totals")
+    assert (runs, sleeper.slept) == ([1], [])
+    assert other.execute("SELECT pending FROM totals").fetchone() == (0,)
+
+
+def test_work_that_raises_is_rolled_back_and_not_run_again(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection
+) -> None:
+    database = connect()
+    runs: list[int] = []
+
+    def work() -> None:
+        runs.append(database.execute_sql("UPDATE totals SET pending = 7").rowcount)
+        raise KeyError("not SQLite's")
+
+    with pytest.raises(KeyError):
+        database.run(work)
+    assert runs == [1]
+    assert other.execute("SELECT pending FROM totals").fetchone() == (0,)
+    other.execute("UPDATE totals SET pending = 8")
+
+
+def test_a_transaction_that_sqlite_has_rolled_back_already_raises_the_error_that_did_it(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection
+) -> None:
+    database = connect()
+    other.execute("CREATE TRIGGER broken BEFORE UPDATE ON totals BEGIN SELECT RAISE(ROLLBACK, 'broken'); END")
+    with pytest.raises(peewee.IntegrityError, match="broken"):
+        database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7"))
+    other.execute("DROP TRIGGER broken")
+    database.run(lambda: database.execute_sql("UPDATE totals SET pending = 8"))
+    assert other.execute("SELECT pending FROM totals").fetchone() == (8,)
+
+
+@pytest.mark.parametrize("name", ["BUSY", "BUSY_RECOVERY", "BUSY_SNAPSHOT", "BUSY_TIMEOUT", "LOCKED", "LOCKED_VTAB"])
+def test_busy_is_busy_whatever_the_extended_code(name: str) -> None:
+    error = sqlite3.OperationalError("any text")
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    assert is_busy(error)
+    assert is_busy(peewee.OperationalError(error))
+
+
+@pytest.mark.parametrize("name", ["FULL", "IOERR", "IOERR_LOCK", "READONLY", "CANTOPEN", "ERROR", "PROTOCOL"])
+def test_another_code_is_not_busy_whatever_the_text(name: str) -> None:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    assert not is_busy(error)
+    assert not is_busy(peewee.OperationalError("database is locked"))
+
+
+def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, clock: Clock
+) -> None:
+    store = SteppedStore(connect(), clock=clock)
+    store.insert([new_order(1), new_order(2)])
+    [order] = store.finish_and_claim([], 1)
+    before, totals = store.find([1, 2]), store.totals()
+    other.execute("BEGIN IMMEDIATE")
+    done = Outcome(order.sequence, order.claims, Status.COMPLETED)
+    writes: list[Callable[[], object]] = [
+        lambda: store.insert([new_order(3)]),
+        lambda: store.finish_and_claim([done], 1),
+        store.recover,
+        store.probe,
+    ]
+    for write in writes:
+        with pytest.raises(StorageBusyError):
+            write()
+    assert sum(sleeper.slept) == pytest.approx(DEADLINE_S), "calls that follow each other share the deadline"
+    assert (store.find([1, 2]), store.totals()) == (before, totals)
+    assert store.find([3]) == [None]
+    other.rollback()
+    assert store.insert([new_order(3)]) == [Insertion.ACCEPTED]
+    assert [each.order_id for each in store.finish_and_claim([done], 1)] == [2]
+
+
+def test_a_thread_that_did_not_connect_gets_an_error_and_no_hidden_connection(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "orders.db")
+    database.connect()
+    with ThreadPoolExecutor(1) as thread:
+        for call in (lambda: database.execute_sql("SELECT 1"), lambda: database.run(lambda: None), database.begin):
+            with pytest.raises(peewee.InterfaceError, match="not opened"):
+                thread.submit(call).result()
+        assert thread.submit(database.is_closed).result()
+        thread.submit(database.connect).result()
+        assert thread.submit(lambda: database.execute_sql("SELECT 1").fetchone()).result() == (1,)
+        thread.submit(database.close).result()
+    database.close()
+
+
+def test_the_log_is_synced_at_every_commit_on_each_connection(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "orders.db")
+
+    def modes() -> tuple[Any, ...]:
+        with database.connection_context():
+            return database.journal_mode, database.synchronous, database.pragma("fullfsync")
+
+    assert modes() == ("wal", 2, 1)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(modes).result() == ("wal", 2, 1)

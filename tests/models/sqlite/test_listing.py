@@ -1,0 +1,218 @@
+"""Pages of orders, newest first: whatever is asked for in whatever combination, against a plain list of the orders."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.listing import HIGHEST, Listing, Page
+from models.order import NewOrder, Order, Status
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.listing import list_orders
+from models.sqlite.schema import OrderRow
+from models.writes import Outcome
+from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
+
+BLOCK = 1 << statements.BLOCK_BITS
+LARGEST = 2**63 - 1
+
+
+class Stored(NamedTuple):
+    """What of an order matters here."""
+
+    sequence: int
+    user_id: int
+    status: Status
+    created_us: int
+    due_us: int | None = None
+
+
+def put(database: RetryingSqliteDatabase, orders: Sequence[Stored]) -> None:
+    """The database holds these and no others."""
+    rows = [
+        (each.sequence, each.sequence, each.user_id, "[1]", 1, each.status, 0, 0, each.created_us, each.due_us)
+        for each in orders
+    ]
+    with database.atomic(), database.bind_ctx([OrderRow]):
+        database.execute_sql("DELETE FROM orders")
+        for row in rows:
+            database.execute_sql(
+                """INSERT INTO orders (sequence, order_id, user_id, item_ids, total_amount, status, attempts, claims,
+                    created_us, due_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                row,
+            )
+
+
+def expected(orders: Sequence[Stored], listing: Listing) -> list[int]:
+    """The sequences of all that are wanted, on whatever page."""
+    wanted = [
+        each.sequence
+        for each in orders
+        if each.sequence < listing.before
+        and listing.status in (None, each.status)
+        and listing.user_id in (None, each.user_id)
+        and (listing.created_from_us is None or each.created_us >= listing.created_from_us)
+        and (listing.created_until_us is None or each.created_us < listing.created_until_us)
+    ]
+    return sorted(wanted, reverse=True)
+
+
+def pages(database: RetryingSqliteDatabase, **wanted: Any) -> Iterator[Page]:
+    """Every page to the last."""
+    page = list_orders(database, Listing(**wanted))
+    yield page
+    last = HIGHEST
+    while page.before is not None:
+        assert page.before < last
+        last = page.before
+        page = list_orders(database, Listing(**(wanted | {"before": page.before})))
+        yield page
+
+
+def sequences(orders: Sequence[Order]) -> list[int]:
+    return [order.sequence for order in orders]
+
+
+# Around the edges of some blocks, the first and one far above among them.
+PLACES = st.builds(
+    lambda block, offset: max(1, block * BLOCK + offset),
+    st.sampled_from([0, 1, 2, 3, 7]),
+    st.sampled_from([-2, -1, 0, 1, 2, 100]),
+)
+TIMES = st.integers(0, 9)
+ORDERS = st.lists(
+    st.builds(Stored, PLACES, st.integers(1, 3), st.sampled_from(Status), TIMES, st.none() | TIMES),
+    max_size=25,
+    unique_by=lambda order: order.sequence,
+)
+LISTINGS = st.fixed_dictionaries(
+    {"limit": st.integers(1, 6)},
+    optional={
+        "before": PLACES,
+        "status": st.sampled_from(Status),
+        "user_id": st.integers(1, 4),
+        "created_from_us": TIMES,
+        "created_until_us": TIMES,
+    },
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(orders=ORDERS, wanted=st.lists(LISTINGS, min_size=1, max_size=10))
+def test_the_pages_of_whatever_is_asked_for_are_all_of_it_newest_first(
+    database: RetryingSqliteDatabase, orders: list[Stored], wanted: list[dict[str, Any]]
+) -> None:
+    database.pragma("synchronous", 0)
+    put(database, orders)
+    for each in wanted:
+        got = list(pages(database, **each))
+        assert [sequence for page in got for sequence in sequences(page.orders)] == expected(orders, Listing(**each))
+        assert [len(page.orders) for page in got[:-1]] == [each["limit"]] * (len(got) - 1)
+        assert got[-1].orders or len(got) == 1
+
+
+def test_each_combination_of_what_may_be_asked_for_is_right(database: RetryingSqliteDatabase) -> None:
+    orders = [
+        Stored(1 + n * BLOCK // 5, 1 + n % 2, list(Status)[n // 2 % 5], n * 7 % 40, n % 3 or None) for n in range(40)
+    ]
+    put(database, orders)
+    for status in (None, *Status):
+        for user_id in (None, 1, 3):
+            for from_us, until_us in ((None, None), (10, None), (None, 30), (10, 30), (30, 10), (20, 21)):
+                listing = Listing(
+                    limit=3,
+                    status=status,
+                    user_id=user_id,
+                    created_from_us=from_us,
+                    created_until_us=until_us,
+                    before=35 * BLOCK // 5,
+                )
+                wanted = expected(orders, listing)
+                page = list_orders(database, listing)
+                assert (sequences(page.orders), page.before) == (wanted[:3], wanted[2] if len(wanted) > 3 else None)
+
+
+def test_an_order_is_listed_as_it_is_found(database: RetryingSqliteDatabase, store: SteppedStore) -> None:
+    store.insert([NewOrder(LARGEST, LARGEST, [LARGEST] * 3, 99_999_999_999_999, '{ "a": "é😀" }'), new_order(2)])
+    [claimed] = store.finish_and_claim([], 1)
+    store.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no\nstock")], 0)
+    for wanted in (Listing(limit=2), Listing(limit=2, created_from_us=0)):
+        assert store.list_orders(wanted).orders == store.find([2, LARGEST])
+    assert store.list_orders(Listing(limit=2, user_id=LARGEST)).orders == store.find([LARGEST])
+
+
+@pytest.mark.parametrize("wanted", [{}, {"status": Status.FAILED}, {"user_id": 1}, {"created_until_us": 5}])
+def test_without_orders_there_is_one_empty_page(database: RetryingSqliteDatabase, wanted: dict[str, Any]) -> None:
+    assert list_orders(database, Listing(limit=1, **wanted)) == Page([], None)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"user_id": 1}, {"status": Status.PENDING}, {"created_from_us": 0}])
+def test_orders_that_come_in_meanwhile_shift_no_page(
+    database: RetryingSqliteDatabase, store: SteppedStore, clock: Clock, wanted: dict[str, Any]
+) -> None:
+    store.insert([new_order(order_id) for order_id in range(1, 10)])
+    got = []
+    for count, page in enumerate(pages(database, limit=2, **wanted)):
+        got += sequences(page.orders)
+        clock.now_us += SECOND_US * (-1) ** count
+        store.insert([new_order(1_000 + count)])
+    assert got == list(range(9, 0, -1))
+
+
+def test_times_are_from_the_first_moment_on_and_before_the_last(database: RetryingSqliteDatabase) -> None:
+    put(database, [Stored(n, 1, Status.COMPLETED, 100 - n) for n in range(1, 10)])
+    page = list_orders(database, Listing(limit=9, created_from_us=92, created_until_us=95))
+    assert [order.created_us for order in page.orders] == [92, 93, 94]
+
+
+def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
+    """How SQLite gets at orders in it."""
+    values = dict.fromkeys(re.findall(r":(\w+)", statement)) or (None,) * statement.count("?")
+    plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    found = [re.search(r"(SCAN|SEARCH) orders(?: USING (?:COVERING )?(?:INDEX )?(\w+))?", step) for step in plan]
+    return {match[2] or match[1] for match in found if match}
+
+
+# INTEGER PRIMARY KEY is what SQLite calls the sequence.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("INSERT", set()),
+        ("FIND", {"orders_order_id"}),
+        ("HAS_READY", {"orders_pending"}),
+        ("NEXT_READY", {"orders_pending"}),
+        ("CLAIM", {"orders_pending"}),
+        ("MAKE_READY", {"INTEGER", "orders_pending"}),
+        ("SUM_UP", {"INTEGER"}),
+        ("COMPLETE", {"INTEGER"}),
+        ("FAIL", {"INTEGER"}),
+        ("PUT_BACK", {"INTEGER"}),
+        ("INTERRUPTED", {"orders_processing"}),
+        ("CANCEL", {"INTEGER"}),
+        ("RETRY", {"INTEGER"}),
+        ("NEXT_FAILED", {"orders_failed"}),
+        ("TOTALS", {"orders_pending", "orders_waiting"}),
+    ],
+)
+def test_the_indexes_for_listings_mislead_no_other_statement(
+    database: RetryingSqliteDatabase, name: str, expected: set[str]
+) -> None:
+    assert indexes(database, getattr(statements, name)) == expected
+
+
+def test_no_listing_scans_the_orders(database: RetryingSqliteDatabase) -> None:
+    for status in (None, *Status):
+        by_status = {"orders_pending", "orders_waiting"} if status is Status.PENDING else {f"orders_{status}".lower()}
+        own = by_status if status else set()
+        assert indexes(database, statements.list_orders(status, by_user=False, by_time=False)) == own or {"INTEGER"}
+        for by_user, by_time in ((True, False), (False, True), (True, True)):
+            used = indexes(database, statements.list_orders(status, by_user=by_user, by_time=by_time))
+            kinds = {"orders_user"} if by_user else set()
+            kinds |= {"orders_created"} if by_time else set()
+            # SEARCH without an index: the highest sequence, which is the table's last.
+            assert used - {"SEARCH"} == {"INTEGER"} | own | kinds

@@ -1,0 +1,164 @@
+"""The lock that keeps a second server off a database file."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.errors import DatabaseRefusedError
+from models.sqlite.lock import DatabaseLock
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLD = """
+import sys
+from pathlib import Path
+from models.sqlite.lock import DatabaseLock
+lock = DatabaseLock(Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "orders.db"
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock until it ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def lock_file(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def test_the_lock_is_a_file_with_the_process_id(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    assert lock_file(path).read_text() == f"{os.getpid()}\n"
+    assert not path.exists()
+    lock.release()
+
+
+def test_a_second_lock_is_refused_naming_the_process(path: Path) -> None:
+    first, second = DatabaseLock(path), DatabaseLock(path)
+    first.acquire()
+    text = rf"orders\.db is in use by another server, process {os.getpid()}$"
+    for _ in range(2):
+        with pytest.raises(DatabaseRefusedError, match=text):
+            second.acquire()
+    assert lock_file(path).read_text() == f"{os.getpid()}\n"
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_another_process_is_named_and_its_end_however_abrupt_ends_the_lock(
+    path: Path, holder: subprocess.Popen[str]
+) -> None:
+    lock = DatabaseLock(path)
+    with pytest.raises(DatabaseRefusedError, match=rf"process {holder.pid}$"):
+        lock.acquire()
+    holder.kill()
+    holder.wait()
+    assert lock_file(path).read_text() == f"{holder.pid}\n"
+    lock.acquire()
+    assert lock_file(path).read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
+def test_a_lock_may_be_released_twice_and_taken_again(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.release()
+    for _ in range(2):
+        lock.acquire()
+        lock.acquire()
+        lock.release()
+        lock.release()
+        assert not lock_file(path).exists()
+
+
+def test_releasing_a_lock_that_was_refused_does_not_take_the_first_ones_away(path: Path) -> None:
+    first, second = DatabaseLock(path), DatabaseLock(path)
+    first.acquire()
+    with pytest.raises(DatabaseRefusedError):
+        second.acquire()
+    second.release()
+    with pytest.raises(DatabaseRefusedError):
+        second.acquire()
+    first.release()
+
+
+def test_a_file_that_its_owner_removes_at_the_last_moment_is_not_taken_for_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_flock = fcntl.flock
+    calls: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not calls:
+            lock_file(path).unlink()
+        calls.append(operation)
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = DatabaseLock(path)
+    lock.acquire()
+    assert len(calls) == 2
+    with pytest.raises(DatabaseRefusedError):
+        DatabaseLock(path).acquire()
+    lock.release()
+
+
+@pytest.mark.parametrize("left", [b"", b"4194304\n", b"\xff\xfe", b"1" * 100])
+def test_a_file_that_was_left_over_locks_nobody_out(path: Path, left: bytes) -> None:
+    lock_file(path).write_bytes(left)
+    lock = DatabaseLock(path)
+    lock.acquire()
+    assert lock_file(path).read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
+def test_a_link_to_the_file_is_the_same_lock(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "link.db").symlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    first = DatabaseLock(path)
+    first.acquire()
+    for same in (folder / "link.db", tmp_path / "folder" / "orders.db", tmp_path / "elsewhere" / ".." / "orders.db"):
+        with pytest.raises(DatabaseRefusedError, match=r"orders\.db is in use"):
+            DatabaseLock(same).acquire()
+    first.release()
+
+
+def test_two_files_have_two_locks(tmp_path: Path) -> None:
+    locks = [DatabaseLock(tmp_path / name) for name in ("a.db", "b.db", "a", "a.db.lock")]
+    for lock in locks:
+        lock.acquire()
+    for lock in locks:
+        lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match=f"the folder {tmp_path}/missing does not exist"):
+        DatabaseLock(tmp_path / "missing" / "orders.db").acquire()
+
+
+def test_a_folder_where_no_lock_can_be_made_is_refused() -> None:
+    with pytest.raises(DatabaseRefusedError, match=r"\.lock can't be written|does not exist"):
+        DatabaseLock(Path("/proc/orders.db")).acquire()

@@ -1,0 +1,517 @@
+"""Opening a file as the database, or refusing it and leaving everything as it was."""
+
+import os
+import re
+import signal
+import sqlite3
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from models.errors import DatabaseRefusedError
+from models.listing import Listing
+from models.order import Status
+from models.sqlite.opening import open_database
+from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from models.writes import Insertion, Outcome
+from tests.models.samples import Clock, SteppedStore, new_order
+
+NOBODY = 65_534
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def make(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@contextmanager
+def left_open(path: Path, *statements: str) -> Iterator[None]:
+    """As another program leaves a file that it still has open: the last changes are in the log alone."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        for statement in statements:
+            connection.execute(statement)
+        yield
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root may write everywhere: whoever runs the tests as root is nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that nobody else may write to, and that everybody may read: no part of its path is private."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "orders.db")
+    assert database.is_closed()
+    with database.connection_context():
+        assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
+        assert database.get_tables() == ["orders", "totals"]
+        assert SteppedStore(database, clock=Clock()).totals().orders == 0
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "orders.db").touch()
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+    assert (tmp_path / "orders.db").read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_a_database_without_tables_of_anybody_becomes_ours(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t", "VACUUM")
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+
+
+def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Clock) -> None:
+    for order_id in (1, 2, 3):
+        database = open_database(tmp_path / "orders.db")
+        with database.connection_context():
+            store = SteppedStore(database, clock=clock)
+            assert store.totals().orders == order_id - 1
+            assert store.insert([new_order(order_id)]) == [Insertion.ACCEPTED]
+
+
+def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_path: Path, clock: Clock) -> None:
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        SteppedStore(database, clock=clock).insert([new_order(1)])
+        for name, content in contents(tmp_path).items():
+            if not name.endswith("-shm"):
+                (crashed / name).write_bytes(content)
+    database = open_database(crashed / "orders.db")
+    with database.connection_context():
+        assert SteppedStore(database, clock=clock).totals().pending == 1
+
+
+SCHEMA_1 = [
+    "PRAGMA journal_mode = wal",
+    """CREATE TABLE "orders" ("sequence" INTEGER NOT NULL PRIMARY KEY, "order_id" INTEGER NOT NULL,
+        "user_id" INTEGER NOT NULL, "item_ids" TEXT NOT NULL, "total_amount" INTEGER NOT NULL, "metadata" TEXT,
+        "status" TEXT NOT NULL, "attempts" INTEGER NOT NULL, "claims" INTEGER NOT NULL, "error" TEXT,
+        "created_us" INTEGER NOT NULL, "processed_us" INTEGER)""",
+    'CREATE UNIQUE INDEX "orders_order_id" ON "orders" ("order_id")',
+    """CREATE INDEX "orders_pending" ON "orders" ("sequence") WHERE status = 'Pending'""",
+    """CREATE INDEX "orders_processing" ON "orders" ("sequence") WHERE status = 'Processing'""",
+    """CREATE TABLE "totals" ("id" INTEGER NOT NULL PRIMARY KEY, "pending" INTEGER NOT NULL,
+        "processing" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "cancelled" INTEGER NOT NULL, "processing_us" INTEGER NOT NULL)""",
+    "INSERT INTO totals VALUES (1, 1, 1, 1, 0, 0, 5)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 10, 15),
+        (2, 12, 1, '[3]', 1, '{ "a": 1 }', 'Processing', 2, 3, NULL, 20, NULL),
+        (3, 13, 1, '[4]', 2, NULL, 'Pending', 0, 0, NULL, 30, NULL)""",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 1",
+]
+"""What a file of schema version 1 holds: written down here so that later code is tried on what old files really are."""
+
+SCHEMA_2 = [
+    *SCHEMA_1[:1],
+    """CREATE TABLE "orders" ("sequence" INTEGER NOT NULL PRIMARY KEY, "order_id" INTEGER NOT NULL,
+        "user_id" INTEGER NOT NULL, "item_ids" TEXT NOT NULL, "total_amount" INTEGER NOT NULL, "metadata" TEXT,
+        "status" TEXT NOT NULL, "attempts" INTEGER NOT NULL, "claims" INTEGER NOT NULL, "error" TEXT,
+        "created_us" INTEGER NOT NULL, "processed_us" INTEGER, "due_us" INTEGER)""",
+    'CREATE UNIQUE INDEX "orders_order_id" ON "orders" ("order_id")',
+    """CREATE INDEX "orders_pending" ON "orders" ("due_us", "sequence") WHERE status = 'Pending'""",
+    """CREATE INDEX "orders_waiting" ON "orders" ("sequence") WHERE status = 'Pending' AND due_us IS NOT NULL""",
+    """CREATE INDEX "orders_processing" ON "orders" ("sequence") WHERE status = 'Processing'""",
+    """CREATE INDEX "orders_failed" ON "orders" ("sequence") WHERE status = 'Failed'""",
+    """CREATE TABLE "totals" ("id" INTEGER NOT NULL PRIMARY KEY, "pending" INTEGER NOT NULL,
+        "processing" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "cancelled" INTEGER NOT NULL, "processing_us" INTEGER NOT NULL)""",
+    "INSERT INTO totals VALUES (1, 1, 0, 1, 0, 1, 5)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 10, 15, NULL),
+        (2, 12, 2, '[3]', 1, '{ "a": 1 }', 'Cancelled', 0, 0, NULL, 20, NULL, NULL),
+        (3, 13, 1, '[4]', 2, NULL, 'Pending', 1, 1, 'down', 30, NULL, 40)""",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 2",
+]
+
+
+def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
+    make(tmp_path / "orders.db", *SCHEMA_1)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = SteppedStore(database, clock=clock)
+        assert [order and order.metadata for order in store.find([11, 12, 13])] == [None, '{ "a": 1 }', None]
+        assert store.recover() == 1
+        claimed = store.finish_and_claim([], 10)
+        assert [(order.order_id, order.attempts, order.claims) for order in claimed] == [(12, 3, 4), (13, 1, 1)]
+        store.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed], 0)
+        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        assert (store.totals().completed, store.totals().pending) == (3, 1)
+
+
+def listed(store: SteppedStore, listing: Listing) -> list[int]:
+    return [order.order_id for order in store.list_orders(listing).orders]
+
+
+def test_a_file_of_schema_2_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
+    make(tmp_path / "orders.db", *SCHEMA_2)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = SteppedStore(database, clock=clock)
+        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        assert listed(store, Listing(limit=9)) == [14, 13, 12, 11]
+        assert listed(store, Listing(limit=9, user_id=1, created_until_us=31)) == [13, 11]
+        assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [11]
+        assert listed(store, Listing(limit=9, status=Status.CANCELLED)) == [12]
+        assert [order.order_id for order in store.finish_and_claim([], 10)] == [13, 14]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.opening import open_database
+
+execute = RetryingSqliteDatabase.execute_sql
+
+def execute_and_die(self, sql, params=None):
+    result = execute(self, sql, params)
+    if sys.argv[2] in sql:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+RetryingSqliteDatabase.execute_sql = execute_and_die
+open_database(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_while_an_old_file_is_brought_up_to_date_leaves_it_as_it_was(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "orders.db"
+    # So many that not all of what is being made fits into memory until the commit.
+    more = """INSERT INTO orders WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+        SELECT i, i, 1, '[1]', 1, NULL, 'Completed', 1, 1, NULL, i, i, NULL FROM n"""
+    make(path, *SCHEMA_2, more)
+    before = contents(tmp_path)
+    done = subprocess.run([sys.executable, "-c", DYING, str(path), "orders_cancelled"], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = contents(tmp_path)
+    assert left["orders.db"] == before["orders.db"]
+    assert len(left["orders.db-wal"]) > 1_000_000
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (7,)
+    database = open_database(path)
+    with database.connection_context():
+        wanted = Listing(limit=1, user_id=1, created_until_us=1_000)
+        assert listed(SteppedStore(database, clock=clock), wanted) == [999]
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
+def test_a_file_of_an_old_schema_becomes_what_a_new_file_is(tmp_path: Path, old: list[str]) -> None:
+    make(tmp_path / "old.db", *old)
+    open_database(tmp_path / "old.db")
+    open_database(tmp_path / "new.db")
+
+    def shape(name: str) -> object:
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            names = [
+                (kind, name, re.sub(r'["\s]', "", sql) if kind == "index" else None)
+                for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name")
+            ]
+            assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+            columns = [
+                connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')").fetchall()
+                for table in ("orders", "totals")
+            ]
+            return names, columns
+
+    assert shape("new.db") == shape("old.db")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a database", b"SQLite format", b"x", b"\0" * 4096, b"{}\n" * 999],
+    ids=lambda text: repr(text)[:16],
+)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db is not an SQLite database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == {"orders.db": content}
+
+
+def test_a_broken_database_is_refused(tmp_path: Path) -> None:
+    content = b"SQLite format 3\0" + b"\xff" * 8_000
+    (tmp_path / "orders.db").write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == {"orders.db": content}
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE orders (a)",
+        "PRAGMA user_version = 1",
+        "PRAGMA user_version = -1",
+        "PRAGMA application_id = 7",
+        f"PRAGMA application_id = {-APPLICATION_ID}",
+    ],
+)
+def test_another_programs_database_is_refused_and_not_changed(
+    tmp_path: Path, statement: str, journal_mode: str
+) -> None:
+    make(tmp_path / "orders.db", f"PRAGMA journal_mode = {journal_mode}", statement)
+    before = contents(tmp_path)
+    assert list(before) == ["orders.db"]
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db is another program's database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
+
+
+def test_another_programs_database_that_it_has_open_is_refused_and_not_changed(tmp_path: Path) -> None:
+    with left_open(tmp_path / "orders.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)"):
+        before = contents(tmp_path)
+        with pytest.raises(DatabaseRefusedError, match="another program"):
+            open_database(tmp_path / "orders.db")
+        after = contents(tmp_path)
+        assert after.keys() == before.keys()
+        assert (after["orders.db"], after["orders.db-wal"]) == (before["orders.db"], before["orders.db-wal"])
+
+
+def test_another_programs_database_of_views_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE VIEW answer AS SELECT 42")
+    with pytest.raises(DatabaseRefusedError):
+        open_database(tmp_path / "orders.db")
+
+
+def newer(path: Path) -> None:
+    open_database(path)
+    make(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def test_a_newer_schema_is_refused_and_not_changed(tmp_path: Path) -> None:
+    newer(tmp_path / "orders.db")
+    before = contents(tmp_path)
+    text = f"has schema version {SCHEMA_VERSION + 1}, this program knows up to {SCHEMA_VERSION}: use a newer program"
+    with pytest.raises(DatabaseRefusedError, match=text):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
+
+
+def test_a_newer_schema_that_is_only_in_the_log_is_refused_and_not_changed(tmp_path: Path) -> None:
+    open_database(tmp_path / "orders.db")
+    with left_open(tmp_path / "orders.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}"):
+        left = {name: content for name, content in contents(tmp_path).items() if not name.endswith("-shm")}
+    assert int.from_bytes(left["orders.db"][60:64], "big") == SCHEMA_VERSION
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name, content in left.items():
+        (crashed / name).write_bytes(content)
+    with pytest.raises(DatabaseRefusedError, match="use a newer program"):
+        open_database(crashed / "orders.db")
+    after = contents(crashed)
+    assert {name: after.get(name) for name in left} == left
+
+
+def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: unable to open database file"):
+        open_database(tmp_path / "missing" / "orders.db")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DatabaseRefusedError, match="Not a directory"):
+        open_database(tmp_path / "file" / "orders.db")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match="is not a regular file"):
+        open_database(tmp_path)
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseRefusedError, match="can't be opened"):
+        open_database(tmp_path / ("x" * 300))
+
+
+def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "orders.db").symlink_to(tmp_path / "orders.db")
+    with pytest.raises(DatabaseRefusedError, match="symbolic links"):
+        open_database(tmp_path / "orders.db")
+
+
+@pytest.mark.parametrize("make_it", [Path.touch, open_database, newer], ids=["empty", "ours", "newer"])
+def test_a_file_that_can_not_be_written_is_refused(public_folder: Path, make_it: Callable[[Path], object]) -> None:
+    path = public_folder / "orders.db"
+    make_it(path)
+    path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    before = contents(public_folder)
+    with without_privileges():
+        assert path.read_bytes() == before["orders.db"]
+        with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: Permission denied"):
+            open_database(path)
+    assert contents(public_folder) == before
+
+
+def test_a_file_in_a_folder_that_can_not_be_written_is_refused(public_folder: Path) -> None:
+    path = public_folder / "orders.db"
+    open_database(path)
+    path.chmod(0o666)
+    public_folder.chmod(0o555)
+    before = contents(public_folder)
+    with without_privileges(), pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened"):
+        open_database(path)
+    assert contents(public_folder) == before
+
+
+def test_a_file_that_can_not_be_made_is_refused(public_folder: Path) -> None:
+    public_folder.chmod(0o555)
+    with without_privileges(), pytest.raises(DatabaseRefusedError, match="unable to open database file"):
+        open_database(public_folder / "orders.db")
+    assert contents(public_folder) == {}
+
+
+def test_a_file_that_another_program_has_locked_is_refused_after_the_deadline(tmp_path: Path) -> None:
+    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t")
+    with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseRefusedError, match="locked"):
+            open_database(tmp_path / "orders.db", deadline_s=0)
+
+
+@pytest.mark.parametrize("name", ["with space?#%41.db", "ünïcode.db", "file:orders.db", "-", "a'b\"c.db", ".db"])
+def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        with open_database(tmp_path / name).connection_context():
+            pass
+    assert (tmp_path / name).is_file()
+
+
+def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "orders.db")
+    database = open_database(tmp_path / "link.db")
+    with database.connection_context():
+        SteppedStore(database, clock=clock).insert([new_order(1)])
+    with open_database(tmp_path / "orders.db").connection_context() as _:
+        pass
+    assert (tmp_path / "orders.db").is_file()
+    assert sorted(contents(tmp_path)) == ["link.db", "orders.db"]
+
+
+def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "left").mkdir()
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        # So many that the file grows, which is written in its first page.
+        SteppedStore(database, clock=clock).insert([new_order(number) for number in range(1, 501)])
+        database.execute_sql("PRAGMA wal_checkpoint")
+        for name, content in contents(tmp_path).items():
+            if not name.endswith("-shm"):
+                (tmp_path / "left" / name).write_bytes(content)
+    with (tmp_path / "left" / "orders.db").open("r+b") as file:
+        file.write(b"?" * 512)
+    database = open_database(tmp_path / "left" / "orders.db")
+    with database.connection_context():
+        assert SteppedStore(database, clock=clock).find([500]) != [None]
+
+
+# https://www.sqlite.org/fileformat.html#the_rollback_journal: of a file that was empty, with pages of 4,096 bytes.
+JOURNAL = (bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4_096)).ljust(512, b"\0")
+
+
+@pytest.mark.parametrize("first_page", [bytes(4_096), b"?" * 4_096, b"SQLite format 3\0" + bytes(4_080)])
+@pytest.mark.parametrize("log", [True, False])
+def test_a_first_start_that_an_outage_cut_off_is_begun_anew(tmp_path: Path, first_page: bytes, log: bool) -> None:
+    (tmp_path / "orders.db").write_bytes(first_page)
+    (tmp_path / "orders.db-journal").write_bytes(JOURNAL)
+    if log:
+        (tmp_path / "orders.db-wal").touch()
+    with open_database(tmp_path / "orders.db").connection_context():
+        pass
+    assert sorted(contents(tmp_path)) == ["orders.db"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_what_is_no_database_is_refused_whatever_is_beside_it(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "orders.db").write_bytes(b"a letter" * 1_000)
+    (tmp_path / f"orders.db{suffix}").write_bytes(b"another" * 1_000)
+    before = contents(tmp_path)
+    with pytest.raises(DatabaseRefusedError, match="not an SQLite database"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path) == before
+
+
+def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
+    """The file and the log of ours with 99 orders, as a process that was killed leaves them."""
+    database = open_database(folder / "made.db")
+    with database.connection_context():
+        store = SteppedStore(database, clock=clock)
+        for order_id in range(1, 100):
+            store.insert([new_order(order_id)])
+        found = {name.removeprefix("made.db"): content for name, content in contents(folder).items()}
+    (folder / "made.db").unlink()
+    return {suffix: found[suffix] for suffix in ("", "-wal")}
+
+
+def assert_is_refused_as_it_is(folder: Path, **files: bytes) -> None:
+    for suffix, content in files.items():
+        (folder / f"orders.db{suffix.replace('_', '-')}").write_bytes(content)
+    before = contents(folder)
+    with pytest.raises(DatabaseRefusedError):
+        open_database(folder / "orders.db")
+    after = contents(folder)
+    after.pop("orders.db-shm", None)
+    assert after == before
+
+
+def test_a_journal_of_a_first_start_beside_stored_orders_is_refused(tmp_path: Path, clock: Clock) -> None:
+    left = left_by_a_crash(tmp_path, clock)
+    assert_is_refused_as_it_is(tmp_path, **{"": left[""], "_wal": left["-wal"], "_journal": JOURNAL})
+
+
+@pytest.mark.parametrize("journal", [JOURNAL, JOURNAL[:20], JOURNAL[:100], JOURNAL + JOURNAL[:8]])
+def test_another_programs_database_beside_a_journal_is_refused(tmp_path: Path, journal: bytes) -> None:
+    make(tmp_path / "other.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
+    content = (tmp_path / "other.db").read_bytes()
+    (tmp_path / "other.db").unlink()
+    assert_is_refused_as_it_is(tmp_path, **{"": content, "_journal": journal})
+
+
+@pytest.mark.parametrize("content", [b"text", b"x" * 4_096, b"x" * 90_000, b"x" * 40_960])
+def test_what_is_no_database_beside_a_log_of_ours_is_refused(tmp_path: Path, clock: Clock, content: bytes) -> None:
+    left = left_by_a_crash(tmp_path, clock)
+    assert_is_refused_as_it_is(tmp_path, **{"": content, "_wal": left["-wal"]})
+
+
+def test_a_database_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatabaseRefusedError):
+        open_database(Path(":memory:"))

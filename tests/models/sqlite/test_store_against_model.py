@@ -1,0 +1,321 @@
+"""Whatever happens in whatever order, the store has what a plain model of it has, and its totals equal a recount."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from models.changes import changes_of
+from models.errors import OrderConflictError, WrongStatusError
+from models.order import Attempt, NewOrder, Order, Status, Totals
+from models.sqlite import transaction
+from models.sqlite.opening import open_database
+from models.writes import (
+    Cancel,
+    Claimed,
+    Identity,
+    Insertion,
+    Moved,
+    NewOrders,
+    Outcome,
+    Retried,
+    Retry,
+    RetryFailed,
+    Turn,
+    Write,
+)
+from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
+
+RECOUNT = """
+SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
+    coalesce(sum(status = 'Completed'), 0), coalesce(sum(status = 'Failed'), 0), coalesce(sum(status = 'Cancelled'), 0),
+    coalesce(sum(CASE status WHEN 'Completed' THEN processed_us - created_us END), 0),
+    (SELECT created_us FROM orders WHERE +status = 'Pending' ORDER BY sequence LIMIT 1) FROM orders"""
+
+
+@dataclass
+class Expected:
+    """One order as the model has it."""
+
+    sequence: int
+    order_id: int
+    user_id: int
+    created_us: int
+    status: Status = Status.PENDING
+    attempts: int = 0
+    claims: int = 0
+    error: str | None = None
+    processed_us: int | None = None
+    due_us: int | None = None
+
+    def as_stored(self) -> Order:
+        new = new_order(self.order_id, user_id=self.user_id)
+        return Order(
+            self.sequence,
+            new.order_id,
+            new.user_id,
+            new.item_ids,
+            new.total_amount,
+            new.metadata,
+            self.status,
+            self.attempts,
+            self.claims,
+            self.error,
+            self.created_us,
+            self.processed_us,
+        )
+
+
+class Model:
+    """What the store is to do, an order at a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.orders: list[Expected] = []
+        self._clock = clock
+
+    def write(self, batch: Sequence[Write]) -> list[object]:
+        results: dict[int, object] = {}
+        for wish in batch:
+            if isinstance(wish, Turn):
+                self.finish(wish.outcomes)
+        for kind in (Cancel, Retry, RetryFailed, NewOrder | NewOrders, Turn):
+            for place, wish in enumerate(batch):
+                if isinstance(wish, kind):
+                    results[place] = self._do(wish)
+        return [results[place] for place in range(len(batch))]
+
+    def _do(self, wish: Write) -> object:
+        match wish:
+            case Cancel(order_id):
+                return self._cancel(self.known(order_id))
+            case Retry(order_id):
+                return self._retry(self.known(order_id))
+            case RetryFailed(after, limit):
+                failed = [each for each in self._with_status(Status.FAILED) if each.sequence > after][:limit]
+                for each in failed:
+                    self._retry(each)
+                identities = [Identity(each.sequence, each.order_id, each.user_id) for each in failed]
+                return Retried(identities, failed[-1].sequence if failed else after)
+            case NewOrder(order_id, user_id):
+                return self._insert(order_id, user_id)
+            case NewOrders(orders):
+                return [self._insert(order.order_id, order.user_id) for order in orders]
+            case Turn(_, limit):
+                return self._claim(limit) if limit else Claimed([])
+
+    def known(self, order_id: int) -> Expected | None:
+        return next((order for order in self.orders if order.order_id == order_id), None)
+
+    def _with_status(self, status: Status) -> list[Expected]:
+        return [order for order in self.orders if order.status is status]
+
+    def _insert(self, order_id: int, user_id: int) -> object:
+        known = self.known(order_id)
+        if known is None:
+            self.orders.append(Expected(len(self.orders) + 1, order_id, user_id, self._clock()))
+            return Insertion.ACCEPTED
+        return Insertion.REPLAYED if known.user_id == user_id else "conflict"
+
+    def _cancel(self, order: Expected | None) -> object:
+        if order is None:
+            return None
+        if order.status not in (Status.PENDING, Status.CANCELLED):
+            return order.status
+        was, order.status, order.due_us = order.status, Status.CANCELLED, None
+        return Moved(order.as_stored(), was)
+
+    def _retry(self, order: Expected | None) -> object:
+        if order is None:
+            return None
+        if order.status is not Status.FAILED:
+            return order.status
+        order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
+        return Moved(order.as_stored(), Status.FAILED)
+
+    def _claim(self, limit: int) -> Claimed:
+        pending = self._with_status(Status.PENDING)
+        due = [order for order in pending if order.due_us is not None and order.due_us <= self._clock()]
+        due.sort(key=lambda order: (order.due_us, order.sequence))
+        for order in due[:MOST_MADE_READY]:
+            order.due_us = None
+        # An older one may be among those that are due and not ready.
+        left = 0 if len(due) > MOST_MADE_READY else limit
+        claimed = [order for order in pending if order.due_us is None][:left]
+        for order in claimed:
+            order.status = Status.PROCESSING
+            order.attempts += 1
+            order.claims += 1
+        return Claimed(
+            [order.as_stored() for order in claimed],
+            min((order.due_us for order in pending if order.due_us is not None), default=None),
+        )
+
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.sequence > len(self.orders):
+                continue
+            order = self.orders[outcome.sequence - 1]
+            if (order.status, order.claims) == (Status.PROCESSING, outcome.claim):
+                self._end(order, outcome)
+
+    def _end(self, order: Expected, outcome: Outcome) -> None:
+        order.status = outcome.status
+        if outcome.status is not Status.PENDING:
+            order.error = outcome.error if outcome.status is Status.FAILED else None
+            order.processed_us = max(self._clock(), order.created_us)
+        elif outcome.due_us is None:
+            order.attempts -= 1
+        else:
+            order.error, order.due_us = outcome.error, outcome.due_us
+
+    def running(self) -> list[Expected]:
+        return self._with_status(Status.PROCESSING)
+
+    def interrupted(self) -> list[Attempt]:
+        return [Attempt(order.sequence, order.claims, order.attempts) for order in self.running()]
+
+    def statuses(self) -> dict[int, Status]:
+        return {order.order_id: order.status for order in self.orders}
+
+
+def _plain(result: object) -> object:
+    match result:
+        case OrderConflictError():
+            return "conflict"
+        case WrongStatusError():
+            return result.status
+        case list():
+            return [_plain(each) for each in result]
+        case _:
+            return result
+
+
+IDS = st.integers(1, 9)
+MOST_MADE_READY = 3
+ENDS = st.lists(
+    st.tuples(
+        st.integers(1, 9),
+        st.sampled_from([0, 0, 0, 0, -1, 1]),
+        st.sampled_from([Status.COMPLETED, Status.FAILED, Status.PENDING]),
+        st.sampled_from([None, "no"]),
+        st.sampled_from([None, -1, 0, 1, 2]),
+    ),
+    max_size=4,
+)
+NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
+WISHES = st.lists(
+    st.one_of(
+        NEW_ORDERS,
+        st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
+        st.builds(Cancel, IDS),
+        st.builds(Retry, IDS),
+        st.builds(RetryFailed, st.integers(0, 5), st.integers(1, 3)),
+        st.tuples(ENDS, st.integers(0, 5)),
+        st.tuples(ENDS, st.integers(0, 5)),
+    ),
+    max_size=6,
+)
+
+
+def _with_orders(turn: Turn, running: dict[tuple[int, int], Expected]) -> Turn:
+    """The turn with the orders of those attempts that run and have not ended in the same batch."""
+    attempted = [running.pop((each.sequence, each.claim), None) for each in turn.outcomes]
+    return Turn(turn.outcomes, turn.limit, [order.as_stored() for order in attempted if order])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(transaction, "MAX_MADE_READY", MOST_MADE_READY)
+        self._folder = Path(tempfile.mkdtemp())
+        self._database = open_database(self._folder / "orders.db")
+        self._database.connect()
+        # Nothing here outlives the process, and each rule is a commit.
+        self._database.pragma("synchronous", 0)
+        self._clock = Clock()
+        self._store = SteppedStore(self._database, clock=self._clock)
+        self._model = Model(self._clock)
+
+    def teardown(self) -> None:
+        self._patch.undo()
+        assert self._database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
+        self._database.close()
+        shutil.rmtree(self._folder)
+
+    @initialize(count=st.integers(0, 6), limit=st.integers(0, 6))
+    def begin(self, count: int, limit: int) -> None:
+        self._write([new_order(order_id) for order_id in range(1, count + 1)])
+        self._write([Turn([], limit)])
+
+    @rule(wishes=WISHES)
+    def write(self, wishes: list[Any]) -> None:
+        self._write([Turn(self._outcomes(wish[0]), wish[1]) if isinstance(wish, tuple) else wish for wish in wishes])
+
+    def _outcomes(self, ends: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
+        outcomes = []
+        for sequence, claims_off, status, error, due_s in ends:
+            claims = self._model.orders[sequence - 1].claims if sequence <= len(self._model.orders) else 1
+            due_us = None if due_s is None or status is not Status.PENDING else self._clock() + due_s * SECOND_US
+            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us))
+        return outcomes
+
+    def _write(self, batch: list[Write]) -> None:
+        before = self._model.statuses()
+        running = {(order.sequence, order.claims): order for order in self._model.running()}
+        batch = [_with_orders(wish, running) if isinstance(wish, Turn) else wish for wish in batch]
+        results = self._store.write(batch)
+        assert [_plain(result) for result in results] == self._model.write(batch)
+        # What has been recorded of an attempt that did not run was not a change; no dispatcher says such a thing.
+        if all(len(wish.attempted) == len(wish.outcomes) for wish in batch if isinstance(wish, Turn)):
+            after = self._model.statuses()
+            told = {change.order_id: change.status for change in changes_of(batch, results)}
+            assert told.items() <= after.items()
+            assert after.items() - before.items() <= told.items()
+
+    @rule(last=st.integers(1, 3), delay_s=st.integers(-1, 2))
+    def recover(self, last: int, delay_s: int) -> None:
+        def judge(attempt: Attempt) -> Outcome:
+            if attempt.number >= last:
+                return Outcome(attempt.sequence, attempt.claim, Status.FAILED, "cut off")
+            due_us = self._clock() + delay_s * SECOND_US
+            return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "cut off", due_us)
+
+        interrupted = self._model.interrupted()
+        assert self._store.recover(judge) == len(interrupted)
+        self._model.finish([judge(attempt) for attempt in interrupted])
+
+    @rule(step_us=st.sampled_from([-1_000, 1, 5_000, SECOND_US, SECOND_US, 2 * SECOND_US]))
+    def move_the_clock(self, step_us: int) -> None:
+        self._clock.now_us += step_us
+
+    @invariant()
+    def the_store_has_what_the_model_has(self) -> None:
+        orders = self._model.orders
+        assert self._store.find([order.order_id for order in orders]) == [order.as_stored() for order in orders]
+        due = self._database.execute_sql("SELECT due_us FROM orders ORDER BY sequence").fetchall()
+        assert due == [(order.due_us,) for order in orders]
+
+    @invariant()
+    def the_totals_equal_a_recount(self) -> None:
+        totals = self._store.totals()
+        assert totals == Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        assert self._store.pending == totals.pending
+
+
+StoreMachine.TestCase.settings = settings(
+    deadline=None,
+    max_examples=50,
+    stateful_step_count=20,
+    # A story of 20 steps can be read as it is; to find a shorter one would take minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestTheStoreAgainstAModel = StoreMachine.TestCase

@@ -1,0 +1,576 @@
+"""The dashboard of a real server in a real Chromium, as whoever runs a shop sees it."""
+
+import json
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser import Watched, chromium
+from tests.live_orders import post_all
+from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
+from tests.server.test_access import make_key
+from tests.user_module import UserModule
+
+pytestmark = pytest.mark.slow
+
+SHOP = """
+    wish = (order.metadata or {}).get("wish")
+    if wish == "fail" and not (HERE / "mended").exists():
+        raise Rejected("declined <b>by the bank</b>")
+    if wish == "wait":
+        raise RetryLater(3_600, "closed until Monday")
+"""
+FIRST_PAINT_MS = 1_000
+LARGEST = 2**63 - 1
+NAME_OF = "each => `${each.tagName} ${each.id} ${each.getAttribute('aria-label') ?? each.textContent}`"
+CONTROLS = "a[href], button, input, select"
+LINES_OF_THE_FIRST_CHART = "document.querySelector('.plot').data.filter(({mode}) => mode === 'lines')"
+BROKEN = "CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING"
+BROKEN_CONNECTION = re.compile(f"Failed to load resource: net::ERR_({BROKEN})")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=DEADLINE_S * 1_000)
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        yield server
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server whose orders fail or wait as their metadata wishes, until there is a file `mended`."""
+    with UserModule(tmp_path, SHOP) as module, module.server() as server:
+        yield server
+
+
+@contextmanager
+def opened(browser: Browser, server: ServerProcess, **options: Any) -> Iterator[Watched]:
+    """The dashboard, which complains of nothing and asks nobody else."""
+    origin = f"http://127.0.0.1:{server.port}/"
+    watched = Watched(browser, origin, **options)
+    try:
+        watched.page.goto(origin)
+        yield watched
+        assert watched.complaints == []
+        assert watched.strangers == []
+    finally:
+        watched.close()
+
+
+def expect_live(page: Page) -> None:
+    expect(page.locator("#link")).to_have_text("Live")
+
+
+def until(page: Page, condition: str, argument: Any = None) -> None:
+    page.wait_for_function(condition, arg=argument)
+
+
+def list_of(page: Page, title: str) -> Locator:
+    return page.locator("section.list", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def row_of(page: Page, title: str, order_id: int) -> Locator:
+    return list_of(page, title).locator("tbody tr", has=page.get_by_role("button", name=str(order_id), exact=True))
+
+
+def wish(order_id: int, what: str) -> dict[str, Any]:
+    return order(order_id) | {"metadata": {"wish": what}}
+
+
+def shown_points(page: Page) -> int:
+    """How many points the first chart has."""
+    points: int = page.evaluate("document.querySelector('.plot')?.data?.[0].x.length ?? 0")
+    return points
+
+
+def all_charts_drawn(page: Page) -> None:
+    until(page, "() => document.querySelectorAll('.plot .main-svg').length >= 4")
+
+
+def test_the_tiles_reach_a_thousand_while_a_thousand_orders_come_at_once(
+    browser: Browser, server: ServerProcess
+) -> None:
+    with opened(browser, server) as watched:
+        page = watched.page
+        expect_live(page)
+        expect(page.locator("#total_orders")).to_have_text("0")
+        load = subprocess.Popen(
+            [sys.executable, "-m", "load", "--url", f"http://127.0.0.1:{server.port}"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        expect(page.locator("#total_orders")).to_have_text("1,000")
+        expect(page.locator("#completed_orders")).to_have_text("1,000")
+        assert load.wait(DEADLINE_S) == 0
+        for name in ("pending", "processing", "failed", "cancelled"):
+            expect(page.locator(f"#{name}_orders")).to_have_text("0")
+        expect(list_of(page, "Latest").locator("tbody tr")).to_have_count(10)
+        expect(list_of(page, "Latest").locator("tbody tr").first.locator(".status")).to_have_text("Completed")
+        all_charts_drawn(page)
+        peaks = page.evaluate(f"{LINES_OF_THE_FIRST_CHART}.map(({{y}}) => Math.max(...y))")
+        assert len(peaks) == 2
+        assert min(peaks) > 100
+
+
+def test_a_single_order_leaves_a_dot_in_the_charts_of_latency(browser: Browser, server: ServerProcess) -> None:
+    with opened(browser, server) as watched:
+        all_charts_drawn(watched.page)
+        post_all(server, [1])
+        until(watched.page, "() => document.querySelectorAll('.plot')[2].data[1].x.length === 1")
+        until(watched.page, "() => document.querySelectorAll('.plot')[2].querySelector('path.point')")
+
+
+def test_the_first_paint_comes_within_a_second(browser: Browser, server: ServerProcess) -> None:
+    with opened(browser, server) as watched:
+        expect_live(watched.page)
+        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        assert watched.page.evaluate(paint) < FIRST_PAINT_MS
+
+
+def test_a_failed_order_is_retried_by_its_button_and_becomes_completed(
+    browser: Browser, shop: ServerProcess, tmp_path: Path
+) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row = row_of(page, "Failed", 1)
+        expect(row.locator(".error")).to_have_text("declined <b>by the bank</b>")
+        expect(page.locator("#failed_orders")).to_have_text("1")
+        (tmp_path / "mended").touch()
+        row.get_by_role("button", name="Retry order 1").click()
+        # Its row stays as long as it is pointed at.
+        expect(row.locator(".status")).to_have_text("Completed")
+        page.mouse.move(0, 0)
+        expect(row).to_have_count(0)
+        expect(page.locator("#notice")).to_contain_text("Order 1 will be tried again.")
+        expect(row_of(page, "Latest", 1).locator(".status")).to_have_text("Completed")
+        expect(page.locator("#failed_orders")).to_have_text("0")
+        expect(page.locator("#completed_orders")).to_have_text("1")
+        expect(list_of(page, "Failed").locator(".empty")).to_be_visible()
+
+
+def test_an_order_that_fails_again_shows_it(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        row_of(watched.page, "Failed", 1).get_by_role("button", name="Retry order 1").click()
+        expect(watched.page.locator("#notice")).to_contain_text("Order 1 will be tried again.")
+        expect(row_of(watched.page, "Failed", 1).locator(".status")).to_have_text("Failed")
+        expect(row_of(watched.page, "Failed", 1).get_by_role("button", name="Retry order 1")).to_be_visible()
+
+
+def test_all_failed_orders_are_retried_once_somebody_has_said_yes(
+    browser: Browser, shop: ServerProcess, tmp_path: Path
+) -> None:
+    with shop.client() as client:
+        for order_id in range(1, 31):
+            assert client.post(wish(order_id, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        expect(page.locator("#failed_orders")).to_have_text("30")
+        (tmp_path / "mended").touch()
+        page.get_by_role("button", name="Retry all").click()
+        expect(page.get_by_role("dialog")).to_contain_text("30 failed orders will be tried again")
+        page.get_by_role("dialog").get_by_role("button", name="No").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.locator("#failed_orders")).to_have_text("30")
+        page.get_by_role("button", name="Retry all").click()
+        page.get_by_role("dialog").get_by_role("button", name="Retry all").click()
+        expect(page.locator("#notice")).to_contain_text("30 orders will be tried again.")
+        expect(page.locator("#completed_orders")).to_have_text("30")
+        expect(page.get_by_role("button", name="Retry all")).to_be_hidden()
+
+
+def test_a_pending_order_is_cancelled_once_somebody_has_said_yes(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(LARGEST, "wait")).status == 202
+    assert shop.post(wish(LARGEST - 1, "wait")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row = row_of(page, "Latest", LARGEST)
+        expect(row.locator(".status")).to_have_text("Pending")
+        row.get_by_role("button", name=f"Cancel order {LARGEST}").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel the order").click()
+        expect(row.locator(".status")).to_have_text("Cancelled")
+        expect(page.locator("#cancelled_orders")).to_have_text("1")
+        expect(row_of(page, "Latest", LARGEST - 1).locator(".status")).to_have_text("Pending")
+    assert shop.get(f"/order/{LARGEST}").body["status"] == "Cancelled"
+    assert shop.get(f"/order/{LARGEST - 1}").body["status"] == "Pending"
+
+
+def test_a_script_in_metadata_stays_text(browser: Browser, server: ServerProcess) -> None:
+    script = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+    number = "12345678901234567890.10"
+    body = order(1) | {"metadata": {"note": script, script: 1, "big": 0}}
+    text = re.sub(r'"big": 0', f'"big": {number}', json.dumps(body))
+    with server.client() as client:
+        client.request("POST", "/order", text, {"Content-Type": "application/json"})
+        assert client.answer().status == 202
+    with opened(browser, server) as watched:
+        page = watched.page
+        row_of(page, "Latest", 1).get_by_role("button", name="1", exact=True).click()
+        expect(page.get_by_role("dialog").locator("pre")).to_contain_text(script.replace('"', '\\"'))
+        assert number in (page.get_by_role("dialog").locator("pre").text_content() or "")
+        assert page.title() == "Orders"
+        assert page.locator("pre script, pre img").count() == 0
+
+
+def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
+    database = tmp_path / "orders.db"
+    with ServerProcess(database) as server:
+        port = server.port
+        post_all(server, range(1, 101))
+        watched = Watched(browser, f"http://127.0.0.1:{port}/")
+        page = watched.page
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect(page.locator("#completed_orders")).to_have_text("100")
+        all_charts_drawn(page)
+        expect(page.locator("#alarm")).to_be_hidden()
+        server.kill()
+    expect(page.locator("#alarm")).to_be_visible()
+    expect(page.locator("#alarm")).to_contain_text("No connection to the server since")
+    assert page.title() == "Not connected · Orders"
+    expect(page.locator("#total_orders")).to_have_text("100")
+    before = shown_points(page)
+    with ServerProcess(database, "--port", str(port)) as server:
+        expect_live(page)
+        expect(page.locator("#alarm")).to_be_hidden()
+        post_all(server, [101])
+        expect(page.locator("#completed_orders")).to_have_text("101")
+        expect(row_of(page, "Latest", 101)).to_be_visible()
+        assert shown_points(page) > before
+        assert page.title() == "Orders"
+        watched.close()
+    assert [text for text in watched.complaints if not BROKEN_CONNECTION.match(text)] == []
+    assert watched.strangers == []
+
+
+def test_the_charts_history_survives_a_reload(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, range(1, 501))
+    points = f"{LINES_OF_THE_FIRST_CHART}.map(({{x, y}}) => [x.map(Number), y])"
+    with opened(browser, server) as watched:
+        page = watched.page
+        until(page, "() => document.querySelector('.plot')?.data?.[0].x.length >= 4")
+        before = page.evaluate(points)
+        page.reload()
+        until(page, "() => document.querySelector('.plot')?.data?.[0].x.length >= 4")
+        after = page.evaluate(points)
+        for (times, values), (later_times, later_values) in zip(before, after, strict=True):
+            assert (later_times[: len(times)], later_values[: len(values)]) == (times, values)
+            assert sum(values) >= 400
+
+
+def tab_through(page: Page) -> list[str]:
+    """What the Tab key reaches, from the page's beginning to its end."""
+    describe = f"document.activeElement === document.body ? '' : ({NAME_OF})(document.activeElement)"
+    reached: list[str] = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        name = page.evaluate(describe)
+        if not name or name in reached:
+            return reached
+        reached.append(name)
+    raise AssertionError("there is no end")
+
+
+def test_the_keyboard_alone_reaches_every_control(browser: Browser, shop: ServerProcess, tmp_path: Path) -> None:
+    for order_id, what in ((1, "fail"), (2, "wait"), (3, "nothing")):
+        assert shop.post(wish(order_id, what)).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        expect(row_of(page, "Failed", 1)).to_be_visible()
+        expect(row_of(page, "Latest", 2).get_by_role("button", name="Cancel order 2")).to_be_visible()
+        all_charts_drawn(page)
+        controls = page.locator(f":is({CONTROLS}):visible").evaluate_all(f"all => all.map({NAME_OF})")
+        reached = tab_through(page)
+        assert len(controls) > 12
+        assert set(controls) - set(reached) == set()
+        (tmp_path / "mended").touch()
+        page.get_by_role("button", name="Retry all").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # the order itself
+        expect(page.get_by_role("dialog")).to_contain_text("Order 1")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # its Retry
+        expect(page.locator("#failed_orders")).to_have_text("0")
+        expect(list_of(page, "Failed").locator("tbody tr")).to_have_count(0)
+        assert page.evaluate("document.activeElement !== document.body")
+
+
+def test_the_focus_stays_at_a_row_while_orders_come_in(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "wait")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row_of(page, "Latest", 1).get_by_role("button", name="Cancel order 1").focus()
+        post_all(shop, range(2, 8))
+        expect(list_of(page, "Latest").locator("tbody tr")).to_have_count(7)
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Cancel order 1"
+        ids = list_of(page, "Latest").locator("tbody tr .id").all_text_contents()
+        newest_first = [str(each["order_id"]) for each in shop.get("/orders").body["orders"]]
+        assert [each.strip() for each in ids] == newest_first
+
+
+def test_orders_are_found_by_id_and_by_user(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, range(1, 200))
+    user_id = order(42)["user_id"]
+    with opened(browser, server) as watched:
+        page = watched.page
+
+        def find(what: str, number: str) -> None:
+            page.get_by_role("combobox").select_option(what)
+            page.get_by_placeholder("id").fill(number)
+            page.keyboard.press("Enter")
+
+        find("order", " 42 ")
+        expect(row_of(page, "Order 42", 42)).to_be_visible()
+        find("user", str(user_id))
+        expect(list_of(page, f"Orders of user {user_id}").locator("tbody tr")).to_have_count(
+            len([each for each in range(1, 200) if order(each)["user_id"] == user_id])
+        )
+        expect(list_of(page, "Order 42")).to_have_count(0)
+        find("user", "98")
+        expect(list_of(page, "Orders of user 98").locator(".empty")).to_have_text("There is no order of user 98.")
+        find("order", "1.5")
+        expect(page.locator("#notice")).to_contain_text("An id is a whole number")
+        find("order", "12x")
+        expect(page.locator("#notice")).to_contain_text("An id is a whole number")
+        find("order", str(LARGEST + 1))
+        expect(page.locator("#notice")).to_contain_text("An id is a whole number")
+        page.get_by_role("button", name="Close", exact=True).click()
+        expect(list_of(page, "Orders of user 98")).to_have_count(0)
+        find("order", "1,000,000")
+        expect(list_of(page, "Order 1000000").locator(".empty")).to_have_text("There is no order 1000000.")
+        # The browser's own words on the 404.
+        assert watched.complaints.pop().startswith("Failed to load resource: the server responded with a status of 404")
+
+
+def test_more_of_a_list_is_shown_when_asked_for(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, range(1, 26))
+    with opened(browser, server) as watched:
+        latest = list_of(watched.page, "Latest")
+        expect(latest.locator("tbody tr")).to_have_count(10)
+        latest.get_by_role("button", name="Show more").click()
+        expect(latest.locator("tbody tr")).to_have_count(20)
+        latest.get_by_role("button", name="Show more").click()
+        expect(latest.locator("tbody tr")).to_have_count(25)
+        expect(latest.get_by_role("button", name="Show more")).to_be_hidden()
+        expect(latest.get_by_role("heading")).to_be_focused()
+
+
+def test_the_lists_can_be_paused(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, [1])
+    with opened(browser, server) as watched:
+        page = watched.page
+        expect(row_of(page, "Latest", 1)).to_be_visible()
+        page.get_by_role("button", name="Pause the lists").click()
+        post_all(server, [2])
+        expect(page.locator("#total_orders")).to_have_text("2")
+        expect(row_of(page, "Latest", 2)).to_have_count(0)
+        page.get_by_role("button", name="Pause the lists", pressed=True).click()
+        expect(row_of(page, "Latest", 2)).to_be_visible()
+
+
+def test_with_keys_the_page_asks_for_one_and_keeps_it_for_the_tab_alone(browser: Browser, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys.txt", "desk", "write")
+    with ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server:
+        with opened(browser, server) as watched:
+            page = watched.page
+            dialog = page.get_by_role("dialog", name="API key")
+            expect(dialog).to_be_visible()
+            for _ in range(4):
+                page.keyboard.press("Escape")
+            expect(dialog).to_be_visible()
+            dialog.get_by_role("textbox", name="Key").fill("wrong key")
+            page.keyboard.press("Enter")
+            expect(dialog).to_contain_text("This can't be a key")
+            dialog.get_by_role("textbox", name="Key").fill(key)
+            page.keyboard.press("Enter")
+            expect_live(page)
+            expect(page.locator("#total_orders")).to_have_text("0")
+            page.reload()
+            expect_live(page)
+            assert key not in "".join(watched.requested) + page.url
+            assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 1]
+            other = page.context.new_page()
+            other.goto(page.url)
+            expect(other.get_by_role("dialog", name="API key")).to_be_visible()
+            other.close()
+            page.get_by_role("button", name="Forget the key").click()
+            expect(dialog).to_be_visible()
+            assert page.evaluate("sessionStorage.length") == 0
+        assert key not in server.log
+
+
+def test_a_key_that_is_not_known_is_asked_for_again(browser: Browser, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys.txt", "desk", "read")
+    with ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server:
+        origin = f"http://127.0.0.1:{server.port}/"
+        watched = Watched(browser, origin)
+        page = watched.page
+        page.goto(origin)
+        dialog = page.get_by_role("dialog", name="API key")
+        dialog.get_by_role("textbox", name="Key").fill("ord_unknown")
+        page.keyboard.press("Enter")
+        expect(dialog).to_contain_text("This is none of the API keys known here.")
+        dialog.get_by_role("textbox", name="Key").fill(key)
+        page.keyboard.press("Enter")
+        expect_live(page)
+        watched.close()
+        assert watched.complaints == [
+            "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
+        ]
+
+
+def test_a_key_that_may_only_look_is_told_so(browser: Browser, tmp_path: Path) -> None:
+    reading, writing = (make_key(tmp_path / "keys.txt", scope, scope) for scope in ("read", "write"))
+    with UserModule(tmp_path, SHOP) as module, module.server("--api-keys", str(tmp_path / "keys.txt")) as server:
+        with server.client() as client:
+            client.request(
+                "POST",
+                "/order",
+                json.dumps(wish(1, "fail")),
+                {"Content-Type": "application/json", "Authorization": f"Bearer {writing}"},
+            )
+            assert client.answer().status == 202
+        origin = f"http://127.0.0.1:{server.port}/"
+        watched = Watched(browser, origin)
+        page = watched.page
+        page.goto(origin)
+        page.get_by_role("textbox", name="Key").fill(reading)
+        page.keyboard.press("Enter")
+        row_of(page, "Failed", 1).get_by_role("button", name="Retry order 1").click()
+        expect(page.locator("#notice")).to_contain_text("The scope of this key is read; the request needs write.")
+        expect(row_of(page, "Failed", 1)).to_be_visible()
+        watched.close()
+        assert watched.complaints == ["Failed to load resource: the server responded with a status of 403 (Forbidden)"]
+        assert watched.strangers == []
+
+
+def test_a_page_that_was_there_before_the_keys_asks_for_one(browser: Browser, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys.txt", "desk", "read")
+    with ServerProcess(tmp_path / "orders.db") as server:
+        port = server.port
+        watched = Watched(browser, f"http://127.0.0.1:{port}/")
+        page = watched.page
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect_live(page)
+        server.kill()
+    with ServerProcess(tmp_path / "orders.db", "--port", str(port), "--api-keys", str(tmp_path / "keys.txt")):
+        page.get_by_role("textbox", name="Key").fill(key)
+        page.keyboard.press("Enter")
+        expect_live(page)
+        expect(page.locator("#alarm")).to_be_hidden()
+        watched.close()
+
+
+def test_a_click_meets_the_order_that_was_pointed_at(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        retry = row_of(page, "Failed", 1).get_by_role("button", name="Retry order 1")
+        retry.hover()
+        assert shop.post(wish(2, "fail")).status == 202
+        expect(page.locator("#failed_orders")).to_have_text("2")
+        expect(row_of(page, "Latest", 2).locator(".status")).to_have_text("Failed")
+        expect(row_of(page, "Failed", 2)).to_have_count(0)
+        page.mouse.move(0, 0)
+        expect(row_of(page, "Failed", 2)).to_be_visible()
+
+
+def test_a_double_click_retries_once(browser: Browser, shop: ServerProcess) -> None:
+    for order_id in (1, 2):
+        assert shop.post(wish(order_id, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        posts: list[str] = []
+        page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+        row_of(page, "Failed", 2).get_by_role("button", name="Retry order 2").dblclick()
+        expect(page.locator("#notice")).to_contain_text("Order 2 will be tried again.")
+        assert [url.rpartition("/order/")[2] for url in posts] == ["2/retry"]
+
+
+def test_what_came_of_an_action_in_a_dialog_is_told_there(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "fail")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row_of(page, "Failed", 1).get_by_role("button", name="1", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Retry order 1").click()
+        expect(dialog.get_by_role("status")).to_have_text("Order 1 will be tried again.")
+        dialog.get_by_role("button", name="Close the message").click()
+        expect(dialog.get_by_role("status")).to_have_text("")
+
+
+def test_a_hidden_page_lets_go_of_its_connection(browser: Browser, server: ServerProcess) -> None:
+    turn = """hidden => {
+        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    with opened(browser, server) as watched:
+        page = watched.page
+        expect_live(page)
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/metrics/events")):
+            page.evaluate(turn, True)
+        post_all(server, [1])
+        page.evaluate(turn, False)
+        expect(page.locator("#total_orders")).to_have_text("1")
+        expect(row_of(page, "Latest", 1)).to_be_visible()
+        assert len([url for url in watched.requested if url.endswith("/metrics/events")]) == 2
+
+
+def test_a_disk_that_is_full_is_told_until_there_is_room(browser: Browser, server: ServerProcess) -> None:
+    post_all(server, [1])
+    with opened(browser, server) as watched:
+        alarm = watched.page.locator("#storage-alarm")
+        expect_live(watched.page)
+        expect(alarm).to_be_hidden()
+        limit_file_size(server.pid, 1)
+        assert server.post(order(2)).status == 503
+        expect(alarm).to_contain_text("Orders can't be stored")
+        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        # Without another order.
+        expect(alarm).to_be_hidden()
+        assert server.post(order(2)).status == 202
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_colours_are_the_systems_choice_also_when_it_changes(
+    browser: Browser, server: ServerProcess, scheme: str
+) -> None:
+    other = {"light": "dark", "dark": "light"}[scheme]
+    look = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot').data[0].line.color]"
+    with opened(browser, server, color_scheme=scheme) as watched:
+        page = watched.page
+        all_charts_drawn(page)
+        before = page.evaluate(look)
+        page.emulate_media(color_scheme=other)  # type: ignore[arg-type]
+        until(page, f"before => {look}.every((each, index) => each !== before[index])", before)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1_440])
+def test_nothing_is_wider_than_the_screen(browser: Browser, shop: ServerProcess, width: int) -> None:
+    for order_id, what in ((LARGEST, "fail"), (LARGEST - 1, "wait")):
+        assert shop.post(wish(order_id, what) | {"user_id": LARGEST, "total_amount": 9_999_999_999.9999}).status == 202
+    with opened(browser, shop, viewport={"width": width, "height": 800}) as watched:
+        page = watched.page
+        expect(row_of(page, "Failed", LARGEST)).to_be_visible()
+        all_charts_drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for control in page.locator(f":is({CONTROLS}):visible:not(.skip)").all():
+            box = control.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= width

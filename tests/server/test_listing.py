@@ -1,0 +1,129 @@
+"""Listings of many orders: by a real server, and counted in steps of SQLite's."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from models.listing import HIGHEST, Listing
+from models.order import Status
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.listing import list_orders
+from models.sqlite.opening import open_database
+from tests.live_orders import post_all, wait_until_processed
+from tests.process import Client, ServerProcess
+
+N = 2_000_000
+MANY = f"""
+WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {N})
+INSERT INTO orders (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us)
+SELECT i, iif(i % 2, 1, 2 + i * 7919 % 100000), '[1]', 1, iif(i % 4096, 'Completed', 'Failed'), 1, 1, i
+FROM n"""
+"""Every other order is the first user's, and none of those has failed. The others have users of their own."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with two million orders."""
+    path = tmp_path_factory.mktemp("many") / "orders.db"
+    database = open_database(path)
+    with database.connection_context():
+        database.pragma("synchronous", 0)
+        database.execute_sql(MANY)
+    return path
+
+
+@pytest.fixture
+def database(many: Path) -> Iterator[RetryingSqliteDatabase]:
+    database = open_database(many)
+    with database.connection_context():
+        yield database
+
+
+def steps(database: RetryingSqliteDatabase, work: Callable[[], object]) -> int:
+    """How many hundred instructions of SQLite's virtual machine it takes."""
+    connection = cast(sqlite3.Connection, cast(Any, database).connection())
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    connection.set_progress_handler(tick, 100)
+    work()
+    connection.set_progress_handler(None, 0)
+    return count
+
+
+STOPS_AT_ITS_LAST_ORDER = [{}, *({"status": status} for status in Status)]
+GATHERS_SOME_BLOCKS = [
+    {"user_id": 1},
+    {"created_from_us": 1},
+    {"user_id": 1, "created_from_us": 1},
+    {"user_id": 1, "status": Status.COMPLETED},
+    {"user_id": 1, "status": Status.CANCELLED},
+]
+LOOKS_INTO_EACH_BLOCK = [
+    {"user_id": 4},
+    {"user_id": 100_002},
+    {"created_until_us": 300},
+    {"created_from_us": N + 1},
+    {"user_id": 1, "status": Status.FAILED},
+    {"user_id": 4, "status": Status.COMPLETED},
+    {"status": Status.FAILED, "created_until_us": N // 2},
+    {"status": Status.COMPLETED, "created_until_us": 300},
+]
+
+
+@pytest.mark.slow
+def test_a_page_takes_a_small_part_of_what_reading_all_orders_takes(database: RetryingSqliteDatabase) -> None:
+    reading = steps(database, lambda: database.execute_sql("SELECT sum(attempts) FROM orders").fetchone())
+    for part, kinds in ((400, STOPS_AT_ITS_LAST_ORDER), (100, GATHERS_SOME_BLOCKS), (50, LOOKS_INTO_EACH_BLOCK)):
+        for wanted in cast(list[dict[str, Any]], kinds):
+            for before in (HIGHEST, N // 2, 5_000):
+                listing = Listing(limit=200, before=before, **wanted)
+                taken = steps(database, lambda listing=listing: list_orders(database, listing))  # type: ignore[misc]
+                assert taken * part <= reading, (wanted, before)
+
+
+@pytest.mark.slow
+def test_a_server_lists_some_of_very_many_orders(many: Path) -> None:
+    with ServerProcess(many) as server, server.client() as client:
+        newest = client.ask("GET", "/orders?limit=2").body["orders"]
+        assert [order["order_id"] for order in newest] == [N, N - 1]
+        failed = follow(client, "/orders?status=Failed&limit=200")
+        assert failed == list(range(N - N % 4096, 0, -4096))
+        assert follow(client, f"/orders?user_id={2 + 1_000 * 7919 % 100_000}") == list(range(N - 99_000, 0, -100_000))
+        assert follow(client, "/orders?created_before=1970-01-01T00:00:00.000011Z&limit=3") == list(range(10, 0, -1))
+
+
+def follow(client: Client, path: str) -> list[int]:
+    """The ids on every page, from link to link."""
+    ids = []
+    while True:
+        answer = client.ask("GET", path)
+        assert answer.status == 200
+        ids += [order["order_id"] for order in answer.body["orders"]]
+        link = re.fullmatch(r'<(/orders\?\S+)>; rel="next"', answer.headers.get("Link", ""))
+        assert (link is None) == (answer.body["next_cursor"] is None)
+        if link is None:
+            return ids
+        path = link[1]
+
+
+@pytest.mark.slow
+def test_what_was_posted_is_listed_newest_first_also_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server, server.client() as client:
+        post_all(server, range(1, 31), clients=1)
+        wait_until_processed(server)
+        assert follow(client, "/orders?status=Completed&limit=7") == list(range(30, 0, -1))
+        assert server.stop() == 0
+    with ServerProcess(path) as server, server.client() as client:
+        assert follow(client, "/orders?limit=11") == list(range(30, 0, -1))
+        # The users of these orders follow from their ids.
+        assert follow(client, "/orders?user_id=6") == [5]

@@ -1,0 +1,122 @@
+"""How it goes, followed on a whole server: its orders in points, a reload, a stop, and readers that never read."""
+
+import http.client
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live_orders import post_all, wait_until_processed
+from tests.process import DEADLINE_S, Client, ServerProcess
+from tests.server.test_events import memory_mib, quiet_reader
+from tests.sse import EventParser, Message
+
+QUIET_READERS = 400
+MAX_READERS = 500
+MAX_GROWTH_MIB = 4
+PATH = "/metrics/events"
+REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+
+
+class Followed:
+    """One reader's stream."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.response = response
+        self.parser = EventParser()
+        self._messages: list[Message] = []
+
+    def next(self, kind: str) -> Any:
+        """The data of the next event of that kind; those before it are passed over."""
+        while True:
+            while not self._messages:
+                data = self.response.read1()
+                assert data, "the stream has ended"
+                self._messages += self.parser.feed(data)
+            message = self._messages.pop(0)
+            if message.type == kind:
+                return message.json
+
+
+@contextmanager
+def followed(server: ServerProcess) -> Iterator[Followed]:
+    client = Client(server.port)
+    try:
+        client.request("GET", PATH)
+        response = client.getresponse()
+        assert response.status == 200
+        yield Followed(response)
+    finally:
+        client.close()
+
+
+def points_of(history: dict[str, Any]) -> list[tuple[float, ...]]:
+    """The points in a history."""
+    return list(zip(*(column for name, column in history.items() if name != "interval_seconds"), strict=True))
+
+
+@pytest.mark.slow
+def test_orders_show_in_the_points_and_a_reload_keeps_the_history(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        with followed(server) as page:
+            first = points_of(page.next("history"))
+            seen = [page.next("point")]
+            post_all(server, range(1, 301))
+            wait_until_processed(server)
+            # What the next second says has all of it.
+            metrics = page.next("metrics")
+            while metrics["completed_orders"] < 300 and len(seen) < DEADLINE_S:
+                seen.append(page.next("point"))
+                metrics = page.next("metrics")
+            seen.append(page.next("point"))
+            assert (metrics["total_orders"], metrics["completed_orders"]) == (300, 300)
+            assert metrics.keys() == server.get("/metrics").body.keys()
+            spans_s = [later["time"] - earlier["time"] for earlier, later in pairwise(seen)]
+            for rate in ("accepted_per_second", "completed_per_second"):
+                orders = sum(span_s * point[rate] for span_s, point in zip(spans_s, seen[1:], strict=True))
+                assert orders == pytest.approx(300, rel=0.05)
+            for point in seen:
+                if point["ack_p99_seconds"] is not None:
+                    assert 0 < point["ack_p50_seconds"] <= point["ack_p99_seconds"] < 10
+            assert any(point["processing_p99_seconds"] is not None for point in seen)
+        with followed(server) as page:
+            again = points_of(page.next("history"))
+        assert again[: len(first)] == first
+        assert [point for point in seen if tuple(point.values()) not in again] == []
+        assert all(earlier[0] < later[0] for earlier, later in pairwise(again))
+
+
+@pytest.mark.slow
+def test_a_stop_ends_the_stream_as_it_should(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, followed(server) as page:
+        page.next("point")
+        server.signal(signal.SIGTERM)
+        # read() raises IncompleteRead where the last chunk is missing.
+        list(page.parser.feed(page.response.read()))
+        page.parser.end()
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.slow
+def test_readers_that_never_read_take_no_more_memory_as_time_goes_by(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, ExitStack() as stack:
+        page = stack.enter_context(followed(server))
+        for _ in range(QUIET_READERS):
+            stack.callback(quiet_reader(server.port, REQUEST).close)
+        for _ in range(2):
+            page.next("point")
+        before_mib = memory_mib(server)
+        for _ in range(8):
+            page.next("point")
+        after_mib = memory_mib(server)
+        print(f"VmRSS {before_mib:.1f} MiB with {QUIET_READERS} readers, {after_mib:.1f} MiB 8 s later")
+        assert after_mib - before_mib < MAX_GROWTH_MIB
+        for _ in range(MAX_READERS - QUIET_READERS - 1):
+            stack.callback(quiet_reader(server.port, REQUEST).close)
+        assert server.get(PATH).status == 503
+        assert server.stop() == 0

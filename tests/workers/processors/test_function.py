@@ -1,0 +1,323 @@
+"""The processor that calls a function of the user's, and how that function is found."""
+
+import gc
+import itertools
+import math
+import sys
+from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.order import Order, Status
+from workers.processors.function import FunctionProcessor, FunctionRefusedError, OrderToProcess, load_function
+from workers.processors.processor import NotDeliveredError, Rejected, RetryLater
+
+CREATED_US = 1_740_830_400_250_001
+_numbers = itertools.count(1)
+
+
+def order(
+    order_id: int = 7,
+    *,
+    total_amount: int = 999_900,
+    metadata: str | None = None,
+    attempts: int = 1,
+    created_us: int = CREATED_US,
+) -> Order:
+    status = Status.PROCESSING
+    return Order(order_id, order_id, 3, [102, 101], total_amount, metadata, status, attempts, 9, None, created_us, None)
+
+
+def given_to_function(given: Order) -> OrderToProcess:
+    """What the function is called with."""
+    calls: list[OrderToProcess] = []
+    FunctionProcessor(calls.append)([given])
+    [call] = calls
+    return call
+
+
+# What the function is called with.
+
+
+def test_the_function_gets_the_order() -> None:
+    assert given_to_function(order(attempts=4, metadata='{"currency": "EUR"}')) == OrderToProcess(
+        7, 3, [102, 101], Decimal("99.99"), {"currency": "EUR"}, datetime(2025, 3, 1, 12, 0, 0, 250_001, UTC), 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("ten_thousandths", "text"), [(0, "0"), (1, "0.0001"), (1_000, "0.1"), (99_999_999_999_999, "9999999999.9999")]
+)
+def test_the_amount_is_an_exact_decimal(ten_thousandths: int, text: str) -> None:
+    amount = given_to_function(order(total_amount=ten_thousandths)).total_amount
+    assert isinstance(amount, Decimal)
+    assert str(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("metadata", "value"),
+    [
+        (None, None),
+        ("{}", {}),
+        ('{"a": {"b": [1, 2.5, null, true, "\\u00e9✓"]}}', {"a": {"b": [1, 2.5, None, True, "é✓"]}}),
+        ('{"long": -123456789012345678901234567890}', {"long": -123456789012345678901234567890}),
+        ('{"longest": 1' + "0" * 4_299 + "}", {"longest": 10**4_299}),
+        ('{"too long": -' + "9" * 16_000 + "}", {"too long": -math.inf}),
+    ],
+)
+def test_metadata_are_a_dictionary_or_none(metadata: str | None, value: dict[str, Any] | None) -> None:
+    assert given_to_function(order(metadata=metadata)).metadata == value
+
+
+@pytest.mark.parametrize(
+    ("created_us", "text"),
+    [
+        (0, "1970-01-01T00:00:00+00:00"),
+        (1, "1970-01-01T00:00:00.000001+00:00"),
+        (CREATED_US, "2025-03-01T12:00:00.250001+00:00"),
+        (253_402_300_799_999_999, "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_the_time_is_exact_and_knows_that_it_is_utc(created_us: int, text: str) -> None:
+    created_time = given_to_function(order(created_us=created_us)).created_time
+    assert created_time.utcoffset() == timedelta(0)
+    assert created_time.isoformat() == text
+
+
+def test_every_order_has_a_call_of_its_own_in_order() -> None:
+    calls: list[OrderToProcess] = []
+    FunctionProcessor(calls.append)([order(3), order(1), order(2)])
+    assert [call.order_id for call in calls] == [3, 1, 2]
+
+
+def test_a_worker_is_given_one_order_at_a_time() -> None:
+    assert FunctionProcessor(print).batch_size == 1
+
+
+# What it may do.
+
+
+@pytest.mark.parametrize("result", [None, 0, False, "failed", ValueError("not raised"), NotImplemented, iter([])])
+def test_whatever_the_function_returns_completes_the_order(result: object) -> None:
+    FunctionProcessor(lambda order: result)([order()])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Rejected("no"), RetryLater(5), NotDeliveredError("x"), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)],
+)
+def test_what_the_function_raises_gets_out_as_it_is(error: BaseException) -> None:
+    def raising(order: OrderToProcess) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        FunctionProcessor(raising)([order()])
+    assert caught.value is error
+
+
+def test_an_awaitable_as_a_result_is_an_error() -> None:
+    class Promise:
+        def __await__(self) -> Generator[None, None, None]:
+            yield
+
+    with pytest.raises(TypeError, match="awaitable"):
+        FunctionProcessor(lambda order: Promise())([order()])
+
+
+def test_a_coroutine_as_a_result_is_an_error_and_no_warning_follows(recwarn: pytest.WarningsRecorder) -> None:
+    async def process(order: OrderToProcess) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="awaitable"):
+        FunctionProcessor(lambda order: process(order))([order()])
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+# How it is found.
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Writes a module of this text, and gives its name."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    names: list[str] = []
+
+    def write(text: str) -> str:
+        names.append(f"users_module_{next(_numbers)}")
+        (tmp_path / f"{names[-1]}.py").write_text(text)
+        return names[-1]
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def refusal(path: str) -> str:
+    """Why there is no function at the path: one line that names it."""
+    with pytest.raises(FunctionRefusedError) as caught:
+        load_function(path)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    assert path in text
+    return text
+
+
+def test_a_function_is_found_and_can_be_called(module: Callable[[str], str]) -> None:
+    name = module("def process(order):\n    raise LookupError(order.order_id)\n")
+    function = load_function(f"{name}:process")
+    with pytest.raises(LookupError, match=r"^7$"):
+        FunctionProcessor(function)([order()])
+
+
+def test_a_function_in_a_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = f"users_package_{next(_numbers)}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / "orders.py").write_text("def process(order): return 'found'\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found: Any = load_function(f"{package}.orders:process")
+    assert found(None) == "found"
+    assert f"module '{package}' has no attribute 'process'" in refusal(f"{package}:process")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "class Shop:\n    class Orders:\n        @staticmethod\n        def process(order): pass\n",
+            "Shop.Orders.process",
+        ),
+        ("class Shop:\n    def process(self, order): pass\nshop = Shop()\n", "shop.process"),
+        ("class Shop:\n    @classmethod\n    def process(cls, order): pass\n", "Shop.process"),
+        ("class Shop:\n    def __call__(self, order): pass\nshop = Shop()\n", "shop"),
+        ("class Shop:\n    def __init__(self, order): pass\n", "Shop"),
+        ("import functools\ndef process(shop, order): pass\nbound = functools.partial(process, 1)\n", "bound"),
+        ("process = lambda order: None\n", "process"),
+        ("def process(order, shop=1, *, retries=2): pass\n", "process"),
+        ("def process(order=None): pass\n", "process"),
+        ("def process(order, /): pass\n", "process"),
+        ("def process(*orders): pass\n", "process"),
+        ("def process(*arguments, **options): pass\n", "process"),
+        ("process = print\n", "process"),
+        ("process = [].append\n", "process"),
+        ("process = int\n", "process"),
+    ],
+)
+def test_what_can_be_called_with_an_order_is_taken(module: Callable[[str], str], text: str, name: str) -> None:
+    assert callable(load_function(f"{module(text)}:{name}"))
+
+
+def test_a_builtin_is_taken() -> None:
+    assert load_function("builtins:print") is print
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def process(): pass\n",
+        "def process(order, shop): pass\n",
+        "def process(*, order): pass\n",
+        "def process(order, *, shop): pass\n",
+        "class process:\n    pass\n",
+        "class Shop:\n    def __call__(self): pass\nprocess = Shop()\n",
+        "class Shop:\n    @staticmethod\n    def process(): pass\nprocess = Shop.process\n",
+        "import functools\ndef two(shop, order): pass\nprocess = functools.partial(two, 1, 2)\n",
+    ],
+)
+def test_what_can_not_be_called_with_an_order_is_refused(module: Callable[[str], str], text: str) -> None:
+    path = f"{module(text)}:process"
+    assert refusal(path).startswith(f"{path} can't be called with an order: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "async def process(order): pass\n",
+        "def process(order): yield\n",
+        "async def process(order): yield\n",
+        "process = lambda order: (yield)\n",
+        "class Shop:\n    async def __call__(self, order): pass\nprocess = Shop()\n",
+        "class Shop:\n    def __call__(self, order): yield\nprocess = Shop()\n",
+        "class Shop:\n    async def process(self, order): pass\nprocess = Shop().process\n",
+        "import functools\nasync def two(shop, order): pass\nprocess = functools.partial(two, 1)\n",
+    ],
+)
+def test_a_coroutine_or_a_generator_is_refused(module: Callable[[str], str], text: str) -> None:
+    path = f"{module(text)}:process"
+    assert refusal(path) == f"{path} is a coroutine or a generator: a plain function is needed"
+
+
+@pytest.mark.parametrize("value", ["None", "42", "'process'", "object()", "__import__('os')"])
+def test_what_can_not_be_called_is_refused(module: Callable[[str], str], value: str) -> None:
+    path = f"{module(f'process = {value}')}:process"
+    assert refusal(path) == f"{path} is not a function"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise RuntimeError('no\\n  database')", "RuntimeError: no database"),
+        ("raise RuntimeError", "RuntimeError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit('no\\nlicense')", "SystemExit: no license"),
+        ("def process(order)\n    pass", "SyntaxError: "),
+        ("def process(order):\npass", "IndentationError: "),
+        ("import no_such_module_anywhere", "ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
+        ("from os import no_such_name", "ImportError: cannot import name 'no_such_name'"),
+        ("def __getattr__(name): raise RuntimeError('no ' + name)", "RuntimeError: no process"),
+        ("x = 1\0", ""),
+    ],
+)
+def test_a_module_that_does_not_run_is_refused_with_its_error(
+    module: Callable[[str], str], text: str, reason: str
+) -> None:
+    path = f"{module(text)}:process"
+    assert refusal(path).startswith(f"can't import {path}: {reason}")
+
+
+def test_a_module_that_is_interrupted_is_not_a_refusal(module: Callable[[str], str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_function(f"{module('raise KeyboardInterrupt')}:process")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        ":",
+        ":process",
+        "os",
+        "os:",
+        "os:no_such_name",
+        "os:path.no_such_name",
+        "os:path:join",
+        "no_such_module_anywhere:process",
+        "os.no_such_module:process",
+        "no such module:process",
+        ".os:process",
+        "..:process",
+        "os/path.py:join",
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
+    assert refusal(path).startswith(f"can't import {path}: ")
+
+
+def test_a_refusal_has_the_error_as_its_cause(module: Callable[[str], str]) -> None:
+    with pytest.raises(FunctionRefusedError) as caught:
+        load_function(f"{module('1 / 0')}:process")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_function_that_hides_its_arguments_behind_another_is_judged_by_what_it_says(
+    module: Callable[[str], str],
+) -> None:
+    text = "import functools\ndef one(order): pass\n@functools.wraps(one)\ndef process(*arguments): pass\n"
+    assert callable(load_function(f"{module(text)}:process"))

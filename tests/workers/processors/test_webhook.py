@@ -1,0 +1,723 @@
+"""The webhook processor, against a receiver on real sockets that answers well, badly or not at all."""
+
+import email.utils
+import json
+import logging
+import re
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from standardwebhooks import Webhook
+
+from models.order import Order, Status
+from tests.process import DEADLINE_S, free_port, need
+from tests.workers.scripted_receiver import (
+    Flood,
+    Receiver,
+    Script,
+    Wire,
+    answer,
+    drip,
+    hold,
+    in_turn,
+    reply,
+    send,
+    send_and_hang_up,
+)
+from workers.processors.processor import NotDeliveredError, Rejected
+from workers.processors.webhook import (
+    LONGEST_RETRY_AFTER_S,
+    MAX_ANSWER_BYTES,
+    MAX_SHOWN_CHARACTERS,
+    WebhookProcessor,
+    check_secret,
+    check_url,
+)
+
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105
+SHORT_S = 0.2
+"""A time-out that a test waits for."""
+LONG_S = 5.0
+"""What it may take at the most until a time-out of `SHORT_S` is noticed, on a machine that is busy."""
+CREATED_US = 1_740_830_400_250_000
+
+
+def order(
+    order_id: int = 7, *, total_amount: int = 999_900, metadata: str | None = None, attempts: int = 1, created: int = 0
+) -> Order:
+    return Order(
+        order_id,
+        order_id,
+        3,
+        [102, 101, 102],
+        total_amount,
+        metadata,
+        Status.PROCESSING,
+        attempts,
+        attempts,
+        None,
+        created or CREATED_US,
+        None,
+    )
+
+
+def processor(
+    url: str,
+    *,
+    secret: str = SECRET,
+    connections: int = 1,
+    clock: Callable[[], float] = time.time,
+    timeout_s: float = DEADLINE_S,
+) -> WebhookProcessor:
+    return WebhookProcessor(url=url, secret=secret, connections=connections, clock=clock, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that answers 200 until told otherwise; whatever it got must have been signed."""
+    with Receiver() as receiver:
+        yield receiver
+        for delivery in receiver.deliveries:
+            Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
+
+
+class Refusal(NamedTuple):
+    error: Rejected | NotDeliveredError
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return str(self.error)
+
+    @property
+    def retry_after_s(self) -> float:
+        assert isinstance(self.error, NotDeliveredError)
+        return self.error.retry_after_s
+
+
+def refusal(deliver: WebhookProcessor, *orders: Order) -> Refusal:
+    """How an order that must not be completed ended."""
+    began_s = time.monotonic()
+    with pytest.raises((Rejected, NotDeliveredError)) as caught:
+        deliver(orders or [order()])
+    assert isinstance(caught.value, Rejected | NotDeliveredError)
+    return Refusal(caught.value, time.monotonic() - began_s)
+
+
+# What is sent.
+
+
+def test_an_order_is_posted_as_json_to_the_url_as_it_is(receiver: Receiver) -> None:
+    processor(f"http://127.0.0.1:{receiver.port}/hooks/a%20b?shop=1&x=%2F#part")([order()])
+    [delivery] = receiver.deliveries
+    assert (delivery.method, delivery.target) == ("POST", "/hooks/a%20b?shop=1&x=%2F")
+    assert delivery.headers["content-type"] == "application/json"
+    assert delivery.headers["user-agent"] == "orders"
+    assert delivery.headers["host"] == f"127.0.0.1:{receiver.port}"
+
+
+def test_a_url_without_a_path_asks_for_the_root(receiver: Receiver) -> None:
+    processor(f"http://127.0.0.1:{receiver.port}")([order()])
+    assert receiver.deliveries[0].target == "/"
+
+
+def test_the_body_is_the_order_in_its_own_order_of_fields(receiver: Receiver) -> None:
+    processor(receiver.url)([order()])
+    assert receiver.bodies == [
+        b'{"order_id":7,"user_id":3,"item_ids":[102,101,102],"total_amount":99.99,"created_time":"2025-03-01 12:00:00"}'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ten_thousandths", "text"),
+    [
+        (0, "0"),
+        (1, "0.0001"),
+        (1_000, "0.1"),
+        (100_000, "10"),
+        (999_900, "99.99"),
+        (1_000_000_000_000, "100000000"),
+        (99_999_999_999_999, "9999999999.9999"),
+    ],
+)
+def test_an_amount_is_a_number_of_exactly_its_value(receiver: Receiver, ten_thousandths: int, text: str) -> None:
+    processor(receiver.url)([order(total_amount=ten_thousandths)])
+    [body] = receiver.bodies
+    assert f'"total_amount":{text},'.encode() in body
+    assert json.loads(body, parse_float=Decimal, parse_int=Decimal)["total_amount"] == Decimal(ten_thousandths) / 10_000
+
+
+def test_the_largest_ids_arrive_whole(receiver: Receiver) -> None:
+    processor(receiver.url)([order(2**63 - 1)])
+    assert json.loads(receiver.bodies[0])["order_id"] == 2**63 - 1
+    assert receiver.deliveries[0].headers["webhook-id"] == f"order_{2**63 - 1}"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        '{ "currency":"EUR",\t"rate": 1.50, "rate2": 1E2 }',
+        '{"street": "Größe ✓ 🛒", "escaped": "\\u00e9\\/\\ud800"}',
+        '{"long": 123456789012345678901234567890.0000000000000000000001}',
+        '{"b": {"a": [null, true, false, {}]}, "a": 1}',
+        '{"padding": "' + "é" * 8_000 + '"}',
+    ],
+)
+def test_metadata_arrive_byte_for_byte_as_they_were_given(receiver: Receiver, metadata: str) -> None:
+    processor(receiver.url)([order(metadata=metadata)])
+    [body] = receiver.bodies
+    assert body.endswith(b'","metadata":' + metadata.encode() + b"}")
+    json.loads(body)
+
+
+def test_an_order_without_metadata_has_no_such_field(receiver: Receiver) -> None:
+    processor(receiver.url)([order(metadata=None)])
+    assert "metadata" not in json.loads(receiver.bodies[0])
+
+
+def test_the_largest_order_arrives_whole(receiver: Receiver) -> None:
+    items = [2**63 - 1 - number for number in range(1_000)]
+    processor(receiver.url)(
+        [Order(1, 1, 1, items, 1, '{"a":"' + "x" * 16_000 + '"}', Status.PROCESSING, 1, 1, None, 0, None)]
+    )
+    assert json.loads(receiver.bodies[0])["item_ids"] == items
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU"])
+def test_a_delivery_is_signed_with_the_secret_however_it_is_written(secret: str) -> None:
+    with Receiver() as receiver:
+        processor(receiver.url, secret=secret)([order(metadata='{"ü": "✓"}')])
+        [delivery] = receiver.deliveries
+        assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["order_id"] == 7
+
+
+def test_every_attempt_has_the_same_id_and_body_and_its_own_time(receiver: Receiver) -> None:
+    start_s = int(time.time())
+    times_s = [start_s - 60.0, start_s + 0.999_999_9, start_s + 60.4]
+    deliver = processor(receiver.url, clock=lambda: times_s[len(receiver.deliveries)])
+    receiver.script = in_turn(answer(500), answer(429), answer(200))
+    for attempt in (1, 2):
+        refusal(deliver, order(metadata='{"a": 1}', attempts=attempt))
+    deliver([order(metadata='{"a": 1}', attempts=3)])
+    assert {delivery.headers["webhook-id"] for delivery in receiver.deliveries} == {"order_7"}
+    assert len(set(receiver.bodies)) == 1
+    stamps = [int(delivery.headers["webhook-timestamp"]) for delivery in receiver.deliveries]
+    # Rounded to a microsecond before it is cut, so that the second of them may be either.
+    assert stamps in ([start_s - 60, start_s, start_s + 60], [start_s - 60, start_s + 1, start_s + 60])
+
+
+def test_another_order_has_another_id(receiver: Receiver) -> None:
+    processor(receiver.url)([order(8), order(9)])
+    assert [delivery.headers["webhook-id"] for delivery in receiver.deliveries] == ["order_8", "order_9"]
+
+
+# What an answer means.
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 226, 299])
+def test_a_2xx_completes_the_order(receiver: Receiver, status: int) -> None:
+    receiver.script = answer(status)
+    processor(receiver.url)([order(1), order(2)])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "status", [301, 302, 303, 304, 307, 308, 408, 409, 425, 429, 500, 501, 502, 503, 504, 507, 599, 600, 999]
+)
+def test_what_may_pass_is_tried_again(receiver: Receiver, status: int) -> None:
+    receiver.script = answer(status)
+    refused = refusal(processor(receiver.url))
+    assert isinstance(refused.error, NotDeliveredError)
+    assert refused.text == f"the receiver answered {status}"
+    assert refused.retry_after_s == 0
+    assert len(receiver.deliveries) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 424, 426, 428, 431, 451, 499])
+def test_any_other_4xx_rejects_the_order(receiver: Receiver, status: int) -> None:
+    receiver.script = answer(status, b"", "Retry-After: 5")
+    refused = refusal(processor(receiver.url))
+    assert isinstance(refused.error, Rejected)
+    assert refused.text == f"the receiver answered {status}"
+    assert len(receiver.deliveries) == 1
+
+
+@pytest.mark.parametrize("status", [102, 103, 199])
+def test_news_of_an_answer_is_not_the_answer(receiver: Receiver, status: int) -> None:
+    news = b"HTTP/1.1 %d News\r\nLink: x\r\n\r\n" % status
+    receiver.script = in_turn(send(news + reply(200)), send(news + news + reply(500)), answer(200))
+    deliver = processor(receiver.url)
+    deliver([order(1)])
+    assert refusal(deliver, order(2)).text == "the receiver answered 500"
+    deliver([order(3)])
+    assert {delivery.connection for delivery in receiver.deliveries} == {1}
+
+
+def test_what_comes_after_a_100_decides(receiver: Receiver) -> None:
+    receiver.script = in_turn(
+        send(b"HTTP/1.1 100 Continue\r\n\r\n" + reply(200)), send(b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" + reply(500))
+    )
+    deliver = processor(receiver.url)
+    deliver([order()])
+    assert refusal(deliver).text == "the receiver answered 500"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
+    with Receiver() as target:
+        receiver.script = answer(status, b"", f"Location: {target.url}")
+        assert isinstance(refusal(processor(receiver.url)).error, NotDeliveredError)
+        receiver.script = answer(status, b"", "Location: /elsewhere")
+        assert isinstance(refusal(processor(receiver.url)).error, NotDeliveredError)
+        assert target.connections == 0
+        assert {delivery.target for delivery in receiver.deliveries} == {"/hook"}
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 307])
+def test_a_pause_in_seconds_is_kept(receiver: Receiver, status: int) -> None:
+    receiver.script = answer(status, b"", "Retry-After: 120")
+    assert refusal(processor(receiver.url)).retry_after_s == 120
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        (" 7 ", 7),
+        (str(LONGEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S),
+        (str(LONGEST_RETRY_AFTER_S + 1), LONGEST_RETRY_AFTER_S),
+        ("9" * 4_000, LONGEST_RETRY_AFTER_S),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_RETRY_AFTER_S),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 0),
+        ("Fri, 31 Feb 2100 00:00:00 GMT", LONGEST_RETRY_AFTER_S),
+        ("Fri, 01 Jan 99999 00:00:00 GMT", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("", 0),
+        ("soon", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ("1e5", 0),
+        ("5, 6", 0),
+        ("٣", 0),
+    ],
+)
+def test_a_pause_is_never_less_than_nothing_nor_more_than_a_day(receiver: Receiver, text: str, seconds: int) -> None:
+    receiver.script = send(
+        f"HTTP/1.1 503 Later\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode("latin-1", errors="replace")
+    )
+    assert refusal(processor(receiver.url)).retry_after_s == seconds
+
+
+def test_a_pause_as_a_date_is_kept(receiver: Receiver) -> None:
+    receiver.script = answer(503, b"", f"Retry-After: {email.utils.formatdate(time.time() + 3_600, usegmt=True)}")
+    assert 3_500 < refusal(processor(receiver.url)).retry_after_s <= 3_600
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_the_error_shows_the_beginning_of_the_answer_in_one_line(receiver: Receiver, status: int) -> None:
+    receiver.script = in_turn(
+        answer(status, "  no such\r\n\tshop\x85\u2028\x0b \n".encode()),
+        answer(status, "größer ✓ ".encode() + b"\xff\xfe"),
+        answer(status, b"a" * 100_000),
+        answer(status, b"\n" * 100_000),
+    )
+    deliver = processor(receiver.url)
+    begin = f"the receiver answered {status}"
+    assert refusal(deliver).text == f"{begin}: no such shop"
+    assert refusal(deliver).text == f"{begin}: größer ✓ " + 2 * "\N{REPLACEMENT CHARACTER}"
+    assert refusal(deliver).text == f"{begin}: " + MAX_SHOWN_CHARACTERS * "a"
+    assert refusal(deliver).text == begin
+
+
+def test_an_answer_in_chunks_is_shown_too(receiver: Receiver) -> None:
+    receiver.script = send(
+        b"HTTP/1.1 422 No\r\nTransfer-Encoding: chunked\r\n\r\n6;a=b\r\nno suc\r\n6\r\nh shop\r\n0\r\nA: b\r\n\r\n"
+    )
+    deliver = processor(receiver.url)
+    for _ in range(2):
+        assert refusal(deliver).text == "the receiver answered 422: no such shop"
+    assert receiver.connections == 1
+
+
+def test_an_answer_that_breaks_off_still_says_whether_the_order_was_taken(receiver: Receiver) -> None:
+    broken = b"Content-Length: 100\r\n\r\nten bytes."
+    receiver.script = in_turn(
+        send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + broken), send_and_hang_up(b"HTTP/1.1 422 No\r\n" + broken)
+    )
+    deliver = processor(receiver.url)
+    deliver([order()])
+    refused = refusal(deliver)
+    assert isinstance(refused.error, Rejected)
+    assert refused.text.startswith("the receiver answered 422")
+
+
+# Connections.
+
+
+def test_many_orders_share_a_connection(receiver: Receiver) -> None:
+    receiver.script = answer(200, b"thanks" * 1_000)
+    deliver = processor(receiver.url)
+    for order_id in range(1, 51):
+        deliver([order(order_id)])
+    assert len(receiver.deliveries) == 50
+    assert receiver.connections == 1
+
+
+@pytest.mark.parametrize("status", [304, 307, 404, 500])
+def test_an_order_that_is_not_taken_leaves_the_connection_to_the_next(receiver: Receiver, status: int) -> None:
+    receiver.script = in_turn(answer(status, b"" if status == 304 else b"x" * 1_000), answer(200))
+    deliver = processor(receiver.url)
+    refusal(deliver)
+    deliver([order()])
+    assert receiver.connections == 1
+
+
+def test_an_answer_of_just_what_is_read_leaves_the_connection_to_the_next_order(receiver: Receiver) -> None:
+    receiver.script = answer(200, b"x" * MAX_ANSWER_BYTES)
+    deliver = processor(receiver.url)
+    deliver([order(1), order(2)])
+    assert receiver.connections == 1
+
+
+def test_a_receiver_that_closes_idle_connections_costs_no_attempt(receiver: Receiver) -> None:
+    deliver = processor(receiver.url)
+    for order_id in (1, 2, 3):
+        deliver([order(order_id)])
+        receiver.hang_up()
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "text", [reply(200, b"thanks", "Connection: close"), b"HTTP/1.0 200 OK\r\n\r\nthanks", b"HTTP/1.1 200 OK\r\n\r\n"]
+)
+def test_a_receiver_that_closes_after_each_answer_costs_no_attempt(receiver: Receiver, text: bytes) -> None:
+    receiver.script = send_and_hang_up(text)
+    deliver = processor(receiver.url)
+    deliver([order(1), order(2)])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (f"HTTP/1.1 200 OK\r\nContent-Length: {2**40}\r\n\r\n".encode(), b"x" * 65_536),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"8000\r\n" + b"x" * 32_768 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536),
+    ],
+    ids=["length", "chunks", "until it closes"],
+)
+def test_of_an_answer_without_end_a_bounded_part_is_read(receiver: Receiver, head: bytes, piece: bytes) -> None:
+    flood = Flood(head, piece)
+    receiver.script = in_turn(flood, answer(200))
+    deliver = processor(receiver.url)
+    deliver([order(1)])
+    assert flood.ended.wait(DEADLINE_S)
+    assert flood.sent < Flood.MOST
+    deliver([order(2)])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
+
+
+def test_several_threads_deliver_at_once_each_over_a_connection_of_its_own(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = 8
+    deliver = processor(receiver.url, connections=threads)
+    receiver.script = answer(200, b"thanks")
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda order_id: deliver([order(order_id)]), range(1, 201)))
+    assert sorted(json.loads(body)["order_id"] for body in receiver.bodies) == list(range(1, 201))
+    assert receiver.connections <= threads
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# Receivers that do not answer.
+
+
+def test_a_closed_port_is_tried_again() -> None:
+    listener, port = free_port()
+    listener.close()
+    refused = refusal(processor(f"http://127.0.0.1:{port}/hook"))
+    assert refused.text == "the receiver can't be reached: [Errno 111] Connection refused"
+    assert refused.seconds < LONG_S
+
+
+def test_a_name_that_can_not_be_one_is_tried_again() -> None:
+    assert isinstance(refusal(processor("http://a..b/hook")).error, NotDeliveredError)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        send_and_hang_up(),
+        send_and_hang_up(b"HTTP/1.1 2"),
+        send_and_hang_up(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        send_and_hang_up(b"\0\xff\n" * 1_000),
+        send_and_hang_up(b"x" * 100_000),
+        send_and_hang_up(b"HTTP/1.1 abc OK\r\n\r\n"),
+        send_and_hang_up(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000 + b"\r\n\r\n"),
+        send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 200 + b"\r\n"),
+    ],
+    ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers"],
+)
+def test_what_is_no_answer_is_tried_again(receiver: Receiver, script: Script) -> None:
+    receiver.script = script
+    refused = refusal(processor(receiver.url))
+    assert isinstance(refused.error, NotDeliveredError)
+    assert re.fullmatch(r"no HTTP answer: \S.{,500}", refused.text)
+    assert refused.text.isprintable()
+    receiver.script = answer(200)
+    processor(receiver.url)([order()])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        hold,
+        drip(b""),
+        drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        Flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
+    ],
+    ids=["nothing", "status line", "header", "100 without end"],
+)
+def test_a_receiver_that_does_not_come_to_an_answer_is_given_up_in_time(receiver: Receiver, script: Script) -> None:
+    receiver.script = script
+    deliver = processor(receiver.url, timeout_s=SHORT_S)
+    refused = refusal(deliver)
+    assert isinstance(refused.error, NotDeliveredError)
+    assert refused.text == f"no answer within {SHORT_S:g} s"
+    assert SHORT_S * 0.9 < refused.seconds < LONG_S
+    receiver.script = answer(200)
+    deliver([order()])
+    assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 10000\r\n\r\n", b"\r\n", b"Transfer-Encoding: chunked\r\n\r\n2710\r\n"]
+)
+def test_an_order_whose_answer_has_a_body_without_end_is_completed_in_time(receiver: Receiver, framing: bytes) -> None:
+    receiver.script = in_turn(drip(b"HTTP/1.1 200 OK\r\n" + framing), answer(200))
+    deliver = processor(receiver.url, timeout_s=SHORT_S)
+    began_s = time.monotonic()
+    deliver([order(1)])
+    assert time.monotonic() - began_s < LONG_S
+    deliver([order(2)])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
+
+
+def test_a_refusal_whose_body_has_no_end_is_one_in_time(receiver: Receiver) -> None:
+    receiver.script = drip(b"HTTP/1.1 429 Slow\r\nRetry-After: 9\r\nContent-Length: 10000\r\n\r\n")
+    refused = refusal(processor(receiver.url, timeout_s=SHORT_S))
+    assert refused.retry_after_s == 9
+    assert refused.seconds < LONG_S
+
+
+def test_an_order_has_its_whole_time_after_one_that_took_nearly_all_of_its_own(receiver: Receiver) -> None:
+    def slow(wire: Wire) -> None:
+        wire.hold(0.13)
+        wire.send(reply(200, b"thanks"))
+
+    receiver.script = slow
+    processor(receiver.url, timeout_s=0.25)([order(1), order(2)])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 1]
+
+
+# What must not get out.
+
+
+def test_neither_the_secret_nor_the_path_gets_out(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = "/path-token?query=query-token"
+    receiver.script = in_turn(
+        answer(200),
+        answer(404, b"no"),
+        answer(503),
+        answer(307, b"", "Location: /"),
+        send_and_hang_up(),
+        send_and_hang_up(b"garbage\r\n"),
+        hold,
+    )
+    deliver = processor(f"http://127.0.0.1:{receiver.port}{path}", timeout_s=SHORT_S)
+    deliver([order()])
+    texts = [refusal(deliver).text for _ in range(6)]
+    listener, port = free_port()
+    listener.close()
+    texts.append(refusal(processor(f"http://127.0.0.1:{port}{path}")).text)
+    texts.append(refusal(processor(f"http://a..b{path}")).text)
+    texts.append(refusal(processor(f"https://127.0.0.1:{receiver.port}{path}")).text)
+    texts += [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    for text in texts:
+        assert "token" not in text
+    for secret in (SECRET, SECRET.removeprefix("whsec_"), "C2FVsBQI"):
+        assert secret not in "".join(texts) + caplog.text
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+    need("openssl")
+    path = tmp_path_factory.mktemp("tls") / "receiver.pem"
+    key = path.with_name("key.pem")
+    wanted = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+    subprocess.run(
+        ["openssl", *wanted.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(path)],
+        check=True,
+        capture_output=True,
+        timeout=DEADLINE_S,
+    )
+    path.write_bytes(path.read_bytes() + key.read_bytes())
+    return path
+
+
+@pytest.fixture
+def tls_receiver(certificate: Path) -> Iterator[Receiver]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Receiver(tls=context) as receiver:
+        yield receiver
+        for delivery in receiver.deliveries:
+            Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tls_receiver: Receiver) -> None:
+    refused = refusal(processor(tls_receiver.url))
+    assert isinstance(refused.error, NotDeliveredError)
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.text
+    assert tls_receiver.deliveries == []
+
+
+def test_a_receiver_whose_certificate_is_trusted_gets_its_orders_over_one_connection(
+    tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    deliver = processor(tls_receiver.url)
+    tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_ANSWER_BYTES), answer(422, b"no"), answer(200))
+    deliver([order(1), order(2)])
+    assert refusal(deliver).text == "the receiver answered 422: no"
+    assert tls_receiver.connections == 1
+    tls_receiver.hang_up()
+    deliver([order(3)])
+    assert tls_receiver.connections == 2
+
+
+def test_a_trusted_certificate_for_another_name_is_refused(
+    tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    refused = refusal(processor(f"https://localhost:{tls_receiver.port}/hook"))
+    assert isinstance(refused.error, NotDeliveredError)
+    assert tls_receiver.deliveries == []
+
+
+def test_over_tls_an_answer_has_its_deadline_too(
+    tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls_receiver.script = drip(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    refused = refusal(processor(tls_receiver.url, timeout_s=SHORT_S))
+    assert isinstance(refused.error, NotDeliveredError)
+    assert refused.seconds < LONG_S
+
+
+def test_a_receiver_that_speaks_no_tls_is_tried_again() -> None:
+    with Receiver() as receiver:
+        url = f"https://127.0.0.1:{receiver.port}/hook"
+        assert isinstance(refusal(processor(url)).error, NotDeliveredError)
+
+
+# What the flags take.
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "https://shop.example/hook?a=b&c=%20#d",
+        "HTTPS://Shop.Example:8443/",
+        "http://127.0.0.1:80",
+        "http://[::1]:8080/hook",
+        "http://shop.example/größe",
+    ],
+)
+def test_a_url_of_a_receiver_is_taken_as_it_is(url: str) -> None:
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "shop.example/hook",
+        "//shop.example/hook",
+        "/hook",
+        "ftp://shop.example",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "http:shop.example",
+        "http://",
+        "http:///hook",
+        "http://:80/",
+        "http://user:password@shop.example/",
+        "http://user@shop.example/",
+        "http://shop.example:99999/",
+        "http://shop.example:port/",
+        "http://shop.example/a b",
+        " http://shop.example/",
+        "http://shop.example/\n",
+        "http://shop.example/\r\nHost: other",
+        "http://shop.example/\u2028",
+        "http://shop.example/\x7f",
+        "http://[::1/",
+        "http://::1/",
+    ],
+)
+def test_what_is_no_url_of_a_receiver_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be an http:// or https:// URL, without a user name or a password$"):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    "secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"]
+)
+def test_a_secret_is_taken_as_it_is(secret: str) -> None:
+    assert check_secret(secret) == secret
+    Webhook(secret)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "=",
+        "==",
+        "whsec_",
+        "whsec_==",
+        "A",
+        "AAAAA",
+        "hunter2-hunter2",
+        "hunter2_hunter2",
+        "hunter 2hunter2",
+        "hunter2a\n",
+        "hunter2é",
+        "hunt==er2a==",
+        "whsec_whsec_hunter2a",
+        "WHSEC_hunter2a",
+    ],
+)
+def test_what_is_no_secret_is_refused_without_a_word_of_it(secret: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it$") as caught:
+        check_secret(secret)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

@@ -1,0 +1,8 @@
+"""What processing an order means: record, webhook, or a function of the user's.
+
+`Rejected` and `RetryLater` are what a user's function raises.
+"""
+
+from workers.processors.processor import Rejected, RetryLater
+
+__all__ = ["Rejected", "RetryLater"]
