@@ -1,14 +1,13 @@
-"""Whether the process lives, and whether it can take orders. Runs on the event loop."""
-
-from collections.abc import Awaitable, Callable
+"""`GET /livez` and `GET /readyz`: liveness and readiness probes. Runs on the event loop."""
 
 from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
+from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
 
 
 class LiveHandler(BaseHandler):
-    """`GET /livez`: 200 for as long as the event loop turns."""
+    """`GET /livez`: 200 while the event loop runs."""
 
     def get(self) -> None:
         self.answer_json({"status": "ok"})
@@ -17,19 +16,16 @@ class LiveHandler(BaseHandler):
 
 
 class ReadyHandler(BaseHandler):
-    """`GET /readyz`: 200, or 503 while the server stops or can't write.
+    """`GET /readyz`: 200, or 503 while the server is stopping or can't write."""
 
-    `check_storage` raises the storage error that the last write met, if it would still meet it.
-    """
-
-    def initialize(self, *, traffic: Traffic, check_storage: Callable[[], Awaitable[None]]) -> None:
-        self._join(traffic=traffic)
-        self._check_storage = check_storage
+    def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
+        self._join(in_flight=in_flight)
+        self._service = service
 
     async def get(self) -> None:
-        if self._traffic.draining:
+        if self._in_flight.draining:
             raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
-        await self._check_storage()
+        await self._service.check_storage()
         self.answer_json({"status": "ok"})
 
     head = get

@@ -1,21 +1,28 @@
-"""What a batch changed: every order's new status, in the order in which the batch's steps took effect.
-
-Pure: belongs to no thread.
-"""
+"""The status changes that a batch of writes made, in the order in which they took effect. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from models.order import NewOrder, Order, Status
-from models.writes import Claimed, Insertion, Moved, NewOrders, Outcome, Retried, Turn, Write
+from models.order import Order, Status
+from models.writes import (
+    AnyWrite,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    NewOrder,
+    NewOrders,
+    Outcome,
+    RetriedOrders,
+    StatusChanged,
+)
 
-FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
-"""What an order stays in unless a person wants something else."""
+TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+"""An order keeps one of these until it is retried by request."""
 
 
-class Change(Struct, frozen=True, gc=False):
-    """An order has a new status. `attempts` are those that have begun and count; `error` is the last one's."""
+class OrderChange(Struct, frozen=True, gc=False):
+    """An order's new status. `attempts` is the number of attempts that count; `error` is the last attempt's."""
 
     order_id: int
     user_id: int
@@ -24,54 +31,50 @@ class Change(Struct, frozen=True, gc=False):
     error: str | None = None
 
 
-def changes_of(batch: Sequence[Write], results: Sequence[object]) -> list[Change]:
-    """The changes that a batch of `OrderStore.write` made, told from its wishes and its results.
+def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
+    """The changes that `Store.write` made with this batch and these results.
 
-    A new order that the same commit began to process never was Pending.
+    A new order that was claimed in the same commit was never Pending.
     """
     pairs = list(zip(batch, results, strict=True))
-    turns = [(wish, result) for wish, result in pairs if isinstance(wish, Turn) and isinstance(result, Claimed)]
-    begun = {order.order_id for _, claimed in turns for order in claimed.orders if order.claims == 1}
-    changes: list[Change] = []
-    for turn, _ in turns:
-        changes += map(_ended, turn.attempted, turn.outcomes)
-    for wish, result in pairs:
-        if isinstance(result, Moved):
-            changes += _moved(result)
-        elif isinstance(result, Retried):
-            changes += [Change(each.order_id, each.user_id, Status.PENDING) for each in result.orders]
+    claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]
+    claimed_at_once = {order.order_id for _, claimed in claims for order in claimed.orders if order.claims == 1}
+    changes: list[OrderChange] = []
+    for finish, _ in claims:
+        changes += map(_ended, finish.attempted, finish.outcomes)
+    for write, result in pairs:
+        if isinstance(result, StatusChanged):
+            # A cancel of a Cancelled order changes nothing.
+            if result.was is not result.order.status:
+                changes.append(_current(result.order))
+        elif isinstance(result, RetriedOrders):
+            changes += [OrderChange(each.order_id, each.user_id, Status.PENDING) for each in result.orders]
         elif result is Insertion.ACCEPTED or isinstance(result, list):
             changes += [
-                Change(order.order_id, order.user_id, Status.PENDING)
-                for order in _accepted(wish, result)
-                if order.order_id not in begun
+                OrderChange(order.order_id, order.user_id, Status.PENDING)
+                for order in _accepted(write, result)
+                if order.order_id not in claimed_at_once
             ]
-    for _, claimed in turns:
-        changes += [_of(order) for order in claimed.orders]
+    for _, claimed in claims:
+        changes += map(_current, claimed.orders)
     return changes
 
 
-def _of(order: Order) -> Change:
-    return Change(order.order_id, order.user_id, order.status, order.attempts, order.error)
+def _current(order: Order) -> OrderChange:
+    return OrderChange(order.order_id, order.user_id, order.status, order.attempts, order.error)
 
 
-def _ended(order: Order, outcome: Outcome) -> Change:
+def _ended(order: Order, outcome: Outcome) -> OrderChange:
     if outcome.status is Status.PENDING and outcome.due_us is None:
-        return Change(order.order_id, order.user_id, Status.PENDING, order.attempts - 1, order.error)
-    # As it is stored.
-    return Change(order.order_id, order.user_id, outcome.status, order.attempts, outcome.as_text().error)
+        return OrderChange(order.order_id, order.user_id, Status.PENDING, order.attempts - 1, order.error)
+    error = outcome.with_storable_error().error
+    return OrderChange(order.order_id, order.user_id, outcome.status, order.attempts, error)
 
 
-def _moved(moved: Moved) -> Iterator[Change]:
-    if moved.was is not moved.order.status:
-        # A commit that has an order tried again may begin to process it, too; that comes after.
-        yield _of(moved.order)
-
-
-def _accepted(wish: object, result: object) -> Iterator[NewOrder]:
-    if isinstance(wish, NewOrder):
-        yield wish
-    elif isinstance(wish, NewOrders) and isinstance(result, list):
-        for order, each in zip(wish.orders, result, strict=True):
+def _accepted(write: AnyWrite, result: object) -> Iterator[NewOrder]:
+    if isinstance(write, NewOrder):
+        yield write
+    elif isinstance(write, NewOrders) and isinstance(result, list):
+        for order, each in zip(write.orders, result, strict=True):
             if each is Insertion.ACCEPTED:
                 yield order

@@ -62,5 +62,9 @@ class StorageUnavailableError(Exception):
     """The database can't be read or written: a full disk, a missing file, an I/O error; nothing was changed."""
 
 
-class DatabaseRefusedError(Exception):
-    """The database file can't be served from; the text says why in one line, and the file was not changed."""
+class StartRefusedError(Exception):
+    """The server can't start. The text says why in one line, and shows no secret."""
+
+
+class DatabaseRefusedError(StartRefusedError):
+    """The database can't be used. The text says why in one line; the database was not changed."""

@@ -5,15 +5,16 @@ from msgspec import Struct
 from models.order import Order, Status
 
 HIGHEST = 2**63 - 1
-"""Above every sequence and every time."""
+"""No sequence or time is higher."""
 LOWEST = -(2**63)
+"""No sequence or time is lower."""
 
 
 class Listing(Struct, frozen=True, gc=False, kw_only=True):
-    """Which orders are wanted: at most `limit` that were accepted before the one with the sequence `before`.
+    """The newest orders, at most `limit`, with a sequence below `before`.
 
-    Where it says more, only those with the status, of the user, created at `created_from_us` or later, and before
-    `created_until_us` (microseconds since 1970, UTC).
+    The other fields are filters: only orders with this status, of this user, created at or after `created_from_us`,
+    created before `created_until_us` (microseconds since 1970, UTC). None does not filter.
     """
 
     limit: int
@@ -25,7 +26,7 @@ class Listing(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Page(Struct, frozen=True, gc=False):
-    """The orders, newest first; `before` is where the next page begins, None where there are no more."""
+    """The orders, newest first. The next page is the one with this `before`; None if this page is the last."""
 
     orders: list[Order]
     before: int | None

@@ -1,7 +1,4 @@
-"""An order as it comes in and as it is stored, and how many there are.
-
-Pure values: they belong to no thread.
-"""
+"""A stored order, its status, and the totals over all orders. Values; they belong to no thread."""
 
 import enum
 import functools
@@ -10,15 +7,16 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from models.parsing.strict_json import same_value
-
 AMOUNT_PLACES = 4
-"""Amounts are integers of ten-thousandths: as many places as any ISO 4217 currency has."""
+"""Amounts are integers in ten-thousandths: no ISO 4217 currency has more decimal places."""
 
 
 class Status(enum.StrEnum):
-    """Pending → Processing → Completed or Failed. A failed attempt that is to be made again, or one that was cut off,
-    goes back to Pending; a person may cancel a Pending order, and have a Failed one tried again."""
+    """Pending → Processing → Completed or Failed.
+
+    An attempt that is retried or was interrupted makes its order Pending again. A Pending order can be cancelled; a
+    Failed one can be retried.
+    """
 
     PENDING = "Pending"
     PROCESSING = "Processing"
@@ -27,50 +25,11 @@ class Status(enum.StrEnum):
     CANCELLED = "Cancelled"
 
 
-class NewOrder(Struct, frozen=True, gc=False, array_like=True):
-    """A valid order that is not stored yet.
-
-    `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, kept as it was given.
-    """
-
-    order_id: int
-    user_id: int
-    item_ids: list[int]
-    total_amount: int
-    metadata: str | None = None
-
-    def is_same_as(self, stored: "Order") -> bool:
-        """Whether this is the stored order again: the same four values, and metadata of equal value."""
-        return (
-            self.user_id == stored.user_id
-            and self.item_ids == stored.item_ids
-            and self.total_amount == stored.total_amount
-            and same_value(self.metadata, stored.metadata)
-        )
-
-    def claimed(self, sequence: int, now_us: int) -> "Order":
-        """The order as it is stored when its first attempt begins as soon as it is accepted."""
-        return Order(
-            sequence,
-            self.order_id,
-            self.user_id,
-            self.item_ids,
-            self.total_amount,
-            self.metadata,
-            Status.PROCESSING,
-            1,
-            1,
-            None,
-            now_us,
-            None,
-        )
-
-
-class Order(Struct, frozen=True, gc=False, array_like=True):
+class Order(Struct, frozen=True, gc=False):
     """A stored order. Times are microseconds since 1970, UTC.
 
-    `sequence` counts in the order of acceptance. `attempts` are those that count, `claims` all that ever began: the
-    number of the claim tells its attempt from every other one.
+    `sequence` numbers orders as they are accepted. `attempts` counts the attempts that use up `--max-attempts`;
+    `claims` counts every attempt that was ever begun, so a claim's number identifies its attempt.
     """
 
     sequence: int
@@ -88,12 +47,12 @@ class Order(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def attempt(self) -> "Attempt":
-        """The latest attempt at it."""
+        """The latest attempt."""
         return Attempt(self.sequence, self.claims, self.attempts)
 
 
-class Attempt(Struct, frozen=True, gc=False, array_like=True):
-    """One attempt at an order: `claim` tells it from every other one, `number` counts from 1 and says what it cost."""
+class Attempt(Struct, frozen=True, gc=False):
+    """One attempt at an order. `claim` identifies it; `number` counts the attempts that use up `--max-attempts`."""
 
     sequence: int
     claim: int
@@ -101,7 +60,7 @@ class Attempt(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Totals(Struct, frozen=True, gc=False):
-    """How many orders there are in each state, exactly; `processing_us` is the sum over the completed ones."""
+    """The exact number of orders in each status. `processing_us` is the sum over the Completed ones."""
 
     pending: int
     processing: int
@@ -110,15 +69,16 @@ class Totals(Struct, frozen=True, gc=False):
     cancelled: int
     processing_us: int
     oldest_pending_us: int | None
-    """When the oldest Pending order was accepted; None where none is Pending."""
+    """When the oldest Pending order was accepted; None if no order is Pending."""
 
     @property
     def orders(self) -> int:
+        """The number of all orders."""
         return self.pending + self.processing + self.completed + self.failed + self.cancelled
 
 
 def amount_as_decimal(ten_thousandths: int) -> Decimal:
-    """The exact amount, written without an exponent and without needless zeros."""
+    """The exact amount. Its text has no exponent and no trailing zeros."""
     whole, fraction = divmod(ten_thousandths, 10**AMOUNT_PLACES)
     if not fraction:
         return Decimal(whole)

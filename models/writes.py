@@ -1,15 +1,19 @@
-"""What the store is asked to write, and what comes of it.
-
-Pure values: they belong to no thread.
-"""
+"""What the store can be asked to write, and the results. Values; they belong to no thread."""
 
 import enum
 from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, structs
 
-from models.errors import OrderConflictError, WrongStatusError
-from models.order import NewOrder, Order, Status
+from models.errors import OrderConflictError
+from models.order import Order, Status
+
+R = TypeVar("R")
+
+
+class Write(Struct, Generic[R], frozen=True, gc=False):
+    """One change for the store to make. Its result is an R, or an error that is raised to the caller."""
 
 
 class Insertion(enum.Enum):
@@ -19,11 +23,34 @@ class Insertion(enum.Enum):
     REPLAYED = "replayed"
 
 
-class Outcome(Struct, frozen=True, gc=False, array_like=True):
+InsertResult = Insertion | OrderConflictError
+"""The result for one new order."""
+
+
+class NewOrder(Write[Insertion], frozen=True, gc=False):
+    """Insert this valid order. OrderConflictError if a different order has its id.
+
+    `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, kept as it was given.
+    """
+
+    order_id: int
+    user_id: int
+    item_ids: list[int]
+    total_amount: int
+    metadata: str | None = None
+
+
+class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
+    """Insert these orders in one transaction. Each is accepted or refused on its own."""
+
+    orders: list[NewOrder]
+
+
+class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
-    Completed, which has no error, or Failed ends the order. Pending with `due_us` is a retry, not to begin before then
-    (microseconds since 1970, UTC); Pending without it gives the order back as if the attempt had not been.
+    Completed (without an error) and Failed end the order. Pending with `due_us` schedules a retry at that time
+    (microseconds since 1970, UTC). Pending without `due_us` returns the order as if the attempt had not been made.
     """
 
     sequence: int
@@ -32,18 +59,28 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
     error: str | None = None
     due_us: int | None = None
 
-    def as_text(self) -> "Outcome":
-        """The same with an error that SQLite's JSON functions keep whole: Unicode text, and without NUL."""
+    def with_storable_error(self) -> "Outcome":
+        """The same outcome with an error text that every database can store: valid Unicode without NUL."""
         if self.error is None:
             return self
         text = self.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
         return structs.replace(self, error=text)
 
 
-class Turn(Struct, frozen=True, gc=False):
-    """What processing has to say to the store: how attempts ended, and how many more orders it could take.
+class ClaimedOrders(Struct, frozen=True, gc=False):
+    """The orders that are Processing from now on.
 
-    `attempted` are the orders of the outcomes, in their order, as they were claimed.
+    `next_due_us` is when the next waiting retry is due: None if none waits, or if nothing was to be claimed.
+    """
+
+    orders: list[Order]
+    next_due_us: int | None = None
+
+
+class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
+    """Record the outcomes of attempts, then claim up to `limit` orders.
+
+    `attempted` are the orders of `outcomes`, in the same order, as they were claimed.
     """
 
     outcomes: Sequence[Outcome]
@@ -51,66 +88,47 @@ class Turn(Struct, frozen=True, gc=False):
     attempted: Sequence[Order] = ()
 
 
-class Claimed(Struct, frozen=True, gc=False):
-    """What a turn brings back: the orders to process, and when the next of the retries that wait is due.
-
-    None where none waits, or where nothing was to be claimed.
-    """
-
-    orders: list[Order]
-    next_due_us: int | None = None
-
-
-class Cancel(Struct, frozen=True, gc=False):
-    """A person's wish: the order, if it is Pending, is not to be processed."""
-
-    order_id: int
-
-
-class Retry(Struct, frozen=True, gc=False):
-    """A person's wish: the order, if it is Failed, is to be tried again as if it had never been."""
-
-    order_id: int
-
-
-class RetryFailed(Struct, frozen=True, gc=False):
-    """The same for up to `limit` Failed orders that were accepted after the one with the sequence `after`."""
-
-    after: int
-    limit: int
-
-
-class Moved(Struct, frozen=True, gc=False):
-    """An order as it is once a person's wish has been granted, and the status that it had before."""
+class StatusChanged(Struct, frozen=True, gc=False):
+    """The order after a cancel or a retry, and its status before."""
 
     order: Order
     was: Status
 
 
-class Identity(Struct, frozen=True, gc=False, array_like=True):
-    """What tells an order from every other one, and whose it is."""
+class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
+    """Cancel this order. WrongStatusError unless it is Pending or Cancelled; None if it does not exist."""
+
+    order_id: int
+
+
+class Retry(Write[StatusChanged | None], frozen=True, gc=False):
+    """Make this order Pending, with no attempts. WrongStatusError unless it is Failed; None if it does not exist."""
+
+    order_id: int
+
+
+class OrderIds(Struct, frozen=True, gc=False):
+    """The numbers that identify an order, and its user."""
 
     sequence: int
     order_id: int
     user_id: int
 
 
-class Retried(Struct, frozen=True, gc=False):
-    """Which Failed orders are to be tried again, and the sequence of the last of them."""
+class RetriedOrders(Struct, frozen=True, gc=False):
+    """The orders that were made Pending, and the sequence of the last one."""
 
-    orders: list[Identity]
+    orders: list[OrderIds]
     last: int
 
 
-class NewOrders(Struct, frozen=True, gc=False):
-    """One new order or more that travel together, each of them stored or not as if it had come alone."""
+class RetryFailedOrders(Write[RetriedOrders], frozen=True, gc=False):
+    """Make up to `limit` Failed orders Pending, oldest first, beginning after the sequence `after`."""
 
-    orders: list[NewOrder]
+    after: int
+    limit: int
 
 
-Inserted = Insertion | OrderConflictError
-"""What becomes of a new order."""
-Write = NewOrder | NewOrders | Turn | Cancel | Retry | RetryFailed
-"""What may go into one batch."""
-Written = Inserted | list[Inserted] | Claimed | Moved | WrongStatusError | Retried | None
-"""What may come of it."""
+AnyWrite = Write[Any]
+WriteResult = Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | Exception | None
+"""The result of any write. An exception is raised to the caller of that write alone."""

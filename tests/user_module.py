@@ -19,7 +19,7 @@ from pathlib import Path
 from time import sleep as work_for
 from time import time_ns
 
-from workers.processors.processor import Rejected, RetryLater
+from workers.processors.outcomes import Rejected, RetryLater
 
 HERE = Path(__file__).parent
 

@@ -1,32 +1,41 @@
-"""Many awaits, one executor call: group commit for writes, one query for many concurrent reads.
+"""Collects concurrent requests into batches: group commit for writes, one query for many concurrent reads.
 
-A Batcher is used on the event loop; only its `work` runs on the executor's thread.
+Runs on the event loop; only `work` runs on the executor's thread.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from models.errors import QueueClosedError, QueueFullError
+from models.writes import AnyWrite, Write
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-
 _Waiting = tuple[T, asyncio.Future[R], int, int]
-"""An item, who waits for its result, how many places it takes, and its size."""
+"""An item, the future of its result, the places it takes in the queue, and its size."""
+
+
+class BatchHooks(Protocol):
+    """Is called on the event loop before and after each batch."""
+
+    def before_batch(self) -> None:
+        """A batch is about to leave; what is submitted `first` now leaves with it."""
+
+    def after_batch(self, items: Sequence[Any], results: Sequence[Any]) -> None:
+        """All results of the batch have been delivered. A result may be an exception."""
 
 
 class Batcher(Generic[T, R]):
-    """Hands the items that gather while a call runs to the next call.
+    """Passes the items that arrive during one call of `work` to the next call.
 
-    `work(items)` returns one result for each item, in order; a result that is an exception is raised to that item's
-    waiter alone, an exception that `work` raises is raised to every waiter of the batch. At most one call runs at a
-    time; its items have a size of `max_batch` together, give or take the last one. At most `max_waiting` items wait,
-    those of the call included. There is no timer. On the loop, `before_batch()` is called as a batch is about to leave,
-    and what it submits `first` leaves with it; `after_batch(items, results)` once its results have been delivered.
+    `work(items)` returns one result for each item, in order. A result that is an exception is raised to that item's
+    caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. Its
+    items have a total size of about `max_batch`. At most `max_waiting` items wait, including those of the running call.
+    There is no timer: an item that arrives while nothing runs leaves at once.
     """
 
     def __init__(
@@ -36,15 +45,13 @@ class Batcher(Generic[T, R]):
         *,
         max_waiting: int,
         max_batch: int = 1_000,
-        before_batch: Callable[[], object] = lambda: None,
-        after_batch: Callable[[Sequence[T], Sequence[R | BaseException]], object] = lambda items, results: None,
+        hooks: BatchHooks | None = None,
     ) -> None:
         self._executor = executor
         self._work = work
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._before_batch = before_batch
-        self._after_batch = after_batch
+        self._hooks = hooks
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._places_taken = 0
@@ -53,10 +60,12 @@ class Batcher(Generic[T, R]):
         self._closed = False
 
     def submit(self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False) -> asyncio.Future[R]:
-        """The result for `item`, which counts as `size` in a batch, and goes before those that wait if it is `first`.
+        """The future result for `item`.
 
-        Raises QueueClosedError, and QueueFullError unless it gets in `even_if_full`; then it takes no place either.
-        Cancelling the future gives the item up if its batch has not left; its place is free once it would have left.
+        `size` counts towards `max_batch`. `first` puts the item before those that wait. `even_if_full` lets it in
+        without taking a place in the queue. Raises QueueClosedError and QueueFullError.
+
+        Cancelling the future withdraws the item if its batch has not left yet.
         """
         if self._closed:
             raise QueueClosedError
@@ -73,15 +82,15 @@ class Batcher(Generic[T, R]):
         return future
 
     async def close(self) -> None:
-        """Takes no more items and returns when every batch has been delivered; may be called twice."""
+        """Accepts no more items and returns when every result has been delivered. May be called twice."""
         self._closed = True
         await self._idle.wait()
 
     def _send(self) -> None:
         batch: list[_Waiting[T, R]] = []
         left = self._max_batch
-        if self._waiting and not self._closed:
-            self._before_batch()
+        if self._hooks and self._waiting and not self._closed:
+            self._hooks.before_batch()
         while self._waiting and left > 0:
             waiting = self._waiting.popleft()
             _, future, places, size = waiting
@@ -102,7 +111,7 @@ class Batcher(Generic[T, R]):
             results = self._work(items)
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(batch)} items, but {len(results)} results")
-        except BaseException as error:  # noqa: BLE001 - the thread's top: whatever it is belongs to the waiters
+        except BaseException as error:  # noqa: BLE001 - the thread's top: the callers handle it
             results = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
@@ -116,4 +125,14 @@ class Batcher(Generic[T, R]):
             else:
                 future.set_result(result)
         self._send()
-        self._after_batch(items, results)
+        if self._hooks:
+            self._hooks.after_batch(items, results)
+
+
+class WriteBatcher(Batcher[AnyWrite, Any]):
+    """A Batcher of writes. The type of a write says the type of its result."""
+
+    def submit(
+        self, item: Write[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
+    ) -> asyncio.Future[R]:
+        return super().submit(item, size=size, first=first, even_if_full=even_if_full)

@@ -1,6 +1,6 @@
-"""Claim → process → finish, in batches.
+"""Claims orders, has them processed and records the outcomes, in batches.
 
-Lives on the event loop; the store takes its turns on the writer's thread, processors run on the workers' threads.
+Runs on the event loop. Claims and outcomes are written on the writer's thread; processors run on worker threads.
 """
 
 import asyncio
@@ -9,91 +9,106 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
+from typing import Protocol
 
 from models.errors import StorageBusyError, StorageUnavailableError
 from models.order import Order, Status
-from models.writes import Claimed, Outcome, Turn
+from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
 from workers.processors.processor import Processor
-from workers.retries import Retries
+from workers.retries import RetryPolicy
 
 MAX_CLAIM = 1_000
-LAST_CALL_S = 15.0
-"""How long a stop waits for the last call of the store: longer than the store waits for a lock."""
-LONGEST_NAP_S = 1.0
-"""Due times are told by a clock that may be set, so that it is looked at this often."""
+"""How many orders one write claims at most."""
+LAST_WRITE_S = 15.0
+"""How long `stop` waits for its last write: longer than the store waits for a lock."""
+MAX_SLEEP_S = 1.0
+"""A due time may depend on a clock that is set, so the dispatcher checks it this often."""
 
 _MICROSECONDS = 1_000_000
 
 _log = logging.getLogger(__name__)
 
 
+class ClaimQueue(Protocol):
+    """Where the dispatcher's writes go; an Intake is one."""
+
+    def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
+        """Records outcomes and claims orders. Raises storage errors, and has then changed nothing."""
+
+    async def wait_for_low_load(self) -> None:
+        """Returns when there is time for a write of the dispatcher."""
+
+
 class Dispatcher:
-    """Keeps `workers` threads busy with Pending orders, oldest first, until `stop`.
+    """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
 
-    `take_turn` is the store's: one turn at a time records what has ended since the last one and claims what fits. A
-    storage error loses nothing: the outcomes wait for the next turn, `backoff` says how long. `gap` returns when there
-    is time for a turn. `clock` returns microseconds since 1970, UTC.
-
-    `offer`, called when new orders are about to be stored, has them begun by the commit that takes them in.
+    One write at a time records the outcomes since the last write and claims as many orders as threads are free for. A
+    storage error loses nothing: the outcomes go with the next write, after a delay by `backoff`. `clock` returns
+    microseconds since 1970, UTC.
     """
 
     def __init__(
         self,
         *,
-        take_turn: Callable[[Turn], Awaitable[Claimed]],
-        gap: Callable[[], Awaitable[object]],
+        queue: ClaimQueue,
         pool: Executor,
         processor: Processor,
         workers: int,
-        retries: Retries,
+        retry_policy: RetryPolicy,
         failures: FailureLog,
         backoff: Backoff,
         clock: Callable[[], int],
+        max_sleep_s: float = MAX_SLEEP_S,
+        last_write_s: float = LAST_WRITE_S,
     ) -> None:
-        self._take_turn = take_turn
-        self._gap = gap
+        self._queue = queue
         self._pool = pool
         self._processor = processor
         self._capacity = workers * processor.batch_size
-        self._retries = retries
+        self._retry_policy = retry_policy
         self._failures = failures
         self._backoff = backoff
         self._clock = clock
+        self._max_sleep_s = max_sleep_s
+        self._last_write_s = last_write_s
         self._loop = asyncio.get_running_loop()
         self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
         self._is_waiting = False
         self._reserved = 0
-        self._turn: asyncio.Future[Claimed] | None = None
+        self._write: asyncio.Future[ClaimedOrders] | None = None
         self._changed = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._last_call = asyncio.Event()
+        self._last_write = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to claim; to be called once, when the writer can reach the database."""
+        """Begins to claim orders. To be called once, when the writer's thread is connected to the store."""
         self._task = self._loop.create_task(self._run())
         self.wake()
 
     def wake(self) -> None:
-        """Says that there may be orders to claim. On the loop only, like everything public here."""
+        """Says that there may be orders to claim. On the event loop only, like every public method."""
         self._changed.set()
 
-    def offer(self) -> None:
-        """Takes a turn with the batch that is about to leave, if there is room for orders and none is taken yet."""
-        limit = self._room()
-        if limit and self._task and not self._is_waiting and (self._turn is None or self._turn.done()):
-            self._begin_turn(Turn([], limit)).add_done_callback(partial(self._end_offer, limit))
+    def claim_with_next_commit(self) -> None:
+        """Submits a claim with the batch that is about to leave, so that new orders begin in their own commit.
+
+        Does nothing if no thread is free, or if a write of the dispatcher is on its way.
+        """
+        limit = self._free_slots()
+        if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
+            self._submit(FinishAndClaim([], limit)).add_done_callback(partial(self._end_claim, limit))
 
     async def stop(self, timeout_s: float) -> int:
-        """Claims nothing more, gives running attempts `timeout_s` seconds, then gives the rest back as Pending.
+        """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
 
-        What the store can't record then stays in Processing, to be recovered at the next start.
-        Returns how many attempts were given up: their threads may still be busy with them. May be called twice.
+        Outcomes that the store can't record leave their orders Processing; the next start recovers them.
+        Returns the number of attempts that were given up: their threads may still be running. May be called twice.
         """
         self._stopping = True
         self.wake()
@@ -102,12 +117,12 @@ class Dispatcher:
         await asyncio.wait([self._task], timeout=timeout_s)
         given_up = list(self._running.values())
         self._running.clear()
-        self._release(given_up)
-        self._last_call.set()
-        await asyncio.wait([self._task], timeout=LAST_CALL_S)
+        self._put_back(given_up)
+        self._last_write.set()
+        await asyncio.wait([self._task], timeout=self._last_write_s)
         self._task.cancel()
         if self._outcomes:
-            _log.warning("the ends of %d attempts could not be stored: they will be made again", len(self._outcomes))
+            _log.warning("%d outcomes could not be stored: these attempts will be repeated", len(self._outcomes))
         self._set_alarm(None)
         return len(given_up)
 
@@ -117,70 +132,70 @@ class Dispatcher:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await self._advance()
-            except Exception as error:  # noqa: BLE001 - the task's top: processing must go on, whatever it was
+                await self._finish_and_claim()
+            except Exception as error:  # noqa: BLE001 - the task's top: processing continues after any error
                 failures += 1
                 expected = isinstance(error, StorageBusyError | StorageUnavailableError)
                 _log.warning("processing waits: %s", error, exc_info=None if expected else error)
-                if self._last_call.is_set():
+                if self._last_write.is_set():
                     return
                 self._is_waiting = True
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._last_call.wait(), self._backoff.delay_s(failures))
+                    await asyncio.wait_for(self._last_write.wait(), self._backoff.delay_s(failures))
                 self._is_waiting = False
                 self.wake()
             else:
                 failures = 0
 
-    async def _advance(self) -> None:
-        await self._gap()
-        limit = self._room()
+    async def _finish_and_claim(self) -> None:
+        await self._queue.wait_for_low_load()
+        limit = self._free_slots()
         outcomes = self._outcomes.copy()
         if not outcomes and not limit:
             return
         try:
-            claimed = await self._begin_turn(Turn(outcomes, limit, self._attempted.copy()))
+            claimed = await self._submit(FinishAndClaim(outcomes, limit, self._attempted.copy()))
         finally:
             self._reserved -= limit
-        # Only now: had the turn failed, they would go with the next one.
+        # Only now: if the write had failed, they would go with the next one.
         del self._outcomes[: len(outcomes)]
         del self._attempted[: len(outcomes)]
         self._begin(claimed, limit)
 
-    def _room(self) -> int:
-        """How many orders may be claimed."""
+    def _free_slots(self) -> int:
+        """How many orders can be claimed now."""
         return 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running) - self._reserved)
 
-    def _begin_turn(self, turn: Turn) -> asyncio.Future[Claimed]:
-        # One turn may be over, and its orders not running yet, when the next one begins.
-        self._reserved += turn.limit
-        self._turn = asyncio.ensure_future(self._take_turn(turn))
-        return self._turn
+    def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
+        # A write may have ended, and its orders not be running yet, when the next one is submitted.
+        self._reserved += write.limit
+        self._write = asyncio.ensure_future(self._queue.finish_and_claim(write))
+        return self._write
 
-    def _end_offer(self, limit: int, turn: "asyncio.Future[Claimed]") -> None:
+    def _end_claim(self, limit: int, write: "asyncio.Future[ClaimedOrders]") -> None:
         self._reserved -= limit
         if self._stopping:
             self.wake()
-        # If the batch failed, those whose orders were in it are told.
-        if not turn.cancelled() and not turn.exception():
+        # If the batch failed, the callers whose orders were in it get the error.
+        if not write.cancelled() and not write.exception():
             try:
-                self._begin(turn.result(), limit)
+                self._begin(write.result(), limit)
             except RuntimeError as error:
                 _log.warning("processing waits: %s", error)
 
-    def _begin(self, claimed: Claimed, limit: int) -> None:
+    def _begin(self, claimed: ClaimedOrders, limit: int) -> None:
         if self._stopping:
-            self._release(claimed.orders)
+            self._put_back(claimed.orders)
             return
         self._start(claimed.orders)
-        if not limit:  # then there is no news of what is due
+        if not limit:  # then the store did not look for due retries
             return
         self._set_alarm(claimed.next_due_us)
         if len(claimed.orders) == limit:
             self.wake()
 
     def _set_alarm(self, due_us: int | None) -> None:
-        """Wakes at `due_us`, or when told anew."""
+        """Replaces the alarm by one that wakes the dispatcher at `due_us`; None for no alarm."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
@@ -190,7 +205,7 @@ class Dispatcher:
         if left_s <= 0:
             self.wake()
         else:
-            self._alarm = self._loop.call_later(min(left_s, LONGEST_NAP_S), self._set_alarm, due_us)
+            self._alarm = self._loop.call_later(min(left_s, self._max_sleep_s), self._set_alarm, due_us)
 
     def _start(self, orders: list[Order]) -> None:
         size = self._processor.batch_size
@@ -203,19 +218,20 @@ class Dispatcher:
                 left = [order for chunk in chunks for order in chunk]
                 for order in left:
                     del self._running[order.sequence, order.claims]
-                self._release(left)
+                self._put_back(left)
                 raise
             chunks.pop(0)
 
     def _process(self, claimed: list[Order]) -> None:
-        # The pool may keep, and begin later, what it could not start a thread for and what has been given back since.
+        """Makes an attempt at each order. Runs on a worker thread."""
+        # If the pool could not start a thread, it may run a chunk late, after its orders have been put back.
         orders = [order for order in claimed if (order.sequence, order.claims) in self._running]
         if not orders:
             return
         try:
             self._processor(orders)
-        except BaseException as error:  # noqa: BLE001 - the thread's top: an attempt that raises must end, too
-            outcomes = [self._judge(order, error) for order in orders]
+        except BaseException as error:  # noqa: BLE001 - the thread's top: every attempt must end
+            outcomes = [self._outcome_of(order, error) for order in orders]
             self._loop.call_soon_threadsafe(self._end, outcomes)
             for order, outcome in zip(orders, outcomes, strict=True):
                 self._failures.note(order, outcome, error)
@@ -223,21 +239,22 @@ class Dispatcher:
             outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
             self._loop.call_soon_threadsafe(self._end, outcomes)
 
-    def _judge(self, order: Order, error: BaseException) -> Outcome:
+    def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
-            return self._retries.after(order.attempt, error)
-        except BaseException:  # noqa: BLE001 - at the thread's top still: a user's error may raise when it is looked at
-            return self._retries.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
+            return self._retry_policy.after(order.attempt, error)
+        except BaseException:  # noqa: BLE001 - still the thread's top: a user's exception may raise when it is read
+            return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            # What has been given back is not running any more: its outcome comes too late.
+            # An order that was put back is not running any more: its outcome comes too late.
             if order := self._running.pop((outcome.sequence, outcome.claim), None):
                 self._outcomes.append(outcome)
                 self._attempted.append(order)
         self.wake()
 
-    def _release(self, orders: list[Order]) -> None:
+    def _put_back(self, orders: list[Order]) -> None:
+        """Makes the orders Pending again with the next write, at no cost."""
         self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
         self._attempted += orders
         self.wake()

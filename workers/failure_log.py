@@ -47,7 +47,7 @@ class FailureLog:
             "".join(["\n", *frames]).rstrip(),
         )
 
-    def sum_up(self) -> None:
+    def log_summary(self) -> None:
         """Says how many have been counted only; to be called about once a second, and at the end."""
         with self._lock:
             left_out, self._left_out = self._left_out, Counter()

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from models.order import Attempt, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
-from workers.processors.processor import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
 MAX_ERROR_CHARACTERS = 1_000
 CUT_OFF = "the process ended during the attempt"
@@ -17,8 +17,8 @@ CUT_OFF = "the process ended during the attempt"
 _MICROSECONDS = 1_000_000
 
 
-class Retries:
-    """Retries with exponential delays, up to `max_attempts`. `clock` returns microseconds since 1970, UTC."""
+class RetryPolicy:
+    """RetryPolicy with exponential delays, up to `max_attempts`. `clock` returns microseconds since 1970, UTC."""
 
     def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Callable[[], int]) -> None:
         self._max_attempts = max_attempts
@@ -47,7 +47,7 @@ class Retries:
 
 def _is_delay(delay_s: object) -> TypeGuard[float]:
     """Whether it is one: a subclass may set what it likes, and no error may keep its attempt from ending."""
-    return isinstance(delay_s, int | float) and 0 <= delay_s <= LONGEST_DELAY_S
+    return isinstance(delay_s, int | float) and 0 <= delay_s <= MAX_DELAY_S
 
 
 def text_of(error: BaseException) -> str:

@@ -1,16 +1,16 @@
-"""Who waits for an order to be Completed, Failed or Cancelled. Lives on the event loop."""
+"""Requests that wait until an order is Completed, Failed or Cancelled. Runs on the event loop."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from models.changes import FINAL, Change
+from models.changes import TERMINAL_STATUSES, OrderChange
 from models.errors import QueueFullError
 
 
-class Finals:
-    """Wakes those who wait for an order's end; at most `max_waiting` wait."""
+class CompletionWaiters:
+    """Wakes the tasks that wait for an order to end. At most `max_waiting` tasks wait."""
 
     def __init__(self, *, max_waiting: int) -> None:
         self._max_waiting = max_waiting
@@ -18,16 +18,13 @@ class Finals:
         self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
         self._closed = False
 
-    def __bool__(self) -> bool:
-        """Whether anybody waits."""
-        return self._count > 0
+    def __len__(self) -> int:
+        """How many tasks wait."""
+        return self._count
 
     @contextmanager
-    def expected(self, order_id: int) -> Iterator[asyncio.Event]:
-        """An event that is set once the order has come to its end since the block began, or at `close`.
-
-        Raises QueueFullError.
-        """
+    def waiting_for(self, order_id: int) -> Iterator[asyncio.Event]:
+        """An event that is set when the order ends after the block has begun, or at `close`. Raises QueueFullError."""
         if self._count >= self._max_waiting:
             raise QueueFullError
         event = asyncio.Event()
@@ -43,14 +40,14 @@ class Finals:
             if not self._waiting[order_id]:
                 del self._waiting[order_id]
 
-    def publish(self, changes: Iterable[Change]) -> None:
-        """Wakes whom these changes concern."""
+    def publish(self, changes: Iterable[OrderChange]) -> None:
+        """Wakes the tasks that wait for orders that these changes end."""
         for change in changes:
-            if change.order_id in self._waiting and change.status in FINAL:
+            if change.order_id in self._waiting and change.status in TERMINAL_STATUSES:
                 self._wake(change.order_id)
 
     def close(self) -> None:
-        """Wakes everybody, those included who are yet to come; may be called twice."""
+        """Wakes every task, now and from now on. May be called twice."""
         self._closed = True
         for order_id in list(self._waiting):
             self._wake(order_id)

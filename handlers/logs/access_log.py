@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
-from handlers.security.request_guard import Admit
-from handlers.transport.exchange import Incoming
+from handlers.security.request_guard import Guard
+from handlers.transport.request_head import RequestHead
 
 MAX_TARGET_CHARACTERS = 2_048
 _NANOSECONDS_PER_MS = 1_000_000
@@ -38,32 +38,34 @@ class Access(NamedTuple):
 
 
 class AccessLog:
-    """Logs every request whose headers could be read, refused ones too, when its answer or its connection has ended.
+    """A guard that logs every request, refused ones included, when its answer or its connection ends.
+
+    `guard` decides which requests are served.
 
     `clock_ns` is monotonic, in nanoseconds.
     """
 
-    def __init__(self, *, admit: Admit, clock_ns: Callable[[], int]) -> None:
-        self._admit = admit
+    def __init__(self, *, guard: Guard, clock_ns: Callable[[], int]) -> None:
+        self._guard = guard
         self._clock_ns = clock_ns
 
-    def admit(self, incoming: Incoming) -> None:
-        """Admits the request as the `admit` that was handed in does, and has an eye on its answer."""
+    def admit(self, head: RequestHead) -> None:
+        """Asks the guard, and logs the request when it is answered."""
         started_ns = self._clock_ns()
         try:
-            self._admit(incoming)
+            self._guard.admit(head)
         finally:
-            incoming.connection = _LoggedConnection(incoming, clock_ns=self._clock_ns, started_ns=started_ns)
+            head.connection = _LoggedConnection(head, clock_ns=self._clock_ns, started_ns=started_ns)
 
 
 class _LoggedConnection(HTTPConnection):
     """A connection for one request, which logs the answer that is written to it."""
 
-    def __init__(self, incoming: Incoming, *, clock_ns: Callable[[], int], started_ns: int) -> None:
-        self._connection = cast(Any, incoming.connection)
+    def __init__(self, head: RequestHead, *, clock_ns: Callable[[], int], started_ns: int) -> None:
+        self._connection = cast(Any, head.connection)
         # Of the request only what is shown: it holds this connection, and would live on until the next collection.
-        self._start_line: RequestStartLine = incoming.start_line
-        self._client, self._key = incoming.client_address, incoming.key_name
+        self._start_line: RequestStartLine = head.start_line
+        self._client, self._key = head.client_address, head.key_name
         self._clock_ns, self._started_ns = clock_ns, started_ns
         self._status: int | None = None
         self._request_id = "-"

@@ -38,6 +38,16 @@ class JsonFormatter(logging.Formatter):
         return without_keys(json.dumps(shown))
 
 
+def configure_logging(log_format: str) -> None:
+    """Logs to stderr in one of `FORMATS`: the server's own lines from INFO, all others from WARNING."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(log_format))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("orders").setLevel(logging.INFO)
+    # urllib3's warnings show whole URLs, and a receiver's URL may hold a token.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
 def formatter(name: str) -> logging.Formatter:
     """The formatter of one of `FORMATS`."""
     return JsonFormatter() if name == JSON else TextFormatter()

@@ -1,13 +1,13 @@
-"""How it goes: one JSON object, or what Prometheus reads. Runs on the event loop."""
+"""`GET /metrics`: JSON, Prometheus text or OpenMetrics. Runs on the event loop."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from handlers.metrics.accept import preferred
-from handlers.metrics.prometheus import OPEN_METRICS, TEXT, Exposition, Rendered
-from handlers.metrics.snapshot import Figures
+from handlers.metrics.prometheus import OPEN_METRICS, TEXT, PrometheusRenderer, RenderedMetrics
+from handlers.metrics.snapshot import SnapshotSource
+from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
-from models.order import Totals
+from handlers.transport.in_flight import InFlightRequests
 
 JSON = "application/json"
 ANY_FORMAT = (JSON, OPEN_METRICS, TEXT)
@@ -20,31 +20,31 @@ class MetricsHandler(BaseHandler):
     def initialize(
         self,
         *,
-        traffic: Traffic,
-        totals: Callable[[], Awaitable[Totals]],
-        figures: Figures,
-        exposition: Exposition,
+        in_flight: InFlightRequests,
+        service: Service,
+        snapshots: SnapshotSource,
+        prometheus: PrometheusRenderer,
         media_types: Sequence[str],
     ) -> None:
-        self._join(traffic=traffic)
-        self._totals = totals
-        self._figures = figures
-        self._exposition = exposition
+        self._join(in_flight=in_flight)
+        self._service = service
+        self._snapshots = snapshots
+        self._prometheus = prometheus
         self._media_types = media_types
 
     async def get(self) -> None:
         preference = preferred(self.request.headers.get("Accept", ""), self._media_types)
-        totals = await self._totals()
+        snapshot = self._snapshots.take(await self._service.totals())
         self.set_header("Vary", "Accept")
         if preference.media_type == JSON:
-            self.answer_json(self._figures.view_of(totals))
+            self.answer_json(snapshot.as_view())
         else:
-            self._answer_text(self._exposition.render(self._figures.state_of(totals), preference))
+            self._answer_text(self._prometheus.render(snapshot, preference))
 
     head = get
 
-    def _answer_text(self, rendered: Rendered) -> None:
+    def _answer_text(self, rendered: RenderedMetrics) -> None:
         self.set_header("Content-Type", rendered.content_type)
-        if self._traffic.draining:
+        if self._in_flight.draining:
             self.set_header("Connection", "close")
         self.finish(rendered.body)

@@ -74,7 +74,7 @@ class Histogram:
         return within
 
 
-class Recent:
+class RecentQuantiles:
     """What came into a histogram since the last look at it."""
 
     def __init__(self, histogram: Histogram) -> None:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from handlers.metrics.histogram import Recent
-from handlers.metrics.instruments import Measurements
-from handlers.transport.base_handler import encode
+from handlers.metrics.histogram import RecentQuantiles
+from handlers.metrics.instruments import Instruments
+from handlers.transport.json_encoder import encode
 from models.order import Totals
 
 MAX_POINTS = 600
@@ -47,11 +47,11 @@ class _Last(NamedTuple):
 class History:
     """The last `MAX_POINTS` points. `clock` returns microseconds since 1970, UTC; `monotonic` seconds."""
 
-    def __init__(self, *, measurements: Measurements, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    def __init__(self, *, instruments: Instruments, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
         self._clock = clock
         self._monotonic = monotonic
-        self._ack_s = Recent(measurements.ack_s)
-        self._processing_s = Recent(measurements.processing_s)
+        self._ack_s = RecentQuantiles(instruments.ack_s)
+        self._processing_s = RecentQuantiles(instruments.processing_s)
         self._last: _Last | None = None
         self._points: deque[Point] = deque(maxlen=MAX_POINTS)
 

@@ -8,8 +8,18 @@ from typing import Any
 
 from handlers.metrics.histogram import Histogram
 from models.errors import OrderConflictError
-from models.order import NewOrder, Status
-from models.writes import Claimed, Insertion, Moved, NewOrders, Retried, Turn, Write, Written
+from models.order import Status
+from models.writes import (
+    AnyWrite,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    NewOrder,
+    NewOrders,
+    RetriedOrders,
+    StatusChanged,
+    WriteResult,
+)
 
 _MICROSECONDS = 1_000_000
 _ENDING = attrgetter("status", "due_us")
@@ -43,7 +53,7 @@ class AttemptOutcome(enum.StrEnum):
     """A stop cut it off."""
 
 
-class Measurements:
+class Instruments:
     """Durations, sizes and counts since the start. `clock` returns microseconds since 1970, UTC.
 
     The histograms are for whoever measures to `observe`, but for the two that `note_batch` sees to.
@@ -70,7 +80,7 @@ class Measurements:
         """Notes orders that never got into a batch: those that are Invalid, and those that a queue Refused."""
         self.intake[outcome] += count
 
-    def note_batch(self, items: Sequence[Write], results: Sequence[Written | BaseException]) -> None:
+    def note_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         """Notes what the store has written: it is called once for each batch, as a Batcher's `after_batch`."""
         accepted_before = self.intake[IntakeOutcome.ACCEPTED]
         accepted_alone = 0
@@ -81,13 +91,13 @@ class Measurements:
                 self._note_insertion(result)
             elif isinstance(item, NewOrders):
                 self._note_group(result if isinstance(result, list) else [result] * len(item.orders))
-            elif isinstance(item, Turn) and isinstance(result, Claimed):
+            elif isinstance(item, FinishAndClaim) and isinstance(result, ClaimedOrders):
                 self._note_turn(item, result)
-            elif isinstance(result, Moved):
+            elif isinstance(result, StatusChanged):
                 # One that was Cancelled already is given back as it is.
                 self.cancelled += result.was is Status.PENDING
                 self.retried_by_hand += result.was is Status.FAILED
-            elif isinstance(result, Retried):
+            elif isinstance(result, RetriedOrders):
                 self.retried_by_hand += len(result.orders)
         self.intake[IntakeOutcome.ACCEPTED] += accepted_alone
         if accepted := self.intake[IntakeOutcome.ACCEPTED] - accepted_before:
@@ -109,7 +119,7 @@ class Measurements:
         else:
             self.intake[IntakeOutcome.REFUSED] += 1
 
-    def _note_turn(self, turn: Turn, claimed: Claimed) -> None:
+    def _note_turn(self, turn: FinishAndClaim, claimed: ClaimedOrders) -> None:
         for (status, due_us), alike in groupby(turn.outcomes, _ENDING):
             self.attempts[_outcome_of(status, due_us)] += len(list(alike))
         now_us = self._clock()

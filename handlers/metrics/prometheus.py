@@ -1,4 +1,4 @@
-"""How it goes in the formats that Prometheus reads: its text format and OpenMetrics. Runs on the event loop."""
+"""Renders the metrics as Prometheus text and as OpenMetrics. Runs on the event loop."""
 
 from collections.abc import Iterator, Mapping
 from math import inf
@@ -16,11 +16,11 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from handlers.metrics.accept import Preference
+from handlers.metrics.accept import AcceptedType
 from handlers.metrics.histogram import Histogram
-from handlers.metrics.instruments import Measurements
+from handlers.metrics.instruments import Instruments
 from handlers.metrics.process_collector import ProcessCollector
-from handlers.metrics.snapshot import State
+from handlers.metrics.snapshot import MetricsSnapshot
 from models.order import Status
 
 TEXT = "text/plain"
@@ -31,32 +31,32 @@ _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
 _MICROSECONDS = 1_000_000
 
 
-class Rendered(NamedTuple):
+class RenderedMetrics(NamedTuple):
     """A body and its Content-Type."""
 
     body: bytes
     content_type: str
 
 
-class Exposition:
+class PrometheusRenderer:
     """The orders, this process and this Python, in a registry of its own. `version` is the server's."""
 
-    def __init__(self, *, measurements: Measurements, version: str) -> None:
-        self._orders = _OrderCollector(measurements, version)
+    def __init__(self, *, instruments: Instruments, version: str) -> None:
+        self._orders = _OrderCollector(instruments, version)
         self._registry = CollectorRegistry()
         self._registry.register(self._orders)
         self._registry.register(ProcessCollector())
         PlatformCollector(self._registry)
         GCCollector(self._registry)
 
-    def render(self, state: State, preference: Preference) -> Rendered:
+    def render(self, snapshot: MetricsSnapshot, preference: AcceptedType) -> RenderedMetrics:
         """All families in the preferred format, which is TEXT or OPEN_METRICS."""
         encode, content_type = choose_encoder(_accept_of(preference))
-        self._orders.state = state
-        return Rendered(encode(self._registry), content_type)
+        self._orders.snapshot = snapshot
+        return RenderedMetrics(encode(self._registry), content_type)
 
 
-def _accept_of(preference: Preference) -> str:
+def _accept_of(preference: AcceptedType) -> str:
     """An Accept header that leaves `choose_encoder` no choice: it does not weigh, and promises any version."""
     media_type, parameters = preference
     oldest, *_ = known = _VERSIONS[media_type]
@@ -69,12 +69,12 @@ def _escaping(parameters: Mapping[str, str]) -> str:
 
 
 class _OrderCollector(Collector):
-    """`state` is to be set before each collection."""
+    """Set `snapshot` before each collection."""
 
-    state: State
+    snapshot: MetricsSnapshot
 
-    def __init__(self, measurements: Measurements, version: str) -> None:
-        self._noted = measurements
+    def __init__(self, instruments: Instruments, version: str) -> None:
+        self._noted = instruments
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -83,7 +83,7 @@ class _OrderCollector(Collector):
         yield from self._histograms()
 
     def _gauges(self) -> Iterator[Metric]:
-        totals, oldest_pending_s, uptime_s = self.state
+        totals = self.snapshot.totals
         yield InfoMetricFamily("orders_build", "Which version of the server this is.", {"version": self._version})
         by_status = GaugeMetricFamily("orders_by_status", "Orders that have each status.", labels=["status"])
         for status, count in (
@@ -98,10 +98,12 @@ class _OrderCollector(Collector):
         yield GaugeMetricFamily(
             "orders_oldest_pending_seconds",
             "How long ago the oldest Pending order was accepted; 0 where none is Pending.",
-            oldest_pending_s,
+            self.snapshot.oldest_pending_s,
             unit="seconds",
         )
-        yield GaugeMetricFamily("orders_uptime_seconds", "Since the server started.", uptime_s, unit="seconds")
+        yield GaugeMetricFamily(
+            "orders_uptime_seconds", "Since the server started.", self.snapshot.uptime_s, unit="seconds"
+        )
         yield SummaryMetricFamily(
             "orders_turnaround_seconds",
             "From acceptance to completion, over all Completed orders that are stored.",

@@ -1,21 +1,14 @@
-"""The numbers of `GET /metrics`, made from the totals and what is true beside them. Lives on the event loop."""
+"""The metrics of one moment: totals, rates, uptime, and how `GET /metrics` shows them. Runs on the event loop."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from handlers.metrics.rates import Rate, Rates
 from models.order import Totals
 
 _MICROSECONDS = 1_000_000
-
-
-class State(NamedTuple):
-    """What is true now, as opposed to what was noted on the way here. Times in seconds."""
-
-    totals: Totals
-    oldest_pending_s: float
-    uptime_s: float
 
 
 class MetricsView(Struct, gc=False):
@@ -34,34 +27,17 @@ class MetricsView(Struct, gc=False):
     uptime_seconds: float
 
 
-class Figures:
-    """What the totals come to.
+class MetricsSnapshot(NamedTuple):
+    """The totals at one moment, with what else is true at that moment. Times are in seconds."""
 
-    `rates` returns the orders accepted and completed per second, `clock` microseconds since 1970, `uptime_s` seconds
-    since the start.
-    """
+    totals: Totals
+    oldest_pending_s: float
+    uptime_s: float
+    rate: Rate
 
-    def __init__(
-        self,
-        *,
-        rates: Callable[[Totals], tuple[float, float]],
-        clock: Callable[[], int],
-        uptime_s: Callable[[], float],
-    ) -> None:
-        self._rates = rates
-        self._clock = clock
-        self._uptime_s = uptime_s
-
-    def state_of(self, totals: Totals) -> State:
-        """With what the clocks say."""
-        oldest_us = totals.oldest_pending_us
-        oldest_s = 0.0 if oldest_us is None else max(0, self._clock() - oldest_us) / _MICROSECONDS
-        return State(totals, oldest_s, self._uptime_s())
-
-    def view_of(self, totals: Totals) -> MetricsView:
-        """As everybody is told of it."""
-        state = self.state_of(totals)
-        accepted_per_s, completed_per_s = self._rates(totals)
+    def as_view(self) -> MetricsView:
+        """The JSON object of `GET /metrics`."""
+        totals = self.totals
         return MetricsView(
             total_orders=totals.orders,
             avg_processing_time=totals.processing_us / totals.completed / _MICROSECONDS if totals.completed else 0.0,
@@ -70,8 +46,27 @@ class Figures:
             completed_orders=totals.completed,
             failed_orders=totals.failed,
             cancelled_orders=totals.cancelled,
-            oldest_pending_seconds=state.oldest_pending_s,
-            accepted_per_second=round(accepted_per_s, 3),
-            completed_per_second=round(completed_per_s, 3),
-            uptime_seconds=round(state.uptime_s, 3),
+            oldest_pending_seconds=self.oldest_pending_s,
+            accepted_per_second=round(self.rate.accepted, 3),
+            completed_per_second=round(self.rate.completed, 3),
+            uptime_seconds=round(self.uptime_s, 3),
         )
+
+
+class SnapshotSource:
+    """Makes snapshots. `clock` returns microseconds since 1970, UTC; `monotonic` returns seconds.
+
+    Uptime counts from the construction.
+    """
+
+    def __init__(self, *, rates: Rates, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
+        self._rates = rates
+        self._clock = clock
+        self._monotonic = monotonic
+        self._started_s = monotonic()
+
+    def take(self, totals: Totals) -> MetricsSnapshot:
+        """The snapshot of this moment."""
+        oldest_us = totals.oldest_pending_us
+        oldest_s = 0.0 if oldest_us is None else max(0, self._clock() - oldest_us) / _MICROSECONDS
+        return MetricsSnapshot(totals, oldest_s, self._monotonic() - self._started_s, self._rates.up_to(totals))

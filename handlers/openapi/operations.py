@@ -6,7 +6,7 @@ from typing import Any
 from handlers.openapi.headers import ALWAYS, IF_LIMITED, header_references
 from handlers.openapi.problems import EVERYWHERE, FOR_KEYS, FOR_LIMITS, responses_of_problems
 from handlers.openapi.schemas import ID, Schema
-from handlers.problems.problem import CONTENT_TYPE, Kind
+from handlers.problems.problem import CONTENT_TYPE, ProblemType
 
 README_ORDER: Schema = {"order_id": 12345, "user_id": 1, "item_ids": [101, 102, 103], "total_amount": 99.99}
 ORDER_ID: Schema = {
@@ -60,7 +60,7 @@ def operation(
     answers: dict[str, Schema],
     parameters: Sequence[Schema] = (),
     body: Schema | None = None,
-    problems: Iterable[Kind] = (),
+    problems: Iterable[ProblemType] = (),
     broken_off: Schema | None = None,
     is_open: bool = False,
 ) -> Schema:

@@ -29,7 +29,7 @@ from handlers.problems.problem import (
     TOO_LARGE,
     UNAUTHORIZED,
     WRONG_STATUS,
-    Kind,
+    ProblemType,
 )
 from models.parsing.order_body import MAX_ID
 
@@ -56,7 +56,7 @@ def _errors(place: str, description: str) -> Schema:
     return {"errors": {"description": description, "type": "array", "minItems": 1, "items": item}}
 
 
-_MEMBERS: Mapping[Kind, Schema] = {
+_MEMBERS: Mapping[ProblemType, Schema] = {
     INVALID_ORDER: _errors("pointer", "Everything that is wrong; `pointer` is a JSON Pointer such as `#/item_ids/0`."),
     INVALID_PARAMETER: _errors("parameter", "Everything that is wrong with the query."),
     WRONG_STATUS: {"order_status": {"$ref": "#/components/schemas/Status"}},
@@ -65,7 +65,7 @@ _MEMBERS: Mapping[Kind, Schema] = {
     },
 }
 """The members that a kind has beside those that every problem has."""
-_EXAMPLES: Mapping[Kind, Schema] = {
+_EXAMPLES: Mapping[ProblemType, Schema] = {
     INVALID_ORDER: {"errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}]},
     INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}]},
     WRONG_STATUS: {"order_status": "Completed"},
@@ -92,18 +92,18 @@ _PROBLEM: Schema = {
 }
 
 
-def schema_name(kind: Kind) -> str:
+def schema_name(kind: ProblemType) -> str:
     """`NotFoundProblem` for the kind `not-found`."""
     return "".join(word.capitalize() for word in kind.slug.split("-")) + "Problem"
 
 
 def schemas_of_problems() -> dict[str, Schema]:
     """`Problem`, and one schema for each kind that there is."""
-    kinds = [value for value in vars(problems).values() if isinstance(value, Kind)]
+    kinds = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
     return {"Problem": _PROBLEM} | {schema_name(kind): _schema_of(kind) for kind in kinds}
 
 
-def _schema_of(kind: Kind) -> Schema:
+def _schema_of(kind: ProblemType) -> Schema:
     more = _MEMBERS.get(kind, {})
     own: Schema = {
         "properties": {
@@ -127,13 +127,13 @@ def _schema_of(kind: Kind) -> Schema:
     return {"title": kind.title, "allOf": [{"$ref": "#/components/schemas/Problem"}, own], "examples": [example]}
 
 
-def responses_of_problems(kinds: Iterable[Kind]) -> dict[str, Any]:
+def responses_of_problems(kinds: Iterable[ProblemType]) -> dict[str, Any]:
     """One response for each status that the kinds have, by status."""
     ordered = sorted(set(kinds))
     return {str(status): _response(list(same)) for status, same in groupby(ordered, lambda kind: kind.status)}
 
 
-def _response(kinds: list[Kind]) -> dict[str, Any]:
+def _response(kinds: list[ProblemType]) -> dict[str, Any]:
     references: list[Schema] = [{"$ref": f"#/components/schemas/{schema_name(kind)}"} for kind in kinds]
     names = ["X-Request-Id"]
     if special := _HEADERS.get(kinds[0].status):

@@ -1,56 +1,68 @@
-"""What a person may have done to orders: cancel one, have failed ones tried again. Runs on the event loop."""
+"""Actions on stored orders: cancel one, retry one, retry all that failed. Runs on the event loop."""
 
-from collections.abc import Awaitable, Callable
+from asyncio import Future
 
-from handlers.orders.order import order_id_of, unknown_order, view_of
-from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_of
+from handlers.orders.single import order_not_found, order_view, parse_order_id
+from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_for
 from handlers.security.cross_origin import refuse_other_origins
+from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
-from models.order import Order, Status
-from models.writes import Retried
+from handlers.transport.in_flight import InFlightRequests
+from models.order import Status
+from models.writes import RetriedOrders, StatusChanged
 
 
-class ActionHandler(BaseHandler):
-    """`POST /order/{id}/cancel` and `/retry`: does it, and answers with the order as it is then.
+class _ActionHandler(BaseHandler):
+    """Changes one order's status, and answers with the order."""
 
-    `act` raises WrongStatusError where the order's status forbids it.
-    """
+    def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
+        self._join(in_flight=in_flight)
+        self._service = service
 
-    def initialize(self, *, traffic: Traffic, act: Callable[[int], Awaitable[Order | None]]) -> None:
-        self._join(traffic=traffic)
-        self._act = act
+    def _act(self, order_id: int) -> Future[StatusChanged | None]:
+        raise NotImplementedError
 
     async def post(self, digits: str) -> None:
         refuse_other_origins(self.request.headers)
-        order_id = order_id_of(digits)
-        order = None if order_id is None else await self._act(order_id)
-        if order is None:
-            raise unknown_order(digits)
-        self.answer_json(view_of(order))
+        order_id = parse_order_id(digits)
+        changed = None if order_id is None else await self._act(order_id)
+        if changed is None:
+            raise order_not_found(digits)
+        self.answer_json(order_view(changed.order))
+
+
+class CancelHandler(_ActionHandler):
+    """`POST /order/{id}/cancel`"""
+
+    def _act(self, order_id: int) -> Future[StatusChanged | None]:
+        return self._service.cancel(order_id)
+
+
+class RetryHandler(_ActionHandler):
+    """`POST /order/{id}/retry`"""
+
+    def _act(self, order_id: int) -> Future[StatusChanged | None]:
+        return self._service.retry(order_id)
 
 
 class RetryFailedHandler(BaseHandler):
-    """`POST /orders/retry?status=Failed`: has every Failed order tried again.
+    """`POST /orders/retry?status=Failed`: retries every Failed order, a part of them at a time."""
 
-    `retry_failed` takes a part of them at a time, those after a sequence, so that others get their turn in between.
-    """
-
-    def initialize(self, *, traffic: Traffic, retry_failed: Callable[[int], Awaitable[Retried]]) -> None:
-        self._join(traffic=traffic)
-        self._retry_failed = retry_failed
+    def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
+        self._join(in_flight=in_flight)
+        self._service = service
 
     async def post(self) -> None:
         refuse_other_origins(self.request.headers)
         self._check_parameters()
-        count, part = 0, Retried([], 0)
+        count, part = 0, RetriedOrders([], 0)
         while True:
             try:
-                part = await self._retry_failed(part.last)
+                part = await self._service.retry_failed(part.last)
             except TEMPORARY_ERRORS as error:
                 if not count:
                     raise
-                problem = problem_of(error)
+                problem = problem_for(error)
                 detail = f"{count} of the orders will be tried again; ask once more for the others."
                 raise Problem(problem.kind, detail, members={"retried": count}, headers=problem.headers) from error
             if not part.orders:

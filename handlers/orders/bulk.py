@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from handlers.metrics.instruments import IntakeOutcome, Measurements
+from handlers.metrics.instruments import Instruments, IntakeOutcome
+from handlers.service import Service
 from models.errors import NotJsonError, OrderConflictError, QueueClosedError, QueueFullError
-from models.order import NewOrder
 from models.parsing.bulk import parse_orders
-from models.writes import Inserted, Insertion
+from models.writes import Insertion, NewOrder
 
 MAX_LISTED = 1_000
 """How many rejections are listed."""
@@ -21,8 +21,6 @@ PARSED_AT_ONCE = 250
 PARSED_BYTES_AT_ONCE = 64 * 1024
 MAX_DETAIL_CHARACTERS = 500
 """Of what is wrong with one order: it names the fields, which may have any length."""
-
-InsertMany = Callable[[list[NewOrder]], Awaitable[list[Inserted]]]
 
 
 class Rejection(msgspec.Struct, gc=False):
@@ -55,17 +53,17 @@ class BulkView(msgspec.Struct):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-class Bulk:
+class BulkInsert:
     """Orders on their way into the store, in groups; `room` is how many may be parsed and not written, of all requests.
 
     What the storage raises for one group is raised from the next call on, and nothing more is written.
     """
 
-    def __init__(self, *, insert_many: InsertMany, room: asyncio.Semaphore, measurements: Measurements) -> None:
+    def __init__(self, *, service: Service, room: asyncio.Semaphore, instruments: Instruments) -> None:
         self.view = BulkView(rejected=[])
-        self._insert_many = insert_many
+        self._service = service
         self._room = room
-        self._measurements = measurements
+        self._instruments = instruments
         self._groups: deque[asyncio.Task[None]] = deque()
         self._is_parsed = asyncio.Semaphore(0)
         self._error: Exception | None = None
@@ -110,7 +108,7 @@ class Bulk:
                 group.append((index, parsed))
             else:
                 self.view.reject(index, parsed)
-                self._measurements.note_intake(IntakeOutcome.INVALID)
+                self._instruments.note_intake(IntakeOutcome.INVALID)
         return group
 
     async def end(self) -> BulkView:
@@ -131,11 +129,11 @@ class Bulk:
         if not group or self._error:
             return
         try:
-            results = await self._insert_many([order for _, order in group])
+            results = await self._service.insert_many([order for _, order in group])
         except Exception as error:  # noqa: BLE001 - the task's top: it is raised to whom it concerns
             self._error = self._error or error
             if isinstance(error, QueueFullError | QueueClosedError):
-                self._measurements.note_intake(IntakeOutcome.REFUSED, len(group))
+                self._instruments.note_intake(IntakeOutcome.REFUSED, len(group))
             return
         accepted = results.count(Insertion.ACCEPTED)
         self.view.accepted += accepted

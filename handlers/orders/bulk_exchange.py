@@ -9,23 +9,24 @@ from typing import cast
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
-from handlers.orders.bulk import Bulk, BulkView
-from handlers.orders.order import check_not_encoded
+from handlers.orders.bulk import BulkInsert, BulkView
+from handlers.orders.single import check_not_encoded
 from handlers.problems.problem import (
     NOTHING_ACCEPTED,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
-    problem_of,
+    problem_for,
 )
-from handlers.transport.base_handler import encode
 from handlers.transport.body_limit import BodyLimit
-from handlers.transport.exchange import ACCEPTED, Exchange, Incoming, Refuse
+from handlers.transport.early_response import EarlyResponseConnection
+from handlers.transport.exchange import ACCEPTED, Exchange, Refuse
 from handlers.transport.guarded_stream import lift_body_limit
-from handlers.transport.held_connection import HeldConnection
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.json_encoder import encode
+from handlers.transport.request_head import RequestHead
 from models.errors import QueueClosedError, QueueFullError
-from models.order import NewOrder
 from models.parsing.bulk import Lines, parse_array
+from models.writes import NewOrder
 
 MAX_ARRAY_BYTES = 8 * 1024 * 1024
 MAX_ARRAYS_BYTES = 64 * 1024 * 1024
@@ -51,28 +52,30 @@ class ByteRoom:
 
 
 def bulk_exchange(
-    incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, arrays: ByteRoom
+    head: RequestHead, *, in_flight: InFlightRequests, refuse: Refuse, bulk: BulkInsert, arrays: ByteRoom
 ) -> HTTPMessageDelegate:
     """Who takes a `POST /orders`, by its content type; `arrays` is the room for those that are held whole."""
     try:
-        check_not_encoded(incoming.headers)
+        check_not_encoded(head.headers)
     except Problem as problem:
-        return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=problem)
-    media_type = incoming.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return BodyLimit(HTTPMessageDelegate(), head, refuse=refuse, problem=problem)
+    media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type == "application/x-ndjson":
-        return LinesExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk)
+        return LinesExchange(head, in_flight=in_flight, refuse=refuse, bulk=bulk)
     if media_type == "application/json":
-        exchange = ArrayExchange(incoming, traffic=traffic, refuse=refuse, bulk=bulk, room=arrays)
-        return BodyLimit(exchange, incoming, refuse=refuse, limit_bytes=MAX_ARRAY_BYTES)
+        exchange = ArrayExchange(head, in_flight=in_flight, refuse=refuse, bulk=bulk, room=arrays)
+        return BodyLimit(exchange, head, refuse=refuse, limit_bytes=MAX_ARRAY_BYTES)
     detail = "Orders are sent as application/json, an array, or as application/x-ndjson, one a line."
-    return BodyLimit(HTTPMessageDelegate(), incoming, refuse=refuse, problem=Problem(UNSUPPORTED_MEDIA_TYPE, detail))
+    return BodyLimit(HTTPMessageDelegate(), head, refuse=refuse, problem=Problem(UNSUPPORTED_MEDIA_TYPE, detail))
 
 
 class ArrayExchange(Exchange):
     """An array of orders: 202 once the good ones are on disk, 503 where there is no room for its bytes."""
 
-    def __init__(self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk, room: ByteRoom) -> None:
-        super().__init__(incoming, traffic=traffic, refuse=refuse)
+    def __init__(
+        self, head: RequestHead, *, in_flight: InFlightRequests, refuse: Refuse, bulk: BulkInsert, room: ByteRoom
+    ) -> None:
+        super().__init__(head, in_flight=in_flight, refuse=refuse)
         self._bulk = bulk
         self._room = room
         self._held_bytes = 0
@@ -126,9 +129,9 @@ class LinesExchange(Exchange):
     sends is thrown away for a while, so that it gets to read the answer.
     """
 
-    def __init__(self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse, bulk: Bulk) -> None:
-        super().__init__(incoming, traffic=traffic, refuse=refuse)
-        self._connection = cast(HTTP1Connection, incoming.connection)
+    def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, refuse: Refuse, bulk: BulkInsert) -> None:
+        super().__init__(head, in_flight=in_flight, refuse=refuse)
+        self._connection = cast(HTTP1Connection, head.connection)
         self._bulk = bulk
         self._lines = Lines()
         self._is_refused = False
@@ -139,8 +142,8 @@ class LinesExchange(Exchange):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._traffic.enter()
-        self._traffic.at_drain.add(self._refuse_quiet)
+        self._in_flight.begin()
+        self._in_flight.on_drain.add(self._refuse_quiet)
         self._connection.set_max_body_size(sys.maxsize)
         lift_body_limit(self._connection)
         return None
@@ -158,7 +161,7 @@ class LinesExchange(Exchange):
     def on_connection_close(self) -> None:
         self._end_reading()
         if not self._is_refused:
-            self._traffic.leave()
+            self._in_flight.end()
 
     def answer(self, result: BulkView) -> None:
         self.write(ACCEPTED, {}, encode(_checked(result)))
@@ -180,13 +183,13 @@ class LinesExchange(Exchange):
         return await _result(self._bulk, error)
 
     async def _take(self, lines: list[tuple[int, bytes]]) -> None:
-        if lines and self._traffic.draining:
+        if lines and self._in_flight.draining:
             raise QueueClosedError
         await self._bulk.add(lines)
 
     def _end_reading(self) -> None:
         self._timer.cancel()
-        self._traffic.at_drain.discard(self._refuse_quiet)
+        self._in_flight.on_drain.discard(self._refuse_quiet)
 
     def _refuse_quiet(self) -> None:
         """Ends it where the next line, which would be refused, does not come."""
@@ -198,7 +201,7 @@ class LinesExchange(Exchange):
             await _result(self._bulk, error)
         except Problem as problem:
             self._is_refused = True
-            self.incoming.connection = HeldConnection(self._connection)
+            self.head.connection = EarlyResponseConnection(self._connection)
             self._fail(problem)
 
     def _check_stall(self) -> None:
@@ -210,7 +213,7 @@ class LinesExchange(Exchange):
             self._timer = self._loop.call_later(STALL_S - quiet_s, self._check_stall)
 
 
-async def _result(bulk: Bulk, error: Exception | None) -> BulkView:
+async def _result(bulk: BulkInsert, error: Exception | None) -> BulkView:
     """What has become of all of the orders; a Problem that says it, too, where not all could be dealt with."""
     try:
         view = await bulk.end()
@@ -218,7 +221,7 @@ async def _result(bulk: Bulk, error: Exception | None) -> BulkView:
         error = error or failure
     if error is None:
         return view
-    problem = problem_of(error)
+    problem = problem_for(error)
     detail = "What is counted here has been dealt with. Send all of it again: that does no harm."
     raise Problem(problem.kind, detail, members=bulk.view.members(), headers=problem.headers) from error
 

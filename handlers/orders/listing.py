@@ -3,14 +3,14 @@
 import asyncio
 import base64
 import re
-from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from handlers.orders.order import OrderView, view_of
+from handlers.orders.single import OrderView, order_view
+from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.query_parameters import Parameters
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
@@ -32,16 +32,16 @@ class OrderPage(msgspec.Struct, gc=False):
 
 
 class ListingHandler(BaseHandler):
-    """`GET /orders`. `list_orders` is given up, where it has not begun, when the client goes away."""
+    """`GET /orders`. If the client disconnects before the listing begins, it is withdrawn."""
 
-    def initialize(self, *, traffic: Traffic, list_orders: Callable[[Listing], asyncio.Future[Page]]) -> None:
-        self._join(traffic=traffic)
-        self._list_orders = list_orders
+    def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
+        self._join(in_flight=in_flight)
+        self._service = service
         self._page: asyncio.Future[Page] | None = None
 
     async def get(self) -> None:
         parameters = Parameters(self.request.query_arguments, known=(*FILTERS, CURSOR))
-        self._page = self._list_orders(_listing_of(parameters))
+        self._page = self._service.list_orders(_listing_of(parameters))
         try:
             page = await self._page
         except asyncio.CancelledError:  # nobody is there to be answered
@@ -50,7 +50,7 @@ class ListingHandler(BaseHandler):
         if page.before is not None:
             cursor = cursor_of(page.before)
             self.set_header("Link", f'<{self.request.path}?{_query(parameters, cursor)}>; rel="next"')
-        self.answer_json(OrderPage([view_of(order) for order in page.orders], cursor))
+        self.answer_json(OrderPage([order_view(order) for order in page.orders], cursor))
 
     head = get
 

@@ -8,10 +8,10 @@ from tornado.web import StaticFileHandler
 
 from handlers.pages.static_content import HEADERS
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
 
 
-def folder_of(module: str, package: str) -> Path:
+def package_folder(module: str, package: str) -> Path:
     """Where a module is that consists of a folder. Raises ModuleNotFoundError where its package is not installed."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
@@ -23,9 +23,14 @@ class AssetHandler(BaseHandler, StaticFileHandler):
     """Answers with a file of `folder`. `types` has the media types by name, `headers` what else is said of each."""
 
     def _open(
-        self, *, traffic: Traffic, folder: Path, types: Mapping[str, str], headers: Mapping[str, str] = HEADERS
+        self,
+        *,
+        in_flight: InFlightRequests,
+        folder: Path,
+        types: Mapping[str, str],
+        headers: Mapping[str, str] = HEADERS,
     ) -> None:
-        self._join(traffic=traffic)
+        self._join(in_flight=in_flight)
         self._types = types
         self._said = headers
         StaticFileHandler.initialize(self, str(folder))
@@ -46,5 +51,5 @@ class AssetHandler(BaseHandler, StaticFileHandler):
         for name, value in self._said.items():
             self.set_header(name, value)
         self.set_header("Accept-Ranges", "none")
-        if self._traffic.draining:
+        if self._in_flight.draining:
             self.set_header("Connection", "close")

@@ -1,4 +1,4 @@
-"""`GET /`: the dashboard, a page whose files are in `handlers/pages/static/`, and Plotly's script from its package. Pure.
+"""`GET /`: the dashboard, whose files are in `handlers/pages/static/`. Pure functions.
 
 The page holds no data: it asks for all that it shows, with the key of whoever looks at it where keys are needed.
 """
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from handlers.pages.assets import folder_of
-from handlers.pages.static_content import HEADERS, Fixed, fixed
+from handlers.pages.assets import package_folder
+from handlers.pages.static_content import HEADERS, StaticContent, with_etag
+from models.errors import StartRefusedError
 
 PAGE = "index.html"
 ASSETS = {"plotly.min.js": "text/javascript"}
@@ -33,15 +34,15 @@ _WITHOUT_KEYS = b'<meta name="orders-keys" content="no">'
 _WITH_KEYS = b'<meta name="orders-keys" content="yes">'
 
 
-class DashboardBrokenError(Exception):
+class DashboardBrokenError(StartRefusedError):
     """A file of the dashboard is not what it must be; the text says which and why in one line."""
 
 
 class Dashboard(NamedTuple):
     """The page, and by name what it is made of, without the package's files."""
 
-    page: Fixed
-    files: Mapping[str, Fixed]
+    page: StaticContent
+    files: Mapping[str, StaticContent]
 
     @property
     def types(self) -> Mapping[str, str]:
@@ -55,7 +56,7 @@ def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
     Files whose type is none of the page's, such as an editor leaves behind, are left out.
     """
     files = {
-        path.name: fixed(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)
+        path.name: with_etag(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)
         for path in sorted(folder.iterdir())
         if path.suffix in _TYPES and not path.name.startswith(".")
     }
@@ -65,10 +66,10 @@ def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
     if page.body.count(_WITHOUT_KEYS) != 1:
         raise DashboardBrokenError(f"{folder / PAGE} has not got {_WITHOUT_KEYS.decode()} once")
     if has_keys:
-        page = fixed(page.body.replace(_WITHOUT_KEYS, _WITH_KEYS), page.content_type, page.headers)
+        page = with_etag(page.body.replace(_WITHOUT_KEYS, _WITH_KEYS), page.content_type, page.headers)
     return Dashboard(page, files)
 
 
 def assets_folder() -> Path:
     """Where the package's files are. Raises ModuleNotFoundError where it is not installed."""
-    return folder_of("plotly", "plotly") / "package_data"
+    return package_folder("plotly", "plotly") / "package_data"

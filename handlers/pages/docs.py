@@ -7,7 +7,7 @@ templates. The page has no script within itself, so that its policy can forbid t
 from collections.abc import Mapping
 from pathlib import Path
 
-from handlers.pages.assets import folder_of
+from handlers.pages.assets import package_folder
 
 PAGE_TYPE = "text/html; charset=utf-8"
 SCRIPT_TYPE = "text/javascript"
@@ -52,4 +52,4 @@ SCRIPT = b"""SwaggerUIBundle({
 
 def assets_folder() -> Path:
     """Where the package's files are. Raises ModuleNotFoundError where it is not installed."""
-    return folder_of("swagger_ui", "swagger-ui-py") / "static"
+    return package_folder("swagger_ui", "swagger-ui-py") / "static"

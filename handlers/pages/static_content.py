@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from handlers.problems.problem import NOT_FOUND, Problem
 from handlers.transport.base_handler import BaseHandler
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
 
 CACHE_CONTROL = "no-cache"
 """A copy is asked about each time, which costs a 304."""
@@ -23,7 +23,7 @@ HEADERS: Mapping[str, str] = {
 """What is said of a thing that a browser shows or keeps."""
 
 
-class Fixed(NamedTuple):
+class StaticContent(NamedTuple):
     """A body, its media type, the ETag that changes with it, and what else is said of it."""
 
     body: bytes
@@ -32,9 +32,9 @@ class Fixed(NamedTuple):
     headers: Mapping[str, str] = HEADERS
 
 
-def fixed(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> Fixed:
+def with_etag(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> StaticContent:
     """The body with its ETag."""
-    return Fixed(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', headers)
+    return StaticContent(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', headers)
 
 
 class _Answering(BaseHandler):
@@ -45,21 +45,21 @@ class _Answering(BaseHandler):
     def compute_etag(self) -> str | None:
         return self._etag
 
-    def _answer(self, content: Fixed) -> None:
+    def _answer(self, content: StaticContent) -> None:
         self._etag = content.etag
         self.set_header("Content-Type", content.content_type)
         for name, value in content.headers.items():
             self.set_header(name, value)
-        if self._traffic.draining:
+        if self._in_flight.draining:
             self.set_header("Connection", "close")
         self.finish(content.body)
 
 
-class FixedHandler(_Answering):
+class StaticContentHandler(_Answering):
     """Answers with the same bytes each time, or with 304 where the client has them."""
 
-    def initialize(self, *, traffic: Traffic, content: Fixed) -> None:
-        self._join(traffic=traffic)
+    def initialize(self, *, in_flight: InFlightRequests, content: StaticContent) -> None:
+        self._join(in_flight=in_flight)
         self._content = content
 
     def get(self) -> None:
@@ -68,11 +68,11 @@ class FixedHandler(_Answering):
     head = get
 
 
-class FixedFileHandler(_Answering):
+class StaticFilesHandler(_Answering):
     """Answers so with that of `files` which the URL names."""
 
-    def initialize(self, *, traffic: Traffic, files: Mapping[str, Fixed]) -> None:
-        self._join(traffic=traffic)
+    def initialize(self, *, in_flight: InFlightRequests, files: Mapping[str, StaticContent]) -> None:
+        self._join(in_flight=in_flight)
         self._files = files
 
     def get(self, name: str) -> None:

@@ -20,7 +20,7 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 
 
-class Kind(NamedTuple):
+class ProblemType(NamedTuple):
     """One problem type: `/problems/<slug>`."""
 
     status: int
@@ -28,30 +28,30 @@ class Kind(NamedTuple):
     title: str
 
 
-NOT_JSON = Kind(400, "not-json", "The body is not JSON")
-BAD_REQUEST = Kind(400, "bad-request", "The request can't be understood")
-UNAUTHORIZED = Kind(401, "unauthorized", "An API key is needed here")
-FORBIDDEN = Kind(403, "forbidden", "The API key does not allow it")
-CROSS_ORIGIN = Kind(403, "cross-origin", "A page of another site may not do this")
-NOT_FOUND = Kind(404, "not-found", "There is nothing here")
-METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This resource does not know the method")
-REQUEST_TIMEOUT = Kind(408, "request-timeout", "The request took too long to come")
-CONFLICT = Kind(409, "order-conflict", "Another order has this id")
-WRONG_STATUS = Kind(409, "wrong-status", "The order's status does not allow it")
-TOO_LARGE = Kind(413, "too-large", "The body is too large")
-UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The content type is not supported")
-INVALID_ORDER = Kind(422, "invalid-order", "The body is no valid order")
-NOTHING_ACCEPTED = Kind(422, "nothing-accepted", "None of the orders was accepted")
-INVALID_PARAMETER = Kind(422, "invalid-parameter", "The query of the URL is not valid")
-RATE_LIMITED = Kind(429, "rate-limited", "Too many requests")
-HEAD_TOO_LARGE = Kind(431, "head-too-large", "The head of the request is too large")
-INTERNAL_ERROR = Kind(500, "internal-error", "Something went wrong here")
-STORAGE_BUSY = Kind(503, "storage-busy", "The database is locked by another program")
-STORAGE_UNAVAILABLE = Kind(503, "storage-unavailable", "The database can't be used")
-OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
-STOPPING = Kind(503, "stopping", "The server is stopping")
+NOT_JSON = ProblemType(400, "not-json", "The body is not JSON")
+BAD_REQUEST = ProblemType(400, "bad-request", "The request can't be understood")
+UNAUTHORIZED = ProblemType(401, "unauthorized", "An API key is needed here")
+FORBIDDEN = ProblemType(403, "forbidden", "The API key does not allow it")
+CROSS_ORIGIN = ProblemType(403, "cross-origin", "A page of another site may not do this")
+NOT_FOUND = ProblemType(404, "not-found", "There is nothing here")
+METHOD_NOT_ALLOWED = ProblemType(405, "method-not-allowed", "This resource does not know the method")
+REQUEST_TIMEOUT = ProblemType(408, "request-timeout", "The request took too long to come")
+CONFLICT = ProblemType(409, "order-conflict", "Another order has this id")
+WRONG_STATUS = ProblemType(409, "wrong-status", "The order's status does not allow it")
+TOO_LARGE = ProblemType(413, "too-large", "The body is too large")
+UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported-media-type", "The content type is not supported")
+INVALID_ORDER = ProblemType(422, "invalid-order", "The body is no valid order")
+NOTHING_ACCEPTED = ProblemType(422, "nothing-accepted", "None of the orders was accepted")
+INVALID_PARAMETER = ProblemType(422, "invalid-parameter", "The query of the URL is not valid")
+RATE_LIMITED = ProblemType(429, "rate-limited", "Too many requests")
+HEAD_TOO_LARGE = ProblemType(431, "head-too-large", "The head of the request is too large")
+INTERNAL_ERROR = ProblemType(500, "internal-error", "Something went wrong here")
+STORAGE_BUSY = ProblemType(503, "storage-busy", "The database is locked by another program")
+STORAGE_UNAVAILABLE = ProblemType(503, "storage-unavailable", "The database can't be used")
+OVERLOADED = ProblemType(503, "overloaded", "Too many requests are waiting")
+STOPPING = ProblemType(503, "stopping", "The server is stopping")
 
-_TEMPORARY: Mapping[type[Exception], tuple[Kind, str]] = {
+_TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     StorageBusyError: (STORAGE_BUSY, "Nothing was changed; try again."),
     StorageUnavailableError: (STORAGE_UNAVAILABLE, "Nothing was changed; try again later."),
     QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
@@ -67,7 +67,7 @@ class Problem(HTTPError):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str,
         *,
         members: dict[str, Any] | None = None,
@@ -80,7 +80,7 @@ class Problem(HTTPError):
         self.headers = headers or {}
 
 
-def problem_of(error: BaseException | None, status: int = 500) -> Problem:
+def problem_for(error: BaseException | None, status: int = 500) -> Problem:
     """The answer to whatever ended a request; an error that is nobody's decision is a 500 that gives nothing away."""
     match error:
         case Problem():
@@ -103,7 +103,7 @@ def problem_of(error: BaseException | None, status: int = 500) -> Problem:
     return Problem(kind, kind.title + ".")
 
 
-def members_of(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:
+def problem_members(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:
     """The JSON object that tells a client of the problem."""
     return {
         "type": f"/problems/{problem.kind.slug}",

@@ -8,6 +8,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from models.errors import StartRefusedError
+
 PREFIX = "orderskey_"
 """What every key begins with, so that people and secret scanners recognise one."""
 MAX_KEYS = 1_000
@@ -43,7 +45,7 @@ class ApiKey(NamedTuple):
     digest: bytes
 
 
-class KeysRefusedError(Exception):
+class KeysRefusedError(StartRefusedError):
     """The file of keys can't be used; the text says why in one line, and shows nothing of what is in it."""
 
 

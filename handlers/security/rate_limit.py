@@ -33,7 +33,7 @@ def parse_rate_limit(text: str) -> RateLimit:
     return RateLimit(int(found[1]), _PERIODS_S[found[2]])
 
 
-class Taken(NamedTuple):
+class RateLimitDecision(NamedTuple):
     """What became of one request: `left` more may come at once, and one more than that in `next_s` whole seconds."""
 
     is_allowed: bool
@@ -59,7 +59,7 @@ class RateLimiter:
         """How many clients are remembered."""
         return len(self._full_at_ns)
 
-    def take(self, client: str) -> Taken:
+    def take(self, client: str) -> RateLimitDecision:
         """Counts a request of the client, unless that is one too many."""
         now_ns = self._clock_ns()
         used_ns = max(0, self._full_at_ns.get(client, now_ns) - now_ns)
@@ -70,7 +70,7 @@ class RateLimiter:
         self._full_at_ns.move_to_end(client)
         self._forget(now_ns)
         left, begun_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
-        return Taken(is_allowed, left, -((begun_ns - self._interval_ns) // _NANOSECONDS))
+        return RateLimitDecision(is_allowed, left, -((begun_ns - self._interval_ns) // _NANOSECONDS))
 
     def _forget(self, now_ns: int) -> None:
         # Those used longest ago come first, and are the first to be full again, or nearly so.

@@ -1,36 +1,38 @@
-"""Who may ask for what, and how often: decided once a request's headers are there. Runs on the event loop."""
+"""Rejects requests without a valid API key or over the rate limit. Runs on the event loop."""
 
 import functools
 import hmac
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from handlers.problems.problem import FORBIDDEN, RATE_LIMITED, UNAUTHORIZED, Problem
 from handlers.security.api_keys import ApiKey, Scope, digest_of
 from handlers.security.rate_limit import RateLimit, RateLimiter
-from handlers.transport.exchange import Incoming
+from handlers.transport.request_head import RequestHead
 
-Admit = Callable[[Incoming], None]
-"""Lets a request in, or raises the Problem that it gets instead."""
+
+class Guard(Protocol):
+    """Decides which requests are served."""
+
+    def admit(self, head: RequestHead, /) -> None:
+        """Returns if the request is to be served; else raises the Problem to answer with."""
+
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
-"""Whoever watches over the process has no key, and must not be kept out; nor can a browser send one for a page."""
+"""Paths that need no key: probes have none, and a browser can't send one when it opens a page."""
 PAGE_FILES = "/dashboard/"
-"""What the page at / is made of: there is no data in it, and a part of it is of no use."""
+"""The files of the page at /. They hold no data."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
 _CHALLENGE = 'Bearer realm="orders"'
 
 
-def admit_everybody(incoming: Incoming) -> None:
-    """Lets every request in."""
+class RequestGuard:
+    """Rejects requests without a valid key, or with a key of too small a scope, and requests over the rate limit.
 
-
-class Gate:
-    """Lets in who has a key, where keys are asked for, and who does not ask too often, where that is limited.
-
-    Requests count for their key; without keys, and where none of them is given, for the client's address, an IPv6
-    address for its network of 64 bits. A request with a good key is never refused for what others do at its address.
-    `is_same` compares two digests in a time that does not depend on them; `clock_ns` is monotonic, in nanoseconds.
+    Without `keys` no key is needed; without a `limit` there is none. A request with a valid key counts towards that
+    key's limit; any other request counts towards its client address (an IPv6 address towards its network of 64 bits).
+    `is_same` compares two digests in constant time. `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(
@@ -44,25 +46,27 @@ class Gate:
         self._keys = keys
         self._is_same = is_same
         self._limit = limit
-        # Apart, so that a crowd of addresses never makes a key's use forgotten.
+        # Two limiters, because each forgets clients: many addresses must not push out the keys.
         self._of_keys = limit and RateLimiter(limit, clock_ns=clock_ns)
         self._of_addresses = limit and RateLimiter(limit, clock_ns=clock_ns)
 
-    def admit(self, incoming: Incoming) -> None:
-        """Raises Problem; sets the request's `key_name` and what its answer says about the limit."""
-        if incoming.path in OPEN_PATHS or incoming.path.startswith(PAGE_FILES):
+    def admit(self, head: RequestHead) -> None:
+        """Also sets the request's `key_name` and its RateLimit headers."""
+        if self._keys is None and self._limit is None:
+            return
+        if head.path in OPEN_PATHS or head.path.startswith(PAGE_FILES):
             return
         if self._keys is None:
-            self._count(self._of_addresses, _network_of(incoming.client_address), incoming)
+            self._count(self._of_addresses, _network_of(head.client_address), head)
             return
-        token = _token_of(incoming)
+        token = _token_of(head)
         key = token and self._find(token, self._keys)
         if not key:
-            self._count(self._of_addresses, _network_of(incoming.client_address), incoming)
+            self._count(self._of_addresses, _network_of(head.client_address), head)
             raise _unauthorized(is_token_given=bool(token))
-        incoming.key_name = key.name
-        self._count(self._of_keys, key.name, incoming)
-        needed = _scope_for(incoming)
+        head.key_name = key.name
+        self._count(self._of_keys, key.name, head)
+        needed = _scope_for(head)
         if key.scope < needed:
             raise _forbidden(key, needed)
 
@@ -75,22 +79,22 @@ class Gate:
                 found = key
         return found
 
-    def _count(self, limiter: RateLimiter | None, client: str, incoming: Incoming) -> None:
+    def _count(self, limiter: RateLimiter | None, client: str, head: RequestHead) -> None:
         if limiter is None or self._limit is None:
             return
         taken = limiter.take(client)
         # As in draft-ietf-httpapi-ratelimit-headers-11; no more than `r` can be used within `t` seconds.
-        incoming.answer_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
-        incoming.answer_headers["RateLimit"] = f'"default";r={taken.left};t={taken.next_s}'
+        head.answer_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
+        head.answer_headers["RateLimit"] = f'"default";r={taken.left};t={taken.next_s}'
         if not taken.is_allowed:
             whom = "address" if limiter is self._of_addresses else "key"
             detail = f"At most {self._limit} are taken for each {whom}; nothing was changed."
             raise Problem(RATE_LIMITED, detail, headers={"Retry-After": str(taken.next_s)})
 
 
-def warning_about(address: str, *, has_keys: bool, has_tls: bool) -> str | None:
-    """What whoever starts the server should know about listening on the address."""
-    if ipaddress.ip_address(address).is_loopback:
+def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool) -> str | None:
+    """What the operator should know if one of the addresses can be reached from other machines, else None."""
+    if all(ipaddress.ip_address(each).is_loopback for each in addresses):
         return None
     if not has_keys:
         return "anyone who can reach this address can read and change orders: --api-keys asks for keys"
@@ -99,15 +103,15 @@ def warning_about(address: str, *, has_keys: bool, has_tls: bool) -> str | None:
     return None
 
 
-def _token_of(incoming: Incoming) -> str:
-    scheme, _, token = incoming.headers.get("Authorization", "").partition(" ")
+def _token_of(head: RequestHead) -> str:
+    scheme, _, token = head.headers.get("Authorization", "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
-def _scope_for(incoming: Incoming) -> Scope:
-    if incoming.start_line.method != "POST":
+def _scope_for(head: RequestHead) -> Scope:
+    if head.start_line.method != "POST":
         return Scope.READ
-    return Scope.ADMIN if incoming.path in _ADMIN_PATHS else Scope.WRITE
+    return Scope.ADMIN if head.path in _ADMIN_PATHS else Scope.WRITE
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:

@@ -13,8 +13,9 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.iostream import StreamClosedError
 
-from handlers.transport.base_handler import request_id_of
-from handlers.transport.exchange import OK, Incoming
+from handlers.transport.exchange import OK
+from handlers.transport.request_head import RequestHead
+from handlers.transport.request_ids import request_id_for
 
 SEND_BUFFER_BYTES = 256 * 1024
 """What the system may hold for a reader; its own limit is many times that."""
@@ -29,22 +30,22 @@ def framed(text: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(text), text)
 
 
-class EventConnection:
+class SseConnection:
     """Writes what it is told to, and knows whether that has been taken: it has no queue.
 
     `forget` is called once the connection is closed. `clock` is monotonic, in seconds.
     """
 
-    def __init__(self, incoming: Incoming, *, forget: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, head: RequestHead, *, forget: Callable[[], None], clock: Callable[[], float]) -> None:
         self.is_busy = False
         """Whether something that was written is still on its way. Until then nothing else may be written."""
         self.written_s = clock()
         self._forget = forget
         self._clock = clock
-        self._incoming = incoming
-        self._connection = cast(HTTP1Connection, incoming.connection)
+        self._head = head
+        self._connection = cast(HTTP1Connection, head.connection)
         # HTTP/1.0 knows no chunks: there the end of the connection ends the body.
-        self._is_chunked = incoming.start_line.version == "HTTP/1.1"
+        self._is_chunked = head.start_line.version == "HTTP/1.1"
 
     @property
     def is_closed(self) -> bool:
@@ -60,17 +61,17 @@ class EventConnection:
         if stream.closed():
             self._forget()
             return
-        headers = HTTPHeaders(self._incoming.answer_headers)
+        headers = HTTPHeaders(self._head.answer_headers)
         headers["Content-Type"] = "text/event-stream"
         headers["Cache-Control"] = "no-store"
         # nginx would keep events back: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
         headers["X-Accel-Buffering"] = "no"
         headers["Date"] = format_timestamp(time.time())
-        headers["X-Request-Id"] = request_id_of(self._incoming.headers)
+        headers["X-Request-Id"] = request_id_for(self._head.headers)
         if not self._is_chunked:
             headers["Connection"] = "close"
             # Else Tornado would grant a client's "keep-alive".
-            self._incoming.headers["Connection"] = "close"
+            self._head.headers["Connection"] = "close"
         self._connection.set_close_callback(self._forget)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         stream.set_nodelay(True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from handlers.transport.base_handler import encode
-from models.changes import Change
+from handlers.transport.json_encoder import encode
+from models.changes import OrderChange
 
 MAX_ERROR_CHARACTERS = 200
 
@@ -29,14 +29,14 @@ class Event(Struct, frozen=True, gc=False):
     text: bytes
 
 
-class Interest(NamedTuple):
+class EventFilter(NamedTuple):
     """Which events a reader wants; None: whatever it is."""
 
     order_id: int | None = None
     user_id: int | None = None
 
 
-EVERYTHING = Interest()
+ALL_EVENTS = EventFilter()
 
 
 class EventLog:
@@ -62,7 +62,7 @@ class EventLog:
         """The number that the next event will have."""
         return self._first + len(self._events)
 
-    def append(self, changes: Iterable[Change]) -> Sequence[Event]:
+    def append(self, changes: Iterable[OrderChange]) -> Sequence[Event]:
         """Numbers and renders the changes, and returns their events."""
         events = [
             Event(change.order_id, change.user_id, self._render(number, change))
@@ -76,7 +76,7 @@ class EventLog:
             self._first += excess
         return events
 
-    def since(self, number: int, interest: Interest, *, max_bytes: int) -> tuple[bytes, int]:
+    def since(self, number: int, interest: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
         """The texts from an event that is still here on, up to about `max_bytes`, and the number to go on with.
 
         Looks at `SCANNED_AT_ONCE` events at most: no text does not mean that there is none further on.
@@ -106,7 +106,7 @@ class EventLog:
         number = int(found[2]) + 1
         return number if self._first <= number <= self.end else None
 
-    def _render(self, number: int, change: Change) -> bytes:
+    def _render(self, number: int, change: OrderChange) -> bytes:
         # Not by an encoder: with readers this is done for every change, and so takes a fifth of the time.
         rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
         status = change.status.encode()

@@ -3,28 +3,28 @@
 import asyncio
 from collections.abc import Callable
 
-from handlers.sse.connection import EventConnection
-from handlers.sse.event_log import EventLog, Interest
-from handlers.transport.exchange import Incoming
+from handlers.sse.connection import SseConnection
+from handlers.sse.event_log import EventFilter, EventLog
+from handlers.transport.request_head import RequestHead
 
 MAX_WRITE_BYTES = 64 * 1024
 """What this process holds for a reader that goes on from the log and takes nothing more."""
 
 
-class EventReader(EventConnection):
+class OrderEventReader(SseConnection):
     """Has what is written to it at once, or goes on from its place in the log when it has taken what it was sent."""
 
     def __init__(
         self,
-        incoming: Incoming,
+        head: RequestHead,
         *,
-        interest: Interest,
+        interest: EventFilter,
         log: EventLog,
         position: int,
-        forget: Callable[["EventReader"], None],
+        forget: Callable[["OrderEventReader"], None],
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(incoming, forget=lambda: forget(self), clock=clock)
+        super().__init__(head, forget=lambda: forget(self), clock=clock)
         self.interest = interest
         self._position = position
         self._log = log

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from tornado.httputil import HTTPMessageDelegate
 
 from handlers.sse.connection import RETRY_MS, framed
-from handlers.sse.event_log import EVERYTHING, Event, EventLog, Interest
-from handlers.sse.event_reader import EventReader
-from handlers.transport.exchange import Incoming, Refuse
+from handlers.sse.event_log import ALL_EVENTS, Event, EventFilter, EventLog
+from handlers.sse.event_reader import OrderEventReader
+from handlers.transport.exchange import Refuse
 from handlers.transport.query_parameters import Parameters
-from models.changes import Change
+from handlers.transport.request_head import RequestHead
+from models.changes import OrderChange
 from models.errors import QueueClosedError, QueueFullError
 from models.parsing.order_body import MAX_ID
 
@@ -30,7 +31,7 @@ BEAT_S = 1.0
 """How often `beat` is to be called."""
 
 
-class EventStreams:
+class OrderEventStreams:
     """The readers, and the log that they read from. `clock` is monotonic, in seconds.
 
     Until the first reader has come nothing is kept: nobody can know an id of this log.
@@ -41,10 +42,10 @@ class EventStreams:
         self._clock = clock
         self._max_readers = max_readers
         self._loop = asyncio.get_running_loop()
-        self._fresh: list[Change] = []
+        self._fresh: list[OrderChange] = []
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_s = 0.0
-        self._readers: defaultdict[tuple[int | None, int | None], set[EventReader]] = defaultdict(set)
+        self._readers: defaultdict[tuple[int | None, int | None], set[OrderEventReader]] = defaultdict(set)
         self._count = 0
         self._is_awake = False
         self._closed = False
@@ -53,7 +54,7 @@ class EventStreams:
         """Whether changes are of any use here."""
         return self._is_awake
 
-    def publish(self, changes: Sequence[Change]) -> None:
+    def publish(self, changes: Sequence[OrderChange]) -> None:
         """Tells the readers, at once or with what else comes meanwhile."""
         if not self._is_awake or not changes:
             return
@@ -63,7 +64,7 @@ class EventStreams:
             wait_s = max(0.0, self._flushed_s + interval_s - self._clock())
             self._flush_timer = self._loop.call_later(wait_s, self._flush)
 
-    def open(self, incoming: Incoming, interest: Interest, last_id: str | None) -> None:
+    def open(self, head: RequestHead, interest: EventFilter, last_id: str | None) -> None:
         """Answers with a stream that goes on until the reader or `close` ends it.
 
         Raises QueueFullError where there are as many readers as there may be, QueueClosedError after `close`.
@@ -80,8 +81,8 @@ class EventStreams:
         if position is None:
             position = self._log.end
             greeting += "event: reset\ndata: {}\n"
-        reader = EventReader(
-            incoming, interest=interest, log=self._log, position=position, forget=self._forget, clock=self._clock
+        reader = OrderEventReader(
+            head, interest=interest, log=self._log, position=position, forget=self._forget, clock=self._clock
         )
         self._readers[interest].add(reader)
         self._count += 1
@@ -109,10 +110,10 @@ class EventStreams:
         for reader in self._everybody():
             reader.end()
 
-    def _everybody(self) -> list[EventReader]:
+    def _everybody(self) -> list[OrderEventReader]:
         return [reader for readers in self._readers.values() for reader in readers]
 
-    def _forget(self, reader: EventReader) -> None:
+    def _forget(self, reader: OrderEventReader) -> None:
         readers = self._readers.get(reader.interest, set())
         if reader in readers:
             self._count -= 1
@@ -130,7 +131,7 @@ class EventStreams:
             return
         events = self._log.append(fresh)
         # Who is busy goes on from its place in the log once it has taken what it has.
-        if everything := [reader for reader in self._readers.get(EVERYTHING, ()) if not reader.is_busy]:
+        if everything := [reader for reader in self._readers.get(ALL_EVENTS, ()) if not reader.is_busy]:
             text = b"".join([event.text for event in events])
             chunk = framed(text)
             for reader in everything:
@@ -138,10 +139,10 @@ class EventStreams:
         for reader, texts in self._matches(events).items():
             reader.tell(b"".join(texts))
 
-    def _matches(self, events: Sequence[Event]) -> dict[EventReader, list[bytes]]:
+    def _matches(self, events: Sequence[Event]) -> dict[OrderEventReader, list[bytes]]:
         """What each reader that wants a part of the events is to be told."""
-        found: defaultdict[EventReader, list[bytes]] = defaultdict(list)
-        if self._readers.keys() <= {EVERYTHING}:
+        found: defaultdict[OrderEventReader, list[bytes]] = defaultdict(list)
+        if self._readers.keys() <= {ALL_EVENTS}:
             return found
         for event in events:
             order_id, user_id = event.order_id, event.user_id
@@ -152,22 +153,22 @@ class EventStreams:
         return found
 
 
-class EventsExchange(HTTPMessageDelegate):
+class OrderEventsExchange(HTTPMessageDelegate):
     """`GET /orders/events`: hands the request to the streams, or refuses it."""
 
-    def __init__(self, incoming: Incoming, *, streams: EventStreams, refuse: Refuse) -> None:
-        self._incoming = incoming
+    def __init__(self, head: RequestHead, *, streams: OrderEventStreams, refuse: Refuse) -> None:
+        self._head = head
         self._streams = streams
         self._refuse = refuse
 
     def finish(self) -> None:
         try:
-            parameters = Parameters(self._incoming.as_request().query_arguments, known=("order_id", "user_id"))
-            interest = Interest(
+            parameters = Parameters(self._head.as_request().query_arguments, known=("order_id", "user_id"))
+            interest = EventFilter(
                 parameters.integer("order_id", 1, MAX_ID),
                 parameters.integer("user_id", 1, MAX_ID),
             )
             parameters.check()
-            self._streams.open(self._incoming, interest, self._incoming.headers.get("Last-Event-ID") or None)
+            self._streams.open(self._head, interest, self._head.headers.get("Last-Event-ID") or None)
         except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
-            self._refuse(self._incoming, error)
+            self._refuse(self._head, error)

@@ -7,7 +7,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
 from handlers.problems.problem import TOO_LARGE, Problem
-from handlers.transport.exchange import Incoming, Refuse
+from handlers.transport.exchange import Refuse
+from handlers.transport.request_head import RequestHead
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
@@ -34,14 +35,14 @@ class BodyLimit(HTTPMessageDelegate):
     def __init__(
         self,
         delegate: HTTPMessageDelegate,
-        incoming: Incoming,
+        head: RequestHead,
         *,
         refuse: Refuse,
         limit_bytes: int = MAX_BODY_BYTES,
         problem: Problem | None = None,
     ) -> None:
         self._delegate = delegate
-        self._incoming = incoming
+        self._head = head
         self._refuse = refuse
         self._left_bytes = limit_bytes if problem is None else -1
         self._problem = problem or Problem(TOO_LARGE, f"The body of one request is at most {limit_bytes} bytes.")
@@ -54,7 +55,7 @@ class BodyLimit(HTTPMessageDelegate):
         if length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) > MAX_DISCARDED_BYTES:
             # Tornado, which would cut the connection for this length without an answer, is told to read on; it closes
             # once the answer is sent.
-            cast(HTTP1Connection, self._incoming.connection).set_max_body_size(int(length))
+            cast(HTTP1Connection, self._head.connection).set_max_body_size(int(length))
             self._refuse_unread()
             return None
         return self._delegate.headers_received(start_line, headers)
@@ -87,4 +88,4 @@ class BodyLimit(HTTPMessageDelegate):
             # It will not get to the end of this request.
             self._delegate.on_connection_close()
             self._delegate = HTTPMessageDelegate()
-            self._refuse(self._incoming, self._problem)
+            self._refuse(self._head, self._problem)

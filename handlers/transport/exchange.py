@@ -7,107 +7,34 @@ everywhere. Runs on the event loop.
 """
 
 import functools
-import re
 import time
 from asyncio import Future, Task
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable
+from typing import Any, Protocol, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-    format_timestamp,
-)
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine, format_timestamp
 
-from handlers.transport.base_handler import request_id_of
-from handlers.transport.in_flight import Traffic
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.request_head import RequestHead
+from handlers.transport.request_ids import request_id_for
 
 OK = ResponseStartLine("HTTP/1.1", 200, "OK")
 ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
-_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
-_PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
+class Refuse(Protocol):
+    """Answers the request with the problem that stands for the error."""
 
-class Incoming:
-    """One request as it is known when its headers have been read: what an HTTPServerRequest is made of."""
-
-    __slots__ = ("answer_headers", "connection", "headers", "key_name", "path", "server_connection", "start_line")
-
-    def __init__(
-        self,
-        *,
-        server_connection: object,
-        connection: HTTPConnection,
-        start_line: RequestStartLine,
-        headers: HTTPHeaders,
-    ) -> None:
-        self.server_connection = server_connection
-        self.connection = connection
-        self.start_line = start_line
-        self.headers = headers
-        self.answer_headers: dict[str, str] = {}
-        """What every answer to this request says, whatever it is."""
-        self.key_name = "-"
-        """The name of the API key that it came with."""
-        if absolute := _ABSOLUTE_FORM.match(start_line.path):
-            # RFC 9112 §3.2.2: a server must accept it.
-            self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
-        self.path = self.start_line.path
-        if "?" in self.path or not _PLAIN_HOST.fullmatch(headers.get("Host", "")):
-            # Worth a closer look, which raises HTTPInputError for what is malformed.
-            self.path = self.as_request().path
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether it is of HTTP/1.1, wants a body and says nothing of the connection, and that is Tornado's."""
-        start_line = self.start_line
-        return (
-            start_line.version == "HTTP/1.1"
-            and start_line.method != "HEAD"
-            and "Connection" not in self.headers
-            and isinstance(self.connection, HTTP1Connection)
-        )
-
-    @property
-    def client_address(self) -> str:
-        """The IP address that the request came from."""
-        address: str = cast(Any, self.connection).context.remote_ip
-        return address
-
-    def as_request(self) -> "Request":
-        """What RequestHandlers work with; made only for them, since it parses what an exchange has no use for."""
-        request = Request(
-            connection=self.connection,
-            server_connection=self.server_connection,
-            start_line=self.start_line,
-            headers=self.headers,
-        )
-        request.answer_headers = self.answer_headers
-        return request
-
-
-class Request(HTTPServerRequest):
-    """An HTTPServerRequest that knows what every answer to it says."""
-
-    answer_headers: Mapping[str, str] = {}
-
-
-Refuse = Callable[[Incoming, BaseException], None]
-"""Answers the request with the problem that the error is."""
+    def __call__(self, head: RequestHead, error: BaseException, /) -> None: ...
 
 
 class Exchange(HTTPMessageDelegate):
     """One request: `begin` starts what takes time, `answer` writes what came of it. Both may raise."""
 
-    def __init__(self, incoming: Incoming, *, traffic: Traffic, refuse: Refuse) -> None:
-        self.incoming = incoming
-        self._traffic = traffic
+    def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, refuse: Refuse) -> None:
+        self.head = head
+        self._in_flight = in_flight
         self._refuse = refuse
         self._body = b""
 
@@ -124,7 +51,7 @@ class Exchange(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        self._traffic.enter()
+        self._in_flight.begin()
         try:
             self.begin(self._body).add_done_callback(self._end)
         except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
@@ -136,7 +63,7 @@ class Exchange(HTTPMessageDelegate):
         def cancel() -> None:
             started.cancel()
 
-        connection = cast(HTTP1Connection, self.incoming.connection)
+        connection = cast(HTTP1Connection, self.head.connection)
         connection.set_close_callback(cancel)
         if connection.stream.closed():  # then nobody would call back
             cancel()
@@ -144,7 +71,7 @@ class Exchange(HTTPMessageDelegate):
 
     def _end(self, done: Future[Any]) -> None:
         if done.cancelled():
-            self._traffic.leave()
+            self._in_flight.end()
             return
         error = done.exception()
         try:
@@ -153,38 +80,38 @@ class Exchange(HTTPMessageDelegate):
         except Exception as problem:  # noqa: BLE001 - the request's top: everything becomes an answer
             error = problem
         if error is None:
-            self._traffic.leave()
+            self._in_flight.end()
         else:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         try:
-            self._refuse(self.incoming, error)
+            self._refuse(self.head, error)
         finally:
-            self._traffic.leave()
+            self._in_flight.end()
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """The whole answer: JSON, with the headers that every answer has."""
-        incoming, connection = self.incoming, self.incoming.connection
+        head, connection = self.head, self.head.connection
         every = {
             **headers,
-            **incoming.answer_headers,
+            **head.answer_headers,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Date": _date(int(time.time())),
-            "X-Request-Id": request_id_of(incoming.headers),
+            "X-Request-Id": request_id_for(head.headers),
         }
-        if self._traffic.draining:
+        if self._in_flight.draining:
             every["Connection"] = "close"
-        elif incoming.is_usual:
+        elif head.is_usual:
             # Tornado takes a head that is ready, and is spared the making of one. Its check for line breaks is not
             # missed: of the values only the request id is the client's, and has been looked at.
             lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
-            head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
-            connection.write(head.encode("latin-1") + body)
+            response_head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
+            connection.write(response_head.encode("latin-1") + body)
             connection.finish()
             return
-        connection.write_headers(start_line, HTTPHeaders(every), b"" if incoming.start_line.method == "HEAD" else body)
+        connection.write_headers(start_line, HTTPHeaders(every), b"" if head.start_line.method == "HEAD" else body)
         connection.finish()
 
 

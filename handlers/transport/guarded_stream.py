@@ -6,7 +6,6 @@ counting, and whoever owns the streams has them look at the clock now and then. 
 
 import contextlib
 import math
-import random
 import ssl
 import time
 from asyncio import Future
@@ -18,9 +17,17 @@ from tornado.httputil import HTTPConnection, format_timestamp
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 
-from handlers.problems.problem import BAD_REQUEST, CONTENT_TYPE, HEAD_TOO_LARGE, REQUEST_TIMEOUT, Problem, members_of
-from handlers.transport.base_handler import encode
-from handlers.transport.registration import Registration
+from handlers.problems.problem import (
+    BAD_REQUEST,
+    CONTENT_TYPE,
+    HEAD_TOO_LARGE,
+    REQUEST_TIMEOUT,
+    Problem,
+    problem_members,
+)
+from handlers.transport.json_encoder import encode
+from handlers.transport.lazy_io_loop import LazyIOLoop
+from handlers.transport.request_ids import new_request_id
 
 BODY_STEP_BYTES = 64 * 1024
 ANSWER_STEP_BYTES = 16 * 1024
@@ -31,7 +38,7 @@ _NOT_HTTP = Problem(BAD_REQUEST, "The request line, a header or the framing of t
 _LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too long.")
 
 
-class Limits(NamedTuple):
+class Timeouts(NamedTuple):
     """How long a client may take, in seconds."""
 
     handshake_s: float = 20.0
@@ -62,9 +69,9 @@ class GuardedStream(IOStream):
     subclasses to know.
     """
 
-    def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:
+    def __init__(self, *arguments: Any, limits: Timeouts, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        io_loop, self.io_loop = self.io_loop, cast(IOLoop, Registration(self.io_loop))
+        io_loop, self.io_loop = self.io_loop, cast(IOLoop, LazyIOLoop(self.io_loop))
         if self._state is not None:  # TLS waits for its handshake from the start
             io_loop.remove_handler(self.fileno())
             self.io_loop.add_handler(self.fileno(), self._handle_events, self._state)
@@ -188,8 +195,8 @@ def lift_body_limit(connection: HTTPConnection) -> None:
 
 def _answer_of(problem: Problem) -> bytes:
     # Whatever was asked for is not known here: the server as a whole has the problem.
-    request_id = f"{random.getrandbits(64):016x}"
-    body = encode(members_of(problem, instance="/", request_id=request_id))
+    request_id = new_request_id()
+    body = encode(problem_members(problem, instance="/", request_id=request_id))
     status = HTTPStatus(problem.kind.status)
     headers = {
         "Content-Type": CONTENT_TYPE,

@@ -13,9 +13,9 @@ from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
-from handlers.transport.guarded_stream import GuardedSSLStream, GuardedStream, Limits
+from handlers.transport.guarded_stream import GuardedSSLStream, GuardedStream, Timeouts
 
-LIMITS = Limits()
+LIMITS = Timeouts()
 LOOKS_PER_LIMIT = 4
 MAX_LOOK_INTERVAL_S = 1.0
 ROOM_AGAIN = 0.9
@@ -40,7 +40,7 @@ class BoundedHTTPServer(HTTPServer):
         self,
         *arguments: Any,
         clock: Callable[[], float] = time.monotonic,
-        limits: Limits = LIMITS,
+        limits: Timeouts = LIMITS,
         **options: Any,
     ) -> None:
         """Takes what Tornado's HTTPServer takes but its time-outs. `clock` is monotonic, in seconds."""

@@ -4,8 +4,10 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from models.errors import StartRefusedError
 
-class TlsRefusedError(Exception):
+
+class TlsRefusedError(StartRefusedError):
     """The certificate or its key can't be used; the text says why in one line."""
 
 

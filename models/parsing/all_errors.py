@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from models.errors import FieldError, InvalidOrderError
-from models.order import AMOUNT_PLACES, NewOrder
+from models.order import AMOUNT_PLACES
 from models.parsing.order_body import MAX_AMOUNT, MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES, REQUIRED, OrderBody
 from models.parsing.strict_json import Number, Object, exact_decimal, pointer, read_json, repeated_keys
+from models.writes import NewOrder
 
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # More digits than an amount may have; where one is lost that is not zero, it is an error.
@@ -21,7 +22,7 @@ _SCALE = Decimal(10**AMOUNT_PLACES)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
-def parse_carefully(body: bytes) -> NewOrder:
+def parse_with_all_errors(body: bytes) -> NewOrder:
     """The order that `body` is.
 
     Raises NotJsonError, or InvalidOrderError with everything that is wrong.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
-from models.order import NewOrder
 from models.parsing.order_parser import parse_order, parse_plain_array, parse_plain_orders
 from models.parsing.strict_json import MAX_DEPTH, pointer, read_json, refuse_constant
+from models.writes import NewOrder
 
 MAX_ORDERS = 1_000
 """How many orders an array may hold."""

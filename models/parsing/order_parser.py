@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from models.order import AMOUNT_PLACES, NewOrder
-from models.parsing.all_errors import parse_carefully
+from models.order import AMOUNT_PLACES
+from models.parsing.all_errors import parse_with_all_errors
 from models.parsing.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQUIRED, OrderBody
 from models.parsing.strict_json import MAX_DEPTH
+from models.writes import NewOrder
 
 _PLAIN_QUOTES = 2 * len(REQUIRED)
 _DECODER = msgspec.json.Decoder(OrderBody)
@@ -31,7 +32,7 @@ def parse_order(body: bytes) -> NewOrder:
         order = _parse_fast(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         order = None
-    return order or parse_carefully(body)
+    return order or parse_with_all_errors(body)
 
 
 def _parse_fast(body: bytes) -> NewOrder | None:

@@ -1,20 +1,16 @@
 """Reads a page of orders, newest first. Runs on the caller's thread."""
 
-import msgspec
-
 from models.listing import HIGHEST, LOWEST, Listing, Page
-from models.order import Order
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
-
-_decode = msgspec.json.Decoder(list[Order]).decode
+from models.sqlite.wire import decode_orders
 
 
 def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
     """A page as of the last commit.
 
-    How far down a page reaches is told by the sequence of its last order: orders that come in meanwhile are above it.
-    Sequences count in the order of acceptance; times may go back where the clock was set back.
+    A page ends at the sequence of its last order, so new orders do not shift the pages after it. Pages are sorted by
+    sequence, not by time: sequences follow the order of acceptance even if the clock was set back.
     """
     from_us, until_us = listing.created_from_us, listing.created_until_us
     statement = statements.list_orders(
@@ -28,7 +24,7 @@ def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
         "created_until_us": HIGHEST if until_us is None else until_us,
     }
     [found] = database.execute_sql(statement, parameters).fetchone()
-    orders = _decode(found)
+    orders = decode_orders(found)
     if len(orders) <= listing.limit:
         return Page(orders, None)
     return Page(orders[:-1], orders[-2].sequence)

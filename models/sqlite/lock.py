@@ -1,4 +1,4 @@
-"""The lock that keeps a second server off the same database file. Taken and released on the main thread."""
+"""The lock that keeps a second server off the same database file. RateLimitDecision and released on the main thread."""
 
 import contextlib
 import fcntl

@@ -1,15 +1,18 @@
-"""Opening the file, or refusing it and leaving it as it is. Runs on the main thread, before there is a loop."""
+"""Opens a database file, or refuses it and leaves it as it is. Runs on the main thread."""
 
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import peewee
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
+from models.sqlite.lock import DatabaseLock
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, bring_up_to_date
+from models.sqlite.store import SqliteStore
 
 MINIMUM_SQLITE = (3, 38, 0)
 """The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
@@ -30,6 +33,17 @@ _PAGES_BEFORE = slice(16, 20)
 """Where a journal says how many pages the database had when it was begun."""
 _PAGE_BYTES = 4_096
 _LEAST_JOURNAL_BYTES = 512
+
+
+def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
+    """The store in the file `path`, locked against other servers until it is closed. See `open_database`."""
+    lock = DatabaseLock(path)
+    lock.acquire()
+    try:
+        return SqliteStore(open_database(path), clock=clock, lock=lock)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:

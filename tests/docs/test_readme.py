@@ -160,7 +160,7 @@ def test_the_receiver_takes_what_the_webhook_sends(tmp_path: Path) -> None:
 def test_the_table_of_errors_names_every_problem_and_no_other() -> None:
     rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", readme(), re.MULTILINE)
     shown = sorted((int(status), slug) for status, slugs in rows for slug in re.findall(r"`([a-z-]+)`", slugs))
-    kinds = [kind for kind in vars(problems).values() if isinstance(kind, problems.Kind)]
+    kinds = [kind for kind in vars(problems).values() if isinstance(kind, problems.ProblemType)]
     assert shown == sorted((kind.status, kind.slug) for kind in kinds)
 
 

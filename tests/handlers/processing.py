@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 from models.order import Order, Status
-from models.writes import Claimed, Outcome, Turn
+from models.writes import FinishAndClaim, Outcome
 from tests.handlers.service import Service
 from tests.models.samples import Clock
+from workers.service import ServiceLimits
 
 
 async def claim(service: Service, limit: int = 1_000) -> list[Order]:
@@ -34,16 +34,18 @@ async def process(service: Service, status: Status = Status.COMPLETED, error: st
 
 
 async def _turn(service: Service, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int) -> list[Order]:
-    return cast(Claimed, await service.writes.submit(Turn(outcomes, limit, attempted), even_if_full=True)).orders
+    return (await service.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders
 
 
 @asynccontextmanager
 async def limited(folder: Path, **limits: int) -> AsyncIterator[Service]:
-    """A service of which some attributes are set before it is opened."""
+    """A service with some limits of ServiceLimits or TelemetryLimits changed."""
     service = Service(folder / "limited.db", Clock())
     for name, value in limits.items():
-        assert hasattr(service, name)
-        setattr(service, name, value)
+        if name in ServiceLimits._fields:
+            service.limits = service.limits._replace(**{name: value})
+        else:
+            service.telemetry_limits = service.telemetry_limits._replace(**{name: value})
     await service.open()
     try:
         yield service

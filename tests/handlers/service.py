@@ -1,42 +1,33 @@
-"""The handlers on a real port over a real store, put together as the server does, and ways to talk to them."""
+"""The HTTP API on a real port over a real order service, and ways to talk to it."""
 
 import asyncio
 import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from handlers.metrics.history import History
-from handlers.metrics.instruments import Measurements
-from handlers.metrics.prometheus import Exposition
-from handlers.metrics.snapshot import Figures
-from handlers.routes import Collaborators, build_router
-from handlers.sse.event_log import EventLog
-from handlers.sse.metric_events import MetricsStreams
-from handlers.sse.order_events import EventStreams
-from handlers.transport.body_limit import MAX_DISCARDED_BYTES
-from handlers.transport.in_flight import Traffic
-from models.changes import changes_of
+from handlers.api import HttpApi
+from handlers.metrics.rates import Rate, Rates
+from handlers.security.request_guard import Guard, RequestGuard
+from handlers.telemetry import Telemetry, TelemetryLimits
+from handlers.transport.in_flight import InFlightRequests
 from models.listing import Listing, Page
 from models.order import Order, Totals
-from models.writes import Cancel, Moved, Outcome, Retried, Retry, RetryFailed, Write, Written
+from models.writes import AnyWrite, FinishAndClaim, Outcome, WriteResult
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, SteppedStore
-from workers.batcher import Batcher
-from workers.intake import Intake
-from workers.waiters import Finals
+from workers.processors.record import RecordProcessor
+from workers.service import OrderService, ServiceLimits
 
-T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -51,19 +42,19 @@ class Answer(NamedTuple):
         return json.loads(self.body, parse_float=Decimal)
 
 
-class CountedTraffic(Traffic):
-    """Traffic that a test can count."""
+class CountedRequests(InFlightRequests):
+    """InFlightRequests that a test can count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.in_flight = 0
 
-    def enter(self) -> None:
-        super().enter()
+    def begin(self) -> None:
+        super().begin()
         self.in_flight += 1
 
-    def leave(self) -> None:
-        super().leave()
+    def end(self) -> None:
+        super().end()
         self.in_flight -= 1
         assert self.in_flight >= 0
 
@@ -100,123 +91,136 @@ class Connection:
             await self._writer.wait_closed()
 
 
-class Service:
-    """Open it on a running loop; `overrides` replace collaborators of the handlers."""
+class HeldStore(SteppedStore):
+    """A store whose writes, reads and listings a test can hold, and whose writer's thread it can use."""
 
-    def __init__(self, path: Path, clock: Clock, *, max_intake: int = 1_000, **overrides: Any) -> None:
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        database = open_new_database(path)
+        super().__init__(database, clock=clock)
+        self._pragma = database.pragma
+        self._before_write: list[Callable[[], object]] = []
+        self.holds = {name: threading.Event() for name in ("writes", "reads", "listings")}
+        for each in self.holds.values():
+            each.set()
+
+    def set_pragma(self, name: str, value: int) -> None:
+        """Sets a pragma of the writer's connection before the next write."""
+        self._before_write.append(lambda: self._pragma(name, value))
+
+    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+        self._prepare_write()
+        return super().write(batch)
+
+    def probe(self) -> None:
+        self._prepare_write()
+        super().probe()
+
+    def _prepare_write(self) -> None:
+        self.holds["writes"].wait()
+        while self._before_write:
+            self._before_write.pop()()
+
+    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+        self.holds["reads"].wait()
+        return super().find(order_ids)
+
+    def totals(self) -> Totals:
+        self.holds["reads"].wait()
+        return super().totals()
+
+    def list_orders(self, listing: Listing) -> Page:
+        self.holds["listings"].wait()
+        return super().list_orders(listing)
+
+
+class FixedRates(Rates):
+    """Rates that a test sets."""
+
+    value = Rate(3.14159, 2.71828)
+
+    def up_to(self, totals: Totals) -> Rate:
+        return self.value
+
+
+class Replaced:
+    """An order service of which some methods are replaced."""
+
+    def __init__(self, service: OrderService, methods: Mapping[str, Any]) -> None:
+        self._service = service
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        return self._methods.get(name) or getattr(self._service, name)
+
+
+class Service:
+    """The API over a real order service that processes nothing by itself. Open it on a running loop.
+
+    `replaced` are methods of the order service that the handlers see instead of its own.
+    """
+
+    UPTIME_S = 12.3456
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        max_intake: int = 1_000,
+        guard: Guard | None = None,
+        has_keys: bool = False,
+        **replaced: Any,
+    ) -> None:
         self.clock = clock
-        self.uptime_s = 12.3456
         self.is_writable = True
-        self.retried_at_once = 1_000
-        self.rates = (3.14159, 2.71828)
-        self.traffic = CountedTraffic()
-        self.measurements = Measurements(clock=clock)
-        self.max_backlog = 1_000
-        self.max_events = 1_000
-        self.max_event_readers = 100
-        self.max_metrics_readers = 100
-        self.max_waiting_for_finals = 100
-        self.monotonic_s = 1_000.0
-        self._max_intake = max_intake
-        self._overrides = overrides
-        self._database = open_new_database(path)
-        self._store = SteppedStore(self._database, clock=clock)
-        self._writer = ThreadPoolExecutor(1, "writer")
-        self._reader = ThreadPoolExecutor(1, "reader")
-        self._lister = ThreadPoolExecutor(1, "lister")
+        self.limits = ServiceLimits(max_intake=max_intake, max_backlog=1_000, max_waiters=100)
+        self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
+        self.monotonic_s = 0.0
+        self.store = HeldStore(path, clock=clock)
+        self._guard = guard
+        self._has_keys = has_keys
+        self._replaced = replaced
 
     async def open(self) -> None:
-        for executor in (self._writer, self._reader, self._lister):
-            executor.submit(self._database.connect).result()
-        self.writes: Batcher[Write, Written] = Batcher(
-            self._writer, self._store.write, max_waiting=self._max_intake, after_batch=self._publish
-        )
-        self.finds: Batcher[int, Order | None] = Batcher(self._reader, self._store.find, max_waiting=1_000)
-        self.listings: Batcher[Listing, Page] = Batcher(self._lister, self._list, max_waiting=1_000, max_batch=1)
-        self._totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=1_000)
-        self._probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=1_000)
-        self.finals = Finals(max_waiting=self.max_waiting_for_finals)
-        self.intake = Intake(
-            writes=self.writes,
-            finds=self.finds,
-            finals=self.finals,
-            pending=lambda: self._store.pending,
-            max_backlog=self.max_backlog,
-        )
-        for name in self._overrides.keys() & {"insert", "find"}:
-            setattr(self.intake, name, self._overrides.pop(name))
-        self.streams = EventStreams(
-            log=EventLog(run="abc", max_events=self.max_events),
-            clock=lambda: self.monotonic_s,
-            max_readers=self.max_event_readers,
-        )
-        figures = Figures(rates=lambda totals: self.rates, clock=self.clock, uptime_s=lambda: self.uptime_s)
-        self.metrics_streams = MetricsStreams(
-            figures=figures,
-            history=History(measurements=self.measurements, clock=self.clock, monotonic=lambda: self.monotonic_s),
-            is_writable=lambda: self.is_writable,
-            clock=lambda: self.monotonic_s,
-            max_readers=self.max_metrics_readers,
-        )
-        given = Collaborators(
-            traffic=self.traffic,
-            admit=lambda incoming: None,
-            intake=self.intake,
-            streams=self.streams,
-            cancel=lambda order_id: self._act(Cancel(order_id)),
-            retry=lambda order_id: self._act(Retry(order_id)),
-            retry_failed=self._retry_failed,
-            list_orders=self.listings.submit,
-            totals=lambda: self._totals.submit(None),
-            check_storage=lambda: self._probes.submit(None),
-            figures=figures,
-            metrics_streams=self.metrics_streams,
+        self.in_flight = CountedRequests()
+        self.telemetry = Telemetry(
             version="1.2.3",
-            has_keys=False,
-            measurements=self.measurements,
-            exposition=Exposition(measurements=self.measurements, version="1.2.3"),
+            run="abc",
+            clock=self.clock,
+            monotonic=lambda: self.monotonic_s,
+            rates=FixedRates(clock=lambda: self.monotonic_s),
+            limits=self.telemetry_limits,
         )
-        self._http = HTTPServer(build_router(given._replace(**self._overrides)), max_body_size=2 * MAX_DISCARDED_BYTES)
+        self.monotonic_s = self.UPTIME_S
+        self.instruments = self.telemetry.instruments
+        self.streams, self.metrics_streams = self.telemetry.order_events, self.telemetry.metric_events
+        self.orders = OrderService(
+            store=self.store,
+            processor=RecordProcessor(),
+            observer=self.telemetry,
+            limits=self.limits,
+            clock=self.clock,
+        )
+        await self.orders.open()
+        self._api = HttpApi(
+            service=cast(OrderService, Replaced(self.orders, self._replaced)),
+            telemetry=self.telemetry,
+            guard=self._guard or RequestGuard(keys=None, limit=None, clock_ns=lambda: 0),
+            in_flight=self.in_flight,
+            version="1.2.3",
+            has_keys=self._has_keys,
+        )
+        self.router = self._api.router
         socket, self.port = bind_unused_port()
-        self._http.add_socket(socket)
+        self._api.listen([socket], max_connections=1_000)
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def close(self) -> None:
         """Closes everything; a request that was never answered for is a warning in the log."""
-        self._http.stop()
-        self.finals.close()
-        await self.traffic.drain(5)
-        self.streams.close()
-        self.metrics_streams.close()
+        await asyncio.gather(self.orders.stop(0), self._api.drain(5))
         self._client.close()
-        await self._http.close_all_connections()
-        for batcher in (self.writes, self.finds, self.listings, self._totals, self._probes):
-            await batcher.close()
-        for executor in (self._writer, self._reader, self._lister):
-            executor.submit(self._database.close).result()
-            executor.shutdown()
-
-    async def _act(self, wish: Cancel | Retry) -> Order | None:
-        moved = cast(Moved | None, await self.writes.submit(wish))
-        return None if moved is None else moved.order
-
-    async def _retry_failed(self, after: int) -> Retried:
-        return cast(Retried, await self.writes.submit(RetryFailed(after, self.retried_at_once)))
-
-    def _publish(self, batch: Sequence[Write], results: Sequence[Written | BaseException]) -> None:
-        changes = changes_of(batch, results)
-        self.finals.publish(changes)
-        self.streams.publish(changes)
-
-    def _list(self, listings: Sequence[Listing]) -> list[Page]:
-        return [self._store.list_orders(listing) for listing in listings]
-
-    def _read_totals(self, waiters: Sequence[None]) -> list[Totals]:
-        return [self._store.totals()] * len(waiters)
-
-    def _probe(self, waiters: Sequence[None]) -> list[None]:
-        self._store.probe()
-        return [None] * len(waiters)
+        await self.orders.close()
+        await self._api.close()
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -249,29 +253,31 @@ class Service:
             await connection.close()
 
     async def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        """Claimed and finishes, as a dispatcher does."""
-        return await self.on_writer(lambda: self._store.finish_and_claim(outcomes, limit))
-
-    async def on_writer(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+        """Records outcomes and claims orders, as a dispatcher does."""
+        return (await self.orders.finish_and_claim(FinishAndClaim(outcomes, limit))).orders
 
     async def until_in_flight(self, count: int) -> None:
         """Returns when `count` requests have come whole and are not answered."""
-        while self.traffic.in_flight != count:
+        while self.in_flight.in_flight != count:
             await turn_of_the_loop()
 
     async def pragma(self, name: str, value: int) -> None:
-        await self.on_writer(lambda: self._database.pragma(name, value))
+        self.store.set_pragma(name, value)
 
     @contextmanager
     def held(self, *, reads: bool = False, listings: bool = False) -> Iterator[None]:
         """Nothing is written (or read, or listed) while the block runs."""
-        go_on = threading.Event()
-        (self._lister if listings else self._reader if reads else self._writer).submit(go_on.wait)
+        hold = self.store.holds["listings" if listings else "reads" if reads else "writes"]
+        hold.clear()
         try:
             yield
         finally:
-            go_on.set()
+            hold.set()
+
+
+def stand_in(**methods: Any) -> Any:
+    """An order service that has these methods alone."""
+    return SimpleNamespace(**methods)
 
 
 def post_text(body: bytes, *, version: str = "1.1", headers: str = "") -> bytes:

@@ -4,9 +4,21 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from models.errors import OrderConflictError, WrongStatusError
-from models.order import Attempt, NewOrder, Order, Status
-from models.sqlite.store import OrderStore
-from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Retried, Retry, RetryFailed, Turn, Written
+from models.order import Attempt, Order, Status
+from models.sqlite.store import SqliteStore
+from models.writes import (
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    NewOrder,
+    Outcome,
+    RetriedOrders,
+    Retry,
+    RetryFailedOrders,
+    StatusChanged,
+    WriteResult,
+)
 
 SECOND_US = 1_000_000
 
@@ -45,23 +57,29 @@ def order_text(**changes: str | None) -> bytes:
     return ("{" + ", ".join(members) + "}").encode()
 
 
+def claimed_order(order: NewOrder, sequence: int, now_us: int) -> Order:
+    """The order as it is stored when its first attempt begins as soon as it is accepted."""
+    fields = (order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata)
+    return Order(sequence, *fields, Status.PROCESSING, 1, 1, None, now_us, None)
+
+
 def to_be_made_again(attempt: Attempt) -> Outcome:
     """A crash's attempt counts; the next one may begin at once."""
     return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "cut off", due_us=0)
 
 
-def _order_of(result: Written) -> Order | WrongStatusError | None:
-    return result.order if isinstance(result, Moved) else cast(WrongStatusError | None, result)
+def _order_of(result: WriteResult) -> Order | WrongStatusError | None:
+    return result.order if isinstance(result, StatusChanged) else cast(WrongStatusError | None, result)
 
 
-class SteppedStore(OrderStore):
+class SteppedStore(SqliteStore):
     """The store with its one write as the steps that it joins."""
 
     def insert(self, orders: Sequence[NewOrder]) -> list[Insertion | OrderConflictError]:
         return cast(list[Insertion | OrderConflictError], self.write(orders))
 
-    def turn(self, outcomes: Sequence[Outcome], limit: int) -> Claimed:
-        return cast(list[Claimed], self.write([Turn(outcomes, limit)]))[0]
+    def turn(self, outcomes: Sequence[Outcome], limit: int) -> ClaimedOrders:
+        return cast(list[ClaimedOrders], self.write([FinishAndClaim(outcomes, limit)]))[0]
 
     def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
         return self.turn(outcomes, limit).orders
@@ -72,8 +90,8 @@ class SteppedStore(OrderStore):
     def retry(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
         return [_order_of(result) for result in self.write([Retry(each) for each in order_ids])]
 
-    def retry_failed(self, after: int = 0, limit: int = 1_000) -> Retried:
-        return cast(list[Retried], self.write([RetryFailed(after, limit)]))[0]
+    def retry_failed(self, after: int = 0, limit: int = 1_000) -> RetriedOrders:
+        return cast(list[RetriedOrders], self.write([RetryFailedOrders(after, limit)]))[0]
 
     def recover(self, judge: Callable[[Attempt], Outcome] = to_be_made_again) -> int:
         return super().recover(judge)

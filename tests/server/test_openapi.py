@@ -18,7 +18,7 @@ BROWSER_FLAGS = [
     "--enable-logging=stderr",
 ]
 MODULE = """
-from workers.processors.processor import Rejected
+from workers.processors.outcomes import Rejected
 
 def process(order):
     if order.order_id % 2:

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from server import SPARE_FILES, parse_settings
+from handlers.transport.sockets import SPARE_FILES
+from server import parse_settings
 from tests.process import (
     DEADLINE_S,
     ROOT,
@@ -186,7 +188,7 @@ def test_what_is_set_to_nothing_in_the_environment_is_not_set() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = parse_settings([], {})
-    assert settings._asdict() == {
+    assert msgspec.structs.asdict(settings) == {
         "port": 8080,
         "host": "127.0.0.1",
         "database": Path("orders.db"),

@@ -46,6 +46,22 @@ class GatedWork:
         self._gate.release(calls)
 
 
+class Hooks:
+    """Calls what a test hands in, before and after each batch."""
+
+    def __init__(
+        self, before: Callable[[], object], after: Callable[[Sequence[object], Sequence[object]], object]
+    ) -> None:
+        self._before = before
+        self._after = after
+
+    def before_batch(self) -> None:
+        self._before()
+
+    def after_batch(self, items: Sequence[object], results: Sequence[object]) -> None:
+        self._after(items, results)
+
+
 @pytest.fixture
 def executor() -> Iterator[Executor]:
     with ThreadPoolExecutor(4, "writer") as executor:
@@ -62,14 +78,8 @@ async def batching(
     after_batch: Callable[[Sequence[object], Sequence[object]], object] = lambda items, results: None,
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
-    batcher = Batcher[int, int](
-        executor,
-        work,
-        max_waiting=max_waiting,
-        max_batch=max_batch,
-        before_batch=before_batch,
-        after_batch=after_batch,
-    )
+    hooks = Hooks(before_batch, after_batch)
+    batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, hooks=hooks)
     try:
         yield batcher, work
     finally:

@@ -14,14 +14,15 @@ from msgspec.structs import replace
 
 from models.errors import StorageBusyError, StorageUnavailableError
 from models.order import Order, Status
-from models.writes import Claimed, Outcome, Turn
+from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
-from workers import dispatcher as dispatcher_module
 from workers.backoff import Backoff
-from workers.dispatcher import MAX_CLAIM, Dispatcher
+from workers.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.failure_log import FailureLog
-from workers.processors.processor import Processor, RecordProcessor, Rejected, RetryLater
-from workers.retries import Retries
+from workers.processors.outcomes import Rejected, RetryLater
+from workers.processors.processor import Processor
+from workers.processors.record import RecordProcessor
+from workers.retries import RetryPolicy
 
 WORKERS = 2
 
@@ -52,13 +53,13 @@ class MemoryOrders:
                 sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
             )
 
-    def take_turn(self, turn: Turn) -> Claimed:
+    def finish_and_claim(self, turn: FinishAndClaim) -> ClaimedOrders:
         try:
             self.before_claim()
             if self.errors:
                 raise self.errors.pop(0)
             claimed = self._advance(turn.outcomes, turn.limit)
-            return Claimed(claimed, min(self.due_us.values(), default=None))
+            return ClaimedOrders(claimed, min(self.due_us.values(), default=None))
         finally:
             self._loop.call_soon_threadsafe(self._changed.set)
 
@@ -162,6 +163,21 @@ async def turn_of_the_loop() -> None:
     await turned
 
 
+class MemoryQueue:
+    """Has the dispatcher's writes made on the writer's thread."""
+
+    def __init__(self, store: MemoryOrders, writer: Executor, low_load: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._writer = writer
+        self._low_load = low_load
+
+    def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
+        return asyncio.get_running_loop().run_in_executor(self._writer, self._store.finish_and_claim, write)
+
+    async def wait_for_low_load(self) -> None:
+        await self._low_load()
+
+
 def new_dispatcher(
     store: MemoryOrders,
     processor: Processor,
@@ -171,20 +187,23 @@ def new_dispatcher(
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
     backoff: Backoff | None = None,
-    gap: Callable[[], Awaitable[object]] = turn_of_the_loop,
+    low_load: Callable[[], Awaitable[object]] = turn_of_the_loop,
+    max_sleep_s: float = MAX_SLEEP_S,
+    last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
     """One whose orders get three attempts, `delay_s` after each other."""
     retry_backoff = Backoff(first_s=delay_s, longest_s=delay_s)
     return Dispatcher(
-        take_turn=lambda turn: asyncio.get_running_loop().run_in_executor(writer, store.take_turn, turn),
-        gap=gap,
+        queue=MemoryQueue(store, writer, low_load),
         pool=pool,
         processor=processor,
         workers=WORKERS,
-        retries=Retries(max_attempts=3, backoff=retry_backoff, clock=clock),
+        retry_policy=RetryPolicy(max_attempts=3, backoff=retry_backoff, clock=clock),
         failures=FailureLog(clock=time.monotonic),
         backoff=backoff or Backoff(first_s=0, longest_s=0),
         clock=clock,
+        max_sleep_s=max_sleep_s,
+        last_write_s=last_write_s,
     )
 
 
@@ -205,8 +224,19 @@ async def dispatching(
     start: bool = True,
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
+    max_sleep_s: float = MAX_SLEEP_S,
+    last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
-    dispatcher = new_dispatcher(store, processor, writer, pool, delay_s=delay_s, clock=clock)
+    dispatcher = new_dispatcher(
+        store,
+        processor,
+        writer,
+        pool,
+        delay_s=delay_s,
+        clock=clock,
+        max_sleep_s=max_sleep_s,
+        last_write_s=last_write_s,
+    )
     if start:
         dispatcher.start()
     try:
@@ -428,12 +458,11 @@ async def test_a_retry_that_waits_holds_up_nobody(
 
 @pytest.mark.gen_test
 async def test_a_clock_that_is_set_forward_is_noticed(
-    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.01)
     clock = Clock()
     store = MemoryOrders(1, clock)
-    async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock):
+    async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock, max_sleep_s=0.01):
         await store.until(lambda: len(store.due_us) == 1)
         await told_of_all_turns(writer)
         turns = len(store.limits)
@@ -445,12 +474,11 @@ async def test_a_clock_that_is_set_forward_is_noticed(
 
 @pytest.mark.gen_test
 async def test_an_earlier_retry_is_not_forgotten_for_a_later_one(
-    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.01)
     store = MemoryOrders(1)
     processor = FailingProcessor(RetryLater(3_600))
-    async with dispatching(store, processor, writer, pool) as dispatcher:
+    async with dispatching(store, processor, writer, pool, max_sleep_s=0.01) as dispatcher:
         await store.until(lambda: len(store.due_us) == 1)
         await told_of_all_turns(writer)
         processor.errors = (RetryLater(0.1),)
@@ -483,11 +511,10 @@ async def test_a_retry_that_falls_due_while_all_threads_are_busy_begins_when_one
 
 @pytest.mark.gen_test
 async def test_while_it_waits_for_a_retry_it_asks_the_store_nothing(
-    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "LONGEST_NAP_S", 0.001)
     store = MemoryOrders(1)
-    async with dispatching(store, FailingProcessor(RetryLater(0.2)), writer, pool):
+    async with dispatching(store, FailingProcessor(RetryLater(0.2)), writer, pool, max_sleep_s=0.001):
         await store.until_all_are(Status.COMPLETED)
         # The order, its failure, the retry, its success.
         assert len(store.limits) <= 4
@@ -625,10 +652,7 @@ async def test_one_that_is_stopped_when_nothing_has_happened_claims_nothing(writ
 
 
 @pytest.mark.gen_test
-async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(
-    writer: Executor, pool: Executor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher_module, "LAST_CALL_S", 0.2)
+async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(writer: Executor, pool: Executor) -> None:
     store, processor = MemoryOrders(2), GatedProcessor()
     in_call, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -638,7 +662,7 @@ async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(
         go_on.wait()
 
     store.before_claim = wait
-    async with dispatching(store, processor, writer, pool) as dispatcher:
+    async with dispatching(store, processor, writer, pool, last_write_s=0.2) as dispatcher:
         await in_call.wait()
         stopping = asyncio.ensure_future(dispatcher.stop(0))
         for _ in range(10):
@@ -685,7 +709,7 @@ async def test_an_offer_has_new_orders_begun_without_being_woken(writer: Executo
         await store.until(lambda: len(store.limits) == 1)
         await told_of_all_turns(writer)
         store.add(3)
-        dispatcher.offer()
+        dispatcher.claim_with_next_commit()
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == [1, 2, 3]
 
@@ -702,12 +726,12 @@ async def test_one_turn_is_offered_at_a_time_and_only_for_what_there_is_room_for
         turns = len(store.limits)
         store.add(3)
         for _ in range(3):
-            dispatcher.offer()
+            dispatcher.claim_with_next_commit()
         await processor.begun()
         await told_of_all_turns(writer)
         assert store.limits[turns:] == [1]
         for _ in range(3):
-            dispatcher.offer()
+            dispatcher.claim_with_next_commit()
         await told_of_all_turns(writer)
         assert (store.limits[turns:], store.claimed) == ([1], [1, 2])
         processor.let_through()
@@ -724,7 +748,7 @@ async def test_an_offer_whose_batch_fails_costs_nothing(writer: Executor, pool: 
         await told_of_all_turns(writer)
         store.add(3)
         store.errors = [StorageBusyError("locked")]
-        dispatcher.offer()
+        dispatcher.claim_with_next_commit()
         await store.until(lambda: not store.errors)
         await told_of_all_turns(writer)
         dispatcher.wake()
@@ -744,13 +768,13 @@ async def test_a_stop_gives_back_what_an_offer_brings_meanwhile(writer: Executor
     go_on = threading.Event()
     store.before_claim = go_on.wait
     store.add(2)
-    dispatcher.offer()
+    dispatcher.claim_with_next_commit()
     stopping = asyncio.ensure_future(dispatcher.stop(5))
     await turn_of_the_loop()
     go_on.set()
     assert await stopping == 0
     assert store.statuses() == [Status.PENDING] * 2
-    dispatcher.offer()
+    dispatcher.claim_with_next_commit()
     await told_of_all_turns(writer)
     assert store.claimed == [1, 2]
 
@@ -759,7 +783,7 @@ async def test_a_stop_gives_back_what_an_offer_brings_meanwhile(writer: Executor
 async def test_before_the_start_nothing_is_offered(writer: Executor, pool: Executor) -> None:
     store = MemoryOrders(1)
     async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
-        dispatcher.offer()
+        dispatcher.claim_with_next_commit()
         await told_of_all_turns(writer)
         assert store.limits == []
 
@@ -767,13 +791,13 @@ async def test_before_the_start_nothing_is_offered(writer: Executor, pool: Execu
 @pytest.mark.gen_test
 async def test_a_turn_waits_for_a_gap(writer: Executor, pool: Executor) -> None:
     store = MemoryOrders(1)
-    gap = asyncio.Event()
-    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, gap=gap.wait)
+    low_load = asyncio.Event()
+    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, low_load=low_load.wait)
     dispatcher.start()
     for _ in range(5):
         await turn_of_the_loop()
     await told_of_all_turns(writer)
     assert store.limits == []
-    gap.set()
+    low_load.set()
     await store.until_all_are(Status.COMPLETED)
     await dispatcher.stop(0)

@@ -8,7 +8,7 @@ import pytest
 from models.order import Order, Status
 from models.writes import Outcome
 from workers.failure_log import MAX_FRAMES, QUIET_S, FailureLog
-from workers.processors.processor import NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 from workers.retries import text_of
 
 
@@ -109,8 +109,8 @@ def test_of_many_in_a_second_one_is_logged_and_the_others_are_counted(
         note(failures, order_id)
         watch.now_s += QUIET_S / 2_000
     assert caplog.messages == ["order 1, attempt 1, is to be tried again: it broke"]
-    failures.sum_up()
-    failures.sum_up()
+    failures.log_summary()
+    failures.log_summary()
     assert caplog.messages[1:] == ["besides, orders that are Failed: 0, that are to be tried again: 999"]
     watch.now_s = 50.0 + QUIET_S
     note(failures, 1_001)
@@ -125,7 +125,7 @@ def test_retries_do_not_hide_an_order_that_is_failed(failures: FailureLog, caplo
         "order 1, attempt 1, is to be tried again: it broke",
         "order 11, attempt 1, is Failed: it broke",
     ]
-    failures.sum_up()
+    failures.log_summary()
     assert caplog.messages[2:] == ["besides, orders that are Failed: 3, that are to be tried again: 3"]
 
 
@@ -144,7 +144,7 @@ def test_the_very_first_one_is_logged_right_after_the_machine_has_started(caplog
 
 
 def test_where_nothing_failed_nothing_is_said(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
-    failures.sum_up()
+    failures.log_summary()
     assert caplog.messages == []
 
 
@@ -164,5 +164,5 @@ def test_of_many_threads_one_line_comes_and_every_failure_counts(
     for thread in threads:
         thread.join()
     assert len(caplog.messages) == 1
-    failures.sum_up()
+    failures.log_summary()
     assert caplog.messages[1:] == ["besides, orders that are Failed: 0, that are to be tried again: 1999"]

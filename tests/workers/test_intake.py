@@ -9,13 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, QueueFullError, StorageBusyError
-from models.order import NewOrder, Order
-from models.writes import Inserted, Insertion, NewOrders, Write, Written
+from models.writes import AnyWrite, Insertion, InsertResult, NewOrder, NewOrders, WriteResult
 from tests.handlers.service import turn_of_the_loop
 from tests.models.samples import new_order
-from workers.batcher import Batcher
-from workers.intake import GROUPS_BETWEEN_GAPS, MAX_GROUPS, Intake
-from workers.waiters import Finals
+from workers.batcher import WriteBatcher
+from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
 
 class GatedStore:
@@ -27,7 +25,7 @@ class GatedStore:
         self.error: Exception | None = None
         self._gate = threading.Semaphore(0)
 
-    def write(self, batch: Sequence[Write]) -> list[Written]:
+    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         self.batches.append([_ids_of(wish) for wish in batch])
         self._gate.acquire()
         if self.error:
@@ -37,20 +35,20 @@ class GatedStore:
     def let_through(self, calls: int = 1) -> None:
         self._gate.release(calls)
 
-    def _insert_all(self, wish: Write) -> Written:
+    def _insert_all(self, wish: AnyWrite) -> WriteResult:
         if isinstance(wish, NewOrders):
             return [self._insert(order) for order in wish.orders]
         assert isinstance(wish, NewOrder)
         return self._insert(wish)
 
-    def _insert(self, order: NewOrder) -> Inserted:
+    def _insert(self, order: NewOrder) -> InsertResult:
         if order.order_id in self.ids:
             return OrderConflictError(order.order_id)
         self.ids.add(order.order_id)
         return Insertion.ACCEPTED
 
 
-def _ids_of(wish: Write) -> int | list[int]:
+def _ids_of(wish: AnyWrite) -> int | list[int]:
     if isinstance(wish, NewOrders):
         return [order.order_id for order in wish.orders]
     assert isinstance(wish, NewOrder)
@@ -63,17 +61,10 @@ class Opened:
     def __init__(self, executor: ThreadPoolExecutor, *, max_waiting: int, max_backlog: int) -> None:
         self.store = GatedStore()
         self.pending = 0
-        self.writes: Batcher[Write, Written] = Batcher(executor, self.store.write, max_waiting=max_waiting)
-        finds: Batcher[int, Order | None] = Batcher(executor, lambda ids: [None] * len(ids), max_waiting=1)
-        self.intake = Intake(
-            writes=self.writes,
-            finds=finds,
-            finals=Finals(max_waiting=1),
-            pending=lambda: self.pending,
-            max_backlog=max_backlog,
-        )
+        self.writes = WriteBatcher(executor, self.store.write, max_waiting=max_waiting)
+        self.intake = Intake(writes=self.writes, backlog=self, max_backlog=max_backlog)
 
-    def insert_many(self, *order_ids: int) -> "asyncio.Task[list[Inserted]]":
+    def insert_many(self, *order_ids: int) -> "asyncio.Task[list[InsertResult]]":
         return asyncio.create_task(self.intake.insert_many([new_order(order_id) for order_id in order_ids]))
 
     async def until_batches(self, count: int) -> None:
@@ -232,11 +223,11 @@ async def test_a_stop_refuses_what_waits_outside_and_writes_the_rest() -> None:
 @pytest.mark.gen_test
 async def test_without_a_flood_there_is_always_a_gap() -> None:
     async with opened() as on:
-        await on.intake.gap()
+        await on.intake.wait_for_low_load()
         alone = on.insert_many(1)
         await on.until_batches(1)
-        assert not on.intake.is_flooded
-        await on.intake.gap()
+        assert not on.intake.is_under_high_load
+        await on.intake.wait_for_low_load()
         on.store.let_through()
         await alone
 
@@ -244,18 +235,18 @@ async def test_without_a_flood_there_is_always_a_gap() -> None:
 @pytest.mark.gen_test
 async def test_in_a_flood_a_gap_comes_after_some_groups_and_at_its_end() -> None:
     async with opened() as on:
-        groups = [on.insert_many(each) for each in range(1, 4 * GROUPS_BETWEEN_GAPS)]
+        groups = [on.insert_many(each) for each in range(1, 4 * GROUPS_BETWEEN_CLAIMS)]
         await on.until_batches(1)
-        assert on.intake.is_flooded
+        assert on.intake.is_under_high_load
         for _ in range(2):
             done = sum(group.done() for group in groups)
-            gap = asyncio.ensure_future(on.intake.gap())
+            gap = asyncio.ensure_future(on.intake.wait_for_low_load())
             await turn_of_the_loop()
             assert not gap.done()
-            on.store.let_through(GROUPS_BETWEEN_GAPS)
+            on.store.let_through(GROUPS_BETWEEN_CLAIMS)
             await gap
-            assert sum(group.done() for group in groups) >= done + GROUPS_BETWEEN_GAPS - 1
-        gap = asyncio.ensure_future(on.intake.gap())
-        on.store.let_through(4 * GROUPS_BETWEEN_GAPS)
+            assert sum(group.done() for group in groups) >= done + GROUPS_BETWEEN_CLAIMS - 1
+        gap = asyncio.ensure_future(on.intake.wait_for_low_load())
+        on.store.let_through(4 * GROUPS_BETWEEN_CLAIMS)
         await asyncio.gather(gap, *groups)
-        assert not on.intake.is_flooded
+        assert not on.intake.is_under_high_load

@@ -12,16 +12,16 @@ from models.order import Attempt, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
-from workers.processors.processor import LONGEST_DELAY_S, NotDeliveredError, Rejected, RetryLater
-from workers.retries import CUT_OFF, MAX_ERROR_CHARACTERS, Retries, is_answer, text_of
+from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.retries import CUT_OFF, MAX_ERROR_CHARACTERS, RetryPolicy, is_answer, text_of
 
 HOUR_S = 3_600
 NOW_US = 1_740_830_400 * SECOND_US
 
 
-def retries(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> Retries:
+def retries(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> RetryPolicy:
     backoff = Backoff(first_s=1.0, longest_s=HOUR_S, jitter=lambda: jitter)
-    return Retries(max_attempts=max_attempts, backoff=backoff, clock=Clock(now_us))
+    return RetryPolicy(max_attempts=max_attempts, backoff=backoff, clock=Clock(now_us))
 
 
 def attempt(number: int = 1) -> Attempt:
@@ -62,7 +62,7 @@ def test_delays_are_jittered_by_up_to_a_fifth(jitter: float, factor: float) -> N
     error=st.one_of(
         st.builds(ValueError, st.text()),
         st.builds(NotDeliveredError, st.text(), retry_after_s=st.floats(0, 86_400)),
-        st.builds(RetryLater, st.floats(0, LONGEST_DELAY_S), st.text()),
+        st.builds(RetryLater, st.floats(0, MAX_DELAY_S), st.text()),
     ),
 )
 def test_an_order_is_due_in_the_time_that_its_error_asks_for(
@@ -82,7 +82,7 @@ def test_an_order_is_due_in_the_time_that_its_error_asks_for(
     assert least_s - 1e-6 <= wait_s <= most_s + 1e-6
 
 
-@pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, LONGEST_DELAY_S, Decimal("1.5")])
+@pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, MAX_DELAY_S, Decimal("1.5")])
 def test_retry_later_is_taken_at_its_word(seconds: float) -> None:
     for jitter in (0.0, 0.9):
         outcome = retries(jitter=jitter).after(attempt(9), RetryLater(seconds))
@@ -213,7 +213,7 @@ def test_without_a_reason_there_is_a_text_all_the_same() -> None:
     assert text_of(RetryLater(0.5)) == "to be tried again in 0.5 s"
 
 
-@pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, LONGEST_DELAY_S + 1, 1e300])
+@pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, MAX_DELAY_S + 1, 1e300])
 def test_retry_later_takes_no_time_that_makes_no_sense(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"^RetryLater takes from 0 to 31622400 seconds, not "):
         RetryLater(seconds)

@@ -3,6 +3,6 @@
 `Rejected` and `RetryLater` are what a user's function raises.
 """
 
-from workers.processors.processor import Rejected, RetryLater
+from workers.processors.outcomes import Rejected, RetryLater
 
 __all__ = ["Rejected", "RetryLater"]

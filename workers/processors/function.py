@@ -12,13 +12,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from models.errors import StartRefusedError
 from models.order import Order, amount_as_decimal
 from workers.retries import one_line, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class FunctionRefusedError(Exception):
+class FunctionRefusedError(StartRefusedError):
     """There is no function to call; the text says why in one line."""
 
 

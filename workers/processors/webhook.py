@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 )
 
 from models.order import Order, amount_as_decimal, time_as_text
-from workers.processors.processor import NotDeliveredError, Rejected
+from workers.processors.outcomes import NotDeliveredError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 from workers.retries import one_line
 

@@ -46,8 +46,8 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture
 def logged(serve: Serve, lines: Lines, io_loop: Any) -> Service:
     times_ns = iter(range(0, 10**12, 1_234_567))
-    admit = AccessLog(admit=gate().admit, clock_ns=lambda: next(times_ns)).admit
-    opened: Service = io_loop.run_sync(lambda: serve(admit=admit))
+    access_log = AccessLog(guard=gate(), clock_ns=lambda: next(times_ns))
+    opened: Service = io_loop.run_sync(lambda: serve(guard=access_log))
     return opened
 
 

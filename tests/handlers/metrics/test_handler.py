@@ -137,7 +137,7 @@ async def test_several_accept_headers_are_one(service: Service) -> None:
 
 @pytest.mark.gen_test
 async def test_a_stopping_server_asks_for_the_end_of_the_connection_in_every_format(service: Service) -> None:
-    service.traffic.draining = True
+    service.in_flight.draining = True
     for accept in ("application/json", "text/plain", "application/openmetrics-text"):
         async with service.connection() as connection:
             await connection.send(get_text("/metrics", headers=f"Accept: {accept}\r\n"))

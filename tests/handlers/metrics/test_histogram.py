@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.metrics.histogram import LOWEST_PART, MAX_RELATIVE_ERROR, Histogram, Recent
+from handlers.metrics.histogram import LOWEST_PART, MAX_RELATIVE_ERROR, Histogram, RecentQuantiles
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LOWEST = BOUNDS[0] * LOWEST_PART
@@ -96,7 +96,7 @@ def test_of_nothing_there_is_no_quantile() -> None:
 def test_only_what_came_since_the_last_look_is_recent() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe(5, 1_000)
-    recent = Recent(histogram)
+    recent = RecentQuantiles(histogram)
     assert recent.quantiles(0.5, 0.99) == [None, None]
     histogram.observe(0.01, 99)
     histogram.observe(1, 1)
@@ -108,7 +108,7 @@ def test_only_what_came_since_the_last_look_is_recent() -> None:
 
 def test_what_another_thread_notes_is_never_counted_in_part_or_twice() -> None:
     histogram = Histogram(BOUNDS)
-    recent = Recent(histogram)
+    recent = RecentQuantiles(histogram)
     before = histogram.counts()
     source = random.Random(1)
     values = [source.uniform(0, 12) for _ in range(50_000)]

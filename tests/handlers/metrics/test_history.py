@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from handlers.metrics.history import MAX_POINTS, History, Point
-from handlers.metrics.instruments import Measurements
+from handlers.metrics.instruments import Instruments
 from models.order import Totals
 from tests.models.samples import SECOND_US, Clock
 
@@ -20,8 +20,8 @@ class Past:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.monotonic_s = 100.0
-        self.measurements = Measurements(clock=clock)
-        self.history = History(measurements=self.measurements, clock=clock, monotonic=lambda: self.monotonic_s)
+        self.instruments = Instruments(clock=clock)
+        self.history = History(instruments=self.instruments, clock=clock, monotonic=lambda: self.monotonic_s)
 
     def add(self, totals: Totals, *, after_s: float = 1.0) -> Point | None:
         self.clock.now_us += int(after_s * SECOND_US)
@@ -74,11 +74,11 @@ def test_a_points_time_is_in_seconds_with_three_decimals(past: Past) -> None:
 
 
 def test_durations_are_those_that_were_noted_since_the_point_before(past: Past) -> None:
-    past.measurements.ack_s.observe(7.0, 1_000)
+    past.instruments.ack_s.observe(7.0, 1_000)
     past.add(NOTHING)
-    past.measurements.ack_s.observe(0.01, 98)
-    past.measurements.ack_s.observe(0.5, 2)
-    past.measurements.processing_s.observe(0.25)
+    past.instruments.ack_s.observe(0.01, 98)
+    past.instruments.ack_s.observe(0.5, 2)
+    past.instruments.processing_s.observe(0.25)
     noted, silent = past.add(NOTHING), past.add(NOTHING)
     assert noted is not None
     assert noted.ack_p50_seconds == pytest.approx(0.01, rel=0.125)

@@ -12,9 +12,9 @@ from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
 from models.order import Status
-from models.writes import Cancel, Claimed, Insertion, Moved, Outcome, Turn
+from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
 from tests.handlers.service import Service
-from tests.models.samples import SECOND_US, new_order, order_text
+from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
 
 FORMATS = pytest.mark.parametrize("media_type", [TEXT, OPEN_METRICS])
 FAMILIES = {
@@ -73,14 +73,14 @@ def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
 
 
 def note_some(service: Service, rounds: int = 1) -> None:
-    noted, order = service.measurements, new_order(1).claimed(1, service.clock.now_us - SECOND_US)
+    noted, order = service.instruments, claimed_order(new_order(1), 1, service.clock.now_us - SECOND_US)
     for number in range(rounds):
         for histogram in (noted.ack_s, noted.processing_s, noted.commit_s):
             histogram.observe(0.002 * (number + 1))
         outcomes = [Outcome(1, 1, Status.COMPLETED)]
         noted.note_batch(
-            [new_order(1), Turn(outcomes, 1), Cancel(2)],
-            [Insertion.ACCEPTED, Claimed([order]), Moved(order, Status.PENDING)],
+            [new_order(1), FinishAndClaim(outcomes, 1), Cancel(2)],
+            [Insertion.ACCEPTED, ClaimedOrders([order]), StatusChanged(order, Status.PENDING)],
         )
         noted.note_intake(IntakeOutcome.INVALID)
 
@@ -107,7 +107,7 @@ async def test_buckets_are_cumulative_and_end_with_the_count(service: Service, m
     note_some(service, rounds=10)
     families = await scrape(service, media_type)
     histograms = [family for family in families.values() if family.type == "histogram"]
-    assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(service.measurements).values())
+    assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(service.instruments).values())
     for family in histograms:
         buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
         bounds = [float(sample.labels["le"]) for sample in buckets]

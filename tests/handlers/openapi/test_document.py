@@ -15,7 +15,7 @@ from handlers.openapi.problems import schema_name
 from handlers.pages.dashboard import read_dashboard
 from handlers.pages.docs import FILES
 from handlers.problems import problem as problems
-from handlers.problems.problem import Kind
+from handlers.problems.problem import ProblemType
 from models.errors import InvalidOrderError
 from models.parsing.order_parser import parse_order
 from tests.handlers.event_stream import opened
@@ -26,7 +26,7 @@ from tests.sse import EventParser
 SHOWN = read_dashboard(has_keys=False).types
 DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN))
 PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
-KINDS = [value for value in vars(problems).values() if isinstance(value, Kind)]
+KINDS = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
 ORDER = '{"order_id": 1, "user_id": 1, "item_ids": [1], "total_amount": %s}'
 
 
@@ -89,7 +89,7 @@ async def test_every_path_knows_just_the_methods_that_it_says(service: Service) 
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
-def test_every_kind_of_problem_is_an_answer_to_something(kind: Kind) -> None:
+def test_every_kind_of_problem_is_an_answer_to_something(kind: ProblemType) -> None:
     name = f"#/components/schemas/{schema_name(kind)}"
     found = [
         operation["operationId"]
@@ -221,7 +221,7 @@ async def test_the_events_of_both_streams_are_what_the_document_says(service: Se
             await service.post((ORDER % 1).encode())
             for seconds in range(3):
                 service.monotonic_s += seconds
-                service.metrics_streams.tell(await service._totals.submit(None))
+                service.metrics_streams.tell(await service.orders.totals())
             messages = {example.type: example}
             while not messages.keys() >= known:
                 message = await stream.next()

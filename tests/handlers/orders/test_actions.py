@@ -1,6 +1,7 @@
 """`POST /order/{id}/cancel`, `POST /order/{id}/retry` and `POST /orders/retry?status=Failed`."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from models.errors import StorageBusyError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import Identity, Outcome, Retried
+from models.writes import OrderIds, Outcome, RetriedOrders
 from tests.handlers.conftest import Serve
 from tests.handlers.problems.test_problem import assert_is_problem
+from tests.handlers.processing import limited
 from tests.handlers.service import Service
 from tests.models.samples import SECOND_US, order_text
 
@@ -21,7 +23,7 @@ async def accept(service: Service, *order_ids: int) -> None:
 
 
 async def end_as(service: Service, status: Status, limit: int = 1_000) -> None:
-    """Claimed what is Pending, and ends it."""
+    """ClaimedOrders what is Pending, and ends it."""
     claimed = await service.finish_and_claim([], limit)
     await service.finish_and_claim([Outcome(order.sequence, order.claims, status, "no stock") for order in claimed], 0)
 
@@ -141,17 +143,17 @@ async def test_a_body_is_of_no_interest(service: Service, body: bytes) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1_000])
-async def test_all_failed_orders_are_tried_again_and_no_others(service: Service, at_once: int) -> None:
-    service.retried_at_once = at_once
-    await accept(service, 1, 2, 3, 4)
-    await end_as(service, Status.FAILED, 3)
-    await end_as(service, Status.COMPLETED)
-    await accept(service, 5, 6)
-    answer = await service.request("POST", "/orders/retry?status=Failed")
-    assert (answer.status, answer.json) == (200, {"retried": 3})
-    assert await statuses(service, 1, 2, 3, 4, 5, 6) == ["Pending"] * 3 + ["Completed"] + ["Pending"] * 2
-    assert (await service.request("POST", "/orders/retry?status=Failed")).json == {"retried": 0}
-    assert [order.order_id for order in await service.finish_and_claim([], 10)] == [1, 2, 3, 5, 6]
+async def test_all_failed_orders_are_tried_again_and_no_others(tmp_path: Path, at_once: int) -> None:
+    async with limited(tmp_path, max_retried_at_once=at_once) as service:
+        await accept(service, 1, 2, 3, 4)
+        await end_as(service, Status.FAILED, 3)
+        await end_as(service, Status.COMPLETED)
+        await accept(service, 5, 6)
+        answer = await service.request("POST", "/orders/retry?status=Failed")
+        assert (answer.status, answer.json) == (200, {"retried": 3})
+        assert await statuses(service, 1, 2, 3, 4, 5, 6) == ["Pending"] * 3 + ["Completed"] + ["Pending"] * 2
+        assert (await service.request("POST", "/orders/retry?status=Failed")).json == {"retried": 0}
+        assert [order.order_id for order in await service.finish_and_claim([], 10)] == [1, 2, 3, 5, 6]
 
 
 @pytest.mark.gen_test
@@ -181,9 +183,9 @@ async def test_a_query_that_asks_for_something_else_is_a_422(
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("done", "members"), [(0, {}), (2, {"retried": 2})])
 async def test_an_error_half_way_says_how_far_it_came(serve: Serve, done: int, members: dict[str, Any]) -> None:
-    parts = [Retried([Identity(sequence, sequence, 1)], sequence) for sequence in range(1, done + 1)]
+    parts = [RetriedOrders([OrderIds(sequence, sequence, 1)], sequence) for sequence in range(1, done + 1)]
 
-    async def retry_failed(after: int) -> Retried:
+    async def retry_failed(after: int) -> RetriedOrders:
         assert after == done - len(parts)
         if not parts:
             raise StorageBusyError("locked")

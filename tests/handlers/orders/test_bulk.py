@@ -15,18 +15,18 @@ from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 from handlers import router
-from handlers.metrics.instruments import Measurements
-from handlers.orders.bulk import MAX_DETAIL_CHARACTERS, PARSED_BYTES_AT_ONCE, Bulk, BulkView
+from handlers.metrics.instruments import Instruments
+from handlers.orders.bulk import MAX_DETAIL_CHARACTERS, PARSED_BYTES_AT_ONCE, BulkInsert, BulkView
 from handlers.orders.bulk_exchange import MAX_ARRAY_BYTES, STALL_S
-from handlers.transport.guarded_stream import Limits
+from handlers.transport.guarded_stream import Timeouts
 from handlers.transport.http_server import BoundedHTTPServer
 from models.errors import OrderConflictError
-from models.order import NewOrder, Status
+from models.order import Status
 from models.parsing.bulk import MAX_ORDER_BYTES, Lines
-from models.writes import Inserted, Insertion, Outcome
+from models.writes import Insertion, InsertResult, NewOrder, Outcome
 from tests.handlers.conftest import Serve
 from tests.handlers.problems.test_problem import assert_is_problem as assert_is_problem_of
-from tests.handlers.service import JSON, Answer, Connection, Service, get_text, post_text, turn_of_the_loop
+from tests.handlers.service import JSON, Answer, Connection, Service, get_text, post_text, stand_in, turn_of_the_loop
 from tests.models.samples import Clock, order_text
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -93,7 +93,7 @@ async def test_good_orders_are_all_accepted_and_can_be_read(service: Service, as
     assert answer.body == b'{"accepted":2,"duplicates":0,"rejected":[],"rejected_total":0}'
     order = (await service.get("/order/2")).json
     assert (order["item_ids"], order["status"]) == ([101, 102, 103], "Pending")
-    assert service.traffic.in_flight == 0
+    assert service.in_flight.in_flight == 0
 
 
 @BOTH
@@ -288,7 +288,7 @@ async def test_what_a_connection_that_is_cut_has_brought_stays_and_sending_it_ag
     async with service.connection() as connection:
         await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2) + text(3)))
         await until_stored(service, 2)
-        assert service.traffic.in_flight == 1
+        assert service.in_flight.in_flight == 1
     await service.until_in_flight(0)
     answer = await send(service, [text(order_id) for order_id in (1, 2, 3, 4)], as_lines=True)
     assert (answer.status, answer.json) == (202, counts(2, 2))
@@ -388,7 +388,7 @@ async def test_waiting_for_the_disk_is_no_stall(service: Service, jumps: Jumps) 
 @pytest.mark.gen_test
 async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(service: Service) -> None:
     now_s = 1_000.0
-    server = BoundedHTTPServer(service._http.request_callback, limits=Limits(body_s=30), clock=lambda: now_s)
+    server = BoundedHTTPServer(service.router, limits=Timeouts(body_s=30), clock=lambda: now_s)
     listener, port = bind_unused_port()
     server.add_socket(listener)
     connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
@@ -452,12 +452,12 @@ async def test_a_locked_database_is_a_503_and_nothing_is_stored(
 async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(service: Service) -> None:
     async with service.connection() as connection:
         await begin_stream(service, connection)
-        service.traffic.draining = True
+        service.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert_broke_off(await connection.answer(), "stopping", accepted=3)
         await service.until_in_flight(0)
         # What is still under way is thrown away, and then the connection may be used again.
-        service.traffic.draining = False
+        service.in_flight.draining = False
         for _ in range(20):
             await connection.send(chunk(b"x" * 1_000_000))
         await connection.send(LAST_CHUNK + get_text("/order/4"))
@@ -468,7 +468,7 @@ async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(
 async def test_who_goes_on_for_long_after_the_answer_is_cut_off(service: Service, jumps: Jumps) -> None:
     async with service.connection() as connection:
         await begin_stream(service, connection)
-        service.traffic.draining = True
+        service.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert (await connection.answer()).status == 503
         await connection.send(chunk(lines_of(5)))
@@ -476,14 +476,14 @@ async def test_who_goes_on_for_long_after_the_answer_is_cut_off(service: Service
         await connection.send(chunk(lines_of(6)))
         await jumps.by(0.2 * STALL_S)
         assert await connection.is_at_its_end()
-    assert service.traffic.in_flight == 0
+    assert service.in_flight.in_flight == 0
 
 
 @pytest.mark.gen_test
 async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refused(service: Service) -> None:
     async with service.connection() as connection:
         await begin_stream(service, connection)
-        service.traffic.draining = True
+        service.in_flight.draining = True
         await connection.send(LAST_CHUNK)
         answer = await connection.answer()
         assert (answer.status, answer.json["accepted"], answer.headers["Connection"]) == (202, 3, "close")
@@ -492,7 +492,7 @@ async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refu
 @asynccontextmanager
 async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[Service]:
     service = Service(path, clock)
-    service.max_backlog = 3
+    service.limits = service.limits._replace(max_backlog=3)
     await service.open()
     try:
         yield service
@@ -556,20 +556,22 @@ class FakeStore:
     def __init__(self) -> None:
         self._stored: dict[int, NewOrder] = {}
 
-    async def insert_many(self, orders: list[NewOrder]) -> list[Inserted]:
+    async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
         await asyncio.sleep(0)
         return [self._insert(order) for order in orders]
 
-    def _insert(self, order: NewOrder) -> Inserted:
+    def _insert(self, order: NewOrder) -> InsertResult:
         first = self._stored.setdefault(order.order_id, order)
         if first is order:
             return Insertion.ACCEPTED
         return Insertion.REPLAYED if first == order else OrderConflictError(order.order_id)
 
 
-async def view_of(parts: Sequence[bytes]) -> BulkView:
-    bulk = Bulk(
-        insert_many=FakeStore().insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock())
+async def order_view(parts: Sequence[bytes]) -> BulkView:
+    bulk = BulkInsert(
+        service=stand_in(insert_many=FakeStore().insert_many),
+        room=asyncio.Semaphore(2),
+        instruments=Instruments(clock=Clock()),
     )
     lines = Lines()
     for part in parts:
@@ -589,7 +591,7 @@ def test_what_becomes_of_a_stream_does_not_depend_on_how_it_is_cut(pieces: list[
     whole = b"".join(pieces)
     ends = sorted({0, len(whole), *(min(cut, len(whole)) for cut in cuts)})
     parts = [whole[begin:end] for begin, end in pairwise(ends)]
-    assert asyncio.run(view_of(parts)) == asyncio.run(view_of([whole]))
+    assert asyncio.run(order_view(parts)) == asyncio.run(order_view([whole]))
 
 
 @pytest.mark.gen_test
@@ -597,11 +599,13 @@ async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_l
     begun: list[list[int]] = []
     results: list[asyncio.Future[list[Any]]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
 
-    async def insert_many(orders: list[NewOrder]) -> list[Inserted]:
+    async def insert_many(orders: list[NewOrder]) -> list[InsertResult]:
         begun.append([order.order_id for order in orders])
         return await results[len(begun) - 1]
 
-    bulk = Bulk(insert_many=insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock()))
+    bulk = BulkInsert(
+        service=stand_in(insert_many=insert_many), room=asyncio.Semaphore(2), instruments=Instruments(clock=Clock())
+    )
     await bulk.add([(0, text(1))])
     adding = asyncio.ensure_future(bulk.add([(1, text(2))]))
     while len(begun) < 2:
@@ -627,7 +631,11 @@ async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(service: 
 @pytest.mark.gen_test
 async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
     store = FakeStore()
-    bulk = Bulk(insert_many=store.insert_many, room=asyncio.Semaphore(2), measurements=Measurements(clock=Clock()))
+    bulk = BulkInsert(
+        service=stand_in(insert_many=store.insert_many),
+        room=asyncio.Semaphore(2),
+        instruments=Instruments(clock=Clock()),
+    )
     long = text(1, metadata='{"a": "%s"}' % ("x" * 16_000))
     adding = asyncio.ensure_future(bulk.add([(number, long) for number in range(100)]))
     turns = 0
@@ -660,7 +668,7 @@ async def test_arrays_have_so_much_room_together_and_no_more(serve: Serve, monke
 async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(service: Service) -> None:
     async with service.connection() as connection:
         await begin_stream(service, connection, orders=3)
-        await service.traffic.drain(5)
+        await service.in_flight.drain(5)
         assert_broke_off(await connection.answer(), "stopping", accepted=3)
 
 

@@ -24,32 +24,26 @@ async def until(condition: Callable[[], bool]) -> None:
 async def until_waiting(service: Service, count: int) -> None:
     """Returns when so many wait, none of whom the order's look-up can end any more."""
     await service.until_in_flight(count)
-    await until(lambda: bool(service.finals))
+    await until(lambda: service.orders.waiting > 0)
     # Theirs are before this one.
-    await service.finds.submit(1)
+    await service.orders.find(1)
     await turn_of_the_loop()
 
 
 def times_of(waited: list[float]) -> dict[str, object]:
     """Overrides that note for how long is to be waited, and answer at once with the order as it is."""
 
-    async def find_final(order_id: int, timeout_s: float) -> Order | None:
+    async def find_when_ended(order_id: int, timeout_s: float) -> Order | None:
         waited.append(timeout_s)
         return None
 
-    class Intake:
-        def __init__(self) -> None:
-            self.find_final = find_final
+    def find(order_id: int) -> "asyncio.Future[None]":
+        waited.append(0)
+        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        found.set_result(None)
+        return found
 
-        def find(self, order_id: int) -> "asyncio.Future[None]":
-            waited.append(0)
-            found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            found.set_result(None)
-            return found
-
-        insert = insert_many = until_final = None
-
-    return {"intake": Intake()}
+    return {"find": find, "find_when_ended": find_when_ended}
 
 
 @pytest.mark.gen_test
@@ -148,7 +142,7 @@ async def test_without_a_wait_nothing_is_waited_for(service: Service) -> None:
 async def test_for_an_order_that_is_not_there_nobody_waits(service: Service, order_id: str) -> None:
     answer = await service.get(f"/order/{order_id}?wait=30")
     assert (answer.status, answer.json["detail"]) == (404, f"There is no order {order_id}.")
-    assert not service.finals
+    assert not service.orders.waiting
 
 
 @pytest.mark.gen_test
@@ -180,7 +174,7 @@ async def test_everybody_who_waits_for_one_order_is_answered_at_its_end(serve: S
         assert not other.done()
         await end(service, [second], Status.FAILED)
     assert other.result().json["status"] == "Failed"
-    assert not service.finals
+    assert not service.orders.waiting
 
 
 async def one_answer(service: Service, request: bytes) -> Answer:
@@ -197,7 +191,7 @@ async def test_a_client_that_goes_away_frees_its_place(service: Service, request
         await connection.send(request_text)
         await until_waiting(service, 1)
     await service.until_in_flight(0)
-    assert not service.finals
+    assert not service.orders.waiting
     # What it waited for comes to its end all the same.
     await process(service)
     assert (await service.get(WAITING)).json["status"] == "Completed"
@@ -214,7 +208,7 @@ async def test_a_client_that_has_gone_when_its_request_is_read_waits_for_nothing
             await connection.send(request_text)
     await service.get("/livez")
     await service.until_in_flight(0)
-    assert not service.finals
+    assert not service.orders.waiting
 
 
 @pytest.mark.gen_test
@@ -230,7 +224,7 @@ async def test_a_client_that_waited_may_go_on_on_its_connection(service: Service
 
 @pytest.mark.gen_test
 async def test_where_too_many_wait_the_next_one_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_waiting_for_finals=2) as service:
+    async with limited(tmp_path, max_waiters=2) as service:
         await service.post(order_text())
         waiting = [asyncio.ensure_future(service.get(WAITING)) for _ in range(2)]
         await until_waiting(service, 2)
@@ -252,7 +246,7 @@ async def test_a_stop_answers_at_once_who_waits(service: Service) -> None:
     waiting = [asyncio.ensure_future(service.get(WAITING)) for _ in range(3)]
     posting = asyncio.ensure_future(service.post(order_text(order_id="2"), PREFER))
     await until_waiting(service, 4)
-    service.finals.close()
+    await service.orders.stop(0)
     answers = await asyncio.gather(*waiting)
     assert [(answer.status, answer.json["status"]) for answer in answers] == [(200, "Pending")] * 3
     posted = await posting
@@ -306,11 +300,11 @@ async def test_an_order_that_is_refused_is_refused_at_once(service: Service, bod
     await service.post(order_text())
     answer = await service.post(body, PREFER)
     assert (answer.status, "Preference-Applied" in answer.headers) == (status, False)
-    assert not service.finals
+    assert not service.orders.waiting
 
 
 @pytest.mark.gen_test
 async def test_an_order_that_finds_the_backlog_full_is_refused_at_once(tmp_path: Path) -> None:
     async with limited(tmp_path, max_backlog=0) as service:
         assert (await service.post(order_text(), PREFER)).status == 503
-        assert not service.finals
+        assert not service.orders.waiting

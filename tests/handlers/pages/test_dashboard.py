@@ -61,8 +61,13 @@ async def test_the_charts_script_is_the_packages(service: Service) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/dashboard", "/dashboard/", "/dashboard/index.html", "/dashboard/x.js", "/dashboard/../fixed.py"),
-        *("/dashboard/%2e%2e/fixed.py", "/dashboard/widgetbundle.js", "/dashboard/datasets/iris.csv.gz", "/index.html"),
+        *("/dashboard", "/dashboard/", "/dashboard/index.html", "/dashboard/x.js", "/dashboard/../static_content.py"),
+        *(
+            "/dashboard/%2e%2e/static_content.py",
+            "/dashboard/widgetbundle.js",
+            "/dashboard/datasets/iris.csv.gz",
+            "/index.html",
+        ),
     ],
 )
 @pytest.mark.gen_test
@@ -83,7 +88,7 @@ async def test_the_page_is_told_whether_the_server_asks_for_keys(serve: Serve) -
 
 @pytest.mark.gen_test
 async def test_while_the_server_stops_the_connection_is_closed_with_the_answer(service: Service) -> None:
-    service.traffic.draining = True
+    service.in_flight.draining = True
     for path in ("/", "/dashboard/app.js", "/dashboard/plotly.min.js"):
         assert (await service.get(path)).headers["Connection"] == "close"
 

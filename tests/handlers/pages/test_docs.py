@@ -63,6 +63,6 @@ async def test_a_range_is_not_looked_at(service: Service) -> None:
 
 @pytest.mark.gen_test
 async def test_while_the_server_stops_the_connection_is_closed_with_the_answer(service: Service) -> None:
-    service.traffic.draining = True
+    service.in_flight.draining = True
     for path in ("/docs", "/docs/favicon-32x32.png", "/openapi.json"):
         assert (await service.get(path)).headers["Connection"] == "close"

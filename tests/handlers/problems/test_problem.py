@@ -230,7 +230,7 @@ async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(service:
 async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(service: Service) -> None:
     async with service.connection() as connection:
         await connection.send(post_text(b" " * 200_000)[:100_000])
-    await service.traffic.drain(5)
+    await service.in_flight.drain(5)
 
 
 @pytest.mark.gen_test
@@ -321,7 +321,7 @@ async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(serve: Ser
 
 @pytest.mark.gen_test
 async def test_an_order_that_comes_when_no_more_are_taken_is_a_503(service: Service) -> None:
-    await service.writes.close()
+    await service.orders.close()
     assert_says_when_to_try_again(await service.post(order_text()), "stopping")
 
 

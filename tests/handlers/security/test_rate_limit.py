@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.security.rate_limit import MAX_COUNT, RateLimit, RateLimiter, Taken, parse_rate_limit
+from handlers.security.rate_limit import MAX_COUNT, RateLimit, RateLimitDecision, RateLimiter, parse_rate_limit
 
 SECOND_NS = 1_000_000_000
 LIMITS = st.builds(RateLimit, st.integers(1, MAX_COUNT), st.sampled_from([1, 60, 3_600]))
@@ -45,10 +45,10 @@ def test_anything_else_is_no_limit(text: str) -> None:
 def test_one_periods_worth_may_come_at_once_and_no_more(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
     assert [limiter.take("a") for _ in range(4)] == [
-        Taken(True, 2, 20),
-        Taken(True, 1, 20),
-        Taken(True, 0, 20),
-        Taken(False, 0, 20),
+        RateLimitDecision(True, 2, 20),
+        RateLimitDecision(True, 1, 20),
+        RateLimitDecision(True, 0, 20),
+        RateLimitDecision(False, 0, 20),
     ]
 
 
@@ -57,12 +57,12 @@ def test_it_fills_evenly_and_what_is_refused_takes_nothing(clock: Clock) -> None
     for _ in range(10):
         limiter.take("a")
     clock.now_ns += 20 * SECOND_NS - 1
-    assert limiter.take("a") == Taken(False, 0, 1)
+    assert limiter.take("a") == RateLimitDecision(False, 0, 1)
     clock.now_ns += 1
-    assert limiter.take("a") == Taken(True, 0, 20)
+    assert limiter.take("a") == RateLimitDecision(True, 0, 20)
     assert not limiter.take("a").is_allowed
     clock.now_ns += 1_000 * SECOND_NS
-    assert limiter.take("a") == Taken(True, 2, 20)
+    assert limiter.take("a") == RateLimitDecision(True, 2, 20)
 
 
 def test_each_client_has_a_bucket_of_its_own(clock: Clock) -> None:

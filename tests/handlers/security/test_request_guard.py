@@ -9,7 +9,7 @@ import pytest
 
 from handlers.security.api_keys import ApiKey, Scope, digest_of, new_key
 from handlers.security.rate_limit import RateLimit
-from handlers.security.request_guard import Gate, warning_about
+from handlers.security.request_guard import RequestGuard, exposure_warning
 from tests.handlers.conftest import Serve
 from tests.handlers.service import JSON, Answer, Service, get_text, post_text
 from tests.models.samples import order_text
@@ -31,8 +31,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def gate(limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS, **options: Any) -> Gate:
-    return Gate(keys=keys, limit=limit, **{"clock_ns": lambda: 0, **options})
+def gate(limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS, **options: Any) -> RequestGuard:
+    return RequestGuard(keys=keys, limit=limit, **{"clock_ns": lambda: 0, **options})
 
 
 async def ask(service: Service, method: str, path: str, headers: dict[str, str]) -> Answer:
@@ -51,7 +51,7 @@ def assert_refused(answer: Answer, status: int, kind: str, challenge: str | None
 
 @pytest.mark.gen_test
 async def test_without_a_key_nothing_is_to_be_had_nor_to_be_learnt(serve: Serve) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     for method, path in READS + WRITES + ADMINS + OTHERS:
         assert_refused(await ask(service, method, path, {}), 401, "unauthorized", REALM)
     assert (await service.get("/order/12345", bearer(TOKENS["read"]))).status == 404
@@ -59,7 +59,7 @@ async def test_without_a_key_nothing_is_to_be_had_nor_to_be_learnt(serve: Serve)
 
 @pytest.mark.gen_test
 async def test_whoever_watches_over_the_process_needs_no_key(serve: Serve) -> None:
-    service = await serve(admit=gate(RateLimit(1, 3_600)).admit)
+    service = await serve(guard=gate(RateLimit(1, 3_600)))
     for path in ("/livez", "/readyz", "/livez?x=1", "/readyz"):
         answer = await service.get(path)
         assert answer.status == 200
@@ -71,7 +71,7 @@ async def test_whoever_watches_over_the_process_needs_no_key(serve: Serve) -> No
 @pytest.mark.gen_test
 async def test_the_page_needs_no_key_and_is_not_limited(serve: Serve) -> None:
     for keys in (KEYS, None):
-        service = await serve(admit=gate(RateLimit(1, 60), keys=keys).admit)
+        service = await serve(guard=gate(RateLimit(1, 60), keys=keys))
         paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/plotly.min.js", "/dashboard/nothing", "/")
         answers = [await service.get(path) for path in paths]
         assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
@@ -102,7 +102,7 @@ async def test_the_page_needs_no_key_and_is_not_limited(serve: Serve) -> None:
     ],
 )
 async def test_what_is_none_of_the_keys_is_refused(serve: Serve, value: str, is_token: bool) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     text = get_text("/order/1", headers=f"Authorization: {value}\r\n").decode().encode("latin1")
     async with service.connection() as connection:
         await connection.send(text)
@@ -113,13 +113,13 @@ async def test_what_is_none_of_the_keys_is_refused(serve: Serve, value: str, is_
 @pytest.mark.gen_test
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
 async def test_the_scheme_may_be_written_in_any_case(serve: Serve, scheme: str) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     assert (await service.get("/metrics", {"Authorization": f"{scheme} {TOKENS['read']}"})).status == 200
 
 
 @pytest.mark.gen_test
 async def test_two_keys_in_one_request_are_none(serve: Serve) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     both = "".join(f"Authorization: Bearer {TOKENS[word]}\r\n" for word in ("admin", "read"))
     async with service.connection() as connection:
         await connection.send(get_text("/metrics", headers=both))
@@ -128,7 +128,7 @@ async def test_two_keys_in_one_request_are_none(serve: Serve) -> None:
 
 @pytest.mark.gen_test
 async def test_each_scope_allows_what_is_below_it_and_no_more(serve: Serve) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     for needed, requests in {"read": READS + OTHERS, "write": WRITES, "admin": ADMINS}.items():
         for scope in Scope:
             for method, path in requests:
@@ -143,7 +143,7 @@ async def test_each_scope_allows_what_is_below_it_and_no_more(serve: Serve) -> N
 
 @pytest.mark.gen_test
 async def test_what_is_refused_is_not_done(serve: Serve) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
         assert (await service.post(order_text(), JSON | headers)).status in (401, 403)
     assert (await service.get("/order/12345", bearer(TOKENS["read"]))).status == 404
@@ -152,7 +152,7 @@ async def test_what_is_refused_is_not_done(serve: Serve) -> None:
 
 @pytest.mark.gen_test
 async def test_a_connection_goes_on_after_a_refused_request_with_a_body(serve: Serve) -> None:
-    service = await serve(admit=gate().admit)
+    service = await serve(guard=gate())
     good = f"Authorization: Bearer {TOKENS['write']}\r\n"
     chunked = "POST /order HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     async with service.connection() as connection:
@@ -171,14 +171,14 @@ async def test_every_key_is_compared_whichever_it_is(serve: Serve, token: str) -
         compared.append(known)
         return hmac.compare_digest(given, known)
 
-    service = await serve(admit=gate(is_same=is_same).admit)
+    service = await serve(guard=gate(is_same=is_same))
     assert (await service.get("/metrics", bearer(token))).status == (200 if token in TOKENS.values() else 401)
     assert compared == [key.digest for key in KEYS]
 
 
 @pytest.mark.gen_test
 async def test_every_answer_says_how_much_is_left(serve: Serve) -> None:
-    service = await serve(admit=gate(RateLimit(8, 60)).admit)
+    service = await serve(guard=gate(RateLimit(8, 60)))
     write = bearer(TOKENS["write"])
     answers = [
         await service.post(order_text(), JSON | write),
@@ -203,7 +203,7 @@ async def test_every_answer_says_how_much_is_left(serve: Serve) -> None:
 @pytest.mark.parametrize(("method", "path"), [("POST", "/order"), ("GET", "/order/12345"), ("GET", "/metrics")])
 async def test_one_too_many_is_told_when_to_come_again(serve: Serve, method: str, path: str) -> None:
     now_ns = 0
-    service = await serve(admit=gate(RateLimit(2, 60), clock_ns=lambda: now_ns).admit)
+    service = await serve(guard=gate(RateLimit(2, 60), clock_ns=lambda: now_ns))
     answers = [await ask(service, method, path, bearer(TOKENS["write"])) for _ in range(3)]
     assert all(answer.status != 429 for answer in answers[:2])
     assert_refused(answers[2], 429, "rate-limited", None)
@@ -215,7 +215,7 @@ async def test_one_too_many_is_told_when_to_come_again(serve: Serve, method: str
 
 @pytest.mark.gen_test
 async def test_guesses_count_for_the_address_and_never_for_the_keys_used_there(serve: Serve) -> None:
-    service = await serve(admit=gate(RateLimit(3, 60)).admit)
+    service = await serve(guard=gate(RateLimit(3, 60)))
     given = [{}, bearer(UNKNOWN), bearer("x"), bearer(UNKNOWN), {}]
     assert [(await service.get("/metrics", headers)).status for headers in given] == [401, 401, 401, 429, 429]
     assert [(await service.get("/metrics", bearer(TOKENS["read"]))).status for _ in range(4)] == [200, 200, 200, 429]
@@ -226,11 +226,12 @@ async def test_without_keys_each_address_has_its_own_limit(serve: Serve) -> None
     address = "127.0.0.1"
     limited = gate(RateLimit(1, 60), keys=None)
 
-    def admit(incoming: Any) -> None:
-        incoming.connection.context.remote_ip = address
-        limited.admit(incoming)
+    class Readdressed:
+        def admit(self, head: Any) -> None:
+            head.connection.context.remote_ip = address
+            limited.admit(head)
 
-    service = await serve(admit=admit)
+    service = await serve(guard=Readdressed())
     for given, is_allowed in [
         ("192.0.2.1", True),
         ("192.0.2.1", False),
@@ -252,7 +253,7 @@ async def test_without_keys_each_address_has_its_own_limit(serve: Serve) -> None
 
 @pytest.mark.gen_test
 async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(serve: Serve) -> None:
-    service = await serve(admit=gate(RateLimit(1, 60), keys=None).admit)
+    service = await serve(guard=gate(RateLimit(1, 60), keys=None))
     async with service.connection() as connection:
         await connection.send(post_text(order_text()) * 3 + get_text("/livez"))
         answers = [await connection.answer() for _ in range(4)]
@@ -276,7 +277,7 @@ async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(serve:
 def test_whoever_opens_it_to_the_network_is_warned(
     address: str, has_keys: bool, has_tls: bool, warning: str | None
 ) -> None:
-    said = warning_about(address, has_keys=has_keys, has_tls=has_tls)
+    said = exposure_warning([address], has_keys=has_keys, has_tls=has_tls)
     assert said is None if warning is None else warning in (said or "")
 
 

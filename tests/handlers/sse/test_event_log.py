@@ -2,24 +2,25 @@
 
 import pytest
 
-from handlers.sse.event_log import EVERYTHING, MAX_ERROR_CHARACTERS, EventLog, Interest
-from models.changes import Change, changes_of
-from models.order import NewOrder, Status
-from models.writes import Claimed, Outcome, Turn
+from handlers.sse.event_log import ALL_EVENTS, MAX_ERROR_CHARACTERS, EventFilter, EventLog
+from models.changes import OrderChange, changes_in
+from models.order import Status
+from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from tests.models.samples import claimed_order, new_order
 from tests.sse import EventParser
 
 ALL = 10**9
 
 
-def log_of(*changes: Change, max_events: int = 100) -> EventLog:
+def log_of(*changes: OrderChange, max_events: int = 100) -> EventLog:
     log = EventLog(run="abc", max_events=max_events)
     log.append(changes)
     return log
 
 
-def changes(count: int) -> list[Change]:
+def changes(count: int) -> list[OrderChange]:
     """Of orders 1, 2, 3 …, each of user 1 or 2."""
-    return [Change(number, number % 2 + 1, Status.PENDING) for number in range(1, count + 1)]
+    return [OrderChange(number, number % 2 + 1, Status.PENDING) for number in range(1, count + 1)]
 
 
 def ids_in(texts: bytes) -> list[int]:
@@ -27,14 +28,14 @@ def ids_in(texts: bytes) -> list[int]:
 
 
 def test_an_event_says_what_has_become_of_which_order() -> None:
-    [event] = EventLog(run="abc", max_events=1).append([Change(5, 7, Status.PROCESSING, 2)])
+    [event] = EventLog(run="abc", max_events=1).append([OrderChange(5, 7, Status.PROCESSING, 2)])
     expected = b'id: abc-1\nevent: order\ndata: {"order_id":5,"user_id":7,"status":"Processing","attempts":2}\n\n'
     assert event.text == expected
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_goes_by_its_name(status: Status) -> None:
-    [event] = EventLog(run="abc", max_events=1).append([Change(2**63 - 1, 2**63 - 1, status)])
+    [event] = EventLog(run="abc", max_events=1).append([OrderChange(2**63 - 1, 2**63 - 1, status)])
     [message] = EventParser().feed(event.text)
     fields = {"order_id": 2**63 - 1, "user_id": 2**63 - 1, "status": status.value, "attempts": 0}
     assert (message.type, message.last_id, message.json) == ("order", "abc-1", fields)
@@ -42,7 +43,7 @@ def test_every_status_goes_by_its_name(status: Status) -> None:
 
 @pytest.mark.parametrize("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
 def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
-    [event] = EventLog(run="abc", max_events=1).append([Change(1, 1, Status.FAILED, 1, error)])
+    [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, error)])
     parser = EventParser()
     [message] = parser.feed(event.text)
     parser.end()
@@ -50,14 +51,14 @@ def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
 
 
 def test_an_error_that_is_no_text_is_told_as_it_is_stored() -> None:
-    order = NewOrder(1, 1, [1], 1).claimed(1, 0)
-    turn = Turn([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
-    [event] = EventLog(run="abc", max_events=1).append(changes_of([turn], [Claimed([])]))
+    order = claimed_order(new_order(1), 1, 0)
+    turn = FinishAndClaim([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
+    [event] = EventLog(run="abc", max_events=1).append(changes_in([turn], [ClaimedOrders([])]))
     assert b'"error":"bad ?"' in event.text
 
 
 def test_a_long_error_is_cut_off() -> None:
-    [event] = EventLog(run="abc", max_events=1).append([Change(1, 1, Status.FAILED, 1, "é" * 100_000)])
+    [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, "é" * 100_000)])
     [message] = EventParser().feed(event.text)
     assert message.json["error"] == "é" * MAX_ERROR_CHARACTERS
 
@@ -73,22 +74,22 @@ def test_ids_rise_by_one_from_call_to_call() -> None:
 @pytest.mark.parametrize(
     ("interest", "expected"),
     [
-        (EVERYTHING, [3, 4, 5, 6]),
-        (Interest(order_id=5), [5]),
-        (Interest(order_id=2), []),
-        (Interest(user_id=1), [4, 6]),
-        (Interest(order_id=4, user_id=1), [4]),
-        (Interest(order_id=4, user_id=2), []),
+        (ALL_EVENTS, [3, 4, 5, 6]),
+        (EventFilter(order_id=5), [5]),
+        (EventFilter(order_id=2), []),
+        (EventFilter(user_id=1), [4, 6]),
+        (EventFilter(order_id=4, user_id=1), [4]),
+        (EventFilter(order_id=4, user_id=2), []),
     ],
 )
-def test_since_gives_what_a_reader_wants_from_a_number_on(interest: Interest, expected: list[int]) -> None:
+def test_since_gives_what_a_reader_wants_from_a_number_on(interest: EventFilter, expected: list[int]) -> None:
     text, number = log_of(*changes(6)).since(3, interest, max_bytes=ALL)
     assert (ids_in(text), number) == (expected, 7)
 
 
 def test_since_goes_on_from_where_it_stopped_without_gap_or_repeat() -> None:
     log = log_of(*changes(5_000), max_events=5_000)
-    for interest, expected in ((EVERYTHING, range(1, 5_001)), (Interest(user_id=1), range(2, 5_001, 2))):
+    for interest, expected in ((ALL_EVENTS, range(1, 5_001)), (EventFilter(user_id=1), range(2, 5_001, 2))):
         number, found = 1, []
         while number < log.end:
             text, number = log.since(number, interest, max_bytes=500)
@@ -104,7 +105,7 @@ def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
         log.append(changes(3))
         assert log.end == 4 + 3 * number
         assert min(10, log.end - 1) <= log.end - log.first <= 20
-        assert len(ids_in(log.since(log.first, EVERYTHING, max_bytes=ALL)[0])) == log.end - log.first
+        assert len(ids_in(log.since(log.first, ALL_EVENTS, max_bytes=ALL)[0])) == log.end - log.first
 
 
 def test_more_changes_at_once_than_are_kept_are_all_rendered() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from handlers.metrics.history import Point
-from handlers.sse.connection import STALLED_S, EventConnection
+from handlers.sse.connection import STALLED_S, SseConnection
 from models.order import Totals
 from tests.handlers.event_stream import Stream, opened, quiet
 from tests.handlers.processing import limited
@@ -31,7 +31,7 @@ def tick(service: Service, completed: int = 0) -> None:
     """A second goes by."""
     service.monotonic_s += 1
     service.clock.now_us += SECOND_US
-    service.metrics_streams.tell(Totals(1, 2, completed, 0, 0, 0, None))
+    service.metrics_streams.tell(Totals(1, 2, completed, 0, 0, 0, None), is_writable=service.is_writable)
     service.metrics_streams.beat()
 
 
@@ -67,7 +67,7 @@ async def test_a_stream_begins_with_how_it_went(service: Service) -> None:
 
 @pytest.mark.gen_test
 async def test_the_metrics_are_those_of_the_json(service: Service) -> None:
-    totals = await service._totals.submit(None)
+    totals = await service.orders.totals()
     service.metrics_streams.tell(totals)
     async with stream(service) as reader:
         _, metrics = await reader.take(2)
@@ -82,7 +82,7 @@ async def test_each_second_brings_the_metrics_and_a_point(service: Service) -> N
         # From one look alone there are no rates.
         assert types(await reader.take(1)) == ["metrics"]
         for second in range(1, 4):
-            service.measurements.ack_s.observe(0.25)
+            service.instruments.ack_s.observe(0.25)
             tick(service, completed=second * second)
             metrics, point = await reader.take(2)
             assert types([metrics, point]) == ["metrics", "point"]
@@ -160,7 +160,7 @@ async def test_a_reader_that_never_reads_misses_points_and_is_dropped(service: S
         silent.close()
 
 
-def _is_read_by(connection: EventConnection, reader: Stream) -> bool:
+def _is_read_by(connection: SseConnection, reader: Stream) -> bool:
     peer: tuple[str, int] = connection._connection.stream.socket.getpeername()
     own: tuple[str, int] = reader._writer.get_extra_info("sockname")
     return peer == own

@@ -13,7 +13,7 @@ import pytest
 
 from handlers.sse.connection import STALLED_S
 from handlers.sse.order_events import HEARTBEAT_S
-from models.changes import Change
+from models.changes import OrderChange
 from models.order import Status
 from tests.handlers.event_stream import Stream, opened, quiet
 from tests.handlers.processing import claim, end, limited, process
@@ -36,7 +36,9 @@ async def stream(
 
 def publish(service: Service, order_ids: Sequence[int], *, error: str | None = None) -> None:
     service.monotonic_s += 1
-    service.streams.publish([Change(order_id, order_id % 2 + 1, Status.PENDING, 0, error) for order_id in order_ids])
+    service.streams.publish(
+        [OrderChange(order_id, order_id % 2 + 1, Status.PENDING, 0, error) for order_id in order_ids]
+    )
 
 
 async def told(service: Service) -> None:
@@ -231,7 +233,7 @@ async def test_a_quiet_stream_gets_a_comment_every_15_seconds(service: Service) 
 async def test_what_comes_in_quick_succession_is_told_together_and_in_order(service: Service) -> None:
     async with stream(service) as reader:
         for order_id in range(1, 51):
-            service.streams.publish([Change(order_id, 1, Status.PENDING)])
+            service.streams.publish([OrderChange(order_id, 1, Status.PENDING)])
             await turn_of_the_loop()
         assert await reader.statuses(50) == [(order_id, "Pending") for order_id in range(1, 51)]
 

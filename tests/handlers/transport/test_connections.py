@@ -159,7 +159,7 @@ async def test_while_it_drains_every_answer_says_that_the_connection_ends(servic
         await connection.send(get_text(path))
         before = await connection.answer()
         assert "Connection" not in before.headers
-        service.traffic.draining = True
+        service.in_flight.draining = True
         await connection.send(get_text(path))
         answer = await connection.answer()
         assert answer.headers["Connection"] == "close"
@@ -171,7 +171,7 @@ async def test_while_it_drains_orders_on_open_connections_are_still_taken(servic
     async with service.connection() as connection:
         await connection.send(get_text("/readyz"))
         assert (await connection.answer()).status == 200
-        service.traffic.draining = True
+        service.in_flight.draining = True
         await connection.send(post_text(order_text()))
         answer = await connection.answer()
         assert (answer.status, answer.headers["Connection"]) == (202, "close")
@@ -186,9 +186,9 @@ async def test_draining_waits_for_the_answers_on_their_way(service: Service) -> 
         with service.held():
             await connection.send(post_text(order_text()))
             await service.until_in_flight(1)
-            draining = asyncio.ensure_future(service.traffic.drain(60))
+            draining = asyncio.ensure_future(service.in_flight.drain(60))
             await turn_of_the_loop()
-            assert service.traffic.draining
+            assert service.in_flight.draining
             assert not draining.done()
         assert (await connection.answer()).status == 202
         await draining
@@ -200,7 +200,7 @@ async def test_draining_ends_when_its_time_is_up(service: Service, log: list[log
         with service.held():
             await connection.send(post_text(order_text()))
             await service.until_in_flight(1)
-            await service.traffic.drain(0)
+            await service.in_flight.drain(0)
             assert [record.getMessage() for record in log] == ["1 requests were still in flight"]
             log.clear()
         assert (await connection.answer()).status == 202

@@ -20,13 +20,13 @@ from tornado.httputil import (
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
-from handlers.transport.guarded_stream import ANSWER_STEP_BYTES, BODY_STEP_BYTES, Limits, lift_body_limit
+from handlers.transport.guarded_stream import ANSWER_STEP_BYTES, BODY_STEP_BYTES, Timeouts, lift_body_limit
 from handlers.transport.http_server import BoundedHTTPServer
 from tests.handlers.problems.test_problem import assert_is_problem
 from tests.handlers.service import Connection, get_text, turn_of_the_loop
 from tests.process import need
 
-LIMITS = Limits(handshake_s=10, idle_s=70, head_s=20, body_s=30, answer_s=40)
+LIMITS = Timeouts(handshake_s=10, idle_s=70, head_s=20, body_s=30, answer_s=40)
 # More than the buffers of both ends of a connection take in.
 LARGE_BYTES = 16 * 1024 * 1024
 MALFORMED = [

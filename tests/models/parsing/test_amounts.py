@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidOrderError, NotJsonError
-from models.order import NewOrder, amount_as_decimal
+from models.order import amount_as_decimal
 from models.parsing.order_parser import parse_order
+from models.writes import NewOrder
 from tests.models.paths import with_and_without_metadata
 from tests.models.samples import order_text
 

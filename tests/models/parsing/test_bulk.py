@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidOrderError, NotJsonError
-from models.order import NewOrder
 from models.parsing import bulk
 from models.parsing.bulk import MAX_ORDER_BYTES, MAX_ORDERS, Lines, parse_orders, split_array
+from models.writes import NewOrder
 from tests.models.samples import order_text
 
 LONG = MAX_ORDER_BYTES + 1

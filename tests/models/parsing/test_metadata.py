@@ -5,11 +5,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidOrderError, NotJsonError
-from models.order import NewOrder
 from models.parsing import all_errors as careful_validation
 from models.parsing.order_body import MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import MAX_DEPTH
+from models.writes import NewOrder
 from tests.models.samples import order_text
 
 KEYS = ['""', '"a"', r'"\u0061"']

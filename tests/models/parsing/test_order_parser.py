@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
-from models.order import NewOrder, amount_as_decimal
+from models.order import amount_as_decimal
 from models.parsing.order_body import MAX_ID, MAX_ITEMS
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import MAX_DEPTH
+from models.writes import NewOrder
 from tests.models.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
 

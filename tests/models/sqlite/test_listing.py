@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.listing import HIGHEST, Listing, Page
-from models.order import NewOrder, Order, Status
+from models.order import Order, Status
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.listing import list_orders
 from models.sqlite.schema import OrderRow
-from models.writes import Outcome
+from models.writes import NewOrder, Outcome
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 BLOCK = 1 << statements.BLOCK_BITS

@@ -7,11 +7,22 @@ import pytest
 from msgspec.structs import replace
 
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
-from models.order import Attempt, NewOrder, Order, Status
+from models.order import Attempt, Order, Status
 from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
-from models.writes import Cancel, Claimed, Identity, Insertion, Moved, Outcome, Retried, Retry, Turn
+from models.writes import (
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    NewOrder,
+    OrderIds,
+    Outcome,
+    RetriedOrders,
+    Retry,
+    StatusChanged,
+)
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
@@ -431,8 +442,8 @@ def test_only_a_write_that_reached_the_disk_makes_it_writable_again(
 def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_before_them(
     store: SteppedStore,
 ) -> None:
-    results = store.write([new_order(2), Turn([], 3), new_order(1), new_order(2)])
-    assert results == [ACCEPTED, Claimed([find(store, 2), find(store, 1)]), ACCEPTED, Insertion.REPLAYED]
+    results = store.write([new_order(2), FinishAndClaim([], 3), new_order(1), new_order(2)])
+    assert results == [ACCEPTED, ClaimedOrders([find(store, 2), find(store, 1)]), ACCEPTED, Insertion.REPLAYED]
     assert [order and (order.status, order.attempts, order.claims) for order in store.find([1, 2])] == [
         (Status.PROCESSING, 1, 1)
     ] * 2
@@ -441,15 +452,15 @@ def test_orders_are_claimed_by_the_write_that_takes_them_in_where_nothing_waits_
 
 def test_orders_that_wait_are_claimed_before_those_of_the_same_write(store: SteppedStore) -> None:
     insert(store, new_order(1), new_order(2))
-    [_, claimed] = store.write([new_order(3), Turn([], 2)])
-    assert isinstance(claimed, Claimed)
+    [_, claimed] = store.write([new_order(3), FinishAndClaim([], 2)])
+    assert isinstance(claimed, ClaimedOrders)
     assert [order.order_id for order in claimed.orders] == [1, 2]
     assert find(store, 3).status is Status.PENDING
 
 
 def test_a_write_claims_no_more_than_the_turn_can_take(store: SteppedStore) -> None:
-    [_, _, claimed] = store.write([new_order(1), new_order(2), Turn([], 1)])
-    assert isinstance(claimed, Claimed)
+    [_, _, claimed] = store.write([new_order(1), new_order(2), FinishAndClaim([], 1)])
+    assert isinstance(claimed, ClaimedOrders)
     assert [order.order_id for order in claimed.orders] == [1]
     assert (store.totals().processing, store.totals().pending) == (1, 1)
 
@@ -467,9 +478,9 @@ def test_a_retry_waits_until_it_is_due_and_says_when_that_is(store: SteppedStore
     assert (waiting.status, waiting.attempts, waiting.error, waiting.processed_us) == (Status.PENDING, 1, "down", None)
     for now_us in (clock.now_us, due_us - 1):
         clock.now_us = now_us
-        assert store.turn([], 10) == Claimed([], due_us)
+        assert store.turn([], 10) == ClaimedOrders([], due_us)
     clock.now_us = due_us
-    assert store.turn([], 10) == Claimed([replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)], None)
+    assert store.turn([], 10) == ClaimedOrders([replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)], None)
 
 
 def test_an_order_keeps_its_last_error_until_it_is_completed(store: SteppedStore, clock: Clock) -> None:
@@ -506,8 +517,8 @@ def test_a_retry_that_is_due_is_claimed_before_what_is_just_taken_in(store: Step
     insert(store, new_order(1))
     [order] = claim(store)
     finish_as_retry(store, order, clock.now_us)
-    [_, claims] = store.write([new_order(2), Turn([], 1)])
-    assert isinstance(claims, Claimed)
+    [_, claims] = store.write([new_order(2), FinishAndClaim([], 1)])
+    assert isinstance(claims, ClaimedOrders)
     assert [order.order_id for order in claims.orders] == [1]
 
 
@@ -526,8 +537,8 @@ def test_retries_are_claimed_in_the_order_of_acceptance_however_many_are_due(
     clock.now_us += 5
     # Those that are due first are the youngest ones: nothing is claimed before the oldest is ready, too.
     assert [store.turn([], 2) for _ in range(2)] == [
-        Claimed([], clock.now_us - 2),
-        Claimed([], clock.now_us),
+        ClaimedOrders([], clock.now_us - 2),
+        ClaimedOrders([], clock.now_us),
     ]
     assert [order.order_id for order in claim(store, 2)] == [1, 2]
     assert [order.order_id for order in claim(store)] == [3, 4, 5]
@@ -558,16 +569,16 @@ def test_recovery_ends_attempts_as_it_is_told(store: SteppedStore, clock: Clock)
 
     assert store.recover(judge) == 2
     assert (find(store, 1).status, find(store, 1).error) == (Status.FAILED, "killed")
-    assert store.turn([], 10) == Claimed([], due_us)
+    assert store.turn([], 10) == ClaimedOrders([], due_us)
     assert (store.totals().failed, store.totals().pending, store.totals().processing) == (1, 1, 0)
 
 
 def test_a_cancel_that_comes_with_a_claim_comes_first(store: SteppedStore) -> None:
     insert(store, *map(new_order, (1, 2)))
-    claims, cancelled = store.write([Turn([], 10), Cancel(1)])
-    assert isinstance(claims, Claimed)
+    claims, cancelled = store.write([FinishAndClaim([], 10), Cancel(1)])
+    assert isinstance(claims, ClaimedOrders)
     assert [order.order_id for order in claims.orders] == [2]
-    assert cancelled == Moved(find(store, 1), Status.PENDING)
+    assert cancelled == StatusChanged(find(store, 1), Status.PENDING)
     assert find(store, 1).status is Status.CANCELLED
 
 
@@ -578,13 +589,13 @@ def test_a_cancel_that_comes_with_a_finish_comes_later(store: SteppedStore, cloc
         Outcome(first.sequence, 1, Status.COMPLETED),
         Outcome(second.sequence, 1, Status.PENDING, "down", clock.now_us),
     ]
-    results = store.write([Cancel(1), Cancel(2), Cancel(9), Cancel(2), Turn(ends, 10)])
+    results = store.write([Cancel(1), Cancel(2), Cancel(9), Cancel(2), FinishAndClaim(ends, 10)])
     assert isinstance(results[0], WrongStatusError)
     assert str(results[0]) == "order 1 is Completed, not Pending"
-    assert results[1] == Moved(find(store, 2), Status.PENDING)
-    assert results[3] == Moved(find(store, 2), Status.CANCELLED)
+    assert results[1] == StatusChanged(find(store, 2), Status.PENDING)
+    assert results[3] == StatusChanged(find(store, 2), Status.CANCELLED)
     assert results[2] is None
-    assert results[4] == Claimed([], None)
+    assert results[4] == ClaimedOrders([], None)
     totals = store.totals()
     assert (totals.completed, totals.cancelled, totals.pending, totals.processing) == (1, 1, 0, 0)
 
@@ -593,12 +604,12 @@ def test_a_retry_of_a_failed_order_is_claimed_by_the_turn_that_comes_with_it(sto
     insert(store, new_order(1))
     [order] = claim(store)
     finish(store, order, Status.FAILED, "no stock")
-    [claims, retried, again] = store.write([Turn([], 10), Retry(1), Retry(1)])
-    assert isinstance(retried, Moved)
+    [claims, retried, again] = store.write([FinishAndClaim([], 10), Retry(1), Retry(1)])
+    assert isinstance(retried, StatusChanged)
     assert retried.was is Status.FAILED
     assert (retried.order.status, retried.order.attempts, retried.order.error) == (Status.PENDING, 0, None)
     assert isinstance(again, WrongStatusError)
-    assert claims == Claimed([find(store, 1)])
+    assert claims == ClaimedOrders([find(store, 1)])
     assert (find(store, 1).attempts, find(store, 1).claims) == (1, 2)
 
 
@@ -616,10 +627,10 @@ def test_the_end_of_an_attempt_from_before_a_retry_changes_nothing(store: Steppe
 def test_failed_orders_are_tried_again_a_part_at_a_time(store: SteppedStore) -> None:
     insert(store, *map(new_order, range(1, 8)))
     store.finish_and_claim([Outcome(order.sequence, 1, Status.FAILED, "no") for order in claim(store, 5)], 0)
-    assert store.retry_failed(0, 2) == Retried([Identity(1, 1, 1), Identity(2, 2, 1)], 2)
-    assert store.retry_failed(2, 2) == Retried([Identity(3, 3, 1), Identity(4, 4, 1)], 4)
-    assert store.retry_failed(4, 2) == Retried([Identity(5, 5, 1)], 5)
-    assert store.retry_failed(5, 2) == Retried([], 5)
+    assert store.retry_failed(0, 2) == RetriedOrders([OrderIds(1, 1, 1), OrderIds(2, 2, 1)], 2)
+    assert store.retry_failed(2, 2) == RetriedOrders([OrderIds(3, 3, 1), OrderIds(4, 4, 1)], 4)
+    assert store.retry_failed(4, 2) == RetriedOrders([OrderIds(5, 5, 1)], 5)
+    assert store.retry_failed(5, 2) == RetriedOrders([], 5)
     assert [order.order_id for order in claim(store)] == [1, 2, 3, 4, 5, 6, 7]
 
 

@@ -12,24 +12,25 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from models.changes import changes_of
+from models.changes import changes_in
 from models.errors import OrderConflictError, WrongStatusError
-from models.order import Attempt, NewOrder, Order, Status, Totals
+from models.order import Attempt, Order, Status, Totals
 from models.sqlite import transaction
 from models.sqlite.opening import open_database
 from models.writes import (
+    AnyWrite,
     Cancel,
-    Claimed,
-    Identity,
+    ClaimedOrders,
+    FinishAndClaim,
     Insertion,
-    Moved,
+    NewOrder,
     NewOrders,
+    OrderIds,
     Outcome,
-    Retried,
+    RetriedOrders,
     Retry,
-    RetryFailed,
-    Turn,
-    Write,
+    RetryFailedOrders,
+    StatusChanged,
 )
 from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
 
@@ -80,35 +81,36 @@ class Model:
         self.orders: list[Expected] = []
         self._clock = clock
 
-    def write(self, batch: Sequence[Write]) -> list[object]:
+    def write(self, batch: Sequence[AnyWrite]) -> list[object]:
         results: dict[int, object] = {}
         for wish in batch:
-            if isinstance(wish, Turn):
+            if isinstance(wish, FinishAndClaim):
                 self.finish(wish.outcomes)
-        for kind in (Cancel, Retry, RetryFailed, NewOrder | NewOrders, Turn):
+        for kind in (Cancel, Retry, RetryFailedOrders, NewOrder | NewOrders, FinishAndClaim):
             for place, wish in enumerate(batch):
                 if isinstance(wish, kind):
                     results[place] = self._do(wish)
         return [results[place] for place in range(len(batch))]
 
-    def _do(self, wish: Write) -> object:
+    def _do(self, wish: AnyWrite) -> object:
         match wish:
             case Cancel(order_id):
                 return self._cancel(self.known(order_id))
             case Retry(order_id):
                 return self._retry(self.known(order_id))
-            case RetryFailed(after, limit):
+            case RetryFailedOrders(after, limit):
                 failed = [each for each in self._with_status(Status.FAILED) if each.sequence > after][:limit]
                 for each in failed:
                     self._retry(each)
-                identities = [Identity(each.sequence, each.order_id, each.user_id) for each in failed]
-                return Retried(identities, failed[-1].sequence if failed else after)
+                identities = [OrderIds(each.sequence, each.order_id, each.user_id) for each in failed]
+                return RetriedOrders(identities, failed[-1].sequence if failed else after)
             case NewOrder(order_id, user_id):
                 return self._insert(order_id, user_id)
             case NewOrders(orders):
                 return [self._insert(order.order_id, order.user_id) for order in orders]
-            case Turn(_, limit):
-                return self._claim(limit) if limit else Claimed([])
+            case FinishAndClaim(_, limit):
+                return self._claim(limit) if limit else ClaimedOrders([])
+        raise AssertionError(f"unknown write: {wish}")
 
     def known(self, order_id: int) -> Expected | None:
         return next((order for order in self.orders if order.order_id == order_id), None)
@@ -129,7 +131,7 @@ class Model:
         if order.status not in (Status.PENDING, Status.CANCELLED):
             return order.status
         was, order.status, order.due_us = order.status, Status.CANCELLED, None
-        return Moved(order.as_stored(), was)
+        return StatusChanged(order.as_stored(), was)
 
     def _retry(self, order: Expected | None) -> object:
         if order is None:
@@ -137,9 +139,9 @@ class Model:
         if order.status is not Status.FAILED:
             return order.status
         order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
-        return Moved(order.as_stored(), Status.FAILED)
+        return StatusChanged(order.as_stored(), Status.FAILED)
 
-    def _claim(self, limit: int) -> Claimed:
+    def _claim(self, limit: int) -> ClaimedOrders:
         pending = self._with_status(Status.PENDING)
         due = [order for order in pending if order.due_us is not None and order.due_us <= self._clock()]
         due.sort(key=lambda order: (order.due_us, order.sequence))
@@ -152,7 +154,7 @@ class Model:
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
-        return Claimed(
+        return ClaimedOrders(
             [order.as_stored() for order in claimed],
             min((order.due_us for order in pending if order.due_us is not None), default=None),
         )
@@ -216,7 +218,7 @@ WISHES = st.lists(
         st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
-        st.builds(RetryFailed, st.integers(0, 5), st.integers(1, 3)),
+        st.builds(RetryFailedOrders, st.integers(0, 5), st.integers(1, 3)),
         st.tuples(ENDS, st.integers(0, 5)),
         st.tuples(ENDS, st.integers(0, 5)),
     ),
@@ -224,10 +226,10 @@ WISHES = st.lists(
 )
 
 
-def _with_orders(turn: Turn, running: dict[tuple[int, int], Expected]) -> Turn:
+def _with_orders(turn: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
     """The turn with the orders of those attempts that run and have not ended in the same batch."""
     attempted = [running.pop((each.sequence, each.claim), None) for each in turn.outcomes]
-    return Turn(turn.outcomes, turn.limit, [order.as_stored() for order in attempted if order])
+    return FinishAndClaim(turn.outcomes, turn.limit, [order.as_stored() for order in attempted if order])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -253,11 +255,13 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(count=st.integers(0, 6), limit=st.integers(0, 6))
     def begin(self, count: int, limit: int) -> None:
         self._write([new_order(order_id) for order_id in range(1, count + 1)])
-        self._write([Turn([], limit)])
+        self._write([FinishAndClaim([], limit)])
 
     @rule(wishes=WISHES)
     def write(self, wishes: list[Any]) -> None:
-        self._write([Turn(self._outcomes(wish[0]), wish[1]) if isinstance(wish, tuple) else wish for wish in wishes])
+        self._write(
+            [FinishAndClaim(self._outcomes(wish[0]), wish[1]) if isinstance(wish, tuple) else wish for wish in wishes]
+        )
 
     def _outcomes(self, ends: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
         outcomes = []
@@ -267,16 +271,16 @@ class StoreMachine(RuleBasedStateMachine):
             outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us))
         return outcomes
 
-    def _write(self, batch: list[Write]) -> None:
+    def _write(self, batch: list[AnyWrite]) -> None:
         before = self._model.statuses()
         running = {(order.sequence, order.claims): order for order in self._model.running()}
-        batch = [_with_orders(wish, running) if isinstance(wish, Turn) else wish for wish in batch]
+        batch = [_with_orders(wish, running) if isinstance(wish, FinishAndClaim) else wish for wish in batch]
         results = self._store.write(batch)
         assert [_plain(result) for result in results] == self._model.write(batch)
         # What has been recorded of an attempt that did not run was not a change; no dispatcher says such a thing.
-        if all(len(wish.attempted) == len(wish.outcomes) for wish in batch if isinstance(wish, Turn)):
+        if all(len(wish.attempted) == len(wish.outcomes) for wish in batch if isinstance(wish, FinishAndClaim)):
             after = self._model.statuses()
-            told = {change.order_id: change.status for change in changes_of(batch, results)}
+            told = {change.order_id: change.status for change in changes_in(batch, results)}
             assert told.items() <= after.items()
             assert after.items() - before.items() <= told.items()
 

@@ -14,7 +14,7 @@ import pytest
 
 from models.order import Order, Status
 from workers.processors.function import FunctionProcessor, FunctionRefusedError, OrderToProcess, load_function
-from workers.processors.processor import NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 
 CREATED_US = 1_740_830_400_250_001
 _numbers = itertools.count(1)

@@ -1,7 +1,7 @@
 """The processor that has nothing to do."""
 
 from models.order import Order, Status
-from workers.processors.processor import RecordProcessor
+from workers.processors.record import RecordProcessor
 
 
 def test_recording_takes_a_whole_batch_and_never_fails() -> None:

@@ -31,7 +31,7 @@ from tests.workers.scripted_receiver import (
     send,
     send_and_hang_up,
 )
-from workers.processors.processor import NotDeliveredError, Rejected
+from workers.processors.outcomes import NotDeliveredError, Rejected
 from workers.processors.webhook import (
     LONGEST_RETRY_AFTER_S,
     MAX_ANSWER_BYTES,

@@ -1,4 +1,4 @@
-"""How many orders per second were accepted and completed, from samples of the totals. Lives on the event loop."""
+"""Orders accepted and completed per second, over the last minute. Runs on the event loop."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from models.order import Totals
 
 WINDOW_S = 60.0
 SHORTEST_SPAN_S = 1.0
-"""Just after the start a rate is taken over this long, lest a few orders look like a flood."""
+"""Just after the start a rate is averaged over this long, so that a few orders don't look like a peak."""
 
 
 class Rate(NamedTuple):
@@ -32,7 +32,7 @@ class Rates:
         self._samples: deque[_Sample] = deque()
 
     def sample(self, totals: Totals) -> None:
-        """Remembers the totals as of now; to be called about once a second."""
+        """Remembers the totals of this moment. To be called about once a second."""
         now_s = self._clock()
         while self._samples and self._samples[0].time_s < now_s - WINDOW_S:
             self._samples.popleft()

@@ -12,7 +12,7 @@ from tornado.ioloop import IOLoop
 Handler = Callable[[Any, int], None]
 
 
-class Registration:
+class LazyIOLoop:
     """The IOLoop as one stream sees it, for one file.
 
     Where the stream listens for READ no more, the loop learns so only if something comes before it listens again; that

@@ -6,7 +6,7 @@ from typing import Any, cast
 from tornado.httputil import HTTPConnection, HTTPHeaders
 
 
-class HeldConnection(HTTPConnection):
+class EarlyResponseConnection(HTTPConnection):
     """Passes an answer on and keeps the connection open after it, until whoever reads the request's body ends it.
 
     Tornado would close at the end of the answer, and a close with bytes left unread is a reset, which may overtake it.

@@ -1,7 +1,7 @@
 """Orders per second, from samples of totals at times that the test says."""
 
+from handlers.metrics.rates import SHORTEST_SPAN_S, WINDOW_S, Rates
 from models.order import Totals
-from workers.rates import SHORTEST_SPAN_S, WINDOW_S, Rates
 
 
 def totals(*, pending: int = 0, completed: int = 0) -> Totals:

@@ -1,23 +1,24 @@
-"""One order: taking it in, and answering what has become of it. Runs on the event loop."""
+"""`POST /order` and `GET /order/{id}`. Runs on the event loop."""
 
 import time
 from asyncio import Future, create_task
-from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from tornado.httputil import HTTPHeaders
 
-from handlers.metrics.instruments import IntakeOutcome, Measurements
+from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems.problem import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
-from handlers.transport.base_handler import encode
-from handlers.transport.exchange import ACCEPTED, OK, Exchange, Incoming, Refuse
-from handlers.transport.in_flight import Traffic
+from handlers.service import Service
+from handlers.transport.exchange import ACCEPTED, OK, Exchange, Refuse
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.json_encoder import encode
 from handlers.transport.query_parameters import Parameters
+from handlers.transport.request_head import RequestHead
 from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
-from models.order import NewOrder, Order, Status, amount_as_decimal, time_as_text
+from models.order import Order, Status, amount_as_decimal, time_as_text
 from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
 from models.writes import Insertion
@@ -41,7 +42,7 @@ class OrderView(msgspec.Struct, gc=False):
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def view_of(order: Order) -> OrderView:
+def order_view(order: Order) -> OrderView:
     done = order.processed_us
     return OrderView(
         order.order_id,
@@ -58,7 +59,7 @@ def view_of(order: Order) -> OrderView:
     )
 
 
-def order_id_of(digits: str) -> int | None:
+def parse_order_id(digits: str) -> int | None:
     """The id as it is written in a path: no zeros before it, and none over the largest; None for what is no id."""
     if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
         return None
@@ -71,53 +72,55 @@ def check_not_encoded(headers: HTTPHeaders) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Orders are sent as they are, without a content encoding.")
 
 
-def unknown_order(digits: str) -> Problem:
+def order_not_found(digits: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no order {digits}.")
 
 
 class NewOrderExchange(Exchange):
-    """`POST /order`: 202 once the order is on disk; 200 with the order where the client prefers to wait for its end and
-    that comes in time."""
+    """`POST /order`: 202 once the order is on disk.
+
+    With `Prefer: wait=N`: 200 with the order if it ends within N seconds.
+    """
 
     def __init__(
         self,
-        incoming: Incoming,
+        head: RequestHead,
         *,
-        traffic: Traffic,
+        in_flight: InFlightRequests,
         refuse: Refuse,
-        insert: Callable[[NewOrder], Future[Insertion]],
-        until_final: Callable[[Future[Insertion], int, float], Coroutine[Any, Any, tuple[Insertion, Order | None]]],
-        measurements: Measurements,
+        service: Service,
+        instruments: Instruments,
     ) -> None:
-        super().__init__(incoming, traffic=traffic, refuse=refuse)
-        self._measurements = measurements
-        self._insert = insert
-        self._until_final = until_final
+        super().__init__(head, in_flight=in_flight, refuse=refuse)
+        self._instruments = instruments
+        self._service = service
         self._wait_s: int | None = None
 
     def begin(self, body: bytes) -> Future[Any]:
         self._begin_s = time.perf_counter()
-        media_type = self.incoming.headers.get("Content-Type", "")
+        media_type = self.head.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
-        if "Content-Encoding" in self.incoming.headers:
-            check_not_encoded(self.incoming.headers)
+        if "Content-Encoding" in self.head.headers:
+            check_not_encoded(self.head.headers)
         try:
             order = parse_order(body)
         except (NotJsonError, InvalidOrderError):
-            self._measurements.note_intake(IntakeOutcome.INVALID)
+            self._instruments.note_intake(IntakeOutcome.INVALID)
             raise
         self._order_id = order.order_id
         try:
-            inserted = self._insert(order)
+            insertion = self._service.insert(order)
         except (QueueFullError, QueueClosedError):
-            self._measurements.note_intake(IntakeOutcome.REFUSED)
+            self._instruments.note_intake(IntakeOutcome.REFUSED)
             raise
-        if "Prefer" in self.incoming.headers:
-            self._wait_s = preferred_wait_s(self.incoming.headers)
+        if "Prefer" in self.head.headers:
+            self._wait_s = preferred_wait_s(self.head.headers)
         if self._wait_s:
-            return self.cancel_if_closed(create_task(self._until_final(inserted, order.order_id, self._wait_s)))
-        return inserted
+            return self.cancel_if_closed(
+                create_task(self._service.wait_for_end(insertion, order.order_id, self._wait_s))
+            )
+        return insertion
 
     def answer(self, result: Insertion | tuple[Insertion, Order | None]) -> None:
         insertion, ended = (result, None) if isinstance(result, Insertion) else result
@@ -126,43 +129,41 @@ class NewOrderExchange(Exchange):
             headers["Idempotent-Replayed"] = "true"
         if ended:
             headers["Preference-Applied"] = f"wait={self._wait_s}"
-            self.write(OK, headers, encode(view_of(ended)))
+            self.write(OK, headers, encode(order_view(ended)))
             return
         body = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % self._order_id
         self.write(ACCEPTED, headers, body)
         if not self._wait_s:
-            self._measurements.ack_s.observe(time.perf_counter() - self._begin_s)
+            self._instruments.ack_s.observe(time.perf_counter() - self._begin_s)
 
 
 class OrderExchange(Exchange):
-    """`GET /order/{id}`: the order as it is now, or with `wait` once it has come to its end or that time is over."""
+    """`GET /order/{id}`: the order as it is now. With `?wait=N`: once it has ended, or after N seconds."""
 
     def __init__(
         self,
-        incoming: Incoming,
+        head: RequestHead,
         *,
-        traffic: Traffic,
+        in_flight: InFlightRequests,
         refuse: Refuse,
-        find: Callable[[int], Future[Order | None]],
-        find_final: Callable[[int, float], Coroutine[Any, Any, Order | None]],
+        service: Service,
     ) -> None:
-        super().__init__(incoming, traffic=traffic, refuse=refuse)
-        self._find = find
-        self._find_final = find_final
+        super().__init__(head, in_flight=in_flight, refuse=refuse)
+        self._service = service
 
     def begin(self, body: bytes) -> Future[Order | None]:
-        self._digits = self.incoming.path.removeprefix("/order/")
-        order_id = order_id_of(self._digits)
-        wait_s = self._read_wait() if "?" in self.incoming.start_line.path else None
+        self._digits = self.head.path.removeprefix("/order/")
+        order_id = parse_order_id(self._digits)
+        wait_s = self._read_wait() if "?" in self.head.start_line.path else None
         if order_id is None:
-            raise unknown_order(self._digits)
+            raise order_not_found(self._digits)
         if wait_s:
-            return self.cancel_if_closed(create_task(self._find_final(order_id, wait_s)))
-        return self._find(order_id)
+            return self.cancel_if_closed(create_task(self._service.find_when_ended(order_id, wait_s)))
+        return self._service.find(order_id)
 
     def _read_wait(self) -> int | None:
         # What else a client adds, such as a number against caches, changes nothing.
-        given = self.incoming.as_request().query_arguments.get("wait")
+        given = self.head.as_request().query_arguments.get("wait")
         parameters = Parameters({"wait": given} if given else {}, known=("wait",))
         wait_s = parameters.integer("wait", 0, MAX_WAIT_S)
         parameters.check()
@@ -170,5 +171,5 @@ class OrderExchange(Exchange):
 
     def answer(self, result: Order | None) -> None:
         if result is None:
-            raise unknown_order(self._digits)
-        self.write(OK, {}, encode(view_of(result)))
+            raise order_not_found(self._digits)
+        self.write(OK, {}, encode(order_view(result)))

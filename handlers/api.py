@@ -1,0 +1,63 @@
+"""The HTTP API: the routes over the order service, and the server that serves them. Runs on the event loop."""
+
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+
+from handlers.routes import build_router
+from handlers.security.request_guard import Guard
+from handlers.service import Service
+from handlers.telemetry import Telemetry
+from handlers.transport.body_limit import MAX_DISCARDED_BYTES
+from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.in_flight import InFlightRequests
+
+LAST_ANSWERS_S = 1.0
+"""How long `close` waits for the answers to requests whose orders could not be written any more."""
+
+
+class HttpApi:
+    """Serves HTTP from `listen` until `close`. Raises DashboardBrokenError. `tls` None: without TLS."""
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        telemetry: Telemetry,
+        guard: Guard,
+        in_flight: InFlightRequests,
+        version: str,
+        has_keys: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._telemetry = telemetry
+        self._in_flight = in_flight
+        self.router = build_router(
+            service=service,
+            telemetry=telemetry,
+            guard=guard,
+            in_flight=in_flight,
+            version=version,
+            has_keys=has_keys,
+        )
+        # Twice what is discarded of a body: Tornado would close the connection without an answer.
+        self._server = BoundedHTTPServer(
+            self.router, clock=time.monotonic, max_body_size=2 * MAX_DISCARDED_BYTES, ssl_options=tls
+        )
+
+    def listen(self, sockets: Sequence[socket.socket], *, max_connections: int) -> None:
+        """Accepts connections from `sockets`, at most `max_connections` at a time."""
+        self._server.limit_connections(max_connections)
+        self._server.add_sockets(sockets)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accepts no more connections, then waits up to `timeout_s` seconds until every request has been answered."""
+        self._server.stop()
+        await self._in_flight.drain(timeout_s)
+
+    async def close(self) -> None:
+        """Waits for the last answers, then ends the event streams and closes all connections. May be called twice."""
+        await self._in_flight.drain(LAST_ANSWERS_S)
+        self._telemetry.close()
+        await self._server.close_all_connections()

@@ -1,0 +1,61 @@
+"""Listening sockets, and how many connections the process can have open. Runs on the main thread."""
+
+import contextlib
+import resource
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tornado.netutil import bind_sockets
+
+from models.errors import StartRefusedError
+
+BACKLOG = 2_048
+"""How many clients can connect at once before the event loop accepts the first of them."""
+SPARE_FILES = 1
+"""For the connection that is accepted in order to be refused."""
+
+
+def check_host(text: str) -> str:
+    """The text, if it can name a host. Raises ValueError."""
+    if not text.strip():
+        raise ValueError("must not be empty: that would be every address")
+    return text
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """The listening sockets of all addresses of `host`. Port 0 takes a free one. Raises StartRefusedError."""
+    try:
+        return bind_sockets(port, host, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StartRefusedError(f"can't listen on {host} port {port}: {reason}") from None
+
+
+def addresses_of(sockets: Iterable[socket.socket]) -> list[str]:
+    """The IP addresses on which the sockets listen."""
+    return [each.getsockname()[0] for each in sockets]
+
+
+def base_url(listening: socket.socket, *, has_tls: bool) -> str:
+    """The URL under which the socket can be reached, such as `http://127.0.0.1:8080`."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if has_tls else 'http'}://{shown}:{port}"
+
+
+def raise_file_limit() -> int:
+    """Raises the soft limit on open files to the hard one. Returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS refuses "no limit" here; then the soft limit stays as it is.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def max_connections(file_limit: int) -> int:
+    """How many connections fit below the limit beside the files that are open now; at least one."""
+    open_files = len(list(Path("/dev/fd").iterdir()))
+    return max(1, file_limit - open_files - SPARE_FILES)

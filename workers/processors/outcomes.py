@@ -1,0 +1,32 @@
+"""The exceptions by which a processor says how an attempt ended. Values; they belong to no thread."""
+
+MAX_DELAY_S = 366 * 86_400
+"""The longest delay, in seconds, that a processor can ask for."""
+
+
+class Rejected(Exception):
+    """Raised by a processor: the order can't be fulfilled, and a retry would not help. The order is Failed."""
+
+    def __init__(self, reason: object = "") -> None:
+        super().__init__(str(reason) or "rejected")
+
+
+class RetryLater(Exception):
+    """Raised by a processor: retry the order in `seconds`, from 0 to a year. The attempt counts."""
+
+    delay_s: float | None = None
+    """None in a subclass that does not call this class's `__init__`: then the usual delay applies."""
+
+    def __init__(self, seconds: float, reason: object = "") -> None:
+        if not 0 <= seconds <= MAX_DELAY_S:
+            raise ValueError(f"RetryLater takes from 0 to {MAX_DELAY_S} seconds, not {seconds}")
+        super().__init__(str(reason) or f"to be tried again in {seconds:g} s")
+        self.delay_s = float(seconds)
+
+
+class NotDeliveredError(Exception):
+    """Raised by the webhook processor: the delivery failed. Retry it, but not within `retry_after_s` seconds."""
+
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s

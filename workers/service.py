@@ -1,0 +1,247 @@
+"""The order service: everything between the HTTP handlers and the store.
+
+An order's path: `insert` → Intake → WriteBatcher → the store on the writer's thread → the Dispatcher claims it → the
+processor on a worker thread → the Dispatcher records the outcome. Every public method runs on the event loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from tornado.ioloop import PeriodicCallback
+
+from models.changes import TERMINAL_STATUSES, changes_in
+from models.errors import QueueClosedError, QueueFullError, StorageBusyError, StorageUnavailableError
+from models.listing import Listing, Page
+from models.order import Order, Totals
+from models.store import Store
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    InsertResult,
+    NewOrder,
+    RetriedOrders,
+    Retry,
+    RetryFailedOrders,
+    StatusChanged,
+    WriteResult,
+)
+from workers.backoff import Backoff
+from workers.dispatcher import Dispatcher
+from workers.failure_log import FailureLog
+from workers.intake import Intake
+from workers.observer import ServiceObserver
+from workers.processors.processor import MeasuredProcessor, Processor
+from workers.retries import RetryPolicy
+from workers.store_threads import StoreThreads
+from workers.waiters import CompletionWaiters
+
+SECOND_MS = 1_000
+
+_log = logging.getLogger("orders")
+
+
+class ServiceLimits(NamedTuple):
+    """The sizes that `--workers`, `--max-attempts`, `--max-intake` and `--max-backlog` set."""
+
+    workers: int = 8
+    max_attempts: int = 10
+    max_intake: int = 10_000
+    max_backlog: int = 1_000_000
+    max_retried_at_once: int = 1_000
+    """How many Failed orders one transaction makes Pending."""
+    max_waiters: int = 10_000
+    """How many requests may wait for orders to end."""
+
+
+class OrderService:
+    """Stores, finds and processes orders. Open it, start it, stop it, close it, each on the event loop.
+
+    Methods that reach the store raise StorageBusyError and StorageUnavailableError, QueueFullError when too many
+    requests wait, and QueueClosedError after `close`. `clock` returns microseconds since 1970, UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        processor: Processor,
+        observer: ServiceObserver,
+        limits: ServiceLimits,
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._observer = observer
+        self._limits = limits
+        self._threads = StoreThreads(store, observer=observer, hooks=self, max_intake=limits.max_intake)
+        self._intake = Intake(writes=self._threads.writes, backlog=store, max_backlog=limits.max_backlog)
+        self._waiters = CompletionWaiters(max_waiting=limits.max_waiters)
+        self._pool = ThreadPoolExecutor(limits.workers, "worker")
+        self._retry_policy = RetryPolicy(
+            max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, longest_s=3_600.0), clock=clock
+        )
+        self._failures = FailureLog(clock=time.monotonic)
+        self._dispatcher = Dispatcher(
+            queue=self._intake,
+            pool=self._pool,
+            processor=MeasuredProcessor(processor, observer=observer, clock=time.perf_counter),
+            workers=limits.workers,
+            retry_policy=self._retry_policy,
+            failures=self._failures,
+            backoff=Backoff(first_s=0.1, longest_s=5.0),
+            clock=clock,
+        )
+        self._retrying_failed = asyncio.Lock()
+        self._last_probe: asyncio.Future[None] | None = None
+        self._timer = PeriodicCallback(self._every_second, SECOND_MS)
+
+    # Life cycle
+
+    async def open(self) -> None:
+        """Connects the threads to the store and recovers the attempts that a crash interrupted."""
+        if recovered := await self._threads.open(self._retry_policy.after_crash):
+            _log.info("attempts that the end of the last process cut off: %d", recovered)
+
+    async def start(self) -> None:
+        """Begins to process orders and to report to the observer each second."""
+        self._dispatcher.start()
+        await self._every_second()
+        self._timer.start()
+
+    async def stop(self, timeout_s: float) -> int:
+        """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
+
+        Ends every wait for an order's end, so that such requests are answered. Returns the number of attempts that were
+        given up: their threads may still be running.
+        """
+        self._waiters.close()
+        given_up = await self._dispatcher.stop(timeout_s)
+        self._timer.stop()
+        self._failures.log_summary()
+        return given_up
+
+    async def close(self) -> None:
+        """Writes what was accepted, then closes queues, threads and the store. May be called twice."""
+        await self._threads.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # Orders
+
+    def insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
+        """Stores the order. The future ends when it is on disk, or with OrderConflictError or a storage error.
+
+        Raises QueueFullError, also if too many orders are Pending, and QueueClosedError.
+        """
+        return self._intake.insert(order)
+
+    async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
+        """Stores the orders in one commit. Waits for its turn to commit, but not for room in the backlog."""
+        return await self._intake.insert_many(orders)
+
+    def find(self, order_id: int) -> asyncio.Future[Order | None]:
+        """The order as it is now; None if there is none."""
+        return self._threads.finds.submit(order_id)
+
+    async def find_when_ended(self, order_id: int, timeout_s: float) -> Order | None:
+        """The order once it is Completed, Failed or Cancelled, or as it is after `timeout_s`; None if there is none."""
+        with self._waiters.waiting_for(order_id) as ended:
+            order = await self._threads.finds.submit(order_id)
+            if order is None or order.status in TERMINAL_STATUSES:
+                return order
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), timeout_s)
+        return await self._threads.finds.submit(order_id)
+
+    async def wait_for_end(
+        self, insertion: asyncio.Future[Insertion], order_id: int, timeout_s: float
+    ) -> tuple[Insertion, Order | None]:
+        """The result of an `insert`, and the order if it ends within `timeout_s` after it is stored, else None."""
+        inserted = await insertion
+        # The order is on disk. The client must be told that, whatever error a read meets from here on.
+        with contextlib.suppress(QueueFullError, QueueClosedError, StorageBusyError, StorageUnavailableError):
+            found = await self.find_when_ended(order_id, timeout_s)
+            if found and found.status in TERMINAL_STATUSES:
+                return inserted, found
+        return inserted, None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an order's end."""
+        return len(self._waiters)
+
+    def list_orders(self, listing: Listing) -> asyncio.Future[Page]:
+        """A page of orders. Cancelling the future withdraws a listing that has not begun."""
+        return self._threads.listings.submit(listing)
+
+    def cancel(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
+        """Cancels a Pending order. Raises WrongStatusError; the result is None if there is no such order."""
+        return self._threads.writes.submit(Cancel(order_id))
+
+    def retry(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
+        """Makes a Failed order Pending. Raises WrongStatusError; the result is None if there is no such order."""
+        return self._threads.writes.submit(Retry(order_id))
+
+    async def retry_failed(self, after: int) -> RetriedOrders:
+        """Makes the next Failed orders Pending, beginning after the sequence `after`, at most 1,000 at a time."""
+        # One at a time, so that many such requests at once don't share one endless transaction.
+        async with self._retrying_failed:
+            return await self._threads.writes.submit(RetryFailedOrders(after, self._limits.max_retried_at_once))
+
+    def totals(self) -> asyncio.Future[Totals]:
+        """The totals as of the last commit."""
+        return self._threads.totals.submit(None)
+
+    async def check_storage(self) -> None:
+        """Raises a storage error if the last write failed and a test write fails, too."""
+        if not self._store.is_writable:
+            await self._threads.probes.submit(None)
+
+    def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
+        """Records outcomes and claims orders, as the dispatcher does."""
+        return self._intake.finish_and_claim(write)
+
+    # Hooks of the WriteBatcher
+
+    def before_batch(self) -> None:
+        if not self._intake.is_under_high_load:
+            self._dispatcher.claim_with_next_commit()
+
+    def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
+        self._observer.batch_written(items, results)
+        # A claim that got fewer orders than it asked for left none behind that could be processed now.
+        if not any(
+            isinstance(write, FinishAndClaim) and isinstance(result, ClaimedOrders) and len(result.orders) < write.limit
+            for write, result in zip(items, results, strict=True)
+        ):
+            self._dispatcher.wake()
+        if self._waiters or self._observer.wants_changes:
+            changes = changes_in(items, results)
+            self._waiters.publish(changes)
+            self._observer.orders_changed(changes)
+
+    # Once a second
+
+    async def _every_second(self) -> None:
+        self._failures.log_summary()
+        self._observer.second_passed()
+        # Without totals this second is left out.
+        with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
+            totals = await self._threads.totals.submit(None)
+            self._observer.totals_read(totals, is_writable=self._store.is_writable)
+        # Afterwards, so that the observer learns of a failure even if it is over by now.
+        self._probe_if_failing()
+
+    def _probe_if_failing(self) -> None:
+        """Finds out that writes work again even if no order comes. Does not wait: a lock may be held for long."""
+        if self._store.is_writable or (self._last_probe and not self._last_probe.done()):
+            return
+        with contextlib.suppress(QueueFullError, QueueClosedError):
+            self._last_probe = self._threads.probes.submit(None)
+            self._last_probe.add_done_callback(lambda done: done.cancelled() or done.exception())

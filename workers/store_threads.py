@@ -1,0 +1,79 @@
+"""The threads that use the store, and the queues in front of them. Everything public runs on the event loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from models.listing import Listing, Page
+from models.order import Attempt, Order, Totals
+from models.store import Store
+from models.writes import AnyWrite, Outcome, WriteResult
+from workers.batcher import Batcher, BatchHooks, WriteBatcher
+from workers.observer import ServiceObserver
+
+MAX_BATCH = 2_000
+"""How many orders share a commit."""
+MAX_WAITING = 10_000
+"""How many requests of one kind, other than new orders, may wait."""
+
+
+class StoreThreads:
+    """One thread that writes, one that reads, and one that lists, each with its own connection to the store.
+
+    A database has one writer, so a second writing thread would only wait for the first. Listings have a thread of their
+    own because a long one would delay other reads.
+    """
+
+    def __init__(self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int) -> None:
+        self._store = store
+        self._observer = observer
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._lister = ThreadPoolExecutor(1, "lister")
+        self.writes = WriteBatcher(self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, hooks=hooks)
+        self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
+        self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
+        self.totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_WAITING)
+        # One listing a call, so that a short one does not wait for the long ones behind it.
+        self.listings: Batcher[Listing, Page] = Batcher(
+            self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
+        )
+        self._closed = False
+
+    async def open(self, judge: Callable[[Attempt], Outcome]) -> int:
+        """Connects the threads and recovers the store. Returns the number of interrupted attempts."""
+        loop = asyncio.get_running_loop()
+        for executor in (self._writer, self._reader, self._lister):
+            await loop.run_in_executor(executor, self._store.connect)
+        return await loop.run_in_executor(self._writer, self._store.recover, judge)
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then disconnects the threads and closes the store. May be called twice."""
+        for batcher in (self.writes, self.probes, self.finds, self.totals, self.listings):
+            await batcher.close()
+        if self._closed:
+            return
+        self._closed = True
+        # The writer last: the last connection to close moves the WAL into the database.
+        for executor in (self._reader, self._lister, self._writer):
+            await asyncio.get_running_loop().run_in_executor(executor, self._store.disconnect)
+            executor.shutdown(wait=False)
+        self._store.close()
+
+    def _write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+        begin_s = time.perf_counter()
+        try:
+            return self._store.write(batch)
+        finally:
+            self._observer.commit_ended(time.perf_counter() - begin_s)
+
+    def _probe(self, requests: Sequence[None]) -> list[None]:
+        self._store.probe()
+        return [None] * len(requests)
+
+    def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
+        return [self._store.totals()] * len(requests)
+
+    def _read_pages(self, listings: Sequence[Listing]) -> list[Page]:
+        return [self._store.list_orders(listing) for listing in listings]
