@@ -1,4 +1,4 @@
-"""Which room may import what: the layers of the code, read from its source."""
+"""Which folder may import which: the layers of the code, read from its source."""
 
 import ast
 import sys
@@ -15,7 +15,38 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "models": frozenset(),
     "load": frozenset(),
 }
-"""What each room may import of the others."""
+"""What each top-level folder may import of the others."""
+HANDLERS: Mapping[str, frozenset[str]] = {
+    "api": frozenset({"routes", "telemetry", "security", "service", "transport"}),
+    "routes": frozenset(
+        {
+            "router",
+            "openapi",
+            "orders",
+            "pages",
+            "health",
+            "metrics",
+            "telemetry",
+            "security",
+            "service",
+            "transport",
+        }
+    ),
+    "router": frozenset({"orders", "sse", "telemetry", "security", "service", "transport", "problems"}),
+    "openapi": frozenset({"orders", "sse", "pages", "metrics", "problems"}),
+    "telemetry": frozenset({"sse", "metrics"}),
+    "orders": frozenset({"metrics", "security", "service", "transport", "problems"}),
+    "sse": frozenset({"metrics", "transport", "problems"}),
+    "pages": frozenset({"transport", "problems"}),
+    "health": frozenset({"service", "transport", "problems"}),
+    "metrics": frozenset({"service", "transport", "problems"}),
+    "logs": frozenset({"security", "transport", "problems"}),
+    "security": frozenset({"transport", "problems"}),
+    "transport": frozenset({"problems"}),
+    "service": frozenset(),
+    "problems": frozenset(),
+}
+"""What each folder or module of handlers/ may import of the others."""
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -24,13 +55,13 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "concurrent.futures": frozenset({"workers", "server"}),
     "multiprocessing": frozenset(),
 }
-"""Packages that belong to some rooms alone."""
-# `load` is a program of its own: it may have threads, names the version of SQLite, and does harm to a database.
+"""Packages that only some folders may import."""
+# `load` is a program of its own: it may have threads, and it breaks databases on purpose.
 HANDED_IN = {("load", "concurrent.futures"), ("load", "multiprocessing"), ("load", "sqlite3")}
 
 
 def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
-    """Each module's room and file."""
+    """Each module's top-level folder and file."""
     yield "server", root / "server.py"
     for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):
@@ -56,8 +87,8 @@ def is_below(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def fault_of(room: str, name: str) -> str | None:
-    """What is wrong with a room's import of a name."""
+def fault_of(room: str, path: Path, name: str) -> str | None:
+    """What is wrong with the import of a name by the module at `path` in a top-level folder."""
     if name.startswith("."):
         return "is relative"
     top = name.partition(".")[0]
@@ -65,6 +96,10 @@ def fault_of(room: str, name: str) -> str | None:
         return f"is not for {room}"
     if room == "server" and top == "server":
         return "is not for server"
+    if room == top == "handlers" and path.name != "__init__.py":
+        importer, imported = path.with_suffix("").parts[1], name.split(".")[1]
+        if importer != imported and imported not in HANDLERS.get(importer, frozenset()):
+            return f"is not for handlers/{importer}"
     for package, rooms in ONLY_IN.items():
         if is_below(name, package) and room not in rooms and (room, package) not in HANDED_IN:
             return f"is not for {room}"
@@ -76,13 +111,13 @@ def faults_in(root: Path) -> list[str]:
         f"{path.relative_to(root)}:{line}: {name} {fault}"
         for room, path in modules_of(root)
         for line, name in imports_of(path)
-        if (fault := fault_of(room, name))
+        if (fault := fault_of(room, path.relative_to(root), name))
     ]
 
 
 @pytest.fixture(scope="module")
 def our_faults() -> list[str]:
-    """What is wrong with the imports of the product, whose files are parsed once for all rooms."""
+    """What is wrong with the imports of the product. Its files are parsed once for all tests."""
     return faults_in(ROOT)
 
 
@@ -96,18 +131,22 @@ def our_faults() -> list[str]:
         "load",
     ],
 )
-def test_a_room_imports_only_what_is_below_it(room: str, our_faults: list[str]) -> None:
+def test_a_folder_imports_only_from_the_layers_below(room: str, our_faults: list[str]) -> None:
     assert [fault for fault in our_faults if Path(fault).parts[0].startswith(room)] == []
 
 
 def test_every_module_of_the_product_is_read() -> None:
     read = {path for _, path in modules_of(ROOT)}
-    assert {path for room in ROOMS for path in (ROOT / room).glob("*.py")} <= read
+    assert {path for room in ROOMS for path in (ROOT / room).rglob("*.py")} <= read
+    inside = {
+        path.relative_to(ROOT / "handlers").parts[0].removesuffix(".py") for path in (ROOT / "handlers").rglob("*.py")
+    }
+    assert inside - {"__init__"} == set(HANDLERS)
     assert {"server.py", "store.py", "batcher.py", "routes.py", "run.py"} <= {path.name for path in read}
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
 
 
-def test_the_rooms_below_are_what_they_are_said_to_be_in_practice() -> None:
+def test_the_layers_are_really_used() -> None:
     used = {
         room: {
             name.partition(".")[0] for each, path in modules_of(ROOT) if each == room for _, name in imports_of(path)
@@ -131,12 +170,28 @@ def tree(folder: Path, files: Mapping[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("file", "text", "fault"),
     [
-        ("models/a.py", "from handlers.base import encode", "models/a.py:1: handlers.base.encode is not for models"),
+        ("models/a.py", "from handlers.api import x", "models/a.py:1: handlers.api.x is not for models"),
         ("models/a.py", "import workers", "models/a.py:1: workers is not for models"),
         ("models/deep/er/a.py", "import workers.x", "models/deep/er/a.py:1: workers.x is not for models"),
         ("workers/a.py", "import models, handlers", "workers/a.py:1: handlers is not for workers"),
         ("workers/a.py", "import os\nimport sqlite3", "workers/a.py:2: sqlite3 is not for workers"),
         ("workers/a.py", "from playhouse import shortcuts", "workers/a.py:1: playhouse.shortcuts is not for workers"),
+        (
+            "handlers/orders/a.py",
+            "import handlers.router",
+            "handlers/orders/a.py:1: handlers.router is not for handlers/orders",
+        ),
+        (
+            "handlers/sse/a.py",
+            "import handlers.orders.x",
+            "handlers/sse/a.py:1: handlers.orders.x is not for handlers/sse",
+        ),
+        (
+            "handlers/transport/a.py",
+            "import handlers.api",
+            "handlers/transport/a.py:1: handlers.api is not for handlers/transport",
+        ),
+        ("handlers/new.py", "import handlers.api", "handlers/new.py:1: handlers.api is not for handlers/new"),
         ("handlers/a.py", "import workers.batcher", "handlers/a.py:1: workers.batcher is not for handlers"),
         ("handlers/a.py", "from concurrent import futures", "handlers/a.py:1: concurrent.futures is not for handlers"),
         ("handlers/a.py", "def f():\n    import peewee as p", "handlers/a.py:2: peewee is not for handlers"),
@@ -161,8 +216,8 @@ def test_an_import_in_the_wrong_direction_is_found(tmp_path: Path, file: str, te
 
 def test_an_import_in_the_right_direction_is_no_fault(tmp_path: Path) -> None:
     right = {
-        "server.py": "import handlers.base, workers.batcher\nfrom models.order import Order\nimport concurrent.futures",
-        "handlers/a.py": "from handlers.b import x\nimport models.errors\nimport asyncio, modelspec, serverless",
+        "server.py": "import handlers.api, workers.batcher\nfrom models.order import Order\nimport concurrent.futures",
+        "handlers/orders/a.py": "from handlers.transport.b import x\nimport asyncio, modelspec, serverless",
         "workers/a.py": "from concurrent.futures import Executor\nfrom models.errors import X\nimport workers.b",
         "models/a.py": "import sqlite3, peewee\nfrom models.errors import X",
         "load/a.py": "from load.run import x\nimport concurrent.futures\nimport tornado",
@@ -171,7 +226,7 @@ def test_an_import_in_the_right_direction_is_no_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", ["handlers", "models", "workers"])
-def test_a_room_can_be_imported_without_opening_or_starting_anything(room: str) -> None:
+def test_importing_a_folder_starts_no_threads(room: str) -> None:
     threads = len(sys._current_frames())
     for each, path in modules_of(ROOT):
         if each == room and path.name != "__init__.py":
