@@ -3,7 +3,6 @@
 Runs inside a transaction, on the thread that opened it.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -115,8 +114,20 @@ class Transaction:
 
     def _as_claimed(self, order: NewOrder, sequence: int) -> Order:
         """The stored order whose first attempt begins in this transaction."""
-        fields = (order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata)
-        return Order(sequence, *fields, Status.PROCESSING, 1, 1, None, self._now_us, None)
+        return Order(
+            sequence,
+            order.order_id,
+            order.user_id,
+            order.item_ids,
+            order.total_amount,
+            order.metadata,
+            Status.PROCESSING,
+            1,
+            1,
+            None,
+            self._now_us,
+            None,
+        )
 
     def claim(self, limit: int) -> ClaimedOrders:
         """Claims up to `limit` ready orders, oldest first, after making retries ready that are due.
@@ -138,24 +149,23 @@ class Transaction:
 
     def finish(self, outcomes: Sequence[Outcome]) -> None:
         """Records how attempts ended. An outcome of an attempt that is not running any more changes nothing."""
-        ends: defaultdict[Status, list[Outcome]] = defaultdict(list)
         # Only the first outcome of an attempt: a second one would be counted twice.
-        seen: set[tuple[int, int]] = set()
+        first: dict[tuple[int, int], Outcome] = {}
         for outcome in outcomes:
-            attempt = (outcome.sequence, outcome.claim)
-            if attempt not in seen:
-                seen.add(attempt)
-                ends[outcome.status].append(outcome.with_storable_error())
-        if completed := ends[Status.COMPLETED]:
+            first.setdefault((outcome.sequence, outcome.claim), outcome)
+        if completed := [each for each in first.values() if each.status is Status.COMPLETED]:
             runs = _runs_in(completed)
             if len(runs) * MIN_RUN_LENGTH <= len(completed):
                 for run in runs:
                     self._complete(statements.SUM_UP_RUN, statements.COMPLETE_RUN, *run)
             else:
                 self._complete(statements.SUM_UP, statements.COMPLETE, encode_outcomes(completed))
-        if failed := ends[Status.FAILED]:
+        if len(completed) == len(first):
+            return
+        others = [each.with_storable_error() for each in first.values() if each.status is not Status.COMPLETED]
+        if failed := [each for each in others if each.status is Status.FAILED]:
             self._change.failed += self._leave_processing(statements.FAIL, self._now_us, encode_outcomes(failed))
-        if put_back := ends[Status.PENDING]:
+        if put_back := [each for each in others if each.status is Status.PENDING]:
             self._change.pending += self._leave_processing(statements.PUT_BACK, encode_outcomes(put_back))
 
     def _complete(self, sum_up: str, complete: str, *which: int | str) -> None:

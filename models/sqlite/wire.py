@@ -29,12 +29,12 @@ def encode_numbers(numbers: Sequence[int]) -> str:
 
 def encode_new_orders(orders: Iterable[NewOrder]) -> str:
     """`[[order_id, user_id, item_ids, total_amount, metadata], …]`"""
-    return msgspec.json.encode([structs.astuple(order) for order in orders]).decode()
+    return msgspec.json.encode(list(map(structs.astuple, orders))).decode()
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
     """`[[sequence, claim, status, error, due_us], …]`"""
-    return msgspec.json.encode([structs.astuple(outcome) for outcome in outcomes]).decode()
+    return msgspec.json.encode(list(map(structs.astuple, outcomes))).decode()
 
 
 def decode_orders(text: str) -> list[Order]:
