@@ -1,13 +1,12 @@
-"""Owns the report's page: the template, and what stands in it beside numbers; on the main thread, after the loop.
+"""Renders the report's page from its template. Runs on the main thread, after the event loop.
 
-All of it is in one file, plotly.js included, so that it opens from a disk without a network. Its policy lets it ask
-for nothing, and runs no script but the two that are its own, whatever else might get into the page.
+The page is one file that opens from a disk without a network. Its Content-Security-Policy allows no request, and no
+script or style but its own, even if other markup gets into the page.
 """
 
 import base64
 import hashlib
-import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,19 @@ from load.report.origin import machine_of, settings_of, started
 from load.report.verdict import verdict_of
 
 FOLDER = Path(__file__).parent
-PLOTLY_FILE = "plotly.min.js"
+SCRIPTS = ("plot.js", "charts.js")
+"""In the order in which the page runs them."""
 
 
 def render(result: Mapping[str, Any]) -> bytes:
-    """Give the page for the dictionary that `--json` writes: UTF-8, some 5 MB, most of it plotly.js.
-
-    ModuleNotFoundError where the package plotly is not installed.
-    """
-    scripts = [(assets_folder() / PLOTLY_FILE).read_bytes(), (FOLDER / "charts.js").read_bytes()]
+    """Render the page, as UTF-8, for the dictionary that `--json` writes."""
+    scripts = [(FOLDER / name).read_bytes() for name in SCRIPTS]
+    style = (FOLDER / "style.css").read_bytes()
     template = Loader(str(FOLDER), whitespace="single").load("page.html")
     return template.generate(
         result=result,
-        policy=_policy(scripts),
-        style=(FOLDER / "style.css").read_bytes(),
+        policy=_policy(scripts=scripts, style=style),
+        style=style,
         scripts=scripts,
         data=data_of(result),
         verdict=verdict_of(result),
@@ -46,16 +44,14 @@ def render(result: Mapping[str, Any]) -> bytes:
     )
 
 
-def assets_folder() -> Path:
-    """Where plotly.js is: in the package plotly, which is not imported. Raises ModuleNotFoundError without it."""
-    found = importlib.util.find_spec("plotly")
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError("plotly is not installed", name="plotly")
-    return Path(found.origin).parent / "package_data"
+def _policy(*, scripts: Sequence[bytes], style: bytes) -> str:
+    """The page's Content-Security-Policy, which names each script and the style by its hash."""
+    allowed = " ".join(map(_hash_source, scripts))
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
-def _policy(scripts: list[bytes]) -> str:
-    """Give the page's content security policy; plotly.js adds style rules of its own, scripts are known by hash."""
-    hashes = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{each}'" for each in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+def _hash_source(content: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""The report as a reader has it: in a real Chromium, from the file alone, without a network."""
+"""The report in a real Chromium, opened from its file, without a network."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens the report of a result from a file, offline; what the page may not do fails the test."""
+    """Opens the report of a result from a file, offline. An error in the console or a request fails the test."""
     opened: list[Watched] = []
 
     def show(result: dict[str, Any], **options: Any) -> Watched:
@@ -83,11 +83,19 @@ def is_rounded_from(value: float, text: str) -> bool:
 
 
 def points_of(page: Page, chart: str) -> list[int]:
-    """How many points each line of a chart has been drawn with."""
-    paths = page.eval_on_selector_all(
-        f"#{chart} .scatterlayer .trace", "traces => traces.map(trace => trace.querySelectorAll('.point').length)"
-    )
-    return [int(count) for count in paths]
+    """How many points each line of a chart is drawn with: the corners of its path, or its marks."""
+    count = """series => {
+        const path = series.querySelector('.line')?.getAttribute('d') ?? '';
+        return Math.max(path.match(/[ML]/g)?.length ?? 0, series.querySelectorAll('.point').length);
+    }"""
+    counts: list[int] = page.eval_on_selector_all(f"#{chart} .series", f"all => all.map({count})")
+    return counts
+
+
+def stroke_of(page: Page, chart: str) -> str:
+    """The colour of the first line of a chart."""
+    stroke: str = page.locator(f"#{chart} .line").first.evaluate("path => getComputedStyle(path).stroke")
+    return stroke
 
 
 @pytest.mark.parametrize(
@@ -122,11 +130,10 @@ def test_the_tables_below_the_charts_hold_all_of_their_numbers(show: Open) -> No
 def test_every_chart_is_drawn(show: Open, make: Callable[[], dict[str, Any]], lines: tuple[int, ...]) -> None:
     page = show(make()).page
     for chart, count in zip(CHARTS, lines, strict=True):
-        assert page.locator(f"#{chart} .plot-container .svg-container > svg.main-svg").count() >= 1
+        assert page.locator(f"#{chart} .plot > svg").is_visible()
         points = points_of(page, chart)
         assert len(points) == count
         assert all(points)
-    assert page.locator(".modebar-container .modebar-btn").count() == 0
 
 
 def test_a_point_without_neighbours_is_seen(show: Open) -> None:
@@ -139,9 +146,22 @@ def test_a_point_without_neighbours_is_seen(show: Open) -> None:
         "latency_p99_ms": values,
     }
     page = show(results.closed_loop(timeline=timeline)).page
-    box = page.locator("#latency .trace .point").last.bounding_box()
+    box = page.locator("#latency .series .point").last.bounding_box()
     assert box is not None
     assert box["width"] > 3
+
+
+def test_the_value_of_the_point_under_the_pointer_is_shown(show: Open) -> None:
+    result = results.open_loop_with_a_stall()
+    page = show(result).page
+    readout = page.locator("#percentiles .readout")
+    assert readout.is_hidden()
+    page.locator("#percentiles .sending .point").last.hover()
+    assert readout.inner_text() == "from sending, max: 1,010 ms"
+    page.locator("#percentiles .blue .point").first.hover()
+    assert readout.inner_text() == f"from due, p0: {result['percentiles']['latency_ms'][0]:.2f} ms"
+    page.mouse.move(0, 0)
+    assert readout.is_hidden()
 
 
 def test_without_answers_there_are_words_and_no_charts(show: Open) -> None:
@@ -180,19 +200,19 @@ def test_without_scripts_the_page_says_everything_but_the_charts(show: Open) -> 
 
 def test_the_charts_follow_the_system_when_it_turns_dark(show: Open) -> None:
     page = show(results.closed_loop(), color_scheme="light").page
-    assert page.locator("#throughput .js-line[style*='rgb(31, 111, 235)']").count() == 1
+    assert stroke_of(page, "throughput") == "rgb(31, 111, 235)"
     page.emulate_media(color_scheme="dark")
-    page.wait_for_selector("#throughput .js-line[style*='rgb(88, 166, 255)']", state="attached")
+    assert stroke_of(page, "throughput") == "rgb(88, 166, 255)"
     assert page.eval_on_selector("body", "body => getComputedStyle(body).backgroundColor") == "rgb(1, 4, 9)"
 
 
 def test_on_paper_the_page_is_light_and_no_chart_is_cut(show: Open) -> None:
     page = show(results.closed_loop(), color_scheme="dark", viewport={"width": 690, "height": 1_000}).page
     page.emulate_media(media="print")
-    page.wait_for_selector("#backlog .main-svg[width='310']")
-    assert page.eval_on_selector("#latency .js-line", "path => getComputedStyle(path).stroke") == "rgb(188, 76, 0)"
+    page.wait_for_selector("#backlog .plot > svg[width='310']")
+    assert stroke_of(page, "latency") == "rgb(188, 76, 0)"
     for chart in CHARTS:
-        card, drawn = (page.locator(each).first.bounding_box() for each in (f"#{chart}", f"#{chart} .main-svg"))
+        card, drawn = (page.locator(each).first.bounding_box() for each in (f"#{chart}", f"#{chart} .plot > svg"))
         assert card is not None
         assert drawn is not None
         assert card["x"] <= drawn["x"]
@@ -204,6 +224,6 @@ def test_the_page_fits_a_phone_and_a_desk(show: Open, width: int) -> None:
     page = show(results.open_loop_with_a_stall(), viewport={"width": width, "height": 900}).page
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for chart in CHARTS:
-        box = page.locator(f"#{chart} .main-svg").first.bounding_box()
+        box = page.locator(f"#{chart} .plot > svg").bounding_box()
         assert box is not None
         assert box["width"] > 0.35 * min(width, 1_200)
