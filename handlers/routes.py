@@ -40,7 +40,6 @@ def build_router(
     swagger = {"folder": docs.assets_folder(), "types": docs.ASSETS}
     page = dashboard.read_dashboard(has_keys=has_keys)
     description = with_etag(document(version=version, dashboard_files=page.types), "application/json")
-    plotly = {"folder": dashboard.assets_folder(), "types": dashboard.ASSETS, "headers": dashboard.DASHBOARD_HEADERS}
     initializer = with_etag(docs.SCRIPT, docs.SCRIPT_TYPE)
     application = Application(
         [
@@ -62,7 +61,6 @@ def build_router(
             (r"/docs/initializer\.js", StaticContentHandler, everywhere | {"content": initializer}),
             (r"/docs/(favicon-32x32\.png|swagger-ui-bundle\.js|swagger-ui\.css)", AssetHandler, everywhere | swagger),
             (r"/", StaticContentHandler, everywhere | {"content": page.page}),
-            (r"/dashboard/(plotly\.min\.js)", AssetHandler, everywhere | plotly),
             (r"/dashboard/([^/]+)", StaticFilesHandler, everywhere | {"files": page.files}),
         ],
         default_handler_class=NotFoundHandler,

@@ -53,7 +53,7 @@ def page_of(browser: Browser, url: str, *, scheme: str, viewport: ViewportSize) 
     try:
         page = context.new_page()
         page.goto(url)
-        page.wait_for_function("() => document.querySelectorAll('.main-svg').length >= 4")
+        page.wait_for_function("() => document.querySelectorAll('.plot .tick, .plot .time').length >= 8")
         yield page
     finally:
         context.close()

@@ -1,1 +1,1 @@
-"""The pages: dashboard, API documentation, their files."""
+"""The pages for people: the dashboard and the API documentation."""

@@ -1,4 +1,4 @@
-"""Files out of installed packages, which are not imported, sent as they are read. Runs on the event loop."""
+"""Serves files from the folder of an installed package. Runs on the event loop."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -12,33 +12,25 @@ from handlers.transport.in_flight import InFlightRequests
 
 
 def package_folder(module: str, package: str) -> Path:
-    """Where a module is that consists of a folder. Raises ModuleNotFoundError where its package is not installed."""
+    """The folder of a package's module, which is not imported. Raises ModuleNotFoundError if it is not installed."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"{package} is not installed", name=module)
+        raise ModuleNotFoundError(f"{package} is not installed", name=package)
     return Path(found.origin).parent
 
 
 class AssetHandler(BaseHandler, StaticFileHandler):
-    """Answers with a file of `folder`. `types` has the media types by name, `headers` what else is said of each."""
+    """Answers with a file of `folder`; `types` has the media type of each by its name."""
 
-    def _open(
-        self,
-        *,
-        in_flight: InFlightRequests,
-        folder: Path,
-        types: Mapping[str, str],
-        headers: Mapping[str, str] = HEADERS,
-    ) -> None:
+    def _open(self, *, in_flight: InFlightRequests, folder: Path, types: Mapping[str, str]) -> None:
         self._join(in_flight=in_flight)
         self._types = types
-        self._said = headers
         StaticFileHandler.initialize(self, str(folder))
 
     initialize: Callable[..., None] = _open
 
     def prepare(self) -> None:
-        # A server may ignore it (RFC 9110 §14.2), and so never has a range to refuse.
+        # A server may ignore Range (RFC 9110 §14.2), and then need not reject an invalid one.
         self.request.headers.pop("Range", None)
 
     def compute_etag(self) -> str | None:
@@ -48,7 +40,7 @@ class AssetHandler(BaseHandler, StaticFileHandler):
         return self._types[Path(self.path).name]
 
     def set_extra_headers(self, path: str) -> None:
-        for name, value in self._said.items():
+        for name, value in HEADERS.items():
             self.set_header(name, value)
         self.set_header("Accept-Ranges", "none")
         if self._in_flight.draining:

@@ -1,7 +1,7 @@
-"""`GET /docs`: Swagger UI, which shows and tries what `/openapi.json` says. Runs on the event loop.
+"""`GET /docs`: Swagger UI, which shows `/openapi.json` and can send its requests. Pure functions.
 
-Its files come out of the package swagger-ui-py, which is not imported: it would bring handlers of its own, and their
-templates. The page has no script within itself, so that its policy can forbid those.
+Its files come from the package flask-swagger-ui, which contains Swagger UI and little else. Neither the package nor
+Flask is imported. The page has no inline script, so that its Content-Security-Policy can forbid those.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ ASSETS: Mapping[str, str] = {
     "swagger-ui-bundle.js": SCRIPT_TYPE,
     "favicon-32x32.png": "image/png",
 }
-"""The package's files that the page needs, and their media types."""
+"""The files of the package that the page loads, and their media types."""
 FILES: Mapping[str, str] = {"initializer.js": SCRIPT_TYPE, **ASSETS}
-"""All that the page needs."""
+"""All files that the page loads."""
 
 PAGE = b"""<!DOCTYPE html>
 <html lang="en">
@@ -37,8 +37,8 @@ PAGE = b"""<!DOCTYPE html>
 </body>
 </html>
 """
-# Relative to the page, as are the links above, so that a proxy may serve it below a path of its own. Without the
-# validator, which is a server of Swagger's.
+# URLs are relative, so that a proxy can serve the page under a path prefix. validatorUrl: null turns off requests to
+# Swagger's public validator.
 SCRIPT = b"""SwaggerUIBundle({
   url: "openapi.json",
   domNode: document.getElementById("page"),
@@ -51,5 +51,5 @@ SCRIPT = b"""SwaggerUIBundle({
 
 
 def assets_folder() -> Path:
-    """Where the package's files are. Raises ModuleNotFoundError where it is not installed."""
-    return package_folder("swagger_ui", "swagger-ui-py") / "static"
+    """The folder of the package's files. Raises ModuleNotFoundError if the package is not installed."""
+    return package_folder("flask_swagger_ui", "flask-swagger-ui") / "dist"

@@ -1,4 +1,4 @@
-"""Answers that are the same as long as the server runs. Runs on the event loop."""
+"""Responses that stay the same while the server runs. Runs on the event loop."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,22 +9,19 @@ from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 
 CACHE_CONTROL = "no-cache"
-"""A copy is asked about each time, which costs a 304."""
-POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-"""What a page may load: nothing from elsewhere, and no script that stands in the page itself."""
+"""Caches must revalidate a stored copy each time, and get a 304 if it is current."""
+POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+"""A page may load from this server only, and may contain no inline script."""
 HEADERS: Mapping[str, str] = {
     "Cache-Control": CACHE_CONTROL,
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
 }
-"""What is said of a thing that a browser shows or keeps."""
+"""The headers of every response that a browser shows or stores."""
 
 
 class StaticContent(NamedTuple):
-    """A body, its media type, the ETag that changes with it, and what else is said of it."""
+    """A body, its media type, its ETag, and the other headers of its response."""
 
     body: bytes
     content_type: str
@@ -33,12 +30,12 @@ class StaticContent(NamedTuple):
 
 
 def with_etag(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> StaticContent:
-    """The body with its ETag."""
+    """The body with an ETag computed from it."""
     return StaticContent(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', headers)
 
 
-class _Answering(BaseHandler):
-    """What the two below do alike."""
+class _ContentHandler(BaseHandler):
+    """The base of the two handlers below."""
 
     _etag: str | None = None
 
@@ -55,8 +52,8 @@ class _Answering(BaseHandler):
         self.finish(content.body)
 
 
-class StaticContentHandler(_Answering):
-    """Answers with the same bytes each time, or with 304 where the client has them."""
+class StaticContentHandler(_ContentHandler):
+    """Answers with `content`, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, content: StaticContent) -> None:
         self._join(in_flight=in_flight)
@@ -68,8 +65,8 @@ class StaticContentHandler(_Answering):
     head = get
 
 
-class StaticFilesHandler(_Answering):
-    """Answers so with that of `files` which the URL names."""
+class StaticFilesHandler(_ContentHandler):
+    """Answers with the one of `files` that the URL names, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, files: Mapping[str, StaticContent]) -> None:
         self._join(in_flight=in_flight)

@@ -1,4 +1,4 @@
-"""The dashboard of a real server in a real Chromium, as whoever runs a shop sees it."""
+"""The dashboard of a real server in a real Chromium."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ FIRST_PAINT_MS = 1_000
 LARGEST = 2**63 - 1
 NAME_OF = "each => `${each.tagName} ${each.id} ${each.getAttribute('aria-label') ?? each.textContent}`"
 CONTROLS = "a[href], button, input, select"
-LINES_OF_THE_FIRST_CHART = "document.querySelector('.plot').data.filter(({mode}) => mode === 'lines')"
+POINTS_OF = r"""plot => [...plot.querySelectorAll('.line')].map(path => path.getAttribute('d')
+    .match(/-?[\d.]+(?:e-?\d+)?/g)?.map(Number) ?? [])
+    .map(numbers => ({
+        seconds: numbers.filter((_, index) => index % 2 === 0),
+        values: numbers.filter((_, index) => index % 2 === 1).map(value => -value),
+    }))"""
+"""The points of each line of a plot, as plot.js writes them: seconds since the first one, and values below zero."""
+POINTS = f"({POINTS_OF})(document.querySelector('.plot'))"
 BROKEN = "CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING"
 BROKEN_CONNECTION = re.compile(f"Failed to load resource: net::ERR_({BROKEN})")
 
@@ -92,13 +100,13 @@ def wish(order_id: int, what: str) -> dict[str, Any]:
 
 
 def shown_points(page: Page) -> int:
-    """How many points the first chart has."""
-    points: int = page.evaluate("document.querySelector('.plot')?.data?.[0].x.length ?? 0")
+    """How many points the first line of the first chart has."""
+    points: int = page.evaluate(f"{POINTS}[0].seconds.length")
     return points
 
 
 def all_charts_drawn(page: Page) -> None:
-    until(page, "() => document.querySelectorAll('.plot .main-svg').length >= 4")
+    until(page, "() => document.querySelectorAll('.plot:has(.time)').length === 4")
 
 
 def test_the_tiles_reach_a_thousand_while_a_thousand_orders_come_at_once(
@@ -121,7 +129,7 @@ def test_the_tiles_reach_a_thousand_while_a_thousand_orders_come_at_once(
         expect(list_of(page, "Latest").locator("tbody tr")).to_have_count(10)
         expect(list_of(page, "Latest").locator("tbody tr").first.locator(".status")).to_have_text("Completed")
         all_charts_drawn(page)
-        peaks = page.evaluate(f"{LINES_OF_THE_FIRST_CHART}.map(({{y}}) => Math.max(...y))")
+        peaks = page.evaluate(f"{POINTS}.map(({{values}}) => Math.max(...values))")
         assert len(peaks) == 2
         assert min(peaks) > 100
 
@@ -130,8 +138,30 @@ def test_a_single_order_leaves_a_dot_in_the_charts_of_latency(browser: Browser, 
     with opened(browser, server) as watched:
         all_charts_drawn(watched.page)
         post_all(server, [1])
-        until(watched.page, "() => document.querySelectorAll('.plot')[2].data[1].x.length === 1")
-        until(watched.page, "() => document.querySelectorAll('.plot')[2].querySelector('path.point')")
+        dots = watched.page.locator(".plot").nth(2).locator(".dots")
+        for dot in (dots.first, dots.last):
+            expect(dot).to_have_attribute("d", re.compile(r"^M[^M]+$"))
+            assert dot.evaluate("path => getComputedStyle(path).strokeWidth") == "4px"
+
+
+def test_the_values_at_the_pointer_are_shown(browser: Browser, server: ServerProcess) -> None:
+    with opened(browser, server) as watched:
+        page = watched.page
+        until(page, f"() => {POINTS}[0]?.seconds.length >= 2")
+        plot = page.locator(".plot").first
+        readout = plot.locator(".readout")
+        expect(readout).to_be_hidden()
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 50, box["y"] + 50)
+        expect(readout).to_be_visible()
+        time_of_day, *values = readout.locator("*").all_text_contents()
+        assert values == ["accepted : 0/s", "completed : 0/s"]
+        now = datetime.now().astimezone()
+        last_minute = [now - timedelta(seconds=seconds) for seconds in range(60)]
+        assert time_of_day in [f"{moment:%H:%M:%S}" for moment in last_minute]
+        page.mouse.move(0, 0)
+        expect(readout).to_be_hidden()
 
 
 def test_the_first_paint_comes_within_a_second(browser: Browser, server: ServerProcess) -> None:
@@ -259,13 +289,14 @@ def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: P
 
 def test_the_charts_history_survives_a_reload(browser: Browser, server: ServerProcess) -> None:
     post_all(server, range(1, 501))
-    points = f"{LINES_OF_THE_FIRST_CHART}.map(({{x, y}}) => [x.map(Number), y])"
+    points = f"{POINTS}.map(({{seconds, values}}) => [seconds, values])"
+    has_some = f"() => {POINTS}[0]?.seconds.length >= 4"
     with opened(browser, server) as watched:
         page = watched.page
-        until(page, "() => document.querySelector('.plot')?.data?.[0].x.length >= 4")
+        until(page, has_some)
         before = page.evaluate(points)
         page.reload()
-        until(page, "() => document.querySelector('.plot')?.data?.[0].x.length >= 4")
+        until(page, has_some)
         after = page.evaluate(points)
         for (times, values), (later_times, later_values) in zip(before, after, strict=True):
             assert (later_times[: len(times)], later_values[: len(values)]) == (times, values)
@@ -552,7 +583,8 @@ def test_the_colours_are_the_systems_choice_also_when_it_changes(
     browser: Browser, server: ServerProcess, scheme: str
 ) -> None:
     other = {"light": "dark", "dark": "light"}[scheme]
-    look = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot').data[0].line.color]"
+    stroke = "getComputedStyle(document.querySelector('.plot .line')).stroke"
+    look = f"[getComputedStyle(document.body).backgroundColor, {stroke}]"
     with opened(browser, server, color_scheme=scheme) as watched:
         page = watched.page
         all_charts_drawn(page)

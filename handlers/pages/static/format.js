@@ -2,7 +2,9 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const minute = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 /** A count: 1,234,567. */
@@ -10,6 +12,12 @@ export const count = (number) => whole.format(number);
 
 /** A measured number: whole from 100 on, three digits below. */
 export const figure = (number) => (Math.abs(number) >= 100 ? whole : short).format(number);
+
+/** A number beside an axis that ends at `top`: with its decimals, or shortened from 10,000 on: 500, 12.5k, 2M. */
+export function axisNumber(number, top) {
+  if (top < 10_000 || number < 1_000) return plain.format(number);
+  return number < 1_000_000 ? `${plain.format(number / 1_000)}k` : `${plain.format(number / 1_000_000)}M`;
+}
 
 /** Seconds as a length of time in its two largest units: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
 export function duration(seconds) {
@@ -23,6 +31,9 @@ export function duration(seconds) {
 
 /** A Date as the time of day. */
 export const timeOfDay = (date) => clock.format(date);
+
+/** A Date as the time of day without seconds. */
+export const hourAndMinute = (date) => minute.format(date);
 
 /** A Date in the reader's own time zone, with the day where it is not today. */
 export function moment(date) {

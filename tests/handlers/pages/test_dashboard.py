@@ -1,11 +1,11 @@
-"""`GET /`: the dashboard's page and its files, as they are served."""
+"""`GET /`: the dashboard's page and its files, as the server sends them."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from handlers.pages.dashboard import ASSETS, PAGE, DashboardBrokenError, assets_folder, read_dashboard
+from handlers.pages.dashboard import PAGE, DashboardBrokenError, read_dashboard
 from tests.handlers.conftest import Serve
 from tests.handlers.service import Service
 from tests.process import ROOT
@@ -14,14 +14,14 @@ FOLDER = ROOT / "handlers" / "pages" / "static"
 NAMES = sorted({path.name for path in FOLDER.iterdir()} - {PAGE})
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; manifest-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 KEYS = '<meta name="orders-keys" content="{}">'
 
 
 @pytest.mark.gen_test
-async def test_the_page_and_everything_that_it_is_made_of_are_there(service: Service) -> None:
+async def test_the_page_and_all_files_that_it_links_are_served(service: Service) -> None:
     page = await service.get("/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.body == (FOLDER / PAGE).read_bytes()
@@ -31,9 +31,9 @@ async def test_the_page_and_everything_that_it_is_made_of_are_there(service: Ser
         assert (name, (await service.get(f"/{name}")).status) == (name, 200)
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/dashboard/{name}" for name in (*NAMES, *ASSETS))])
+@pytest.mark.parametrize("path", ["/", *(f"/dashboard/{name}" for name in NAMES)])
 @pytest.mark.gen_test
-async def test_each_has_its_type_and_its_policy_and_is_sent_once(service: Service, path: str) -> None:
+async def test_each_file_has_its_type_its_policy_and_an_etag(service: Service, path: str) -> None:
     first = await service.get(path)
     assert first.status == 200
     assert first.headers["Content-Type"] == TYPES.get(Path(path).suffix, "text/html; charset=utf-8")
@@ -51,23 +51,16 @@ async def test_each_has_its_type_and_its_policy_and_is_sent_once(service: Servic
 
 
 @pytest.mark.gen_test
-async def test_the_charts_script_is_the_packages(service: Service) -> None:
-    answer = await service.get("/dashboard/plotly.min.js", {"Range": "bytes=0-9"})
-    assert answer.status == 200
-    assert answer.body == (assets_folder() / "plotly.min.js").read_bytes()
-    assert answer.body.startswith(b"/**\n* plotly.js")
+async def test_a_range_is_ignored(service: Service) -> None:
+    answer = await service.get("/dashboard/charts.js", {"Range": "bytes=0-9"})
+    assert (answer.status, answer.body) == (200, (FOLDER / "charts.js").read_bytes())
 
 
 @pytest.mark.parametrize(
     "path",
     [
         *("/dashboard", "/dashboard/", "/dashboard/index.html", "/dashboard/x.js", "/dashboard/../static_content.py"),
-        *(
-            "/dashboard/%2e%2e/static_content.py",
-            "/dashboard/widgetbundle.js",
-            "/dashboard/datasets/iris.csv.gz",
-            "/index.html",
-        ),
+        *("/dashboard/%2e%2e/static_content.py", "/dashboard/plotly.min.js", "/index.html"),
     ],
 )
 @pytest.mark.gen_test
@@ -77,7 +70,7 @@ async def test_nothing_else_is_served(service: Service, path: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_page_is_told_whether_the_server_asks_for_keys(serve: Serve) -> None:
+async def test_the_page_is_told_whether_the_server_requires_keys(serve: Serve) -> None:
     service = await serve(has_keys=True)
     page = (await service.get("/")).body.decode()
     assert (page.count(KEYS.format("yes")), page.count(KEYS.format("no"))) == (1, 0)
@@ -87,14 +80,14 @@ async def test_the_page_is_told_whether_the_server_asks_for_keys(serve: Serve) -
 
 
 @pytest.mark.gen_test
-async def test_while_the_server_stops_the_connection_is_closed_with_the_answer(service: Service) -> None:
+async def test_responses_close_the_connection_while_the_server_stops(service: Service) -> None:
     service.in_flight.draining = True
-    for path in ("/", "/dashboard/app.js", "/dashboard/plotly.min.js"):
+    for path in ("/", "/dashboard/app.js"):
         assert (await service.get(path)).headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("page", [None, "<!DOCTYPE html>", KEYS.format("yes"), KEYS.format("no") * 2])
-def test_a_page_that_can_not_be_told_about_keys_is_refused_at_the_start(tmp_path: Path, page: str | None) -> None:
+def test_a_page_without_exactly_one_mark_for_keys_is_rejected(tmp_path: Path, page: str | None) -> None:
     if page is not None:
         (tmp_path / PAGE).write_text(page)
     for has_keys in (False, True):
@@ -102,9 +95,9 @@ def test_a_page_that_can_not_be_told_about_keys_is_refused_at_the_start(tmp_path
             read_dashboard(has_keys=has_keys, folder=tmp_path)
 
 
-def test_what_an_editor_leaves_behind_is_not_served(tmp_path: Path) -> None:
+def test_backup_files_of_an_editor_are_not_served(tmp_path: Path) -> None:
     for name in (PAGE, "app.js", ".app.js.swp", ".app.js", "app.js~", "#app.js#", "README.md"):
         (tmp_path / name).write_text(KEYS.format("no"))
     read = read_dashboard(has_keys=False, folder=tmp_path)
     assert list(read.files) == ["app.js"]
-    assert read.types == {"app.js": "text/javascript", "plotly.min.js": "text/javascript"}
+    assert read.types == {"app.js": "text/javascript"}

@@ -1,4 +1,4 @@
-"""`GET /docs`: the page and what it is made of."""
+"""`GET /docs`: the page and its files."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.handlers.service import Service
 
 
 def linked() -> list[str]:
-    """What the page loads, and what its script then asks for."""
+    """The URLs that the page loads, and those that its script requests."""
     return re.findall(r'(?:href|src)="([^"]+)"', PAGE.decode()) + re.findall(r'url: "([^"]+)"', SCRIPT.decode())
 
 
@@ -24,7 +24,7 @@ async def test_the_page_loads_only_what_is_served_here(service: Service) -> None
 
 
 @pytest.mark.gen_test
-async def test_the_page_forbids_scripts_within_itself_and_from_elsewhere(service: Service) -> None:
+async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(service: Service) -> None:
     policy = (await service.get("/docs")).headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "script-src" not in policy
@@ -33,7 +33,7 @@ async def test_the_page_forbids_scripts_within_itself_and_from_elsewhere(service
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.gen_test
-async def test_a_file_has_its_type_and_is_sent_once(service: Service, name: str) -> None:
+async def test_a_file_has_its_type_and_an_etag(service: Service, name: str) -> None:
     first = await service.get(f"/docs/{name}")
     assert (first.status, first.headers["Content-Type"]) == (200, FILES[name])
     assert first.headers["X-Content-Type-Options"] == "nosniff"
@@ -54,7 +54,7 @@ async def test_nothing_else_is_served(service: Service, path: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_range_is_not_looked_at(service: Service) -> None:
+async def test_a_range_is_ignored(service: Service) -> None:
     for wanted in ("bytes=0-9", "bytes=99999999-", "bytes=-", "lines=1"):
         answer = await service.get("/docs/swagger-ui.css", headers={"Range": wanted})
         assert (wanted, answer.status) == (wanted, 200)
@@ -62,7 +62,7 @@ async def test_a_range_is_not_looked_at(service: Service) -> None:
 
 
 @pytest.mark.gen_test
-async def test_while_the_server_stops_the_connection_is_closed_with_the_answer(service: Service) -> None:
+async def test_responses_close_the_connection_while_the_server_stops(service: Service) -> None:
     service.in_flight.draining = True
     for path in ("/docs", "/docs/favicon-32x32.png", "/openapi.json"):
         assert (await service.get(path)).headers["Connection"] == "close"

@@ -72,7 +72,7 @@ async def test_whoever_watches_over_the_process_needs_no_key(serve: Serve) -> No
 async def test_the_page_needs_no_key_and_is_not_limited(serve: Serve) -> None:
     for keys in (KEYS, None):
         service = await serve(guard=gate(RateLimit(1, 60), keys=keys))
-        paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/plotly.min.js", "/dashboard/nothing", "/")
+        paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/charts.js", "/dashboard/nothing", "/")
         answers = [await service.get(path) for path in paths]
         assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
         assert "RateLimit" not in answers[0].headers
