@@ -63,7 +63,7 @@ def test_the_first_line_starts_a_copy_of_the_program(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_second_line_tests_a_copy_of_the_program(tmp_path: Path) -> None:
     copy = tmp_path / "orders"
-    rest = begin_in_a_copy(example("-r requirements.txt && .venv/bin/python -m pytest"), copy)
+    rest = begin_in_a_copy(example("-r tests/requirements.txt && .venv/bin/python -m pytest"), copy)
     some = rest._replace(text=f"{rest.text} tests/test_imports.py")
     assert re.search(r"\d+ passed", run_shell(some, folder=copy, environment=PIP_OFFLINE))
 

@@ -1,0 +1,54 @@
+"""`requirements.txt` has the packages that the server and the load generator import, pinned, and no others."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from handlers.pages import docs
+from tests.process import ROOT
+
+PROGRAMS = ("server.py", "handlers", "workers", "models", "load")
+MODULES = {"prometheus-client": "prometheus_client", "python-mimeparse": "mimeparse"}
+"""The module of each package that has another name."""
+WITH_PEEWEE = {"playhouse"}
+ASSETS_ONLY = {"flask-swagger-ui"}
+"""Packages that are not imported: `handlers/pages/docs.py` serves their files."""
+PINNED = re.compile(r"([a-z0-9-]+)==[\w.]+(?:; .+)?")
+
+
+def pinned(file: Path) -> set[str]:
+    """The packages of a requirements file, each of which must have one exact version."""
+    lines = [line.partition("  #")[0].strip() for line in file.read_text().splitlines()]
+    found = [PINNED.fullmatch(line) for line in lines if line and not line.startswith(("#", "-r "))]
+    assert all(found), lines
+    return {match[1] for match in found if match}
+
+
+def imported() -> Iterator[str]:
+    """The top-level modules that the programs import, wherever in a file."""
+    for program in PROGRAMS:
+        path = ROOT / program
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name.partition(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    yield node.module.partition(".")[0]
+
+
+def test_the_programs_import_every_package_of_requirements_and_no_other() -> None:
+    ours = {Path(program).stem for program in PROGRAMS}
+    modules = {MODULES.get(package, package) for package in pinned(ROOT / "requirements.txt") - ASSETS_ONLY}
+    assert set(imported()) - ours - WITH_PEEWEE - sys.stdlib_module_names == modules
+
+
+def test_the_packages_with_assets_have_them() -> None:
+    assert all((docs.assets_folder() / name).is_file() for name in docs.ASSETS)
+
+
+def test_the_requirements_of_the_tests_include_those_of_the_programs() -> None:
+    file = ROOT / "tests" / "requirements.txt"
+    assert file.read_text().splitlines()[0] == "-r ../requirements.txt"
+    assert pinned(file).isdisjoint(pinned(ROOT / "requirements.txt"))
