@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Self
 
+from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.asking import ask
 from load.http.connection import Answer, Connection, NoAnswer
@@ -21,7 +22,7 @@ FINISHED = ("failed_orders", "cancelled_orders")
 """Counts that a server need not have, beside that of the completed ones."""
 
 
-class NoMetrics(Exception):
+class NoMetrics(CommandError):
     """The answer does not say how many orders wait."""
 
 

@@ -3,17 +3,16 @@
 import argparse
 from pathlib import Path
 
-from load.cli.flag_types import (
-    OneLineParser,
-    api_key,
+from load.cli.flags import (
+    CommandParser,
     named_file,
     rate,
     seconds,
-    seconds_or_none,
-    server_url,
+    seconds_or_zero,
     whole_number,
     writable_file,
 )
+from load.http.address import BadUrl, ServerUrl
 
 MOST_A_REQUEST = 1000
 MOST_A_SECOND = 1_000_000
@@ -32,15 +31,9 @@ are counted in the table and don't change the exit status: the server promised n
 generator was the limit, or the server did not keep up with --rate: a line below the table says so."""
 
 
-def new_parser() -> OneLineParser:
+def new_parser() -> CommandParser:
     """Give a parser that reports a mistake in one line and exits with status 2."""
-    parser = OneLineParser(
-        prog="python -m load",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("load", description=DESCRIPTION, epilog=EPILOG, keeps_lines=True)
     _add_what_is_sent(parser.add_argument_group("what is sent"))
     _add_how(parser.add_argument_group("how"))
     _add_where(parser.add_argument_group("where to, and what becomes of the result"))
@@ -104,7 +97,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--warm-up",
-        type=seconds_or_none,
+        type=seconds_or_zero,
         default=0.0,
         metavar="S",
         help="what falls into the first S seconds counts neither for latencies nor for orders/s; comes on top of "
@@ -133,3 +126,19 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
         help="write the result to this file as well; - is standard output, and the table then goes to standard error",
     )
     group.add_argument("--report", type=named_file, metavar="FILE", help="write a page with charts to this HTML file")
+
+
+def server_url(text: str) -> ServerUrl:
+    try:
+        return ServerUrl.parse(text)
+    except BadUrl as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def api_key(text: str) -> str:
+    """Read a key that can stand in a header; what is wrong with it is said without it."""
+    if not text:
+        raise argparse.ArgumentTypeError("the key is empty")
+    if not all("!" <= character <= "~" for character in text):
+        raise argparse.ArgumentTypeError("the key has a character that can't stand in a header")
+    return text

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from load.cli.flag_types import api_key
-from load.flags import KEY_VARIABLE, new_parser
+from load.flags import KEY_VARIABLE, api_key, new_parser
 from load.http.address import ServerUrl
 from load.orders.sources import MAX_ID
 
@@ -51,7 +50,7 @@ class Settings:
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> Settings:
     """Read the flags; a bad one ends the process with one line on stderr and status 2."""
     parser = new_parser()
-    flags = parser.read(argv)
+    flags = parser.parse(argv)
     _refuse_what_excludes_itself(parser, flags)
     if flags.api_key is None and environment.get(KEY_VARIABLE):
         try:

@@ -38,7 +38,7 @@ from load.bench.stored_sides import NotStored
 from load.bench.trial import BacklogStuck, Launches, Trial
 from load.bench.trials import CROWD
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
-from load.cli.flag_types import OneLineParser, named_file, seconds, sqlite_file, whole_number, writable_folder
+from load.cli.flags import CommandParser, named_file, seconds, sqlite_file, whole_number, writable_folder
 from load.cli.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
 from load.fill.feeding import NotFed
 from load.http.address import Unreachable, reach
@@ -155,7 +155,7 @@ def _tell(line: str) -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(prog="python -m load.bench", description=__doc__, allow_abbrev=False)
+    parser = CommandParser("load.bench", description=__doc__)
     parser.add_argument("--runs", type=whole_number(), default=5, help="turns for each side (%(default)s)")
     parser.add_argument("--seconds", type=seconds, default=4.0, help="length of a turn (%(default)g)")
     parser.add_argument(

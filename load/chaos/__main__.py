@@ -1,14 +1,6 @@
-"""Starts chaos from the command line, on the main thread."""
+"""`python -m load.chaos`."""
 
-from load.cli.program import Run, run_program
-
-
-def find() -> Run:
-    """Give the program, which is imported late, since that takes a while."""
-    from load.chaos.command import main
-
-    return main
-
+from load.cli.program import run_program
 
 if __name__ == "__main__":
-    run_program(find)
+    run_program("load.chaos.command")

@@ -26,7 +26,7 @@ from load.chaos.plan import RECORD, SHOPS, WEBHOOK, Fault, plan_faults
 from load.chaos.receiver import Receiver, ReceiverLost
 from load.chaos.shop import Shop
 from load.chaos.table import failures_of, summary_of, to_json, wrongs_of
-from load.cli.flag_types import OneLineParser, named_file, whole_number, writable_folder
+from load.cli.flags import CommandParser, named_file, whole_number, writable_folder
 from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
 from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
 
@@ -118,7 +118,7 @@ def limit_of(plan: Sequence[Fault], orders: int) -> float:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(prog="python -m load.chaos", description=__doc__, allow_abbrev=False)
+    parser = CommandParser("load.chaos", description=__doc__)
     parser.add_argument(
         "--faults", type=whole_number(MOST_FAULTS), default=FAULTS, help="how many to make (%(default)s, in a minute)"
     )

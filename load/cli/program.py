@@ -1,52 +1,52 @@
-"""Owns how the programs in `load/` begin and end: standard streams, signals, exit statuses; on the main thread.
+"""The start and the end of every command: standard streams, signals, exit status; runs on the main thread.
 
-What is imported here is there anyway: until the program itself has been read, Ctrl-C ends the process at once and
-quietly.
+Imports nothing that takes time: until the command itself is imported, Ctrl-C ends the process at once and quietly.
 """
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+from load.cli.errors import ExitStatus
+
 STDERR = 2
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a program as Ctrl-C does: what it has started is stopped, and what it knows is told."""
-
-Run = Callable[[list[str]], int]
+END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command as Ctrl-C does: what it has started is stopped, and what it knows is printed."""
 
 
-def run_program(find: Callable[[], Run]) -> NoReturn:
-    """End the process with the status of the program that `find` imports, which takes the command line's arguments."""
-    leave_when_interrupted(INTERRUPTED)
+def run_program(module: str) -> NoReturn:
+    """Import the module, call its `main` with the arguments of the command line, and end the process with its status.
+
+    130 after Ctrl-C, 128 plus the number of another signal that ended it, 141 if the reader of a pipe is gone.
+    """
+    leave_when_interrupted(ExitStatus.INTERRUPTED)
     fill_standard_streams()
-    came: list[int] = []
+    received: list[int] = []
     try:
-        run = find()
+        main = import_module(module).main
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        end_by_signals(came)
-        status = run(sys.argv[1:])
+        handle_end_signals(received)
+        status: int = main(sys.argv[1:])
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        status = ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # Who read the output has gone, as `head` does; nothing more can be said.
-        status = BROKEN_PIPE
-    if came and status == INTERRUPTED:
-        # As a shell names it.
-        status = 128 + came[0]
+        # The reader of the output has gone, as `head` does; nothing more can be printed.
+        status = ExitStatus.BROKEN_PIPE
+    if received and status == ExitStatus.INTERRUPTED:
+        status = 128 + received[0]
     leave_when_interrupted(status)
     leave(status)
 
 
 def leave_when_interrupted(status: int) -> None:
-    """Have Ctrl-C end the process with that status from now on; ignored, as in the background, it stays so."""
+    """Let Ctrl-C end the process at once with that status; where it is ignored, as in the background, it stays so."""
 
     def end(number: int, frame: FrameType | None) -> None:
         os._exit(status)
@@ -56,7 +56,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open what is closed of them to nothing: the event loop or a socket would get its number."""
+    """Open closed standard streams to /dev/null: else the event loop or a socket would get their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
@@ -64,34 +64,34 @@ def fill_standard_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
-def end_by_signals(came: list[int]) -> None:
-    """Have the ENDING signals do what Ctrl-C does just then; those that came are added to the list."""
+def handle_end_signals(received: list[int]) -> None:
+    """Let END_SIGNALS do what Ctrl-C does at that moment; each one is added to `received`."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         interrupt = signal.getsignal(signal.SIGINT)
         if not callable(interrupt):  # ignored, as in the background: that is for Ctrl-C alone
             raise KeyboardInterrupt
         interrupt(signal.SIGINT, frame)
 
-    for number in ENDING:
+    for number in END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, end)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Keep signals for the end of the block, such as one that starts a process and must come to know of it.
+    """Deliver signals at the end of the block, for example one that starts a process and must store its id.
 
-    In other threads than the main one nothing is interrupted anyway.
+    On other threads than the main one nothing is interrupted anyway.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda number, frame: came.append(number))
-        for number in (signal.SIGINT, *ENDING)
+        number: signal.signal(number, lambda number, frame: received.append(number))
+        for number in (signal.SIGINT, *END_SIGNALS)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
@@ -99,12 +99,12 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for each in came:
+        for each in received:
             signal.raise_signal(each)
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once: while Python takes itself apart, Ctrl-C would kill it with another status."""
+    """End the process at once: while Python shuts down, Ctrl-C would kill it with another status."""
     # None where it was closed when the process was started.
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with suppress(OSError):

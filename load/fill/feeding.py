@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from load.backlog import Backlog, BacklogState
+from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.clients import Clients
 from load.http.connection import Answer
@@ -18,7 +19,7 @@ CLIENTS = 2
 PATIENCE = Patience(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
 
 
-class NotFed(Exception):
+class NotFed(CommandError):
     """The server did not take the orders, or does not process them; the text says what it did."""
 
 

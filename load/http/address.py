@@ -12,6 +12,7 @@ from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 from tornado.util import TimeoutError as TornadoTimeoutError
 
+from load.cli.errors import CommandError
 from load.http.tls import CERTIFICATES, NoCertificates, context_that_trusts, speaks_http, speaks_tls
 
 PORTS = {"http": 80, "https": 443}
@@ -22,7 +23,7 @@ class BadUrl(ValueError):
     """The URL can't be that of a server to load."""
 
 
-class Unreachable(Exception):
+class Unreachable(CommandError):
     """Nothing takes connections at the URL, or nothing that can be trusted."""
 
 

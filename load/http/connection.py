@@ -10,6 +10,7 @@ import socket
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from load.cli.errors import CommandError
 from load.http.address import Address, reason_of
 from load.http.response import Answer as Answer
 from load.http.response import AnswerReader, MalformedAnswer
@@ -18,7 +19,7 @@ from load.http.response import AnswerReader, MalformedAnswer
 READ_CHUNK = 4096
 
 
-class NoAnswer(Exception):
+class NoAnswer(CommandError):
     """The request got no answer that counts; the text says why."""
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from load.cli.errors import UsageError
 from load.orders.comparison import BadJson, decode_json
 from load.orders.csv import BadCsv, read_csv
 
@@ -36,7 +37,7 @@ class OrderSource(Protocol):
         ...
 
 
-class BadReplay(Exception):
+class BadReplay(UsageError):
     """The file can't be replayed; the text names it, the line, and what is wrong."""
 
 

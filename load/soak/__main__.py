@@ -1,14 +1,6 @@
-"""Starts the soak from the command line, on the main thread."""
+"""`python -m load.soak`."""
 
-from load.cli.program import Run, run_program
-
-
-def find() -> Run:
-    """Give the program, which is imported late, since that takes a while."""
-    from load.soak.command import main
-
-    return main
-
+from load.cli.program import run_program
 
 if __name__ == "__main__":
-    run_program(find)
+    run_program("load.soak.command")

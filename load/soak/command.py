@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from load.backlog import NoMetrics
-from load.cli.flag_types import OneLineParser, named_file, rate, whole_number, writable_folder
+from load.cli.flags import CommandParser, named_file, rate, whole_number, writable_folder
 from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
 from load.http.address import Unreachable
 from load.http.connection import NoAnswer
@@ -102,7 +102,7 @@ def _tell(minute: Minute) -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(prog="python -m load.soak", description=__doc__, allow_abbrev=False)
+    parser = CommandParser("load.soak", description=__doc__)
     parser.add_argument("--minutes", type=_minutes, default=10.0, help="how long, after the warm-up (10)")
     parser.add_argument("--rate", type=rate(100_000), default=500, help="orders a second, one by one (%(default)s)")
     parser.add_argument("--seed", type=whole_number(), default=1, help="of everything that is random (%(default)s)")

@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, TypeVar
 
+from load.cli.errors import CommandError
+
 Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
@@ -27,7 +29,7 @@ BUSY_SHARE = 0.9
 """A client that used more of a core than this had next to no time left: the server might have taken more."""
 
 
-class TooFewFiles(Exception):
+class TooFewFiles(CommandError):
     """The hard limit on open files does not allow so many connections; `possible` is how many it allows."""
 
     def __init__(self, count: int, *, limit: int) -> None:

@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from load.cli.errors import CommandError
+
 PROC = Path("/proc")
 
 
-class ProcessGone(Exception):
+class ProcessGone(CommandError):
     """There is no such process any more."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from load.cli.errors import CommandError
 from load.cli.program import uninterrupted
 from load.http.address import ServerUrl
 
@@ -17,11 +18,11 @@ LAST_LINES = 5
 LOOK_EVERY_S = 0.01
 
 
-class DidNotStart(Exception):
+class DidNotStart(CommandError):
     """The server ended, or said nothing in time; the text has its last lines."""
 
 
-class DidNotEnd(Exception):
+class DidNotEnd(CommandError):
     """The server did not end in time after SIGTERM, or not with status 0."""
 
 

@@ -28,11 +28,12 @@ def main(arguments):
         print("cleans up", flush=True)
         return 130
 
-run_program(lambda: main)
+run_program("__main__")
 """
 TALKER = """
 from load.cli.program import run_program
-run_program(lambda: lambda _: [print('x' * 100) for _ in range(10_000)][0])
+main = lambda _: [print('x' * 100) for _ in range(10_000)][0]
+run_program('__main__')
 """
 
 

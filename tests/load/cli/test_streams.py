@@ -1,4 +1,4 @@
-"""The command as a process: closed streams, and Ctrl-C before the run."""
+"""Closed standard streams, and Ctrl-C while a command starts."""
 
 import signal
 import subprocess
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from load.cli.outputs import Output, write_all
 from tests.load.shop import Shop
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,14 +53,3 @@ def test_ctrl_c_while_it_starts_is_a_quiet_end(while_importing: str, shop: Shop)
         out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out) == (130, "")
     assert all(line.startswith("import time:") for line in err.splitlines())
-
-
-def test_ctrl_c_while_the_files_are_written_names_those_that_are_not(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    written: list[str] = []
-    outputs = [Output("first", lambda: written.append("first")), Output("a", interrupt), Output("b", interrupt)]
-    assert write_all(outputs, 0) == 130
-    assert written == ["first"]
-    assert capsys.readouterr().err == "python -m load: interrupted: not written, or not as a whole: a, b\n"

@@ -1,0 +1,130 @@
+"""What all commands have in common: check output files, run, report errors, write results, return a status.
+
+Runs on the main thread, outside the event loop.
+"""
+
+import asyncio
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from load.cli.errors import CommandError, ExitStatus, Unwritable
+from load.cli.flags import STDOUT, without_keys
+
+
+class Output(NamedTuple):
+    """One place that a result is written to, named as in messages; `write` raises OSError if it can't be written."""
+
+    name: str
+    write: Callable[[], object]
+
+
+class Command(ABC):
+    """One command. A subclass implements `run` and `outputs`; `execute` calls them and returns the exit status.
+
+    `prog` is the name in messages, such as "python -m load". `files` are the output files; None is a file that was not
+    asked for.
+    """
+
+    def __init__(self, *, prog: str, files: Sequence[Path | None] = ()) -> None:
+        self._prog = prog
+        self._files = files
+
+    @abstractmethod
+    def run(self) -> ExitStatus:
+        """Do the work. CommandError ends the command with one line on stderr, KeyboardInterrupt with status 130."""
+
+    def outputs(self) -> Sequence[Output]:
+        """Return where to write what is known so far; called after `run`, also if that failed or was interrupted."""
+        return ()
+
+    def execute(self) -> int:
+        """Run the command, write its outputs, and return the exit status. Errors are one line on stderr."""
+        try:
+            check_outputs(*self._files)
+        except Unwritable as error:
+            return self._fail(str(error), error.exit_status)
+        try:
+            status: int = self.run()
+        except CommandError as error:
+            status = self._fail(str(error), error.exit_status)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            status = ExitStatus.INTERRUPTED
+        except BrokenPipeError:
+            raise
+        except BaseException:
+            # Also a bug of this program leaves its user what was measured before.
+            self._write_outputs(ExitStatus.FAILED)
+            raise
+        return self._write_outputs(status)
+
+    def _write_outputs(self, status: int) -> int:
+        """Write to every output that can be written to; after Ctrl-C, name those that are missing or incomplete."""
+        remaining: list[Output] = []
+        try:
+            remaining += self.outputs()
+            while remaining:
+                try:
+                    remaining[0].write()
+                except OSError as error:
+                    status = self._fail(str(Unwritable.from_os_error(remaining[0].name, error)), ExitStatus.FAILED)
+                del remaining[0]
+        except KeyboardInterrupt:
+            status = ExitStatus.INTERRUPTED
+            if remaining:
+                names = ", ".join(output.name for output in remaining)
+                self._fail(f"interrupted: not written, or not completely: {names}", status)
+        return status
+
+    def _fail(self, text: str, status: int) -> int:
+        print(f"{self._prog}: {without_keys(text)}", file=sys.stderr)
+        return status
+
+
+def print_line(line: str) -> None:
+    """Print a line that a reader at the other end of a pipe sees at once."""
+    print(line, flush=True)
+
+
+def file_output(path: Path, content: Callable[[], bytes]) -> Output:
+    """Return the output that writes `content` to a file, or to standard output if the path is "-"."""
+
+    def write() -> None:
+        if path == STDOUT:
+            sys.stdout.buffer.write(content())
+            sys.stdout.buffer.flush()
+        else:
+            path.write_bytes(content())
+
+    return Output(str(path), write)
+
+
+def json_output(path: Path, result: Callable[[], object]) -> Output:
+    """Return the output that writes a result as indented JSON; `result` is called when it is written."""
+    return file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Check that standard output is open and that the files can be written; Unwritable. Leaves no new file behind."""
+    # None if the process was started with it closed.
+    if sys.stdout is None:
+        raise Unwritable("the result can't be printed: standard output is closed")
+    for path in paths:
+        # A pipe is not opened: its reader would take the closing for the end.
+        if path and path != STDOUT and (path.is_file() or not path.exists()):
+            _check_file(path)
+
+
+def _check_file(path: Path) -> None:
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise Unwritable.from_os_error(path, error) from None

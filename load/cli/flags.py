@@ -1,0 +1,171 @@
+"""The flag parser of all commands, the flags that several of them have, and the types of flag values.
+
+Runs on the main thread.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
+
+from load.cli.errors import ExitStatus, reason_of_os_error
+
+STDOUT = Path("-")
+HIGHEST = 2**63 - 1
+"""The highest whole number that SQLite stores, and so the highest id."""
+DAY_S = 86_400.0
+LOWEST_RATE = 0.001
+# The server's API keys begin so; messages must not repeat one that was given in the wrong place.
+KEY = re.compile(r"orderskey_[^\s'\"]*")
+SQLITE_HEAD = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html#magic_header_string"""
+FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of `python -m NAME`; it reports a mistake in one line and exits with status 2.
+
+    Flags can't be abbreviated.
+    """
+
+    def __init__(self, module: str, *, description: str, epilog: str | None = None, keeps_lines: bool = False) -> None:
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter if keeps_lines else argparse.HelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ExitStatus.BAD_USAGE, f"{self.prog}: {without_keys(message)} (--help lists the flags)\n")
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Read the flags. Of unknown arguments only flags are named, since a key may follow a mistyped flag."""
+        flags, unknown = self.parse_known_args(argv)
+        if unknown:
+            names = [argument.partition("=")[0] for argument in unknown]
+            shown = [name for name in names if FLAG.fullmatch(name)]
+            self.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
+        return flags
+
+    def add_json(self) -> None:
+        """Add --json: the file to write the result to as well."""
+        self.add_argument("--json", type=named_file, metavar="FILE", help="also write the result to this file")
+
+    def add_folder(self) -> None:
+        """Add --folder: where databases are created."""
+        self.add_argument(
+            "--folder",
+            type=writable_folder,
+            default=Path(),
+            help="where to create the databases: on a disk, not on tmpfs (the current folder)",
+        )
+
+    def add_seed(self, default: int, *, shown: str | None = None) -> None:
+        """Add --seed: of the random numbers; --help shows the default as `shown`."""
+        self.add_argument(
+            "--seed", type=whole_number(), default=default, help=f"of the random numbers ({shown or default})"
+        )
+
+
+def without_keys(text: str) -> str:
+    """Return the text with every API key in it cut short."""
+    return KEY.sub("orderskey_...", text)
+
+
+def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
+    """Return an argparse type for integers from 1 to `highest`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if not 1 <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is not between 1 and {highest}")
+        return number
+
+    return parse
+
+
+def rate(highest: int) -> Callable[[str], float]:
+    """Return an argparse type for orders per second, from 0.001 to `highest`; a whole number becomes an int."""
+
+    def parse(text: str) -> float:
+        number = _finite(text, "number of orders a second")
+        if not LOWEST_RATE <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is not between {LOWEST_RATE} and {highest}")
+        return int(number) if number.is_integer() else number
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Read a time in seconds: more than 0, a day at most."""
+    number = _finite(text, "number of seconds")
+    if not 0 < number <= DAY_S:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {DAY_S:.0f} seconds")
+    return number
+
+
+def seconds_or_zero(text: str) -> float:
+    """Read a time in seconds: 0 or more, a day at most."""
+    number = _finite(text, "number of seconds")
+    if not 0 <= number <= DAY_S:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {DAY_S:.0f} seconds")
+    return number
+
+
+def _finite(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
+    return number
+
+
+def writable_file(text: str) -> Path:
+    """Read the path of a file that can be created: its folder exists, and it is no folder itself."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
+    return path
+
+
+def writable_folder(text: str) -> Path:
+    """Read the path of a folder in which another one can be created, which is tried."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    try:
+        with TemporaryDirectory(dir=path):
+            return path
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(f"{text} can't be written to: {reason_of_os_error(problem)}") from None
+
+
+def sqlite_file(text: str) -> Path:
+    """Read the path of a file that can be read and begins as an SQLite database does."""
+    try:
+        with Path(text).open("rb") as file:
+            head = file.read(len(SQLITE_HEAD))
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(f"{text} can't be read: {reason_of_os_error(problem)}") from None
+    if head != SQLITE_HEAD:
+        raise argparse.ArgumentTypeError(f"{text} is no SQLite database")
+    return Path(text)
+
+
+def named_file(text: str) -> Path:
+    """Read the path of a file that can be created; neither standard output nor SQLite's memory is one."""
+    if text in (str(STDOUT), ":memory:"):
+        raise argparse.ArgumentTypeError(f"a file is wanted, which {text} is not")
+    return writable_file(text)
