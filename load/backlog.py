@@ -1,4 +1,4 @@
-"""Owns the watching of GET /metrics for the moment when nothing is left to be processed, on the event loop's thread."""
+"""Polls GET /metrics until no orders are left to be processed. Runs on the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,21 +9,20 @@ from typing import Any, Self
 
 from load.cli.errors import CommandError
 from load.http.address import Address
-from load.http.asking import ask
-from load.http.connection import Answer, Connection, NoAnswer
-from load.http.exchanges import Patience
+from load.http.connection import Connection, NoResponse, send_request
+from load.http.connections import Timeouts
+from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json
 
-WATCH_EVERY_S = 0.25
+POLL_WHILE_SENDING_S = 0.25
 QUIET_S = 2.0
-"""Orders that were there before and have not moved for so long are taken for ones that wait for a time of their own."""
+"""Orders from before the run that have not changed for this long are taken to be waiting for a time of their own."""
 MOST_ORDERS = 2**63 - 1
-FINISHED = ("failed_orders", "cancelled_orders")
-"""Counts that a server need not have, beside that of the completed ones."""
+OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 
 class NoMetrics(CommandError):
-    """The answer does not say how many orders wait."""
+    """The response does not say how many orders wait."""
 
 
 class NotAllowed(NoMetrics):
@@ -36,7 +35,7 @@ class NotAllowed(NoMetrics):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Numbers of orders: `waiting` for processing or in it, `completed`, and `finished` in whatever way."""
+    """Numbers of orders: `waiting` for processing or in it, `completed`, and `finished` in any status."""
 
     waiting: int
     completed: int
@@ -44,18 +43,18 @@ class Metrics:
 
     @property
     def orders(self) -> int:
-        """All that there are, in whatever state."""
+        """All orders, in any status."""
         return self.waiting + self.finished
 
     @classmethod
-    def parse(cls, answer: Answer) -> Self:
-        """Read an answer; NoMetrics when the counts are not there or are no whole numbers from 0."""
-        if answer.status in (401, 403):
-            raise NotAllowed(answer.status)
-        if answer.status != 200:
-            raise NoMetrics(f"GET /metrics: status {answer.status}")
+    def parse(cls, response: Response) -> Self:
+        """Read a response; NoMetrics if the counts are missing or are no whole numbers from 0."""
+        if response.status in (401, 403):
+            raise NotAllowed(response.status)
+        if response.status != 200:
+            raise NoMetrics(f"GET /metrics: status {response.status}")
         try:
-            counts = decode_json(answer.body)
+            counts = decode_json(response.body)
         except BadJson:
             counts = None
         if not isinstance(counts, dict):
@@ -64,7 +63,7 @@ class Metrics:
         return cls(
             waiting=_count(counts, "pending_orders") + _count(counts, "processing_orders"),
             completed=completed,
-            finished=completed + sum(_count(counts, name) for name in FINISHED if name in counts),
+            finished=completed + sum(_count(counts, name) for name in OPTIONAL_COUNTS if name in counts),
         )
 
 
@@ -76,7 +75,7 @@ def _count(counts: dict[str, Any], name: str) -> int:
 
 
 class BacklogState(Enum):
-    """What the metrics say: all that was there has been processed, nothing moves any more, or no metrics came."""
+    """What the metrics say: all orders have been processed, nothing changes any more, or there are no metrics."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -84,82 +83,79 @@ class BacklogState(Enum):
 
 
 class Backlog:
-    """The server's orders that are not processed yet, others' included; `left` is their number at the last look.
+    """The server's orders that are not processed yet, others' included; `left` is their number at the last poll.
 
-    `moved_ns` is when `wait` saw them change last.
-
-    `seen` is called with it at every look.
+    `changed_ns` is when `wait` last saw the metrics change. `seen` is called with the number at every poll.
     """
 
     def __init__(
         self,
         address: Address,
         *,
-        patience: Patience,
+        timeouts: Timeouts,
         clock_ns: Callable[[], int],
         seen: Callable[[int], None] = lambda waiting: None,
     ) -> None:
         self.left = 0
-        self.moved_ns = 0
+        self.changed_ns = 0
         self._request = address.get("/metrics")
         self._connection = Connection(address)
-        self._patience = patience
+        self._timeouts = timeouts
         self._clock_ns = clock_ns
         self._seen = seen
 
     async def look(self) -> Metrics:
-        """Ask once; NoAnswer or NoMetrics when nothing useful comes."""
-        answer = await ask(self._connection, self._request, limit_s=self._patience.answer_s)
-        metrics = Metrics.parse(answer)
+        """Request the metrics once; NoResponse or NoMetrics if that fails."""
+        response = await send_request(self._connection, self._request, limit_s=self._timeouts.answer_s)
+        metrics = Metrics.parse(response)
         self.left = metrics.waiting
         self._seen(metrics.waiting)
         return metrics
 
     async def watch(self, end: asyncio.Event) -> None:
-        """Look about four times a second, once at least, until the end is set or no metrics come."""
+        """Poll about four times a second, and at least once, until the end is set or there are no metrics."""
         while True:
             try:
                 await self.look()
             except NoMetrics:
                 return
-            except NoAnswer:
+            except NoResponse:
                 pass
             with suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_EVERY_S):
+                async with asyncio.timeout(POLL_WHILE_SENDING_S):
                     await end.wait()
             if end.is_set():
                 return
 
     async def wait(self, *, before: int) -> BacklogState:
-        """Wait until none waits, or as many were finished as are waiting at first: others may go on sending.
+        """Wait until no order waits, or as many were finished as wait at first, since others may go on sending.
 
-        Or until no more wait than did `before` the load and nothing moves: orders of others may wait for hours.
+        Also ends when no more wait than did `before` the load and nothing changes: orders of others may wait for hours.
         """
         first: Metrics | None = None
         seen: Metrics | None = None
-        heard_ns = self.moved_ns = self._clock_ns()
-        quiet_ns = min(QUIET_S, self._patience.processing_s) * 1e9
+        answered_ns = self.changed_ns = self._clock_ns()
+        quiet_ns = min(QUIET_S, self._timeouts.processing_s) * 1e9
         while True:
             try:
                 now = await self.look()
             except NoMetrics:
                 return BacklogState.UNKNOWN
-            except NoAnswer:
-                if self._clock_ns() - heard_ns > self._patience.connection_s * 1e9:
+            except NoResponse:
+                if self._clock_ns() - answered_ns > self._timeouts.connection_s * 1e9:
                     return BacklogState.UNKNOWN
             else:
                 first = first or now
-                heard_ns = self._clock_ns()
+                answered_ns = self._clock_ns()
                 if now != seen:
-                    seen, self.moved_ns = now, heard_ns
-                if now.waiting == 0 or now.finished - first.finished >= first.waiting:
+                    seen, self.changed_ns = now, answered_ns
+                unchanged_ns = answered_ns - self.changed_ns
+                is_quiet = now.waiting <= before and unchanged_ns > quiet_ns
+                if now.waiting == 0 or now.finished - first.finished >= first.waiting or is_quiet:
                     return BacklogState.PROCESSED
-                still_ns = heard_ns - self.moved_ns
-                if now.waiting <= before and still_ns > quiet_ns:
-                    return BacklogState.PROCESSED
-                if still_ns > self._patience.processing_s * 1e9:
+                if unchanged_ns > self._timeouts.processing_s * 1e9:
                     return BacklogState.STUCK
-            await asyncio.sleep(self._patience.poll_s)
+            await asyncio.sleep(self._timeouts.poll_s)
 
     def close(self) -> None:
         """Close the connection; may be called twice."""

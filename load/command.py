@@ -4,8 +4,12 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from tempfile import gettempdir
 
 from rich.console import Console
 
@@ -13,7 +17,8 @@ from load.cli.command import Command, Output, file_output, json_output
 from load.cli.errors import ExitStatus, UsageError
 from load.cli.flags import STDOUT
 from load.cli.progress import ProgressBar
-from load.http.exchanges import Patience
+from load.flags import parse_settings
+from load.http.connections import Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
 from load.orders.sources import OrderSource, ReplayedOrders
 from load.report import render
@@ -21,25 +26,27 @@ from load.results.result import Result
 from load.results.result_json import to_json
 from load.results.summary import print_summary
 from load.run import Run
-from load.settings import Settings, parse_settings
-from load.system.machine import TooFewFiles, allow_connections, run_to_end
+from load.settings import Settings
+from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
+from load.system.server_process import ServerProcess
 
 
-def main(argv: Sequence[str], *, patience: Patience | None = None) -> int:
+def main(argv: Sequence[str], *, timeouts: Timeouts | None = None) -> int:
     """Run the load generator and return its exit status."""
     # Without a handler Python would print Tornado's warnings about failed connections, which the result counts.
     logging.getLogger("tornado").addHandler(logging.NullHandler())
-    return Load(parse_settings(argv, os.environ), patience=patience or Patience()).execute()
+    return Load(parse_settings(argv, os.environ), timeouts=timeouts or Timeouts()).execute()
 
 
 class Load(Command):
     """Sends orders, reads them back, and writes the result."""
 
-    def __init__(self, settings: Settings, *, patience: Patience) -> None:
+    def __init__(self, settings: Settings, *, timeouts: Timeouts) -> None:
         super().__init__(prog="python -m load", files=(settings.json, settings.report))
         self._settings = settings
-        self._patience = patience
+        self._timeouts = timeouts
         self._result: Result | None = None
+        self._console = Console(stderr=settings.json == STDOUT)
 
     def run(self) -> ExitStatus:
         settings = self._settings
@@ -49,26 +56,52 @@ class Load(Command):
         except TooFewFiles as error:
             flag = "--batch" if settings.batch else "--concurrency"
             raise UsageError(f"{error}, with {flag} {error.possible}") from None
+        with self._own_server() if settings.own_server else nullcontext():
+            result = self._load(source)
+        if result.interrupted:
+            return ExitStatus.INTERRUPTED
+        return ExitStatus.PASSED if result.is_good else ExitStatus.FAILED
+
+    @contextmanager
+    def _own_server(self) -> Iterator[None]:
+        """Run a server while the block runs; the settings name its URL. Keeps its files if an order is not in order."""
+        with folder_to_keep(
+            Path(gettempdir()), prefix="load-", is_wanted=lambda: self._found_faults, print_line=self._print_line
+        ) as folder:
+            command = ["server.py", "--port", "0", "--database", str(folder / "orders.db")]
+            with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
+                self._settings = replace(self._settings, url=server.url)
+                yield
+
+    @property
+    def _found_faults(self) -> bool:
+        result = self._result
+        if result is None or result.tally.wrong_202:
+            return result is not None
+        return result.read_back is not None and not result.read_back.is_good
+
+    def _load(self, source: OrderSource) -> Result:
         run = Run(
-            settings=settings,
+            settings=self._settings,
             source=source,
-            patience=self._patience,
+            timeouts=self._timeouts,
             progress=ProgressBar(Console(stderr=True)),
+            print_line=self._print_line,
             clock_ns=time.perf_counter_ns,
             cpu_clock_ns=time.process_time_ns,
             wall_clock_ns=time.time_ns,
         )
-        result = self._result = run_to_end(run.complete())
-        if result.interrupted:
-            return ExitStatus.INTERRUPTED
-        return ExitStatus.PASSED if result.is_good else ExitStatus.FAILED
+        self._result = run_to_end(run.complete())
+        return self._result
+
+    def _print_line(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def outputs(self) -> Sequence[Output]:
         settings, result = self._settings, self._result
         if result is None:
             return ()
-        to_stderr = settings.json == STDOUT
-        outputs = [Output("the result", lambda: print_summary(result, settings, Console(stderr=to_stderr)))]
+        outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
         # Made only when it is written, so that a Ctrl-C meanwhile names the files that are missing.
         result_json = cache(lambda: to_json(result, settings))
         if settings.json:

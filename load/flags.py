@@ -1,9 +1,16 @@
-"""Owns the flags of `python -m load`, as a parser: their names, limits and what --help says of them."""
+"""The flags of `python -m load`: types, help texts, which exclude each other, and defaults.
+
+Runs on the main thread.
+"""
 
 import argparse
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from load.cli.flags import (
+    HIGHEST,
     CommandParser,
     named_file,
     rate,
@@ -13,130 +20,206 @@ from load.cli.flags import (
     writable_file,
 )
 from load.http.address import BadUrl, ServerUrl
+from load.settings import KEY_VARIABLE, Settings
 
-MOST_A_REQUEST = 1000
-MOST_A_SECOND = 1_000_000
-KEY_VARIABLE = "ORDERS_KEY"
+URL = "http://127.0.0.1:8080"
+MOST_PER_REQUEST = 1000
+MOST_PER_SECOND = 1_000_000
+ORDERS = 1000
+REPLAY_CONCURRENCY = 64
+BULK_CONCURRENCY = 4
+BULK_REQUESTS = 100
+OPEN_LOOP_CONNECTIONS = 1000
+DURATION_S = 10.0
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 DESCRIPTION = """\
-Sends orders to a running server, waits until they are processed, reads every acknowledged one back and says whether
-anything was lost or differs. Without flags: 1,000 clients that connect at once and send one order each."""
+Sends orders to a server, waits until they are processed, reads every acknowledged one back and says whether anything
+was lost or differs. Without flags: 1,000 clients that connect at once and send one order each."""
 
 EPILOG = """\
 exit status: 0 when every order that got a 202 was read back, is as it was sent, and is Completed, Failed or Cancelled;
 1 when one was lost, differs, can't be read or isn't processed, when none got a 202, when the server can't be reached,
 isn't trusted or wants another API key, or when a file can't be written; 2 for bad flags or a bad file to replay; 130
-after Ctrl-C, which prints what there is so far (a second one ends at once). Orders that were refused or got no answer
-are counted in the table and don't change the exit status: the server promised nothing. Nor does it change when the load
-generator was the limit, or the server did not keep up with --rate: a line below the table says so."""
+after Ctrl-C, which prints what was measured so far (a second one ends at once). Orders that were refused or got no
+answer are counted in the table and don't change the exit status: the server promised nothing. Nor does it change when
+the load generator was the limit, or the server did not keep up with --rate: a line below the table says so."""
 
 
-def new_parser() -> CommandParser:
-    """Give a parser that reports a mistake in one line and exits with status 2."""
+def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> Settings:
+    """Read the flags; a mistake ends the process with one line on stderr and status 2."""
+    parser = _new_parser()
+    flags = parser.parse(argv)
+    if mistake := _find_contradiction(flags):
+        parser.error(mistake)
+    key = flags.api_key or ""
+    if flags.api_key is None and not flags.own_server and environment.get(KEY_VARIABLE):
+        try:
+            key = _api_key(environment[KEY_VARIABLE])
+        except argparse.ArgumentTypeError as problem:
+            parser.error(f"{KEY_VARIABLE}: {problem}")
+    duration_s = flags.duration or (DURATION_S if flags.rate and not (flags.orders or flags.replay) else None)
+    orders = _orders(flags, duration_s)
+    takes_all = flags.replay and not flags.orders
+    if flags.first_id and not takes_all and flags.first_id + orders - 1 > HIGHEST:
+        parser.error(f"--first-id {flags.first_id} leaves no room for {orders} ids below 2^63")
+    return Settings(
+        url=flags.url or ServerUrl.parse(URL),
+        own_server=flags.own_server,
+        orders=orders,
+        concurrency=flags.batch or flags.concurrency or _default_concurrency(flags, orders),
+        batch=flags.batch,
+        bulk=flags.bulk,
+        rate=flags.rate,
+        duration_s=duration_s,
+        warm_up_s=flags.warm_up,
+        replay=flags.replay,
+        first_id=flags.first_id,
+        api_key=key,
+        json=flags.json,
+        report=flags.report,
+    )
+
+
+def _find_contradiction(flags: argparse.Namespace) -> str:
+    if flags.own_server and (flags.url or flags.api_key is not None):
+        other = "--url" if flags.url else "--api-key"
+        return f"--own-server and {other} exclude each other: a server of its own has its own address and no keys"
+    if flags.batch and flags.concurrency:
+        return "--batch and --concurrency exclude each other: a batch opens as many connections as it has orders"
+    if flags.batch and flags.bulk:
+        return "--batch and --bulk exclude each other: a batch is of requests with one order each"
+    if flags.batch and flags.rate:
+        return "--batch and --rate exclude each other: a batch waits for answers, an open loop does not"
+    if flags.json and flags.json == flags.report:
+        return "--json and --report name the same file"
+    if flags.duration and not flags.rate:
+        return "--duration wants --rate: without it the number of orders ends a run"
+    if flags.duration and (flags.orders or flags.replay):
+        other = "--orders" if flags.orders else "--replay"
+        return f"--duration and {other} exclude each other: either one ends a run"
+    return ""
+
+
+def _orders(flags: argparse.Namespace, duration_s: float | None) -> int:
+    if flags.orders:
+        return int(flags.orders)
+    if flags.replay:
+        return HIGHEST
+    if duration_s:
+        # All that are due before the end; rounded, so that a float's last digit does not add one.
+        due: float = flags.rate * (flags.warm_up + duration_s)
+        return max(1, math.ceil(round(due, 6)))
+    return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
+
+
+def _default_concurrency(flags: argparse.Namespace, orders: int) -> int:
+    if flags.rate:
+        return OPEN_LOOP_CONNECTIONS
+    if flags.bulk:
+        return BULK_CONCURRENCY
+    return REPLAY_CONCURRENCY if flags.replay else min(orders, ORDERS)
+
+
+def _new_parser() -> CommandParser:
     parser = CommandParser("load", description=DESCRIPTION, epilog=EPILOG, keeps_lines=True)
-    _add_what_is_sent(parser.add_argument_group("what is sent"))
-    _add_how(parser.add_argument_group("how"))
-    _add_where(parser.add_argument_group("where to, and what becomes of the result"))
-    return parser
-
-
-def _add_what_is_sent(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = parser.add_argument_group("what is sent").add_argument
+    add(
         "--orders",
         type=whole_number(),
         metavar="N",
-        help="orders to send (1000; with --bulk 100 requests; of a file to replay: all)",
+        help="how many orders to send (1000; with --bulk 100 requests; with --replay all of the file)",
     )
-    group.add_argument(
+    add(
         "--replay",
         type=Path,
         metavar="FILE",
-        help="send the orders of this file: CSV where its name ends in .csv, else NDJSON, one order a line",
+        help="send the orders of this file: CSV if its name ends in .csv, else NDJSON, one order a line",
     )
-    group.add_argument(
+    add(
         "--first-id",
         type=whole_number(),
         metavar="ID",
-        help="number the orders from here (from the clock and chance, so that ids don't repeat; for --replay those of "
-        "the file)",
+        help="number the orders from here (from the clock and random bits, so that ids don't repeat; with --replay the "
+        "ids of the file)",
     )
-    group.add_argument(
+    add(
         "--bulk",
-        type=whole_number(MOST_A_REQUEST),
+        type=whole_number(MOST_PER_REQUEST),
         metavar="N",
-        help="N orders a request, as an array for POST /orders; latencies are those of requests",
+        help="send N orders in each request, as an array for POST /orders; latencies are those of requests",
     )
-
-
-def _add_how(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = parser.add_argument_group("how it is sent").add_argument
+    add(
         "--concurrency",
         type=whole_number(),
         metavar="N",
         help="connections that each send the next request when their last is answered (as many as requests, up to "
         "1000; with --replay 64, with --bulk 4); with --rate the most that are opened (1000)",
     )
-    group.add_argument(
+    add(
         "--batch",
         type=whole_number(),
         metavar="N",
         help="send N orders at once, wait for all N answers, then the next N",
     )
-    group.add_argument(
+    add(
         "--rate",
-        type=rate(MOST_A_SECOND),
+        type=rate(MOST_PER_SECOND),
         metavar="R",
-        help="R orders a second, 0.5 for instance, each sent when it is due whatever the answers before it take (an "
-        "open loop); latencies count from when a request was due",
+        help="send R orders a second, 0.5 for instance, each when it is due however long earlier answers take (an open "
+        "loop); latencies count from when a request was due",
     )
-    group.add_argument(
+    add(
         "--duration",
         type=seconds,
         metavar="S",
         help="how long to send at that rate, in seconds (10, unless --orders or --replay says how many)",
     )
-    group.add_argument(
+    add(
         "--warm-up",
         type=seconds_or_zero,
         default=0.0,
         metavar="S",
-        help="what falls into the first S seconds counts neither for latencies nor for orders/s; comes on top of "
-        "--duration",
+        help="leave what is due in the first S seconds out of latencies and orders/s; comes on top of --duration",
     )
-
-
-def _add_where(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = parser.add_argument_group("where it is sent, and where the result goes").add_argument
+    add(
+        "--own-server",
+        action="store_true",
+        help="start a server with a temporary database, load it, and remove both at the end",
+    )
+    add(
         "--url",
-        type=server_url,
-        default="http://127.0.0.1:8080",
-        help="the server (%(default)s); for https:// the system's certificates are trusted, or those in the file that "
-        "the environment variable SSL_CERT_FILE names",
+        type=_server_url,
+        help=f"the server ({URL}); for https:// the system's certificates are trusted, or those in the file that the "
+        "environment variable SSL_CERT_FILE names",
     )
-    group.add_argument(
+    add(
         "--api-key",
-        type=api_key,
+        type=_api_key,
         metavar="KEY",
         help=f"the key to send with every request (the environment variable {KEY_VARIABLE})",
     )
-    group.add_argument(
+    add(
         "--json",
         type=writable_file,
         metavar="FILE",
-        help="write the result to this file as well; - is standard output, and the table then goes to standard error",
+        help="also write the result to this file; - is standard output, and the table then goes to standard error",
     )
-    group.add_argument("--report", type=named_file, metavar="FILE", help="write a page with charts to this HTML file")
+    add("--report", type=named_file, metavar="FILE", help="write a page with charts to this HTML file")
+    return parser
 
 
-def server_url(text: str) -> ServerUrl:
+def _server_url(text: str) -> ServerUrl:
     try:
         return ServerUrl.parse(text)
     except BadUrl as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def api_key(text: str) -> str:
-    """Read a key that can stand in a header; what is wrong with it is said without it."""
+def _api_key(text: str) -> str:
+    """Read a key that can stand in a header; messages do not repeat it."""
     if not text:
         raise argparse.ArgumentTypeError("the key is empty")
     if not all("!" <= character <= "~" for character in text):

@@ -1,32 +1,33 @@
-"""Owns the course of one run: connect, send, wait until all is processed, read back; on the event loop's thread."""
+"""One run: connect, send, wait until all orders are processed, read them back. Runs on the event loop."""
 
 import asyncio
 from collections.abc import Callable
 
 from load.backlog import BacklogState, NotAllowed
 from load.cli.progress import ProgressBar
-from load.flags import KEY_VARIABLE
 from load.http.address import Address, Unreachable, reach
-from load.http.arrivals import Arrivals
-from load.http.clients import Clients
-from load.http.departures import Departures
-from load.http.exchanges import Patience
-from load.judge import Judge, JudgeOfMany, JudgeOfOne
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import Connections, Timeouts
+from load.http.open_loop import OpenLoop
+from load.http.send_delays import SendDelays
 from load.orders.sources import OrderSource
 from load.processing import Processing
-from load.readback import ReadBack
+from load.readback import OrderReader
+from load.results.counting import BulkCounter, PostCounter, ResponseCounter
+from load.results.recording import Recording
 from load.results.result import Result
-from load.sender import Batches, ClosedLoop, OpenLoop, Sender, requests_of
-from load.settings import Settings
+from load.sender import requests_of, send_batches, with_due_times
+from load.settings import KEY_VARIABLE, Settings
 from load.system.machine import most_connections
 
 READ_CLIENTS = 64
 
 
 class Run:
-    """One run; `result` holds what is known at any moment, so that an interrupted run can be shown.
+    """One run; `result` has what is known at any moment, so that an interrupted run can be shown.
 
-    `wall_clock_ns` counts from 1970.
+    `wall_clock_ns` counts from 1970. Before the first request, `print_line` is called with how many orders the server
+    already has.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class Run:
         *,
         settings: Settings,
         source: OrderSource,
-        patience: Patience,
+        timeouts: Timeouts,
         progress: ProgressBar,
+        print_line: Callable[[str], None],
         clock_ns: Callable[[], int],
         cpu_clock_ns: Callable[[], int],
         wall_clock_ns: Callable[[], int],
@@ -43,22 +45,25 @@ class Run:
         self.result = Result(orders=len(source), warm_up_s=settings.warm_up_s)
         self._settings = settings
         self._source = source
-        self._patience = patience
+        self._timeouts = timeouts
         self._progress = progress
+        self._print_line = print_line
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
         self._wall_clock_ns = wall_clock_ns
-        self._begun_ns = 0
+        self._started_ns = 0
 
     async def complete(self) -> Result:
-        """Do all of it; when cancelled, give what there is and say so. Unreachable before anything is sent."""
-        settings, timeout_s = self._settings, self._patience.connection_s
+        """Run to the end; when cancelled, return what is known. Unreachable before anything is sent."""
+        settings = self._settings
         self.result.started_ns = self._wall_clock_ns()
         try:
-            address = await reach(settings.url, timeout_s=timeout_s, api_key=settings.api_key)
-            processing = Processing(address, patience=self._patience, clock_ns=self._clock_ns, seen=self._note_backlog)
+            address = await reach(settings.url, timeout_s=self._timeouts.connection_s, api_key=settings.api_key)
+            processing = Processing(address, timeouts=self._timeouts, clock_ns=self._clock_ns, seen=self._note_backlog)
             try:
                 await processing.look_first()
+                if not settings.own_server:
+                    self._print_line(_stock_line(settings, processing.orders_before, len(self._source)))
                 await self._send(address, processing)
                 state = await self._wait(processing)
             finally:
@@ -71,32 +76,56 @@ class Run:
         return self.result
 
     async def _send(self, address: Address, processing: Processing) -> None:
-        tally = self.result.tally
+        settings, tally = self._settings, self.result.tally
         self.result.phase = "sending"
-        self._begun_ns = self._clock_ns()
-        cpu_begun_ns = self._cpu_clock_ns()
-        sender = self._sender(address)
-        requests = requests_of(self._source, address, bulk=self._settings.bulk)
+        self._started_ns = self._clock_ns()
+        cpu_started_ns = self._cpu_clock_ns()
+        self.result.recording = Recording(started_ns=self._started_ns)
+        counter = self._counter()
+        requests = requests_of(self._source, address, bulk=settings.bulk)
+        count = min(settings.concurrency, -(-len(self._source) // (settings.bulk or 1)))
+        connections: Connections
+        if settings.rate:
+            delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
+            self.result.delays = delays
+            connections = OpenLoop(
+                address, limit=count, timeouts=self._timeouts, delays=delays, clock_ns=self._clock_ns
+            )
+            jobs = with_due_times(requests, per_second=settings.rate, started_ns=self._started_ns)
+            sending = connections.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
+        else:
+            connections = self._clients(address, count)
+            sending = (
+                send_batches(connections, requests, counter, size=settings.batch)
+                if settings.batch
+                else connections.work(requests, answered=counter.answered, unanswered=counter.unanswered)
+            )
         with self._progress.phase("Sending", total=len(self._source), done=lambda: tally.sent):
             async with processing.watching():
                 try:
-                    await sender.send(requests, self._judge())
+                    await sending
                 finally:
-                    self._note_sending(sender, self._cpu_clock_ns() - cpu_begun_ns)
-                    sender.close()
+                    self._note_sending(connections, self._cpu_clock_ns() - cpu_started_ns)
+                    connections.close()
 
-    def _note_sending(self, sender: Sender, used_ns: int) -> None:
-        result, ended_s = self.result, self._since_begin_s()
-        last_answer_s = (sender.last_answer_ns - self._begun_ns) / 1e9
-        result.stopped_s = last_answer_s if sender.gone else None
+    def _counter(self) -> ResponseCounter:
+        source, tally, recording = self._source, self.result.tally, self.result.recording
+        if self._settings.bulk is None:
+            return PostCounter(source=source, tally=tally, recording=recording)
+        return BulkCounter(source=source, tally=tally, recording=recording, size=self._settings.bulk)
+
+    def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
+        result, ended_s = self.result, self._seconds_since_start()
+        last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9
+        result.stopped_s = last_answer_s if connections.gone else None
         result.sending_s = self._sending_s(last_answer_s if result.tally.acknowledged else ended_s, ended_s)
-        result.cpu_share = used_ns / 1e9 / ended_s
+        result.cpu_share = cpu_ns / 1e9 / ended_s
 
     def _sending_s(self, last_answer_s: float, ended_s: float) -> float:
-        """Give the time that the figures are over: a closed loop's ends with the last answer.
+        """Return the time that the figures are over: a closed loop's ends with the last response.
 
-        Waiting in vain for a server that has gone is not its speed. An open loop's has all that was due in it, answered
-        or not, up to when the sending was given up.
+        Waiting in vain for a server that is gone is not its speed. An open loop's time lasts at least until all that
+        was sent was due, answered or not.
         """
         settings, orders, sent = self._settings, len(self._source), self.result.tally.sent
         if settings.rate is None:
@@ -105,26 +134,6 @@ class Run:
         if sent < orders:
             due_s = max(sent / settings.rate, min(due_s, ended_s))
         return max(last_answer_s, due_s)
-
-    def _sender(self, address: Address) -> Sender:
-        settings = self._settings
-        connections = min(settings.concurrency, -(-len(self._source) // (settings.bulk or 1)))
-        if settings.rate:
-            departures = Departures(counted_from_ns=self._begun_ns + int(settings.warm_up_s * 1e9))
-            self.result.departures = departures
-            arrivals = Arrivals(
-                address, limit=connections, patience=self._patience, departures=departures, clock_ns=self._clock_ns
-            )
-            return OpenLoop(arrivals, per_second=settings.rate, begun_ns=self._begun_ns)
-        clients = self._clients(address, connections)
-        return Batches(clients, size=settings.batch) if settings.batch else ClosedLoop(clients)
-
-    def _judge(self) -> Judge:
-        source, tally, recording, begun_ns = self._source, self.result.tally, self.result.recording, self._begun_ns
-        if self._settings.bulk is None:
-            return JudgeOfOne(source=source, tally=tally, recording=recording, begun_ns=begun_ns)
-        size = self._settings.bulk
-        return JudgeOfMany(source=source, tally=tally, recording=recording, begun_ns=begun_ns, size=size)
 
     async def _wait(self, processing: Processing) -> BacklogState:
         total = len(self.result.tally.acknowledged)
@@ -137,34 +146,42 @@ class Run:
     async def _read_back(self, address: Address, backlog: BacklogState, processed_ns: int | None) -> None:
         result, acknowledged = self.result, self.result.tally.acknowledged
         clients = self._clients(address, min(READ_CLIENTS, most_connections(), max(1, len(acknowledged))))
-        reading = ReadBack(
+        reader = OrderReader(
             address=address,
             source=self._source,
             clients=clients,
-            patience=self._patience,
+            timeouts=self._timeouts,
             clock_ns=self._clock_ns,
         )
         result.phase = "reading back"
-        result.verdict = verdict = reading.verdict
+        result.read_back = found = reader.result
         try:
-            with self._progress.phase("Reading back", total=len(acknowledged), done=lambda: verdict.read):
-                await reading.read(acknowledged, again=backlog is not BacklogState.STUCK)
+            with self._progress.phase("Reading back", total=len(acknowledged), done=lambda: found.read):
+                await reader.read(acknowledged, again=backlog is not BacklogState.STUCK)
         finally:
             clients.close()
         result.is_read = True
-        processed_ns = reading.processed_ns or processed_ns
-        if processed_ns is not None and not (verdict.unprocessed or verdict.unread or verdict.lost):
-            result.waited_s = (processed_ns - self._begun_ns) / 1e9
+        processed_ns = reader.processed_ns or processed_ns
+        if processed_ns is not None and not (found.unprocessed or found.unread or found.lost):
+            result.waited_s = (processed_ns - self._started_ns) / 1e9
 
-    def _clients(self, address: Address, count: int) -> Clients:
-        return Clients(address, count=count, patience=self._patience, clock_ns=self._clock_ns)
+    def _clients(self, address: Address, count: int) -> ClosedLoop:
+        return ClosedLoop(address, count=count, timeouts=self._timeouts, clock_ns=self._clock_ns)
 
     def _note_backlog(self, waiting: int) -> None:
-        if self._begun_ns:
-            self.result.backlog.add(self._since_begin_s(), waiting)
+        if self._started_ns:
+            self.result.backlog.add(self._seconds_since_start(), waiting)
 
-    def _since_begin_s(self) -> float:
-        return (self._clock_ns() - self._begun_ns) / 1e9
+    def _seconds_since_start(self) -> float:
+        return (self._clock_ns() - self._started_ns) / 1e9
+
+
+def _stock_line(settings: Settings, before: int | None, added: int) -> str:
+    stay = "that stay there" if added > 1 else "that stays there"
+    if before is None:
+        return f"This run adds {added:,} orders to {settings.url} {stay}; how many it holds is not known."
+    others = f"{f'{before:,}' if before else 'no'} other orders" if before != 1 else "1 other order"
+    return f"{settings.url} holds {others}; this run adds {added:,} {stay}."
 
 
 def _explain(refusal: NotAllowed, settings: Settings) -> str:

@@ -40,9 +40,9 @@ from load.bench.trials import CROWD
 from load.bench.wrk import WRK, WrkFailed, children_cpu_ns, wrk_version
 from load.cli.flags import CommandParser, named_file, seconds, sqlite_file, whole_number, writable_folder
 from load.cli.outputs import BAD, GOOD, INTERRUPTED, MISUSED, Unwritable, check_files, write_json
-from load.fill.feeding import NotFed
+from load.fill.feeder import FillFailed
 from load.http.address import Unreachable, reach
-from load.http.connection import NoAnswer
+from load.http.connection import NoResponse
 from load.system.machine import TooFewFiles, allow_connections, describe_machine, new_folder, run_to_end
 from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
 
@@ -53,9 +53,9 @@ FAILURES = (
     Unreachable,
     BacklogStuck,
     BystandersFailed,
-    NoAnswer,
+    NoResponse,
     NoMetrics,
-    NotFed,
+    FillFailed,
     NotStored,
     MissingFile,
     MissingProgram,

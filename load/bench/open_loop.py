@@ -6,12 +6,13 @@ An open loop: each request is due at its time, however long the answers to those
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from load.bench.pace import PATIENCE, Fault, Pace, fault_of, no_fault
+from load.bench.pace import TIMEOUTS, Fault, Pace, fault_of, no_fault
 from load.http.address import Address
-from load.http.arrivals import Arrivals, Timing
-from load.http.connection import Answer
-from load.http.departures import Departures
-from load.results.percentile import percentile_of
+from load.http.connections import RequestTiming
+from load.http.open_loop import OpenLoop
+from load.http.response import Response
+from load.http.send_delays import SendDelays
+from load.results.recording import percentile_of
 
 
 @dataclass
@@ -58,9 +59,9 @@ async def measure_latency(
     connections are busy, a request that is due waits, and its time runs. Answers with another status than `status`, or
     with a fault, are wrong.
     """
-    latency, departures = Latency(), Departures()
+    latency, departures = Latency(), SendDelays()
 
-    def judge(due_ns: int, answer: Answer, timing: Timing) -> None:
+    def judge(due_ns: int, answer: Response, timing: RequestTiming) -> None:
         reason = fault_of(answer, status=status, fault=fault)
         if reason:
             latency.wrong[reason] += 1
@@ -72,7 +73,7 @@ async def measure_latency(
         latency.wrong[reason] += 1
 
     lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
-    arrivals = Arrivals(address, limit=clients, patience=PATIENCE, departures=departures, clock_ns=clock_ns)
+    arrivals = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=departures, clock_ns=clock_ns)
     begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
     first_ns = departures.counted_from_ns = begun_ns + lead_in * 1_000_000_000 // per_second
     dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))

@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from load.http.address import Address
-from load.http.clients import Clients
-from load.http.connection import Answer
-from load.http.exchanges import Patience
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import RequestTiming, Timeouts
+from load.http.response import Response
 from load.system.machine import BUSY_SHARE
 
-PATIENCE = Patience(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
+TIMEOUTS = Timeouts(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
 
-Fault = Callable[[Answer], str]
+Fault = Callable[[Response], str]
 """Says what is wrong with an answer that has the right status; an empty text when nothing is."""
 
 
-def no_fault(answer: Answer) -> str:
+def no_fault(answer: Response) -> str:
     """Take every answer for right."""
     return ""
 
 
-def fault_of(answer: Answer, *, status: int, fault: Fault) -> str:
+def fault_of(answer: Response, *, status: int, fault: Fault) -> str:
     """Say what is wrong with an answer, its status first."""
     return fault(answer) if answer.status == status else f"status {answer.status}"
 
@@ -72,7 +72,7 @@ async def measure_pace(
     """
     pace = Pace()
 
-    def judge(key: None, answer: Answer, latency_ns: int) -> None:
+    def judge(key: None, answer: Response, timing: RequestTiming) -> None:
         reason = fault_of(answer, status=status, fault=fault)
         if reason:
             pace.wrong[reason] += 1
@@ -82,7 +82,7 @@ async def measure_pace(
     def count_error(key: None, reason: str) -> None:
         pace.wrong[reason] += 1
 
-    crowd = Clients(address, count=clients, patience=PATIENCE, clock_ns=clock_ns)
+    crowd = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=clock_ns)
     begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
     end_ns = begun_ns + int(seconds * 1e9)
     in_time = takewhile(lambda _: clock_ns() < end_ns, requests) if seconds else requests

@@ -10,7 +10,7 @@ from rich.console import Console
 from load.bench.plans import Against, Comparison
 from load.bench.trials import STORED_ORDERS
 from load.cli.progress import ProgressBar
-from load.fill.filling import Filling
+from load.fill.fill_job import FillJob
 from load.system.server_process import ServerProcess
 
 BARE = ["-m", "load.bench.bare", "--port", "0"]
@@ -33,9 +33,9 @@ class Ground:
             copy_whole(stored, folder / "orders.db")
 
     def fill_other(self) -> None:
-        """Have the other side begin with few orders; what Filling raises."""
+        """Have the other side begin with few orders; what FillJob raises."""
         progress = ProgressBar(Console(stderr=True))
-        Filling(database=self._folder / "other" / "orders.db", orders=STORED_ORDERS, progress=progress).run()
+        FillJob(database=self._folder / "other" / "orders.db", orders=STORED_ORDERS, progress=progress).run()
 
     def serve(self, *flags: str) -> ServerProcess:
         """Give our server on the trial's database, not started yet."""

@@ -10,12 +10,11 @@ from load.bench.requests import posts
 from load.bench.row import Row
 from load.bench.stored_sides import NotStored
 from load.bench.trial import Launches, cost_and_faults
-from load.fill.feeding import ARRAY_SIZE, Feeding, count_orders
-from load.fill.filling import HOLDING
+from load.fill.feeder import ARRAY_SIZE, OrderFeeder, count_orders
+from load.fill.fill_job import HOLDING
 from load.http.address import Address, reach
-from load.http.asking import ask
-from load.http.connection import Connection, NoAnswer
-from load.judge import fault_of_post
+from load.http.connection import Connection, NoResponse, send_request
+from load.orders.responses import fault_of_post
 from load.system.process_status import PROC, ProcessStatus, has_status
 
 READY_S = 30.0
@@ -92,7 +91,7 @@ async def memory(launches: Launches) -> list[Row]:
 
 async def _leave_pending(launches: Launches, address: Address, *, first_id: int, count: int) -> None:
     """Have a server that processes nothing take orders; NotStored where fewer than so many are Pending then."""
-    await Feeding(address, first_id=first_id, count=count, clock_ns=launches.clock_ns).send()
+    await OrderFeeder(address, first_id=first_id, count=count, clock_ns=launches.clock_ns).send()
     backlog = launches.backlog(address)
     try:
         waiting = (await backlog.look()).waiting
@@ -103,18 +102,18 @@ async def _leave_pending(launches: Launches, address: Address, *, first_id: int,
 
 
 async def _await_ready(launches: Launches, address: Address) -> None:
-    """Return at the first 200 of /readyz; NoAnswer where none comes in time."""
+    """Return at the first 200 of /readyz; NoResponse where none comes in time."""
     connection, request = Connection(address), address.get("/readyz")
     deadline_ns = launches.clock_ns() + int(READY_S * 1e9)
     try:
         while (left_ns := deadline_ns - launches.clock_ns()) > 0:
-            if (await ask(connection, request, limit_s=left_ns / 1e9)).status == 200:
+            if (await send_request(connection, request, limit_s=left_ns / 1e9)).status == 200:
                 return
             # The server starts on the processors that this would keep busy.
             await asyncio.sleep(LOOK_S)
     finally:
         connection.close()
-    raise NoAnswer(f"GET /readyz: no 200 within {READY_S:g} s")
+    raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s")
 
 
 def _resident_mib(pid: int) -> tuple[float, float]:

@@ -7,10 +7,9 @@ from typing import NamedTuple
 from load.bench.row import Row
 from load.bench.trial import Trial
 from load.bench.turns import Turn
-from load.fill.feeding import count_orders
+from load.fill.feeder import count_orders
 from load.http.address import Address
-from load.http.asking import ask
-from load.http.connection import Connection
+from load.http.connection import Connection, send_request
 
 TIMES_AS_LONG, TIMES_AIM = 1.25, 1.1
 TURNS = 6
@@ -70,7 +69,7 @@ async def _find_side(trial: Trial, address: Address) -> Side:
     stored = await count_orders(address, clock_ns=trial.clock_ns)
     connection = Connection(address)
     try:
-        statuses = [(await ask(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)]
+        statuses = [(await send_request(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)]
     finally:
         connection.close()
     if statuses != [200, 404]:

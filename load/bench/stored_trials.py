@@ -17,9 +17,8 @@ from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import CROWD, STEADY_PER_SECOND
 from load.bench.turns import Processed, Times
 from load.http.address import Address
-from load.http.asking import ask
-from load.http.connection import Connection
-from load.judge import fault_of_bulk, fault_of_post
+from load.http.connection import Connection, send_request
+from load.orders.responses import fault_of_bulk, fault_of_post
 
 METRICS_MS = 2.0
 STEADY_TURNS = 2
@@ -162,10 +161,10 @@ async def _time_metrics(trial: Trial, row: Row, address: Address) -> list[float]
     """Give how long each took, in milliseconds, without the connecting."""
     request, connection, times_ms = address.get("/metrics"), Connection(address), []
     try:
-        await ask(connection, request)
+        await send_request(connection, request)
         for _ in range(METRICS_GETS):
             begun_ns = trial.clock_ns()
-            answer = await ask(connection, request)
+            answer = await send_request(connection, request)
             times_ms.append((trial.clock_ns() - begun_ns) / 1e6)
             if answer.status != 200:
                 row.wrong[f"status {answer.status}"] += 1

@@ -9,7 +9,7 @@ from load.bench.requests import bulk_posts, gets, posts
 from load.bench.row import Row
 from load.bench.trial import Trial, cost_and_faults
 from load.bench.trials import STORED_ORDERS, store_orders
-from load.judge import fault_of_bulk, fault_of_post
+from load.orders.responses import fault_of_bulk, fault_of_post
 from load.system.machine import BUSY_SHARE
 
 BULK_SIZE = 1000

@@ -6,7 +6,7 @@ from random import Random
 
 from load.backlog import Backlog, BacklogState
 from load.bench.open_loop import Latency, measure_latency
-from load.bench.pace import PATIENCE, Fault, Pace, measure_pace, no_fault
+from load.bench.pace import TIMEOUTS, Fault, Pace, measure_pace, no_fault
 from load.bench.row import Row
 from load.http.address import Address
 from load.system.server_process import ServerProcess
@@ -77,7 +77,7 @@ class Measures:
 
     def backlog(self, side: Address) -> Backlog:
         """Give a look at what a side has still to process; to be closed."""
-        return Backlog(side, patience=PATIENCE, clock_ns=self.clock_ns)
+        return Backlog(side, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
 
     async def settle(self, side: Address) -> float:
         """Wait until a side has processed everything and give how long that took, in seconds; else BacklogStuck."""

@@ -7,7 +7,7 @@ from load.backlog import BacklogState
 from load.bench.requests import gets, posts
 from load.bench.row import Row
 from load.bench.trial import BacklogStuck, Trial, cost_and_faults
-from load.judge import fault_of_post
+from load.orders.responses import fault_of_post
 
 CROWD = 1000
 STORED_ORDERS = 10_000

@@ -17,7 +17,7 @@ from typing import cast
 
 import msgspec
 
-from load.bench.pace import PATIENCE, Pace
+from load.bench.pace import TIMEOUTS, Pace
 from load.bench.requests import BODY, STRIDE, USERS
 from load.http.address import Address
 
@@ -93,7 +93,7 @@ async def measure_wrk(
     """
     with _script(address, status) as path:
         arguments = ["--threads", "1", "--connections", str(clients), "--duration", f"{ceil(seconds)}s"]
-        arguments += ["--timeout", f"{ceil(PATIENCE.answer_s)}s", "--script", str(path), f"{address.url}{PATH}"]
+        arguments += ["--timeout", f"{ceil(TIMEOUTS.answer_s)}s", "--script", str(path), f"{address.url}{PATH}"]
         cpu_begun_ns = children_cpu_clock_ns()
         report = await _run(arguments)
         cpu_ns = children_cpu_clock_ns() - cpu_begun_ns

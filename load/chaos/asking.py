@@ -4,7 +4,8 @@ import asyncio
 from typing import NamedTuple
 
 from load.chaos.shop import Shop
-from load.http.connection import Answer, Connection, NoAnswer, NoConnection
+from load.http.connection import Connection, NoConnection, NoResponse
+from load.http.response import Response
 
 ANSWER_S = 25.0
 """Well over the 10 s that a server waits for a lock, and freezes of 3 s: a request without an answer is forgotten."""
@@ -19,7 +20,7 @@ DROPPED, REFUSED, DISK_FULL = "dropped", "refused", "disk full"
 class Told(NamedTuple):
     """The answer, and how often the request had been sent before: to no answer, and to a 503."""
 
-    answer: Answer
+    answer: Response
     unanswered: int
     put_off: int
 
@@ -45,7 +46,7 @@ class Client:
                 unanswered += 1
             except NoConnection:
                 seen[REFUSED] += 1
-            except NoAnswer:
+            except NoResponse:
                 seen[DROPPED] += 1
                 unanswered += 1
             else:
@@ -58,7 +59,7 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def _note_503(self, answer: Answer) -> None:
+    def _note_503(self, answer: Response) -> None:
         self._shop.seen[str(TEMPORARY)] += 1
         self._shop.seen[DISK_FULL] += STORAGE_UNAVAILABLE in answer.body
         if RETRY_AFTER not in answer.head:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.chaos.file_audit import FileFindings
-from load.readback import Verdict
-from load.results.texts import shown
+from load.cli.text import printable
+from load.results.read_back import ReadBackResult
 
 NAMED = 10
 
@@ -52,14 +52,14 @@ class Findings:
         yield from self._named("differing", self.differing)
         yield from self._named("stuck", self.stuck)
         for status, count in Counter(self.stuck.values()).items():
-            yield f"{self.shop}: {count} are {shown(status)}"
+            yield f"{self.shop}: {count} are {printable(status)}"
         yield from self._named("undelivered", dict.fromkeys(self.undelivered, ""))
         yield from self._named("strangers", dict.fromkeys(self.strangers, ""))
         kinds = Counter(what for what, _ in self.wrong)
         for what, count in kinds.most_common(NAMED):
             ids = [str(order_id) for each, order_id in self.wrong if each == what and order_id][:NAMED]
-            yield f"{self.shop}: {count} x {shown(what)}{': ' if ids else ''}{', '.join(ids)}"
-        yield from (f"{self.shop}: {shown(line)}" for line in self.totals)
+            yield f"{self.shop}: {count} x {printable(what)}{': ' if ids else ''}{', '.join(ids)}"
+        yield from (f"{self.shop}: {printable(line)}" for line in self.totals)
 
     def to_json(self) -> dict[str, Any]:
         """Give the counts by name, and the lines."""
@@ -72,11 +72,11 @@ class Findings:
     def _named(self, what: str, orders: Mapping[int, str]) -> Iterator[str]:
         if orders:
             first = sorted(orders.items())[:NAMED]
-            named = ", ".join(f"{order_id}{f' ({shown(why)})' if why else ''}" for order_id, why in first)
+            named = ", ".join(f"{order_id}{f' ({printable(why)})' if why else ''}" for order_id, why in first)
             yield f"{self.shop}: {what}: {named}{', ...' if len(orders) > NAMED else ''}"
 
 
-def findings_of(shop: str, verdict: Verdict, file: FileFindings, *, wrong: list[tuple[str, int]]) -> Findings:
+def findings_of(shop: str, verdict: ReadBackResult, file: FileFindings, *, wrong: list[tuple[str, int]]) -> Findings:
     """Put together what the answers and the file of a shop say; `wrong` is what was wrong before."""
     not_done = {order_id: status for order_id, status in verdict.unprocessed.items() if order_id not in file.stuck}
     return Findings(

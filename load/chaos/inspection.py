@@ -11,12 +11,12 @@ from load.chaos.findings import Findings, findings_of
 from load.chaos.lifecycle import Lifecycle
 from load.chaos.outsider import last_due_us
 from load.chaos.shop import Shop
-from load.http.clients import Clients
-from load.http.exchanges import Patience
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
-from load.readback import ReadBack
+from load.readback import OrderReader
 
-PATIENCE = Patience(processing_s=60.0, poll_s=0.1)
+TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)
 """60 s without any progress: stuck."""
 READERS = 16
 
@@ -30,16 +30,16 @@ class Inspection:
         lifecycle: Lifecycle,
         clock_ns: Callable[[], int],
         time_s: Callable[[], float],
-        patience: Patience = PATIENCE,
+        timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self._lifecycle = lifecycle
         self._clock_ns = clock_ns
         self._time_s = time_s
-        self._patience = patience
+        self._timeouts = timeouts
 
     async def settle(self, shop: Shop) -> bool:
         """Wait until everything is processed; False where nothing moves any more, or nobody says how much is left."""
-        backlog = Backlog(shop.address, patience=self._patience, clock_ns=self._clock_ns)
+        backlog = Backlog(shop.address, timeouts=self._timeouts, clock_ns=self._clock_ns)
         try:
             while True:
                 state = await backlog.wait(before=0)
@@ -47,19 +47,19 @@ class Inspection:
                 wait_s = due_s - self._time_s()
                 if state is not BacklogState.STUCK or wait_s <= 0:
                     return state is BacklogState.PROCESSED
-                # An order that was tried often waits for longer than the patience lasts.
+                # An order that was tried often waits for longer than the timeouts lasts.
                 await asyncio.sleep(wait_s)
         finally:
             backlog.close()
 
     async def read(self, shop: Shop, *, taken: set[int] | None) -> Findings:
         """Read every acknowledged order back, end the server, and look at its file."""
-        clients = Clients(shop.address, count=READERS, patience=self._patience, clock_ns=self._clock_ns)
-        read_back = ReadBack(
+        clients = ClosedLoop(shop.address, count=READERS, timeouts=self._timeouts, clock_ns=self._clock_ns)
+        read_back = OrderReader(
             address=shop.address,
             source=shop.ledger.orders,
             clients=clients,
-            patience=self._patience,
+            timeouts=self._timeouts,
             clock_ns=self._clock_ns,
         )
         try:
@@ -69,12 +69,12 @@ class Inspection:
         metrics = await self._metrics(shop)
         await self._lifecycle.terminate(shop)
         file = await asyncio.to_thread(audit_file, shop.database, shop.ledger, metrics=metrics, taken=taken)
-        return findings_of(shop.name, read_back.verdict, file, wrong=shop.wrong)
+        return findings_of(shop.name, read_back.result, file, wrong=shop.wrong)
 
     async def _metrics(self, shop: Shop) -> Mapping[str, Any]:
         client = Client(shop)
         try:
-            async with asyncio.timeout(self._patience.answer_s):
+            async with asyncio.timeout(self._timeouts.answer_s):
                 told = await client.ask(shop.address.get("/metrics"))
             metrics = decode_json(told.answer.body)
         except (TimeoutError, BadJson):

@@ -2,13 +2,13 @@
 
 from random import Random
 
-from load.orders import ledger
 from load.orders.generated import VariedOrders
+from load.orders.sent_orders import SentOrders
 
 FIRST_ID_BITS = 62
 
 
-class Ledger(ledger.Ledger):
+class Ledger(SentOrders):
     """The ledger of a shop; its orders' ids and values follow from the seed and the shop's name."""
 
     def __init__(self, *, seed: int, name: str) -> None:

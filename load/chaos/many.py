@@ -8,8 +8,8 @@ from load.chaos.shop import Shop
 from load.chaos.single import CONFLICT
 from load.chaos.throttle import Throttle
 from load.http.address import Address
-from load.judge import ACCEPTED, counts_in
 from load.orders.generated import as_another_order
+from load.orders.responses import ACCEPTED, counts_in
 
 KNOWN_SHARE = 0.2
 LINES = "application/x-ndjson"

@@ -5,10 +5,10 @@ from random import Random
 from load.chaos.asking import Client, Told
 from load.chaos.shop import Shop
 from load.chaos.throttle import Throttle
-from load.http.response import Answer
-from load.judge import ACCEPTED, REPLAYED, mistake_in
+from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json, find_difference
 from load.orders.generated import as_another_order
+from load.orders.responses import ACCEPTED, REPLAYED, mistake_in
 
 SHARE = 0.05
 """Of new orders after which an acknowledged one is sent again; as many are followed by another one, and by a look."""
@@ -89,7 +89,7 @@ def fault_of_replay(told: Told, order_id: int) -> str:
     return "" if REPLAYED in answer.head else "a replay that was called new"
 
 
-def _misplaced(answer: Answer, order_id: int) -> str:
+def _misplaced(answer: Response, order_id: int) -> str:
     """Say whether the Location of a 202 is that of another order, or is not there."""
     places = [line.removeprefix(LOCATION).strip() for line in answer.head.split(b"\r\n") if line.startswith(LOCATION)]
     return "" if places == [b"/order/%d" % order_id] else "a 202 whose Location is not the order's"

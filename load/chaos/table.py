@@ -9,7 +9,7 @@ from load.chaos.campaign import Outcome
 from load.chaos.findings import Findings
 from load.chaos.plan import Fault, Kind
 from load.chaos.shop import Shop
-from load.results.texts import shown
+from load.cli.text import printable
 
 SEEN = {"503s": str(TEMPORARY), "dropped": DROPPED, "refused": REFUSED}
 
@@ -45,7 +45,7 @@ def failures_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
 
 def wrongs_of(outcome: Outcome, shops: Collection[Shop]) -> Iterator[str]:
     """Say what is wrong; nothing where nothing is, or nothing is known yet."""
-    yield from (shown(line) for line in outcome.failed)
+    yield from (printable(line) for line in outcome.failed)
     for found in outcome.findings:
         yield from found.lines
         if not found.acknowledged:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from load.cli.errors import CommandError, ExitStatus, Unwritable
-from load.cli.flags import STDOUT, without_keys
+from load.cli.flags import STDOUT
+from load.cli.text import without_keys
 
 
 class Output(NamedTuple):

@@ -12,14 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from load.cli.errors import ExitStatus, reason_of_os_error
+from load.cli.text import without_keys
 
 STDOUT = Path("-")
 HIGHEST = 2**63 - 1
 """The highest whole number that SQLite stores, and so the highest id."""
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
-# The server's API keys begin so; messages must not repeat one that was given in the wrong place.
-KEY = re.compile(r"orderskey_[^\s'\"]*")
 SQLITE_HEAD = b"SQLite format 3\0"
 """https://www.sqlite.org/fileformat.html#magic_header_string"""
 FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
@@ -70,11 +69,6 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(
             "--seed", type=whole_number(), default=default, help=f"of the random numbers ({shown or default})"
         )
-
-
-def without_keys(text: str) -> str:
-    """Return the text with every API key in it cut short."""
-    return KEY.sub("orderskey_...", text)
 
 
 def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:

@@ -1,7 +1,4 @@
-"""Owns the bar on stderr that shows how far a run is; silent where that is no terminal.
-
-It has no thread of its own: it is drawn from the event loop.
-"""
+"""A progress bar on stderr; nothing if stderr is no terminal. Runs on the event loop."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +11,14 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows one phase at a time, refreshed from the event loop: a thread would take time from sending."""
+    """Shows one phase at a time. Refreshed from the event loop, since a thread would take time from sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def phase(self, name: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
-        """Show a bar while the block runs, asking `done` how far it is."""
+        """Show a bar while the block runs; `done` returns how far it is."""
         if not self._console.is_terminal:
             yield
             return

@@ -17,7 +17,7 @@ from load.cli.command import Command
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
 from load.cli.progress import ProgressBar
-from load.fill.filling import Filling
+from load.fill.fill_job import FillJob
 
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
@@ -37,7 +37,7 @@ class Fill(Command):
 
     def run(self) -> ExitStatus:
         flags = self._flags
-        filling = Filling(
+        filling = FillJob(
             database=flags.database,
             orders=flags.orders,
             pending=flags.pending,

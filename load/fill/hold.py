@@ -1,8 +1,8 @@
-"""A processor that keeps what it is given: the server that runs with it leaves its orders Pending; on its threads."""
+"""A processor that never ends: a server that runs with it leaves its orders Pending. Runs on the server's threads."""
 
 import threading
 
 
 def hold(order: object) -> None:
-    """Return never. `--drain-timeout 0` gives the order back at a stop, at no cost."""
+    """Never return. `--drain-timeout 0` makes the server stop all the same, and the order stays Pending."""
     threading.Event().wait()

@@ -1,4 +1,4 @@
-"""Owns where the server is: its URL, and the socket address that answered for it; on the event loop's thread."""
+"""The server's URL, and the socket address that took a connection for it. Runs on the event loop."""
 
 import os
 import re
@@ -20,16 +20,16 @@ REACH_S = 5.0
 
 
 class BadUrl(ValueError):
-    """The URL can't be that of a server to load."""
+    """The URL is not one of a server that can be loaded."""
 
 
 class Unreachable(CommandError):
-    """Nothing takes connections at the URL, or nothing that can be trusted."""
+    """No server takes connections at the URL, or its certificate is not trusted."""
 
 
 @dataclass(frozen=True)
 class ServerUrl:
-    """An http:// or https:// URL in parts: `netloc` is what the Host header says, `path` has no slash at its end."""
+    """The parts of an http:// or https:// URL; `netloc` is sent as Host, `path` has no slash at its end."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class ServerUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take a URL apart; BadUrl says what is wrong with it."""
+        """Parse a URL; BadUrl says what is wrong with it."""
         shown = _without_secrets(text)
         if "@" in text:
             raise BadUrl(f"{shown} has a name or a password: a key is given with --api-key")
@@ -68,7 +68,7 @@ class ServerUrl:
 
 
 def _without_secrets(text: str) -> str:
-    """Quote a URL without what stands before an @, and without its query, where keys are put, too."""
+    """Quote a URL without its user information and its query, which may contain keys."""
     before, at, after = text.rpartition("@")
     kept = f"{before.partition('//')[0]}//...@{after}" if at and "//" in before else f"...@{after}" if at else text
     return repr(re.sub(r"([?#]).*", r"\1...", kept, flags=re.DOTALL))
@@ -76,9 +76,9 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """A server that took a connection: where to connect to without asking the resolver again.
+    """A server that took a connection, with its resolved address; encodes requests to it.
 
-    `tls` is None where connections are plain. Every request has the key in `api_key`; an empty one is none.
+    `tls` is None for plain connections. Every request carries `api_key`, unless that is empty.
     """
 
     url: ServerUrl
@@ -88,14 +88,14 @@ class Address:
     api_key: str = field(default="", repr=False)
 
     def post(self, path: str, body: bytes) -> bytes:
-        """Encode a whole POST of JSON."""
+        """Encode a POST request with a JSON body."""
         return (
             f"POST {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
     def get(self, path: str) -> bytes:
-        """Encode a whole GET."""
+        """Encode a GET request."""
         return (f"GET {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}\r\n").encode()
 
     @property
@@ -104,9 +104,9 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once, to learn which address of the host answers; Unreachable when none does.
+    """Connect once, to find the address of the host that answers; Unreachable if none does.
 
-    For https:// the system's certificates, or those that SSL_CERT_FILE names, say whom to trust.
+    For https:// it trusts the system's certificates, or those in the file that SSL_CERT_FILE names.
     """
     try:
         tls = context_that_trusts(os.environ.get(CERTIFICATES)) if url.scheme == "https" else None
@@ -133,13 +133,13 @@ async def _explain(url: ServerUrl, fault: str, *, timeout_s: float) -> str:
 
 
 async def refuse_tls(url: ServerUrl, *, timeout_s: float) -> None:
-    """Raise Unreachable where the URL is http:// and the server speaks TLS; asked when a request got no answer."""
+    """Raise Unreachable if the URL is http:// and the server speaks TLS; called after a request got no response."""
     if url.scheme == "http" and await speaks_tls(url.host, url.port, timeout_s=timeout_s):
         raise Unreachable(f"The server at {url} speaks TLS: is it https://{url.netloc}{url.path}?")
 
 
 def reason_of(problem: BaseException, otherwise: str) -> str:
-    """Say in a few words why a connection failed; `otherwise` where it doesn't say."""
+    """Return in a few words why a connection failed; `otherwise` if the error does not say."""
     cause = problem.real_error if isinstance(problem, StreamClosedError) else problem
     if isinstance(cause, ssl.SSLError):
         return f"TLS: {(cause.reason or cause.strerror or otherwise).replace('_', ' ').lower()}"

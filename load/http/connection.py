@@ -1,7 +1,7 @@
-"""Owns one keep-alive connection: requests go out on it and answers come in, on the event loop's thread.
+"""One keep-alive connection that sends requests and reads responses. Runs on the event loop.
 
-Tornado's HTTP client opens a connection a request; this one writes pre-encoded bytes to an IOStream and reads the
-whole answer with one future where it comes in one piece.
+Tornado's HTTP client opens a connection for each request; this one writes encoded bytes to an IOStream and reads the
+whole response with one future if it comes in one piece.
 """
 
 import asyncio
@@ -12,54 +12,54 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from load.cli.errors import CommandError
 from load.http.address import Address, reason_of
-from load.http.response import Answer as Answer
-from load.http.response import AnswerReader, MalformedAnswer
+from load.http.response import MalformedResponse, Response, ResponseReader
 
-# IOStream allocates a buffer of this size at every read: an order's answer fits, longer ones take more reads.
 READ_CHUNK = 4096
+"""IOStream allocates this many bytes at every read: the response for an order fits, longer ones take more reads."""
+RESPONSE_S = 30.0
 
 
-class NoAnswer(CommandError):
-    """The request got no answer that counts; the text says why."""
+class NoResponse(CommandError):
+    """The request got no valid response; the text says why."""
 
 
-class NoConnection(NoAnswer):
-    """The request was not sent: no connection could be made."""
+class NoConnection(NoResponse):
+    """The request was not sent, because no connection could be opened."""
 
 
 class Connection:
-    """One client's connection: opened at the first request, and opened again after a failure or `Connection: close`."""
+    """Opened at the first request, and again after a failure or `Connection: close`."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._stream: IOStream | None = None
         self._abandoned = ""
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Send one request and give its answer; NoConnection when it was not sent, else NoAnswer."""
+    async def exchange(self, request: bytes) -> Response:
+        """Send one request and return its response; NoConnection if it was not sent, else NoResponse."""
         self._abandoned = ""
         stream = self._stream
         if stream is None or stream.closed():
             stream = await self._open()
         try:
             stream.write(request)
-            answer = await self._read(stream)
+            response = await self._read(stream)
         except StreamClosedError as problem:
-            raise NoAnswer(self._abandoned or reason_of(problem, "connection closed before the answer")) from None
-        except MalformedAnswer as problem:
+            raise NoResponse(self._abandoned or reason_of(problem, "connection closed before the answer")) from None
+        except MalformedResponse as problem:
             stream.close()
-            raise NoAnswer(str(problem)) from None
-        if not answer.keep_alive:
+            raise NoResponse(str(problem)) from None
+        if not response.keep_alive:
             stream.close()
-        return answer
+        return response
 
     def abandon(self, reason: str) -> None:
-        """Give up what is under way: its `exchange` raises with this reason."""
+        """Abandon the current request: its `exchange` raises NoResponse with this reason."""
         self._abandoned = reason
         self.close()
 
     def close(self) -> None:
-        """Close the connection; it may be closed already."""
+        """Close the connection; may be called twice."""
         if self._stream is not None:
             self._stream.close()
 
@@ -73,13 +73,13 @@ class Connection:
         try:
             connecting = stream.connect(self._address.sockaddr, server_hostname=self._address.url.host)
             if stream.closed():
-                # Refused at once: with TLS the handshake would be waited for in vain.
+                # Refused at once: with TLS this would wait for the handshake in vain.
                 raise StreamClosedError(stream.error)
             await connecting
         except (StreamClosedError, OSError) as problem:
             # A stream with TLS raises the error itself.
             if self._abandoned:
-                raise NoAnswer(self._abandoned) from None
+                raise NoResponse(self._abandoned) from None
             raise NoConnection(reason_of(problem, "connection closed")) from None
         return stream
 
@@ -89,19 +89,30 @@ class Connection:
             return IOStream(new_socket, read_chunk_size=READ_CHUNK)
         return SSLIOStream(new_socket, ssl_options=self._address.tls, read_chunk_size=READ_CHUNK)
 
-    async def _read(self, stream: IOStream) -> Answer:
-        reader = AnswerReader()
-        answer = reader.add(await stream.read_bytes(READ_CHUNK, partial=True))
-        while answer is None:
-            # Bytes that are there already are given at once: without this the loop would not turn while more come.
+    async def _read(self, stream: IOStream) -> Response:
+        reader = ResponseReader()
+        response = reader.add(await stream.read_bytes(READ_CHUNK, partial=True))
+        while response is None:
+            # Bytes that are buffered are returned at once: without this the loop would not turn while more arrive.
             await asyncio.sleep(0)
             try:
                 data = await stream.read_bytes(READ_CHUNK, partial=True)
             except StreamClosedError as problem:
-                answer = reader.add(b"", ended=problem.real_error is None and not self._abandoned)
-                if answer is None:
+                response = reader.add(b"", ended=problem.real_error is None and not self._abandoned)
+                if response is None:
                     broken = reason_of(problem, "connection closed in the middle of the answer")
-                    raise NoAnswer(self._abandoned or broken) from None
+                    raise NoResponse(self._abandoned or broken) from None
             else:
-                answer = reader.add(data)
-        return answer
+                response = reader.add(data)
+        return response
+
+
+async def send_request(connection: Connection, request: bytes, *, limit_s: float = RESPONSE_S) -> Response:
+    """Send a request and return its response; NoResponse, also if none comes within `limit_s`."""
+    try:
+        # Not wait_for: until Python 3.12 it loses a Ctrl-C that arrives together with the response.
+        async with asyncio.timeout(limit_s):
+            return await connection.exchange(request)
+    except TimeoutError:
+        connection.close()
+        raise NoResponse(f"no answer within {limit_s:g} s") from None

@@ -1,4 +1,4 @@
-"""Owns whom to trust over TLS, and finding out whether a port speaks it at all; on the event loop's thread."""
+"""Which certificates to trust over TLS, and whether a port speaks TLS at all. Runs on the event loop."""
 
 import asyncio
 import ssl
@@ -6,16 +6,18 @@ import ssl
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 
+from load.cli.errors import reason_of_os_error
+
 CERTIFICATES = "SSL_CERT_FILE"
-"""The environment variable that OpenSSL reads, and passes over where its file is not there."""
+"""The environment variable that OpenSSL reads; it ignores a file that does not exist."""
 
 
 class NoCertificates(Exception):
-    """The file of those to trust has no certificate; the text names it and says why."""
+    """The file of trusted certificates has none, or can't be read; the text names it and says why."""
 
 
 def context_that_trusts(certificates: str | None) -> ssl.SSLContext:
-    """Give a client's context that trusts the certificates in this PEM file, or the system's; NoCertificates."""
+    """Return a client context that trusts the certificates in this PEM file, or the system's; NoCertificates."""
     context = ssl.create_default_context()
     if certificates:
         try:
@@ -23,13 +25,13 @@ def context_that_trusts(certificates: str | None) -> ssl.SSLContext:
         except ssl.SSLError:
             raise NoCertificates(f"{CERTIFICATES}: {certificates} has no certificate (PEM) in it") from None
         except OSError as problem:
-            reason = (problem.strerror or "unknown error").lower()
+            reason = reason_of_os_error(problem)
             raise NoCertificates(f"{CERTIFICATES}: {certificates} can't be read: {reason}") from None
     return context
 
 
 async def speaks_http(host: str, port: int, *, timeout_s: float) -> bool:
-    """Tell whether a request that is not encrypted gets an answer there."""
+    """Return whether an unencrypted request gets a response there."""
     try:
         async with asyncio.timeout(timeout_s):
             stream = await TCPClient().connect(host, port)
@@ -43,7 +45,7 @@ async def speaks_http(host: str, port: int, *, timeout_s: float) -> bool:
 
 
 async def speaks_tls(host: str, port: int, *, timeout_s: float) -> bool:
-    """Tell whether a handshake succeeds there; it is not asked who answers, since nothing is sent."""
+    """Return whether a TLS handshake succeeds there; the certificate is not checked, since nothing is sent."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE

@@ -1,6 +1,6 @@
-"""Owns the comparison of an order as it was sent with the order that the server gives back; pure functions, any thread.
+"""Compares an order as it was sent with the order that the server returns. Pure functions, any thread.
 
-Numbers keep their exact value on the way from JSON: fractions are decimals.
+Numbers keep their exact value when JSON is decoded: fractions are decimals.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -15,11 +15,11 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class BadJson(ValueError):
-    """The text is no JSON."""
+    """The bytes are no JSON."""
 
 
 def decode_json(text: bytes) -> Any:
-    """Decode JSON with fractions as Decimal and integers as int; BadJson when it is none."""
+    """Decode JSON with fractions as Decimal and integers as int; BadJson if it is none."""
     try:
         return _decoder.decode(text)
     except (ValueError, RecursionError, InvalidOperation) as problem:
@@ -27,9 +27,9 @@ def decode_json(text: bytes) -> Any:
 
 
 def find_difference(sent: dict[str, Any], found: object) -> str:
-    """Name the first value that differs and how, or give an empty text when the order is as it was sent.
+    """Return the first value that differs and how, or "" if the order is as it was sent.
 
-    Amounts are compared as decimals: 10.0 is 10.00, and a numeric string is the number that comes back for it.
+    Amounts are compared as decimals: 10.0 is 10.00, and a numeric string is sent for the number that is returned.
     """
     if not isinstance(found, dict):
         return "the answer is no JSON object"
@@ -46,9 +46,9 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
 
 
 def find_contradiction(found: dict[str, Any]) -> str:
-    """Name what can't be of an order that has come to its end, or give an empty text; what it lacks is not looked at.
+    """Return what contradicts itself in an order with a terminal status, or ""; missing values are not checked.
 
-    A Completed one has been tried, has no error, and ended no sooner than it came.
+    A Completed order has been tried, has no error, and was processed no sooner than it was created.
     """
     created, processed = found.get("created_time"), found.get("processed_time")
     if found.get("status") == "Cancelled" or "processed_time" not in found:
@@ -68,9 +68,9 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount, where it has one that a shop could mean.
+    """Add an order's total_amount, if it has a plausible one.
 
-    One beyond 10^30 or with more than 30 places differs from every order's, and would make a sum of that many digits.
+    One above 10^30 or with more than 30 places was never sent, and would make the sum that many digits long.
     """
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
@@ -79,7 +79,7 @@ def sum_of(amount: Decimal, found: object) -> Decimal:
 
 
 def _show(value: object) -> str:
-    """Write a value so that a text can be told from a number; a long one is cut short."""
+    """Format a value so that strings and numbers differ; cuts long values."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
@@ -95,7 +95,7 @@ def _amount(value: object) -> Decimal | None:
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Compare two JSON values: numbers by exact value, lists in order, and true is not 1."""
+    """Compare two JSON values: numbers by exact value, lists in order; true is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_is_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

@@ -1,7 +1,7 @@
-"""Owns the reading of orders from a CSV file, as a spreadsheet writes it; on the main thread, before the loop.
+"""Reads orders from a CSV file, as a spreadsheet writes it. Runs on the main thread, before the event loop.
 
-Each row becomes the JSON object that a line of NDJSON would have been. What a field says is not judged here but by the
-server: text that reads as a JSON number is sent as that number, digit for digit, and any other text as a string.
+Each row becomes a JSON object, as if it were a line of NDJSON. Values are not checked here but by the server: text
+that is a JSON number is sent as that number, digit for digit, and any other text as a string.
 """
 
 import csv
@@ -17,8 +17,8 @@ from load.orders.comparison import BadJson, decode_json
 ITEMS, METADATA = "item_ids", "metadata"
 REQUIRED = ("order_id", "user_id", ITEMS, "total_amount")
 KNOWN = (*REQUIRED, METADATA)
-# Of a text in a message: enough to recognise it by.
 SHOWN = 60
+"""Characters of a text that a message shows."""
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
@@ -27,7 +27,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadCsv(Exception):
-    """The text is no CSV of orders: `line`, counted from 1, is the first of the row, the exception's text the fault."""
+    """The text is no CSV of orders; `line`, counted from 1, is the first line of the bad row."""
 
     def __init__(self, line: int, fault: str) -> None:
         super().__init__(fault)
@@ -35,12 +35,12 @@ class BadCsv(Exception):
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Give every row after the header as JSON without line breaks, and the line of the file that it begins in.
+    """Yield every row after the header as JSON without line breaks, with the line of the file in which it begins.
 
-    Rows and columns that are empty, their name included, are passed over, as is Excel's first line `sep=,`. BadCsv for
-    a bad row; OSError when the file can't be read.
+    Skips empty rows, columns whose name is empty too, and Excel's first line `sep=,`. BadCsv for a bad row; OSError if
+    the file can't be read.
     """
-    # What is no UTF-8 is let through as lone surrogates, so that its line can be named.
+    # Bytes that are no UTF-8 become lone surrogates, so that a message can name their line.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = _rows(file)
         header = next(rows, None)
@@ -54,8 +54,8 @@ def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Give every row that is not blank and the line that it begins in, since a quoted field may span lines."""
-    # Spaces after a comma are no part of a value, and a quote after them is one.
+    """Yield every row that is not blank, with the line in which it begins: a quoted field may span lines."""
+    # Spaces after a comma are not part of a value, and a quote after them begins a quoted field.
     reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
     while True:
         line = reader.line_num + 1
@@ -107,7 +107,7 @@ def _encode(names: Sequence[str], row: Sequence[str], line: int) -> bytes:
 
 
 def _value(text: str) -> str:
-    """Give the number that the text is, as it stands, or else the text as a JSON string."""
+    """Return a JSON number unchanged, and any other text as a JSON string."""
     number = text.strip(BLANKS)
     return number if NUMBER.fullmatch(number) else msgspec.json.encode(text).decode()
 
@@ -124,10 +124,10 @@ def _metadata(text: str) -> str:
 
 
 def _json(text: str, kind: type) -> str:
-    """Give the text as it stands where it is JSON of that kind, else as any other value."""
+    """Return JSON of that kind unchanged, and any other text as `_value` does."""
     try:
         is_kind = isinstance(decode_json(text.encode()), kind)
     except BadJson:
         is_kind = False
-    # A line break in valid JSON is never within a string.
+    # In valid JSON a line break is never inside a string.
     return text.replace("\n", " ").replace("\r", " ") if is_kind else _value(text)

@@ -1,4 +1,4 @@
-"""Owns orders that follow from their ids, and which ids a run has; values that are read on the event loop's thread."""
+"""Orders that are computed from their ids, and the ids of a run. Pure values, any thread."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -7,7 +7,7 @@ from load.orders.comparison import decode_json
 from load.orders.sources import MAX_ID
 
 MASK = 2**64 - 1
-# Most shops' amounts have two places; currencies with 0, 1, 3 and 4 exist.
+# Most currencies have two decimal places; some have 0, 1, 3 or 4.
 DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
 AMOUNTS_BELOW = 500
 ITEMS = b'"item_ids": ['
@@ -18,19 +18,19 @@ SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
-    """Give a first id for a run that shares no id with others, also not with those that run beside it.
+    """Return a first id for a run that shares no id with other runs, earlier ones and those at the same time.
 
-    From the highest bit: the 17 minutes (1,024 s) since 1970, 20 random bits, and room for two million orders (2^21).
-    Two runs of no more than that share ids only when they begin in the same 17 minutes, and then with a probability of
-    1 to 1,048,576; one of n orders, more than that, takes the room of n / 2^21. Ids are below 2^63 up to the year 2106.
-    `clock_ns` counts from 1970.
+    From the highest bit: the periods of 1,024 s since 1970, 20 random bits, and room for two million orders (2^21).
+    Two runs of no more orders share ids only if they start in the same period, and then with a probability of
+    1 in 1,048,576; a run of n orders, more than that, takes the room of n / 2^21. Ids are below 2^63 up to the year
+    2106. `clock_ns` counts from 1970.
     """
     slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
     return max(1, slot << ROOM_BITS)
 
 
 class GeneratedOrders:
-    """Orders numbered from `first_id`, every value but the id made from the id alone."""
+    """Orders numbered from `first_id`; all other values are computed from the id."""
 
     def __init__(self, *, first_id: int, count: int) -> None:
         self._first_id = first_id
@@ -55,9 +55,9 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """The same, but that a part of them have metadata, and values at the bounds of what an order may have.
+    """The same, except that some have metadata, and values at the limits of what an order may have.
 
-    They are a quarter of the orders in a quarter of all runs of 32, so that arrays are with them and without.
+    These are a quarter of the orders in every fourth group of 32 on average, so that some arrays have none of them.
     """
 
     def body(self, index: int) -> bytes:
@@ -72,7 +72,7 @@ class VariedOrders(GeneratedOrders):
             case 1:
                 item_ids, amount = [MAX_ID - item for item in item_ids], f"{HIGHEST_WHOLE - user_id}.9999"
             case 2:
-                # One fewer than an order may have, so that `as_another_order` can add one.
+                # One fewer than the maximum, so that `as_another_order` can add one.
                 item_ids = [*range(item_ids[0], item_ids[0] + MOST_ITEMS - 1)] if bits >> 42 & 7 == 0 else item_ids * 9
         metadata = f'{{"currency": "EUR", "to": "Zürich 🛒", "vat": {amount}, "gift": true, "of": [{order_id}, null]}}'
         values = f'"user_id": {user_id}, "item_ids": {item_ids}, "metadata": {metadata}, "total_amount": {amount}'
@@ -84,7 +84,7 @@ class VariedOrders(GeneratedOrders):
 
 
 def as_another_order(body: bytes) -> bytes:
-    """Give the JSON of another order with the id of a generated one: it has an item more."""
+    """Return the JSON of a different order with the same id: it has one more item."""
     before, name, after = body.partition(ITEMS)
     return before + name + b"7, " + after
 
@@ -99,7 +99,7 @@ def _values(order_id: int) -> tuple[int, list[int], str]:
 
 
 def _scatter(number: int) -> int:
-    """Spread neighbouring numbers over 64 bits (the finalizer of SplitMix64)."""
+    """Hash a number to 64 bits (the finalizer of SplitMix64)."""
     number = (number + 0x9E3779B97F4A7C15) & MASK
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & MASK

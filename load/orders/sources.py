@@ -1,4 +1,4 @@
-"""Owns where orders come from, a file for one; values that are read on the event loop's thread."""
+"""The orders of a run, and reading them from a file. Values, any thread."""
 
 from array import array
 from collections.abc import Iterator
@@ -9,31 +9,29 @@ from typing import Protocol
 
 import msgspec
 
-from load.cli.errors import UsageError
+from load.cli.errors import UsageError, reason_of_os_error
 from load.orders.comparison import BadJson, decode_json
 from load.orders.csv import BadCsv, read_csv
 
 MAX_ID = 2**63 - 1
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Of a value in a message.
 SHOWN = 60
+"""Characters of a value that a message shows."""
 
 
 class OrderSource(Protocol):
-    """Orders by index, 0 up to `len(source)`; the same index gives the same order every time."""
+    """Orders by index, from 0 below `len(source)`; an index returns the same order every time."""
 
     def __len__(self) -> int: ...
 
-    def order_id(self, index: int) -> int:
-        """Give the order's id."""
-        ...
+    def order_id(self, index: int) -> int: ...
 
     def body(self, index: int) -> bytes:
-        """Give the JSON to send."""
+        """Return the JSON to send."""
         ...
 
     def order(self, index: int) -> dict[str, object]:
-        """Give what `body` says as values, with numbers exact."""
+        """Return the values in `body`, with exact numbers."""
         ...
 
 
@@ -42,11 +40,11 @@ class BadReplay(UsageError):
 
 
 class ReplayedOrders:
-    """The orders of a file as they stand: CSV where its name ends in .csv, else NDJSON, an object a line.
+    """The orders of a file, unchanged: CSV if its name ends in .csv, else NDJSON, one object a line.
 
-    One without an integer `order_id`, or that can't be read, is a BadReplay at once. No more than `limit` orders are
-    taken. With `first_id` the ids of the file are replaced by first_id, first_id + 1, … in the order in which they
-    first come, so that a repeated order stays a repeated order.
+    Raises BadReplay if an order can't be read or has no integer `order_id`. Takes no more than `limit` orders. With
+    `first_id`, the ids of the file are replaced by first_id, first_id + 1, … in the order in which they first appear,
+    so that a repeated order stays a repeated order.
     """
 
     def __init__(self, path: Path, *, limit: int, first_id: int | None) -> None:
@@ -80,7 +78,7 @@ class ReplayedOrders:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Give every order's JSON without its line end, and where it is."""
+    """Yield where every order is, and its JSON without the line end."""
     read = read_csv if path.suffix.lower() == ".csv" else _read_ndjson
     try:
         for number, line in read(path):
@@ -88,7 +86,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     except BadCsv as problem:
         raise BadReplay(f"{path}, line {problem.line}: {problem}") from None
     except OSError as problem:
-        raise BadReplay(f"{path} can't be read: {(problem.strerror or 'unknown error').lower()}") from None
+        raise BadReplay(f"{path} can't be read: {reason_of_os_error(problem)}") from None
 
 
 def _read_ndjson(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -114,7 +112,7 @@ def _order_id(line: bytes, place: str) -> int:
 
 
 def _but(order_id: object) -> str:
-    """Say what is there instead; a power of ten is what a spreadsheet makes of a long id, its last digits lost."""
+    """Describe a bad id. A spreadsheet turns a long id into a power of ten and loses its last digits."""
     if order_id is None:
         return ""
     text = str(order_id)
@@ -124,7 +122,7 @@ def _but(order_id: object) -> str:
 
 
 def _with_id(line: bytes, order_id: int) -> bytes:
-    """Replace the id and leave every other value's bytes as they are."""
+    """Replace the id, and leave the bytes of every other value unchanged."""
     fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     fields["order_id"] = msgspec.Raw(b"%d" % order_id)
     return msgspec.json.encode(fields)

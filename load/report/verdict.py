@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from load.cli.text import printable
 from load.report.numbers import counted, plural
-from load.results.texts import shown
 
 NAMED = 100
 """So many orders of a kind are named; the JSON names all."""
@@ -99,7 +99,7 @@ def _read_back_line(result: Mapping[str, Any]) -> str:
     if unread:
         others = [f"of the others {found[0]}", *found[1:]] if read_back["read"] or read_back["lost_ids"] else []
         found = [f"{counted(unread)} could not be read", *others]
-    statuses = shown(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
+    statuses = printable(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
     return (
         f"Read back {counted(read_back['read'])} of {plural(read_back['acknowledged'], 'acknowledged order')}: "
         f"{', '.join(found)}{f' ({statuses})' if statuses else ''}."
@@ -126,7 +126,7 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
     named: list[tuple[str, list[str]]] = [
         ("Lost", [str(order_id) for order_id in read_back.get("lost_ids", ())]),
         *(
-            (title, [f"{order_id}: {shown(why)}" for order_id, why in read_back.get(kind, {}).items()])
+            (title, [f"{order_id}: {printable(why)}" for order_id, why in read_back.get(kind, {}).items()])
             for title, kind in (
                 ("Different", "different"),
                 ("Not readable", "unread"),
@@ -134,7 +134,9 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
             )
         ),
     ]
-    wrong = [f"{shown(reason)}: {plural(count, 'order')}" for reason, count in result["wrong_202_by_reason"].items()]
+    wrong = [
+        f"{printable(reason)}: {plural(count, 'order')}" for reason, count in result["wrong_202_by_reason"].items()
+    ]
     return [
         *([Finding(title=f"Wrong 202: {plural(result['wrong_202'], 'order')}", lines=wrong, more="")] if wrong else []),
         *(

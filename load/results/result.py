@@ -1,32 +1,31 @@
-"""Owns what a run found, and what follows from it; values that are written on the event loop's thread."""
+"""What a run measured, and what follows from it. Values that the event loop writes."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from load.http.departures import Departures
-from load.readback import Verdict
-from load.results.recording import Distribution, Recording
+from load.http.send_delays import SendDelays
+from load.results.read_back import ReadBackResult
+from load.results.recording import Distribution, Recording, percentile_of
 from load.results.tally import Tally
-from load.results.timeline import Course
+from load.results.timeline import TimeSeries
 from load.system.machine import BUSY_SHARE
 
 LATE_S = 0.010
-LATE_SHARE = 0.1
-LATE_PARTS = 0.01
-ENOUGH = 100
-A_HANDFUL = 5
+LATE_SHARE_OF_P99 = 0.1
+LATE_SHARE_OF_REQUESTS = 0.01
+FEWEST_REQUESTS = 100
+FEW_LATE_REQUESTS = 5
 BEHIND_S = 0.1
 
 
 @dataclass(kw_only=True)
 class Result:
-    """What a run found so far; times in seconds. None is what it did not come to.
+    """What a run measured so far; times in seconds, None for what it has not measured.
 
-    `started_ns` counts from 1970. `sending_s` is the time from the first request to the last answer, and in an open
-    loop until all that was due had been, if that is later; `stopped_s` that to the last answer of a server that then
-    stopped answering; `waited_s` that until all was processed, at the latest. `phase` is what it was doing last.
-    `departures` is None but in an open loop. `verdict` is of what has been read so far; `is_read` says that this is
-    all.
+    `started_ns` counts from 1970. `sending_s` is the time from the first request to the last response, and in an open
+    loop at least until the last request was due. `stopped_s` is the time to the last response of a server that then
+    stopped answering, `waited_s` the time until all was processed at the latest, `phase` what the run did last.
+    `delays` is None except in an open loop. `read_back` has what was read so far; `is_read` says that this is all.
     """
 
     orders: int
@@ -35,19 +34,19 @@ class Result:
     started_ns: int = 0
     tally: Tally = field(default_factory=Tally)
     recording: Recording = field(default_factory=Recording)
-    departures: Departures | None = None
-    backlog: Course = field(default_factory=Course)
+    delays: SendDelays | None = None
+    backlog: TimeSeries = field(default_factory=TimeSeries)
     sending_s: float | None = None
     stopped_s: float | None = None
     cpu_share: float | None = None
     waited_s: float | None = None
-    verdict: Verdict | None = None
+    read_back: ReadBackResult | None = None
     is_read: bool = False
     interrupted: bool = False
 
     @cached_property
     def counted(self) -> Recording:
-        """The answers to what was due after the warm-up; asked for when the sending is over."""
+        """The responses to requests that were due after the warm-up; read this after the sending."""
         return self.recording.due_from(int(self.warm_up_s * 1e9))
 
     @cached_property
@@ -56,75 +55,73 @@ class Result:
 
     @cached_property
     def sending_latencies(self) -> Distribution:
-        """How long the answers took without the wait for a free connection; none but in an open loop.
-
-        Where there were enough connections that is the same: a closed loop would have sent fewer into a stall.
-        """
-        return Distribution(self.counted.sending_latencies_ns if self.departures else Recording().latencies_ns)
+        """Latencies without the wait for a free connection; empty except in an open loop."""
+        return Distribution(self.counted.sending_latencies_ns if self.delays else ())
 
     @property
     def all_in_warm_up(self) -> bool:
-        """Whether something was acknowledged, and no part of it after the warm-up."""
+        """Whether all acknowledged orders were due during the warm-up."""
         return len(self.recording) > 0 and len(self.counted) == 0
 
     @property
     def elapsed_s(self) -> float | None:
-        """From the end of the warm-up to the end of `sending_s`."""
-        if self.sending_s is None or (self.warm_up_s and not len(self.counted)):
-            return None
-        return self.sending_s - self.warm_up_s
-
-    @property
-    def orders_per_second(self) -> float | None:
-        """Acknowledged orders over the time that the sending took, both without the warm-up."""
-        return self.counted.total_orders / self.elapsed_s if self.elapsed_s else None
+        """From the end of the warm-up to the end of the sending."""
+        return self._after_warm_up(self.sending_s)
 
     @property
     def processed_s(self) -> float | None:
-        """From the end of the warm-up until all was processed, at the latest; None where that is not known."""
-        if self.waited_s is None or (self.warm_up_s and not len(self.counted)):
+        """From the end of the warm-up until all was processed, at the latest; None if not known."""
+        return self._after_warm_up(self.waited_s)
+
+    def _after_warm_up(self, time_s: float | None) -> float | None:
+        if time_s is None or (self.warm_up_s and not len(self.counted)):
             return None
-        return self.waited_s - self.warm_up_s
+        return time_s - self.warm_up_s
+
+    @property
+    def orders_per_second(self) -> float | None:
+        """Acknowledged orders by the time that the sending took, both without the warm-up."""
+        return self.counted.total_orders / self.elapsed_s if self.elapsed_s else None
 
     @property
     def late_p99_s(self) -> float | None:
-        """How late the client itself was in the open loop: what 99 % of requests with a free connection kept to."""
-        late_ns = self.departures.late_p99_ns if self.departures else None
-        return None if late_ns is None else late_ns / 1e9
+        """How late the client itself sent requests of an open loop that had a free connection: the 99th percentile."""
+        late_ns = self.delays.late_ns if self.delays else None
+        return percentile_of(sorted(late_ns), 99) / 1e9 if late_ns else None
 
     @property
     def was_busy(self) -> bool:
-        """Whether this process used up a core while it sent: the server might have taken more.
+        """Whether this process used up a core while it sent, so that the server might have taken more.
 
-        Where the server stopped answering, it was used up by trying to connect; fewer than 100 orders tell nothing.
+        False if the server stopped answering, since trying to connect used the core up, and for fewer than 100 orders.
         """
-        if self.cpu_share is None or self.stopped_s is not None or self.tally.sent < ENOUGH:
+        if self.cpu_share is None or self.stopped_s is not None or self.tally.sent < FEWEST_REQUESTS:
             return False
         return self.cpu_share > BUSY_SHARE
 
     @property
     def late_limit_s(self) -> float:
-        """How late a request has to be for that to make up a part of the figures that counts."""
-        return max(LATE_S, LATE_SHARE * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
+        """The delay from which a request is late enough to distort the latencies."""
+        return max(LATE_S, LATE_SHARE_OF_P99 * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
 
     @cached_property
     def late_requests(self) -> int:
         """How many requests that had a free connection were later than that."""
-        return self.departures.later_than(self.late_limit_s * 1e9) if self.departures else 0
+        return self.delays.later_than(self.late_limit_s * 1e9) if self.delays else 0
 
     @property
     def was_late(self) -> bool:
-        """Whether the client's own lateness makes up a part of the open loop's figures that counts.
+        """Whether the client's own delays distort the latencies of an open loop.
 
-        It does where 1 % of the requests that had a free connection left more than 10 ms late and that is more than a
-        tenth of the latencies' p99. On a machine that the server shares, a few are always some milliseconds late; and
-        beside a server that stalls for a second, 20 ms are nothing. Of fewer than 100 requests, of a handful of late
-        ones, and beside a server that stopped answering nothing is said.
+        They do if over 1 % of the requests that had a free connection were sent more than 10 ms late, and this is more
+        than a tenth of the latencies' p99. On a machine that the server shares, a few are always some milliseconds
+        late; and beside a server that stalls for a second, 20 ms do not matter. False for fewer than 100 requests, for
+        up to 5 late ones, and if the server stopped answering.
         """
-        if self.departures is None or self.stopped_s is not None or not len(self.counted):
+        if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False
-        count = len(self.departures.late_ns)
-        return count >= ENOUGH and self.late_requests > max(A_HANDFUL, LATE_PARTS * count)
+        count = len(self.delays.late_ns)
+        return count >= FEWEST_REQUESTS and self.late_requests > max(FEW_LATE_REQUESTS, LATE_SHARE_OF_REQUESTS * count)
 
     @property
     def generator_was_the_limit(self) -> bool:
@@ -132,21 +129,17 @@ class Result:
 
     @property
     def behind_s(self) -> float:
-        """How long after it was due the last request was sent because all connections were busy; less than 100 ms is 0.
+        """How long after it was due the last request was sent because all connections were busy; 0 if under 100 ms.
 
-        A server that had fallen behind and caught up kept up. Where the generator was the limit, or the server stopped
-        answering, nothing is said of it.
+        0 if the server caught up before the end, if the generator was the limit, or if the server stopped answering.
         """
-        if self.departures is None or self.generator_was_the_limit or self.stopped_s is not None:
+        if self.delays is None or self.generator_was_the_limit or self.stopped_s is not None:
             return 0.0
-        behind_s = self.departures.last_wait_ns / 1e9
+        behind_s = self.delays.last_wait_ns / 1e9
         return behind_s if behind_s >= BEHIND_S else 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether something was acknowledged and all of it is there as it was sent, and processed.
-
-        A 202 is a promise, so a wrong one is none that was kept.
-        """
-        is_kept = self.is_read and self.verdict is not None and self.verdict.is_good
+        """Whether some orders were acknowledged, all are there as sent and processed, and no 202 was wrong."""
+        is_kept = self.is_read and self.read_back is not None and self.read_back.is_good
         return is_kept and len(self.tally.acknowledged) > 0 and not self.tally.wrong_202

@@ -1,10 +1,10 @@
-"""Owns a run's result as the dictionary that --json writes and the report is made from; on the main thread."""
+"""A run's result as the dictionary that --json writes and the report is made from. Runs on the main thread."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from load.readback import Verdict
 from load.results.notes import notes_of
+from load.results.read_back import ReadBackResult
 from load.results.recording import Distribution
 from load.results.result import Result
 from load.results.summary import PERCENTILES
@@ -14,11 +14,30 @@ from load.system.machine import describe_machine
 
 
 def to_json(result: Result, settings: Settings) -> dict[str, Any]:
-    """Give the result with its units in the names; unknown values are null, amounts are texts."""
+    """Return the result with units in its names; unknown values are None, amounts are strings."""
+    tally = result.tally
     return {
-        **_what_was_asked(settings),
-        "started": _utc(result.started_ns),
-        **_what_became_of_orders(result),
+        "url": str(settings.url),
+        "mode": settings.mode,
+        "replay": None if settings.replay is None else str(settings.replay),
+        "concurrency": settings.concurrency,
+        "batch": settings.batch,
+        "bulk": settings.bulk,
+        "rate_per_second": settings.rate,
+        "duration_s": settings.duration_s,
+        "warm_up_s": settings.warm_up_s,
+        "started": datetime.fromtimestamp(result.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "orders": result.orders,
+        "sent": tally.sent,
+        "accepted": tally.accepted,
+        "duplicates": tally.duplicates,
+        "refused": tally.refused.total(),
+        "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
+        "errors": tally.errors.total(),
+        "errors_by_reason": dict(tally.errors.most_common()),
+        "wrong_202": tally.wrong_202.total(),
+        "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
+        "not_sent": result.orders - tally.sent,
         "elapsed_s": result.elapsed_s,
         "orders_per_second": result.orders_per_second,
         **_percentiles("latency", result.latencies),
@@ -30,7 +49,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "server_behind_s": result.behind_s,
         "server_stopped_after_s": result.stopped_s,
         "notes": notes_of(result, settings),
-        "read_back": None if result.verdict is None else _verdict_json(result.verdict),
+        "read_back": None if result.read_back is None else _read_back(result.read_back),
         "interrupted": result.interrupted,
         "passed": result.is_good and not result.interrupted,
         "machine": describe_machine(),
@@ -43,37 +62,6 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _what_was_asked(settings: Settings) -> dict[str, Any]:
-    return {
-        "url": str(settings.url),
-        "mode": settings.mode,
-        "replay": None if settings.replay is None else str(settings.replay),
-        "concurrency": settings.concurrency,
-        "batch": settings.batch,
-        "bulk": settings.bulk,
-        "rate_per_second": settings.rate,
-        "duration_s": settings.duration_s,
-        "warm_up_s": settings.warm_up_s,
-    }
-
-
-def _what_became_of_orders(result: Result) -> dict[str, Any]:
-    tally = result.tally
-    return {
-        "orders": result.orders,
-        "sent": tally.sent,
-        "accepted": tally.accepted,
-        "duplicates": tally.duplicates,
-        "refused": tally.refused.total(),
-        "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
-        "errors": tally.errors.total(),
-        "errors_by_reason": dict(tally.errors.most_common()),
-        "wrong_202": tally.wrong_202.total(),
-        "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
-        "not_sent": result.orders - tally.sent,
-    }
-
-
 def _percentiles(what: str, distribution: Distribution) -> dict[str, float | None]:
     return {
         f"{what}_{name.replace('.', '_')}_ms": distribution.percentile_ms(percentile)
@@ -81,22 +69,17 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
     }
 
 
-def _utc(since_1970_ns: int) -> str:
-    return datetime.fromtimestamp(since_1970_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _read_back(found: ReadBackResult) -> dict[str, Any]:
+    def by_id(orders: dict[int, str]) -> dict[str, str]:
+        return {str(order_id): reason for order_id, reason in orders.items()}
 
-
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
-        "acknowledged": verdict.acknowledged,
-        "read": verdict.read,
-        "lost_ids": verdict.lost,
-        "different": _by_id(verdict.different),
-        "unprocessed": _by_id(verdict.unprocessed),
-        "unread": _by_id(verdict.unread),
-        "statuses": dict(verdict.statuses),
-        "total_amount": f"{verdict.total_amount:f}",
+        "acknowledged": found.acknowledged,
+        "read": found.read,
+        "lost_ids": found.lost,
+        "different": by_id(found.different),
+        "unprocessed": by_id(found.unprocessed),
+        "unread": by_id(found.unread),
+        "statuses": dict(found.statuses),
+        "total_amount": f"{found.total_amount:f}",
     }
-
-
-def _by_id(orders: dict[int, str]) -> dict[str, str]:
-    return {str(order_id): why for order_id, why in orders.items()}

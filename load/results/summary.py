@@ -1,21 +1,21 @@
-"""Owns how a run's result is shown in a terminal: the table and the lines below it; on the main thread."""
+"""A run's result in a terminal: the table and the lines below it. Runs on the main thread."""
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from load.cli.text import printable
 from load.results.notes import notes_of
 from load.results.result import Result
-from load.results.texts import shown
 from load.settings import Settings
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
-Row = tuple[str, str] | tuple[str, str, str]
+Row = tuple[str, ...]
 
 
 def print_summary(result: Result, settings: Settings, console: Console) -> None:
-    """Print the table and what follows from it; what is not known shows as a dash."""
+    """Print the table and the lines below it; unknown values are dashes."""
     rows = [*_orders(result, settings), *_times(result)]
     table = Table(show_header=False)
     table.add_column()
@@ -30,59 +30,53 @@ def print_summary(result: Result, settings: Settings, console: Console) -> None:
 
 def _orders(result: Result, settings: Settings) -> list[Row]:
     tally = result.tally
-    rows: list[Row] = [
-        ("sent", f"{tally.sent:,}"),
-        ("accepted", f"{tally.accepted:,}"),
-        ("duplicates", f"{tally.duplicates:,}"),
-        ("refused", f"{tally.refused.total():,}"),
-        *((f"  status {status}", f"{count:,}") for status, count in sorted(tally.refused.items())),
-        ("errors", f"{tally.errors.total():,}"),
-        *((f"  {escape(shown(reason))}", f"{count:,}") for reason, count in tally.errors.most_common()),
+    counts = [
+        ("sent", tally.sent),
+        ("accepted", tally.accepted),
+        ("duplicates", tally.duplicates),
+        ("refused", tally.refused.total()),
+        *((f"  status {status}", count) for status, count in sorted(tally.refused.items())),
+        ("errors", tally.errors.total()),
+        *((f"  {escape(printable(reason))}", count) for reason, count in tally.errors.most_common()),
     ]
     if tally.wrong_202:
-        rows.append(("wrong 202", f"{tally.wrong_202.total():,}"))
-        rows += [(f"  {reason}", f"{count:,}") for reason, count in tally.wrong_202.most_common()]
+        counts.append(("wrong 202", tally.wrong_202.total()))
+        counts += [(f"  {reason}", count) for reason, count in tally.wrong_202.most_common()]
     if tally.sent < result.orders:
-        rows.append(("not sent", f"{result.orders - tally.sent:,}"))
+        counts.append(("not sent", result.orders - tally.sent))
     if settings.bulk:
-        rows.append(("orders a request", f"{settings.bulk:,}"))
-    return rows
+        counts.append(("orders a request", settings.bulk))
+    return [(name, f"{count:,}") for name, count in counts]
 
 
 def _times(result: Result) -> list[Row]:
-    rows: list[Row] = [
-        ("elapsed", _text(result.elapsed_s, " s")),
-        ("orders/s", "-" if result.orders_per_second is None else f"{result.orders_per_second:,.0f}"),
+    latencies = [result.latencies] if result.delays is None else [result.latencies, result.sending_latencies]
+    per_second = result.orders_per_second
+    return [
+        ("elapsed", _with_unit(result.elapsed_s, "s")),
+        ("orders/s", "-" if per_second is None else f"{per_second:,.0f}"),
+        *([] if result.delays is None else [("", "from due", "from sending")]),
+        *(
+            (f"latency {name}", *(_with_unit(one.percentile_ms(percentile), "ms") for one in latencies))
+            for name, percentile in PERCENTILES.items()
+        ),
+        ("all processed after", _with_unit(result.processed_s, "s")),
     ]
-    if result.departures is None:
-        rows += [(f"latency {name}", _ms(result.latencies.percentile_ms(p))) for name, p in PERCENTILES.items()]
-    else:
-        rows.append(("", "from due", "from sending"))
-        rows += [
-            (f"latency {name}", _ms(result.latencies.percentile_ms(p)), _ms(result.sending_latencies.percentile_ms(p)))
-            for name, p in PERCENTILES.items()
-        ]
-    rows.append(("all processed after", _text(result.processed_s, " s")))
-    return rows
 
 
-def _ms(value: float | None) -> str:
-    return _text(value, " ms")
-
-
-def _text(value: float | None, unit: str) -> str:
-    return "-" if value is None else f"{value:,.3f}{unit}"
+def _with_unit(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:,.3f} {unit}"
 
 
 def _lines(result: Result, settings: Settings) -> list[str]:
     lines = notes_of(result, settings)
-    verdict = result.verdict
     if result.interrupted:
         lines.append(
-            f"Interrupted while {result.phase}: this is what it has so far, and what was not read back is not checked."
+            f"Interrupted while {result.phase}: this is what was measured so far. Orders that were not read back are "
+            "not checked."
         )
     elif not result.tally.acknowledged and not result.tally.wrong_202:
         lines.append("Nothing was accepted, so there is nothing to read back.")
-    if verdict is not None and result.tally.acknowledged:
-        lines.append(verdict.line if result.is_read else verdict.line_so_far)
+    if result.read_back is not None and result.tally.acknowledged:
+        lines.append(result.read_back.line if result.is_read else result.read_back.line_so_far)
     return lines

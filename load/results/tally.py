@@ -1,4 +1,4 @@
-"""Owns the count of what became of every order sent, on the event loop's thread."""
+"""Counts of what happened to every order sent. Values that the event loop writes."""
 
 from array import array
 from collections import Counter
@@ -9,18 +9,18 @@ MAX_REASON = 300
 
 
 class Refusal(NamedTuple):
-    """An order that was refused, and why, as the server says it."""
+    """An order that was refused, and the reason that the server gave."""
 
     order_id: int
     reason: str
 
 
 class Tally:
-    """What became of every order; `acknowledged` has the places in the source of all that are to be read back.
+    """Counts of orders; `acknowledged` has the places in the source of all orders that are to be read back.
 
-    Of those, `accepted` were new and `duplicates` there already: an answer to many orders says how many, not which.
-    The others had a wrong 202. `examples` has the first refusal of each status that came with a reason, `wrong_202`
-    what was wrong with how many orders' 202.
+    Of those, `accepted` were new and `duplicates` were there already: a bulk response says how many, not which. The
+    others had a wrong 202; `wrong_202` counts those by what was wrong. `examples` has the first refusal of each status
+    that came with a reason.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,10 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.wrong_202: Counter[str] = Counter()
 
-    def accept(self, index: int) -> None:
-        self.acknowledged.append(index)
-        self.accepted += 1
-
-    def repeat(self, index: int) -> None:
-        """Count a 202 for an order that the server had already."""
-        self.acknowledged.append(index)
-        self.duplicates += 1
+    def acknowledge(self, places: Iterable[int], *, accepted: int = 0, duplicates: int = 0) -> None:
+        self.acknowledged.extend(places)
+        self.accepted += accepted
+        self.duplicates += duplicates
 
     def refuse(self, status: int, order_id: int, reason: str, orders: int = 1) -> None:
         self.refused[status] += orders
@@ -49,8 +45,8 @@ class Tally:
     def fail(self, reason: str, orders: int = 1) -> None:
         self.errors[reason] += orders
 
-    def mistrust(self, reason: str, orders: int = 1, places: Iterable[int] = ()) -> None:
-        """Count orders that got a wrong 202; those at `places` of the source it surely meant, so they are read back."""
+    def add_wrong_202(self, reason: str, orders: int = 1, places: Iterable[int] = ()) -> None:
+        """Count orders that got a wrong 202; those at `places` it certainly meant, so they are read back."""
         self.wrong_202[reason] += orders
         self.acknowledged.extend(places)
 

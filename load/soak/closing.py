@@ -9,12 +9,12 @@ import msgspec
 
 from load.backlog import Backlog
 from load.http.address import Address
-from load.http.asking import ask
-from load.http.clients import Clients
-from load.http.connection import Answer, Connection, NoAnswer
-from load.http.exchanges import Patience
-from load.orders.ledger import Ledger
-from load.readback import ReadBack
+from load.http.closed_loop import ClosedLoop
+from load.http.connection import Connection, NoResponse, send_request
+from load.http.connections import Timeouts
+from load.http.response import Response
+from load.orders.sent_orders import SentOrders
+from load.readback import OrderReader
 from load.soak.sample import Sample
 
 READ_BACK = 1_000
@@ -70,14 +70,14 @@ class Closing:
 async def close_the_day(
     address: Address,
     *,
-    ledger: Ledger,
+    ledger: SentOrders,
     look: Callable[[], Sample],
     sockets_before: int,
     chance: Random,
     clock_ns: Callable[[], int],
     leaving_s: float = LEAVING_S,
 ) -> Closing:
-    """Wait for the processing, count and compare, and see all connections closed; NoAnswer, NoMetrics, ProcessGone.
+    """Wait for the processing, count and compare, and see all connections closed; NoResponse, NoMetrics, ProcessGone.
 
     The server has `leaving_s` to notice that they are.
     """
@@ -93,11 +93,11 @@ async def close_the_day(
 
 async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int]:
     """Give how many orders are not Completed when nothing moves any more, and how many there are."""
-    backlog = Backlog(address, patience=Patience(), clock_ns=clock_ns)
+    backlog = Backlog(address, timeouts=Timeouts(), clock_ns=clock_ns)
     connection = Connection(address)
     try:
         await backlog.wait(before=0)
-        totals = _totals_in(await ask(connection, address.get("/metrics")))
+        totals = _totals_in(await send_request(connection, address.get("/metrics")))
     finally:
         backlog.close()
         connection.close()
@@ -105,27 +105,29 @@ async def _wait(address: Address, clock_ns: Callable[[], int]) -> tuple[int, int
 
 
 async def _read_back(
-    address: Address, ledger: Ledger, closing: Closing, chance: Random, clock_ns: Callable[[], int]
+    address: Address, ledger: SentOrders, closing: Closing, chance: Random, clock_ns: Callable[[], int]
 ) -> None:
     drawn = (ledger.any_acknowledged(chance) for _ in range(READ_BACK))
     chosen = {index for index in drawn if index is not None}
-    clients = Clients(address, count=READING_CLIENTS, patience=Patience(), clock_ns=clock_ns)
-    reading = ReadBack(address=address, source=ledger.orders, clients=clients, patience=Patience(), clock_ns=clock_ns)
+    clients = ClosedLoop(address, count=READING_CLIENTS, timeouts=Timeouts(), clock_ns=clock_ns)
+    reading = OrderReader(
+        address=address, source=ledger.orders, clients=clients, timeouts=Timeouts(), clock_ns=clock_ns
+    )
     try:
         await reading.read(chosen, again=True)
     finally:
         clients.close()
-    verdict = reading.verdict
+    verdict = reading.result
     closing.mistaken = sum(map(len, (verdict.lost, verdict.different, verdict.unprocessed, verdict.unread)))
     closing.read_back = verdict.line
 
 
-async def _count(address: Address, ledger: Ledger, closing: Closing) -> None:
+async def _count(address: Address, ledger: SentOrders, closing: Closing) -> None:
     """Go through the listing from the newest order to the oldest."""
     connection, cursor = Connection(address), ""
     try:
         while True:
-            page = _page_in(await ask(connection, address.get(f"/orders?limit={PAGE}{cursor}")))
+            page = _page_in(await send_request(connection, address.get(f"/orders?limit={PAGE}{cursor}")))
             closing.counted += len(page.orders)
             closing.strange += sum(not ledger.note_found(order.order_id) for order in page.orders)
             if page.next_cursor is None:
@@ -135,22 +137,22 @@ async def _count(address: Address, ledger: Ledger, closing: Closing) -> None:
         connection.close()
 
 
-def _totals_in(answer: Answer) -> Totals:
-    """Read how many orders there are; NoAnswer where the answer does not say."""
+def _totals_in(answer: Response) -> Totals:
+    """Read how many orders there are; NoResponse where the answer does not say."""
     try:
         return _totals.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NoAnswer("GET /metrics: no totals") from None
+        raise NoResponse("GET /metrics: no totals") from None
 
 
-def _page_in(answer: Answer) -> Page:
-    """Read a page of the listing; NoAnswer where the answer is none."""
+def _page_in(answer: Response) -> Page:
+    """Read a page of the listing; NoResponse where the answer is none."""
     if answer.status != 200:
-        raise NoAnswer(f"GET /orders: status {answer.status}")
+        raise NoResponse(f"GET /orders: status {answer.status}")
     try:
         return _pages.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NoAnswer("GET /orders: no page of a listing") from None
+        raise NoResponse("GET /orders: no page of a listing") from None
 
 
 async def _leave(look: Callable[[], Sample], sockets_before: int, clock_ns: Callable[[], int], leaving_s: float) -> int:

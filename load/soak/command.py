@@ -20,7 +20,7 @@ from load.backlog import NoMetrics
 from load.cli.flags import CommandParser, named_file, rate, whole_number, writable_folder
 from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
 from load.http.address import Unreachable
-from load.http.connection import NoAnswer
+from load.http.connection import NoResponse
 from load.soak.crowd import CLIENTS
 from load.soak.day import ServerGone
 from load.soak.disk import DiskFailed
@@ -34,7 +34,7 @@ from load.system.server_process import DidNotStart
 LONGEST_MINUTES = 7 * 24 * 60
 SHOWN = 10
 """Reasons for which answers were wrong, and lines of the server's log."""
-FAILURES = (DidNotStart, TooFewFiles, Unreachable, ServerGone, ProcessGone, DiskFailed, NoAnswer, NoMetrics)
+FAILURES = (DidNotStart, TooFewFiles, Unreachable, ServerGone, ProcessGone, DiskFailed, NoResponse, NoMetrics)
 """What ends the soak with one line on stderr."""
 
 

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 
 from load.http.address import Address, reason_of
-from load.http.asking import ask
-from load.http.connection import Connection, NoAnswer
+from load.http.connection import Connection, NoResponse, send_request
 from load.soak.amid import run_whole
 from load.soak.errands import Errand, with_header
 
@@ -49,8 +48,8 @@ async def run_errands(
 async def _run_errand(connection: Connection, errand: Errand, complain: Complain) -> None:
     request, fault = errand
     try:
-        reason = fault(await ask(connection, request, limit_s=ANSWER_S))
-    except NoAnswer as problem:
+        reason = fault(await send_request(connection, request, limit_s=ANSWER_S))
+    except NoResponse as problem:
         reason = str(problem)
     if reason:
         complain(f"{_kind_of(request)}: {reason}")

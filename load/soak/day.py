@@ -14,12 +14,12 @@ from typing import Any
 
 from load.backlog import Metrics, NoMetrics
 from load.http.address import Address
-from load.http.arrivals import Arrivals, Timing
-from load.http.asking import ask
-from load.http.connection import Answer, Connection, NoAnswer
-from load.http.departures import Departures
-from load.http.exchanges import INTERRUPTED, Patience
-from load.orders.ledger import Ledger
+from load.http.connection import Connection, NoResponse, send_request
+from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
+from load.http.open_loop import OpenLoop
+from load.http.response import Response
+from load.http.send_delays import SendDelays
+from load.orders.sent_orders import SentOrders
 from load.soak.amid import run_amid
 from load.soak.crowd import POSTING, crowd
 from load.soak.disk import keep_syncing
@@ -47,7 +47,7 @@ class Day:
         self,
         address: Address,
         *,
-        ledger: Ledger,
+        ledger: SentOrders,
         look: Callable[[], Sample],
         disk_file: Path,
         rate: float,
@@ -70,7 +70,7 @@ class Day:
         self._seed = seed
         self._tell = tell
         self._clock_ns = clock_ns
-        self._departures = Departures()
+        self._departures = SendDelays()
         self._metrics = Connection(address)
         self._book = Book()
         self._orders = self._backlog = self._sent_before = 0
@@ -80,8 +80,8 @@ class Day:
 
         Whatever else a customer fails of is raised at once.
         """
-        arrivals = Arrivals(
-            self._address, limit=POSTING, patience=Patience(), departures=self._departures, clock_ns=self._clock_ns
+        arrivals = OpenLoop(
+            self._address, limit=POSTING, timeouts=Timeouts(), delays=self._departures, clock_ns=self._clock_ns
         )
         try:
             # The crowd asks for orders that are there.
@@ -94,14 +94,14 @@ class Day:
             arrivals.close()
             self._metrics.close()
 
-    async def _pass_day(self, arrivals: Arrivals) -> None:
+    async def _pass_day(self, arrivals: OpenLoop) -> None:
         """Fill the log of events, then post orders at their rate while minute after minute passes."""
         await self._fill(FILLING_ARRAYS)
         await self._count()
         begun_ns = self._clock_ns()
         await run_amid(self._post(arrivals, begun_ns), [self._pass_minutes(begun_ns)], all_end=True)
 
-    async def _post(self, arrivals: Arrivals, begun_ns: int) -> None:
+    async def _post(self, arrivals: OpenLoop, begun_ns: int) -> None:
         await arrivals.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
         if arrivals.gone:
             raise ServerGone("the server has stopped answering")
@@ -117,9 +117,9 @@ class Day:
         try:
             for _ in range(arrays):
                 request, fault = next(errands)
-                if reason := fault(await ask(connection, request)):
+                if reason := fault(await send_request(connection, request)):
                     self._complain(f"POST /orders: {reason}")
-        except NoAnswer as problem:
+        except NoResponse as problem:
             raise ServerGone(str(problem)) from None
         finally:
             connection.close()
@@ -155,8 +155,8 @@ class Day:
     async def _count(self) -> None:
         """Ask how many orders there are and how many wait."""
         try:
-            metrics = Metrics.parse(await ask(self._metrics, self._address.get("/metrics")))
-        except NoAnswer as problem:
+            metrics = Metrics.parse(await send_request(self._metrics, self._address.get("/metrics")))
+        except NoResponse as problem:
             self._complain(f"GET /metrics: {problem}")
         except NoMetrics as problem:
             self._complain(str(problem))
@@ -169,7 +169,7 @@ class Day:
             request = self._address.post("/order", self._ledger.orders.body(index))
             yield begun_ns + int(number * 1e9 / self._rate), index, request
 
-    def _note_answer(self, index: int, answer: Answer, timing: Timing) -> None:
+    def _note_answer(self, index: int, answer: Response, timing: RequestTiming) -> None:
         fault = fault_of_order(answer, self._ledger.orders.order_id(index))
         if fault:
             self._complain(f"POST /order: {fault}")

@@ -10,11 +10,11 @@ from random import Random
 from typing import NamedTuple
 
 from load.http.address import Address
-from load.http.connection import Answer
-from load.judge import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
+from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json, find_difference
 from load.orders.generated import as_another_order
-from load.orders.ledger import Ledger
+from load.orders.responses import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
+from load.orders.sent_orders import SentOrders
 
 ARRAY = 1_000
 WAIT_S = 5
@@ -33,13 +33,13 @@ class Errand(NamedTuple):
     """A request, and what says what is wrong with its answer: an empty text when nothing is."""
 
     request: bytes
-    fault: Callable[[Answer], str]
+    fault: Callable[[Response], str]
 
 
 class Errands:
     """Errands by kind, of one customer. What is acknowledged is entered in the ledger, which has some already."""
 
-    def __init__(self, address: Address, *, ledger: Ledger, chance: Random) -> None:
+    def __init__(self, address: Address, *, ledger: SentOrders, chance: Random) -> None:
         self._address = address
         self._ledger = ledger
         self._chance = chance
@@ -118,37 +118,37 @@ class Errands:
             raise ValueError("no order was acknowledged")
         return index
 
-    def _fault_of_waiting(self, index: int, answer: Answer) -> str:
+    def _fault_of_waiting(self, index: int, answer: Response) -> str:
         fault = fault_of_look(self._ledger.orders.order(index), answer, is_done=True)
         if not fault:
             self._ledger.note_acknowledged([index])
         return fault
 
-    def _fault_of_array(self, indexes: range, answer: Answer) -> str:
+    def _fault_of_array(self, indexes: range, answer: Response) -> str:
         fault = fault_of_status(202, answer) or fault_of_bulk(answer, size=len(indexes))
         if not fault:
             self._ledger.note_acknowledged(indexes)
         return fault
 
 
-def take_orders(ledger: Ledger, count: int) -> range:
+def take_orders(ledger: SentOrders, count: int) -> range:
     """Give the indexes of so many new orders, which count as sent from now on."""
     indexes = ledger.take(count)
     ledger.note_sent(indexes)
     return indexes
 
 
-def fault_of_status(expected: int, answer: Answer) -> str:
+def fault_of_status(expected: int, answer: Response) -> str:
     """Say that an answer has another status; an empty text where it has this one."""
     return "" if answer.status == expected else f"status {answer.status} instead of {expected}"
 
 
-def fault_of_order(answer: Answer, order_id: int) -> str:
+def fault_of_order(answer: Response, order_id: int) -> str:
     """Say what is wrong with the answer to a new order; an empty text when it is acknowledged."""
     return fault_of_status(202, answer) or mistake_in(answer, order_id) or fault_of_post(answer)
 
 
-def fault_of_look(order: dict[str, object], answer: Answer, *, is_done: bool) -> str:
+def fault_of_look(order: dict[str, object], answer: Response, *, is_done: bool) -> str:
     """Say what is wrong with the answer that shows an order that was sent, and which is processed where it `is_done`.
 
     The values are left out, so that the reasons are few.
@@ -169,6 +169,6 @@ def with_header(request: bytes, lines: bytes) -> bytes:
     return request.replace(b"\r\n\r\n", b"\r\n%s\r\n" % lines, 1)
 
 
-def _fault_of_repeat(answer: Answer) -> str:
+def _fault_of_repeat(answer: Response) -> str:
     fault = fault_of_status(202, answer)
     return fault or ("" if REPLAYED in answer.head else "a repeated order that was taken for a new one")

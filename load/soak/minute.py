@@ -7,7 +7,7 @@ from statistics import median_low
 
 import msgspec
 
-from load.results.percentile import percentile_of
+from load.results.recording import percentile_of
 from load.soak.sample import Sample
 
 MIB = 1024 * 1024

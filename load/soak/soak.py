@@ -11,7 +11,7 @@ from typing import Any
 
 from load.http.address import reach
 from load.orders.generated import VariedOrders
-from load.orders.ledger import Ledger
+from load.orders.sent_orders import SentOrders
 from load.orders.sources import MAX_ID
 from load.soak.closing import Closing, close_the_day
 from load.soak.day import Day
@@ -46,12 +46,12 @@ class Soak:
         self._seed = seed
         self._folder = folder
         self._tell = tell
-        self._ledger = Ledger(VariedOrders(first_id=1, count=MAX_ID))
+        self._ledger = SentOrders(VariedOrders(first_id=1, count=MAX_ID))
 
     def run(self) -> None:
         """Start the server, live through the day and look at its end.
 
-        DidNotStart, Unreachable, ServerGone, ProcessGone, DiskFailed, NoAnswer, NoMetrics; KeyboardInterrupt.
+        DidNotStart, Unreachable, ServerGone, ProcessGone, DiskFailed, NoResponse, NoMetrics; KeyboardInterrupt.
         """
         with folder_to_keep(self._folder, prefix="load-soak-", is_wanted=lambda: not self.passed) as folder:
             database, log = folder / "orders.db", folder / "server.log"

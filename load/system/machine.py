@@ -1,6 +1,6 @@
-"""Owns what the machine offers and what a measurement says of it: the event loop, open files, versions.
+"""The machine that a command runs on: event loop, temporary folders, open files, versions.
 
-Called on the main thread, before or around the event loop.
+Runs on the main thread, before or around the event loop.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
 OTHER_FILES = 20
 BUSY_SHARE = 0.9
-"""A client that used more of a core than this had next to no time left: the server might have taken more."""
+"""A client that used more of a core than this had hardly any time left: the server might have taken more."""
 
 
 class TooFewFiles(CommandError):
-    """The hard limit on open files does not allow so many connections; `possible` is how many it allows."""
+    """The hard limit on open files does not allow that many connections; `possible` is how many it allows."""
 
     def __init__(self, count: int, *, limit: int) -> None:
         self.possible = max(0, limit - OTHER_FILES)
@@ -41,22 +41,19 @@ class TooFewFiles(CommandError):
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end on a new loop; the first Ctrl-C cancels it, the second is a KeyboardInterrupt.
-
-    So is one that comes when it has ended.
-    """
+    """Run a coroutine on a new loop. Ctrl-C cancels it; a second one, or one after its end, is a KeyboardInterrupt."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.get_loop()
         is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         if threading.current_thread() is threading.main_thread() and not is_ignored:
-            # From this handler alone does the runner take Ctrl-C over.
+            # The runner handles Ctrl-C only if it finds this handler.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return runner.run(main)
 
 
 @contextmanager
 def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
-    """Make a folder for databases, whose path is absolute, and remove it in the end."""
+    """Create a folder for databases, with an absolute path, and remove it at the end."""
     with TemporaryDirectory(dir=parent.resolve(), prefix=prefix) as name:
         folder = Path(name)
         _keep_from_git(folder)
@@ -64,11 +61,12 @@ def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_to_keep(parent: Path, *, prefix: str, is_wanted: Callable[[], bool]) -> Iterator[Path]:
-    """Make a folder for databases and logs, whose path is absolute, and remove it in the end unless it `is_wanted`.
+def folder_to_keep(
+    parent: Path, *, prefix: str, is_wanted: Callable[[], bool], print_line: Callable[[str], object] = print
+) -> Iterator[Path]:
+    """Create a folder for databases and logs, with an absolute path, and remove it at the end unless it `is_wanted`.
 
-    It stays after a failure of this program, too, but not after a Ctrl-C or when nobody reads the output any more.
-    Where it stays is printed.
+    It also stays, and is named, after an error of this program, but not after Ctrl-C or a broken pipe.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     is_kept = True
@@ -81,37 +79,37 @@ def folder_to_keep(parent: Path, *, prefix: str, is_wanted: Callable[[], bool]) 
         raise
     finally:
         if is_kept:
-            print(f"The databases and logs are in {parent / folder.name}")
+            print_line(f"The databases and logs are in {parent / folder.name}")
         else:
             shutil.rmtree(folder)
 
 
 def _keep_from_git(folder: Path) -> None:
-    """See to it that a commit that is made meanwhile does not take the databases in."""
+    """Keep the databases out of a commit that is made meanwhile."""
     (folder / ".gitignore").write_text("*\n")
 
 
 def allow_connections(count: int) -> None:
-    """Raise the soft limit to the hard one; TooFewFiles when that is not enough for `count` connections."""
+    """Raise the soft limit on open files to the hard one; TooFewFiles if that does not allow `count` connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (ValueError, OSError):
-            # macOS calls its hard limit infinite and takes less.
+            # macOS reports an infinite hard limit and accepts less.
             hard = soft
     if hard != resource.RLIM_INFINITY and count + OTHER_FILES > hard:
         raise TooFewFiles(count, limit=hard)
 
 
 def most_connections() -> int:
-    """Give how many connections the soft limit on open files has room for, one at least."""
+    """Return how many connections the soft limit on open files allows, at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - OTHER_FILES)
 
 
 def describe_machine(folder: Path | None = None) -> dict[str, str]:
-    """Give the processors, the versions that matter, and the file system that the database is on, if known."""
+    """Return the processors, the versions that matter, and the file system of the folder."""
     return {
         "cpus": f"{os.cpu_count()} x {_cpu_model()}",
         "platform": platform.platform(),
@@ -147,7 +145,7 @@ def _version(package: str) -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """Give the type of the file system, since a sync to memory (tmpfs) is none."""
+    """Return the type of the file system, since a sync on tmpfs costs nothing."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:

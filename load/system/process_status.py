@@ -1,4 +1,4 @@
-"""Owns what Linux says of a process's memory and threads; on the thread that calls.
+"""The memory and threads of a process, as Linux reports them. Any thread.
 
 https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
@@ -13,14 +13,14 @@ PROC = Path("/proc")
 
 
 class ProcessGone(CommandError):
-    """There is no such process any more."""
+    """The process has ended."""
 
     def __init__(self) -> None:
         super().__init__("the server's process has ended")
 
 
 class ProcessStatus(NamedTuple):
-    """One look. `peak_bytes` is the most memory that was ever resident."""
+    """A process at one moment. `peak_bytes` is the most memory that was ever resident."""
 
     memory_bytes: int
     peak_bytes: int
@@ -28,19 +28,19 @@ class ProcessStatus(NamedTuple):
 
     @classmethod
     def read(cls, process: Path) -> Self:
-        """Look at a process, by its folder in /proc; ProcessGone where it is not there."""
+        """Read the status of a process, by its folder in /proc; ProcessGone if it has ended."""
         try:
             text = (process / "status").read_text()
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone from None
-        # One that has ended and is not waited for is still listed, but has no memory.
+        # A process that has ended and was not waited for is still listed, but has no memory.
         if "\nVmRSS:" not in text:
             raise ProcessGone
         return cls(_number(text, "VmRSS") * 1024, _number(text, "VmHWM") * 1024, _number(text, "Threads"))
 
 
 def has_status() -> bool:
-    """Whether this system says how much memory a process has."""
+    """Whether this system reports the memory of a process."""
     return (PROC / "self" / "status").exists()
 
 

@@ -1,4 +1,4 @@
-"""Owns a server that is started for a measurement, as a process of its own; on the main thread, outside the loop."""
+"""A server that a command starts as a process of its own. Runs on the main thread, outside the event loop."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ LOOK_EVERY_S = 0.01
 
 
 class DidNotStart(CommandError):
-    """The server ended, or said nothing in time; the text has its last lines."""
+    """The server ended at once, or did not listen in time; the text has its last log lines."""
 
 
 class DidNotEnd(CommandError):
@@ -27,10 +27,10 @@ class DidNotEnd(CommandError):
 
 
 class ServerProcess:
-    """A context manager: inside it the server listens at `url`; at the end it gets SIGTERM, and SIGKILL if need be.
+    """A context manager: while the block runs, the server listens at `url`. Then it gets SIGTERM, and at last SIGKILL.
 
-    `arguments` follow the interpreter's name; the working folder is the project's. What it writes goes to `log`.
-    At the end DidNotEnd is raised, unless the block has raised something itself.
+    `arguments` are those of the Python interpreter; the working folder is the project's. Its output goes to `log`.
+    Raises DidNotStart, and DidNotEnd unless the block itself has raised something.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         try:
-            # Who is interrupted in the middle of it would not know what to stop.
+            # Interrupted halfway, this would not know which process to stop.
             with self._log.open("wb") as log, uninterrupted():
-                # A session of its own, so that Ctrl-C ends the measurement first and the server in order.
+                # A session of its own, so that Ctrl-C reaches only this process, which then stops the server in order.
                 self._process = subprocess.Popen(
                     [sys.executable, *self._arguments],
                     cwd=ROOT,
@@ -101,7 +101,7 @@ class ServerProcess:
         raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
 
     def _stop(self) -> str:
-        """End it, and say what was wrong with its end; an empty text when nothing was."""
+        """Stop the server and return what was wrong with its end, or ""."""
         self._launched.terminate()
         if not self._ends_within(self._stop_s):
             self._launched.kill()

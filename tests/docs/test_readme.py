@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from handlers.problems import problem as problems
-from load.settings import parse_settings as parse_load_settings
+from load.flags import parse_settings as parse_load_settings
 from server import parse_settings
 from tests.live_orders import wait_until_processed
 from tests.process import ROOT, ServerProcess, free_port, need, order

@@ -1,8 +1,8 @@
 """Answers that came in one piece."""
 
-from load.http.response import Answer, AnswerReader
+from load.http.response import Response, ResponseReader
 
 
-def parse_answer(data: bytes, *, ended: bool = False) -> Answer | None:
-    """Reads one answer, as `AnswerReader.add` does."""
-    return AnswerReader().add(data, ended=ended)
+def parse_answer(data: bytes, *, ended: bool = False) -> Response | None:
+    """Reads one answer, as `ResponseReader.add` does."""
+    return ResponseReader().add(data, ended=ended)

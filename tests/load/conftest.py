@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from load.command import main
-from load.http.exchanges import Patience
+from load.http.connections import Timeouts
 from load.system.machine import allow_connections
 from tests.load.shop import Shop
 
-IMPATIENT = Patience(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
+SHORT_TIMEOUTS = Timeouts(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def shop() -> Iterator[Shop]:
 def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
     """Run the command against the shop with these flags; ids count from 1 unless the flags say otherwise."""
 
-    def run(*flags: str, patience: Patience = IMPATIENT) -> Outcome:
+    def run(*flags: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> Outcome:
         report = tmp_path / "result.json"
         numbered = () if {"--first-id", "--replay"} & set(flags) else ("--first-id", "1")
         try:
-            status = main(["--url", shop.url, "--json", str(report), *numbered, *flags], patience=patience)
+            status = main(["--url", shop.url, "--json", str(report), *numbered, *flags], timeouts=timeouts)
         except SystemExit as ended:
             status = int(ended.code or 0)
         out, err = capsys.readouterr()

@@ -11,7 +11,7 @@ class EventStreams:
         self._streams: set[IOStream] = set()
 
     async def serve(self, stream: IOStream) -> None:
-        """Answer, and go on until the reader leaves."""
+        """Response, and go on until the reader leaves."""
         self._streams.add(stream)
         try:
             await stream.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")

@@ -137,7 +137,7 @@ class Shop:
             stream.close()
 
     async def serve_stream(self, stream: IOStream) -> None:
-        """Answer request after request until the connection ends."""
+        """Response request after request until the connection ends."""
         if not self._servers:
             # It was taken right before the shop went away.
             stream.close()

@@ -5,15 +5,15 @@ import json
 import pytest
 
 from load.backlog import Metrics, NoMetrics
-from load.http.connection import Answer
+from load.http.response import Response
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 
 COUNTS = {"pending_orders": 3, "processing_orders": 2, "completed_orders": 5}
 
 
-def _answer(counts: object) -> Answer:
-    return Answer(200, b"", json.dumps(counts).encode(), True)
+def _answer(counts: object) -> Response:
+    return Response(200, b"", json.dumps(counts).encode(), True)
 
 
 def test_the_counts_are_read_and_those_of_other_ends_need_not_be_there() -> None:

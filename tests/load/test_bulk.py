@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from load.http.exchanges import Patience
+from load.http.connections import Timeouts
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
@@ -113,7 +113,7 @@ def test_ctrl_c_counts_the_orders_under_way(load: Load, shop: Shop) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with meanwhile(interrupt):
-        outcome = load("--bulk", "10", "--orders", "30", "--concurrency", "1", patience=Patience())
+        outcome = load("--bulk", "10", "--orders", "30", "--concurrency", "1", timeouts=Timeouts())
     assert outcome.status == 130
     result = outcome.json
     assert (result["accepted"], result["errors_by_reason"], result["not_sent"]) == (10, {"interrupted": 10}, 10)

@@ -14,16 +14,16 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from load.command import main
-from load.http.connection import Answer
-from load.http.exchanges import Patience
-from load.http.refusal import reason_in
+from load.http.connections import Timeouts
+from load.http.response import Response
 from load.orders.generated import GeneratedOrders, new_first_id
+from load.orders.responses import reason_in
 from load.orders.sources import MAX_ID
-from tests.load.conftest import IMPATIENT, Load
+from tests.load.conftest import SHORT_TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile
 
-UNHURRIED = Patience(poll_s=0.01)
+UNHURRIED = Timeouts(poll_s=0.01)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -68,7 +68,7 @@ def test_ids_differ_from_run_to_run() -> None:
 
 def test_two_runs_without_a_first_id_share_no_order(load: Load, shop: Shop) -> None:
     for _ in range(2):
-        assert main(["--url", shop.url, "--orders", "50"], patience=IMPATIENT) == 0
+        assert main(["--url", shop.url, "--orders", "50"], timeouts=SHORT_TIMEOUTS) == 0
     assert len(set(shop.ids)) == 100
 
 
@@ -107,13 +107,13 @@ def test_the_first_reason_for_each_status_is_shown(load: Load, shop: Shop) -> No
     ],
 )
 def test_the_reason_is_what_the_problem_states(body: bytes, reason: str) -> None:
-    assert reason_in(Answer(422, b"", body, True)) == reason
+    assert reason_in(Response(422, b"", body, True)) == reason
 
 
 @pytest.mark.slow
 def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: Shop) -> None:
     shop.waiting = [79, 79, 82, 80, 79]
-    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=0.4))
+    outcome = load("--orders", "5", timeouts=replace(SHORT_TIMEOUTS, processing_s=0.4))
     assert outcome.status == 0
     assert 0 < outcome.json["all_processed_after_s"] < 0.4
     assert shop.waiting == [79]
@@ -124,7 +124,7 @@ def test_orders_before_it_that_are_being_processed_are_waited_for(load: Load, sh
     # One by one, and those of the run come last.
     shop.waiting = [*range(30, 35), *range(34, -1, -1)]
     shop.becomes_final_after = dict.fromkeys(range(1, 6), 1)
-    outcome = load("--orders", "5", patience=replace(IMPATIENT, processing_s=0.4))
+    outcome = load("--orders", "5", timeouts=replace(SHORT_TIMEOUTS, processing_s=0.4))
     assert (outcome.status, shop.waiting) == (0, [0])
 
 
@@ -143,7 +143,7 @@ def test_ctrl_c_prints_what_it_has(load: Load, shop: Shop) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with meanwhile(interrupt):
-        outcome = load("--orders", "100", "--concurrency", "1", patience=Patience())
+        outcome = load("--orders", "100", "--concurrency", "1", timeouts=Timeouts())
     assert outcome.status == 130
     assert re.search(r"accepted +│ +19 ", outcome.out)
     assert "Interrupted" in outcome.out
@@ -169,9 +169,9 @@ def test_ctrl_c_in_any_phase_prints_what_it_has(held: str, phase: str, load: Loa
     shop.looked_after = {"metrics": ("/metrics", 1), "processing": ("/metrics", 6), "reading": ("/order/5", 3)}[held]
     page = tmp_path / "page.html"
     with meanwhile(interrupt):
-        outcome = load("--orders", "5", "--concurrency", "1", "--report", str(page), patience=UNHURRIED)
+        outcome = load("--orders", "5", "--concurrency", "1", "--report", str(page), timeouts=UNHURRIED)
     assert (outcome.status, outcome.err) == (130, "")
-    assert f"Interrupted while {phase}: this is what it has so far" in outcome.out
+    assert f"Interrupted while {phase}: this is what was measured so far" in outcome.out
     assert (outcome.json["interrupted"], outcome.json["accepted"]) == (True, 0 if held == "metrics" else 5)
     assert ("Read back 4 of 5 acknowledged orders so far: none lost" in outcome.out) is (held == "reading")
     assert page.stat().st_size > 1000
@@ -180,7 +180,7 @@ def test_ctrl_c_in_any_phase_prints_what_it_has(held: str, phase: str, load: Loa
 def test_the_json_goes_to_standard_output_and_the_table_to_standard_error(
     shop: Shop, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    assert main(["--url", shop.url, "--orders", "5", "--json", "-"], patience=IMPATIENT) == 0
+    assert main(["--url", shop.url, "--orders", "5", "--json", "-"], timeouts=SHORT_TIMEOUTS) == 0
     out, err = capsysbinary.readouterr()
     assert json.loads(out)["accepted"] == 5
     assert "Read back 5 of 5 acknowledged orders" in err.decode()

@@ -6,18 +6,18 @@ import pytest
 
 from load.backlog import BacklogState
 from load.http.address import ServerUrl, reach
-from load.http.exchanges import Patience
+from load.http.connections import Timeouts
 from load.processing import Processing
 from tests.load.shop import Shop
 
 S = 1_000_000_000
 
 
-async def _wait(shop: Shop, *, tick_ns: int, patience: Patience) -> tuple[BacklogState, int | None]:
+async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[BacklogState, int | None]:
     """Wait with a clock that goes on by a tick whenever it is asked."""
     seen: list[int] = []
     address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
-    processing = Processing(address, patience=patience, clock_ns=count(S, tick_ns).__next__, seen=seen.append)
+    processing = Processing(address, timeouts=timeouts, clock_ns=count(S, tick_ns).__next__, seen=seen.append)
     try:
         return await processing.wait(), processing.processed_ns
     finally:
@@ -26,7 +26,7 @@ async def _wait(shop: Shop, *, tick_ns: int, patience: Patience) -> tuple[Backlo
 
 @pytest.mark.gen_test
 async def test_the_time_is_that_of_the_look_which_found_all_processed(shop: Shop) -> None:
-    state, processed_ns = await _wait(shop, tick_ns=1, patience=Patience())
+    state, processed_ns = await _wait(shop, tick_ns=1, timeouts=Timeouts())
     assert state is BacklogState.PROCESSED
     assert processed_ns is not None
     assert S < processed_ns < S + 10
@@ -34,11 +34,11 @@ async def test_the_time_is_that_of_the_look_which_found_all_processed(shop: Shop
 
 @pytest.mark.gen_test
 async def test_a_look_that_took_longer_than_a_second_gives_no_time(shop: Shop) -> None:
-    assert await _wait(shop, tick_ns=2 * S, patience=Patience()) == (BacklogState.PROCESSED, None)
+    assert await _wait(shop, tick_ns=2 * S, timeouts=Timeouts()) == (BacklogState.PROCESSED, None)
 
 
 @pytest.mark.gen_test
 async def test_metrics_that_fall_silent_end_the_waiting(shop: Shop) -> None:
     shop.holds_metrics = True
-    patience = Patience(connection_s=0.05)
-    assert await _wait(shop, tick_ns=0, patience=patience) == (BacklogState.UNKNOWN, None)
+    timeouts = Timeouts(connection_s=0.05)
+    assert await _wait(shop, tick_ns=0, timeouts=timeouts) == (BacklogState.UNKNOWN, None)

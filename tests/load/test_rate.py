@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from load.http.exchanges import Patience
+from load.http.connections import Timeouts
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
 
 
 def test_as_many_orders_are_sent_as_the_rate_and_the_duration_say(load: Load, shop: Shop) -> None:
-    outcome = load("--rate", "500", "--duration", "0.1", patience=Patience())
+    outcome = load("--rate", "500", "--duration", "0.1", timeouts=Timeouts())
     assert (outcome.status, sorted(shop.ids)) == (0, list(range(1, 51)))
     result = outcome.json
     assert (result["mode"], result["rate_per_second"], result["duration_s"]) == ("open loop", 500, 0.1)
@@ -21,7 +21,7 @@ def test_as_many_orders_are_sent_as_the_rate_and_the_duration_say(load: Load, sh
 
 
 def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> None:
-    load("--rate", "100", "--orders", "10", patience=Patience())
+    load("--rate", "100", "--orders", "10", timeouts=Timeouts())
     # To reach it, for the metrics, and to read back; one sends all of the orders, or a few on a slow machine.
     assert shop.connections < 1 + 1 + 10 + 10
 
@@ -35,7 +35,7 @@ def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> No
     ],
 )
 def test_no_more_orders_a_second_are_said_than_were_due(flags: list[str], per_second: int, load: Load) -> None:
-    result = load(*flags, patience=Patience()).json
+    result = load(*flags, timeouts=Timeouts()).json
     assert result["elapsed_s"] >= result["orders"] / per_second
     assert result["orders_per_second"] <= per_second
 
@@ -48,14 +48,14 @@ def test_one_slow_request_holds_up_none_of_those_after_it(load: Load, shop: Shop
         shop.release(2)
 
     with meanwhile(release_late):
-        outcome = load("--rate", "400", "--orders", "20", patience=Patience())
+        outcome = load("--rate", "400", "--orders", "20", timeouts=Timeouts())
     assert (outcome.status, outcome.json["accepted"]) == (0, 20)
 
 
 def test_when_all_connections_are_busy_a_due_request_waits_and_its_time_runs(load: Load, shop: Shop) -> None:
     shop.faults[1] = Fault.STALL
     shop.stall_s = 0.15
-    result = load("--rate", "100", "--orders", "20", "--concurrency", "1", patience=Patience()).json
+    result = load("--rate", "100", "--orders", "20", "--concurrency", "1", timeouts=Timeouts()).json
     assert result["latency_p50_ms"] > 20
     assert result["sending_latency_p50_ms"] < result["latency_p50_ms"]
     assert result["sending_latency_max_ms"] >= 150
@@ -64,11 +64,11 @@ def test_when_all_connections_are_busy_a_due_request_waits_and_its_time_runs(loa
 @pytest.mark.slow
 def test_a_stall_of_a_second_shows_in_the_open_loop_and_hides_in_the_closed_one(load: Load, shop: Shop) -> None:
     shop.faults[150] = Fault.STALL
-    opened = load("--rate", "200", "--orders", "400", "--concurrency", "2", patience=Patience()).json
+    opened = load("--rate", "200", "--orders", "400", "--concurrency", "2", timeouts=Timeouts()).json
     assert opened["latency_p99_ms"] > 900
     assert opened["sending_latency_p99_ms"] < 500
     shop.faults = {1150: Fault.STALL}
-    closed = load("--orders", "400", "--first-id", "1001", "--concurrency", "2", patience=Patience()).json
+    closed = load("--orders", "400", "--first-id", "1001", "--concurrency", "2", timeouts=Timeouts()).json
     assert closed["latency_p99_ms"] < 500
     assert closed["latency_max_ms"] > 900
 
@@ -92,12 +92,12 @@ def test_a_server_that_goes_away_is_named_as_the_reason_and_what_was_due_after_i
     outcome = load("--rate", "500", "--duration", "60")
     result = outcome.json
     assert re.search(
-        r"The server stopped answering 0\.[34] s after the begin; [\d,]+ orders were not sent\.", outcome.out
+        r"The server stopped answering 0\.[34] s after the start; [\d,]+ orders were not sent\.", outcome.out
     )
     assert result["server_stopped_after_s"] == pytest.approx(0.4, abs=0.1)
     assert "load generator was the limit" not in outcome.out
     assert "did not keep up" not in outcome.out
-    # It was given up after the patience with a server that restarts.
+    # It was given up after the timeouts with a server that restarts.
     assert result["elapsed_s"] > 0.65
     assert result["orders_per_second"] < 320
 
@@ -113,7 +113,7 @@ def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop
 
 
 def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:
-    outcome = load("--rate", "200", "--duration", "0.1", "--warm-up", "0.1", patience=Patience())
+    outcome = load("--rate", "200", "--duration", "0.1", "--warm-up", "0.1", timeouts=Timeouts())
     result = outcome.json
     assert (result["accepted"], result["read_back"]["read"], result["warm_up_s"]) == (40, 40, 0.1)
     assert result["elapsed_s"] > 0.09
@@ -125,7 +125,7 @@ def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load
 def test_the_warm_up_of_a_closed_loop_counts_from_when_a_request_was_begun(load: Load, shop: Shop) -> None:
     shop.faults[3] = Fault.STALL
     shop.stall_s = 0.6
-    result = load("--orders", "20", "--concurrency", "1", "--warm-up", "0.5", patience=Patience()).json
+    result = load("--orders", "20", "--concurrency", "1", "--warm-up", "0.5", timeouts=Timeouts()).json
     assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(17)
 
 

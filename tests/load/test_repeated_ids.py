@@ -2,16 +2,15 @@
 
 import pytest
 
+from load.flags import parse_settings
 from load.results.notes import notes_of
 from load.results.result import Result
 from load.results.tally import Tally
-from load.settings import parse_settings
 
 
 def _notes(duplicates: int, *flags: str) -> list[str]:
     tally = Tally()
-    for index in range(duplicates):
-        tally.repeat(index)
+    tally.acknowledge(range(duplicates), duplicates=duplicates)
     return notes_of(Result(orders=5, tally=tally), parse_settings(flags))
 
 

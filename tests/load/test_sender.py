@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from load.http.exchanges import Patience
+from load.http.connections import Timeouts
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile
@@ -24,7 +24,7 @@ def test_a_batch_is_sent_at_once_and_waited_for_before_the_next(load: Load, shop
             shop.release(order_id)
 
     with meanwhile(release_late):
-        outcome = load("--orders", "20", "--batch", "5", patience=Patience())
+        outcome = load("--orders", "20", "--batch", "5", timeouts=Timeouts())
     assert outcome.status == 0
     assert shop.most_outstanding <= 5
     for batch in held.values():
@@ -42,7 +42,7 @@ def test_all_of_a_batch_are_under_way_together(load: Load, shop: Shop) -> None:
             shop.release(*batch)
 
     with meanwhile(release_when_all_have_come):
-        load("--orders", "12", "--batch", "4", patience=Patience())
+        load("--orders", "12", "--batch", "4", timeouts=Timeouts())
     assert shop.most_outstanding == 4
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_goes_away_ends_the_run_with_what_it_had(load: Load, shop:
     assert f"Read back 0 of {result['accepted']} acknowledged orders" in outcome.out
     assert f"{result['accepted']} COULD NOT BE READ" in outcome.out
     assert re.search(
-        r"The server stopped answering 0\.\d s after the begin; [\d,]+ orders were not sent\.", outcome.out
+        r"The server stopped answering 0\.\d s after the start; [\d,]+ orders were not sent\.", outcome.out
     )
     assert "The figures are of the time before." in outcome.out
     assert result["elapsed_s"] == pytest.approx(result["server_stopped_after_s"])
@@ -133,7 +133,7 @@ def test_a_server_that_restarts_costs_only_the_orders_under_way(load: Load, shop
         shop.come_back()
 
     with meanwhile(restart):
-        outcome = load("--orders", "200", "--concurrency", "4", patience=Patience(connection_s=DEADLINE_S))
+        outcome = load("--orders", "200", "--concurrency", "4", timeouts=Timeouts(connection_s=DEADLINE_S))
     assert outcome.status == 0
     assert outcome.json["accepted"] >= 196
     assert outcome.json["accepted"] + outcome.json["errors"] == 200

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from load.http.connection import Answer
-from load.judge import mistake_in
+from load.http.response import Response
+from load.orders.responses import mistake_in
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 
@@ -51,4 +51,4 @@ def test_an_order_of_which_only_a_wrong_202_spoke_can_be_lost(load: Load, shop: 
     ],
 )
 def test_a_202_names_its_order_as_a_string(body: bytes, mistake: str) -> None:
-    assert mistake_in(Answer(202, b"", body, True), 7) == mistake
+    assert mistake_in(Response(202, b"", body, True), 7) == mistake

@@ -13,7 +13,7 @@ from load.bench.command import main
 from load.bench.pace import Pace, measure_pace
 from load.bench.plans import PLANS, Comparison
 from load.bench.row import Row
-from load.fill.feeding import NotFed
+from load.fill.feeder import FillFailed
 from load.http.address import Address, reach
 from load.system.machine import describe_machine
 from load.system.server_process import ROOT, ServerProcess
@@ -67,7 +67,7 @@ def test_what_was_measured_before_a_trial_failed_is_told(
 ) -> None:
     def measure(plan: Comparison, *others: object) -> list[Row]:
         if plan is PLANS["bulk"]:
-            raise NotFed("the disk is full")
+            raise FillFailed("the disk is full")
         return [Row(name=plan.title, runs=[{"value": 1.0}])]
 
     monkeypatch.setattr("load.bench.command._run", measure)

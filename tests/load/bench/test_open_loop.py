@@ -9,8 +9,8 @@ from load.bench.open_loop import Latency, measure_latency
 from load.bench.pace import no_fault
 from load.bench.requests import posts
 from load.http.address import Address, ServerUrl, reach
-from load.http.connection import Answer
-from load.results.percentile import percentile_of
+from load.http.response import Response
+from load.results.recording import percentile_of
 from tests.load.shop import Fault, Shop
 
 
@@ -24,7 +24,7 @@ class StandingClock:
     def now_ns(self) -> int:
         return self._now_ns
 
-    def answered(self, answer: Answer) -> str:
+    def answered(self, answer: Response) -> str:
         self._now_ns += self._steps_ns.pop(0) if self._steps_ns else 0
         return ""
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from load.bench import command, sides, size_trials
 from load.bench.plans import PLANS, MissingFile, choose_plans
 from load.cli.progress import ProgressBar
-from load.fill.filling import Filling
+from load.fill.fill_job import FillJob
 
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]
@@ -21,7 +21,7 @@ RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
 def stored(tmp_path: Path) -> Path:
     """A file that load.fill has made, with some orders Pending."""
     file = tmp_path / "stored.db"
-    Filling(database=file, orders=STORED, pending=50, progress=ProgressBar(Console(stderr=True))).run()
+    FillJob(database=file, orders=STORED, pending=50, progress=ProgressBar(Console(stderr=True))).run()
     return file
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from load.chaos.file_audit import FileFindings
 from load.chaos.findings import Findings, findings_of
-from load.readback import Verdict
+from load.results.read_back import ReadBackResult
 
 WRONG: dict[str, tuple[Any, list[str]]] = {
     "missing": ([77, 78], ["record: missing: 77, 78"]),
@@ -42,7 +42,7 @@ def test_only_the_first_ten_of_many_are_named() -> None:
 
 
 def test_the_answers_and_the_file_are_put_together() -> None:
-    verdict = Verdict(
+    verdict = ReadBackResult(
         acknowledged=9,
         lost=[4],
         different={5: "x"},

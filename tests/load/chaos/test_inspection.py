@@ -8,7 +8,7 @@ from load.chaos.inspection import Inspection
 from load.chaos.lifecycle import Lifecycle
 from load.chaos.shop import Shop as ChaosShop
 from tests.load.chaos.sending import send
-from tests.load.conftest import IMPATIENT
+from tests.load.conftest import SHORT_TIMEOUTS
 from tests.load.shop import Fault, Shop
 
 ORDERS = 20
@@ -24,7 +24,7 @@ class Undying(Lifecycle):
 def inspect(harmed: ChaosShop) -> tuple[bool, Findings]:
     """Send some orders, and give whether they were processed and what was found."""
     inspection = Inspection(
-        lifecycle=Undying(clock_s=time.monotonic), clock_ns=time.monotonic_ns, time_s=time.time, patience=IMPATIENT
+        lifecycle=Undying(clock_s=time.monotonic), clock_ns=time.monotonic_ns, time_s=time.time, timeouts=SHORT_TIMEOUTS
     )
 
     async def run() -> tuple[bool, Findings]:

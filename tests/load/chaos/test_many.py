@@ -5,16 +5,16 @@ import pytest
 
 from load.chaos.asking import Told
 from load.chaos.many import fault_of_many
-from load.http.response import Answer
-from load.judge import BulkAnswer, Rejection
+from load.http.response import Response
+from load.orders.responses import BulkResponse, Rejection
 
 CONFLICT = Rejection(index=11, status=409)
 NO_TEXT = b'{"rejected": [{"index": 1, "status": 409, "detail": "\xff"}]}'
 
 
 def told(*, accepted: int, duplicates: int, rejected: list[Rejection], status: int = 202, unanswered: int = 0) -> Told:
-    counts = BulkAnswer(accepted, duplicates, rejected, len(rejected))
-    return Told(Answer(status, b"", msgspec.json.encode(counts), True), unanswered, 0)
+    counts = BulkResponse(accepted, duplicates, rejected, len(rejected))
+    return Told(Response(status, b"", msgspec.json.encode(counts), True), unanswered, 0)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def told(*, accepted: int, duplicates: int, rejected: list[Rejection], status: i
             "a 202 that rejects other orders than the one that it should",
         ),
         (told(accepted=10, duplicates=0, rejected=[], status=500), False, "many new orders got 500"),
-        (Told(Answer(202, b"", b"[]", True), 0, 0), False, "a 202 that does not count the orders"),
-        (Told(Answer(202, b"", NO_TEXT, True), 0, 0), False, "a 202 that does not count the orders"),
+        (Told(Response(202, b"", b"[]", True), 0, 0), False, "a 202 that does not count the orders"),
+        (Told(Response(202, b"", NO_TEXT, True), 0, 0), False, "a 202 that does not count the orders"),
     ],
 )
 def test_each_order_is_answered_for_as_it_must_be(answer: Told, has_known: bool, fault: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from load.chaos.asking import Told
 from load.chaos.shop import Shop as ChaosShop
 from load.chaos.single import fault_of_new, fault_of_other, fault_of_read, fault_of_replay
-from load.http.response import Answer
+from load.http.response import Response
 from load.orders.comparison import decode_json
 from tests.load.chaos.sending import send
 from tests.load.shop import Shop
@@ -22,7 +22,7 @@ MISPLACED = "a 202 whose Location is not the order's"
 def told(
     status: int = 202, *, head: bytes = NEW, order_id: bytes = b"7", unanswered: int = 0, put_off: int = 0
 ) -> Told:
-    return Told(Answer(status, head, BODY % order_id, True), unanswered, put_off)
+    return Told(Response(status, head, BODY % order_id, True), unanswered, put_off)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_another_order_under_a_known_id_is_a_conflict(answer: Told, fault: str) 
 )
 def test_an_acknowledged_order_is_there_at_once(status: int, body: bytes, fault: str) -> None:
     order = decode_json(b'{"order_id": 7, "user_id": 1, "item_ids": [1], "total_amount": 5.25}')
-    assert fault_of_read(Told(Answer(status, b"", body, True), 0, 0), order) == fault
+    assert fault_of_read(Told(Response(status, b"", body, True), 0, 0), order) == fault
 
 
 def test_a_shop_that_takes_another_order_under_a_known_id_is_found_out(harmed: ChaosShop, shop: Shop) -> None:

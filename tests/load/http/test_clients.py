@@ -10,9 +10,9 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
-from load.http.clients import Clients
-from load.http.connection import Answer
-from load.http.exchanges import Patience
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import RequestTiming, Timeouts
+from load.http.response import Response
 
 
 class Greeter(TCPServer):
@@ -30,7 +30,7 @@ class Outcomes:
         self.answered: list[int] = []
         self.reasons: list[str] = []
 
-    def answer(self, key: int, answer: Answer, latency_ns: int) -> None:
+    def answer(self, key: int, answer: Response, timing: RequestTiming) -> None:
         self.answered.append(answer.status)
 
     def fail(self, key: int, reason: str) -> None:
@@ -48,7 +48,7 @@ async def _address_without_a_server() -> Address:
 @pytest.mark.gen_test
 async def test_a_refused_connection_is_tried_again_until_the_server_is_back() -> None:
     address = await _address_without_a_server()
-    clients = Clients(address, count=1, patience=Patience(), clock_ns=time.perf_counter_ns)
+    clients = ClosedLoop(address, count=1, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
     outcomes = Outcomes()
     jobs = iter([(1, address.get("/"))])
     working = asyncio.create_task(clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail))
@@ -67,7 +67,7 @@ async def test_clients_give_up_when_the_server_stays_away_longer_than_their_pati
     address = await _address_without_a_server()
     second_ns = 1_000_000_000
     clock_ns = count(0, 2 * second_ns).__next__
-    clients = Clients(address, count=1, patience=Patience(connection_s=1.0), clock_ns=clock_ns)
+    clients = ClosedLoop(address, count=1, timeouts=Timeouts(connection_s=1.0), clock_ns=clock_ns)
     outcomes = Outcomes()
     jobs = iter([(1, address.get("/")), (2, address.get("/"))])
     await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)

@@ -8,8 +8,8 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
-from load.http.connection import Answer, Connection, NoAnswer, NoConnection
-from load.http.response import MalformedAnswer
+from load.http.connection import Connection, NoConnection, NoResponse
+from load.http.response import MalformedResponse, Response
 from tests.load.answers import parse_answer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -19,7 +19,7 @@ Script = Callable[[IOStream], Awaitable[None]]
 
 def test_a_whole_answer_is_read() -> None:
     head = b"http/1.1 202 accepted\r\ncontent-length: 2\r\nx: y"
-    assert parse_answer(WHOLE) == Answer(202, head, b"{}", True)
+    assert parse_answer(WHOLE) == Response(202, head, b"{}", True)
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE)))
@@ -49,11 +49,11 @@ def test_an_answer_may_end_its_connection(text: bytes) -> None:
 def test_an_answer_without_a_length_lasts_until_the_connection_ends() -> None:
     text = b"HTTP/1.0 200 OK\r\n\r\nhello"
     assert parse_answer(text) is None
-    assert parse_answer(text, ended=True) == Answer(200, b"http/1.0 200 ok", b"hello", False)
+    assert parse_answer(text, ended=True) == Response(200, b"http/1.0 200 ok", b"hello", False)
 
 
 def test_an_answer_that_never_has_a_body_needs_no_length() -> None:
-    assert parse_answer(b"HTTP/1.1 204 No Content\r\n\r\n") == Answer(204, b"http/1.1 204 no content", b"", True)
+    assert parse_answer(b"HTTP/1.1 204 No Content\r\n\r\n") == Response(204, b"http/1.1 204 no content", b"", True)
 
 
 def test_informational_answers_are_passed_over() -> None:
@@ -75,7 +75,7 @@ def test_informational_answers_are_passed_over() -> None:
     ],
 )
 def test_what_can_t_be_read_is_said_clearly(text: bytes, complaint: str) -> None:
-    with pytest.raises(MalformedAnswer, match=complaint):
+    with pytest.raises(MalformedResponse, match=complaint):
         parse_answer(text)
 
 
@@ -138,7 +138,7 @@ async def test_one_connection_carries_many_requests() -> None:
 async def test_a_connection_that_the_server_closed_is_opened_again() -> None:
     server = Scripted(_only_read, _answer_once)
     connection = Connection(await server.address())
-    with pytest.raises(NoAnswer, match="connection closed before the answer"):
+    with pytest.raises(NoResponse, match="connection closed before the answer"):
         await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")
     assert (await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")).status == 200
     connection.close()
@@ -192,7 +192,7 @@ async def test_an_answer_without_an_end_is_given_up_and_the_next_one_read() -> N
     server = Scripted(_never_end_the_headers, _never_end_the_body, _answer_once)
     connection = Connection(await server.address())
     for complaint in ("headers of over 64 KiB", "a body of over 16 MiB"):
-        with pytest.raises(NoAnswer, match=complaint):
+        with pytest.raises(NoResponse, match=complaint):
             await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")
     assert (await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")).status == 200
     connection.close()

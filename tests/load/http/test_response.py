@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 
-from load.http.response import MAX_BODY_BYTES, MAX_HEAD_BYTES, AnswerReader, MalformedAnswer
+from load.http.response import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, ResponseReader
 from tests.load.answers import parse_answer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -13,7 +13,7 @@ WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"
 
 
 def test_an_answer_in_single_bytes_is_the_answer_in_one_piece() -> None:
-    reader = AnswerReader()
+    reader = ResponseReader()
     answers = [reader.add(byte.to_bytes()) for byte in CONTINUE + CONTINUE + WHOLE]
     assert answers[-1] == parse_answer(WHOLE)
     assert set(answers[:-1]) == {None}
@@ -33,13 +33,13 @@ def test_many_informational_answers_are_passed_over() -> None:
     ],
 )
 def test_what_has_no_end_is_given_up(begin: bytes, more: bytes, complaint: str) -> None:
-    reader = AnswerReader()
+    reader = ResponseReader()
     reader.add(begin)
-    with pytest.raises(MalformedAnswer, match=complaint):
+    with pytest.raises(MalformedResponse, match=complaint):
         deque(map(reader.add, repeat(more, (MAX_HEAD_BYTES + MAX_BODY_BYTES) // len(more) + 1)), maxlen=0)
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
 def test_a_length_of_too_many_digits_or_bytes_is_said(length: str) -> None:
-    with pytest.raises(MalformedAnswer, match="a Content-Length of over 16 MiB"):
+    with pytest.raises(MalformedResponse, match="a Content-Length of over 16 MiB"):
         parse_answer(WHOLE.replace(b": 2", f": {length}".encode()))

@@ -5,13 +5,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from load.http.departures import Departures
+from load.flags import parse_settings
+from load.http.connections import RequestTiming
+from load.http.send_delays import SendDelays
 from load.results.recording import Distribution, Recording
 from load.results.result import Result
 from load.results.result_json import to_json
 from load.results.summary import print_summary
-from load.results.timeline import MOST_POINTS, Course, interval_for, timeline_of
-from load.settings import parse_settings
+from load.results.timeline import MOST_POINTS, TimeSeries, interval_for, timeline_of
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -21,12 +22,7 @@ def _recording(*answers: tuple[int, int], orders: int = 1) -> Recording:
     """Answers by when they came and how long they took, in milliseconds."""
     recording = Recording()
     for answered_ms, latency_ms in answers:
-        recording.add(
-            answered_ns=answered_ms * MS,
-            latency_ns=latency_ms * MS,
-            sending_latency_ns=latency_ms * MS // 2,
-            orders=orders,
-        )
+        recording.add(RequestTiming(answered_ms * MS, latency_ms * MS, latency_ms * MS // 2), orders=orders)
     return recording
 
 
@@ -41,14 +37,14 @@ def _open_loop(
     stopped_s: float | None = None,
 ) -> Result:
     """A run of a second with some late and some punctual requests on a free connection, and then some that had none."""
-    departures = Departures()
+    delays = SendDelays()
     for number in range(late + punctual):
         sent_ns = number + (late_ms * MS if number < late else 0)
-        departures.note(due_ns=number, sent_ns=sent_ns, had_connection=True)
+        delays.note(due_ns=number, sent_ns=sent_ns, had_connection=True)
     for wait_ms in waited_ms:
-        departures.note(due_ns=S, sent_ns=S + wait_ms * MS, had_connection=False)
+        delays.note(due_ns=S, sent_ns=S + wait_ms * MS, had_connection=False)
     recording = _recording(*((number * 10, latency_ms) for number in range(1, 101)))
-    result = Result(orders=1000, departures=departures, recording=recording, sending_s=1.0, cpu_share=cpu_share)
+    result = Result(orders=1000, delays=delays, recording=recording, sending_s=1.0, cpu_share=cpu_share)
     result.stopped_s = stopped_s
     result.tally.accepted = 100
     return result
@@ -117,7 +113,7 @@ def test_nothing_is_said_of_the_server_where_the_generator_was_the_limit() -> No
 
 def test_of_a_server_that_stopped_answering_nothing_else_is_said() -> None:
     said = _said(_open_loop(waited_ms=(4200,), late_ms=900, stopped_s=2.04))
-    assert "The server stopped answering 2.0 s after the begin; 900 orders were not sent.\n" in said
+    assert "The server stopped answering 2.0 s after the start; 900 orders were not sent.\n" in said
     assert "did not keep up" not in said
     assert "the limit" not in said
 
@@ -151,7 +147,7 @@ def test_the_timeline_has_every_order_once_and_no_latency_where_no_answer_came()
 
 
 def test_a_long_course_is_thinned_and_keeps_its_ends() -> None:
-    course = Course()
+    course = TimeSeries()
     for second in range(20 * MOST_POINTS):
         course.add(float(second), second)
     points = course.points

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
-from load.http.connection import Answer
+from load.http.response import Response
 from load.soak import customers as customers_module
 from load.soak.customers import Complain, come_and_go, follow, last_id_in, run_errands, take_nothing
 from load.soak.errands import Errand, fault_of_status
@@ -53,7 +53,7 @@ async def test_an_errand_that_has_begun_is_run_to_its_end(shop: Shop) -> None:
     address, statuses = await reach(ServerUrl.parse(shop.url)), list[int]()
     shop.faults = {5: Fault.HOLD}
 
-    def note(answer: Answer) -> str:
+    def note(answer: Response) -> str:
         statuses.append(answer.status)
         return ""
 

@@ -9,7 +9,7 @@ import pytest
 
 from load.http.address import Address, ServerUrl, reach
 from load.orders.generated import GeneratedOrders
-from load.orders.ledger import Ledger
+from load.orders.sent_orders import SentOrders
 from load.soak import day as day_module
 from load.soak.day import Day, ServerGone
 from load.soak.minute import Minute
@@ -22,7 +22,7 @@ from tests.load.soak.samples import SAMPLE
 def _day(address: Address, look: Callable[[], Sample], told: list[Minute], folder: Path) -> Day:
     return Day(
         address,
-        ledger=Ledger(GeneratedOrders(first_id=1, count=10_000)),
+        ledger=SentOrders(GeneratedOrders(first_id=1, count=10_000)),
         look=look,
         disk_file=folder / "disk",
         rate=200,

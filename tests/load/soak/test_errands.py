@@ -6,9 +6,10 @@ from socket import AF_INET
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
-from load.http.connection import Answer, Connection
+from load.http.connection import Connection
+from load.http.response import Response
 from load.orders.generated import GeneratedOrders
-from load.orders.ledger import Ledger
+from load.orders.sent_orders import SentOrders
 from load.soak.errands import Errands, fault_of_look, fault_of_order
 from tests.load.shop import Shop
 
@@ -17,8 +18,8 @@ ORDERS = GeneratedOrders(first_id=1, count=10)
 DONE = ORDERS.body(0)[:-1] + b', "status": "Completed"}'
 
 
-def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Answer:
-    return Answer(status, b"http/1.1 %d ok" % status + head, text, True)
+def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Response:
+    return Response(status, b"http/1.1 %d ok" % status + head, text, True)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_look_with_another_status_is_a_fault() -> None:
         ),
     ],
 )
-def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Answer, fault: str) -> None:
+def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Response, fault: str) -> None:
     assert fault_of_order(answer, 1) == fault
 
 
@@ -80,14 +81,14 @@ async def test_a_waiting_customer_acknowledges_its_order_by_the_order_alone(shop
     assert ledger.acknowledged == 2
 
 
-def _ledger_with_one() -> Ledger:
-    ledger = Ledger(ORDERS)
+def _ledger_with_one() -> SentOrders:
+    ledger = SentOrders(ORDERS)
     ledger.note_sent(ledger.take(1))
     ledger.note_acknowledged([0])
     return ledger
 
 
 def test_nobody_asks_for_an_order_before_one_was_acknowledged() -> None:
-    errands = Errands(NOWHERE, ledger=Ledger(ORDERS), chance=Random(1))
+    errands = Errands(NOWHERE, ledger=SentOrders(ORDERS), chance=Random(1))
     with pytest.raises(ValueError, match="no order was acknowledged"):
         next(errands.lookups())

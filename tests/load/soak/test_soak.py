@@ -13,7 +13,7 @@ import pytest
 from load.http.address import reach
 from load.http.connection import Connection
 from load.orders.generated import GeneratedOrders
-from load.orders.ledger import Ledger
+from load.orders.sent_orders import SentOrders
 from load.soak.closing import close_the_day
 from load.soak.command import main
 from load.soak.sample import take_sample
@@ -46,7 +46,7 @@ def test_a_short_soak_finds_a_server_that_loses_and_leaks_nothing(
 @pytest.mark.gen_test(timeout=DEADLINE_S)
 async def test_what_is_lost_never_sent_or_left_open_is_found_at_the_end(tmp_path: Path) -> None:
     database, log = tmp_path / "orders.db", tmp_path / "log"
-    ledger = Ledger(GeneratedOrders(first_id=1, count=100))
+    ledger = SentOrders(GeneratedOrders(first_id=1, count=100))
     sent = ledger.take(4)
     ledger.note_sent(sent)
     ledger.note_acknowledged(sent)

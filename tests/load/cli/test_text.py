@@ -1,8 +1,8 @@
-"""Texts of a server's making as people see them."""
+"""Texts from a server, made safe to print."""
 
 import pytest
 
-from load.results.texts import LONGEST, shown
+from load.cli.text import LONGEST, printable
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from load.results.texts import LONGEST, shown
     ],
 )
 def test_controls_are_escaped_and_long_texts_are_cut(text: str, seen: str) -> None:
-    assert shown(text) == seen
+    assert printable(text) == seen

@@ -2,12 +2,12 @@
 
 import pytest
 
-from load.http.connection import Answer
-from load.judge import fault_of_bulk, fault_of_post
+from load.http.response import Response
+from load.orders.responses import fault_of_bulk, fault_of_post
 
 
-def _answer(text: bytes, *, head: bytes = b"") -> Answer:
-    return Answer(202, b"http/1.1 202 accepted" + head, text, True)
+def _answer(text: bytes, *, head: bytes = b"") -> Response:
+    return Response(202, b"http/1.1 202 accepted" + head, text, True)
 
 
 def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:

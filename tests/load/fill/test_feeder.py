@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from load.fill.feeding import Feeding, NotFed, count_orders
+from load.fill.feeder import FillFailed, OrderFeeder, count_orders
 from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Shop
 
 
-async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> Feeding:
-    return Feeding(await _address(shop), first_id=first_id, count=count, clock_ns=time.perf_counter_ns)
+async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> OrderFeeder:
+    return OrderFeeder(await _address(shop), first_id=first_id, count=count, clock_ns=time.perf_counter_ns)
 
 
 async def _address(shop: Shop) -> Address:
@@ -43,7 +43,7 @@ async def test_nothing_is_sent_where_nothing_is_missing(shop: Shop) -> None:
 async def test_an_order_that_is_refused_ends_it(shop: Shop) -> None:
     shop.refusals = {1_500: 409}
     feeding = await _feeding(shop, count=20_000)
-    with pytest.raises(NotFed, match="POST /orders: 999 accepted of 1000"):
+    with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):
         await feeding.send()
     assert len(shop.sizes) < 20
 
@@ -54,14 +54,14 @@ async def test_an_order_that_is_refused_ends_it(shop: Shop) -> None:
 )
 async def test_a_202_that_does_not_speak_of_every_order_ends_it(shop: Shop, text: bytes) -> None:
     shop.answer_to_many = text
-    with pytest.raises(NotFed, match=r"POST /orders: (a 202 that does not count the orders|9 accepted of 10)"):
+    with pytest.raises(FillFailed, match=r"POST /orders: (a 202 that does not count the orders|9 accepted of 10)"):
         await (await _feeding(shop, count=10)).send()
 
 
 @pytest.mark.gen_test
 async def test_an_array_that_is_refused_as_a_whole_ends_it(shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 11), 409)
-    with pytest.raises(NotFed, match="POST /orders: status 422"):
+    with pytest.raises(FillFailed, match="POST /orders: status 422"):
         await (await _feeding(shop, count=10)).send()
 
 

@@ -1,15 +1,13 @@
-"""Owns how punctually the requests of an open loop were sent, on the event loop's thread."""
+"""How punctually the requests of an open loop were sent. Values that the event loop writes."""
 
 from array import array
 
-from load.results.percentile import percentile_of
 
-
-class Departures:
+class SendDelays:
     """How late every request was sent that had a free connection, and how long the others waited for one.
 
-    Where a connection was free, the lateness is the client's own; where none was, it is the server's. What was due
-    before `counted_from_ns` is not counted. Times are in nanoseconds; `last_wait_ns` is that of the last request.
+    With a free connection the delay is the client's own; without one, it is the server's. Requests due before
+    `counted_from_ns` are not counted. Times are in nanoseconds; `last_wait_ns` is that of the last request.
     """
 
     def __init__(self, *, counted_from_ns: int = 0) -> None:
@@ -37,10 +35,5 @@ class Departures:
         return len(self.late_ns) + self.waited
 
     def later_than(self, limit_ns: float) -> int:
-        """Count the requests that had a free connection and were sent later than that all the same."""
+        """Count the requests that had a free connection and were still sent later than that."""
         return sum(late_ns > limit_ns for late_ns in self.late_ns)
-
-    @property
-    def late_p99_ns(self) -> int | None:
-        """The time by which 99 % of the requests that had a free connection were late at most; None where none had."""
-        return percentile_of(sorted(self.late_ns), 99) if self.late_ns else None

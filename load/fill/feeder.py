@@ -1,0 +1,82 @@
+"""Sends orders to a server that is to keep them, as fast as it takes them. Runs on the event loop."""
+
+from collections.abc import Callable
+
+from load.backlog import Backlog, BacklogState
+from load.cli.errors import CommandError
+from load.http.address import Address
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import RequestTiming, Timeouts
+from load.http.response import Response
+from load.orders.generated import GeneratedOrders
+from load.orders.responses import ACCEPTED, fault_of_bulk, reason_in
+from load.sender import requests_of
+
+ARRAY_SIZE = 1000
+CLIENTS = 2
+"""While one array is written, the next is read; with more clients, processing has to wait and takes longer."""
+TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
+
+
+class FillFailed(CommandError):
+    """The server did not take the orders, or does not process them; the text says what it did."""
+
+
+class OrderFeeder:
+    """Sends generated orders with the ids from `first_id` on; `taken` is how many of them the server has taken."""
+
+    def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
+        self.taken = 0
+        self._address = address
+        self._orders = GeneratedOrders(first_id=first_id, count=count)
+        self._clock_ns = clock_ns
+        self._fault = ""
+
+    async def send(self) -> None:
+        """Send all orders, in arrays; FillFailed if one was not taken. One that was there before counts as taken."""
+        clients = ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)
+        requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
+        try:
+            await clients.work(
+                (request for request in requests if not self._fault),
+                answered=self._check,
+                unanswered=lambda first, reason: self._note(reason),
+            )
+        finally:
+            clients.close()
+        if self.taken < len(self._orders):
+            raise FillFailed(f"POST /orders: {self._fault or 'the server went away'}")
+
+    def _check(self, first: int, response: Response, timing: RequestTiming) -> None:
+        orders = min(ARRAY_SIZE, len(self._orders) - first)
+        if response.status != ACCEPTED:
+            self._note(f"status {response.status} {reason_in(response)}".rstrip())
+        elif fault := fault_of_bulk(response, size=orders, may_repeat=True):
+            self._note(fault)
+        else:
+            self.taken += orders
+
+    def _note(self, fault: str) -> None:
+        self._fault = self._fault or fault
+
+
+async def count_orders(address: Address, *, clock_ns: Callable[[], int]) -> int:
+    """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
+    backlog = Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns)
+    try:
+        return (await backlog.look()).orders
+    finally:
+        backlog.close()
+
+
+async def await_processing(address: Address, *, clock_ns: Callable[[], int], seen: Callable[[int], None]) -> None:
+    """Wait until all orders are processed; FillFailed if nothing changes any more, or the server does not say.
+
+    `seen` is called with how many are left.
+    """
+    backlog = Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns, seen=seen)
+    try:
+        if await backlog.wait(before=0) is not BacklogState.PROCESSED:
+            raise FillFailed(f"{backlog.left} orders were not processed")
+    finally:
+        backlog.close()

@@ -1,0 +1,138 @@
+"""Keep-alive connections to one server: their time-outs, reconnecting, and whether the server still answers.
+
+Runs on the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from tornado.ioloop import PeriodicCallback
+
+from load.http.address import Address
+from load.http.connection import Connection, NoConnection, NoResponse
+from load.http.response import Response
+
+RECONNECT_PAUSE_S = 0.05
+CHECKS_PER_TIMEOUT = 20
+INTERRUPTED = "interrupted"
+"""Why a request got no response when its sender was cancelled."""
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """How long to wait before giving up, in seconds."""
+
+    answer_s: float = 30.0
+    """For the response to one request, including the time to connect."""
+    connection_s: float = 5.0
+    """For a server that refuses connections to come back, as one does that restarts."""
+    processing_s: float = 30.0
+    """For accepted orders to be processed; starts again whenever one more is."""
+    poll_s: float = 0.05
+    """Between two polls for orders that are not processed yet."""
+
+
+class RequestTiming(NamedTuple):
+    """When a response came, and how long it took since its request was due and since it was sent, in nanoseconds.
+
+    In a closed loop a request is due when it is sent.
+    """
+
+    answered_ns: int
+    from_due_ns: int
+    from_sending_ns: int
+
+
+class Connections:
+    """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
+
+    `last_answer_ns` is when the last response came, or when the watch began.
+    """
+
+    def __init__(self, address: Address, *, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
+        self.gone = False
+        self.last_answer_ns = 0
+        self._address = address
+        self._timeouts = timeouts
+        self._clock_ns = clock_ns
+        self._connections: list[Connection] = []
+        self._busy_since_ns: dict[Connection, int] = {}
+        self._overdue: dict[Connection, int] = {}
+
+    def close(self) -> None:
+        """Close every connection; may be called twice."""
+        for connection in self._connections:
+            connection.close()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Abandon requests that get no response in time, while the block runs."""
+        self.last_answer_ns = self._clock_ns()
+        watchdog = PeriodicCallback(self._abandon_overdue, self._timeouts.answer_s * 1000 / CHECKS_PER_TIMEOUT)
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.stop()
+
+    async def _request(
+        self,
+        connection: Connection,
+        key: Key,
+        request: bytes,
+        *,
+        due_ns: int,
+        sent_ns: int,
+        answered: Callable[[Key, Response, RequestTiming], None],
+        unanswered: Callable[[Key, str], None],
+    ) -> None:
+        """Send one request and call `answered`, or `unanswered` with the reason."""
+        try:
+            response = await self._send(connection, request, sent_ns)
+        except NoResponse as problem:
+            unanswered(key, str(problem))
+        except asyncio.CancelledError:
+            unanswered(key, INTERRUPTED)
+            raise
+        else:
+            now_ns = self.last_answer_ns
+            answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
+
+    async def _send(self, connection: Connection, request: bytes, begun_ns: int) -> Response:
+        """Send one request and return its response, or raise NoResponse.
+
+        A refused connection is tried again, since nothing was sent and the server may be restarting.
+        """
+        busy = self._busy_since_ns
+        while True:
+            busy[connection] = self._clock_ns()
+            try:
+                response = await connection.exchange(request)
+            except NoConnection:
+                if self._clock_ns() - begun_ns > self._timeouts.connection_s * 1e9:
+                    self.gone = self.gone or self.last_answer_ns <= begun_ns
+                    raise
+                if self.gone:
+                    raise
+            else:
+                self.last_answer_ns = self._clock_ns()
+                return response
+            finally:
+                del busy[connection]
+            await asyncio.sleep(RECONNECT_PAUSE_S)
+
+    def _abandon_overdue(self) -> None:
+        limit_ns = self._timeouts.answer_s * 1e9
+        now_ns = self._clock_ns()
+        before = self._overdue
+        self._overdue = {one: since_ns for one, since_ns in self._busy_since_ns.items() if now_ns - since_ns > limit_ns}
+        # Only at the second check: if this process itself was held up, responses have arrived and are not read yet.
+        abandoned = [one for one, since_ns in self._overdue.items() if before.get(one) == since_ns]
+        if abandoned and now_ns - self.last_answer_ns > limit_ns:
+            self.gone = True
+        for connection in abandoned:
+            connection.abandon(f"no answer within {self._timeouts.answer_s:g} s")

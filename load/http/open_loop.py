@@ -1,0 +1,112 @@
+"""An open loop: requests are sent when they are due, however long the responses to others take.
+
+So a server that is slow gets no less load. Runs on the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from load.http.address import Address
+from load.http.connection import Connection
+from load.http.connections import Connections, Key, RequestTiming, Timeouts
+from load.http.response import Response
+from load.http.send_delays import SendDelays
+
+CHECK_EVERY_S = 0.25
+"""How soon it notices that the server is gone while nothing is due."""
+
+
+class OpenLoop(Connections):
+    """Up to `limit` keep-alive connections, opened as they are needed; the one used last is used first.
+
+    While all are busy, a request that is due waits, and its time runs; `delays` records that.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        limit: int,
+        timeouts: Timeouts,
+        delays: SendDelays,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)
+        self._limit = limit
+        self._delays = delays
+        self._idle: list[Connection] = []
+        self._freed = asyncio.Event()
+        self._free_since_ns = 0
+
+    async def work(
+        self,
+        jobs: Iterator[tuple[int, Key, bytes]],
+        *,
+        answered: Callable[[Key, Response, RequestTiming], None],
+        unanswered: Callable[[Key, str], None],
+    ) -> None:
+        """Send every request when it is due, and return when all are answered.
+
+        Each job is the time when it is due, which never decreases, a key and an encoded request. A job is taken from
+        the iterator only when there is a connection for it, so that waiting jobs cost no memory; when the server is
+        gone, the rest stays in the iterator.
+        """
+
+        async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
+            sent_ns = self._clock_ns()
+            self._delays.note(due_ns=due_ns, sent_ns=sent_ns, had_connection=had_connection)
+            # A timer may be early, by less than a millisecond.
+            due_ns = min(due_ns, sent_ns)
+            try:
+                await self._request(
+                    connection,
+                    key,
+                    request,
+                    due_ns=due_ns,
+                    sent_ns=sent_ns,
+                    answered=answered,
+                    unanswered=unanswered,
+                )
+            finally:
+                self._give_back(connection)
+
+        with self._watched():
+            async with asyncio.TaskGroup() as requests:
+                while await self._has_connection():
+                    job = next(jobs, None)
+                    if job is None or not await self._is_due(job[0]):
+                        return
+                    connection = self._take()
+                    requests.create_task(serve(connection, *job, self._free_since_ns <= job[0]))
+
+    async def _has_connection(self) -> bool:
+        """Wait until a connection is free or may be opened; False when the server is gone."""
+        while not self._idle and len(self._connections) >= self._limit:
+            self._freed.clear()
+            await self._freed.wait()
+        return not self.gone
+
+    async def _is_due(self, due_ns: int) -> bool:
+        """Wait until then, to the millisecond that a loop's timers are exact to; False when the server is gone.
+
+        Yields to the loop even if there is nothing to wait for: a client that is late must still read responses.
+        """
+        left_s = (due_ns - self._clock_ns()) / 1e9
+        while left_s > CHECK_EVERY_S and not self.gone:
+            await asyncio.sleep(CHECK_EVERY_S)
+            left_s = (due_ns - self._clock_ns()) / 1e9
+        await asyncio.sleep(max(0.0, left_s))
+        return not self.gone
+
+    def _take(self) -> Connection:
+        if self._idle:
+            return self._idle.pop()
+        connection = Connection(self._address)
+        self._connections.append(connection)
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        if not self._idle and len(self._connections) >= self._limit:
+            self._free_since_ns = self._clock_ns()
+        self._idle.append(connection)
+        self._freed.set()
