@@ -30,21 +30,24 @@ from load.settings import Settings
 from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
 from load.system.server_process import ServerProcess
 
+SERVER = ("server.py",)
 
-def main(argv: Sequence[str], *, timeouts: Timeouts | None = None) -> int:
-    """Run the load generator and return its exit status."""
+
+def main(argv: Sequence[str], *, timeouts: Timeouts | None = None, server: Sequence[str] = SERVER) -> int:
+    """Run the load generator and return its exit status. `server` is what --own-server starts, without its flags."""
     # Without a handler Python would print Tornado's warnings about failed connections, which the result counts.
     logging.getLogger("tornado").addHandler(logging.NullHandler())
-    return Load(parse_settings(argv, os.environ), timeouts=timeouts or Timeouts()).execute()
+    return Load(parse_settings(argv, os.environ), timeouts=timeouts or Timeouts(), server=server).execute()
 
 
 class Load(Command):
     """Sends orders, reads them back, and writes the result."""
 
-    def __init__(self, settings: Settings, *, timeouts: Timeouts) -> None:
+    def __init__(self, settings: Settings, *, timeouts: Timeouts, server: Sequence[str]) -> None:
         super().__init__(prog="python -m load", files=(settings.json, settings.report))
         self._settings = settings
         self._timeouts = timeouts
+        self._server = server
         self._result: Result | None = None
         self._console = Console(stderr=settings.json == STDOUT)
 
@@ -68,7 +71,7 @@ class Load(Command):
         with folder_to_keep(
             Path(gettempdir()), prefix="load-", is_wanted=lambda: self._found_faults, print_line=self._print_line
         ) as folder:
-            command = ["server.py", "--port", "0", "--database", str(folder / "orders.db")]
+            command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
             with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
                 self._settings = replace(self._settings, url=server.url)
                 yield

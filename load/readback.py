@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +27,7 @@ class ReadOrder:
     unread: str = ""
 
 
+@dataclass(kw_only=True)
 class OrderReader:
     """Reads orders through GET /order/{id}, and again those that are not processed or not readable.
 
@@ -34,39 +35,30 @@ class OrderReader:
     processed, which is when it was at the latest; None if there was no such order.
     """
 
-    def __init__(
-        self,
-        *,
-        address: Address,
-        source: OrderSource,
-        clients: ClosedLoop,
-        timeouts: Timeouts,
-        clock_ns: Callable[[], int],
-    ) -> None:
-        self.result = ReadBackResult()
-        self.processed_ns: int | None = None
-        self._address = address
-        self._source = source
-        self._clients = clients
-        self._timeouts = timeouts
-        self._clock_ns = clock_ns
-        self._deferred: list[ReadOrder] = []
+    address: Address
+    source: OrderSource
+    clients: ClosedLoop
+    timeouts: Timeouts
+    clock_ns: Callable[[], int]
+    result: ReadBackResult = field(default_factory=ReadBackResult)
+    processed_ns: int | None = None
+    _deferred: list[ReadOrder] = field(default_factory=list)
 
     async def read(self, places: Iterable[int], *, again: bool) -> None:
         """Read the orders at these places of the source; `again` says whether to wait for those not processed."""
-        order_id = self._source.order_id
+        order_id = self.source.order_id
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))
         orders = (ReadOrder(one_id, list(group)) for one_id, group in groupby(ascending, key=order_id))
         await self._read_once(orders)
         self._deferred.extend(orders)
-        changed_ns, left = self._clock_ns(), len(self._deferred)
-        while again and self._deferred and not self._clients.gone:
-            await asyncio.sleep(self._timeouts.poll_s)
+        changed_ns, left = self.clock_ns(), len(self._deferred)
+        while again and self._deferred and not self.clients.gone:
+            await asyncio.sleep(self.timeouts.poll_s)
             await self._read_once(iter(self._deferred))
             if len(self._deferred) < left:
-                changed_ns, left = self._clock_ns(), len(self._deferred)
-            again = self._clock_ns() - changed_ns <= self._timeouts.processing_s * 1e9
+                changed_ns, left = self.clock_ns(), len(self._deferred)
+            again = self.clock_ns() - changed_ns <= self.timeouts.processing_s * 1e9
         for order in self._deferred:
             if order.unread or order.found is None:
                 self.result.unread[order.order_id] = order.unread or "the server went away"
@@ -76,8 +68,8 @@ class OrderReader:
 
     async def _read_once(self, orders: Iterator[ReadOrder]) -> None:
         self._deferred = []
-        jobs = ((order, self._address.get(f"/order/{order.order_id}")) for order in orders)
-        await self._clients.work(jobs, answered=self._check, unanswered=self._defer)
+        jobs = ((order, self.address.get(f"/order/{order.order_id}")) for order in orders)
+        await self.clients.work(jobs, answered=self._check, unanswered=self._defer)
 
     def _defer(self, order: ReadOrder, reason: str) -> None:
         order.unread = reason
@@ -95,7 +87,7 @@ class OrderReader:
             order.found = decode_json(response.body)
         except BadJson:
             order.found = None
-        differences = (find_difference(self._source.order(place), order.found) for place in order.places)
+        differences = (find_difference(self.source.order(place), order.found) for place in order.places)
         difference = next(filter(None, differences), "")
         is_processed = not difference and order.found["status"] in TERMINAL_STATUSES
         if is_processed:
@@ -106,7 +98,7 @@ class OrderReader:
             self._defer(order, "")
             return
         elif was_waiting:
-            self.processed_ns = self._clock_ns()
+            self.processed_ns = self.clock_ns()
         self._count(order)
 
     def _count(self, order: ReadOrder) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from load.backlog import BacklogState, NotAllowed
 from load.cli.progress import ProgressBar
@@ -23,6 +24,7 @@ from load.system.machine import most_connections
 READ_CLIENTS = 64
 
 
+@dataclass(kw_only=True)
 class Run:
     """One run; `result` has what is known at any moment, so that an interrupted run can be shown.
 
@@ -30,40 +32,31 @@ class Run:
     already has.
     """
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        source: OrderSource,
-        timeouts: Timeouts,
-        progress: ProgressBar,
-        print_line: Callable[[str], None],
-        clock_ns: Callable[[], int],
-        cpu_clock_ns: Callable[[], int],
-        wall_clock_ns: Callable[[], int],
-    ) -> None:
-        self.result = Result(orders=len(source), warm_up_s=settings.warm_up_s)
-        self._settings = settings
-        self._source = source
-        self._timeouts = timeouts
-        self._progress = progress
-        self._print_line = print_line
-        self._clock_ns = clock_ns
-        self._cpu_clock_ns = cpu_clock_ns
-        self._wall_clock_ns = wall_clock_ns
-        self._started_ns = 0
+    settings: Settings
+    source: OrderSource
+    timeouts: Timeouts
+    progress: ProgressBar
+    print_line: Callable[[str], None]
+    clock_ns: Callable[[], int]
+    cpu_clock_ns: Callable[[], int]
+    wall_clock_ns: Callable[[], int]
+    result: Result = field(init=False)
+    _started_ns: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
 
     async def complete(self) -> Result:
         """Run to the end; when cancelled, return what is known. Unreachable before anything is sent."""
-        settings = self._settings
-        self.result.started_ns = self._wall_clock_ns()
+        settings = self.settings
+        self.result.started_ns = self.wall_clock_ns()
         try:
-            address = await reach(settings.url, timeout_s=self._timeouts.connection_s, api_key=settings.api_key)
-            processing = Processing(address, timeouts=self._timeouts, clock_ns=self._clock_ns, seen=self._note_backlog)
+            address = await reach(settings.url, timeout_s=self.timeouts.connection_s, api_key=settings.api_key)
+            processing = Processing(address, timeouts=self.timeouts, clock_ns=self.clock_ns, seen=self._note_backlog)
             try:
                 await processing.look_first()
                 if not settings.own_server:
-                    self._print_line(_stock_line(settings, processing.orders_before, len(self._source)))
+                    self.print_line(_stock_line(settings, processing.orders_before, len(self.source)))
                 await self._send(address, processing)
                 state = await self._wait(processing)
             finally:
@@ -76,21 +69,19 @@ class Run:
         return self.result
 
     async def _send(self, address: Address, processing: Processing) -> None:
-        settings, tally = self._settings, self.result.tally
+        settings, tally = self.settings, self.result.tally
         self.result.phase = "sending"
-        self._started_ns = self._clock_ns()
-        cpu_started_ns = self._cpu_clock_ns()
+        self._started_ns = self.clock_ns()
+        cpu_started_ns = self.cpu_clock_ns()
         self.result.recording = Recording(started_ns=self._started_ns)
         counter = self._counter()
-        requests = requests_of(self._source, address, bulk=settings.bulk)
-        count = min(settings.concurrency, -(-len(self._source) // (settings.bulk or 1)))
+        requests = requests_of(self.source, address, bulk=settings.bulk)
+        count = min(settings.concurrency, -(-len(self.source) // (settings.bulk or 1)))
         connections: Connections
         if settings.rate:
             delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
             self.result.delays = delays
-            connections = OpenLoop(
-                address, limit=count, timeouts=self._timeouts, delays=delays, clock_ns=self._clock_ns
-            )
+            connections = OpenLoop(address, limit=count, timeouts=self.timeouts, delays=delays, clock_ns=self.clock_ns)
             jobs = with_due_times(requests, per_second=settings.rate, started_ns=self._started_ns)
             sending = connections.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
         else:
@@ -100,19 +91,19 @@ class Run:
                 if settings.batch
                 else connections.work(requests, answered=counter.answered, unanswered=counter.unanswered)
             )
-        with self._progress.phase("Sending", total=len(self._source), done=lambda: tally.sent):
+        with self.progress.phase("Sending", total=len(self.source), done=lambda: tally.sent):
             async with processing.watching():
                 try:
                     await sending
                 finally:
-                    self._note_sending(connections, self._cpu_clock_ns() - cpu_started_ns)
+                    self._note_sending(connections, self.cpu_clock_ns() - cpu_started_ns)
                     connections.close()
 
     def _counter(self) -> ResponseCounter:
-        source, tally, recording = self._source, self.result.tally, self.result.recording
-        if self._settings.bulk is None:
+        source, tally, recording = self.source, self.result.tally, self.result.recording
+        if self.settings.bulk is None:
             return PostCounter(source=source, tally=tally, recording=recording)
-        return BulkCounter(source=source, tally=tally, recording=recording, size=self._settings.bulk)
+        return BulkCounter(source=source, tally=tally, recording=recording, size=self.settings.bulk)
 
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
         result, ended_s = self.result, self._seconds_since_start()
@@ -127,7 +118,7 @@ class Run:
         Waiting in vain for a server that is gone is not its speed. An open loop's time lasts at least until all that
         was sent was due, answered or not.
         """
-        settings, orders, sent = self._settings, len(self._source), self.result.tally.sent
+        settings, orders, sent = self.settings, len(self.source), self.result.tally.sent
         if settings.rate is None:
             return last_answer_s
         due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
@@ -140,23 +131,19 @@ class Run:
         if not total:
             return BacklogState.UNKNOWN
         self.result.phase = "waiting for the processing"
-        with self._progress.phase("Processing", total=total, done=lambda: max(0, total - processing.left)):
+        with self.progress.phase("Processing", total=total, done=lambda: max(0, total - processing.left)):
             return await processing.wait()
 
     async def _read_back(self, address: Address, backlog: BacklogState, processed_ns: int | None) -> None:
         result, acknowledged = self.result, self.result.tally.acknowledged
         clients = self._clients(address, min(READ_CLIENTS, most_connections(), max(1, len(acknowledged))))
         reader = OrderReader(
-            address=address,
-            source=self._source,
-            clients=clients,
-            timeouts=self._timeouts,
-            clock_ns=self._clock_ns,
+            address=address, source=self.source, clients=clients, timeouts=self.timeouts, clock_ns=self.clock_ns
         )
         result.phase = "reading back"
         result.read_back = found = reader.result
         try:
-            with self._progress.phase("Reading back", total=len(acknowledged), done=lambda: found.read):
+            with self.progress.phase("Reading back", total=len(acknowledged), done=lambda: found.read):
                 await reader.read(acknowledged, again=backlog is not BacklogState.STUCK)
         finally:
             clients.close()
@@ -166,20 +153,20 @@ class Run:
             result.waited_s = (processed_ns - self._started_ns) / 1e9
 
     def _clients(self, address: Address, count: int) -> ClosedLoop:
-        return ClosedLoop(address, count=count, timeouts=self._timeouts, clock_ns=self._clock_ns)
+        return ClosedLoop(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
 
     def _note_backlog(self, waiting: int) -> None:
         if self._started_ns:
             self.result.backlog.add(self._seconds_since_start(), waiting)
 
     def _seconds_since_start(self) -> float:
-        return (self._clock_ns() - self._started_ns) / 1e9
+        return (self.clock_ns() - self._started_ns) / 1e9
 
 
 def _stock_line(settings: Settings, before: int | None, added: int) -> str:
     stay = "that stay there" if added > 1 else "that stays there"
     if before is None:
-        return f"This run adds {added:,} orders to {settings.url} {stay}; how many it holds is not known."
+        return f"This run adds {added:,} orders to {settings.url} {stay}; how many it has is not known."
     others = f"{f'{before:,}' if before else 'no'} other orders" if before != 1 else "1 other order"
     return f"{settings.url} holds {others}; this run adds {added:,} {stay}."
 

@@ -1,6 +1,7 @@
 """Sends orders to a server that is to keep them, as fast as it takes them. Runs on the event loop."""
 
 from collections.abc import Callable
+from contextlib import closing
 
 from load.backlog import Backlog, BacklogState
 from load.cli.errors import CommandError
@@ -34,16 +35,13 @@ class OrderFeeder:
 
     async def send(self) -> None:
         """Send all orders, in arrays; FillFailed if one was not taken. One that was there before counts as taken."""
-        clients = ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
-        try:
+        with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
             await clients.work(
                 (request for request in requests if not self._fault),
                 answered=self._check,
                 unanswered=lambda first, reason: self._note(reason),
             )
-        finally:
-            clients.close()
         if self.taken < len(self._orders):
             raise FillFailed(f"POST /orders: {self._fault or 'the server went away'}")
 
@@ -62,11 +60,8 @@ class OrderFeeder:
 
 async def count_orders(address: Address, *, clock_ns: Callable[[], int]) -> int:
     """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
-    backlog = Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns)
-    try:
+    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns)) as backlog:
         return (await backlog.look()).orders
-    finally:
-        backlog.close()
 
 
 async def await_processing(address: Address, *, clock_ns: Callable[[], int], seen: Callable[[int], None]) -> None:
@@ -74,9 +69,6 @@ async def await_processing(address: Address, *, clock_ns: Callable[[], int], see
 
     `seen` is called with how many are left.
     """
-    backlog = Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns, seen=seen)
-    try:
+    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns, seen=seen)) as backlog:
         if await backlog.wait(before=0) is not BacklogState.PROCESSED:
             raise FillFailed(f"{backlog.left} orders were not processed")
-    finally:
-        backlog.close()

@@ -23,13 +23,7 @@ class OpenLoop(Connections):
     """
 
     def __init__(
-        self,
-        address: Address,
-        *,
-        limit: int,
-        timeouts: Timeouts,
-        delays: SendDelays,
-        clock_ns: Callable[[], int],
+        self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]
     ) -> None:
         super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)
         self._limit = limit
@@ -59,13 +53,7 @@ class OpenLoop(Connections):
             due_ns = min(due_ns, sent_ns)
             try:
                 await self._request(
-                    connection,
-                    key,
-                    request,
-                    due_ns=due_ns,
-                    sent_ns=sent_ns,
-                    answered=answered,
-                    unanswered=unanswered,
+                    connection, key, request, due_ns=due_ns, sent_ns=sent_ns, answered=answered, unanswered=unanswered
                 )
             finally:
                 self._give_back(connection)

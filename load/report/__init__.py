@@ -1,4 +1,4 @@
-"""A run as one HTML page that needs nothing else: `--report`. Made on the main thread, after the loop."""
+"""`--report`: a run as one HTML page that needs nothing else."""
 
 from load.report.page import render
 

@@ -1,20 +1,18 @@
-"""Owns the page's figures: the few large ones, and the tables of all of them; pure functions, any thread."""
+"""The page's figures: a few large ones, and tables of all of them. Pure functions, any thread."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from load.report.numbers import counted, exact, measured, share
 from load.report.tables import Cell, Row, Table, aligned, cell_of
 
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
-"""What the result calls them within its names, and what readers do."""
+"""Names of percentiles by their names in the result."""
 OPEN_LOOP = "open loop"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """A large figure, its name and what to know of it."""
+class Tile(NamedTuple):
+    """A large figure, its name and a note."""
 
     name: str
     cell: Cell
@@ -22,28 +20,18 @@ class Tile:
 
 
 def tiles_of(result: Mapping[str, Any]) -> list[Tile]:
-    """Give the figures that a reader looks for first."""
+    """Return the figures that a reader looks for first."""
+
+    def tile(name: str, field: str, unit: str, note: str) -> Tile:
+        return Tile(name, cell_of(result, field, text=measured, unit=unit), note)
+
     latency_note = "from when a request was due" if result["mode"] == OPEN_LOOP else "from sending to the answer"
+    start = "from the end of the warm-up" if result["warm_up_s"] else "from the first request"
     return [
-        Tile(
-            name="Throughput",
-            cell=cell_of(result, "orders_per_second", text=measured, unit="orders/s"),
-            note=_throughput_note(result),
-        ),
-        *(
-            Tile(
-                name=f"Latency {name}",
-                cell=cell_of(result, f"latency_{key}_ms", text=measured, unit="ms"),
-                note=latency_note,
-            )
-            for key, name in PERCENTILES.items()
-            if key in ("p50", "p99")
-        ),
-        Tile(
-            name="All processed after",
-            cell=cell_of(result, "all_processed_after_s", text=measured, unit="s"),
-            note="from the end of the warm-up" if result["warm_up_s"] else "from the first request",
-        ),
+        tile("Throughput", "orders_per_second", "orders/s", _throughput_note(result)),
+        tile("Latency p50", "latency_p50_ms", "ms", latency_note),
+        tile("Latency p99", "latency_p99_ms", "ms", latency_note),
+        tile("All processed after", "all_processed_after_s", "s", start),
     ]
 
 
@@ -63,27 +51,30 @@ def _throughput_note(result: Mapping[str, Any]) -> str:
 
 
 def tables_of(result: Mapping[str, Any]) -> list[Table]:
-    """Give all figures."""
-    return [_orders(result), _latency(result), _course(result)]
+    """Return all figures."""
+    return [_orders(result), _latency(result), _run(result)]
 
 
 def _orders(result: Mapping[str, Any]) -> Table:
-    def row(name: str, *path: str, is_part: bool = False) -> Row:
-        return Row(name=name, cells=[cell_of(result, *path, text=counted)], is_part=is_part)
+    def rows(name: str, field: str, parts: str = "", prefix: str = "") -> list[Row]:
+        part_rows = [
+            Row(f"{prefix}{part}", [cell_of(result, parts, part, text=counted)], is_part=True)
+            for part in (result[parts] if parts else ())
+        ]
+        return [Row(name, [cell_of(result, field, text=counted)]), *part_rows]
 
-    rows = [
-        row("Sent", "sent"),
-        row("Accepted", "accepted"),
-        row("Duplicates", "duplicates"),
-        row("Refused", "refused"),
-        *(row(f"status {name}", "refused_by_status", name, is_part=True) for name in result["refused_by_status"]),
-        row("Errors", "errors"),
-        *(row(name, "errors_by_reason", name, is_part=True) for name in result["errors_by_reason"]),
-        *([row("Wrong 202", "wrong_202")] if result["wrong_202"] else []),
-        *(row(name, "wrong_202_by_reason", name, is_part=True) for name in result["wrong_202_by_reason"]),
-        *([row("Not sent", "not_sent")] if result["not_sent"] else []),
-    ]
-    return Table(title="Orders", rows=rows)
+    return Table(
+        "Orders",
+        [
+            *rows("Sent", "sent"),
+            *rows("Accepted", "accepted"),
+            *rows("Duplicates", "duplicates"),
+            *rows("Refused", "refused", "refused_by_status", "status "),
+            *rows("Errors", "errors", "errors_by_reason"),
+            *(rows("Wrong 202", "wrong_202", "wrong_202_by_reason") if result["wrong_202"] else []),
+            *(rows("Not sent", "not_sent") if result["not_sent"] else []),
+        ],
+    )
 
 
 def _latency(result: Mapping[str, Any]) -> Table:
@@ -92,41 +83,33 @@ def _latency(result: Mapping[str, Any]) -> Table:
     note = "From sending to the answer."
     if is_open:
         note = (
-            "From due: from the moment when a request was to be sent, so that a stall of the server counts for all "
-            "that were due meanwhile. From sending: without the wait for a free connection; where there were enough "
-            "connections that is the same."
+            "From due: from the moment when a request was due, so that a stall of the server counts for all requests "
+            "that were due meanwhile. From sending: without the wait for a free connection; with enough connections "
+            "that is the same."
         )
     if result["bulk"]:
         note += f" Of requests with up to {counted(result['bulk'])} orders each."
     rows = [
-        Row(name=name, cells=[cell_of(result, f"{prefix}_{key}_ms", text=measured) for prefix in prefixes])
+        Row(name, [cell_of(result, f"{prefix}_{key}_ms", text=measured) for prefix in prefixes])
         for key, name in PERCENTILES.items()
     ]
-    headings = ["", "from due", "from sending"] if is_open else []
-    return Table(title="Latency, ms", headings=headings, rows=aligned(rows), note=note)
+    return Table("Latency, ms", aligned(rows), ["", "from due", "from sending"] if is_open else [], note)
 
 
-def _course(result: Mapping[str, Any]) -> Table:
-    def row(name: str, *path: str, unit: str) -> Row:
-        return Row(name=name, cells=[cell_of(result, *path, text=measured, unit=unit)])
+def _run(result: Mapping[str, Any]) -> Table:
+    def row(name: str, field: str, unit: str) -> Row:
+        return Row(name, [cell_of(result, field, text=measured, unit=unit)])
 
     rows = [
-        row("Throughput", "orders_per_second", unit="orders/s"),
-        row("Sending took", "elapsed_s", unit="s"),
-        row("All processed after", "all_processed_after_s", unit="s"),
-        Row(
-            name="Load generator's CPU",
-            cells=[cell_of(result, "generator_cpu_share", text=share, unit="of a core")],
-        ),
+        row("Throughput", "orders_per_second", "orders/s"),
+        row("Sending took", "elapsed_s", "s"),
+        row("All processed after", "all_processed_after_s", "s"),
+        Row("Load generator's CPU", [cell_of(result, "generator_cpu_share", text=share, unit="of a core")]),
     ]
     if result["mode"] == OPEN_LOOP:
-        rows.append(row("Load generator late, p99", "generator_late_p99_ms", unit="ms"))
+        rows.append(row("Load generator late, p99", "generator_late_p99_ms", "ms"))
     if result["read_back"] is not None:
-        rows.append(
-            Row(name="Read back", cells=[cell_of(result, "read_back", "read", text=counted)]),
-        )
-    notes = [
-        *(["Counted from the end of the warm-up."] if result["warm_up_s"] else []),
-        *(["The load generator was the limit."] if result["generator_was_the_limit"] else []),
-    ]
-    return Table(title="Course", rows=rows, note=" ".join(notes))
+        rows.append(Row("Read back", [cell_of(result, "read_back", "read", text=counted)]))
+    warm_up = "Counted from the end of the warm-up." if result["warm_up_s"] else ""
+    limit = "The load generator was the limit." if result["generator_was_the_limit"] else ""
+    return Table("The run", rows, note=f"{warm_up} {limit}".strip())

@@ -1,4 +1,4 @@
-"""Owns how numbers read on the page: pure functions, any thread. charts.js has the same rule for its labels."""
+"""How numbers are written on the page. Pure functions, any thread. charts.js has the same rule for its labels."""
 
 import math
 
@@ -7,12 +7,12 @@ MOST_DECIMALS = 6
 
 
 def counted(count: int) -> str:
-    """Give a whole number with separators of thousands."""
+    """Return a whole number with thousands separators."""
     return f"{count:,}"
 
 
 def measured(value: float) -> str:
-    """Give a measured number: three significant digits, but never fewer than it has before the point."""
+    """Return a measured number with three significant digits, but all of those before the point."""
     if value == 0:
         return "0"
     decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))
@@ -20,15 +20,15 @@ def measured(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """Give a number that was chosen, such as a percentile or the begin of an interval, without a float's noise."""
+    """Return a chosen number, such as a percentile or the start of an interval, without a float's rounding error."""
     return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:,.0f}"
 
 
 def share(value: float) -> str:
-    """Give a share of one in per cent."""
+    """Return a fraction in per cent."""
     return f"{measured(value * 100)} %"
 
 
 def plural(count: int, noun: str) -> str:
-    """Give a count with its noun."""
+    """Return a count with its noun."""
     return f"{counted(count)} {noun}" if count == 1 else f"{counted(count)} {noun}s"

@@ -1,17 +1,15 @@
-"""Owns the page's tables before they are HTML: numbers out of the result, each with its place there; any thread."""
+"""The page's tables before they are HTML: numbers of the result, with their path in it. Pure functions, any thread."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 UNKNOWN = "\N{EN DASH}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A number as text. `field` is the way to it in the result, `exact` all its digits; None is what is not known.
+class Cell(NamedTuple):
+    """A number as text. `field` is its path in the result, `exact` has all its digits, None for an unknown value.
 
-    `padding` is as wide as the decimals that others of the column have more, so that their points are below each other.
+    `padding` is as wide as the decimals that it lacks, so that the points of a column are aligned.
     """
 
     field: str
@@ -21,18 +19,16 @@ class Cell:
     padding: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A named line of cells; one that `is_part` belongs to the row above."""
+class Row(NamedTuple):
+    """A named row of cells; one that `is_part` belongs to the row above."""
 
     name: str
     cells: Sequence[Cell]
     is_part: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows below headings; without headings there is one column of numbers, which need none."""
+class Table(NamedTuple):
+    """Rows below headings; a table without headings has one column of numbers."""
 
     title: str
     rows: Sequence[Row]
@@ -41,23 +37,18 @@ class Table:
 
 
 def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str], unit: str = "") -> Cell:
-    """Give the number at `path` of the result; where that is null, or within null, it is not known."""
+    """Return the number at `path` of the result; unknown if that, or something above it, is None."""
     value: Any = result
     for step in path:
         value = None if value is None else value[step]
     field = ".".join(map(str, path))
-    if value is None:
-        return Cell(field=field, text=UNKNOWN)
-    return Cell(field=field, text=text(value), unit=unit, exact=repr(value))
+    return Cell(field, UNKNOWN) if value is None else Cell(field, text(value), unit, exact=repr(value))
 
 
 def aligned(rows: Sequence[Row]) -> list[Row]:
-    """Pad each column's numbers to the same number of decimals; all rows have as many cells."""
+    """Pad the numbers of each column to the same number of decimals; all rows have the same number of cells."""
     widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
-    return [
-        replace(row, cells=[_padded(cell, width) for cell, width in zip(row.cells, widths, strict=True)])
-        for row in rows
-    ]
+    return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
 
 
 def _decimals(cell: Cell) -> int:
@@ -70,4 +61,4 @@ def _padded(cell: Cell, width: int) -> Cell:
     if cell.exact is None or not missing:
         return cell
     point = "" if "." in cell.text else "."
-    return replace(cell, padding=point + "0" * (missing - len(point)))
+    return cell._replace(padding=point + "0" * (missing - len(point)))

@@ -1,5 +1,6 @@
 """Counts the responses to what a run sends. Runs on the event loop."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from load.http.connections import RequestTiming
@@ -27,6 +28,7 @@ class ResponseCounter(Protocol):
     def unanswered(self, first: int, reason: str) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
 class PostCounter:
     """Counts the responses to `POST /order`.
 
@@ -34,42 +36,41 @@ class PostCounter:
     202 is wrong is read back too, since the 202 can have meant no other order.
     """
 
-    def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording) -> None:
-        self._source = source
-        self._tally = tally
-        self._recording = recording
+    source: OrderSource
+    tally: Tally
+    recording: Recording
 
     def answered(self, first: int, response: Response, timing: RequestTiming) -> None:
         if response.status != ACCEPTED:
-            self._tally.refuse(response.status, self._source.order_id(first), reason_in(response))
-        elif mistake := mistake_in(response, self._source.order_id(first)):
-            self._tally.add_wrong_202(mistake, places=[first])
+            self.tally.refuse(response.status, self.source.order_id(first), reason_in(response))
+        elif mistake := mistake_in(response, self.source.order_id(first)):
+            self.tally.add_wrong_202(mistake, places=[first])
         else:
             is_duplicate = REPLAYED in response.head
-            self._tally.acknowledge([first], accepted=not is_duplicate, duplicates=is_duplicate)
-            self._recording.add(timing, orders=1)
+            self.tally.acknowledge([first], accepted=not is_duplicate, duplicates=is_duplicate)
+            self.recording.add(timing, orders=1)
 
     def unanswered(self, first: int, reason: str) -> None:
-        self._tally.fail(reason)
+        self.tally.fail(reason)
 
 
+@dataclass(frozen=True, kw_only=True)
 class BulkCounter:
     """Counts the responses to `POST /orders` with arrays of `size` orders; the last array may have fewer.
 
     If a 202 is wrong, it is not known which of its orders it promised, so none of them is read back.
     """
 
-    def __init__(self, *, source: OrderSource, tally: Tally, recording: Recording, size: int) -> None:
-        self._source = source
-        self._tally = tally
-        self._recording = recording
-        self._size = size
+    source: OrderSource
+    tally: Tally
+    recording: Recording
+    size: int
 
     def answered(self, first: int, response: Response, timing: RequestTiming) -> None:
-        orders, tally = self._orders_from(first), self._tally
+        orders, tally = self._orders_from(first), self.tally
         counts, is_accepted = counts_in(response), response.status == ACCEPTED
         if not is_accepted and (response.status != NOTHING_ACCEPTED or counts is None):
-            tally.refuse(response.status, self._source.order_id(first), reason_in(response), orders)
+            tally.refuse(response.status, self.source.order_id(first), reason_in(response), orders)
         elif counts is None:
             tally.add_wrong_202(NO_COUNTS, orders)
         elif not counts.adds_up(orders):
@@ -80,17 +81,17 @@ class BulkCounter:
         else:
             self._count(first, orders, counts)
             if taken := orders - counts.rejected_total:
-                self._recording.add(timing, orders=taken)
+                self.recording.add(timing, orders=taken)
 
     def unanswered(self, first: int, reason: str) -> None:
-        self._tally.fail(reason, self._orders_from(first))
+        self.tally.fail(reason, self._orders_from(first))
 
     def _count(self, first: int, orders: int, counts: BulkResponse) -> None:
         rejected = {rejection.index for rejection in counts.rejected}
         places = (first + place for place in range(orders) if place not in rejected)
-        self._tally.acknowledge(places, accepted=counts.accepted, duplicates=counts.duplicates)
+        self.tally.acknowledge(places, accepted=counts.accepted, duplicates=counts.duplicates)
         for rejection in counts.rejected:
-            self._tally.refuse(rejection.status, self._source.order_id(first + rejection.index), rejection.detail)
+            self.tally.refuse(rejection.status, self.source.order_id(first + rejection.index), rejection.detail)
 
     def _orders_from(self, first: int) -> int:
-        return min(self._size, len(self._source) - first)
+        return min(self.size, len(self.source) - first)

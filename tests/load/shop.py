@@ -45,6 +45,7 @@ class Shop:
         self.statuses: dict[int, str] = {}
         self.becomes_final_after: dict[int, int] = {}
         self.waiting: list[int] = [0]
+        self.completed = 0
         self.stall_s = 1.0
         self.answer_to_one: bytes | None = None
         self.answer_to_many: bytes | None = None
@@ -251,7 +252,8 @@ class Shop:
         if not self.has_metrics:
             return 404, b"{}"
         waiting = self.waiting.pop(0) if len(self.waiting) > 1 else self.waiting[0]
-        return 200, b'{"pending_orders": %d, "processing_orders": 0, "completed_orders": 0}' % waiting
+        counts = {"pending_orders": waiting, "processing_orders": 0, "completed_orders": self.completed}
+        return 200, msgspec.json.encode(counts)
 
     def _find(self, name: str) -> tuple[int, bytes]:
         order_id = int(name) if name.isdigit() else 0

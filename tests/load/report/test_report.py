@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from load.report import render
-from load.report.courses import data_of
+from load.report.charts import data_of
 from load.report.figures import tiles_of
 from load.report.numbers import exact, measured, share
 from load.report.verdict import NAMED, Tone, verdict_of
@@ -70,7 +70,7 @@ def test_the_verdict_says_what_was_read_back_and_what_was_never_acknowledged() -
         "Not acknowledged, so nothing was promised: 1,883 refused, 12 without a valid answer.",
     ]
     assert list(verdict_of(results.interrupted()).lines) == [
-        "12,000 orders had been acknowledged. They were not read back, so nothing is known of whether one was lost.",
+        "12,000 orders had been acknowledged. They were not read back, so it is not known whether one was lost.",
         "Not acknowledged, so nothing was promised: 37,936 not sent.",
     ]
 
@@ -79,8 +79,7 @@ def test_a_read_back_that_was_broken_off_says_how_far_it_came_and_promises_nothi
     verdict = verdict_of(results.interrupted(read_back=results.read_back(7_064, read=7_000)))
     assert (verdict.tone, verdict.title) == (Tone.UNSURE, "Interrupted: not all checked")
     assert verdict.lines[0] == (
-        "Read back 7,000 of 12,000 acknowledged orders so far: none lost, none different. "
-        "Of the others nothing is known."
+        "Read back 7,000 of 12,000 acknowledged orders so far: none lost, none different. The others were not checked."
     )
 
 

@@ -1,19 +1,17 @@
-"""Owns how the page says where its numbers come from: the settings and the machine; pure functions, any thread."""
+"""How the page's numbers were measured: the settings and the machine. Pure functions, any thread."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from load.report.numbers import exact
 
 MACHINE = {"cpus": "Processors", "platform": "Platform", "python": "Python", "sqlite": "SQLite"}
-"""What is written otherwise than the result names it; packages are written as they are installed."""
+"""Names that differ from those in the result; packages keep theirs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """A name, the flag that sets it where there is one, and the value in words."""
+class Fact(NamedTuple):
+    """A name, its value, and the flag that sets it, if there is one."""
 
     name: str
     value: str
@@ -21,8 +19,8 @@ class Fact:
 
 
 def settings_of(result: Mapping[str, Any]) -> Sequence[Fact]:
-    """Give what the run was told to do; what it was not told is left out."""
-    chosen = [
+    """Return what the run was told to do, without settings that were not given."""
+    settings = [
         ("Server", "--url", result["url"]),
         ("Replayed file", "--replay", result["replay"]),
         ("Orders", "--orders", result["orders"]),
@@ -33,20 +31,17 @@ def settings_of(result: Mapping[str, Any]) -> Sequence[Fact]:
         ("Duration, s", "--duration", result["duration_s"]),
         ("Warm-up, s", "--warm-up", result["warm_up_s"]),
     ]
-    return [
-        Fact(name="Kind of load", value=result["mode"]),
-        Fact(name="Started", value=started(result)),
-        *(Fact(name=name, flag=flag, value=_text(value)) for name, flag, value in chosen if value not in (None, 0)),
-    ]
+    given = [Fact(name, _text(value), flag) for name, flag, value in settings if value not in (None, 0)]
+    return [Fact("Kind of load", result["mode"]), Fact("Started", started(result)), *given]
 
 
 def machine_of(result: Mapping[str, Any]) -> Sequence[Fact]:
-    """Give what the load generator ran on."""
-    return [Fact(name=MACHINE.get(name, name), value=_text(value)) for name, value in result["machine"].items()]
+    """Return what the load generator ran on."""
+    return [Fact(MACHINE.get(name, name), _text(value)) for name, value in result["machine"].items()]
 
 
 def started(result: Mapping[str, Any]) -> str:
-    """Give the moment at which the run began, to the second."""
+    """Return when the run started, to the second."""
     return f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC"
 
 
