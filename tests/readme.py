@@ -1,4 +1,4 @@
-"""The README's examples: found by what is in them, and run as they stand but for the port and the folder."""
+"""The examples of the README pages: found by what is in them, and run unchanged except for ports and folders."""
 
 import os
 import re
@@ -12,6 +12,8 @@ from typing import IO, NamedTuple
 
 from tests.process import DEADLINE_S, ROOT
 
+README = ROOT / "README.md"
+LOAD = ROOT / "load" / "README.md"
 ADDRESS = "127.0.0.1:8080"
 START = [".venv/bin/python", "server.py", "--port", "8080"]
 
@@ -24,15 +26,15 @@ class Example(NamedTuple):
     answer: str = ""
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
+def readme(page: Path = README) -> str:
+    return page.read_text()
 
 
-def examples() -> list[Example]:
+def examples(page: Path = README) -> list[Example]:
     """All of them. A block without a language is the answer to the shell right before it, else it stands for itself."""
     found: list[Example] = []
     end = -1
-    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", readme(), re.MULTILINE | re.DOTALL):
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", readme(page), re.MULTILINE | re.DOTALL):
         language, text = block.groups()
         if language == "sh":
             found += [Example(language, line) for line in text.splitlines()]
@@ -44,12 +46,12 @@ def examples() -> list[Example]:
     return found
 
 
-def example(containing: str) -> Example:
+def example(containing: str, page: Path = README) -> Example:
     """The one example that is this, or else has it in it.
 
     Its argument is a literal: a test reads from the source what is asked for.
     """
-    every = examples()
+    every = examples(page)
     [found] = [each for each in every if each.text == containing] or [each for each in every if containing in each.text]
     return found
 

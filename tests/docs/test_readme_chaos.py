@@ -1,22 +1,32 @@
-"""The README's proof: what it shows follows from the seed that it shows, and has every count that a run has."""
+"""The output of `load.chaos` that a page shows: its faults follow from its seed, and it has every count of a run."""
 
 import re
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from load.chaos.campaign import Outcome
 from load.chaos.command import FAULTS
 from load.chaos.findings import Findings
 from load.chaos.plan import SHOPS, plan_faults
 from load.chaos.table import failures_of, summary_of
-from tests.readme import example
+from tests.process import ROOT
+from tests.readme import LOAD, README, example
 
 PROOF = ".venv/bin/python -m load.chaos --seed "
 FAULT = re.compile(r"^ *[\d.]+ s  (\w+) +([a-z-]+) +", re.MULTILINE)
+SHOWS_CHAOS = pytest.mark.parametrize(
+    "page",
+    [page for page in (README, LOAD) if PROOF in page.read_text()],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 NUMBER = re.compile(r"[\d,]+")
 
 
-def test_the_faults_shown_are_those_of_the_seed_shown() -> None:
-    shown = example("python -m load.chaos --seed")
+@SHOWS_CHAOS
+def test_the_faults_shown_are_those_of_the_seed_shown(page: Path) -> None:
+    shown = example("python -m load.chaos --seed", page)
     seed = int(shown.text.removeprefix(PROOF))
     plan = plan_faults(seed, FAULTS)
     assert shown.answer.startswith(f"seed {seed}: {FAULTS} faults, ")
@@ -27,8 +37,9 @@ def test_the_faults_shown_are_those_of_the_seed_shown() -> None:
     assert named <= {(fault.shop, fault.kind.value) for fault in plan}
 
 
-def test_the_tables_shown_are_those_of_a_run() -> None:
-    answer = example("python -m load.chaos --seed").answer
+@SHOWS_CHAOS
+def test_the_tables_shown_are_those_of_a_run(page: Path) -> None:
+    answer = example("python -m load.chaos --seed", page).answer
     outcome = Outcome(findings=[Findings(shop=shop, acknowledged=1) for shop in SHOPS])
     printed = [*summary_of(outcome, plan_faults(1, FAULTS)), *failures_of(outcome, [])]
     assert words_of("\n".join(printed)) == words_of(answer[answer.index("\n\nfault ") :])

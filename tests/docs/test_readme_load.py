@@ -1,31 +1,103 @@
-"""The README's file of orders to replay, sent to a real server as the load generator reads it."""
+"""The examples of load/README.md, run as they are written except for ports, folders and sizes."""
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from load.flags import parse_settings
 from tests.process import DEADLINE_S, ROOT, ServerProcess
-from tests.readme import example
+from tests.readme import LOAD, README, Example, example
+
+PYTHON = ".venv/bin/python"
+SHOWS_CSV = [page for page in (README, LOAD) if "order_id,user_id,item_ids,total_amount,metadata" in page.read_text()]
+
+
+def run(line: Example, *, replaced: dict[str, str] | None = None, more: tuple[str, ...] = ()) -> str:
+    """Run a line with some words replaced and some added; return what it prints."""
+    python, *words = shlex.split(line.text)
+    assert python == PYTHON
+    done = subprocess.run(
+        [sys.executable, *((replaced or {}).get(word, word) for word in words), *more],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
-def test_the_csv_shown_is_replayed_as_it_stands(tmp_path: Path) -> None:
-    orders = tmp_path / "orders.csv"
-    orders.write_text(example("order_id,user_id,item_ids,total_amount,metadata").text)
+def test_a_run_with_its_own_server_loses_nothing() -> None:
+    printed = run(example("-m load --own-server", LOAD))
+    assert "Read back 1000 of 1000 acknowledged orders: none lost, none different, all processed" in printed
+
+
+@pytest.mark.slow
+def test_a_run_against_a_running_server_says_how_many_orders_that_has(tmp_path: Path) -> None:
+    line = example("-m load --url http://127.0.0.1:8080", LOAD)
     with ServerProcess(tmp_path / "orders.db") as server:
-        done = subprocess.run(
-            [sys.executable, "-m", "load", "--url", f"http://127.0.0.1:{server.port}", "--replay", str(orders)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Read back 2 of 2 acknowledged orders: none lost, none different" in done.stdout
+        url = f"http://127.0.0.1:{server.port}"
+        for others in ("no other orders", "1,000 other orders"):
+            printed = run(line, replaced={"http://127.0.0.1:8080": url})
+            assert printed.startswith(f"{url} holds {others}; this run adds 1,000 that stay there.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SHOWS_CSV, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_csv_shown_is_replayed_unchanged(page: Path, tmp_path: Path) -> None:
+    orders = tmp_path / "orders.csv"
+    orders.write_text(example("order_id,user_id,item_ids,total_amount,metadata", page).text)
+    with ServerProcess(tmp_path / "orders.db") as server:
+        load = Example("sh", f"{PYTHON} -m load --url http://127.0.0.1:{server.port} --replay {orders}")
+        assert "Read back 2 of 2 acknowledged orders: none lost, none different" in run(load)
         first, second = (server.get(f"/order/{order_id}").body for order_id in (1001, 1002))
     assert (first["user_id"], first["item_ids"], first["total_amount"]) == (7, [101, 102, 102], 99.9)
     assert first["metadata"] == {"currency": "EUR"}
     assert (second["item_ids"], second["total_amount"], "metadata" in second) == ([103], 5, False)
+
+
+@pytest.mark.slow
+def test_the_file_shown_is_made_with_fewer_orders(tmp_path: Path) -> None:
+    file = tmp_path / "big.db"
+    printed = run(example("-m load.fill --orders", LOAD), replaced={"10000000": "2000", "big.db": str(file)})
+    assert printed.startswith(f"{file}: 2,000 orders, 0 of them Pending; ")
+
+
+@pytest.mark.slow
+def test_the_benchmark_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
+    json = tmp_path / "result.json"
+    line = example("-m load.bench --only crowd", LOAD)
+    # So short a run may miss its bounds, which is exit status 1; that it measured is in the result.
+    python, *words = shlex.split(line.text)
+    flags = ["--runs", "1", "--seconds", "0.1", "--folder", str(tmp_path), "--json", str(json)]
+    done = subprocess.run(
+        [sys.executable, *words, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (python, done.returncode in (0, 1), done.stderr) == (PYTHON, True, "")
+    assert json.stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
+    line = example("-m load.soak --minutes 60", LOAD)
+    run(line, replaced={"60": "0.05"}, more=("--rate", "50", "--folder", str(tmp_path)))
+
+
+def test_the_load_generator_knows_the_flags_shown() -> None:
+    values = {"S": "1", "N": "1", "KEY": "key", "URL": "https://shop.example", "FILE": "file"}
+    cells = re.findall(r"^\| (`--.+?`) \|", LOAD.read_text(), re.MULTILINE)
+    assert len(cells) > 10
+    for cell in cells:
+        for shown in re.findall(r"`(.+?)`", cell):
+            parse_settings([values.get(word, word) for word in shown.split()])
