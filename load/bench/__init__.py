@@ -1,1 +1,1 @@
-"""The benchmarks: the server against a bare Tornado, or against itself."""
+"""The benchmarks: the server compared with a bare Tornado, with itself, or with another version of it."""

@@ -1,122 +1,174 @@
-"""Owns the trials of what a server that has to do much takes: to start, and of memory; on the event loop's thread.
-
-A trial starts its servers itself. Nothing else runs on the loop, so that starting one may hold it up.
-"""
+"""The trials with many orders: stored ones, compared with few of them, and Pending ones. Runs on the event loop."""
 
 import asyncio
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
-from load.bench.requests import posts
+from load.bench.measurement import cpu_and_errors
 from load.bench.row import Row
-from load.bench.stored_sides import NotStored
-from load.bench.trial import Launches, cost_and_faults
+from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Server, Trial, Value
+from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
+from load.cli.errors import CommandError
 from load.fill.feeder import ARRAY_SIZE, OrderFeeder, count_orders
 from load.fill.fill_job import HOLDING
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
-from load.orders.responses import fault_of_post
 from load.system.process_status import PROC, ProcessStatus, has_status
 
+ROUNDS = 6  # Of each server in a run; an even number.
 READY_S = 30.0
-START_S = 2.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
-# More than are Pending: some of them are held as Processing, and others come on top.
+# More than are Pending: some of them count as Processing, and others come on top.
 MAX_BACKLOG = ("--max-backlog", "2000000")
-MEMORY_MIB, MEMORY_AIM_MIB = 150.0, 100.0
 MEBIBYTE = 1 << 20
 LOOK_S = 0.005
 
 
-async def start(launches: Launches) -> list[Row]:
-    """Start on a file with many orders, of which many are Pending; these are put there anew before each run."""
-    with launches.serve(*HOLDING) as server:
-        stored = await count_orders(await reach(server.url), clock_ns=launches.clock_ns)
+class NotStored(CommandError):
+    """A server does not have the orders that it should have."""
+
+
+async def compare_sizes(
+    trial: Trial, *, load: Load, figures: dict[str, Figure], rounds: int = ROUNDS, share: float = 1 / ROUNDS
+) -> list[Row]:
+    """Return a row for each named figure; its value is how many times as long it takes with many orders.
+
+    `share` is that of the trial's seconds in one round.
+    """
+    trial = replace(await find_stored(trial), seconds=trial.seconds * share)
+    sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
+    rows = [(Row(name=f"{name}: {sizes}", at_most=1.25, aim=1.1), figure) for name, figure in figures.items()]
+    return await trial.compare(load, *rows, value=Value.TIME, rounds=rounds)
+
+
+stored_intake = partial(
+    compare_sizes,
+    load=settled(post_orders),
+    figures={"durable POST /order, 64 clients": RATE, "the same until each of them is Completed": PROCESSED_RATE},
+)
+stored_reading = partial(compare_sizes, load=get_orders, figures={"GET /order/{id}, 64 clients, any order": RATE})
+stored_crowd = partial(
+    compare_sizes,
+    load=settled(post_at_once),
+    figures={"1,000 clients connecting at once, one order each, until all have their 202": ROUND_TIME},
+)
+# A p99 needs many answers, and each round has a lead-in.
+stored_steady = partial(
+    compare_sizes, load=post_at_rate, figures={"p99 of POST /order at 500 orders/s, open loop": P99}, rounds=2, share=1
+)
+stored_bulk = partial(
+    compare_sizes, load=settled(post_arrays), figures={"POST /orders, 1,000 a request, 4 clients": RATE}
+)
+
+
+async def stored_metrics(trial: Trial) -> list[Row]:
+    """GET /metrics one after another on one connection, while nothing else happens."""
+    trial = await find_stored(trial)
+    name = f"GET /metrics with {trial.ours.stored:,} stored orders, one after another"
+    row = Row(name=name, unit=" ms", at_most=2.0)
+    return await trial.compare(get_metrics, (row, MEDIAN), value=Value.SECOND, rounds=ROUNDS)
+
+
+async def start(trial: Trial) -> list[Row]:
+    """Start on a file with many orders, of which many are Pending; new ones are stored before each run."""
+    clock_ns = trial.meter.clock_ns
+    # Nothing else runs on this loop, so starting a server may block it.
+    with trial.start_server(*HOLDING) as server:
+        stored = await count_orders(await reach(server.url), clock_ns=clock_ns)
     name = f"from exec to the first 200 of /readyz with {stored:,} stored orders and {PENDING_AT_START:,} Pending"
-    row = Row(name=name, unit=" s", at_most=START_S)
-    for number in range(1, launches.runs + 1):
-        with launches.serve(*HOLDING) as server:
-            address = await reach(server.url)
+    row = Row(name=name, unit=" s", at_most=2.0)
+    for number in range(1, trial.runs + 1):
+        with trial.start_server(*HOLDING) as server:
             first_id = stored + (number - 1) * PENDING_AT_START + 1
-            await _leave_pending(launches, address, first_id=first_id, count=PENDING_AT_START)
-        begun_ns = launches.clock_ns()
-        with launches.serve() as server:
-            listening_s = (launches.clock_ns() - begun_ns) / 1e9
+            await _store_pending(trial, await reach(server.url), first_id=first_id, orders=PENDING_AT_START)
+        begun_ns = clock_ns()
+        with trial.start_server() as server:
+            listening_s = (clock_ns() - begun_ns) / 1e9
             address = await reach(server.url)
-            await _await_ready(launches, address)
-            ready_s = (launches.clock_ns() - begun_ns) / 1e9
-            await launches.settle(address)
-            processed_s = (launches.clock_ns() - begun_ns) / 1e9
+            await _await_ready(trial, address)
+            ready_s = (clock_ns() - begun_ns) / 1e9
+            await trial.wait_until_processed(address)
+            processed_s = (clock_ns() - begun_ns) / 1e9
         row.runs.append({"listening_s": listening_s, "processed_s": processed_s, "value": ready_s})
-        launches.tell(
-            f"run {number}: says where it listens after {listening_s:.3f} s, ready after {ready_s:.3f} s,"
+        trial.print_line(
+            f"run {number}: prints its address after {listening_s:.3f} s, ready after {ready_s:.3f} s,"
             f" {PENDING_AT_START:,} Pending orders processed after {processed_s:.3f} s"
         )
     return [row]
 
 
-async def memory(launches: Launches) -> list[Row]:
-    """Have a server whose orders stay Pending take very many, then some more one by one; once, however many runs."""
-    row = Row(name=f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders", unit=" MiB")
-    row.at_most, row.aim = MEMORY_MIB, MEMORY_AIM_MIB
+async def memory(trial: Trial) -> list[Row]:
+    """Store very many orders that stay Pending, then some more one by one; measured once, whatever `runs` says."""
+    name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
+    row = Row(name=name, unit=" MiB", at_most=150.0, aim=100.0)
     if not has_status():
-        launches.tell("this system has no /proc that says how much memory a process has: left out")
+        trial.print_line("left out: this system has no /proc that says how much memory a process uses")
         return []
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
-    with launches.serve(*HOLDING, *MAX_BACKLOG) as server:
-        address = await reach(server.url)
-        first_mib, _ = _resident_mib(server.pid)
-        await _leave_pending(launches, address, first_id=1, count=orders)
-        resident_mib, most_by_arrays_mib = _resident_mib(server.pid)
-        pace = await launches.pace(
-            address, posts(address, count(orders + 1)), status=202, seconds=launches.seconds, fault=fault_of_post
-        )
-        _, most_mib = _resident_mib(server.pid)
-    row.wrong.update(pace.wrong)
-    row.runs.append(
-        {
-            "at_first_mib": first_mib,
-            "resident_mib": resident_mib,
-            "most_by_arrays_mib": most_by_arrays_mib,
-            "value": most_mib,
-        }
-    )
-    launches.tell(
+    with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
+        address = await reach(process.url)
+        first_mib, _ = _memory_mib(process.pid)
+        await _store_pending(trial, address, first_id=1, orders=orders)
+        resident_mib, array_peak_mib = _memory_mib(process.pid)
+        server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
+        measured = await post_orders(trial, server)
+        _, peak_mib = _memory_mib(process.pid)
+    row.wrong.update(measured.wrong)
+    first = {"at_first_mib": first_mib, "resident_mib": resident_mib, "most_by_arrays_mib": array_peak_mib}
+    row.runs.append({**first, "value": peak_mib})
+    trial.print_line(
         f"at first {first_mib:.1f} MiB; with {orders:,} orders by arrays {resident_mib:.1f} MiB, at most"
-        f" {most_by_arrays_mib:.1f} MiB; after {pace.right:,} more one by one at most {most_mib:.1f} MiB"
-        f" {cost_and_faults(pace)}"
+        f" {array_peak_mib:.1f} MiB; after {measured.right:,} more one by one at most {peak_mib:.1f} MiB"
+        f" {cpu_and_errors(measured)}"
     )
     return [row]
 
 
-async def _leave_pending(launches: Launches, address: Address, *, first_id: int, count: int) -> None:
-    """Have a server that processes nothing take orders; NotStored where fewer than so many are Pending then."""
-    await OrderFeeder(address, first_id=first_id, count=count, clock_ns=launches.clock_ns).send()
-    backlog = launches.backlog(address)
-    try:
+async def find_stored(trial: Trial) -> Trial:
+    """Wait until both servers have processed all orders and note how many they have; NotStored when ids are missing."""
+    servers = []
+    for server in trial.servers:
+        address = server.address
+        await trial.wait_until_processed(address)
+        stored = await count_orders(address, clock_ns=trial.meter.clock_ns)
+        with closing(Connection(address)) as connection:
+            statuses = [
+                (await send_request(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)
+            ]
+        if statuses != [200, 404]:
+            raise NotStored(f"the server has {stored:,} orders, but not those with the ids from 1 on: use load.fill")
+        servers.append(server._replace(stored=stored, ids=count(stored + 1)))
+    small, big = servers
+    trial.print_line(f"small has {small.stored:,} orders, big has {big.stored:,} (by /metrics; ids from 1 on)")
+    return replace(trial, servers=servers)
+
+
+async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
+    """Send orders to a server that processes none; NotStored if fewer than so many are Pending then."""
+    await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
+    with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.look()).waiting
-    finally:
-        backlog.close()
-    if waiting < count:
-        raise NotStored(f"of {count:,} orders no more than {waiting:,} are Pending")
+    if waiting < orders:
+        raise NotStored(f"of {orders:,} orders no more than {waiting:,} are Pending")
 
 
-async def _await_ready(launches: Launches, address: Address) -> None:
-    """Return at the first 200 of /readyz; NoResponse where none comes in time."""
-    connection, request = Connection(address), address.get("/readyz")
-    deadline_ns = launches.clock_ns() + int(READY_S * 1e9)
-    try:
-        while (left_ns := deadline_ns - launches.clock_ns()) > 0:
+async def _await_ready(trial: Trial, address: Address) -> None:
+    """Return at the first 200 of /readyz; NoResponse if none comes in time."""
+    clock_ns = trial.meter.clock_ns
+    request, deadline_ns = address.get("/readyz"), clock_ns() + int(READY_S * 1e9)
+    with closing(Connection(address)) as connection:
+        while (left_ns := deadline_ns - clock_ns()) > 0:
             if (await send_request(connection, request, limit_s=left_ns / 1e9)).status == 200:
                 return
-            # The server starts on the processors that this would keep busy.
+            # Polling without a pause would take CPU time from the server.
             await asyncio.sleep(LOOK_S)
-    finally:
-        connection.close()
     raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s")
 
 
-def _resident_mib(pid: int) -> tuple[float, float]:
-    """Give what a process has in memory now, and the most that it had."""
+def _memory_mib(pid: int) -> tuple[float, float]:
+    """Return a process's resident memory now and at its peak."""
     status = ProcessStatus.read(PROC / str(pid))
     return status.memory_bytes / MEBIBYTE, status.peak_bytes / MEBIBYTE

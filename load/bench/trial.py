@@ -1,139 +1,159 @@
-"""Owns what every trial works with: the servers, how often and how long, and the measures; on the loop's thread."""
+"""What every trial works with: servers, number and length of runs, and how they are compared. On the event loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from random import Random
+from enum import Enum
+from typing import NamedTuple
 
 from load.backlog import Backlog, BacklogState
-from load.bench.open_loop import Latency, measure_latency
-from load.bench.pace import TIMEOUTS, Fault, Pace, measure_pace, no_fault
+from load.bench.measurement import TIMEOUTS, Measurement, Meter, cpu_and_errors, percentile_ms
 from load.bench.row import Row
+from load.cli.errors import CommandError
 from load.http.address import Address
+from load.system.machine import BUSY_SHARE
 from load.system.server_process import ServerProcess
 
-CLIENTS = 64
-# Long enough for what the turn before left to be done, such as the closing of its connections.
-LEAD_IN_SHARE = 0.25
-CLIENT_WAS_THE_LIMIT = "the client had no time left, the server may be faster"
+CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may be faster"
 
 
-class BacklogStuck(Exception):
-    """The server does not process what it accepted, or doesn't say so: there is nothing to measure."""
+class BacklogStuck(CommandError):
+    """The server does not process the orders that it accepted, or does not report it: nothing can be measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measures:
-    """How often and how long to measure, and by which clocks; `tell` is handed a line for every run.
+class Server(NamedTuple):
+    """A running server; it has the orders 1 to `stored`, and none of the `ids`.
 
-    `seeded` gives the same random numbers for the same seed.
+    `seeds` are for the random choice of orders to read, so that all servers are asked for the same ones.
+    """
+
+    name: str
+    address: Address
+    ids: Iterator[int]
+    seeds: Iterator[int]
+    stored: int = 0
+
+
+class Figure(NamedTuple):
+    """A number in a Measurement: `key` names it in JSON, `label` stands before it in the output."""
+
+    key: str
+    text: str
+    value: Callable[[Measurement], float]
+    label: str = ""
+
+
+RATE = Figure("per_second", "{:,.0f}/s", lambda each: each.per_second)
+PROCESSED_RATE = Figure(
+    "per_second", "{:,.0f}/s", lambda each: each.right / (each.elapsed_s + each.empty_after_s), "until all Completed: "
+)
+ROUND_TIME = Figure("s", "{:.3f} s", lambda each: each.elapsed_s / each.rounds)
+P99 = Figure("p99_ms", "{:.2f} ms", lambda each: each.p99_ms, "p99 ")
+MEDIAN = Figure("median_ms", "{:.2f} ms", lambda each: percentile_ms(each.latencies_ns, 50), "median ")
+
+
+class Value(Enum):
+    """How the value of a run follows from the figures of the first and the second server."""
+
+    SPEED = "ratio"
+    """How many times as fast the second is; 0 when one of them gave no right answer."""
+    TIME = "times as long"
+    """How many times as long the second takes; infinite when one of them gave no right answer."""
+    SECOND = ""
+    """The second server's figure; the first is for information."""
+
+    def of(self, figure: Figure, first: float, second: float) -> float:
+        if self is Value.SECOND:
+            return second
+        if not (0 < first < float("inf") and second > 0):
+            return 0.0 if self is Value.SPEED else float("inf")
+        is_rate = figure.key == RATE.key
+        return second / first if is_rate is (self is Value.SPEED) else first / second
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Servers to measure, how often and for how long; `print_line` prints a line for every run.
+
+    `servers` are those that run during the trial: ours is the last one, the one to compare with the first. They may be
+    the same. `start_server` prepares one of ours with further flags, for a trial that starts it itself.
     """
 
     runs: int
     seconds: float
-    tell: Callable[[str], None]
-    clock_ns: Callable[[], int]
-    cpu_clock_ns: Callable[[], int]
-    children_cpu_clock_ns: Callable[[], int]
-    seeded: Callable[[int], Random]
+    servers: Sequence[Server]
+    start_server: Callable[..., ServerProcess]
+    meter: Meter
+    print_line: Callable[[str], None]
 
-    async def pace(
-        self,
-        side: Address,
-        requests: Iterator[bytes],
-        *,
-        status: int,
-        clients: int = CLIENTS,
-        seconds: float = 0.0,
-        fault: Fault = no_fault,
-    ) -> Pace:
-        """Measure a side in closed loops, until the requests run out or for some seconds."""
-        return await measure_pace(
-            side,
-            requests,
-            clients=clients,
-            status=status,
-            clock_ns=self.clock_ns,
-            cpu_clock_ns=self.cpu_clock_ns,
-            seconds=seconds,
-            fault=fault,
-        )
+    @property
+    def other(self) -> Server:
+        return self.servers[0]
 
-    async def latency(
-        self, side: Address, requests: Iterator[bytes], *, per_second: int, status: int, fault: Fault = no_fault
-    ) -> Latency:
-        """Measure a side in an open loop, for the length of a turn after a lead-in."""
-        return await measure_latency(
-            side,
-            requests,
-            clients=CLIENTS,
-            per_second=per_second,
-            seconds=self.seconds,
-            status=status,
-            clock_ns=self.clock_ns,
-            cpu_clock_ns=self.cpu_clock_ns,
-            fault=fault,
-            lead_in_s=self.seconds * LEAD_IN_SHARE,
-        )
+    @property
+    def ours(self) -> Server:
+        return self.servers[-1]
 
-    def backlog(self, side: Address) -> Backlog:
-        """Give a look at what a side has still to process; to be closed."""
-        return Backlog(side, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
+    async def compare(self, load: "Load", *rows: tuple[Row, Figure], value: Value, rounds: int = 1) -> list[Row]:
+        """Measure both servers in every run, each in some rounds, and return the rows, one for each figure.
 
-    async def settle(self, side: Address) -> float:
-        """Wait until a side has processed everything and give how long that took, in seconds; else BacklogStuck."""
-        backlog = self.backlog(side)
-        begun_ns = self.clock_ns()
-        try:
+        The order of an even number of rounds is first, second, second, first and so on, and the reverse in runs of an
+        even number: when the machine becomes slower, it becomes slower for both.
+        """
+        for number in range(1, self.runs + 1):
+            measured = {server.name: Measurement() for server in self.servers}
+            for each in range(rounds):
+                is_reversed = rounds > 1 and (number + each) % 2 == 0
+                for server in reversed(self.servers) if is_reversed else self.servers:
+                    measured[server.name].add(await load(self, server))
+            self.check(rows[0][0], *measured.values())
+            for row, figure in rows:
+                self.add_run(row, number, figure, measured, value=value)
+        return [row for row, _ in rows]
+
+    def add_run(self, row: Row, number: int, figure: Figure, measured: dict[str, Measurement], *, value: Value) -> None:
+        """Add a run to a row and print it, given what was measured by two names, ours second."""
+        both = list(measured.values())
+        figures = {name: figure.value(each) for name, each in measured.items()}
+        result = value.of(figure, *figures.values())
+        run = {f"{name}_{figure.key}": each for name, each in figures.items()}
+        line = ", ".join(f"{name.replace('_', ' ')} {figure.text.format(each)}" for name, each in figures.items())
+        if value is not Value.SECOND:
+            line += f", {value.value} {result:.2f}"
+        if figure is P99:
+            run["client_late_p99_ms"] = max(each.late_p99_ms for each in both)
+            line += f"; client late by {' and '.join(f'{each.late_p99_ms:.2f}' for each in both)} ms"
+        elif figure is MEDIAN:
+            most = {f"{name}_max_ms": percentile_ms(each.latencies_ns, 100) for name, each in measured.items()}
+            run |= most
+            line += f"; max {' and '.join(f'{each:.2f}' for each in most.values())} ms"
+        run["client_cpu_share"] = max(each.cpu_share for each in both)
+        self.print_line(f"run {number}: {figure.label}{line} {cpu_and_errors(*both)}")
+        if figure is RATE and all(each.empty_after_s for each in both):
+            run |= {f"{name}_empty_after_s": each.empty_after_s for name, each in measured.items()}
+            times = " and ".join(f"{each.empty_after_s:.3f} s after {each.right:,} orders" for each in both)
+            self.print_line(f"        backlog empty {times}")
+        row.runs.append({**run, "value": result})
+
+    def check(self, row: Row, *measured: Measurement) -> None:
+        """Count the wrong answers of a run in its row, and whether the run is invalid."""
+        for each in measured:
+            row.wrong.update(each.wrong)
+        if any(each.cpu_share > BUSY_SHARE for each in measured):
+            row.invalid[CLIENT_WAS_THE_LIMIT] += 1
+
+    def backlog(self, address: Address) -> Backlog:
+        """Return a client that asks how many orders wait for processing; to be closed."""
+        return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
+
+    async def wait_until_processed(self, address: Address) -> float:
+        """Wait until a server has processed all orders and return the seconds that took; else BacklogStuck."""
+        begun_ns = self.meter.clock_ns()
+        with closing(self.backlog(address)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
                 raise BacklogStuck(f"{backlog.left} orders were not processed after the load")
-        finally:
-            backlog.close()
-        return (self.clock_ns() - begun_ns) / 1e9
-
-    def judge(self, row: Row, *paces: Pace) -> None:
-        """Count in a row what was wrong with a run, and whether it counts."""
-        for pace in paces:
-            row.wrong.update(pace.wrong)
-        if any(pace.client_was_the_limit for pace in paces):
-            row.void[CLIENT_WAS_THE_LIMIT] += 1
+        return (self.meter.clock_ns() - begun_ns) / 1e9
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial(Measures):
-    """Two servers that run and are compared."""
-
-    other: Address
-    """The other side; ours, too, where a trial compares it with itself."""
-    ours: Address
-    other_name: str = "bare"
-
-    def record(self, row: Row, number: int, other: Pace, ours: Pace) -> None:
-        """Add a run in which both sides did the same to a row whose value is ours against the other's."""
-        self.judge(row, other, ours)
-        ratio = ours.per_second / other.per_second if other.right else 0.0
-        row.runs.append(
-            {
-                f"{self.other_name}_per_second": other.per_second,
-                "ours_per_second": ours.per_second,
-                "client_cpu_share": max(other.cpu_share, ours.cpu_share),
-                "value": ratio,
-            }
-        )
-        self.tell(
-            f"run {number}: {self.other_name} {other.per_second:,.0f}/s, ours {ours.per_second:,.0f}/s,"
-            f" ratio {ratio:.2f} {cost_and_faults(other, ours)}"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launches(Measures):
-    """A server that the trial itself starts, as often as it wants, on one database; `serve` takes further flags."""
-
-    serve: Callable[..., ServerProcess]
-
-
-def cost_and_faults(*paces: Pace) -> str:
-    """Say what the client used of a core on each side, and what was wrong."""
-    shares = " and ".join(f"{pace.cpu_share:.0%}" for pace in paces)
-    faults = "".join(f", {reason}: {times}" for pace in paces for reason, times in pace.wrong.items())
-    return f"(client's CPU {shares}){faults}"
+Load = Callable[[Trial, Server], Awaitable[Measurement]]
+"""Sends a trial's requests to one server, for as long as the trial says."""

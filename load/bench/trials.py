@@ -1,65 +1,59 @@
-"""Owns the trials that compare another server with ours, in turns; each gives its rows, on the loop's thread."""
+"""The trials that compare our server with another one, or with itself under other load. Runs on the event loop."""
 
 from contextlib import closing
-from itertools import count, islice
+from itertools import count
 
-from load.backlog import BacklogState
-from load.bench.requests import gets, posts
+from load.bench import workloads
+from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
 from load.bench.row import Row
-from load.bench.trial import BacklogStuck, Trial, cost_and_faults
-from load.orders.responses import fault_of_post
+from load.bench.trial import P99, RATE, ROUND_TIME, Trial, Value
+from load.system.machine import BUSY_SHARE
 
-CROWD = 1000
-STORED_ORDERS = 10_000
 EMPTY_WITHIN_S = 1.0
-STEADY_PER_SECOND = 500
-STEADY_P99_MS, STEADY_P99_AIM_MS = 10.0, 5.0
+READING_CLIENTS = 100
+# Two events of over 100 bytes each: one when processing begins, one when the order is Completed.
+MIN_BYTES_AN_ORDER = 200
+SAME_BYTES_SHARE = 0.98
+SLOW_COUNT = 500
+# The server must give a client at least so long to send a request's headers.
+SLOW_FOR_S = 10.0
+# Timers are exact to a millisecond.
+MAX_LATE_MS = 2.0
 
 
 async def change(trial: Trial) -> list[Row]:
-    """POST /order in closed loops against another version of the server, with processing running on both."""
-    row = Row(name=f"durable POST /order, 64 clients, against {trial.other_name}", at_least=0.95)
-    requests = [posts(side, count(1)) for side in (trial.other, trial.ours)]
-    for number in range(1, trial.runs + 1):
-        sides = [
-            await trial.pace(side, side_posts, status=202, seconds=trial.seconds, fault=fault_of_post)
-            for side, side_posts in zip((trial.other, trial.ours), requests, strict=True)
-        ]
-        trial.record(row, number, *sides)
-    return [row]
+    """POST /order in a closed loop, against another version of the server."""
+    row = Row(name=f"durable POST /order, 64 clients, against {trial.other.name}", at_least=0.95)
+    return await trial.compare(workloads.post_orders, (row, RATE), value=Value.SPEED)
 
 
 async def intake(trial: Trial) -> list[Row]:
-    """POST /order in closed loops, and what becomes of the accepted orders meanwhile: three rows from one load."""
+    """POST /order in a closed loop, and how the accepted orders are processed: three rows from one load."""
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=0.80, aim=1.00)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
-    requests = posts(trial.ours, count(1))
-    with closing(trial.backlog(trial.ours)) as backlog:
+    with closing(trial.backlog(trial.ours.address)) as backlog:
         for number in range(1, trial.runs + 1):
-            bare = await trial.pace(trial.other, posts(trial.other, count(1)), status=202, seconds=trial.seconds)
+            bare = await workloads.post_orders(trial, trial.other)
             before = await backlog.look()
-            ours = await trial.pace(trial.ours, requests, status=202, seconds=trial.seconds, fault=fault_of_post)
-            ended_ns = trial.clock_ns()
+            ours = await workloads.post_orders(trial, trial.ours)
+            ended_ns = trial.meter.clock_ns()
             at_end = await backlog.look()
-            if at_end.waiting and await backlog.wait(before=0) is not BacklogState.PROCESSED:
-                raise BacklogStuck(f"{at_end.waiting} orders were not processed after the load")
-            empty_s = (trial.clock_ns() - ended_ns) / 1e9
-            in_the_end = await backlog.look()
-            in_time = in_the_end if empty_s <= EMPTY_WITHIN_S else at_end
-            if (left := ours.right - (in_the_end.completed - before.completed)) > 0:
-                completing.wrong["an accepted order that is not Completed though nothing waits"] += left
-            trial.record(accepting, number, bare, ours)
-            completing.runs.append(
-                {
-                    "accepted_per_second": ours.per_second,
-                    "completed_per_second": (at_end.completed - before.completed) / ours.elapsed_s,
-                    "value": (in_time.completed - before.completed) / max(1, ours.right),
-                }
-            )
+            if at_end.waiting:
+                await trial.wait_until_processed(trial.ours.address)
+            empty_s = (trial.meter.clock_ns() - ended_ns) / 1e9
+            finally_done = await backlog.look()
+            in_time = finally_done if empty_s <= EMPTY_WITHIN_S else at_end
+            if (left := ours.right - (finally_done.completed - before.completed)) > 0:
+                completing.wrong["an accepted order that is not Completed though none is waiting"] += left
+            trial.check(accepting, bare, ours)
+            trial.add_run(accepting, number, RATE, {"bare": bare, "ours": ours}, value=Value.SPEED)
+            completed = (at_end.completed - before.completed) / ours.elapsed_s
+            rates = {"accepted_per_second": ours.per_second, "completed_per_second": completed}
+            share = (in_time.completed - before.completed) / max(1, ours.right)
+            completing.runs.append({**rates, "value": share})
             emptying.runs.append({"waiting_at_end": at_end.waiting, "value": empty_s})
-            completed = completing.runs[-1]["completed_per_second"]
-            trial.tell(
+            trial.print_line(
                 f"        accepted {ours.per_second:,.0f}/s, completed {completed:,.0f}/s during the load;"
                 f" {at_end.waiting} waiting at its end, backlog empty {empty_s:.3f} s after it"
             )
@@ -67,72 +61,84 @@ async def intake(trial: Trial) -> list[Row]:
 
 
 async def reading(trial: Trial) -> list[Row]:
-    """GET /order/{id} of stored orders in closed loops."""
+    """GET /order/{id} of stored orders in a closed loop."""
     row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=0.80, aim=1.00)
-    await store_orders(trial, row)
-    for number in range(1, trial.runs + 1):
-        sides = [
-            await trial.pace(
-                side,
-                gets(side, stored=STORED_ORDERS, chance=trial.seeded(number)),
-                status=200,
-                seconds=trial.seconds,
-            )
-            for side in (trial.other, trial.ours)
-        ]
-        trial.record(row, number, *sides)
-    return [row]
+    trial = await workloads.store_orders(trial, row)
+    return await trial.compare(workloads.get_orders, (row, RATE), value=Value.SPEED)
 
 
 async def crowd(trial: Trial) -> list[Row]:
     """1,000 clients connect at once and send an order each, until the last has its answer."""
     row = Row(name="1,000 clients connecting at once, one order each, until all have their 202", unit=" s")
     row.at_most, row.aim = 0.5, 0.3
-    requests = posts(trial.ours, count(1))
-    for number in range(1, trial.runs + 1):
-        bare = await trial.pace(trial.other, islice(posts(trial.other, count(1)), CROWD), clients=CROWD, status=202)
-        ours = await trial.pace(trial.ours, islice(requests, CROWD), clients=CROWD, status=202, fault=fault_of_post)
-        trial.judge(row, bare, ours)
-        row.runs.append(
-            {
-                "bare_s": bare.elapsed_s,
-                "ours_s": ours.elapsed_s,
-                "client_cpu_share": max(bare.cpu_share, ours.cpu_share),
-                "value": ours.elapsed_s,
-            }
-        )
-        trial.tell(
-            f"run {number}: bare {bare.elapsed_s:.3f} s, ours {ours.elapsed_s:.3f} s {cost_and_faults(bare, ours)}"
-        )
-    return [row]
+    return await trial.compare(workloads.post_at_once, (row, ROUND_TIME), value=Value.SECOND)
 
 
 async def steady(trial: Trial) -> list[Row]:
-    """POST /order at 500 a second, in an open loop. How late the client itself is is a part of each figure."""
-    row = Row(name="p99 of POST /order at 500 orders/s, open loop", unit=" ms", at_most=STEADY_P99_MS)
-    row.aim = STEADY_P99_AIM_MS
-    requests = posts(trial.ours, count(1))
+    """POST /order at 500 a second, in an open loop. The client's own delays are a part of each figure."""
+    row = Row(name="p99 of POST /order at 500 orders/s, open loop", unit=" ms", at_most=10.0, aim=5.0)
+    return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
+
+
+async def bulk(trial: Trial) -> list[Row]:
+    """POST /orders against POST /order on the same server, each time from an empty backlog."""
+    row = Row(name="POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients", at_least=20.0)
+    row.aim = 30.0
     for number in range(1, trial.runs + 1):
-        bare = await trial.latency(trial.other, posts(trial.other, count(1)), per_second=STEADY_PER_SECOND, status=202)
-        ours = await trial.latency(trial.ours, requests, per_second=STEADY_PER_SECOND, status=202, fault=fault_of_post)
-        trial.judge(row, bare, ours)
-        row.runs.append(
-            {
-                "bare_p99_ms": bare.p99_ms(),
-                "client_late_p99_ms": max(bare.late_p99_ms(), ours.late_p99_ms()),
-                "client_cpu_share": max(bare.cpu_share, ours.cpu_share),
-                "value": ours.p99_ms(),
-            }
-        )
-        trial.tell(
-            f"run {number}: p99 bare {bare.p99_ms():.2f} ms, ours {ours.p99_ms():.2f} ms; the client itself late by"
-            f" {bare.late_p99_ms():.2f} and {ours.late_p99_ms():.2f} ms {cost_and_faults(bare, ours)}"
+        single = await workloads.settled(workloads.post_encoded_orders)(trial, trial.ours)
+        arrays = await workloads.settled(workloads.post_arrays)(trial, trial.ours)
+        trial.check(row, single, arrays)
+        trial.add_run(row, number, RATE, {"one_by_one": single, "bulk": arrays}, value=Value.SPEED)
+    return [row]
+
+
+async def readers(trial: Trial) -> list[Row]:
+    """POST /order while 100 connections read all events, against another process of ours without readers.
+
+    It is another process because one that had a reader keeps its last events from then on.
+    """
+    row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none", at_least=0.90)
+    for number in range(1, trial.runs + 1):
+        without = await workloads.settled(workloads.post_orders)(trial, trial.other)
+        async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as connections:
+            # The readers read the last events, too, before they stop.
+            among = await workloads.settled(workloads.post_orders)(trial, trial.ours)
+            report = await connections.stop()
+        trial.check(row, without, among)
+        trial.add_run(row, number, RATE, {trial.other.name: without, "ours": among}, value=Value.SPEED)
+        readers_share = report.cpu_s / among.elapsed_s
+        row.runs[-1] |= {"readers_cpu_share": readers_share}
+        row.runs[-1] |= {"least_bytes": report.least_bytes, "most_bytes": report.most_bytes}
+        if report.ended:
+            row.wrong["an event stream that ended"] += report.ended
+        # All of them get the same events, but in different frames.
+        if report.least_bytes < max(MIN_BYTES_AN_ORDER * among.right, SAME_BYTES_SHARE * report.most_bytes):
+            row.wrong["a run in which a reader did not get the events of all orders"] += 1
+        if readers_share > BUSY_SHARE:
+            row.invalid["the readers used all of their CPU time, so the server may be faster"] += 1
+        trial.print_line(
+            f"        each reader got {report.least_bytes:,} to {report.most_bytes:,} bytes of {among.right:,} orders'"
+            f" events; streams that ended: {report.ended} (readers' CPU {readers_share:.0%})"
         )
     return [row]
 
 
-async def store_orders(trial: Trial, row: Row) -> None:
-    """Have ours store the orders 1 to STORED_ORDERS and process them."""
-    requests = islice(posts(trial.ours, count(1)), STORED_ORDERS)
-    row.wrong.update((await trial.pace(trial.ours, requests, status=202, fault=fault_of_post)).wrong)
-    await trial.settle(trial.ours)
+async def slow_clients(trial: Trial) -> list[Row]:
+    """GET /order/{id} at a fixed rate while 500 clients send a header line a second, against without them."""
+    row = Row(name="p99 of GET /order/{id} at 500/s, open loop, with 500 slow clients, against none", at_most=1.5)
+    trial = await workloads.store_orders(trial, row)
+    for number in range(1, trial.runs + 1):
+        # Both ask for the same orders.
+        alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
+        async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as connections:
+            among = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
+            report = await connections.stop()
+        trial.check(row, alone, among)
+        if report.ended * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
+            row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1
+        if alone.late_p99_ms > MAX_LATE_MS:
+            # It is a part of both figures: the longer it is, the less their ratio says.
+            row.invalid[f"the client itself was more than {MAX_LATE_MS:g} ms late with 1 % of its requests"] += 1
+        trial.add_run(row, number, P99, {"alone": alone, "among_slow": among}, value=Value.TIME)
+        row.runs[-1]["slow_clients_cut_off"] = report.ended
+    return [row]

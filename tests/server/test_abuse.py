@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from handlers.transport.http_server import LIMITS
-from load.bench.loris import SlowLoris
+from load.bench.background_clients import SlowClients
 from load.http.address import Address, ServerUrl
 from tests.fuzz import Fuzzer
 from tests.process import ServerProcess, order, wait_until
@@ -188,17 +188,17 @@ def test_clients_that_drip_their_headers_are_cut_off_while_others_are_served(tmp
 
 async def _drip(server: ServerProcess, *, count: int) -> None:
     address = Address(ServerUrl.parse(f"http://127.0.0.1:{server.port}"), socket.AF_INET, ("127.0.0.1", server.port))
-    loris = SlowLoris(address, count=count)
+    clients = SlowClients(address, count=count)
     begun_s = time.monotonic()
-    await loris.open()
+    await clients.open()
     try:
         for number in itertools.count(1):
             assert (await asyncio.to_thread(server.post, order(number))).status == 202
             passed_s = time.monotonic() - begun_s
-            if loris.cut_off:
+            if clients.ended:
                 assert passed_s >= LIMITS.head_s
-            if loris.cut_off >= count:
+            if clients.ended >= count:
                 break
-            assert passed_s < LIMITS.head_s + 5, f"{loris.cut_off} are cut off"
+            assert passed_s < LIMITS.head_s + 5, f"{clients.ended} are cut off"
     finally:
-        await loris.close()
+        await clients.close()

@@ -1,4 +1,4 @@
-"""A shop that had orders before the first came, and says in its metrics how many it has."""
+"""A shop that has orders from the beginning, and reports their number in its metrics."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from tests.load.shop import Shop
 
 
 class StockedShop(Shop):
-    """Has the orders 1 to `stored`, all Completed, but for those in `missing`."""
+    """Has the orders 1 to `stored`, all Completed, except for those in `missing`."""
 
     def __init__(self, stored: int, *, missing: tuple[int, ...] = ()) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""When a row of the benchmark passes, and what it says when it does not."""
+"""When a row of the benchmark's result passes, and what it prints."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from load.bench.row import Row
 def _row(
     *values: float,
     wrong: int = 0,
-    void: int = 0,
+    invalid: int = 0,
     at_least: float | None = None,
     at_most: float | None = None,
     aim: float | None = None,
@@ -22,7 +22,7 @@ def _row(
         aim=aim,
         runs=[{"value": value} for value in values],
         wrong=Counter({"status 503": wrong} if wrong else {}),
-        void=Counter({"nobody was there": void} if void else {}),
+        invalid=Counter({"no server": invalid} if invalid else {}),
     )
 
 
@@ -34,31 +34,29 @@ def _row(
         (_row(0.4, 0.9, 0.5, at_most=0.5), True),
         (_row(0.4, 0.9, 0.51, at_most=0.5), False),
         (_row(0.9, wrong=1, at_least=0.8), False),
-        (_row(0.9, void=1, at_least=0.8), False),
-        (_row(0.9, 0.9, 0.9, void=1, at_least=0.8), True),
-        (_row(0.9, 0.9, 0.9, void=2, at_least=0.8), False),
+        (_row(0.9, invalid=1, at_least=0.8), False),
+        (_row(0.9, 0.9, 0.9, invalid=1, at_least=0.8), True),
+        (_row(0.9, 0.9, 0.9, invalid=2, at_least=0.8), False),
     ],
 )
-def test_a_row_passes_when_its_median_keeps_the_bound_every_answer_was_right_and_most_runs_count(
-    row: Row, passed: bool
-) -> None:
+def test_a_row_passes_by_its_median_if_answers_are_right_and_runs_valid(row: Row, passed: bool) -> None:
     assert row.passed is passed
     assert row.to_json()["passed"] is passed
     assert row.lines[0].startswith("pass") is passed
 
 
-def test_a_row_without_a_bound_informs_and_fails_only_for_wrong_answers() -> None:
+def test_a_row_without_a_bound_fails_only_for_wrong_answers() -> None:
     assert _row(0.3).lines == ["info  median 0.300: row"]
     assert (_row(0.3).passed, _row(0.3).to_json()["must"]) == (True, "")
     assert _row(0.3, wrong=1).lines[0] == "FAIL  median 0.300: row"
 
 
-def test_a_row_says_what_was_wrong_and_why_it_is_void() -> None:
+def test_a_row_says_what_was_wrong_and_why_it_is_invalid() -> None:
     assert _row(0.7, at_least=0.8).lines == ["FAIL  median 0.700, must be >= 0.80: row"]
-    assert _row(0.9, 0.9, wrong=3, void=1, at_least=0.8).lines == [
-        "void  median 0.900, must be >= 0.80: row",
+    assert _row(0.9, 0.9, wrong=3, invalid=1, at_least=0.8).lines == [
+        "invalid  median 0.900, must be >= 0.80: row",
         "      wrong answers: status 503, 3 times",
-        "      no measure: nobody was there, 1 of 2 runs",
+        "      invalid: no server, 1 of 2 runs",
     ]
 
 
@@ -73,20 +71,18 @@ def test_a_row_says_what_was_wrong_and_why_it_is_void() -> None:
         (_row(0.4, at_most=0.5), "pass  median 0.400, must be <= 0.50: row", None),
     ],
 )
-def test_a_row_says_whether_its_aim_is_reached_beside_whether_it_passed(
-    row: Row, line: str, reached: bool | None
-) -> None:
+def test_a_row_says_whether_its_aim_is_reached(row: Row, line: str, reached: bool | None) -> None:
     assert row.lines == [line]
     assert row.to_json()["aim_reached"] is reached
     assert row.passed is line.startswith("pass")
 
 
-def test_an_aim_is_not_reached_by_wrong_answers_or_runs_that_measured_something_else() -> None:
+def test_an_aim_is_not_reached_with_wrong_answers_or_invalid_runs() -> None:
     assert _row(1.2, wrong=1, at_least=0.8, aim=1.0).reached is False
-    assert _row(1.2, void=1, at_least=0.8, aim=1.0).reached is False
+    assert _row(1.2, invalid=1, at_least=0.8, aim=1.0).reached is False
 
 
-def test_an_aim_is_told_with_its_unit() -> None:
+def test_an_aim_is_printed_with_its_unit() -> None:
     row = _row(4.0, at_most=10.0, aim=5.0)
     row.unit = " ms"
     assert (row.to_json()["must"], row.to_json()["aim"]) == ("<= 10.00 ms", "<= 5.00 ms")

@@ -1,43 +1,26 @@
-"""What the trials say of a shop that answers wrongly and of a client that is too slow; what they measure is no test."""
+"""What trials report about wrong answers and slow clients; the speed that they measure is not tested."""
 
 import time
-from collections.abc import Callable
-from random import Random
 
 import pytest
 
-from load.bench.surface_trials import bulk, readers, slow_clients
 from load.bench.trial import CLIENT_WAS_THE_LIMIT, BacklogStuck, Trial
-from load.bench.trials import CROWD, crowd, steady
-from load.bench.wrk import children_cpu_ns
-from load.http.address import ServerUrl, reach
+from load.bench.trials import bulk, crowd, readers, slow_clients, steady
+from load.bench.workloads import AT_ONCE
+from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Shop
 
 MINUTE = pytest.mark.gen_test(timeout=60)
 
 
-async def _trial(
-    ours: Shop, *, other: Shop | None = None, cpu_clock_ns: Callable[[], int] = time.process_time_ns
-) -> Trial:
-    """One short run, against itself where there is no other."""
-    sides = [await reach(ServerUrl.parse(shop.url), timeout_s=5) for shop in (other or ours, ours)]
-    return Trial(
-        other=sides[0],
-        ours=sides[1],
-        runs=1,
-        seconds=0.1,
-        tell=lambda line: None,
-        clock_ns=time.perf_counter_ns,
-        cpu_clock_ns=cpu_clock_ns,
-        children_cpu_clock_ns=children_cpu_ns,
-        seeded=Random,
-        other_name="other",
-    )
+async def _trial(shop: Shop, *, other: Shop | None = None) -> Trial:
+    """One short run, with the shop as both servers if there is no other."""
+    return await shop_trial({"other": other or shop, "ours": shop})
 
 
 @pytest.mark.slow
 @MINUTE
-async def test_bulk_orders_that_are_not_all_accepted_are_a_wrong_answer(shop: Shop) -> None:
+async def test_an_array_that_is_not_fully_accepted_is_a_wrong_answer(shop: Shop) -> None:
     first_in_bulk = 2_001
     shop.refusals = {first_in_bulk: 409}
     [row] = await bulk(await _trial(shop))
@@ -48,7 +31,7 @@ async def test_bulk_orders_that_are_not_all_accepted_are_a_wrong_answer(shop: Sh
 
 @pytest.mark.slow
 @MINUTE
-async def test_a_backlog_that_does_not_shrink_ends_the_trial(shop: Shop) -> None:
+async def test_a_server_without_metrics_ends_the_trial(shop: Shop) -> None:
     shop.has_metrics = False
     with pytest.raises(BacklogStuck):
         await bulk(await _trial(shop))
@@ -56,7 +39,7 @@ async def test_a_backlog_that_does_not_shrink_ends_the_trial(shop: Shop) -> None
 
 @pytest.mark.slow
 @MINUTE
-async def test_readers_that_get_no_events_are_a_wrong_answer(shop: Shop) -> None:
+async def test_a_run_whose_readers_get_no_events_is_wrong(shop: Shop) -> None:
     shop.events.is_silent = True
     with Shop() as other:
         [row] = await readers(await _trial(shop, other=other))
@@ -67,7 +50,7 @@ async def test_readers_that_get_no_events_are_a_wrong_answer(shop: Shop) -> None
 
 @pytest.mark.slow
 @MINUTE
-async def test_readers_that_get_all_events_are_right(shop: Shop) -> None:
+async def test_a_run_whose_readers_get_all_events_is_right(shop: Shop) -> None:
     with Shop() as other:
         [row] = await readers(await _trial(shop, other=other))
     assert row.wrong == {}
@@ -76,7 +59,7 @@ async def test_readers_that_get_all_events_are_right(shop: Shop) -> None:
 
 @pytest.mark.slow
 @MINUTE
-async def test_slow_clients_are_there_while_the_others_are_asked_for(shop: Shop) -> None:
+async def test_slow_clients_are_connected_during_the_measurement(shop: Shop) -> None:
     [row] = await slow_clients(await _trial(shop))
     assert row.wrong == {}
     assert row.runs[0]["slow_clients_cut_off"] == 0
@@ -84,15 +67,15 @@ async def test_slow_clients_are_there_while_the_others_are_asked_for(shop: Shop)
 
 
 @MINUTE
-async def test_a_client_without_time_left_makes_a_row_void(shop: Shop) -> None:
-    [row] = await steady(await _trial(shop, cpu_clock_ns=time.perf_counter_ns))
-    assert row.void == {CLIENT_WAS_THE_LIMIT: 1}
+async def test_a_client_that_used_all_cpu_time_makes_a_row_invalid(shop: Shop) -> None:
+    [row] = await steady(await shop_trial({"bare": shop, "ours": shop}, cpu_clock_ns=time.perf_counter_ns))
+    assert row.invalid == {CLIENT_WAS_THE_LIMIT: 1}
     assert not row.passed
 
 
 @pytest.mark.slow
 @MINUTE
-async def test_an_order_that_was_there_before_is_a_wrong_answer(shop: Shop) -> None:
+async def test_an_order_that_existed_before_is_a_wrong_answer(shop: Shop) -> None:
     trial = await _trial(shop)
     await steady(trial)
     [row] = await steady(trial)
@@ -102,7 +85,7 @@ async def test_an_order_that_was_there_before_is_a_wrong_answer(shop: Shop) -> N
 
 @pytest.mark.slow
 @MINUTE
-async def test_a_crowd_of_which_one_is_refused_has_a_wrong_answer(shop: Shop) -> None:
-    shop.refusals = {CROWD: 503}
+async def test_a_refused_order_of_many_at_once_is_a_wrong_answer(shop: Shop) -> None:
+    shop.refusals = {AT_ONCE: 503}
     [row] = await crowd(await _trial(shop))
     assert row.wrong["status 503"] == 2

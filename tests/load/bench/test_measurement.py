@@ -1,17 +1,20 @@
-"""How the time of an answer is taken at a steady rate."""
+"""How throughput and latency are measured."""
 
 import time
-from itertools import count
+from collections import Counter
+from itertools import count, islice, repeat
 
 import pytest
 
-from load.bench.open_loop import Latency, measure_latency
-from load.bench.pace import no_fault
-from load.bench.requests import posts
-from load.http.address import Address, ServerUrl, reach
+from load.bench.measurement import Check, Measurement, Meter, expect
+from load.bench.workloads import posts
+from load.http.address import ServerUrl, reach
 from load.http.response import Response
 from load.results.recording import percentile_of
 from tests.load.shop import Fault, Shop
+
+METER = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
+accepted = expect(202)
 
 
 class StandingClock:
@@ -31,34 +34,33 @@ class StandingClock:
 
 async def _measure(
     shop: Shop, *, clients: int, seconds: float, clock: StandingClock | None = None, lead_in_s: float = 0.0
-) -> Latency:
-    address: Address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
-    return await measure_latency(
+) -> Measurement:
+    address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    meter = Meter(clock_ns=clock.now_ns, cpu_clock_ns=clock.now_ns) if clock else METER
+    check: Check = expect(202, clock.answered) if clock else accepted
+    return await meter.latency(
         address,
         posts(address, count(1)),
+        check,
         clients=clients,
         per_second=1_000,
         seconds=seconds,
-        status=202,
-        clock_ns=clock.now_ns if clock else time.perf_counter_ns,
-        cpu_clock_ns=clock.now_ns if clock else time.process_time_ns,
-        fault=clock.answered if clock else no_fault,
         lead_in_s=lead_in_s,
     )
 
 
 @pytest.mark.gen_test
-async def test_as_many_requests_are_sent_as_the_rate_says(shop: Shop) -> None:
+async def test_an_open_loop_sends_requests_at_the_rate(shop: Shop) -> None:
     latency = await _measure(shop, clients=4, seconds=0.02)
     assert (latency.right, len(latency.latencies_ns), latency.wrong) == (20, 20, {})
     assert sorted(shop.ids) == list(range(1, 21))
     assert shop.connections <= 4 + 1
     assert latency.elapsed_s >= 0.019
-    assert 0 < latency.p99_ms() < float("inf")
+    assert 0 < latency.p99_ms < float("inf")
 
 
 @pytest.mark.gen_test
-async def test_the_time_of_a_request_runs_from_when_it_was_due_while_the_connections_were_busy(shop: Shop) -> None:
+async def test_latency_in_an_open_loop_counts_from_when_the_request_was_due(shop: Shop) -> None:
     latency = await _measure(shop, clients=1, seconds=0.005, clock=StandingClock(1_000_000_000))
     # The clock goes on when the first answer has come, before its connection is free again.
     assert latency.latencies_ns == [0, *(1_000_000_000 - due_ms * 1_000_000 for due_ms in range(1, 5))]
@@ -75,7 +77,7 @@ async def test_the_lead_in_is_sent_at_the_same_rate_and_not_counted(shop: Shop) 
 
 
 @pytest.mark.gen_test
-async def test_what_went_wrong_is_counted_and_has_no_time(shop: Shop) -> None:
+async def test_wrong_answers_are_counted_and_have_no_latency(shop: Shop) -> None:
     shop.refusals = {3: 503}
     shop.faults = {5: Fault.CUT}
     latency = await _measure(shop, clients=2, seconds=0.008)
@@ -84,11 +86,38 @@ async def test_what_went_wrong_is_counted_and_has_no_time(shop: Shop) -> None:
 
 
 @pytest.mark.gen_test
-async def test_without_an_answer_the_time_has_no_end(shop: Shop) -> None:
+async def test_without_a_right_answer_the_latency_is_infinite(shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 10), 503)
     latency = await _measure(shop, clients=1, seconds=0.001)
     assert latency.right == 0
-    assert latency.p99_ms() == float("inf")
+    assert latency.p99_ms == float("inf")
+
+
+@pytest.mark.gen_test
+async def test_a_closed_loop_counts_right_and_wrong_answers(shop: Shop) -> None:
+    shop.refusals = {3: 503}
+    address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    measured = await METER.throughput(address, islice(posts(address, count(1)), 20), accepted, clients=4)
+    assert (measured.right, len(measured.latencies_ns), measured.wrong) == (19, 19, {"status 503": 1})
+
+
+@pytest.mark.gen_test
+async def test_a_closed_loop_may_end_by_time(shop: Shop) -> None:
+    address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    requests = repeat(address.get("/metrics"))
+    measured = await METER.throughput(address, requests, expect(200), clients=2, seconds=0.1)
+    assert measured.right > 0
+    assert measured.elapsed_s >= 0.1
+
+
+def test_measurements_add_up() -> None:
+    total = Measurement()
+    wrong = Counter({"a": 1})
+    total.add(Measurement(right=10, wrong=wrong, elapsed_s=1.0, cpu_share=0.5, latencies_ns=[3_000_000], late_ns=[1]))
+    total.add(Measurement(right=30, wrong=wrong + wrong, elapsed_s=3.0, cpu_share=0.1, latencies_ns=[5_000_000]))
+    assert (total.right, total.wrong, total.elapsed_s, total.rounds) == (40, {"a": 3}, 4.0, 2)
+    assert total.cpu_share == pytest.approx(0.2)
+    assert (total.per_second, total.p99_ms, total.late_ns) == (10.0, 5.0, [1])
 
 
 @pytest.mark.parametrize(("percentile", "value"), [(0, 1), (50, 50), (99, 99), (99.1, 100), (100, 100)])

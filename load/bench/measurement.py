@@ -1,0 +1,172 @@
+"""Measures how many requests a second a server answers, and how long each answer takes. Runs on the event loop."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from load.http.address import Address
+from load.http.closed_loop import ClosedLoop
+from load.http.connections import RequestTiming, Timeouts
+from load.http.open_loop import OpenLoop
+from load.http.response import Response
+from load.http.send_delays import SendDelays
+from load.results.recording import percentile_of
+
+CLIENTS = 64
+TIMEOUTS = Timeouts(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
+
+Check = Callable[[Response], str]
+"""Says what is wrong with a response; an empty text when nothing is."""
+
+
+def expect(status: int, check: Check = lambda response: "") -> Check:
+    """Return a check for this status and, in a response that has it, for what `check` finds."""
+    return lambda response: check(response) if response.status == status else f"status {response.status}"
+
+
+@dataclass
+class Measurement:
+    """What one server answered; `rounds` counts the measurements that were added to this one.
+
+    `wrong` counts failed requests by reason, `cpu_share` is the share of one core that the clients used.
+    `latencies_ns` are those of right responses, in no order: in an open loop from when the request was due, otherwise
+    from when it was sent. `late_ns` says how late an open loop sent the requests that had a free connection; this is
+    part of their latency. `empty_after_s` is how long the server then took to process all orders, if that was measured.
+    """
+
+    right: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    elapsed_s: float = 0.0
+    cpu_share: float = 0.0
+    latencies_ns: list[int] = field(default_factory=list)
+    late_ns: list[int] = field(default_factory=list)
+    empty_after_s: float = 0.0
+    rounds: int = 0
+
+    @property
+    def per_second(self) -> float:
+        return self.right / self.elapsed_s
+
+    @property
+    def cpu_us_a_request(self) -> float:
+        return self.cpu_share * self.elapsed_s * 1e6 / max(1, self.right)
+
+    @property
+    def p99_ms(self) -> float:
+        """The 99th percentile of the latencies; infinite when no response was right."""
+        return percentile_ms(self.latencies_ns, 99)
+
+    @property
+    def late_p99_ms(self) -> float:
+        """The 99th percentile of the client's own delays; infinite when no request had a free connection."""
+        return percentile_ms(self.late_ns, 99)
+
+    def add(self, other: "Measurement") -> None:
+        """Add another one, as if it had followed at once."""
+        elapsed_s = self.elapsed_s + other.elapsed_s
+        self.cpu_share = (self.cpu_share * self.elapsed_s + other.cpu_share * other.elapsed_s) / elapsed_s
+        self.right += other.right
+        self.wrong += other.wrong
+        self.elapsed_s = elapsed_s
+        self.latencies_ns += other.latencies_ns
+        self.late_ns += other.late_ns
+        self.empty_after_s += other.empty_after_s
+        self.rounds += 1
+
+
+@dataclass(frozen=True)
+class ResponseCounter:
+    """Counts responses in a Measurement; right ones only if they were due at `counted_from_ns` or later."""
+
+    measured: Measurement
+    check: Check
+    counted_from_ns: int = 0
+
+    def answered(self, due_ns: int, response: Response, timing: RequestTiming) -> None:
+        if fault := self.check(response):
+            self.measured.wrong[fault] += 1
+        elif due_ns >= self.counted_from_ns:
+            self.measured.right += 1
+            self.measured.latencies_ns.append(timing.from_due_ns)
+
+    def unanswered(self, due_ns: int, reason: str) -> None:
+        self.measured.wrong[reason] += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meter:
+    """Sends requests and measures the responses, by a clock and a clock of this process's CPU time in nanoseconds."""
+
+    clock_ns: Callable[[], int]
+    cpu_clock_ns: Callable[[], int]
+
+    async def throughput(
+        self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0
+    ) -> Measurement:
+        """Send requests in a closed loop, over `clients` new connections, until they run out or the time is over.
+
+        There is no time limit when `seconds` is 0. The time runs from the first connect to the last response.
+        """
+        measured = Measurement()
+        counter = ResponseCounter(measured, check)
+        loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
+        begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
+        end_ns = begun_ns + int(seconds * 1e9)
+        in_time = takewhile(lambda _: self.clock_ns() < end_ns, requests) if seconds else requests
+        jobs = ((0, request) for request in in_time)
+        try:
+            await loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
+            elapsed_ns = self.clock_ns() - begun_ns
+            measured.elapsed_s = elapsed_ns / 1e9
+            measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
+        finally:
+            loop.close()
+        return measured
+
+    async def latency(
+        self,
+        address: Address,
+        requests: Iterator[bytes],
+        check: Check,
+        *,
+        clients: int = CLIENTS,
+        per_second: int,
+        seconds: float,
+        lead_in_s: float = 0.0,
+    ) -> Measurement:
+        """Send requests in an open loop, at a fixed rate, over up to `clients` new connections, for some seconds.
+
+        Each request is due at its time, however long earlier ones take. When all connections are busy, it waits, and
+        its latency includes the wait. During `lead_in_s` before, which opens the connections, only wrong responses are
+        counted.
+        """
+        measured, delays = Measurement(), SendDelays()
+        lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
+        loop = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=delays, clock_ns=self.clock_ns)
+        begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
+        first_ns = delays.counted_from_ns = begun_ns + lead_in * 1_000_000_000 // per_second
+        counter = ResponseCounter(measured, check, first_ns)
+        dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
+        jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
+        try:
+            await loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
+            ended_ns = self.clock_ns()
+            measured.elapsed_s = (ended_ns - first_ns) / 1e9
+            measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / (ended_ns - begun_ns)
+        finally:
+            loop.close()
+        measured.late_ns = delays.late_ns.tolist()
+        return measured
+
+
+def percentile_ms(times_ns: list[int], percentile: float) -> float:
+    """Return a percentile in milliseconds; infinite for no times."""
+    return percentile_of(sorted(times_ns), percentile) / 1e6 if times_ns else float("inf")
+
+
+def cpu_and_errors(*measured: Measurement) -> str:
+    """Say what share of a core the client used for each measurement, and what was wrong."""
+    shares = " and ".join(f"{each.cpu_share:.0%}" for each in measured)
+    faults = "".join(f", {reason}: {times}" for each in measured for reason, times in each.wrong.items())
+    return f"(client's CPU {shares}){faults}"

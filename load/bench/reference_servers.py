@@ -1,0 +1,95 @@
+"""`python -m load.bench.reference_servers NAME PORT`: a server that does no work, to compare with.
+
+NAME `bare` is a plain Tornado whose handlers give the server's answers from constants. `fixed` sends the same 202 as
+soon as a request is complete, and reads only as much of HTTP as the benchmark's requests need. No client of the
+benchmark is as fast, so it shows how much a client can send. Runs on the kind of event loop that the server uses.
+"""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from typing import cast
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from load.system.machine import run_to_end
+
+BARE_TORNADO = "bare"
+FIXED_RESPONSE = "fixed"
+JSON = "application/json"
+ACCEPTED = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
+ORDER = (
+    b'{"order_id": 12345, "user_id": 1, "item_ids": [101, 102, 103], "total_amount": 99.99, "status": "Completed", '
+    b'"created_time": "2025-03-01 12:00:00", "processed_time": "2025-03-01 12:00:10", "attempts": 1, "error": null, '
+    b'"processing_time": 10.0}'
+)
+# As long as Tornado's answer, so that a client reads as many bytes.
+ANSWER = (
+    f"HTTP/1.1 202 Accepted\r\nServer: static\r\nContent-Type: {JSON}\r\nDate: Sat, 01 Mar 2025 12:00:00 GMT\r\n"
+    f"Content-Length: {len(ACCEPTED)}\r\n\r\n"
+).encode() + ACCEPTED
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+BACKLOG = 2048
+
+
+class AcceptHandler(RequestHandler):
+    """Accepts every order and stores none."""
+
+    def post(self) -> None:
+        self.set_status(202)
+        self.set_header("Content-Type", JSON)
+        self.write(ACCEPTED)
+
+
+class FixedOrderHandler(RequestHandler):
+    """Returns the same order for every id."""
+
+    def get(self, order_id: str) -> None:
+        self.set_header("Content-Type", JSON)
+        self.write(ORDER)
+
+
+class FixedResponseConnection(asyncio.Protocol):
+    """One connection; it keeps the bytes of an incomplete request. A request with a body needs a Content-Length."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._rest += data
+        requests = 0
+        while (blank_line := self._rest.find(b"\r\n\r\n")) >= 0:
+            length = LENGTH.search(self._rest, 0, blank_line)
+            end = blank_line + 4 + (int(length[1]) if length else 0)
+            if len(self._rest) < end:
+                break
+            self._rest = self._rest[end:]
+            requests += 1
+        if requests:
+            self._transport.write(ANSWER * requests)
+
+
+async def serve(name: str, port: int) -> None:
+    """Serve on the loopback address until SIGTERM. Port 0 takes a free port; a line on stderr names the URL."""
+    [listener] = bind_sockets(port, "127.0.0.1", family=socket.AF_INET, backlog=BACKLOG)
+    loop = asyncio.get_running_loop()
+    if name == BARE_TORNADO:
+        routes = [("/order", AcceptHandler), ("/order/([0-9]+)", FixedOrderHandler)]
+        HTTPServer(Application(routes)).add_socket(listener)
+    else:
+        await loop.create_server(FixedResponseConnection, sock=listener, backlog=BACKLOG)
+    print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+
+
+if __name__ == "__main__":
+    run_to_end(serve(sys.argv[1], int(sys.argv[2])))

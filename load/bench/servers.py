@@ -1,0 +1,70 @@
+"""Starts the servers of a trial, each with its own database. Runs on the main thread."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from load.bench.reference_servers import BARE_TORNADO, FIXED_RESPONSE
+from load.bench.workloads import STORED_ORDERS
+from load.cli.progress import ProgressBar
+from load.fill.fill_job import FillJob
+from load.system.server_process import ServerProcess
+
+START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
+
+
+class TrialServers:
+    """Prepares the servers of one trial, whose databases and logs are in one folder.
+
+    Our server begins with the orders of the file `stored`, if there is one; `checkout` is the folder of another
+    version of it.
+    """
+
+    def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
+        self._folder = folder
+        self._checkout = checkout
+        self._count = 0
+        if stored:
+            copy_to_disk(stored, folder / "orders.db")
+
+    def ours(self, *flags: str) -> ServerProcess:
+        """Return our server with further flags, on the trial's database, not started yet."""
+        return self._server(self._folder, *flags)
+
+    def named(self, name: str) -> ServerProcess:
+        """Return a server by its name, not started yet.
+
+        `ours` is our server, also called `big` beside `small`, another process of it with few orders. `twin` is another
+        process with none, `other` is that of the checkout; `bare` and `fixed` are reference servers. Raises what
+        FillJob raises.
+        """
+        if name in ("ours", "big"):
+            return self.ours()
+        if name in (BARE_TORNADO, FIXED_RESPONSE):
+            return self._process("-m", "load.bench.reference_servers", name, "0")
+        folder = self._folder / name
+        folder.mkdir()
+        if name == "small":
+            progress = ProgressBar(Console(stderr=True))
+            FillJob(database=folder / "orders.db", orders=STORED_ORDERS, progress=progress).run()
+        return self._server(folder, checkout=self._checkout if name == "other" else None)
+
+    def _server(self, folder: Path, *flags: str, checkout: Path | None = None) -> ServerProcess:
+        program = str((checkout or Path()) / "server.py")
+        return self._process(program, "--port", "0", "--database", str(folder / "orders.db"), *flags)
+
+    def _process(self, *arguments: str) -> ServerProcess:
+        self._count += 1
+        log = self._folder / f"{self._count}.log"
+        return ServerProcess(arguments, log=log, clock_s=time.monotonic, start_s=START_S)
+
+
+def copy_to_disk(source: Path, target: Path) -> None:
+    """Copy a file and return when it is on the disk, so that no part of it is written during a trial."""
+    with source.open("rb") as from_file, target.open("xb") as to_file:
+        shutil.copyfileobj(from_file, to_file, 1 << 20)
+        to_file.flush()
+        os.fsync(to_file.fileno())

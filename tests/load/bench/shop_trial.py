@@ -1,0 +1,35 @@
+"""Trials whose servers are shops."""
+
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import NoReturn
+
+from load.bench.measurement import Meter
+from load.bench.trial import Server, Trial
+from load.http.address import ServerUrl, reach
+from tests.load.shop import Shop
+
+
+async def shop_trial(
+    shops: dict[str, Shop],
+    *,
+    runs: int = 1,
+    seconds: float = 0.1,
+    print_line: Callable[[str], None] = lambda line: None,
+    cpu_clock_ns: Callable[[], int] = time.process_time_ns,
+) -> Trial:
+    """Returns a trial of short runs with these shops as servers, by their names."""
+    addresses = [await reach(ServerUrl.parse(shop.url), timeout_s=5) for shop in shops.values()]
+    return Trial(
+        runs=runs,
+        seconds=seconds,
+        servers=[Server(name, address, count(1), count(1)) for name, address in zip(shops, addresses, strict=True)],
+        start_server=_start_nothing,
+        meter=Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=cpu_clock_ns),
+        print_line=print_line,
+    )
+
+
+def _start_nothing(*flags: str) -> NoReturn:
+    raise AssertionError("a trial of shops starts no server")

@@ -1,0 +1,70 @@
+"""The servers that do no work."""
+
+import asyncio
+import time
+from itertools import repeat
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from load.bench.measurement import Meter, expect
+from load.bench.reference_servers import ANSWER, BARE_TORNADO, FixedResponseConnection
+from load.http.address import reach
+from load.system.server_process import ServerProcess
+from tests.load.answers import parse_answer
+
+REQUEST = b"POST /order HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody"
+
+
+class StoringTransport:
+    """A transport that stores what is written to it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
+def _answers(*pieces: bytes) -> bytes:
+    connection, transport = FixedResponseConnection(), StoringTransport()
+    connection.connection_made(cast(asyncio.BaseTransport, transport))
+    for piece in pieces:
+        connection.data_received(piece)
+    return transport.data
+
+
+@pytest.mark.parametrize("size", [1, 7, len(REQUEST), 2 * len(REQUEST) - 1, 3 * len(REQUEST)])
+def test_each_complete_request_gets_one_fixed_response(size: int) -> None:
+    sent = 3 * REQUEST
+    assert _answers(*(sent[place : place + size] for place in range(0, len(sent), size))) == 3 * ANSWER
+
+
+def test_an_incomplete_request_gets_no_response() -> None:
+    assert _answers(REQUEST[:-1]) == b""
+    assert _answers(b"GET / HTTP/1.1\r\n") == b""
+
+
+def test_a_request_without_a_body_is_complete_with_its_head() -> None:
+    assert _answers(b"GET / HTTP/1.1\r\n\r\n") == ANSWER
+
+
+def test_the_fixed_response_is_a_202_that_keeps_the_connection() -> None:
+    answer = parse_answer(ANSWER)
+    assert answer is not None
+    assert (answer.status, answer.keep_alive) == (202, True)
+
+
+@pytest.mark.gen_test
+async def test_the_bare_tornado_answers_as_the_server_does(tmp_path: Path) -> None:
+    command = ("-m", "load.bench.reference_servers", BARE_TORNADO, "0")
+    meter = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
+    with ServerProcess(command, log=tmp_path / "log", clock_s=time.monotonic) as bare:
+        address = await reach(bare.url, timeout_s=5)
+        posts = await meter.throughput(address, repeat(address.post("/order", b"{}"), 20), expect(202), clients=4)
+        gets = await meter.throughput(address, repeat(address.get("/order/1"), 20), expect(200), clients=4)
+        wrong = await meter.throughput(address, repeat(address.get("/nowhere"), 20), expect(200), clients=4)
+    assert (posts.right, posts.wrong) == (20, {})
+    assert (gets.right, gets.wrong) == (20, {})
+    assert (wrong.right, wrong.wrong) == (0, {"status 404": 20})
