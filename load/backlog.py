@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from typing import Any, Self
 
@@ -82,34 +82,30 @@ class BacklogState(Enum):
     UNKNOWN = "unknown"
 
 
+@dataclass
 class Backlog:
     """The server's orders that are not processed yet, others' included; `left` is their number at the last poll.
 
     `changed_ns` is when `wait` last saw the metrics change. `seen` is called with the number at every poll.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        timeouts: Timeouts,
-        clock_ns: Callable[[], int],
-        seen: Callable[[int], None] = lambda waiting: None,
-    ) -> None:
-        self.left = 0
-        self.changed_ns = 0
-        self._request = address.get("/metrics")
-        self._connection = Connection(address)
-        self._timeouts = timeouts
-        self._clock_ns = clock_ns
-        self._seen = seen
+    address: Address
+    _: KW_ONLY
+    timeouts: Timeouts
+    clock_ns: Callable[[], int]
+    seen: Callable[[int], None] = lambda waiting: None
+    left: int = field(default=0, init=False)
+    changed_ns: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._connection = Connection(self.address)
 
     async def look(self) -> Metrics:
         """Request the metrics once; NoResponse or NoMetrics if that fails."""
-        response = await send_request(self._connection, self._request, limit_s=self._timeouts.answer_s)
-        metrics = Metrics.parse(response)
+        request = self.address.get("/metrics")
+        metrics = Metrics.parse(await send_request(self._connection, request, limit_s=self.timeouts.answer_s))
         self.left = metrics.waiting
-        self._seen(metrics.waiting)
+        self.seen(metrics.waiting)
         return metrics
 
     async def watch(self, end: asyncio.Event) -> None:
@@ -134,28 +130,28 @@ class Backlog:
         """
         first: Metrics | None = None
         seen: Metrics | None = None
-        answered_ns = self.changed_ns = self._clock_ns()
-        quiet_ns = min(QUIET_S, self._timeouts.processing_s) * 1e9
+        answered_ns = self.changed_ns = self.clock_ns()
+        quiet_ns = min(QUIET_S, self.timeouts.processing_s) * 1e9
         while True:
             try:
                 now = await self.look()
             except NoMetrics:
                 return BacklogState.UNKNOWN
             except NoResponse:
-                if self._clock_ns() - answered_ns > self._timeouts.connection_s * 1e9:
+                if self.clock_ns() - answered_ns > self.timeouts.connection_s * 1e9:
                     return BacklogState.UNKNOWN
             else:
                 first = first or now
-                answered_ns = self._clock_ns()
+                answered_ns = self.clock_ns()
                 if now != seen:
                     seen, self.changed_ns = now, answered_ns
                 unchanged_ns = answered_ns - self.changed_ns
                 is_quiet = now.waiting <= before and unchanged_ns > quiet_ns
                 if now.waiting == 0 or now.finished - first.finished >= first.waiting or is_quiet:
                     return BacklogState.PROCESSED
-                if unchanged_ns > self._timeouts.processing_s * 1e9:
+                if unchanged_ns > self.timeouts.processing_s * 1e9:
                     return BacklogState.STUCK
-            await asyncio.sleep(self._timeouts.poll_s)
+            await asyncio.sleep(self.timeouts.poll_s)
 
     def close(self) -> None:
         """Close the connection; may be called twice."""
