@@ -1,4 +1,4 @@
-"""Answers that came in one piece."""
+"""Parses a response that arrived in one piece."""
 
 from load.http.response import Response, ResponseReader
 

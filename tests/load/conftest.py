@@ -1,4 +1,4 @@
-"""The shop that the load generator's tests send to, and a way to run its command."""
+"""Fixtures: the shop that the tests send to, and a function that runs the command."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Owns the shop's streams of events, on the shop's thread."""
+"""The shop's streams of events. Runs on the shop's thread."""
 
 from tornado.iostream import IOStream
 

@@ -1,4 +1,4 @@
-"""Results as `python -m load --json` writes them, for the report: made up, but of the right shape and size."""
+"""Results as `python -m load --json` writes them: invented, with realistic shapes and sizes."""
 
 import math
 from collections.abc import Sequence

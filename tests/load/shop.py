@@ -1,4 +1,4 @@
-"""A small server with the order contract's answers, which can be told to misbehave; it runs on a thread of its own."""
+"""A small server with the API for orders, which can be told to misbehave. Runs on a thread of its own."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Owns how a test and the shop, on threads of their own, wait for each other: a log of steps, and a second thread."""
+"""A log of steps with which a test and the shop, on different threads, wait for each other, and a second thread."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -16,25 +16,25 @@ def _answer(counts: object) -> Response:
     return Response(200, b"", json.dumps(counts).encode(), True)
 
 
-def test_the_counts_are_read_and_those_of_other_ends_need_not_be_there() -> None:
+def test_counts_of_failed_and_cancelled_orders_are_optional() -> None:
     assert Metrics.parse(_answer(COUNTS)) == Metrics(waiting=5, completed=5, finished=5)
     assert Metrics.parse(_answer({**COUNTS, "failed_orders": 1, "cancelled_orders": 2})).finished == 8
 
 
 @pytest.mark.parametrize("count", ["3", [3], -1, 1.5, True, None, {}, 2**63])
 @pytest.mark.parametrize("name", ["pending_orders", "processing_orders", "completed_orders", "failed_orders"])
-def test_what_is_no_number_of_orders_is_no_count(name: str, count: object) -> None:
+def test_an_invalid_count_is_an_error(name: str, count: object) -> None:
     with pytest.raises(NoMetrics, match=f"{name} is missing or no number of orders"):
         Metrics.parse(_answer({**COUNTS, name: count}))
 
 
 @pytest.mark.parametrize("counts", [[], "x", 1, None])
-def test_what_is_no_object_has_no_counts(counts: object) -> None:
+def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
     with pytest.raises(NoMetrics, match="no JSON object"):
         Metrics.parse(_answer(counts))
 
 
-def test_a_run_goes_on_whatever_the_amounts_that_come_back(load: Load, shop: Shop) -> None:
+def test_huge_amounts_in_the_answers_do_not_end_a_run(load: Load, shop: Shop) -> None:
     shop.altered = {2: {"total_amount": b"9e999999"}, 3: {"total_amount": b"1E+9999"}}
     outcome = load("--orders", "4")
     assert outcome.status == 1

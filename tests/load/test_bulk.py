@@ -1,4 +1,4 @@
-"""Many orders a request: every one of them counts, is recorded as what it was, and is read back."""
+"""Arrays of orders: each order is counted, recorded and read back."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
 
 
-def test_orders_are_sent_in_arrays_of_which_the_last_may_be_smaller(load: Load, shop: Shop) -> None:
+def test_orders_are_sent_in_arrays_and_the_last_may_be_smaller(load: Load, shop: Shop) -> None:
     outcome = load("--bulk", "100", "--orders", "250")
     assert (outcome.status, sorted(shop.sizes)) == (0, [50, 100, 100])
     result = outcome.json
@@ -40,7 +40,7 @@ def test_rejected_orders_are_counted_by_their_own_status(load: Load, shop: Shop)
     assert result["read_back"]["acknowledged"] == 7
 
 
-def test_an_array_of_which_nothing_was_taken_is_no_acknowledgement(load: Load, shop: Shop) -> None:
+def test_an_array_without_accepted_orders_acknowledges_nothing(load: Load, shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 6), 409)
     result = load("--bulk", "5", "--orders", "10").json
     assert (result["accepted"], result["refused_by_status"], result["errors"]) == (5, {"409": 5}, 0)
@@ -74,9 +74,7 @@ def test_an_order_that_an_array_s_202_lost_is_found(load: Load, shop: Shop) -> N
         (b"yes", "a 202 that does not count the orders"),
     ],
 )
-def test_a_202_whose_counts_don_t_add_up_is_wrong_for_all_its_orders_and_fails_the_run(
-    answer: bytes, reason: str, load: Load, shop: Shop
-) -> None:
+def test_a_202_whose_counts_don_t_add_up_fails_the_run(answer: bytes, reason: str, load: Load, shop: Shop) -> None:
     shop.answer_to_many = answer
     outcome = load("--bulk", "5", "--orders", "5")
     assert outcome.status == 1

@@ -1,4 +1,4 @@
-"""The command as a whole: what it says of a server that keeps its promises, and of one that doesn't."""
+"""The whole command: what it prints and writes, against servers that keep their promises and servers that don't."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_every_order_is_sent_once_read_back_and_summed(load: Load, shop: Shop) -
 
 
 @pytest.mark.slow
-def test_without_flags_a_thousand_clients_connect_at_once_even_where_1024_files_are_the_limit(shop: Shop) -> None:
+def test_a_thousand_clients_connect_at_once_with_a_limit_of_1024_files(shop: Shop) -> None:
     run = subprocess.run(
         ["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", sys.executable, "-m", "load", "--url", shop.url],
         cwd=ROOT,
@@ -72,7 +72,7 @@ def test_two_runs_without_a_first_id_share_no_order(load: Load, shop: Shop) -> N
     assert len(set(shop.ids)) == 100
 
 
-def test_a_run_of_which_nothing_was_accepted_fails(load: Load, shop: Shop) -> None:
+def test_a_run_without_accepted_orders_fails(load: Load, shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 6), 503)
     outcome = load("--orders", "5")
     assert outcome.status == 1
@@ -106,7 +106,7 @@ def test_the_first_reason_for_each_status_is_shown(load: Load, shop: Shop) -> No
         (b"", ""),
     ],
 )
-def test_the_reason_is_what_the_problem_states(body: bytes, reason: str) -> None:
+def test_the_reason_is_read_from_the_problem(body: bytes, reason: str) -> None:
     assert reason_in(Response(422, b"", body, True)) == reason
 
 
@@ -120,7 +120,7 @@ def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: 
 
 
 @pytest.mark.slow
-def test_orders_before_it_that_are_being_processed_are_waited_for(load: Load, shop: Shop) -> None:
+def test_orders_that_are_being_processed_before_the_run_are_waited_for(load: Load, shop: Shop) -> None:
     # One by one, and those of the run come last.
     shop.waiting = [*range(30, 35), *range(34, -1, -1)]
     shop.becomes_final_after = dict.fromkeys(range(1, 6), 1)
@@ -128,14 +128,14 @@ def test_orders_before_it_that_are_being_processed_are_waited_for(load: Load, sh
     assert (outcome.status, shop.waiting) == (0, [0])
 
 
-def test_no_server_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_server_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     unused, port = bind_unused_port()
     unused.close()
     assert main(["--url", f"http://127.0.0.1:{port}"]) == 1
     assert capsys.readouterr() == ("", f"python -m load: No server at http://127.0.0.1:{port}: connection refused\n")
 
 
-def test_ctrl_c_prints_what_it_has(load: Load, shop: Shop) -> None:
+def test_ctrl_c_prints_what_was_measured(load: Load, shop: Shop) -> None:
     shop.faults[20] = Fault.HOLD
 
     def interrupt() -> None:
@@ -155,7 +155,9 @@ def test_ctrl_c_prints_what_it_has(load: Load, shop: Shop) -> None:
     ("held", "phase"),
     [("metrics", "connecting"), ("processing", "waiting for the processing"), ("reading", "reading back")],
 )
-def test_ctrl_c_in_any_phase_prints_what_it_has(held: str, phase: str, load: Load, shop: Shop, tmp_path: Path) -> None:
+def test_ctrl_c_in_any_phase_prints_what_was_measured(
+    held: str, phase: str, load: Load, shop: Shop, tmp_path: Path
+) -> None:
     if held == "reading":
         shop.becomes_final_after = {5: 1_000_000}
     if held == "processing":
@@ -186,7 +188,7 @@ def test_the_json_goes_to_standard_output_and_the_table_to_standard_error(
     assert "Read back 5 of 5 acknowledged orders" in err.decode()
 
 
-def test_the_report_is_made_from_what_the_json_has(load: Load, tmp_path: Path) -> None:
+def test_the_report_shows_the_json_result(load: Load, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     outcome = load("--orders", "10", "--report", str(page))
     assert outcome.status == 0
@@ -194,7 +196,7 @@ def test_the_report_is_made_from_what_the_json_has(load: Load, tmp_path: Path) -
     assert load("--orders", "1", "--report", "/dev/full").err.startswith("python -m load: /dev/full can't be written")
 
 
-def test_the_json_file_says_how_it_was_made_and_how_it_went(load: Load, shop: Shop) -> None:
+def test_the_json_file_has_the_settings_and_the_timeline(load: Load, shop: Shop) -> None:
     shop.waiting = [0, 8, 3, 0]
     result = load("--orders", "50", "--batch", "10").json
     assert (result["mode"], result["batch"], result["bulk"], result["rate_per_second"]) == ("batches", 10, None, None)

@@ -1,4 +1,4 @@
-"""The load generator against the real server, both in processes of their own."""
+"""The load generator against the real server, each in a process of its own."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-def test_a_thousand_orders_at_once_need_no_more_than_1024_open_files_on_either_side(tmp_path: Path) -> None:
+def test_a_thousand_orders_at_once_need_at_most_1024_open_files_on_each_side(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", before=FEW_FILES) as server:
         done = run_load(server, "--json", str(tmp_path / "result.json"))
         assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def test_a_thousand_orders_at_once_need_no_more_than_1024_open_files_on_either_s
 
 
 @pytest.mark.slow
-def test_a_replay_sends_the_file_as_it_stands_and_reads_the_same_sum_back(tmp_path: Path) -> None:
+def test_a_replay_sends_the_file_unchanged_and_reads_the_same_sum_back(tmp_path: Path) -> None:
     amounts = [Decimal(cents) / 100 for cents in range(1, 2_000, 3)]
     template = '{"order_id": %d, "user_id": 4, "item_ids": [1, 1, 2], "total_amount": %s, "metadata": {"n": 1.0}}'
     lines = [template % numbered for numbered in enumerate(amounts, 1)]
@@ -74,7 +74,9 @@ def report_of(done: subprocess.CompletedProcess[str]) -> Any:
         (["--bulk", "100", "--rate", "5000", "--duration", "1"], 5_000),
     ],
 )
-def test_each_way_to_send_is_taken_processed_and_read_back(flags: list[str], orders: int, tmp_path: Path) -> None:
+def test_orders_are_accepted_processed_and_read_back_with_each_way_to_send(
+    flags: list[str], orders: int, tmp_path: Path
+) -> None:
     page = tmp_path / "report.html"
     with ServerProcess(tmp_path / "orders.db") as server:
         done = run_load(server, *flags, "--json", "-", "--report", str(page))
@@ -88,7 +90,7 @@ def test_each_way_to_send_is_taken_processed_and_read_back(flags: list[str], ord
 
 
 @pytest.mark.slow
-def test_a_server_with_keys_and_a_certificate_is_loaded_with_both(tmp_path: Path) -> None:
+def test_a_server_with_keys_and_tls_is_loaded(tmp_path: Path) -> None:
     need("openssl")
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     name = ["-subj", "/CN=orders", "-addext", "subjectAltName=IP:127.0.0.1"]

@@ -1,4 +1,4 @@
-"""When the metrics say that all was processed, and whether they say it soon enough to tell the time."""
+"""When the metrics say that all orders are processed, and whether the time of that is exact."""
 
 from itertools import count
 
@@ -25,7 +25,7 @@ async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[Backlo
 
 
 @pytest.mark.gen_test
-async def test_the_time_is_that_of_the_look_which_found_all_processed(shop: Shop) -> None:
+async def test_the_time_is_that_of_the_poll_that_found_all_processed(shop: Shop) -> None:
     state, processed_ns = await _wait(shop, tick_ns=1, timeouts=Timeouts())
     assert state is BacklogState.PROCESSED
     assert processed_ns is not None
@@ -33,12 +33,12 @@ async def test_the_time_is_that_of_the_look_which_found_all_processed(shop: Shop
 
 
 @pytest.mark.gen_test
-async def test_a_look_that_took_longer_than_a_second_gives_no_time(shop: Shop) -> None:
+async def test_a_poll_that_took_longer_than_a_second_gives_no_time(shop: Shop) -> None:
     assert await _wait(shop, tick_ns=2 * S, timeouts=Timeouts()) == (BacklogState.PROCESSED, None)
 
 
 @pytest.mark.gen_test
-async def test_metrics_that_fall_silent_end_the_waiting(shop: Shop) -> None:
+async def test_metrics_that_stop_answering_end_the_waiting(shop: Shop) -> None:
     shop.holds_metrics = True
     timeouts = Timeouts(connection_s=0.05)
     assert await _wait(shop, tick_ns=0, timeouts=timeouts) == (BacklogState.UNKNOWN, None)

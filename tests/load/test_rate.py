@@ -1,4 +1,4 @@
-"""The open loop: what is due is sent, and its time runs, whatever the server does."""
+"""The open loop: requests are sent when they are due, whatever the server does."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
 
 
-def test_as_many_orders_are_sent_as_the_rate_and_the_duration_say(load: Load, shop: Shop) -> None:
+def test_rate_and_duration_determine_the_number_of_orders(load: Load, shop: Shop) -> None:
     outcome = load("--rate", "500", "--duration", "0.1", timeouts=Timeouts())
     assert (outcome.status, sorted(shop.ids)) == (0, list(range(1, 51)))
     result = outcome.json
@@ -34,13 +34,13 @@ def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> No
         (["--rate", "100", "--orders", "10", "--bulk", "10"], 100),
     ],
 )
-def test_no_more_orders_a_second_are_said_than_were_due(flags: list[str], per_second: int, load: Load) -> None:
+def test_orders_per_second_do_not_exceed_the_rate(flags: list[str], per_second: int, load: Load) -> None:
     result = load(*flags, timeouts=Timeouts()).json
     assert result["elapsed_s"] >= result["orders"] / per_second
     assert result["orders_per_second"] <= per_second
 
 
-def test_one_slow_request_holds_up_none_of_those_after_it(load: Load, shop: Shop) -> None:
+def test_a_slow_request_does_not_delay_later_ones(load: Load, shop: Shop) -> None:
     shop.faults[2] = Fault.HOLD
 
     def release_late() -> None:
@@ -52,7 +52,7 @@ def test_one_slow_request_holds_up_none_of_those_after_it(load: Load, shop: Shop
     assert (outcome.status, outcome.json["accepted"]) == (0, 20)
 
 
-def test_when_all_connections_are_busy_a_due_request_waits_and_its_time_runs(load: Load, shop: Shop) -> None:
+def test_a_due_request_that_waits_for_a_connection_has_a_longer_latency(load: Load, shop: Shop) -> None:
     shop.faults[1] = Fault.STALL
     shop.stall_s = 0.15
     result = load("--rate", "100", "--orders", "20", "--concurrency", "1", timeouts=Timeouts()).json
@@ -62,7 +62,7 @@ def test_when_all_connections_are_busy_a_due_request_waits_and_its_time_runs(loa
 
 
 @pytest.mark.slow
-def test_a_stall_of_a_second_shows_in_the_open_loop_and_hides_in_the_closed_one(load: Load, shop: Shop) -> None:
+def test_a_stall_shows_in_the_open_loop_and_not_in_the_closed_one(load: Load, shop: Shop) -> None:
     shop.faults[150] = Fault.STALL
     opened = load("--rate", "200", "--orders", "400", "--concurrency", "2", timeouts=Timeouts()).json
     assert opened["latency_p99_ms"] > 900
@@ -85,9 +85,7 @@ def test_a_server_that_goes_away_ends_the_open_loop_with_the_rest_unsent(load: L
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_away_is_named_as_the_reason_and_what_was_due_after_it_counts(
-    load: Load, shop: Shop
-) -> None:
+def test_a_server_that_goes_away_is_named_as_the_reason(load: Load, shop: Shop) -> None:
     shop.faults[200] = Fault.VANISH
     outcome = load("--rate", "500", "--duration", "60")
     result = outcome.json
@@ -112,7 +110,7 @@ def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop
     assert "The server did not answer; 5" in outcome.out
 
 
-def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:
+def test_orders_of_the_warm_up_are_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:
     outcome = load("--rate", "200", "--duration", "0.1", "--warm-up", "0.1", timeouts=Timeouts())
     result = outcome.json
     assert (result["accepted"], result["read_back"]["read"], result["warm_up_s"]) == (40, 40, 0.1)
@@ -122,14 +120,14 @@ def test_what_falls_into_the_warm_up_is_sent_and_read_back_and_not_measured(load
 
 
 @pytest.mark.slow
-def test_the_warm_up_of_a_closed_loop_counts_from_when_a_request_was_begun(load: Load, shop: Shop) -> None:
+def test_the_warm_up_of_a_closed_loop_counts_when_requests_were_sent(load: Load, shop: Shop) -> None:
     shop.faults[3] = Fault.STALL
     shop.stall_s = 0.6
     result = load("--orders", "20", "--concurrency", "1", "--warm-up", "0.5", timeouts=Timeouts()).json
     assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(17)
 
 
-def test_where_everything_fell_into_the_warm_up_it_says_so_instead_of_figures(load: Load) -> None:
+def test_a_note_says_that_everything_fell_into_the_warm_up(load: Load) -> None:
     outcome = load("--orders", "10", "--warm-up", "60")
     assert outcome.status == 0
     assert "Everything fell into the warm-up of 60 s, so there are no figures: send for longer.\n" in outcome.out

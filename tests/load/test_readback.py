@@ -1,4 +1,4 @@
-"""Waiting for the backlog and reading back: what the command says of orders that are not as they were sent."""
+"""Waiting for the processing and reading back: what the command reports of orders that are not as sent."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def test_an_order_that_was_accepted_and_is_gone_is_lost(load: Load, shop: Shop) 
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_value_that_came_back_another_is_noticed(name: str, load: Load, shop: Shop) -> None:
+def test_a_changed_value_is_noticed(name: str, load: Load, shop: Shop) -> None:
     shop.altered[3] = {name: VALUES[name]}
     outcome = load("--orders", "5")
     assert outcome.status == 1
@@ -38,7 +38,7 @@ def test_a_value_that_came_back_another_is_noticed(name: str, load: Load, shop: 
     assert list(outcome.json["read_back"]["different"]) == ["3"]
 
 
-def test_only_the_first_few_of_many_are_named(load: Load, shop: Shop) -> None:
+def test_only_the_first_lost_orders_are_named(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 21), Fault.LOSE)
     assert "20 LOST (1; 2; 3; 4; 5; and 15 more)" in load("--orders", "30", "--concurrency", "1").out
 
@@ -66,7 +66,7 @@ def test_it_waits_while_the_backlog_shrinks(load: Load, shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("has_metrics", [True, False])
-def test_the_metrics_are_a_hint_and_the_orders_decide(has_metrics: bool, load: Load, shop: Shop) -> None:
+def test_the_orders_decide_when_all_are_processed(has_metrics: bool, load: Load, shop: Shop) -> None:
     shop.has_metrics = has_metrics
     shop.becomes_final_after = {2: 3}
     outcome = load("--orders", "5")
@@ -75,7 +75,7 @@ def test_the_metrics_are_a_hint_and_the_orders_decide(has_metrics: bool, load: L
 
 
 @pytest.mark.slow
-def test_metrics_that_never_answer_are_not_waited_for_and_give_no_time(load: Load, shop: Shop) -> None:
+def test_metrics_that_never_answer_give_no_time(load: Load, shop: Shop) -> None:
     shop.holds_metrics = True
     outcome = load("--orders", "5")
     assert outcome.status == 0
@@ -83,23 +83,23 @@ def test_metrics_that_never_answer_are_not_waited_for_and_give_no_time(load: Loa
     assert re.search(r"all processed after +│ +- ", outcome.out)
 
 
-def test_a_backlog_that_moves_no_more_gives_no_time_where_the_orders_are_processed(load: Load, shop: Shop) -> None:
+def test_a_backlog_that_stops_changing_gives_no_time(load: Load, shop: Shop) -> None:
     shop.waiting = [0, 7]
     outcome = load("--orders", "5")
     assert (outcome.status, outcome.json["all_processed_after_s"]) == (0, None)
 
 
-def test_where_nothing_was_accepted_nothing_was_processed(load: Load, shop: Shop) -> None:
+def test_a_run_without_accepted_orders_has_no_time_of_processing(load: Load, shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 6), 503)
     assert load("--orders", "5").json["all_processed_after_s"] is None
 
 
-def test_of_orders_that_are_all_lost_none_is_called_processed(load: Load, shop: Shop) -> None:
+def test_lost_orders_are_not_called_processed(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 3), Fault.LOSE)
     assert "Read back 0 of 2 acknowledged orders: 2 LOST (1; 2), none different. Sum" in load("--orders", "2").out
 
 
-def test_a_server_s_texts_can_t_command_the_terminal(load: Load, shop: Shop) -> None:
+def test_texts_from_the_server_can_t_control_the_terminal(load: Load, shop: Shop) -> None:
     shop.altered[1] = {"status": b'"\\u001b[2J' + b"x" * 500 + b'"'}
     out = load("--orders", "2").out
     assert r"1 NOT PROCESSED (1: \x1b[2Jxxx" in out
@@ -108,7 +108,7 @@ def test_a_server_s_texts_can_t_command_the_terminal(load: Load, shop: Shop) -> 
 
 
 @pytest.mark.slow
-def test_it_reads_back_over_no_more_connections_than_the_limit_on_files_allows(shop: Shop) -> None:
+def test_reading_back_respects_the_limit_on_open_files(shop: Shop) -> None:
     command = [sys.executable, "-m", "load", "--url", shop.url, "--orders", "300", "--concurrency", "4"]
     run = subprocess.run(
         ["sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *command],

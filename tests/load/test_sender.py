@@ -1,4 +1,4 @@
-"""Sending: what counts as what, controlled batches, and servers that fail on the way."""
+"""Sending: what is counted, batches, and servers that fail meanwhile."""
 
 import re
 import socket
@@ -33,7 +33,7 @@ def test_a_batch_is_sent_at_once_and_waited_for_before_the_next(load: Load, shop
         assert {order_id for what, order_id in steps if what == "answered"} == set(batch)
 
 
-def test_all_of_a_batch_are_under_way_together(load: Load, shop: Shop) -> None:
+def test_all_requests_of_a_batch_are_sent_together(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 13), Fault.HOLD)
 
     def release_when_all_have_come() -> None:
@@ -61,7 +61,7 @@ def test_a_batch_may_be_one_order_or_more_than_there_are(batch: str, load: Load)
     assert load("--orders", "6", "--batch", batch).json["accepted"] == 6
 
 
-def test_the_same_orders_again_are_duplicates_and_that_is_fine(load: Load) -> None:
+def test_sending_the_same_orders_again_counts_duplicates(load: Load) -> None:
     load("--orders", "10")
     outcome = load("--orders", "10")
     assert (outcome.status, outcome.json["accepted"], outcome.json["duplicates"]) == (0, 0, 10)
@@ -92,7 +92,7 @@ def test_a_missing_or_unreadable_answer_costs_one_order(fault: Fault, reason: st
     assert (outcome.status, outcome.json["accepted"], outcome.json["not_sent"]) == (0, 5, 0)
 
 
-def test_answers_that_come_byte_by_byte_are_whole_answers(load: Load, shop: Shop) -> None:
+def test_answers_may_arrive_byte_by_byte(load: Load, shop: Shop) -> None:
     shop.single_bytes = True
     outcome = load("--orders", "5")
     assert (outcome.status, outcome.json["accepted"]) == (0, 5)
@@ -106,7 +106,7 @@ def test_a_server_without_keep_alive_gets_a_connection_a_request(load: Load, sho
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_away_ends_the_run_with_what_it_had(load: Load, shop: Shop) -> None:
+def test_a_server_that_goes_away_ends_the_run(load: Load, shop: Shop) -> None:
     shop.faults[50] = Fault.VANISH
     outcome = load("--orders", "1000", "--concurrency", "4")
     result = outcome.json

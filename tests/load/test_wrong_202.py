@@ -1,4 +1,4 @@
-"""A 202 that is wrong: it fails the run, is counted apart from errors, and what it can have meant is read back."""
+"""A wrong 202: it fails the run, is not counted as an error, and the order that it meant is read back."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_202_that_names_another_order_fails_the_run_and_its_order_is_read_back
     assert "A wrong 202 was the answer to 1 order, which fails the run: a 202 is a promise." in outcome.out
 
 
-def test_an_order_of_which_only_a_wrong_202_spoke_can_be_lost(load: Load, shop: Shop, tmp_path: Path) -> None:
+def test_an_order_with_a_wrong_202_can_be_lost(load: Load, shop: Shop, tmp_path: Path) -> None:
     shop.answer_to_one = b""
     shop.faults[3] = Fault.LOSE
     page = tmp_path / "page.html"

@@ -1,4 +1,4 @@
-"""How the programs of `load/` end that are ended from outside."""
+"""What signals and broken pipes do to the commands of `load/`."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def start(*command: str, in_background: bool = False) -> subprocess.Popen[str]:
         (signal.SIGINT, False),
     ],
 )
-def test_a_program_that_a_signal_ends_cleans_up_first(number: signal.Signals, in_background: bool) -> None:
+def test_a_command_cleans_up_when_a_signal_ends_it(number: signal.Signals, in_background: bool) -> None:
     with start("-c", WAITER, in_background=in_background) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
@@ -67,7 +67,7 @@ def test_a_program_that_a_signal_ends_cleans_up_first(number: signal.Signals, in
         assert process.returncode == 128 + number
 
 
-def test_a_program_whose_reader_has_gone_ends_quietly() -> None:
+def test_a_command_ends_quietly_after_a_broken_pipe() -> None:
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f'{sys.executable} -c "{TALKER}" | head -1'],
         cwd=ROOT,
@@ -88,7 +88,7 @@ def test_a_program_whose_reader_has_gone_ends_quietly() -> None:
     ],
     ids=lambda command: str(command[0]),
 )
-def test_a_program_that_is_terminated_leaves_no_server_and_no_folder(command: list[str], tmp_path: Path) -> None:
+def test_a_terminated_command_leaves_no_server_and_no_folder(command: list[str], tmp_path: Path) -> None:
     with start("-m", *command, str(tmp_path)) as process:
         wait_until(lambda: len(servers_in(tmp_path)) > 0)
         process.terminate()

@@ -27,14 +27,14 @@ def _run(shop: Shop, redirection: str, *flags: str) -> subprocess.CompletedProce
 
 @pytest.mark.slow
 @pytest.mark.parametrize("redirection", [">&-", "<&- >&-"])
-def test_a_closed_standard_output_is_one_line_before_any_order_is_sent(redirection: str, shop: Shop) -> None:
+def test_a_closed_standard_output_is_an_error_before_any_order_is_sent(redirection: str, shop: Shop) -> None:
     run = _run(shop, redirection)
     assert (run.returncode, shop.ids) == (1, [])
     assert run.stderr == "python -m load: the result can't be printed: standard output is closed\n"
 
 
 @pytest.mark.slow
-def test_a_closed_standard_error_costs_nothing_but_what_would_be_said_there(shop: Shop, tmp_path: Path) -> None:
+def test_a_closed_standard_error_does_not_stop_a_run(shop: Shop, tmp_path: Path) -> None:
     run = _run(shop, "<&- 2>&-", "--json", str(tmp_path / "result.json"))
     assert (run.returncode, len(shop.ids)) == (0, 5)
     assert "Read back 5 of 5" in run.stdout
@@ -44,7 +44,7 @@ def test_a_closed_standard_error_costs_nothing_but_what_would_be_said_there(shop
 
 @pytest.mark.slow
 @pytest.mark.parametrize("while_importing", ["tornado.iostream", "msgspec", "rich.console"])
-def test_ctrl_c_while_it_starts_is_a_quiet_end(while_importing: str, shop: Shop) -> None:
+def test_ctrl_c_during_the_start_ends_quietly(while_importing: str, shop: Shop) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "load", "--url", shop.url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""How a server is fed, and what of its answers ends that."""
+"""Feeding a server with orders, and the responses that end it."""
 
 import time
 
@@ -18,7 +18,7 @@ async def _address(shop: Shop) -> Address:
 
 
 @pytest.mark.gen_test
-async def test_orders_are_sent_in_arrays_of_a_thousand_until_there_are_as_many(shop: Shop) -> None:
+async def test_orders_are_sent_in_arrays_of_a_thousand(shop: Shop) -> None:
     feeding = await _feeding(shop, count=2_500)
     await feeding.send()
     assert sorted(shop.sizes) == [500, 1_000, 1_000]
@@ -34,13 +34,13 @@ async def test_orders_that_are_there_already_count_as_taken(shop: Shop) -> None:
 
 
 @pytest.mark.gen_test
-async def test_nothing_is_sent_where_nothing_is_missing(shop: Shop) -> None:
+async def test_no_orders_send_no_request(shop: Shop) -> None:
     await (await _feeding(shop, count=0)).send()
     assert shop.sizes == []
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_is_refused_ends_it(shop: Shop) -> None:
+async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
     shop.refusals = {1_500: 409}
     feeding = await _feeding(shop, count=20_000)
     with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):
@@ -52,20 +52,20 @@ async def test_an_order_that_is_refused_ends_it(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "text", [b"{}", b"\xff", b'{"accepted": 9, "duplicates": 0, "rejected": [], "rejected_total": 0}']
 )
-async def test_a_202_that_does_not_speak_of_every_order_ends_it(shop: Shop, text: bytes) -> None:
+async def test_a_202_that_does_not_count_every_order_ends_the_feeding(shop: Shop, text: bytes) -> None:
     shop.answer_to_many = text
     with pytest.raises(FillFailed, match=r"POST /orders: (a 202 that does not count the orders|9 accepted of 10)"):
         await (await _feeding(shop, count=10)).send()
 
 
 @pytest.mark.gen_test
-async def test_an_array_that_is_refused_as_a_whole_ends_it(shop: Shop) -> None:
+async def test_a_refused_array_ends_the_feeding(shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 11), 409)
     with pytest.raises(FillFailed, match="POST /orders: status 422"):
         await (await _feeding(shop, count=10)).send()
 
 
 @pytest.mark.gen_test
-async def test_a_servers_orders_are_counted_in_whatever_state_they_are(shop: Shop) -> None:
+async def test_orders_in_any_status_are_counted(shop: Shop) -> None:
     shop.waiting = [7]
     assert await count_orders(await _address(shop), clock_ns=time.perf_counter_ns) == 7

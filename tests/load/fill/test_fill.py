@@ -1,4 +1,4 @@
-"""`python -m load.fill`, with few orders: what is in the file, and what it refuses."""
+"""`python -m load.fill` with few orders: the content of the file, and errors."""
 
 import re
 import sqlite3
@@ -23,9 +23,7 @@ def _statuses(file: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_file_is_made_with_as_many_orders_and_can_be_gone_on_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_is_filled_and_can_be_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     assert main(["--orders", "2500", "--database", str(file), "--pending", "30"]) == 0
     out = capsys.readouterr().out
@@ -43,14 +41,14 @@ def test_a_file_is_made_with_as_many_orders_and_can_be_gone_on_with(
 
 
 @pytest.mark.slow
-def test_who_goes_on_where_orders_were_left_pending_leaves_them_so(tmp_path: Path) -> None:
+def test_continuing_leaves_pending_orders_pending(tmp_path: Path) -> None:
     file = tmp_path / "orders.db"
     assert main(["--orders", "1500", "--database", str(file), "--pending", "1000"]) == 0
     assert main(["--orders", "3000", "--database", str(file), "--pending", "2500", "--continue"]) == 0
     assert _statuses(file) == {"Completed": 500, "Pending": 2_500}
 
 
-def test_a_file_that_is_not_there_can_not_be_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_cannot_be_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--continue"])
     assert ended.value.code == 2
@@ -59,14 +57,14 @@ def test_a_file_that_is_not_there_can_not_be_gone_on_with(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("name", ["-", ":memory:"])
-def test_a_database_is_made_in_a_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_database_must_be_a_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", name])
     assert ended.value.code == 2
     assert f"a file is wanted, which {name} is not" in capsys.readouterr().err
 
 
-def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_text("mine")
     with pytest.raises(SystemExit) as ended:
@@ -77,9 +75,7 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_a_file_that_is_no_database_is_refused_by_the_server(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_text("mine")
     assert main(["--orders", "10", "--database", str(file), "--continue"]) == 1
@@ -87,7 +83,7 @@ def test_a_file_that_is_no_database_is_refused_by_the_server(
     assert file.read_text() == "mine"
 
 
-def test_no_more_orders_can_be_pending_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pending_must_not_exceed_orders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--pending", "11"])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""API keys and certificates: what is sent with every request, and one clear line where it is not enough."""
+"""API keys and certificates: what is sent with every request, and one-line errors."""
 
 import ssl
 import subprocess
@@ -32,7 +32,7 @@ def _listen_with_tls(shop: Shop, pem: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--orders", "10"), ("--bulk", "5", "--orders", "10"), ("--rate", "500")])
-def test_the_key_goes_with_every_request_and_is_never_shown(
+def test_the_key_is_sent_with_every_request_and_never_shown(
     flags: tuple[str, ...], load: Load, shop: Shop, tmp_path: Path
 ) -> None:
     shop.api_key = KEY
@@ -107,7 +107,7 @@ def test_a_server_without_tls_is_one_line(load: Load, shop: Shop) -> None:
     assert outcome.err == f"python -m load: The server at {shop.url} does not speak TLS: is it {plain}?\n"
 
 
-def test_a_server_that_speaks_tls_alone_is_one_line_before_any_order_is_sent(load: Load, shop: Shop, pem: Path) -> None:
+def test_http_to_a_tls_server_is_one_line_before_any_order_is_sent(load: Load, shop: Shop, pem: Path) -> None:
     _listen_with_tls(shop, pem)
     tls, shop.url = shop.url, shop.url.replace("https:", "http:")
     outcome = load("--orders", "3")
@@ -128,9 +128,7 @@ def test_a_file_of_certificates_that_is_missing_or_has_none_is_one_line(
         path.write_text("no certificate")
 
 
-def test_a_file_that_can_t_be_written_is_noticed_before_any_order_is_sent(
-    load: Load, shop: Shop, tmp_path: Path
-) -> None:
+def test_an_unwritable_file_is_an_error_before_any_order_is_sent(load: Load, shop: Shop, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     outcome = load("--orders", "3", "--report", str(page), "--json", "/proc/x.json")
     assert (outcome.status, outcome.out, shop.ids) == (1, "", [])

@@ -1,4 +1,4 @@
-"""Reading HTTP answers from bytes, and one keep-alive connection against a real socket."""
+"""Reading responses from bytes, and one keep-alive connection over a real socket."""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,7 +23,7 @@ def test_a_whole_answer_is_read() -> None:
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE)))
-def test_a_part_of_an_answer_is_none_yet(length: int) -> None:
+def test_a_part_of_an_answer_is_not_complete(length: int) -> None:
     assert parse_answer(WHOLE[:length]) is None
     assert parse_answer(WHOLE[:length], ended=True) is None
 
@@ -52,7 +52,7 @@ def test_an_answer_without_a_length_lasts_until_the_connection_ends() -> None:
     assert parse_answer(text, ended=True) == Response(200, b"http/1.0 200 ok", b"hello", False)
 
 
-def test_an_answer_that_never_has_a_body_needs_no_length() -> None:
+def test_an_answer_without_a_body_needs_no_length() -> None:
     assert parse_answer(b"HTTP/1.1 204 No Content\r\n\r\n") == Response(204, b"http/1.1 204 no content", b"", True)
 
 
@@ -74,7 +74,7 @@ def test_informational_answers_are_passed_over() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "chunked"),
     ],
 )
-def test_what_can_t_be_read_is_said_clearly(text: bytes, complaint: str) -> None:
+def test_an_unreadable_answer_has_a_clear_error(text: bytes, complaint: str) -> None:
     with pytest.raises(MalformedResponse, match=complaint):
         parse_answer(text)
 

@@ -1,4 +1,4 @@
-"""Answers that would cost without end: too long, too many, or with numbers that are none."""
+"""Responses that are too long, that never end, or that have invalid numbers."""
 
 from collections import deque
 from itertools import repeat
@@ -32,7 +32,7 @@ def test_many_informational_answers_are_passed_over() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b"x" * 4096, "more bytes than its Content-Length says"),
     ],
 )
-def test_what_has_no_end_is_given_up(begin: bytes, more: bytes, complaint: str) -> None:
+def test_an_answer_without_an_end_is_rejected(begin: bytes, more: bytes, complaint: str) -> None:
     reader = ResponseReader()
     reader.add(begin)
     with pytest.raises(MalformedResponse, match=complaint):
@@ -40,6 +40,6 @@ def test_what_has_no_end_is_given_up(begin: bytes, more: bytes, complaint: str) 
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
-def test_a_length_of_too_many_digits_or_bytes_is_said(length: str) -> None:
+def test_a_content_length_that_is_too_long_or_too_large_is_rejected(length: str) -> None:
     with pytest.raises(MalformedResponse, match="a Content-Length of over 16 MiB"):
         parse_answer(WHOLE.replace(b": 2", f": {length}".encode()))

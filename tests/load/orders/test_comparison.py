@@ -1,4 +1,4 @@
-"""Comparing an order as sent with the order given back."""
+"""Comparing an order as it was sent with the order that the server returns."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_an_amount_may_be_sent_as_text_and_comes_back_as_a_number() -> None:
         (', "status": "Completed"', "", "it has no status"),
     ],
 )
-def test_what_differs_is_named(given_back: str, instead: str, name: str) -> None:
+def test_a_difference_is_named(given_back: str, instead: str, name: str) -> None:
     found = decode_json(FOUND.replace(given_back, instead).encode())
     assert find_difference(decode_json(SENT.encode()), found).startswith(name)
 
@@ -74,7 +74,7 @@ ENDED = {
         ENDED | {"status": "Cancelled", "attempts": 0, "processed_time": None},
     ],
 )
-def test_an_order_that_has_ended_as_it_should_is_no_contradiction(order: dict[str, object]) -> None:
+def test_a_well_processed_order_has_no_contradiction(order: dict[str, object]) -> None:
     assert find_contradiction(order) == ""
 
 
@@ -91,5 +91,5 @@ def test_an_order_that_has_ended_as_it_should_is_no_contradiction(order: dict[st
         ("processing_time", None),
     ],
 )
-def test_what_can_not_be_of_a_completed_order_is_named(name: str, value: object) -> None:
+def test_a_contradiction_in_a_completed_order_is_named(name: str, value: object) -> None:
     assert name in find_contradiction(ENDED | {name: value})

@@ -1,4 +1,4 @@
-"""Orders that are replayed from a CSV file: what is sent of it, and what of it is refused."""
+"""Replaying orders from a CSV file: what is sent, and what is rejected."""
 
 import csv
 import json
@@ -101,7 +101,7 @@ def test_the_same_orders_as_csv_and_as_ndjson_are_the_same_orders(
         assert b"\n" not in one.body(index)
 
 
-def test_values_are_sent_as_they_stand(path: Path) -> None:
+def test_values_are_sent_unchanged(path: Path) -> None:
     _write(path, HEADER, '1,9007199254740993,3 3 1,9.90,"{""vat"": 0.10, ""by"": ""café""}"', "2, 7 ,4,-0.0E+1,")
     assert _bodies(path) == [
         '{"order_id": 1, "user_id": 9007199254740993, "item_ids": [3, 3, 1], "total_amount": 9.90, '
@@ -133,14 +133,12 @@ def test_values_are_sent_as_they_stand(path: Path) -> None:
         ("metadata", "{note: 5}", "{note: 5}"),
     ],
 )
-def test_what_is_no_value_for_an_order_is_left_to_the_server_to_refuse(
-    name: str, text: str, sent: object, path: Path
-) -> None:
+def test_invalid_values_are_sent_for_the_server_to_refuse(name: str, text: str, sent: object, path: Path) -> None:
     values = {"order_id": "1", "user_id": "1", "item_ids": "1", "total_amount": "1", "metadata": "", name: text}
     assert _read(_write(path, ",".join(values), ",".join(values.values()))).order(0)[name] == sent
 
 
-def test_the_file_s_name_says_that_it_is_csv_in_any_case(tmp_path: Path) -> None:
+def test_the_csv_extension_may_be_in_upper_case(tmp_path: Path) -> None:
     assert len(_read(_write(tmp_path / "ORDERS.Csv", HEADER, "1,2,3,4,", "", " ", ",,,,", '"2",2,3,4,'))) == 2
 
 
@@ -210,7 +208,7 @@ def test_a_file_that_is_not_there_can_t_be_read(path: Path) -> None:
         _read(path)
 
 
-def test_what_a_spreadsheet_adds_is_passed_over(path: Path) -> None:
+def test_what_a_spreadsheet_adds_is_skipped(path: Path) -> None:
     plain = _bodies(_write(path, "order_id,user_id,item_ids,total_amount", "1,2,3,4"))
     assert _bodies(_write(path, "sep=,", "order_id,user_id,item_ids,total_amount,,", "1,2,3,4,,", "")) == plain
     assert _bodies(_write(path, "\ufefforder_id, ,user_id,item_ids,total_amount", "1,,2,3,4")) == plain

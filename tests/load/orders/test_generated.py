@@ -1,4 +1,4 @@
-"""Orders that follow from their ids."""
+"""Orders that are computed from their ids."""
 
 from collections import Counter
 from decimal import Decimal
@@ -11,7 +11,7 @@ from load.orders.sources import MAX_ID
 from models.parsing.order_parser import parse_order
 
 
-def test_an_order_follows_from_its_id_alone() -> None:
+def test_an_order_depends_only_on_its_id() -> None:
     source = GeneratedOrders(first_id=1000, count=500)
     later = GeneratedOrders(first_id=1499, count=1)
     assert source.order(499) == later.order(0)
@@ -37,7 +37,7 @@ def test_orders_vary_as_a_shop_s_do() -> None:
     assert places.keys() == {0, 1, 2, 3, 4}
 
 
-def test_a_part_of_varied_orders_is_at_the_bounds_and_every_one_is_as_an_order_must_be() -> None:
+def test_some_varied_orders_are_at_the_limits_and_all_are_valid() -> None:
     source = VariedOrders(first_id=2**62, count=20_000)
     plain = GeneratedOrders(first_id=2**62, count=20_000)
     varied = [index for index in range(20_000) if source.body(index) != plain.body(index)]
@@ -52,7 +52,7 @@ def test_a_part_of_varied_orders_is_at_the_bounds_and_every_one_is_as_an_order_m
     assert 100 < len({index // 100 for index in varied}) < 180
 
 
-def test_another_order_is_a_good_one_that_differs_in_its_items_alone() -> None:
+def test_another_order_is_valid_and_differs_only_in_its_items() -> None:
     source = VariedOrders(first_id=1, count=2_000)
     for body in map(source.body, range(2_000)):
         order, other = parse_order(body), parse_order(as_another_order(body))

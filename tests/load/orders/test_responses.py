@@ -1,4 +1,4 @@
-"""What is wrong with answers that accept orders."""
+"""Responses that accept orders, and what can be wrong with them."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:
         (b"\xff", "a 202 that does not count the orders"),
     ],
 )
-def test_a_202_for_many_orders_is_right_when_it_says_that_all_of_them_were_accepted(text: bytes, fault: str) -> None:
+def test_a_202_for_many_orders_must_accept_all_of_them(text: bytes, fault: str) -> None:
     assert fault_of_bulk(_answer(text), size=3) == fault
 
 

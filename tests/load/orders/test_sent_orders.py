@@ -1,4 +1,4 @@
-"""What is kept of the orders that a server was sent."""
+"""The states of the orders that a server was sent."""
 
 from random import Random
 
@@ -23,7 +23,7 @@ def test_an_acknowledged_order_is_missing_until_it_is_found() -> None:
     assert orders.missing == 0
 
 
-def test_an_order_without_an_answer_may_be_there_and_one_that_was_never_sent_or_comes_twice_may_not() -> None:
+def test_an_order_without_an_answer_may_be_found_once() -> None:
     orders = _sent_orders(1)
     orders.take(1)
     assert orders.note_found(100)
@@ -42,7 +42,7 @@ def test_only_acknowledged_orders_are_chosen_however_rare_they_are() -> None:
     assert {orders.any_acknowledged(Random(seed)) for seed in range(50)} == {7}
 
 
-def test_an_order_is_a_stranger_until_it_has_been_sent() -> None:
+def test_an_order_is_unknown_until_it_was_sent() -> None:
     orders = _sent_orders(1)
     orders.take(1)
     assert [orders.index_of(order_id) for order_id in (99, 100, 101, 102)] == [None, 0, None, None]

@@ -1,4 +1,4 @@
-"""The orders of a file, which are sent as they stand."""
+"""Replaying orders from a file, unchanged."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -118,6 +118,6 @@ def test_ids_that_would_pass_the_highest_are_refused(file: Path) -> None:
         ReplayedOrders(file, limit=MAX_ID, first_id=MAX_ID)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_order(file: Path) -> None:
+def test_a_byte_order_mark_is_skipped(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert ReplayedOrders(file, limit=MAX_ID, first_id=None).body(0) == LINES[0]

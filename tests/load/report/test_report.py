@@ -1,4 +1,4 @@
-"""The report as text: its words for each kind of run, and that nothing of a run's own texts becomes markup."""
+"""The report as text: its words for each kind of run, and escaping."""
 
 import base64
 import hashlib
@@ -75,7 +75,7 @@ def test_the_verdict_says_what_was_read_back_and_what_was_never_acknowledged() -
     ]
 
 
-def test_a_read_back_that_was_broken_off_says_how_far_it_came_and_promises_nothing_of_the_rest() -> None:
+def test_an_interrupted_read_back_says_how_many_orders_were_checked() -> None:
     verdict = verdict_of(results.interrupted(read_back=results.read_back(7_064, read=7_000)))
     assert (verdict.tone, verdict.title) == (Tone.UNSURE, "Interrupted: not all checked")
     assert verdict.lines[0] == (
@@ -104,13 +104,13 @@ def test_a_read_back_that_was_broken_off_says_how_far_it_came_and_promises_nothi
         ),
     ],
 )
-def test_the_page_says_of_the_read_back_what_the_terminal_says(read_back: dict[str, Any], words: str) -> None:
+def test_the_page_describes_the_read_back_as_the_terminal_does(read_back: dict[str, Any], words: str) -> None:
     line = verdict_of(results.closed_loop(accepted=9, passed=False, read_back=read_back)).lines[0]
     assert line.startswith(words)
     assert ("all processed" in line) is (read_back["read"] > 0)
 
 
-def test_what_was_wrong_with_a_202_is_named_and_is_no_error() -> None:
+def test_a_wrong_202_is_named_and_not_counted_as_an_error() -> None:
     verdict = verdict_of(results.with_wrong_202())
     assert [(each.title, each.lines) for each in verdict.findings] == [
         ("Wrong 202: 5 orders", ["a 202 that names another order: 4 orders", "a 202 that names no order: 1 order"])
@@ -170,7 +170,7 @@ def test_the_notes_are_said_as_they_stand() -> None:
         (1_234_567.8, "1,234,568"),
     ],
 )
-def test_a_measured_number_has_three_significant_digits_and_never_loses_whole_ones(value: float, text: str) -> None:
+def test_a_measured_number_has_three_significant_digits_and_all_whole_ones(value: float, text: str) -> None:
     assert measured(value) == text
 
 

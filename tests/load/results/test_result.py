@@ -1,4 +1,4 @@
-"""What follows from the figures of a run: rates, percentiles, their course, and whose fault it was."""
+"""What follows from the measurements of a run: rates, percentiles, time series, and what the limit was."""
 
 from io import StringIO
 
@@ -74,20 +74,18 @@ def _said(result: Result) -> str:
         (_open_loop(waited_ms=(900,)), False),
     ],
 )
-def test_the_generator_was_the_limit_when_it_had_no_time_or_its_own_lateness_counts(
-    result: Result, is_limit: bool
-) -> None:
+def test_the_generator_was_the_limit_when_it_was_busy_or_late(result: Result, is_limit: bool) -> None:
     assert result.generator_was_the_limit is is_limit
     assert ("The load generator was the limit: it " in _said(result)) is is_limit
 
 
-def test_of_a_few_orders_it_is_not_said_that_the_generator_was_the_limit() -> None:
+def test_a_few_orders_do_not_show_that_the_generator_was_the_limit() -> None:
     result = _open_loop(cpu_share=1.0)
     result.tally.accepted = 99
     assert not result.generator_was_the_limit
 
 
-def test_why_the_generator_was_the_limit_is_said() -> None:
+def test_a_note_says_why_the_generator_was_the_limit() -> None:
     assert "it used 95% of a core while it sent" in _said(_open_loop(cpu_share=0.95))
     late = "it sent 6 of 100 requests that had a free connection more than 10 ms after they were due"
     assert late in _said(_open_loop(late_ms=12))
@@ -101,17 +99,17 @@ def test_a_server_that_is_behind_at_the_end_did_not_keep_up() -> None:
     assert expected in said
 
 
-def test_a_server_that_caught_up_kept_up_and_the_waiting_is_said() -> None:
+def test_a_server_that_caught_up_kept_up_and_a_note_names_the_wait() -> None:
     said = _said(_open_loop(waited_ms=(900, 500, 20)))
     assert "did not keep up" not in said
     assert "3 of 103 requests waited for a free connection, up to 0.900 s" in said
 
 
-def test_nothing_is_said_of_the_server_where_the_generator_was_the_limit() -> None:
+def test_no_note_blames_the_server_when_the_generator_was_the_limit() -> None:
     assert "did not keep up" not in _said(_open_loop(waited_ms=(4200,), cpu_share=0.95))
 
 
-def test_of_a_server_that_stopped_answering_nothing_else_is_said() -> None:
+def test_a_server_that_stopped_answering_has_no_other_note() -> None:
     said = _said(_open_loop(waited_ms=(4200,), late_ms=900, stopped_s=2.04))
     assert "The server stopped answering 2.0 s after the start; 900 orders were not sent.\n" in said
     assert "did not keep up" not in said
@@ -131,11 +129,11 @@ def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
 @pytest.mark.parametrize(
     ("length_s", "interval_s"), [(0, 0.001), (0.2, 0.001), (0.3, 0.002), (1, 0.005), (10, 0.05), (60, 0.5), (3600, 20)]
 )
-def test_the_interval_is_a_round_number_that_gives_no_more_than_200(length_s: float, interval_s: float) -> None:
+def test_the_interval_is_a_round_number_with_200_intervals_at_most(length_s: float, interval_s: float) -> None:
     assert interval_for(int(length_s * S)) == interval_s * S
 
 
-def test_the_timeline_has_every_order_once_and_no_latency_where_no_answer_came() -> None:
+def test_the_timeline_counts_every_order_once() -> None:
     timeline = timeline_of(_recording((0, 1), (1, 2), (5, 9), (5, 3), orders=2))
     assert timeline == {
         "interval_s": 0.001,
@@ -146,7 +144,7 @@ def test_the_timeline_has_every_order_once_and_no_latency_where_no_answer_came()
     }
 
 
-def test_a_long_course_is_thinned_and_keeps_its_ends() -> None:
+def test_a_long_time_series_is_thinned_and_keeps_its_ends() -> None:
     course = TimeSeries()
     for second in range(20 * MOST_POINTS):
         course.add(float(second), second)
@@ -158,14 +156,14 @@ def test_a_long_course_is_thinned_and_keeps_its_ends() -> None:
 
 
 @pytest.mark.parametrize(("count", "last"), [(1, 0.0), (10, 90.0), (100, 99.0), (1000, 99.9), (10_000, 99.99)])
-def test_the_curve_goes_as_far_as_the_number_of_answers_says_something(count: int, last: float) -> None:
+def test_the_curve_ends_where_there_are_too_few_answers(count: int, last: float) -> None:
     curve = Distribution(range(1, count + 1)).curve()
     assert curve["percentile"][-2:] == [last, 100.0]
     assert curve["latency_ms"][-1] == count / 1e6
     assert curve["latency_ms"] == sorted(curve["latency_ms"])
 
 
-def test_a_run_that_came_to_nothing_has_no_figures() -> None:
+def test_a_run_without_answers_has_no_figures() -> None:
     found = to_json(Result(orders=5, interrupted=True), parse_settings([]))
     assert (found["elapsed_s"], found["latency_p50_ms"], found["passed"]) == (None, None, False)
     assert found["timeline"]["start_s"] == found["backlog"]["time_s"] == found["percentiles"]["percentile"] == []

@@ -1,4 +1,4 @@
-"""What is kept of a run whose databases are its own."""
+"""When the folder with a run's databases is kept."""
 
 from pathlib import Path
 
@@ -8,9 +8,7 @@ from load.system.machine import folder_to_keep
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-def test_a_folder_stays_where_it_is_wanted_in_the_end(
-    is_wanted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_is_kept_if_it_is_wanted(is_wanted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with folder_to_keep(tmp_path, prefix="run-", is_wanted=lambda: is_wanted) as folder:
         (folder / "orders.db").touch()
     assert folder.parent == tmp_path
@@ -21,7 +19,7 @@ def test_a_folder_stays_where_it_is_wanted_in_the_end(
 @pytest.mark.parametrize(
     ("failure", "is_kept"), [(ZeroDivisionError, True), (KeyboardInterrupt, False), (BrokenPipeError, False)]
 )
-def test_a_folder_stays_after_a_failure_but_not_after_ctrl_c_or_without_a_reader(
+def test_a_folder_is_kept_after_an_error_but_not_after_ctrl_c_or_a_broken_pipe(
     failure: type[BaseException], is_kept: bool, tmp_path: Path
 ) -> None:
     def fail() -> None:

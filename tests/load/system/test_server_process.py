@@ -1,4 +1,4 @@
-"""How a server that was started for a measurement ends."""
+"""The start and the end of a server that a command runs."""
 
 import os
 import time
@@ -17,18 +17,18 @@ def _server(code: str, folder: Path) -> ServerProcess:
     return ServerProcess(["-c", code], log=folder / "log", clock_s=time.monotonic, stop_s=0.2)
 
 
-def test_a_server_that_ends_in_order_is_no_matter(tmp_path: Path) -> None:
+def test_a_server_that_ends_with_status_0_raises_nothing(tmp_path: Path) -> None:
     with _server(ENDING.format("os._exit(0)", "signal.pause()"), tmp_path) as server:
         assert server.url.port == 9
 
 
-def test_a_server_that_ends_badly_is_told(tmp_path: Path) -> None:
+def test_a_server_that_ends_with_an_error_raises(tmp_path: Path) -> None:
     server = _server(ENDING.format("os._exit(7)", "signal.pause()"), tmp_path)
     with pytest.raises(DidNotEnd, match="exit status 7 after SIGTERM"), server:
         pass
 
 
-def test_what_the_block_raises_comes_first(tmp_path: Path) -> None:
+def test_an_exception_of_the_block_is_raised_first(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), _server(ENDING.format("os._exit(7)", "signal.pause()"), tmp_path):
         raise ZeroDivisionError
 
@@ -43,7 +43,7 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         os.kill(server.pid, 0)
 
 
-def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_raises_with_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(DidNotStart, match="no room"), _server("raise SystemExit('no room')", tmp_path):
         pass
 

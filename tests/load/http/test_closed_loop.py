@@ -1,4 +1,4 @@
-"""Clients that meet a server which refuses connections for a while, and one which does so for good."""
+"""Clients of a server that refuses connections, for a while and for good."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ async def test_a_refused_connection_is_tried_again_until_the_server_is_back() ->
 
 
 @pytest.mark.gen_test
-async def test_clients_give_up_when_the_server_stays_away_longer_than_their_patience() -> None:
+async def test_clients_give_up_when_the_connection_time_out_has_passed() -> None:
     address = await _address_without_a_server()
     second_ns = 1_000_000_000
     clock_ns = count(0, 2 * second_ns).__next__

@@ -1,4 +1,4 @@
-"""The flags: their defaults, and one line for a bad one."""
+"""The flags: their defaults, and one-line errors."""
 
 from pathlib import Path
 
