@@ -5,7 +5,7 @@ Runs on the main thread.
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -72,7 +72,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
         bulk=flags.bulk,
         rate=flags.rate,
         duration_s=duration_s,
-        warm_up_s=flags.warm_up,
+        warm_up_s=flags.warm_up or 0.0,
         replay=flags.replay,
         first_id=flags.first_id,
         api_key=key,
@@ -82,22 +82,22 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
 
 
 def _find_contradiction(flags: argparse.Namespace) -> str:
-    if flags.own_server and (flags.url or flags.api_key is not None):
-        other = "--url" if flags.url else "--api-key"
-        return f"--own-server and {other} exclude each other: a server of its own has its own address and no keys"
-    if flags.batch and flags.concurrency:
-        return "--batch and --concurrency exclude each other: a batch opens as many connections as it has orders"
-    if flags.batch and flags.bulk:
-        return "--batch and --bulk exclude each other: a batch is of requests with one order each"
-    if flags.batch and flags.rate:
-        return "--batch and --rate exclude each other: a batch waits for answers, an open loop does not"
+    exclusive = (
+        ("own_server", "url", "a server of its own has its own address"),
+        ("own_server", "api_key", "a server of its own wants no key"),
+        ("batch", "concurrency", "a batch opens as many connections as it has orders"),
+        ("batch", "bulk", "a batch is of requests with one order each"),
+        ("batch", "rate", "a batch waits for answers, an open loop does not"),
+        ("duration", "orders", "either one ends a run"),
+        ("duration", "replay", "either one ends a run"),
+    )
     if flags.json and flags.json == flags.report:
         return "--json and --report name the same file"
     if flags.duration and not flags.rate:
         return "--duration wants --rate: without it the number of orders ends a run"
-    if flags.duration and (flags.orders or flags.replay):
-        other = "--orders" if flags.orders else "--replay"
-        return f"--duration and {other} exclude each other: either one ends a run"
+    for one, other, reason in exclusive:
+        if getattr(flags, one) and getattr(flags, other):
+            return f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other: {reason}"
     return ""
 
 
@@ -108,7 +108,7 @@ def _orders(flags: argparse.Namespace, duration_s: float | None) -> int:
         return HIGHEST
     if duration_s:
         # All that are due before the end; rounded, so that a float's last digit does not add one.
-        due: float = flags.rate * (flags.warm_up + duration_s)
+        due: float = flags.rate * ((flags.warm_up or 0.0) + duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
 
@@ -123,91 +123,41 @@ def _default_concurrency(flags: argparse.Namespace, orders: int) -> int:
 
 def _new_parser() -> CommandParser:
     parser = CommandParser("load", description=DESCRIPTION, epilog=EPILOG, keeps_lines=True)
-    add = parser.add_argument_group("what is sent").add_argument
-    add(
-        "--orders",
-        type=whole_number(),
-        metavar="N",
-        help="how many orders to send (1000; with --bulk 100 requests; with --replay all of the file)",
+    group = parser.add_argument_group("what is sent")
+
+    def add(flag: str, metavar: str, kind: Callable[[str], object], help_text: str) -> None:
+        group.add_argument(flag, metavar=metavar, type=kind, help=help_text)
+
+    add("--orders", "N", whole_number(), "how many orders to send (1000; with --bulk 100 requests; with --replay all)")
+    add("--replay", "FILE", Path, "send the orders of this CSV file, or NDJSON file if its name does not end in .csv")
+    ids = "number the orders from here (from the clock and random bits; with --replay the ids of the file)"
+    add("--first-id", "ID", whole_number(), ids)
+    bulk = "send N orders in each request, as an array for POST /orders; latencies are those of requests"
+    add("--bulk", "N", whole_number(MOST_PER_REQUEST), bulk)
+    group = parser.add_argument_group("how it is sent")
+    concurrency = (
+        "connections that each send the next request when their last is answered (as many as requests, up to 1000; "
+        "with --replay 64, with --bulk 4); with --rate the most that are opened (1000)"
     )
-    add(
-        "--replay",
-        type=Path,
-        metavar="FILE",
-        help="send the orders of this file: CSV if its name ends in .csv, else NDJSON, one order a line",
+    add("--concurrency", "N", whole_number(), concurrency)
+    add("--batch", "N", whole_number(), "send N orders at once, wait for all N answers, then the next N")
+    per_second = (
+        "send R orders a second, 0.5 for instance, each when it is due however long earlier answers take (an open "
+        "loop); latencies count from when a request was due"
     )
-    add(
-        "--first-id",
-        type=whole_number(),
-        metavar="ID",
-        help="number the orders from here (from the clock and random bits, so that ids don't repeat; with --replay the "
-        "ids of the file)",
-    )
-    add(
-        "--bulk",
-        type=whole_number(MOST_PER_REQUEST),
-        metavar="N",
-        help="send N orders in each request, as an array for POST /orders; latencies are those of requests",
-    )
-    add = parser.add_argument_group("how it is sent").add_argument
-    add(
-        "--concurrency",
-        type=whole_number(),
-        metavar="N",
-        help="connections that each send the next request when their last is answered (as many as requests, up to "
-        "1000; with --replay 64, with --bulk 4); with --rate the most that are opened (1000)",
-    )
-    add(
-        "--batch",
-        type=whole_number(),
-        metavar="N",
-        help="send N orders at once, wait for all N answers, then the next N",
-    )
-    add(
-        "--rate",
-        type=rate(MOST_PER_SECOND),
-        metavar="R",
-        help="send R orders a second, 0.5 for instance, each when it is due however long earlier answers take (an open "
-        "loop); latencies count from when a request was due",
-    )
-    add(
-        "--duration",
-        type=seconds,
-        metavar="S",
-        help="how long to send at that rate, in seconds (10, unless --orders or --replay says how many)",
-    )
-    add(
-        "--warm-up",
-        type=seconds_or_zero,
-        default=0.0,
-        metavar="S",
-        help="leave what is due in the first S seconds out of latencies and orders/s; comes on top of --duration",
-    )
-    add = parser.add_argument_group("where it is sent, and where the result goes").add_argument
-    add(
-        "--own-server",
-        action="store_true",
-        help="start a server with a temporary database, load it, and remove both at the end",
-    )
-    add(
-        "--url",
-        type=_server_url,
-        help=f"the server ({URL}); for https:// the system's certificates are trusted, or those in the file that the "
-        "environment variable SSL_CERT_FILE names",
-    )
-    add(
-        "--api-key",
-        type=_api_key,
-        metavar="KEY",
-        help=f"the key to send with every request (the environment variable {KEY_VARIABLE})",
-    )
-    add(
-        "--json",
-        type=writable_file,
-        metavar="FILE",
-        help="also write the result to this file; - is standard output, and the table then goes to standard error",
-    )
-    add("--report", type=named_file, metavar="FILE", help="write a page with charts to this HTML file")
+    add("--rate", "R", rate(MOST_PER_SECOND), per_second)
+    add("--duration", "S", seconds, "how long to send at that rate (10 seconds, unless --orders or --replay is given)")
+    warm_up = "leave what is due in the first S seconds out of latencies and orders/s; comes on top of --duration (0)"
+    add("--warm-up", "S", seconds_or_zero, warm_up)
+    group = parser.add_argument_group("where it is sent, and where the result goes")
+    own_server = "start a server with a temporary database, load it, and remove both at the end"
+    group.add_argument("--own-server", action="store_true", help=own_server)
+    trusted = "trusts the system's certificates, or those in the file that SSL_CERT_FILE names"
+    add("--url", "URL", _server_url, f"the server ({URL}); https:// {trusted}")
+    add("--api-key", "KEY", _api_key, f"the key to send with every request (the environment variable {KEY_VARIABLE})")
+    to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
+    add("--json", "FILE", writable_file, to_json)
+    add("--report", "FILE", named_file, "write a page with charts to this HTML file")
     return parser
 
 

@@ -155,9 +155,7 @@ def test_ctrl_c_prints_what_was_measured(load: Load, shop: Shop) -> None:
     ("held", "phase"),
     [("metrics", "connecting"), ("processing", "waiting for the processing"), ("reading", "reading back")],
 )
-def test_ctrl_c_in_any_phase_prints_what_was_measured(
-    held: str, phase: str, load: Load, shop: Shop, tmp_path: Path
-) -> None:
+def test_ctrl_c_in_any_phase_prints_the_result(held: str, phase: str, load: Load, shop: Shop, tmp_path: Path) -> None:
     if held == "reading":
         shop.becomes_final_after = {5: 1_000_000}
     if held == "processing":

@@ -74,9 +74,7 @@ def report_of(done: subprocess.CompletedProcess[str]) -> Any:
         (["--bulk", "100", "--rate", "5000", "--duration", "1"], 5_000),
     ],
 )
-def test_orders_are_accepted_processed_and_read_back_with_each_way_to_send(
-    flags: list[str], orders: int, tmp_path: Path
-) -> None:
+def test_each_way_to_send_loses_no_order(flags: list[str], orders: int, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     with ServerProcess(tmp_path / "orders.db") as server:
         done = run_load(server, *flags, "--json", "-", "--report", str(page))
