@@ -69,9 +69,9 @@ def report_of(done: subprocess.CompletedProcess[str]) -> Any:
 @pytest.mark.parametrize(
     ("flags", "orders"),
     [
-        (["--rate", "500", "--duration", "1", "--warm-up", "0.2"], 600),
-        (["--bulk", "1000", "--orders", "20500"], 20_500),
-        (["--bulk", "100", "--rate", "5000", "--duration", "1"], 5_000),
+        (["--rate", "1000", "--duration", "0.5", "--warm-up", "0.1"], 600),
+        (["--bulk", "1000", "--orders", "5500"], 5_500),
+        (["--bulk", "100", "--rate", "5000", "--duration", "0.5"], 2_500),
     ],
 )
 def test_each_way_to_send_loses_no_order(flags: list[str], orders: int, tmp_path: Path) -> None:

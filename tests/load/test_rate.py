@@ -64,7 +64,7 @@ def test_a_due_request_that_waits_for_a_connection_has_a_longer_latency(load: Lo
 @pytest.mark.slow
 def test_a_stall_shows_in_the_open_loop_and_not_in_the_closed_one(load: Load, shop: Shop) -> None:
     shop.faults[150] = Fault.STALL
-    opened = load("--rate", "200", "--orders", "400", "--concurrency", "2", timeouts=Timeouts()).json
+    opened = load("--rate", "400", "--orders", "400", "--concurrency", "2", timeouts=Timeouts()).json
     assert opened["latency_p99_ms"] > 900
     assert opened["sending_latency_p99_ms"] < 500
     shop.faults = {1150: Fault.STALL}
