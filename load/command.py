@@ -67,7 +67,7 @@ class Load(Command):
 
     @contextmanager
     def _own_server(self) -> Iterator[None]:
-        """Run a server while the block runs; the settings name its URL. Keeps its files if an order was lost or differs."""
+        """Run a server while the block runs, at the URL of the settings; keep its files if an order was lost or differs."""
         with folder_to_keep(
             Path(gettempdir()), prefix="load-", is_wanted=lambda: self._found_faults, print_line=self._print_line
         ) as folder:

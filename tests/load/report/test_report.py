@@ -147,8 +147,8 @@ def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
     assert lost.more == "and 1,200 more, which --json names"
 
 
-def test_the_notes_are_said_as_they_stand() -> None:
-    def notices(result: dict[str, Any]) -> list[str]:
+def test_the_notes_are_shown_unchanged() -> None:
+    def shown(result: dict[str, Any]) -> list[str]:
         page, _, _ = page_of(result).partition("<noscript>")
         return [unescape(each) for each in re.findall(r'<p class="notice">(.*?)</p>', page)]
 
@@ -244,13 +244,13 @@ def test_the_open_loop_shows_latencies_from_due_and_from_sending_side_by_side() 
     assert "sending_latency" not in page_of(results.closed_loop()).split('id="data"')[0]
 
 
-def test_what_is_not_known_is_a_dash() -> None:
+def test_an_unknown_number_is_a_dash() -> None:
     page = page_of(results.interrupted())
     assert '<span class="unknown" data-field="all_processed_after_s">–</span>' in page  # noqa: RUF001
     assert "None" not in page
 
 
-def test_a_run_without_answers_has_words_where_the_charts_would_be() -> None:
+def test_a_run_without_answers_has_a_text_instead_of_charts() -> None:
     page = page_of(results.unanswered())
     assert page.count("There is nothing to draw.") == 4
     assert 'class="plot"' not in page
