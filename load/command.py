@@ -14,7 +14,7 @@ from tempfile import gettempdir
 from rich.console import Console
 
 from load.cli.command import Command, Output, file_output, json_output
-from load.cli.errors import ExitStatus, UsageError
+from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import STDOUT
 from load.cli.progress import ProgressBar
 from load.flags import parse_settings
@@ -67,14 +67,21 @@ class Load(Command):
 
     @contextmanager
     def _own_server(self) -> Iterator[None]:
-        """Run a server while the block runs, at the URL of the settings; keep its files if an order was lost or differs."""
+        """Run a server while the block runs, and keep its files if an order was lost or differs."""
         with folder_to_keep(
             Path(gettempdir()), prefix="load-", is_wanted=lambda: self._found_faults, print_line=self._print_line
         ) as folder:
             command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
-            with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
-                self._settings = replace(self._settings, url=server.url)
-                yield
+            error: CommandError | None = None
+            try:
+                with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
+                    self._settings = replace(self._settings, url=server.url)
+                    yield
+            except CommandError as raised:
+                # Raised outside, since the folder would be kept for it, for example if the server did not start.
+                error = raised
+        if error:
+            raise error
 
     @property
     def _found_faults(self) -> bool:

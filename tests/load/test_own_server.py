@@ -72,6 +72,15 @@ def test_the_files_are_kept_and_named_when_an_order_is_lost(
 
 
 @pytest.mark.slow
+def test_no_file_is_left_when_the_server_does_not_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--own-server"], server=["-c", "raise SystemExit('no room')"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("python -m load: -c raise SystemExit('no room') --port 0 --database ")
+    assert err.endswith("/orders.db ended at once:\nno room\n")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_the_server_and_removes_its_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> None:
         wait_until(lambda: any(folder.glob("*/orders.db")))
