@@ -148,7 +148,7 @@ def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
 
 
 def test_the_notes_are_shown_unchanged() -> None:
-    def shown(result: dict[str, Any]) -> list[str]:
+    def notices(result: dict[str, Any]) -> list[str]:
         page, _, _ = page_of(result).partition("<noscript>")
         return [unescape(each) for each in re.findall(r'<p class="notice">(.*?)</p>', page)]
 
