@@ -1,1 +1,1 @@
-"""`python -m load.chaos`: harm done at random to servers under load, and the proof that no order suffers from it."""
+"""`python -m load.chaos`: random faults for servers under load, and proof that no acknowledged order is lost."""

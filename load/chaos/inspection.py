@@ -1,84 +1,95 @@
-"""Owns the look at a shop when all harm is over: is everything processed, there and as sent; on the loop's thread."""
+"""The inspection of a target server after all faults: are all orders processed and as sent? Runs on the event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from load.backlog import Backlog, BacklogState
-from load.chaos.asking import Client
-from load.chaos.file_audit import MICROSECONDS, audit_file
-from load.chaos.findings import Findings, findings_of
-from load.chaos.lifecycle import Lifecycle
-from load.chaos.outsider import last_due_us
-from load.chaos.shop import Shop
+from load.chaos.clients import RetryingClient
+from load.chaos.database import MICROSECONDS, audit_database, last_due_us
+from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
+from load.chaos.target import TargetServer
 from load.http.closed_loop import ClosedLoop
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.readback import OrderReader
+from load.results.read_back import ReadBackResult
 
 TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)
-"""60 s without any progress: stuck."""
+"""Without any progress for 60 s, orders are stuck."""
 READERS = 16
 
 
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """Looks at shops whose clients have ended; `time_s` is the time of day, in which orders are due."""
+    """Inspects servers whose clients have ended. `wall_clock_s` gives the time of day, by which retries are due."""
 
-    def __init__(
-        self,
-        *,
-        lifecycle: Lifecycle,
-        clock_ns: Callable[[], int],
-        time_s: Callable[[], float],
-        timeouts: Timeouts = TIMEOUTS,
-    ) -> None:
-        self._lifecycle = lifecycle
-        self._clock_ns = clock_ns
-        self._time_s = time_s
-        self._timeouts = timeouts
+    clock_ns: Callable[[], int]
+    wall_clock_s: Callable[[], float]
+    timeouts: Timeouts = TIMEOUTS
 
-    async def settle(self, shop: Shop) -> bool:
-        """Wait until everything is processed; False where nothing moves any more, or nobody says how much is left."""
-        backlog = Backlog(shop.address, timeouts=self._timeouts, clock_ns=self._clock_ns)
-        try:
+    async def wait_until_processed(self, target: TargetServer) -> bool:
+        """Wait until all orders are processed; return False without progress, or if the metrics can't be read."""
+        with closing(Backlog(target.address, timeouts=self.timeouts, clock_ns=self.clock_ns)) as backlog:
             while True:
                 state = await backlog.wait(before=0)
-                due_s = await asyncio.to_thread(last_due_us, shop.database) / MICROSECONDS
-                wait_s = due_s - self._time_s()
+                if state is BacklogState.PROCESSED and backlog.left:
+                    # Only the orders of the first look are processed, and more were being stored.
+                    continue
+                due_s = await asyncio.to_thread(last_due_us, target.database) / MICROSECONDS
+                wait_s = due_s - self.wall_clock_s()
                 if state is not BacklogState.STUCK or wait_s <= 0:
                     return state is BacklogState.PROCESSED
-                # An order that was tried often waits for longer than the timeouts lasts.
+                # After many attempts, an order waits for its next one longer than the timeouts.
                 await asyncio.sleep(wait_s)
-        finally:
-            backlog.close()
 
-    async def read(self, shop: Shop, *, taken: set[int] | None) -> Findings:
-        """Read every acknowledged order back, end the server, and look at its file."""
-        clients = ClosedLoop(shop.address, count=READERS, timeouts=self._timeouts, clock_ns=self._clock_ns)
-        read_back = OrderReader(
-            address=shop.address,
-            source=shop.ledger.orders,
-            clients=clients,
-            timeouts=self._timeouts,
-            clock_ns=self._clock_ns,
+    async def inspect(self, target: TargetServer, *, delivered: set[int] | None) -> None:
+        """Read every acknowledged order back, end the server, audit its database, and add everything to its findings.
+
+        `delivered` has the ids that the webhook receiver took; None if there is none.
+        """
+        verdict, findings = await self._read_back(target), target.findings
+        metrics = await self._read_metrics(target)
+        await target.terminate()
+        await asyncio.to_thread(
+            audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered
         )
-        try:
-            await read_back.read(shop.ledger.acknowledged_indexes(), again=False)
-        finally:
-            clients.close()
-        metrics = await self._metrics(shop)
-        await self._lifecycle.terminate(shop)
-        file = await asyncio.to_thread(audit_file, shop.database, shop.ledger, metrics=metrics, taken=taken)
-        return findings_of(shop.name, read_back.result, file, wrong=shop.wrong)
+        add_read_back(findings, verdict)
+        for order_id in delivered or ():
+            if target.ledger.index_of(order_id) is None:
+                findings.add(WRONG, "a webhook for an order that was never sent", order_id)
+        findings.is_inspected = True
 
-    async def _metrics(self, shop: Shop) -> Mapping[str, Any]:
-        client = Client(shop)
-        try:
-            async with asyncio.timeout(self._timeouts.answer_s):
-                told = await client.ask(shop.address.get("/metrics"))
-            metrics = decode_json(told.answer.body)
-        except (TimeoutError, BadJson):
-            metrics = None
-        finally:
-            client.close()
+    async def _read_back(self, target: TargetServer) -> ReadBackResult:
+        clients = ClosedLoop(target.address, count=READERS, timeouts=self.timeouts, clock_ns=self.clock_ns)
+        with closing(clients):
+            read_back = OrderReader(
+                address=target.address,
+                source=target.ledger.orders,
+                clients=clients,
+                timeouts=self.timeouts,
+                clock_ns=self.clock_ns,
+            )
+            await read_back.read(target.ledger.acknowledged_indexes(), again=False)
+        return read_back.result
+
+    async def _read_metrics(self, target: TargetServer) -> Mapping[str, Any]:
+        with closing(RetryingClient(target)) as client:
+            try:
+                async with asyncio.timeout(self.timeouts.answer_s):
+                    metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
+            except (TimeoutError, BadJson):
+                metrics = None
         return metrics if isinstance(metrics, dict) else {}
+
+
+def add_read_back(findings: Findings, verdict: ReadBackResult) -> None:
+    """Add what was wrong with the orders that were read back, unless the audit found it, too."""
+    findings.acknowledged = verdict.acknowledged
+    findings.add_orders(MISSING, dict.fromkeys(verdict.lost, ""))
+    findings.add_orders(DIFFERING, verdict.different)
+    findings.add_orders(STUCK, verdict.unprocessed)
+    for order_id, reason in verdict.unread.items():
+        findings.add(WRONG, f"an order can't be read: {reason}", order_id)

@@ -1,4 +1,4 @@
-"""Owns which harm is done when, to whom and for how long, as it follows from a seed; pure functions, any thread."""
+"""The faults of a run, which follow from its seed. Pure functions, for any thread."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,23 +6,21 @@ from enum import Enum
 from random import Random
 
 RECORD, WEBHOOK = "record", "webhook"
-SHOPS = (RECORD, WEBHOOK)
-"""The shops, by what processing an order means there."""
+TARGETS = (RECORD, WEBHOOK)
+"""The two target servers, named after their --processor."""
 SHORTEST_S, LONGEST_S = 0.5, 3.0
 SHORTEST_LOCK_S, LONG_LOCK_S = 0.2, 12.0
 LONG_LOCK_SHARE = 0.1
-MOST_KILLS = 3
-MOST_HANGING_KILLS = 2
-LONGEST_LIFE_S = 0.6
-"""Of a process that is killed while it starts."""
-AT_ONCE_SHARE = 0.3
-AT_ONCE_S = 0.2
+MAX_KILLS, MAX_KILLS_DURING_HANG = 3, 2
+LONGEST_START_S = 0.6
+"""How long after its start a server is killed at the latest, if it is killed while it starts."""
+OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
 LONGEST_PAUSE_S = 3.0
-MODES = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")
+CHECKPOINT_MODES = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")
 
 
-class Kind(Enum):
-    """What is done to a shop."""
+class FaultKind(Enum):
+    """What is done to a target server; the values are what users see."""
 
     KILL = "kill"
     TERM = "term"
@@ -34,8 +32,8 @@ class Kind(Enum):
     RECEIVER = "receiver"
 
 
-class Manner(Enum):
-    """How the webhook's receiver fails its senders."""
+class ReceiverFault(Enum):
+    """How the webhook receiver fails."""
 
     GONE = "gone"
     HANG = "hangs"
@@ -43,76 +41,75 @@ class Manner(Enum):
     BUSY = "answers 503"
 
 
-OTHER_MANNERS: tuple[Manner, ...] = tuple(manner for manner in Manner if manner is not Manner.HANG)
-# Of every 17 in a row each kind has its share, so that a short run has all of them.
-DECK = (Kind.KILL,) * 3 + tuple(kind for kind in Kind if kind is not Kind.KILL) * 2
+# Every 17 faults in a row have this many of each kind, so that a short run has all kinds.
+DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not FaultKind.KILL) * 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One harm: `pause_s` after the one before has begun.
+    """A planned fault. It begins `pause_s` after the fault before it has begun, and lasts `length_s`.
 
-    `length_s` is how long it lasts; of a kill of `count` processes in a row, how long the later ones live. `count` is
-    how many clients vanish, too, and how often the server is killed while the receiver hangs. `manner` is the
-    receiver's, or the checkpoints' modes in their order.
+    `count` is the number of kills in a row, of checkpoints, of disconnecting clients, or of kills while the receiver
+    hangs. After the first kill, `length_s` is how long a process lives. `detail` is the receiver's fault, or the modes
+    of the checkpoints in order.
     """
 
-    kind: Kind
-    shop: str
+    kind: FaultKind
+    target: str
     pause_s: float
     length_s: float = 0.0
     count: int = 1
-    manner: str = ""
+    detail: str = ""
 
 
 def plan_faults(seed: int, count: int) -> list[Fault]:
-    """Give the faults of a run; the same seed gives the same ones, and of a longer run the same first ones."""
-    chance = Random(f"faults {seed}")
-    kinds, manners = _kinds(chance), _manners(Random(f"manners {seed}"))
-    return [_fault(next(kinds), chance, manners) for _ in range(count)]
+    """Return the faults of a run. The same seed gives the same faults; a longer run begins with those of a shorter."""
+    rng = Random(f"faults {seed}")
+    kinds, receiver_faults = _kinds(rng), _receiver_faults(Random(f"manners {seed}"))
+    return [_fault(next(kinds), rng, receiver_faults) for _ in range(count)]
 
 
-def _kinds(chance: Random) -> Iterator[Kind]:
+def _kinds(rng: Random) -> Iterator[FaultKind]:
     while True:
-        yield from chance.sample(DECK, len(DECK))
+        yield from rng.sample(DECK, len(DECK))
 
 
-def _manners(chance: Random) -> Iterator[Manner]:
-    """Give all four in every four, and hanging among the first two, which every 17 faults have."""
+def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
+    """Yield all four in every four, with HANG among the first two: every 17 faults have two receiver faults."""
+    others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
-        manners: list[Manner] = chance.sample(OTHER_MANNERS, len(OTHER_MANNERS))
-        manners.insert(chance.randrange(2), Manner.HANG)
-        yield from manners
+        faults: list[ReceiverFault] = rng.sample(others, len(others))
+        faults.insert(rng.randrange(2), ReceiverFault.HANG)
+        yield from faults
 
 
-def _fault(kind: Kind, chance: Random, manners: Iterator[Manner]) -> Fault:
-    shop = WEBHOOK if kind is Kind.RECEIVER else chance.choice(SHOPS)
-    # Some come together: a kill while the disk is full, say.
-    longest_s = AT_ONCE_S if chance.random() < AT_ONCE_SHARE else LONGEST_PAUSE_S
-    pause_s = _seconds(chance, 0.0, longest_s)
-    length_s = _seconds(chance, SHORTEST_S, LONGEST_S)
-    count, manner = 1, ""
+def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault]) -> Fault:
+    target = WEBHOOK if kind is FaultKind.RECEIVER else rng.choice(TARGETS)
+    # Some faults begin almost together, for example a kill while the disk is full.
+    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else LONGEST_PAUSE_S)
+    length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
+    count, detail = 1, ""
     match kind:
-        case Kind.KILL:
-            count = max(1, chance.randint(1, MOST_KILLS + 2) - 2)
-            length_s = _seconds(chance, 0.0, LONGEST_LIFE_S)
-        case Kind.TERM:
+        case FaultKind.KILL:
+            count = max(1, rng.randint(1, MAX_KILLS + 2) - 2)
+            length_s = _seconds(rng, 0.0, LONGEST_START_S)
+        case FaultKind.TERM:
             length_s = 0.0
-        case Kind.LOCK:
-            is_long = chance.random() < LONG_LOCK_SHARE
-            length_s = LONG_LOCK_S if is_long else _seconds(chance, SHORTEST_LOCK_S, LONGEST_S)
-        case Kind.CHECKPOINT:
-            count = chance.randint(2, 6)
-            manner = " ".join(chance.choices(MODES, k=count))
-            length_s = 1.0 if chance.random() < 0.5 else 0.0
-        case Kind.VANISH:
-            count, length_s = chance.randint(24, 60), _seconds(chance, 0.0, SHORTEST_S)
-        case Kind.RECEIVER:
-            manner = next(manners).value
-            # What is on its way to one that hangs was not delivered, whatever becomes of the sender.
-            count = chance.randint(1, MOST_HANGING_KILLS) if manner == Manner.HANG.value else 1
-    return Fault(kind=kind, shop=shop, pause_s=pause_s, length_s=length_s, count=count, manner=manner)
+        case FaultKind.LOCK:
+            is_long = rng.random() < LONG_LOCK_SHARE
+            length_s = LONG_LOCK_S if is_long else _seconds(rng, SHORTEST_LOCK_S, LONGEST_S)
+        case FaultKind.CHECKPOINT:
+            count = rng.randint(2, 6)
+            detail = " ".join(rng.choices(CHECKPOINT_MODES, k=count))
+            length_s = 1.0 if rng.random() < 0.5 else 0.0
+        case FaultKind.VANISH:
+            count, length_s = rng.randint(24, 60), _seconds(rng, 0.0, SHORTEST_S)
+        case FaultKind.RECEIVER:
+            detail = next(receiver_faults).value
+            # A webhook that the receiver did not answer must be sent again, also if its sender was killed.
+            count = rng.randint(1, MAX_KILLS_DURING_HANG) if detail == ReceiverFault.HANG.value else 1
+    return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
 
 
-def _seconds(chance: Random, shortest: float, longest: float) -> float:
-    return round(chance.uniform(shortest, longest), 2)
+def _seconds(rng: Random, shortest: float, longest: float) -> float:
+    return round(rng.uniform(shortest, longest), 2)

@@ -1,158 +1,179 @@
-"""Owns the receiver of webhooks, which fails its senders when told to; it runs on a thread of its own."""
+"""The webhook receiver, which checks every webhook and fails on demand. Runs on the event loop."""
 
-import asyncio
 import socket
-import threading
 from collections import Counter
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 
+from standardwebhooks import Webhook, WebhookVerificationError
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 
-from load.chaos.deliveries import Deliveries
-from load.chaos.plan import Manner
-from load.chaos.shop import HOST, reserve_port
+from load.chaos.plan import ReceiverFault
+from load.chaos.report import WRONG, Findings
+from load.chaos.target import HOST, reserve_port
+from load.orders.comparison import decode_json, find_difference
+from load.orders.generated import GeneratedOrders
 
-HEAD_END = b"\r\n\r\n"
-START_S = 10.0
 BACKLOG = 128
-TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+DELIVERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILURES = {
-    Manner.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
-    Manner.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+    ReceiverFault.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
+    ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
 }
+FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}
+"""The fields of every webhook; there is also `metadata` if the order has some."""
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class ReceiverLost(Exception):
-    """The receiver can't listen, or does not do what it is told; the text says why."""
+    """The receiver can't listen on its port, so the run can't go on."""
+
+
+class WebhookChecker:
+    """Checks that webhooks are signed and have the values of `orders`, and that repeats are the same as the first."""
+
+    def __init__(self, *, orders: GeneratedOrders, secret: str) -> None:
+        self._orders = orders
+        self._signer = Webhook(secret)
+        self._webhook_ids: dict[int, str] = {}
+        self._order_ids: dict[str, int] = {}
+        self._body_hashes: dict[int, int] = {}
+
+    def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
+        """Return the order's id, and what is wrong with its webhook; ValueError or KeyError if it is no webhook.
+
+        `headers` have names in lower case.
+        """
+        values = decode_json(body)
+        order_id = values.get("order_id") if isinstance(values, dict) else None
+        if isinstance(order_id, bool) or not isinstance(order_id, int):
+            raise ValueError("no order_id")
+        problems = [*self._compare(order_id, values)]
+        try:
+            self._signer.verify(body, dict(headers), json_parse=False)
+        except (WebhookVerificationError, ValueError):
+            # ValueError if the header can't be parsed.
+            problems.append("a webhook whose signature is wrong")
+        webhook_id = headers["webhook-id"]
+        if self._webhook_ids.setdefault(order_id, webhook_id) != webhook_id:
+            problems.append("a repeated webhook with another webhook-id")
+        if self._order_ids.setdefault(webhook_id, order_id) != order_id:
+            problems.append("a webhook with the webhook-id of another order")
+        if self._body_hashes.setdefault(order_id, hash(body)) != hash(body):
+            problems.append("a repeated webhook with another body")
+        return order_id, problems
+
+    def _compare(self, order_id: int, values: dict[str, object]) -> Iterator[str]:
+        order = self._orders.order(order_id - self._orders.order_id(0))
+        # The comparison requires a status, which webhooks don't have.
+        if difference := find_difference(order, {**values, "status": ""}):
+            yield f"a webhook that differs from the order in its {difference.partition(' ')[0]}"
+        if values.keys() != FIELDS | (order.keys() & {"metadata"}):
+            yield "a webhook with other fields than an order's"
+            return
+        try:
+            datetime.strptime(str(values["created_time"]), TIME_FORMAT)
+        except ValueError:
+            yield "a webhook whose created_time is no time"
 
 
 class Receiver:
-    """A context manager: inside it webhooks are taken at `url`, in whatever `manner` is set.
+    """Receives webhooks at `url` from `listen` to `close`.
 
-    `taken` has the orders that got a 200.
-    `disturbed` counts what each manner did to its senders, `wrong` has what they did wrong, with the order's id or 0,
-    as `deliveries` judges it.
+    `delivered` has the orders that got a 200, `failed_requests` counts the requests that each fault failed.
     """
 
-    def __init__(self, deliveries: Deliveries) -> None:
-        self._deliveries = deliveries
-        self.taken: set[int] = set()
-        self.disturbed: Counter[Manner] = Counter()
-        self.wrong: list[tuple[str, int]] = []
-        self._place = reserve_port()
-        self._port: int = self._place.getsockname()[1]
+    def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
+        self.delivered: set[int] = set()
+        self.failed_requests: Counter[ReceiverFault] = Counter()
+        self._checker = checker
+        self._findings = findings
+        self._reserved_port = reserve_port()
+        self._port: int = self._reserved_port.getsockname()[1]
         self.url = f"http://{HOST}:{self._port}/orders"
-        self._manner: Manner | None = None
+        self._fault: ReceiverFault | None = None
         self._streams: set[IOStream] = set()
-        self._server: TCPServer | None = None
-        self._listening: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="receiver", daemon=True)
+        self._listener: Listener | None = None
 
-    def __enter__(self) -> Self:
-        self._thread.start()
+    def listen(self) -> None:
+        """Receive webhooks from now on; ReceiverLost if the port is taken."""
         try:
-            _result_of(self._listening)
-        except BaseException:
-            self._place.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(START_S)
-        self._place.close()
-
-    def behave(self, manner: Manner | None) -> None:
-        """Fail senders in this manner from now on; None: take what they send. From any other thread, which it blocks.
-
-        ReceiverLost where it can't.
-        """
-        _result_of(asyncio.run_coroutine_threadsafe(self._behave(manner), self._loop))
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
-        try:
-            self._listen()
+            # Unlike TCPServer.listen, this leaves no socket open if the port is taken.
+            listening = socket.create_server((HOST, self._port), backlog=BACKLOG)
         except OSError as problem:
-            self._listening.set_exception(problem)
-            return
-        self._listening.set_result(None)
-        await self._end.wait()
-        self._go()
-
-    async def _behave(self, manner: Manner | None) -> None:
-        before, self._manner = self._manner, manner
-        if manner is Manner.GONE:
-            self.disturbed[manner] += len(self._streams)
-            self._go()
-        elif self._server is None:
-            self._listen()
-        if before is Manner.HANG:
-            self._cut()
-
-    def _listen(self) -> None:
-        # Unlike TCPServer.listen it leaves no socket open where the port is taken.
-        listening = socket.create_server((HOST, self._port), backlog=BACKLOG)
+            raise ReceiverLost(f"the receiver can't listen: {problem}") from problem
         listening.setblocking(False)
-        self._server = Listener(self)
-        self._server.add_socket(listening)
+        self._listener = Listener(self)
+        self._listener.add_socket(listening)
 
-    def _go(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-        self._cut()
+    def close(self) -> None:
+        """Close all connections and free the port."""
+        self._stop()
+        self._reserved_port.close()
 
-    def _cut(self) -> None:
-        for stream in list(self._streams):
-            stream.close()
+    def set_fault(self, fault: ReceiverFault | None) -> None:
+        """Fail every request this way from now on; None ends the fault. ReceiverLost if it can't listen again."""
+        before, self._fault = self._fault, fault
+        if fault is ReceiverFault.GONE:
+            self.failed_requests[fault] += len(self._streams)
+            self._stop()
+        elif self._listener is None:
+            self.listen()
+        if before is ReceiverFault.HANG:
+            self._close_streams()
 
-    async def serve_stream(self, stream: IOStream) -> None:
-        """Take webhook after webhook until the connection ends."""
-        if self._server is None:
-            # It was taken right before the receiver went away.
+    async def serve(self, stream: IOStream) -> None:
+        """Receive webhooks until the connection ends."""
+        if self._listener is None:
+            # It was accepted just before the receiver stopped.
             stream.close()
             return
         self._streams.add(stream)
         try:
             while True:
-                head = (await stream.read_until(HEAD_END)).decode("latin-1")
-                fields = (line.partition(":") for line in head.split("\r\n")[1:])
-                headers = {name.lower(): value.strip() for name, _, value in fields}
+                head = (await stream.read_until(b"\r\n\r\n")).decode("latin-1")
+                lines = (line.partition(":") for line in head.split("\r\n")[1:])
+                headers = {name.lower(): value.strip() for name, _, value in lines}
                 body = await stream.read_bytes(int(headers["content-length"]))
-                order_id, faults = self._deliveries.judge(headers, body)
-                self.wrong += [(fault, order_id) for fault in faults]
+                order_id, problems = self._checker.check(headers, body)
+                for problem in problems:
+                    self._findings.add(WRONG, problem, order_id)
                 await self._answer(stream, order_id)
         except StreamClosedError:
             pass
         except (KeyError, ValueError) as problem:
-            self.wrong.append((f"what came is no webhook: {problem!r}", 0))
+            self._findings.add(WRONG, f"a request that is no webhook: {problem!r}")
         finally:
             self._streams.discard(stream)
             stream.close()
 
     async def _answer(self, stream: IOStream, order_id: int) -> None:
-        manner = self._manner
-        if manner is None:
-            self.taken.add(order_id)
-            await stream.write(TAKEN)
+        fault = self._fault
+        if fault is None:
+            self.delivered.add(order_id)
+            await stream.write(DELIVERED)
             return
-        self.disturbed[manner] += 1
-        if manner in FAILURES:
-            await stream.write(FAILURES[manner])
+        self.failed_requests[fault] += 1
+        if fault in FAILURES:
+            await stream.write(FAILURES[fault])
         else:
-            # Until the sender leaves, or is made to.
+            # Hang until the sender closes the connection, or the fault ends.
             await stream.read_until_close()
+
+    def _stop(self) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
 
 
 class Listener(TCPServer):
-    """Hands every connection to the receiver."""
+    """Passes every connection to the receiver."""
 
     def __init__(self, receiver: Receiver) -> None:
         super().__init__()
@@ -160,13 +181,4 @@ class Listener(TCPServer):
 
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         stream.set_nodelay(True)
-        await self._receiver.serve_stream(stream)
-
-
-def _result_of(done: Future[None]) -> None:
-    try:
-        done.result(START_S)
-    except TimeoutError:
-        raise ReceiverLost(f"the receiver did not answer within {START_S:g} s") from None
-    except OSError as problem:
-        raise ReceiverLost(f"the receiver can't listen: {problem}") from problem
+        await self._receiver.serve(stream)

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from load.chaos.campaign import Outcome
 from load.chaos.command import FAULTS
-from load.chaos.findings import Findings
-from load.chaos.plan import SHOPS, plan_faults
-from load.chaos.table import failures_of, summary_of
+from load.chaos.plan import TARGETS, plan_faults
+from load.chaos.report import Findings, Outcome, format_outcome
 from tests.process import ROOT
 from tests.readme import LOAD, README, example
 
@@ -25,24 +23,24 @@ NUMBER = re.compile(r"[\d,]+")
 
 
 @SHOWS_CHAOS
-def test_the_faults_shown_are_those_of_the_seed_shown(page: Path) -> None:
+def test_a_page_shows_the_faults_of_its_seed(page: Path) -> None:
     shown = example("python -m load.chaos --seed", page)
     seed = int(shown.text.removeprefix(PROOF))
     plan = plan_faults(seed, FAULTS)
     assert shown.answer.startswith(f"seed {seed}: {FAULTS} faults, ")
     made = {kind: int(count) for kind, count in re.findall(r"^([a-z-]+) +(\d+) of \2 ", shown.answer, re.MULTILINE)}
     assert made == Counter(fault.kind.value for fault in plan)
-    named = {(shop, kind) for shop, kind in FAULT.findall(shown.answer) if kind in made}
+    named = {(target, kind) for target, kind in FAULT.findall(shown.answer) if kind in made}
     assert len(named) > 3
-    assert named <= {(fault.shop, fault.kind.value) for fault in plan}
+    assert named <= {(fault.target, fault.kind.value) for fault in plan}
 
 
 @SHOWS_CHAOS
-def test_the_tables_shown_are_those_of_a_run(page: Path) -> None:
+def test_a_page_shows_the_tables_of_a_run(page: Path) -> None:
     answer = example("python -m load.chaos --seed", page).answer
-    outcome = Outcome(findings=[Findings(shop=shop, acknowledged=1) for shop in SHOPS])
-    printed = [*summary_of(outcome, plan_faults(1, FAULTS)), *failures_of(outcome, [])]
-    assert words_of("\n".join(printed)) == words_of(answer[answer.index("\n\nfault ") :])
+    outcome = Outcome(findings=[Findings(target=target, acknowledged=1, is_inspected=True) for target in TARGETS])
+    printed = "\n".join(format_outcome(outcome, plan_faults(1, FAULTS)))
+    assert words_of(printed) == words_of(answer[answer.index("\n\nfault ") :])
 
 
 def words_of(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Harm for real: whole servers under load, and one that lies."""
+"""Whole runs against real servers, and against servers that lose orders or forge webhooks."""
 
 import json
 import os
@@ -12,17 +12,23 @@ import pytest
 
 from load.chaos.command import main
 from load.chaos.inspection import Inspection
-from load.chaos.plan import DECK, SHOPS, Kind, plan_faults
-from load.chaos.shop import Shop
+from load.chaos.plan import DECK, TARGETS, FaultKind, plan_faults
+from load.chaos.target import TargetServer
 from tests.process import DEADLINE_S, ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
 
-LIAR = ["tests/load/chaos/liar.py"]
-VANISHING = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].kind is Kind.VANISH))
-"""The seed of a run whose first fault no server notices."""
-CALM = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
-"""The seed of a run in which nothing happens for a while."""
+LOSING_SERVER = ["tests/load/chaos/losing_server.py"]
+HARMLESS = str(
+    next(
+        seed
+        for seed in range(1, 1000)
+        if (fault := plan_faults(seed, 1)[0]).kind is FaultKind.VANISH and fault.pause_s < 0.2 and fault.length_s < 0.1
+    )
+)
+"""The seed of a run whose first fault comes soon and harms no server."""
+LATE = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
+"""The seed of a run whose first fault comes late."""
 
 
 def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
@@ -41,14 +47,14 @@ def processes_with(*texts: str) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace")
-        except OSError:  # it has ended by now
+        except OSError:  # it has ended
             continue
         if all(text in line for text in texts):
             found.append(int(path.parent.name))
     return found
 
 
-def test_no_order_suffers_from_any_kind_of_harm(tmp_path: Path) -> None:
+def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     folder = tmp_path / "databases"
     folder.mkdir()
@@ -65,10 +71,10 @@ def test_no_order_suffers_from_any_kind_of_harm(tmp_path: Path) -> None:
     assert [*folder.iterdir()] == [], out
 
 
-def test_a_server_that_lies_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
-    flags = ["--faults", "1", "--orders", "50", "--seed", VANISHING, "--folder", str(tmp_path), "--json", str(report)]
-    assert main(flags, server=LIAR) == 1
+    flags = ["--faults", "1", "--orders", "50", "--seed", HARMLESS, "--folder", str(tmp_path), "--json", str(report)]
+    assert main(flags, server=LOSING_SERVER) == 1
     out = capsys.readouterr().out
     for shop in json.loads(report.read_text())["shops"]:
         assert shop["acknowledged"] == shop["missing"] > 0
@@ -79,21 +85,21 @@ def test_a_server_that_lies_is_found_out(tmp_path: Path, capsys: pytest.CaptureF
     assert (Path(kept) / "record" / "server-1.log").exists()
 
 
-def test_orders_that_are_never_processed_are_a_failure(
+def test_unprocessed_orders_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(inspection: Inspection, shop: Shop) -> bool:
+    async def never(inspection: Inspection, target: TargetServer) -> bool:
         return False
 
-    monkeypatch.setattr(Inspection, "settle", never)
-    flags = ["--faults", "1", "--orders", "1", "--seed", VANISHING, "--folder", str(tmp_path)]
-    assert main(flags, server=LIAR) == 1
+    monkeypatch.setattr(Inspection, "wait_until_processed", never)
+    flags = ["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", str(tmp_path)]
+    assert main(flags, server=LOSING_SERVER) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert {f"the {name} shop did not process everything" for name in SHOPS} <= {*lines}
+    assert {f"the {name} server did not process all orders" for name in TARGETS} <= {*lines}
 
 
-def test_a_run_that_is_interrupted_shows_what_there_is_and_keeps_what_was_wrong(tmp_path: Path) -> None:
-    with run_chaos(tmp_path, "--faults", str(len(DECK)), "--seed", CALM) as process:
+def test_an_interrupted_run_prints_its_results_and_keeps_a_wrong_database(tmp_path: Path) -> None:
+    with run_chaos(tmp_path, "--faults", str(len(DECK)), "--seed", LATE) as process:
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/webhook/*.log")))
         [server] = processes_with(f"{tmp_path}/", "/webhook/")
         os.kill(server, signal.SIGUSR2)
@@ -103,14 +109,14 @@ def test_a_run_that_is_interrupted_shows_what_there_is_and_keeps_what_was_wrong(
     assert (process.returncode, err) == (130, ""), out
     lines = out[out.index("interrupted\n") :].splitlines()
     assert any(line.startswith("kill ") for line in lines)
-    assert f"webhook: 1 x the server ended by itself with status {-signal.SIGUSR2}" in lines
+    assert f"webhook: wrong answers: 1 x the server ended by itself with status {-signal.SIGUSR2}" in lines
     [kept] = [line.rpartition(" ")[2] for line in lines if line.startswith("The databases and logs are in")]
     assert (Path(kept) / "webhook" / "orders.db").exists()
     assert processes_with(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_whoever_ends_it_leaves_no_server_behind(number: signal.Signals, status: int, tmp_path: Path) -> None:
+def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, status: int, tmp_path: Path) -> None:
     with run_chaos(tmp_path, "--faults", str(len(DECK))) as process:
         wait_until(lambda: len(processes_with(str(tmp_path))) == 3)
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/record/*.log")))
@@ -122,18 +128,19 @@ def test_whoever_ends_it_leaves_no_server_behind(number: signal.Signals, status:
     assert [*tmp_path.iterdir()] == []
 
 
-def test_servers_that_do_not_start_are_one_line_and_a_failure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_servers_that_do_not_start_are_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
-    # Both are tried at once, and the first to be given up ends the run.
-    assert sum(f"the server of the {name} shop can't be started" in lines for name in SHOPS) == 1
+    # Both are tried at once, and the first that fails ends the run.
+    assert sum(f"the {name} server can't be started" in lines for name in TARGETS) == 1
 
 
-def test_a_server_whose_webhooks_are_wrong_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--faults", "1", "--orders", "50", "--seed", VANISHING, "--folder", str(tmp_path)]
-    assert main(flags, server=["-m", "tests.load.chaos.forger"]) == 1
+def test_a_server_with_forged_webhooks_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--faults", "1", "--orders", "50", "--seed", HARMLESS, "--folder", str(tmp_path)]
+    assert main(flags, server=["-m", "tests.load.chaos.forging_server"]) == 1
     lines = capsys.readouterr().out.splitlines()
     for what in ("a webhook that differs from the order in its total_amount", "a webhook whose signature is wrong"):
         [line] = [line for line in lines if line.startswith("webhook: ") and what in line]
@@ -141,16 +148,16 @@ def test_a_server_whose_webhooks_are_wrong_is_found_out(tmp_path: Path, capsys: 
     assert not any(line.startswith("record: ") for line in lines)
 
 
-def test_a_folder_may_be_named_from_where_one_is(
+def test_the_folder_may_be_a_relative_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    assert main(["--faults", "1", "--orders", "1", "--seed", VANISHING, "--folder", "here"]) == 0
+    assert main(["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", "here"]) == 0
     assert "databases in here/load-chaos-" in capsys.readouterr().out
 
 
-def test_a_folder_that_can_not_be_written_to_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_folder_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--folder", "/proc"])
     assert ended.value.code == 2

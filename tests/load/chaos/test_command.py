@@ -1,4 +1,4 @@
-"""The command's flags."""
+"""The flags of the command."""
 
 import pytest
 

@@ -1,65 +1,98 @@
-"""The look at a shop through its answers: an order that is not as it was acknowledged is found."""
+"""The inspection of a server by its answers: orders that differ from what was sent are found."""
 
 import asyncio
 import time
 
-from load.chaos.findings import Findings
-from load.chaos.inspection import Inspection
-from load.chaos.lifecycle import Lifecycle
-from load.chaos.shop import Shop as ChaosShop
-from tests.load.chaos.sending import send
+import pytest
+
+from load.chaos.inspection import Inspection, add_read_back
+from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
+from load.chaos.target import TargetServer
+from load.results.read_back import ReadBackResult
+from tests.load.chaos.conftest import Send
 from tests.load.conftest import SHORT_TIMEOUTS
 from tests.load.shop import Fault, Shop
 
 ORDERS = 20
 
 
-class Undying(Lifecycle):
-    """The fake shop is ended by its test."""
-
-    async def terminate(self, shop: ChaosShop) -> float:
-        return 0.0
+async def _keep_running(target: TargetServer) -> float:
+    return 0.0
 
 
-def inspect(harmed: ChaosShop) -> tuple[bool, Findings]:
-    """Send some orders, and give whether they were processed and what was found."""
-    inspection = Inspection(
-        lifecycle=Undying(clock_s=time.monotonic), clock_ns=time.monotonic_ns, time_s=time.time, timeouts=SHORT_TIMEOUTS
-    )
-
-    async def run() -> tuple[bool, Findings]:
-        await send(harmed, ORDERS)
-        harmed.wrong.clear()
-        return await inspection.settle(harmed), await inspection.read(harmed, taken=None)
-
-    return asyncio.run(run())
+@pytest.fixture(autouse=True)
+def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake server is ended by its fixture."""
+    monkeypatch.setattr(TargetServer, "terminate", _keep_running)
 
 
-def test_every_acknowledged_order_is_read(harmed: ChaosShop) -> None:
-    is_settled, found = inspect(harmed)
-    assert (is_settled, found.acknowledged) == (True, ORDERS)
-    assert (found.missing, found.differing, found.stuck) == ([], {}, {})
-    # The fake shop has no file.
-    assert found.wrong == [("orders.db can't be read: unable to open database file", 0)]
+def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None) -> tuple[bool, Findings]:
+    """Send some orders, and return whether they were processed and what was found."""
+    inspection = Inspection(clock_ns=time.monotonic_ns, wall_clock_s=time.time, timeouts=SHORT_TIMEOUTS)
+
+    async def run() -> bool:
+        is_processed = await inspection.wait_until_processed(target)
+        await inspection.inspect(target, delivered=delivered)
+        return is_processed
+
+    send(ORDERS)
+    target.findings.problems[WRONG].clear()
+    return asyncio.run(run()), target.findings
 
 
-def test_an_order_that_was_acknowledged_and_not_kept_is_missing(harmed: ChaosShop, shop: Shop) -> None:
-    order_id = harmed.ledger.orders.order_id(3)
+def test_every_acknowledged_order_is_read(target: TargetServer, send: Send) -> None:
+    is_processed, found = inspect(target, send)
+    assert (is_processed, found.acknowledged, found.is_inspected) == (True, ORDERS, True)
+    # The fake server has no database.
+    missing_database = ("orders.db can't be read: unable to open database file", 0)
+    assert {row: problems for row, problems in found.problems.items() if problems} == {WRONG: [missing_database]}
+
+
+def test_a_lost_order_is_missing(target: TargetServer, send: Send, shop: Shop) -> None:
+    order_id = target.ledger.orders.order_id(3)
     shop.faults[order_id] = Fault.LOSE
-    assert inspect(harmed)[1].missing == [order_id]
+    assert inspect(target, send)[1].problems[MISSING] == [("", order_id)]
 
 
-def test_an_order_that_comes_back_another_is_differing(harmed: ChaosShop, shop: Shop) -> None:
-    order_id = harmed.ledger.orders.order_id(3)
+def test_a_changed_order_is_differing(target: TargetServer, send: Send, shop: Shop) -> None:
+    order_id = target.ledger.orders.order_id(3)
     shop.altered[order_id] = {"user_id": b"0"}
-    [(differing, difference)] = inspect(harmed)[1].differing.items()
+    [(difference, differing)] = inspect(target, send)[1].problems[DIFFERING]
     assert (differing, difference[:12]) == (order_id, "user_id is 0")
 
 
-def test_an_order_that_is_never_processed_is_stuck(harmed: ChaosShop, shop: Shop) -> None:
-    order_id = harmed.ledger.orders.order_id(3)
+def test_an_unprocessed_order_is_stuck(target: TargetServer, send: Send, shop: Shop) -> None:
+    order_id = target.ledger.orders.order_id(3)
     shop.statuses[order_id] = "Processing"
     shop.waiting = [1]
-    is_settled, found = inspect(harmed)
-    assert not is_settled
-    assert found.stuck == {order_id: "Processing"}
+    is_processed, found = inspect(target, send)
+    assert not is_processed
+    assert found.problems[STUCK] == [("Processing", order_id)]
+
+
+def test_a_webhook_for_an_order_that_was_never_sent_is_wrong(target: TargetServer, send: Send) -> None:
+    never_sent = target.ledger.orders.order_id(ORDERS)
+    assert ("a webhook for an order that was never sent", never_sent) in inspect(target, send, {never_sent})[
+        1
+    ].problems[WRONG]
+
+
+def test_what_is_read_back_is_added_to_what_the_audit_found() -> None:
+    found = Findings(target="record")
+    found.add(MISSING, order_id=3)
+    found.add(STUCK, "Failed", 6)
+    verdict = ReadBackResult(
+        acknowledged=9,
+        lost=[3, 4],
+        different={5: "x"},
+        unprocessed={6: "Pending", 7: "Processing"},
+        unread={8: "status 500"},
+    )
+    add_read_back(found, verdict)
+    assert found.acknowledged == 9
+    assert {row: problems for row, problems in found.problems.items() if problems} == {
+        MISSING: [("", 3), ("", 4)],
+        DIFFERING: [("x", 5)],
+        STUCK: [("Failed", 6), ("Processing", 7)],
+        WRONG: [("an order can't be read: status 500", 8)],
+    }

@@ -1,115 +1,131 @@
-"""The receiver that fails its senders when it is told to."""
+"""The webhook receiver, which fails on demand."""
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from load.chaos.plan import Manner
+from load.chaos.plan import ReceiverFault
 from load.chaos.receiver import Receiver, ReceiverLost
-from tests.load.chaos.webhooks import new_deliveries, webhook
+from load.chaos.report import WRONG, Findings
+from tests.load.chaos.webhooks import new_checker, webhook
 
-POOL_S = 5.0
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver(new_deliveries()) as receiver:
-        yield receiver
+TIMEOUT_S = 5.0
 
 
-@pytest.fixture
-def sender() -> Iterator[urllib3.PoolManager]:
-    with urllib3.PoolManager(retries=False, timeout=POOL_S) as sender:
-        yield sender
+class Sender:
+    """Sends webhooks on one keep-alive connection."""
+
+    def __init__(self, receiver: Receiver, pool: urllib3.PoolManager) -> None:
+        self._url = receiver.url
+        self._pool = pool
+
+    async def deliver(self, order_id: int, *, webhook_id: str = "", timeout_s: float = TIMEOUT_S) -> int:
+        headers, body = webhook(order_id, webhook_id=webhook_id)
+        return await self.send(headers, body, timeout_s=timeout_s)
+
+    async def send(self, headers: dict[str, str], body: bytes, *, timeout_s: float = TIMEOUT_S) -> int:
+        """Send a request from another thread and return the status."""
+        send = self._pool.request
+        response = await asyncio.to_thread(send, "POST", self._url, body=body, headers=headers, timeout=timeout_s)
+        return response.status
 
 
-def deliver(sender: urllib3.PoolManager, receiver: Receiver, order_id: int, name: str = "") -> int:
-    headers, body = webhook(order_id, name=name)
-    return sender.request("POST", receiver.url, body=body, headers=headers).status
+@asynccontextmanager
+async def receiving() -> AsyncIterator[tuple[Receiver, Sender, Findings]]:
+    findings = Findings(target="webhook")
+    receiver = Receiver(new_checker(), findings=findings)
+    receiver.listen()
+    try:
+        with urllib3.PoolManager(retries=False) as pool:
+            yield receiver, Sender(receiver, pool), findings
+    finally:
+        receiver.close()
 
 
-def test_it_takes_orders_and_those_that_come_again(receiver: Receiver, sender: urllib3.PoolManager) -> None:
-    assert [deliver(sender, receiver, order_id) for order_id in (1, 2, 1)] == [200] * 3
-    assert (receiver.taken, receiver.wrong) == ({1, 2}, [])
+@pytest.mark.gen_test
+async def test_new_and_repeated_webhooks_are_delivered() -> None:
+    async with receiving() as (receiver, sender, findings):
+        assert [await sender.deliver(order_id) for order_id in (1, 2, 1)] == [200] * 3
+        assert (receiver.delivered, findings.problems[WRONG]) == ({1, 2}, [])
 
 
-def test_another_webhook_id_for_the_same_order_is_wrong(receiver: Receiver, sender: urllib3.PoolManager) -> None:
-    deliver(sender, receiver, 1)
-    deliver(sender, receiver, 1, "another")
-    assert receiver.wrong == [("the webhook-id is another one for a repeat", 1)]
+@pytest.mark.gen_test
+async def test_another_webhook_id_for_the_same_order_is_wrong() -> None:
+    async with receiving() as (_, sender, findings):
+        await sender.deliver(1)
+        await sender.deliver(1, webhook_id="another")
+        assert findings.problems[WRONG] == [("a repeated webhook with another webhook-id", 1)]
 
 
-def test_what_is_no_webhook_and_what_differs_from_its_order_is_wrong(
-    receiver: Receiver, sender: urllib3.PoolManager
-) -> None:
-    headers, body = webhook(2, {"user_id": 0})
-    assert sender.request("POST", receiver.url, body=body, headers=headers).status == 200
-    with pytest.raises(HTTPError):
-        sender.request("POST", receiver.url, body=b"[]", headers=headers)
-    assert receiver.wrong == [
-        ("a webhook that differs from the order in its user_id", 2),
-        ("what came is no webhook: ValueError('no order_id')", 0),
-    ]
+@pytest.mark.gen_test
+async def test_changed_webhooks_and_other_requests_are_wrong() -> None:
+    async with receiving() as (_, sender, findings):
+        headers, body = webhook(2, {"user_id": 0})
+        assert await sender.send(headers, body) == 200
+        with pytest.raises(HTTPError):
+            await sender.send(headers, b"[]")
+        assert findings.problems[WRONG] == [
+            ("a webhook that differs from the order in its user_id", 2),
+            ("a request that is no webhook: ValueError('no order_id')", 0),
+        ]
 
 
-@pytest.mark.parametrize(("manner", "status"), [(Manner.ERROR, 500), (Manner.BUSY, 503)])
-def test_an_order_that_it_refuses_is_not_taken_until_it_comes_again(
-    manner: Manner, status: int, receiver: Receiver, sender: urllib3.PoolManager
-) -> None:
-    receiver.behave(manner)
-    assert deliver(sender, receiver, 1) == status
-    assert (receiver.taken, receiver.disturbed[manner]) == (set(), 1)
-    receiver.behave(None)
-    assert deliver(sender, receiver, 1) == 200
-    assert receiver.taken == {1}
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("fault", "status"), [(ReceiverFault.ERROR, 500), (ReceiverFault.BUSY, 503)])
+async def test_a_refused_order_is_not_delivered_until_it_is_repeated(fault: ReceiverFault, status: int) -> None:
+    async with receiving() as (receiver, sender, _):
+        receiver.set_fault(fault)
+        assert await sender.deliver(1) == status
+        assert (receiver.delivered, receiver.failed_requests[fault]) == (set(), 1)
+        receiver.set_fault(None)
+        assert await sender.deliver(1) == 200
+        assert receiver.delivered == {1}
 
 
-def test_when_it_is_gone_connections_are_cut_and_refused_until_it_is_back_at_the_same_port(
-    receiver: Receiver, sender: urllib3.PoolManager
-) -> None:
-    assert deliver(sender, receiver, 1) == 200
-    receiver.behave(Manner.GONE)
-    assert receiver.disturbed[Manner.GONE] == 1
-    with pytest.raises(HTTPError):
-        deliver(sender, receiver, 2)
-    receiver.behave(None)
-    assert deliver(sender, receiver, 2) == 200
-    assert receiver.taken == {1, 2}
+@pytest.mark.gen_test
+async def test_a_gone_receiver_closes_and_refuses_connections_until_it_is_back() -> None:
+    async with receiving() as (receiver, sender, _):
+        assert await sender.deliver(1) == 200
+        receiver.set_fault(ReceiverFault.GONE)
+        assert receiver.failed_requests[ReceiverFault.GONE] == 1
+        with pytest.raises(HTTPError):
+            await sender.deliver(2)
+        receiver.set_fault(None)
+        assert await sender.deliver(2) == 200
+        assert receiver.delivered == {1, 2}
 
 
-def test_a_sender_that_it_has_left_hanging_is_cut_off_when_it_is_itself_again(
-    receiver: Receiver, sender: urllib3.PoolManager
-) -> None:
-    receiver.behave(Manner.HANG)
-    headers, body = webhook(1)
-    with pytest.raises(HTTPError):
-        sender.request("POST", receiver.url, body=body, headers=headers, timeout=0.1)
-    assert (receiver.taken, receiver.disturbed[Manner.HANG]) == (set(), 1)
-    receiver.behave(None)
-    assert deliver(sender, receiver, 1) == 200
+@pytest.mark.gen_test
+async def test_hanging_connections_are_closed_when_the_fault_ends() -> None:
+    async with receiving() as (receiver, sender, _):
+        receiver.set_fault(ReceiverFault.HANG)
+        with pytest.raises(HTTPError):
+            await sender.deliver(1, timeout_s=0.1)
+        assert (receiver.delivered, receiver.failed_requests[ReceiverFault.HANG]) == (set(), 1)
+        receiver.set_fault(None)
+        assert await sender.deliver(1) == 200
 
 
-def test_a_receiver_whose_port_is_taken_does_not_begin() -> None:
-    receiver = Receiver(new_deliveries())
-    with at_its_port(receiver), pytest.raises(ReceiverLost, match="can't listen"):
-        receiver.__enter__()
-
-
-def test_a_receiver_whose_port_is_taken_while_it_is_gone_does_not_come_back_unnoticed(receiver: Receiver) -> None:
-    receiver.behave(Manner.GONE)
-    with at_its_port(receiver), pytest.raises(ReceiverLost, match="can't listen"):
-        receiver.behave(None)
+@pytest.mark.gen_test
+async def test_a_taken_port_is_an_error_at_the_start_and_after_a_fault() -> None:
+    async with receiving() as (receiver, _, _):
+        receiver.set_fault(ReceiverFault.GONE)
+        with listening_at(receiver.url), pytest.raises(ReceiverLost, match="can't listen"):
+            receiver.listen()
+        with listening_at(receiver.url), pytest.raises(ReceiverLost, match="can't listen"):
+            receiver.set_fault(None)
 
 
 @contextmanager
-def at_its_port(receiver: Receiver) -> Iterator[None]:
-    """Somebody else listens where the receiver would."""
+def listening_at(url: str) -> Iterator[None]:
+    """Another program that listens on the receiver's port."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", urllib3.util.parse_url(receiver.url).port))
+        other.bind(("127.0.0.1", urllib3.util.parse_url(url).port))
         other.listen()
         yield

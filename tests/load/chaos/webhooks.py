@@ -1,4 +1,4 @@
-"""Webhooks as a server sends them for the orders of a run, right or doctored."""
+"""Webhooks as a server sends them for the orders of a run, correct or changed."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,28 +6,28 @@ from datetime import UTC, datetime
 import msgspec
 from standardwebhooks import Webhook
 
-from load.chaos.deliveries import Deliveries
+from load.chaos.receiver import WebhookChecker
 from load.orders.generated import VariedOrders
 
 SECRET = "c2VjcmV0"  # noqa: S105
 ORDERS = VariedOrders(first_id=1, count=1000)
 
 
-def new_deliveries() -> Deliveries:
-    return Deliveries(orders=ORDERS, secret=SECRET)
+def new_checker() -> WebhookChecker:
+    return WebhookChecker(orders=ORDERS, secret=SECRET)
 
 
 def webhook(
-    order_id: int, doctored: Mapping[str, object] | None = None, *, name: str = ""
+    order_id: int, changes: Mapping[str, object] | None = None, *, webhook_id: str = ""
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body for an order, signed; with values in place of its own, or beside them."""
-    values = ORDERS.order(order_id - 1) | {"created_time": "2026-01-02 03:04:05"} | dict(doctored or {})
+    """The headers and the signed body for an order, with `changes` in place of its values or beside them."""
+    values = ORDERS.order(order_id - 1) | {"created_time": "2026-01-02 03:04:05"} | dict(changes or {})
     body = msgspec.json.Encoder(decimal_format="number").encode(values)
-    name = name or f"order_{order_id}"
+    webhook_id = webhook_id or f"order_{order_id}"
     now = datetime.now(UTC)
     headers = {
-        "webhook-id": name,
+        "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign(name, now, body.decode()),
+        "webhook-signature": Webhook(SECRET).sign(webhook_id, now, body.decode()),
     }
     return headers, body

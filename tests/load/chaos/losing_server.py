@@ -1,4 +1,4 @@
-"""A server that acknowledges every order and keeps none of them; a program of its own."""
+"""A server that acknowledges every order and stores none: started by tests as a program."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 COUNTS = ("total", "pending", "processing", "completed", "failed", "cancelled")
 
 
-class Liar(BaseHTTPRequestHandler):
+class LosingHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
@@ -47,6 +47,6 @@ class Liar(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     port = int(sys.argv[sys.argv.index("--port") + 1])
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-    server = ThreadingHTTPServer(("127.0.0.1", port), Liar)
+    server = ThreadingHTTPServer(("127.0.0.1", port), LosingHandler)
     print(f"listening on http://127.0.0.1:{port}", flush=True)
     server.serve_forever()

@@ -1,4 +1,4 @@
-"""The server, but its webhooks have another amount and a signature of nobody; a program of its own."""
+"""The server with webhooks that have a wrong amount and signature: started by tests as a program."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Other programs at the database: they do get its lock, and they are told from those that don't."""
+"""Locks and checkpoints in the database of a server, and when its last retry is due."""
 
 import sqlite3
 import threading
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from load.chaos import outsider
-from load.chaos.outsider import checkpoint, hold_lock, last_due_us
+from load.chaos import database
+from load.chaos.database import checkpoint, hold_lock, last_due_us
 from models.sqlite.opening import open_database
 from tests.load.steps import meanwhile
 
@@ -26,8 +26,8 @@ def other(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-class Ending(threading.Event):
-    """Says when somebody waits for it."""
+class WatchedEvent(threading.Event):
+    """Tells when a thread waits for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class Ending(threading.Event):
         return super().wait(timeout)
 
 
-def test_who_holds_the_lock_keeps_others_from_writing_until_it_ends(path: Path, other: sqlite3.Connection) -> None:
-    ended = Ending()
+def test_a_held_lock_blocks_writers_until_the_run_ends(path: Path, other: sqlite3.Connection) -> None:
+    ended = WatchedEvent()
     with meanwhile(lambda: _assert(hold_lock(path, length_s=30, ended=ended))):
         assert ended.is_awaited.wait(10)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -52,15 +52,15 @@ def _assert(value: bool) -> None:
     assert value
 
 
-def test_there_is_no_lock_of_a_database_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_database_can_not_be_locked(tmp_path: Path) -> None:
     assert not hold_lock(tmp_path / "none.db", length_s=0, ended=threading.Event())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_checkpoints_are_counted_by_what_came_of_them(
+def test_checkpoints_are_counted_by_result(
     path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outsider, "CHECKPOINT_WAIT_S", 0.0)
+    monkeypatch.setattr(database, "CHECKPOINT_TIMEOUT_S", 0.0)
     other.execute("UPDATE totals SET pending = 1")
     assert checkpoint(path, ["PASSIVE", "TRUNCATE"], reader_s=0, ended=threading.Event()) == {"done": 2}
     other.execute("UPDATE totals SET pending = 2")
@@ -69,12 +69,12 @@ def test_checkpoints_are_counted_by_what_came_of_them(
     assert checkpoint(path, ["RESTART"], reader_s=0, ended=threading.Event()) == {"busy": 1}
 
 
-def test_a_checkpoint_of_no_database_is_neither(tmp_path: Path) -> None:
-    came = checkpoint(tmp_path / "none.db", ["FULL"], reader_s=0, ended=threading.Event())
-    assert came == {"unable to open database file": 1}
+def test_a_checkpoint_of_a_missing_database_is_an_error(tmp_path: Path) -> None:
+    results = checkpoint(tmp_path / "none.db", ["FULL"], reader_s=0, ended=threading.Event())
+    assert results == {"unable to open database file": 1}
 
 
-def test_the_last_due_time_is_that_of_the_orders_that_wait(path: Path, other: sqlite3.Connection) -> None:
+def test_the_last_due_time_is_that_of_pending_orders(path: Path, other: sqlite3.Connection) -> None:
     assert last_due_us(path) == 0
     insert = """INSERT INTO orders
         (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, due_us)

@@ -1,0 +1,196 @@
+"""The clients of a target server: they send orders until answered, and check every answer. Run on the event loop."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, suppress
+from random import Random
+from typing import Any, NamedTuple
+
+from load.chaos.answer_checks import Reply, check_bulk, check_conflict, check_new, check_read, check_replay
+from load.chaos.plan import RECORD, WEBHOOK
+from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
+from load.chaos.target import TargetServer
+from load.http.address import Address
+from load.http.connection import Connection, NoConnection, NoResponse
+from load.orders.generated import as_another_order
+from load.orders.responses import ACCEPTED
+
+ANSWER_LIMIT_S = 25.0
+"""Well over the 10 s that a server waits for a lock, and freezes of 3 s."""
+RETRY_S = 0.1
+"""Pause before the next attempt: shorter than Retry-After, or most orders would miss the faults."""
+CATCH_UP_S = 10.0
+"""Orders that were due while a server was down are sent afterwards, but no more than those of this time."""
+CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}
+"""How many clients send single orders, arrays, and lines."""
+LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE = 600.0, 400.0, 100.0
+RATE_RESERVE = 1.4
+SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
+RETRY_AFTER = b"\r\nretry-after:"
+STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
+DISK_FULL = "disk full"
+FOLLOW_UP_SHARE = 0.05
+"""Of new orders: after so many an acknowledged order is repeated, after as many contradicted, after as many read."""
+BULK_FOLLOW_UP_SHARE = 0.2
+
+
+class RateLimit:
+    """A number of orders per second that several clients share, until `ending` is set."""
+
+    def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:
+        self._interval_s = 1 / per_second
+        self._clock_s = clock_s
+        self._ending = ending
+        self._next_s = clock_s()
+
+    async def acquire(self, count: int) -> bool:
+        """Wait until `count` orders may be sent; return False when no more are to be sent."""
+        now_s = self._clock_s()
+        due_s = max(self._next_s, now_s - CATCH_UP_S)
+        self._next_s = due_s + count * self._interval_s
+        if due_s > now_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(due_s - now_s):
+                    await self._ending.wait()
+        return not self._ending.is_set()
+
+
+class RetryingClient:
+    """One keep-alive connection that repeats a request until it is answered with another status than 503."""
+
+    def __init__(self, target: TargetServer) -> None:
+        self._target = target
+        self._connection = Connection(target.address)
+
+    async def send(self, request: bytes) -> Reply:
+        unanswered = unavailable = 0
+        errors = self._target.client_errors
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_LIMIT_S):
+                    answer = await self._connection.exchange(request)
+            except TimeoutError:
+                self._connection.close()
+                self._target.findings.add(WRONG, f"no answer within {ANSWER_LIMIT_S:g} s")
+                unanswered += 1
+            except NoConnection:
+                errors[REFUSED] += 1
+            except NoResponse:
+                errors[DROPPED] += 1
+                unanswered += 1
+            else:
+                if answer.status != 503:
+                    return Reply(answer, unanswered, unavailable)
+                unavailable += 1
+                errors[UNAVAILABLE] += 1
+                errors[DISK_FULL] += STORAGE_UNAVAILABLE in answer.body
+                if RETRY_AFTER not in answer.head:
+                    self._target.findings.add(WRONG, "a 503 without Retry-After")
+            await asyncio.sleep(RETRY_S)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
+    """Send new orders one by one until the rate limit ends; sometimes follow up on an acknowledged order."""
+    ledger = target.ledger
+    with closing(RetryingClient(target)) as client:
+        while await rate_limit.acquire(1):
+            [index] = ledger.take(1)
+            ledger.note_sent([index])
+            order_id = ledger.orders.order_id(index)
+            reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
+            _add_problem(target, check_new(reply, order_id), order_id)
+            if reply.answer.status == ACCEPTED:
+                ledger.note_acknowledged([index])
+            known = ledger.any_acknowledged(rng)
+            roll = rng.random()
+            if known is not None and roll < 3 * FOLLOW_UP_SHARE:
+                await _follow_up(target, client, known, int(roll / FOLLOW_UP_SHARE))
+
+
+async def _follow_up(target: TargetServer, client: RetryingClient, index: int, choice: int) -> None:
+    """Repeat an acknowledged order, send a different order with its id, or read it."""
+    orders, address = target.ledger.orders, target.address
+    order_id, body = orders.order_id(index), orders.body(index)
+    if choice == 0:
+        problem = check_replay(await client.send(address.post("/order", body)), order_id)
+    elif choice == 1:
+        problem = check_conflict(await client.send(address.post("/order", as_another_order(body))))
+    else:
+        problem = check_read(await client.send(address.get(f"/order/{order_id}")), orders.order(index))
+    _add_problem(target, problem, order_id)
+
+
+async def send_bulk_orders(
+    target: TargetServer, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random
+) -> None:
+    """Send up to `most` new orders in a request until the rate limit ends, as an array or as lines.
+
+    Sometimes an acknowledged order and a different one with its id follow the new ones.
+    """
+    ledger = target.ledger
+    encode = encode_lines if as_lines else encode_array
+    with closing(RetryingClient(target)) as client:
+        while await rate_limit.acquire(count := rng.randint(max(1, most // 4), most)):
+            known = ledger.any_acknowledged(rng) if rng.random() < BULK_FOLLOW_UP_SHARE else None
+            indexes = ledger.take(count)
+            bodies = [ledger.orders.body(index) for index in indexes]
+            if known is not None:
+                body = ledger.orders.body(known)
+                bodies += [body, as_another_order(body)]
+            ledger.note_sent(indexes)
+            reply = await client.send(encode(bodies, target.address))
+            problem = check_bulk(reply, new=count, has_known=known is not None)
+            _add_problem(target, problem, ledger.orders.order_id(indexes[0]))
+            if not problem:
+                ledger.note_acknowledged(indexes)
+
+
+def _add_problem(target: TargetServer, problem: str, order_id: int) -> None:
+    if problem:
+        target.findings.add(WRONG, problem, order_id)
+
+
+def encode_array(bodies: Sequence[bytes], address: Address) -> bytes:
+    """Encode a POST of a JSON array of orders."""
+    return address.post("/orders", b"[%s]" % b",".join(bodies))
+
+
+def encode_lines(bodies: Sequence[bytes], address: Address) -> bytes:
+    """Encode a POST of NDJSON, one order a line."""
+    request = address.post("/orders", b"\n".join(bodies))
+    return request.replace(b"application/json", b"application/x-ndjson", 1)
+
+
+class Rates(NamedTuple):
+    """How many orders a target server is sent in a second, one by one and in bulk requests."""
+
+    single: float
+    bulk: float
+
+
+def plan_rates(*, orders: int, duration_s: float) -> dict[str, Rates]:
+    """Return the rates by target server, so that `orders` are acknowledged about when the last fault is over."""
+    total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
+    webhook = min(MAX_WEBHOOK_RATE, total / 10)
+    single = min(MAX_SINGLE_RATE, total / 2)
+    return {RECORD: Rates(single, total - single - webhook), WEBHOOK: Rates(webhook / 2, webhook / 2)}
+
+
+def client_sessions(
+    target: TargetServer, rates: Rates, *, seed: int, clock_s: Callable[[], float], ending: asyncio.Event
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield clients that send orders until `ending` is set, each until its last order is answered."""
+    single_limit = RateLimit(per_second=rates.single, clock_s=clock_s, ending=ending)
+    bulk_limit = RateLimit(per_second=rates.bulk, clock_s=clock_s, ending=ending)
+    most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates.bulk / 2))) if target.name == RECORD else WEBHOOK_BULK
+    singles, arrays, lines = CLIENTS[target.name]
+    for number in range(singles + arrays + lines):
+        rng = Random(f"client {seed} {target.name} {number}")
+        if number < singles:
+            yield send_single_orders(target, rate_limit=single_limit, rng=rng)
+        else:
+            as_lines = number >= singles + arrays
+            yield send_bulk_orders(target, most=most, as_lines=as_lines, rate_limit=bulk_limit, rng=rng)

@@ -1,0 +1,128 @@
+"""The result of a run, as tables, lines of text and JSON. Pure functions, for any thread."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from load.chaos.plan import Fault, FaultKind
+from load.cli.text import printable
+
+UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"
+"""What clients met; they are columns of the table and keys of the JSON."""
+COLUMNS = (UNAVAILABLE, DROPPED, REFUSED)
+MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
+UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
+JSON_KEYS = {row: row.replace(" ", "_") for row in (MISSING, DIFFERING, STUCK, UNDELIVERED, UNKNOWN, WRONG, TOTALS)}
+JSON_KEYS[UNKNOWN] = "strangers"
+"""The rows of the table, and their keys in the JSON."""
+MAX_NAMED = 10
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What was found of one target server.
+
+    `problems` has what is wrong by row of the table, each with the order's id, or 0. WRONG are answers, webhooks and
+    process ends that no fault excuses.
+    """
+
+    target: str
+    acknowledged: int = 0
+    is_inspected: bool = False
+    problems: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: {row: [] for row in JSON_KEYS})
+
+    def add(self, row: str, text: str = "", order_id: int = 0) -> None:
+        self.problems[row].append((text, order_id))
+
+    def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
+        """Add orders, by id with what is wrong, that the row does not have yet."""
+        known = {order_id for _, order_id in self.problems[row]}
+        self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
+
+    @property
+    def passed(self) -> bool:
+        """Whether orders were acknowledged, all were inspected, and nothing is wrong."""
+        return self.is_inspected and self.acknowledged > 0 and not any(self.problems.values())
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Say what is wrong, with the first order ids of each kind."""
+        for row, problems in self.problems.items():
+            for text, count in Counter(text for text, _ in problems).most_common(MAX_NAMED):
+                ids = sorted(order_id for each, order_id in problems if each == text and order_id)
+                named = ", ".join(map(str, ids[:MAX_NAMED])) + (", ..." if len(ids) > MAX_NAMED else "")
+                yield ": ".join(filter(None, (self.target, row, text and f"{count} x {printable(text)}", named)))
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {key: len(self.problems[row]) for row, key in JSON_KEYS.items()}
+        return {"shop": self.target, "acknowledged": self.acknowledged, **counts, "found": [*self.lines]}
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """The result of a run: faults made and client errors by kind of fault, failures of the run, and findings."""
+
+    made: Counter[FaultKind] = field(default_factory=Counter)
+    client_errors: Counter[tuple[FaultKind, str]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)
+    is_interrupted: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures and not self.is_interrupted and all(found.passed for found in self.findings)
+
+    @property
+    def problems(self) -> Iterator[str]:
+        """Say what is wrong so far."""
+        yield from map(printable, self.failures)
+        for found in self.findings:
+            yield from found.lines
+            if found.is_inspected and not found.acknowledged:
+                yield f"{found.target}: no order was acknowledged"
+
+
+def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
+    """Yield the faults by kind, the findings by target server, and the verdict."""
+    planned = Counter(fault.kind for fault in plan)
+    yield f"\n{'fault':<20}{'made':>12}" + "".join(f"{name:>12}" for name in COLUMNS)
+    for kind in filter(planned.get, FaultKind):
+        errors = "".join(f"{outcome.client_errors[kind, name]:>12,}" for name in COLUMNS)
+        yield f"{kind.value:<20}{f'{outcome.made[kind]} of {planned[kind]}':>12}{errors}"
+    inspected = [found for found in outcome.findings if found.is_inspected]
+    if inspected:
+        yield f"\n{'orders':<20}" + "".join(f"{found.target:>12}" for found in inspected)
+        yield f"{'acknowledged':<20}" + "".join(f"{found.acknowledged:>12,}" for found in inspected)
+        for row in JSON_KEYS:
+            yield f"{row:<20}" + "".join(f"{len(found.problems[row]):>12,}" for found in inspected)
+    yield ""
+    problems = [*outcome.problems]
+    if outcome.passed:
+        yield "Nothing was lost, and nothing was wrong."
+    elif outcome.is_interrupted and not problems:
+        yield "Nothing was wrong until then."
+    yield from problems
+    for found in outcome.findings:
+        if not found.is_inspected:
+            yield f"{found.target}: {found.acknowledged:,} orders were acknowledged and not read back"
+
+
+def to_json(outcome: Outcome, plan: Sequence[Fault], *, seed: int) -> dict[str, Any]:
+    """Return the result as JSON values."""
+    planned = Counter(fault.kind for fault in plan)
+    return {
+        "seed": seed,
+        "faults": {
+            kind.value: {
+                "planned": planned[kind],
+                "made": outcome.made[kind],
+                **{name: outcome.client_errors[kind, name] for name in COLUMNS},
+            }
+            for kind in FaultKind
+        },
+        "shops": [found.to_json() for found in outcome.findings if found.is_inspected],
+        "failed": outcome.failures,
+        "interrupted": outcome.is_interrupted,
+        "passed": outcome.passed,
+    }

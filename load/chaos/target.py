@@ -1,0 +1,184 @@
+"""A target server, which is killed and started again, and what was observed of it. Runs on the event loop.
+
+Blocking calls run on threads of the loop's executor.
+"""
+
+import asyncio
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from load.chaos.process import TargetProcess
+from load.chaos.report import WRONG, Findings
+from load.http.address import Address, ServerUrl
+from load.orders.generated import VariedOrders
+from load.orders.sent_orders import SentOrders
+from load.system.server_process import DidNotStart
+
+HOST = "127.0.0.1"
+DATABASE = "orders.db"
+FIRST_ID_BITS = 62
+LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S = 40.0, 1.0
+START_LIMIT_S = 8.0
+"""The longest that an unblocked start may take; most take less than a second."""
+START_ATTEMPTS, RETRY_START_S = 5, 0.5
+WATCH_EVERY_S = 0.5
+
+
+class ServerLost(Exception):
+    """A target server can't be started any more, so the run can't go on."""
+
+
+def reserve_port() -> socket.socket:
+    """Bind a free port without listening, so that connections are refused; a server with SO_REUSEADDR can listen.
+
+    Without it, a client that connects while no server listens may get the same port for itself, and reach itself.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((HOST, 0))
+    return reserved
+
+
+def orders_for(*, seed: int, name: str) -> VariedOrders:
+    """Return the orders for a target server; ids and values follow from the seed and the server's name."""
+    first_id = 1 + Random(f"ids {seed} {name}").getrandbits(FIRST_ID_BITS)
+    return VariedOrders(first_id=first_id, count=1 << 40)
+
+
+class TargetServer:
+    """A server with its own database in `folder`, and the orders it was sent. `command` lacks port and database.
+
+    `client_errors` counts the 503s and broken connections of its clients.
+    """
+
+    def __init__(
+        self, *, findings: Findings, command: Sequence[str], folder: Path, seed: int, clock_s: Callable[[], float]
+    ) -> None:
+        folder.mkdir()
+        self.name = findings.target
+        self.findings = findings
+        self.database = folder / DATABASE
+        self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
+        self.client_errors: Counter[str] = Counter()
+        self.restart_lock = asyncio.Lock()
+        """Held while the server is ended and started again."""
+        self._folder = folder
+        self._clock_s = clock_s
+        self._blocks = 0
+        self._unblocked_s = 0.0
+        self._reserved_port = reserve_port()
+        port = self._reserved_port.getsockname()[1]
+        self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
+        self._arguments = [*command, "--port", str(port), "--database", str(self.database)]
+        self._launches = 0
+        self.process = self._new_process()
+        """The process that was launched last."""
+
+    @contextmanager
+    def start_blocked(self) -> Iterator[None]:
+        """Mark that the server can't start in time while the block runs, for example because of a lock."""
+        self._blocks += 1
+        try:
+            yield
+        finally:
+            self._blocks -= 1
+            self._unblocked_s = self._clock_s()
+
+    async def start(self) -> float:
+        """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
+
+        A server that finds its database locked by another program may refuse to start.
+        """
+        begun_s = self._clock_s()
+        for _ in range(START_ATTEMPTS):
+            try:
+                await self._launch()
+            except DidNotStart as problem:
+                last_line = [*filter(str.strip, str(problem).splitlines())][-1].strip()
+                self._add_unless_blocked(f"a start failed: {last_line}", since_s=begun_s)
+                await asyncio.sleep(RETRY_START_S)
+            else:
+                took_s = self._clock_s() - begun_s
+                if took_s > START_LIMIT_S:
+                    self._add_unless_blocked(f"a start took {took_s:.1f} s", since_s=begun_s)
+                return took_s
+        raise ServerLost(f"the {self.name} server can't be started")
+
+    async def restart_when_ended(self, *, every_s: float = WATCH_EVERY_S) -> None:
+        """Start the server again whenever it ends by itself, which is wrong. Runs until cancelled."""
+        while True:
+            if not self.restart_lock.locked() and not self.process.is_running:
+                async with self.restart_lock:
+                    # A fault that held the lock before may have started the server.
+                    if not self.process.is_running:
+                        self._add_ended_by_itself(self.process.exit_status)
+                        await self.start()
+            await asyncio.sleep(every_s)
+
+    async def kill(self) -> None:
+        """Send SIGKILL; it is wrong if the server had ended before."""
+        status = await asyncio.to_thread(self.process.kill)
+        if status != -signal.SIGKILL:
+            self._add_ended_by_itself(status)
+
+    async def kill_while_starting(self, *, after_s: float) -> None:
+        """Start the server and send SIGKILL `after_s` later; it is wrong if it had ended before."""
+        begun_s = self._clock_s()
+        starting = self._launch()
+        await asyncio.wait([starting], timeout=after_s)
+        # Another thread launches the process, or fails to.
+        while not (self.process.is_launched or starting.done()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        status = await asyncio.to_thread(self.process.kill)
+        if status not in (None, -signal.SIGKILL):
+            text = f"the server ended by itself with status {status} while it started"
+            self._add_unless_blocked(text, since_s=begun_s)
+        await asyncio.wait([starting])
+        # Mark the exception as seen: there is none if the server listened before the kill.
+        starting.exception()
+
+    async def terminate(self) -> float:
+        """Send SIGTERM and return the seconds until the server ended; any exit status but 0 is wrong."""
+        begun_s = self._clock_s()
+        if not self.process.is_running:
+            self._add_ended_by_itself(self.process.exit_status)
+        status = await asyncio.to_thread(self.process.terminate)
+        if status is None:
+            self.findings.add(WRONG, "the server did not end after SIGTERM")
+        elif status:
+            self.findings.add(WRONG, f"exit status {status} after SIGTERM")
+        return self._clock_s() - begun_s
+
+    def close(self) -> None:
+        """Kill the process and free the port; may be called twice. Blocks for a moment."""
+        self.process.kill()
+        self._reserved_port.close()
+
+    def _launch(self) -> asyncio.Future[TargetProcess]:
+        """Launch the next process. The result comes when it listens, DidNotStart if it does not."""
+        if self.process.is_launched:
+            self.process = self._new_process()
+        return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
+
+    def _new_process(self) -> TargetProcess:
+        self._launches += 1
+        return TargetProcess(
+            self._arguments,
+            log=self._folder / f"server-{self._launches}.log",
+            clock_s=self._clock_s,
+            start_s=LAUNCH_LIMIT_S,
+            stop_s=FAILED_LAUNCH_STOP_S,
+        )
+
+    def _add_ended_by_itself(self, status: int | None) -> None:
+        self.findings.add(WRONG, f"the server ended by itself with status {status}")
+
+    def _add_unless_blocked(self, text: str, *, since_s: float) -> None:
+        """Add a finding unless the start was blocked at any time since then."""
+        if not self._blocks and self._unblocked_s < since_s:
+            self.findings.add(WRONG, text)

@@ -1,0 +1,148 @@
+"""The audit of a database: each possible mistake is put there, and must be found."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from load.chaos.database import audit_database
+from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.target import orders_for
+from load.orders.sent_orders import SentOrders
+from models.sqlite.opening import open_database
+
+ORDERS = 5
+GOOD_METRICS = {
+    "total_orders": ORDERS,
+    "avg_processing_time": 0.25,
+    "pending_orders": 0,
+    "processing_orders": 0,
+    "completed_orders": ORDERS,
+    "failed_orders": 0,
+    "cancelled_orders": 0,
+}
+INSERT = """
+INSERT INTO orders
+    (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, processed_us)
+VALUES (?, 1, '[1]', 5, 'Completed', 1, 1, 1000000, 1250000)"""
+
+
+@pytest.fixture
+def ledger() -> SentOrders:
+    """Five orders that were acknowledged, and one that was not sent as a whole."""
+    ledger = SentOrders(orders_for(seed=1, name="record"))
+    ledger.note_acknowledged(ledger.take(ORDERS))
+    ledger.take(1)
+    return ledger
+
+
+@pytest.fixture
+def file(ledger: SentOrders, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The server's schema with the five orders, all of them Completed after a quarter of a second."""
+    path = tmp_path / "orders.db"
+    open_database(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executemany(INSERT, [(ledger.orders.order_id(index),) for index in range(ORDERS)])
+        connection.execute("UPDATE totals SET completed = 5, processing_us = 1250000")
+        yield connection
+
+
+Audit = Callable[..., dict[str, list[tuple[str, int]]]]
+
+
+@pytest.fixture
+def audit(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Audit:
+    """Run the audit and return the problems of each row that has some."""
+
+    def run(delivered: set[int] | None = None, **metrics: Any) -> dict[str, list[tuple[str, int]]]:
+        return problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS | metrics, delivered)
+
+    return run
+
+
+def problems_of(
+    path: Path, ledger: SentOrders, metrics: dict[str, Any], delivered: set[int] | None = None
+) -> dict[str, list[tuple[str, int]]]:
+    findings = Findings(target="record")
+    audit_database(path, ledger, findings, metrics=metrics, delivered=delivered)
+    return {row: problems for row, problems in findings.problems.items() if problems}
+
+
+def test_a_correct_database_has_no_problems(audit: Audit, ledger: SentOrders) -> None:
+    assert audit({ledger.orders.order_id(index) for index in range(ORDERS)}) == {}
+
+
+def test_an_acknowledged_order_without_a_row_is_missing(
+    audit: Audit, file: sqlite3.Connection, ledger: SentOrders
+) -> None:
+    order_id = ledger.orders.order_id(2)
+    file.execute("DELETE FROM orders WHERE order_id = ?", (order_id,))
+    assert audit()[MISSING] == [("", order_id)]
+
+
+@pytest.mark.parametrize("status", ["Pending", "Processing", "Failed", "Cancelled"])
+def test_an_order_that_is_not_completed_is_stuck(
+    audit: Audit, file: sqlite3.Connection, ledger: SentOrders, status: str
+) -> None:
+    order_id = ledger.orders.order_id(2)
+    file.execute("UPDATE orders SET status = ? WHERE order_id = ?", (status, order_id))
+    assert audit()[STUCK] == [(status, order_id)]
+
+
+@pytest.mark.parametrize("index", [-1, ORDERS, ORDERS + 1])
+def test_an_order_that_was_not_sent_whole_is_unknown(
+    audit: Audit, file: sqlite3.Connection, ledger: SentOrders, index: int
+) -> None:
+    file.execute(INSERT, (ledger.orders.order_id(index),))
+    assert audit()[UNKNOWN] == [("", ledger.orders.order_id(index))]
+
+
+def test_an_order_that_the_receiver_never_took_is_undelivered(audit: Audit, ledger: SentOrders) -> None:
+    [lacking, *others] = [ledger.orders.order_id(index) for index in range(ORDERS)]
+    assert audit(set(others)) == {UNDELIVERED: [("", lacking)]}
+
+
+def test_an_order_that_is_stored_twice_is_found(audit: Audit, file: sqlite3.Connection, ledger: SentOrders) -> None:
+    file.execute("DROP INDEX orders_order_id")
+    file.execute(INSERT, (ledger.orders.order_id(0),))
+    assert audit()[WRONG] == [("an order is stored twice", ledger.orders.order_id(0))]
+
+
+@pytest.mark.parametrize("name", ["pending", "processing", "completed", "failed", "cancelled", "processing_us"])
+def test_totals_that_are_off_by_one_are_found(audit: Audit, file: sqlite3.Connection, name: str) -> None:
+    file.execute(f"UPDATE totals SET {name} = {name} + 1")
+    counted = {"completed": ORDERS, "processing_us": 1250000}.get(name, 0)
+    assert audit() == {TOTALS: [(f"totals has {name} {counted + 1}, counted {counted}", 0)]}
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD_METRICS if name != "avg_processing_time"])
+def test_metrics_that_are_off_by_one_are_found(audit: Audit, name: str) -> None:
+    count = GOOD_METRICS[name]
+    assert audit(**{name: count + 1}) == {TOTALS: [(f"/metrics has {name} {count + 1}, counted {count}", 0)]}
+
+
+@pytest.mark.parametrize("mean", [0.250002, None, "soon"])
+def test_a_wrong_mean_is_found(audit: Audit, mean: object) -> None:
+    [(text, _)] = audit(avg_processing_time=mean)[TOTALS]
+    assert text.startswith("/metrics has avg_processing_time ")
+
+
+def test_totals_without_a_row_are_found(audit: Audit, file: sqlite3.Connection) -> None:
+    file.execute("DELETE FROM totals")
+    assert audit() == {TOTALS: [("totals has 0 rows", 0)]}
+
+
+def test_a_missing_database_is_wrong_and_is_not_created(ledger: SentOrders, tmp_path: Path) -> None:
+    problems = problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS)
+    assert problems == {WRONG: [("orders.db can't be read: unable to open database file", 0)]}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_database_is_wrong(audit: Audit, file: sqlite3.Connection, tmp_path: Path) -> None:
+    file.execute("PRAGMA writable_schema = ON")
+    file.execute("UPDATE sqlite_master SET sql = replace(sql, 'due_us', 'no_us') WHERE name = 'orders'")
+    file.close()
+    assert audit()[WRONG]

@@ -1,0 +1,69 @@
+"""The injection of faults: a fault without effect does not count."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from load.chaos.injection import LINES_PER_REQUEST, Effect, FaultInjector
+from load.chaos.plan import Fault, FaultKind, ReceiverFault
+from load.chaos.receiver import Receiver
+from load.chaos.report import Findings
+from load.chaos.target import TargetServer, reserve_port
+from tests.load.chaos.webhooks import new_checker
+from tests.load.shop import Shop
+from tests.process import wait_until
+
+
+def inject(
+    target: TargetServer, kind: FaultKind, *, detail: str = "", count: int = 1, length_s: float = 0.01
+) -> Effect:
+    fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, detail=detail, count=count)
+
+    async def run() -> Effect:
+        receiver = Receiver(new_checker(), findings=Findings(target="webhook"))
+        receiver.listen()
+        try:
+            return await FaultInjector(receiver=receiver, seed=1, ended=threading.Event()).inject(target, fault)
+        finally:
+            receiver.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.LOCK, FaultKind.CHECKPOINT])
+def test_without_a_server_and_a_database_there_is_no_effect(
+    kind: FaultKind, target: TargetServer, tmp_path: Path
+) -> None:
+    assert not inject(target, kind, detail="FULL").made
+    assert [*(tmp_path / "record").iterdir()] == []
+
+
+@pytest.mark.parametrize("fault", list(ReceiverFault))
+def test_a_receiver_fault_without_requests_has_no_effect(fault: ReceiverFault, target: TargetServer) -> None:
+    assert not inject(target, FaultKind.RECEIVER, detail=fault.value).made
+
+
+def test_only_whole_orders_of_disconnected_clients_count_as_sent(target: TargetServer, shop: Shop) -> None:
+    clients = 20
+    effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
+    assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")
+    ledger = target.ledger
+    # Per four clients: a head without an order, a part of a body, a whole body, and lines of which some are whole.
+    assert len(ledger) == clients // 4 * (2 + LINES_PER_REQUEST)
+    sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
+    assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2
+    wait_until(lambda: bool(shop.ids))
+    assert {ledger.index_of(order_id) for order_id in shop.ids} <= sent
+
+
+def test_clients_that_can_not_connect_have_no_effect(target: TargetServer) -> None:
+    reserved = reserve_port()
+    try:
+        target.address = replace(target.address, sockaddr=reserved.getsockname())
+        effect = inject(target, FaultKind.VANISH, count=4)
+        assert effect == Effect(False, "0 of 4 clients disconnected in the middle of a request")
+    finally:
+        reserved.close()

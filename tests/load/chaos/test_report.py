@@ -1,0 +1,95 @@
+"""The findings of a run, and the lines that report them."""
+
+import pytest
+
+from load.chaos.plan import FaultKind, plan_faults
+from load.chaos.report import (
+    DIFFERING,
+    MISSING,
+    STUCK,
+    TOTALS,
+    UNDELIVERED,
+    UNKNOWN,
+    WRONG,
+    Findings,
+    Outcome,
+    format_outcome,
+    to_json,
+)
+
+LINES = {
+    (MISSING, ""): "record: missing: 77, 78",
+    (DIFFERING, "user_id is 2, sent 1"): "record: differing: 2 x user_id is 2, sent 1: 77, 78",
+    (STUCK, "Failed"): "record: stuck: 2 x Failed: 77, 78",
+    (UNDELIVERED, ""): "record: undelivered: 77, 78",
+    (UNKNOWN, ""): "record: unknown orders: 77, 78",
+    (WRONG, "a new order got 500"): "record: wrong answers: 2 x a new order got 500: 77, 78",
+    (TOTALS, "totals has 1"): "record: totals that differ: 2 x totals has 1: 77, 78",
+}
+JSON_KEYS = {
+    *("shop", "acknowledged", "missing", "differing", "stuck", "undelivered", "strangers"),
+    *("wrong_answers", "totals_that_differ", "found"),
+}
+
+
+def good_findings() -> Findings:
+    return Findings(target="record", acknowledged=3, is_inspected=True)
+
+
+def test_findings_without_problems_pass() -> None:
+    assert good_findings().passed
+    assert Outcome(findings=[good_findings()]).passed
+
+
+@pytest.mark.parametrize("findings", [Findings(target="record", is_inspected=True), Findings(target="record")])
+def test_findings_without_acknowledged_orders_or_an_inspection_do_not_pass(findings: Findings) -> None:
+    assert not findings.passed
+
+
+@pytest.mark.parametrize(("row", "text"), LINES)
+def test_every_problem_fails_the_run_and_is_named(row: str, text: str) -> None:
+    found = good_findings()
+    found.add(row, text, 78)
+    found.add(row, text, 77)
+    assert not found.passed
+    assert [*found.lines] == found.to_json()["found"] == [LINES[row, text]]
+
+
+def test_only_the_first_ten_orders_are_named() -> None:
+    found = good_findings()
+    found.add_orders(MISSING, dict.fromkeys(range(1, 21), ""))
+    assert [*found.lines] == ["record: missing: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..."]
+
+
+def test_an_order_that_is_found_twice_counts_once() -> None:
+    found = good_findings()
+    found.add(STUCK, "Failed", 6)
+    found.add_orders(STUCK, {6: "Pending", 7: "Processing"})
+    assert found.problems[STUCK] == [("Failed", 6), ("Processing", 7)]
+
+
+def test_an_order_id_of_zero_is_not_named() -> None:
+    found = good_findings()
+    found.add(WRONG, "integrity_check: bad")
+    assert [*found.lines] == ["record: wrong answers: 1 x integrity_check: bad"]
+
+
+def test_uninspected_servers_are_named_with_their_problems() -> None:
+    found = Findings(target="record", acknowledged=1234)
+    found.add(WRONG, "a new order got 500", 7)
+    outcome = Outcome(findings=[found], is_interrupted=True)
+    assert [*format_outcome(outcome, plan_faults(1, 1))][-2:] == [
+        "record: wrong answers: 1 x a new order got 500: 7",
+        "record: 1,234 orders were acknowledged and not read back",
+    ]
+
+
+def test_the_json_has_all_kinds_of_faults_and_all_counts() -> None:
+    outcome = Outcome(findings=[good_findings()])
+    outcome.made[FaultKind.KILL] += 1
+    outcome.client_errors[FaultKind.KILL, "503s"] += 5
+    result = to_json(outcome, plan_faults(1, 17), seed=1)
+    assert [*result["faults"]] == [kind.value for kind in FaultKind]
+    assert result["faults"]["kill"] == {"planned": 3, "made": 1, "503s": 5, "dropped": 0, "refused": 0}
+    assert result["shops"][0].keys() == JSON_KEYS
+    assert result["passed"]
