@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -107,3 +108,20 @@ class OrderReader:
         result.total_amount = sum_of(result.total_amount, order.found)
         if isinstance(order.found, dict):
             result.statuses[str(order.found.get("status"))] += 1
+
+
+async def read_back(
+    address: Address,
+    *,
+    source: OrderSource,
+    places: Iterable[int],
+    again: bool,
+    connections: int,
+    timeouts: Timeouts,
+    clock_ns: Callable[[], int],
+) -> ReadBackResult:
+    """Read the orders at these places of the source on connections of their own; `again` as for OrderReader."""
+    with closing(ClosedLoop(address, count=connections, timeouts=timeouts, clock_ns=clock_ns)) as clients:
+        reader = OrderReader(address=address, source=source, clients=clients, timeouts=timeouts, clock_ns=clock_ns)
+        await reader.read(places, again=again)
+    return reader.result

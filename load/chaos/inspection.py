@@ -11,10 +11,9 @@ from load.chaos.clients import RetryingClient
 from load.chaos.database import MICROSECONDS, audit_database, last_due_us
 from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
-from load.http.closed_loop import ClosedLoop
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
-from load.readback import OrderReader
+from load.readback import read_back
 from load.results.read_back import ReadBackResult
 
 TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)
@@ -50,30 +49,26 @@ class Inspection:
 
         `delivered` has the ids that the webhook receiver took; None if there is none.
         """
-        verdict, findings = await self._read_back(target), target.findings
+        findings = target.findings
+        result = await read_back(
+            target.address,
+            source=target.ledger.orders,
+            places=target.ledger.acknowledged_indexes(),
+            again=False,
+            connections=READERS,
+            timeouts=self.timeouts,
+            clock_ns=self.clock_ns,
+        )
         metrics = await self._read_metrics(target)
         await target.terminate()
         await asyncio.to_thread(
             audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered
         )
-        add_read_back(findings, verdict)
+        add_read_back(findings, result)
         for order_id in delivered or ():
             if target.ledger.index_of(order_id) is None:
                 findings.add(WRONG, "a webhook for an order that was never sent", order_id)
         findings.is_inspected = True
-
-    async def _read_back(self, target: TargetServer) -> ReadBackResult:
-        clients = ClosedLoop(target.address, count=READERS, timeouts=self.timeouts, clock_ns=self.clock_ns)
-        with closing(clients):
-            read_back = OrderReader(
-                address=target.address,
-                source=target.ledger.orders,
-                clients=clients,
-                timeouts=self.timeouts,
-                clock_ns=self.clock_ns,
-            )
-            await read_back.read(target.ledger.acknowledged_indexes(), again=False)
-        return read_back.result
 
     async def _read_metrics(self, target: TargetServer) -> Mapping[str, Any]:
         with closing(RetryingClient(target)) as client:
@@ -85,11 +80,11 @@ class Inspection:
         return metrics if isinstance(metrics, dict) else {}
 
 
-def add_read_back(findings: Findings, verdict: ReadBackResult) -> None:
+def add_read_back(findings: Findings, result: ReadBackResult) -> None:
     """Add what was wrong with the orders that were read back, unless the audit found it, too."""
-    findings.acknowledged = verdict.acknowledged
-    findings.add_orders(MISSING, dict.fromkeys(verdict.lost, ""))
-    findings.add_orders(DIFFERING, verdict.different)
-    findings.add_orders(STUCK, verdict.unprocessed)
-    for order_id, reason in verdict.unread.items():
+    findings.acknowledged = result.acknowledged
+    findings.add_orders(MISSING, dict.fromkeys(result.lost, ""))
+    findings.add_orders(DIFFERING, result.different)
+    findings.add_orders(STUCK, result.unprocessed)
+    for order_id, reason in result.unread.items():
         findings.add(WRONG, f"an order can't be read: {reason}", order_id)

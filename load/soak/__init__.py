@@ -1,1 +1,1 @@
-"""A soak: a shop's day in a nutshell against a server of its own, and whether the server is as well at its end."""
+"""`python -m load.soak`: load for minutes or hours, and checks that a server is at the end as it was at the start."""

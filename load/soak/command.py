@@ -1,116 +1,180 @@
-"""`python -m load.soak`: loads a server of its own for minutes or hours, and says whether it is as well at the end.
+"""`python -m load.soak`: loads a server for minutes or hours, and checks that it is as good at the end as at the start.
 
-It is loaded as a shop's day in a nutshell: orders at a steady rate, arrays of them, people who look at orders, list
-them and wait for them, readers of events who come and go or are slow, scrapers, mistakes, connections that are opened
-and closed all the time. First the server's log of events is filled. After a warm-up that is as long as a minute it
-prints a row for each minute; then it counts all orders, reads a random thousand of them back, and compares the last
-minute with the first. For Linux.
+The load is orders at a steady rate, arrays of orders, readers, listings, waiting clients, event streams, slow readers,
+metrics, mistakes, and connections that are opened and closed all the time. First the server's log of events is filled.
+After a warm-up as long as a minute, one row is printed per minute. Then all orders are counted, a random thousand of
+them are read back, and the last minute is compared with the first. For Linux.
 
-The measuring is on the main thread, on one event loop. The exit status is 0 if all is as it must be, 1 if not, 2 for
-bad flags, 130 after Ctrl-C, which prints what there is.
+The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C, which prints the results so far.
 """
 
 import argparse
-import asyncio
+import math
+import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from load.backlog import NoMetrics
-from load.cli.flags import CommandParser, named_file, rate, whole_number, writable_folder
-from load.cli.outputs import BAD, GOOD, INTERRUPTED, Unwritable, check_files, write_json
-from load.http.address import Unreachable
-from load.http.connection import NoResponse
-from load.soak.crowd import CLIENTS
-from load.soak.day import ServerGone
-from load.soak.disk import DiskFailed
-from load.soak.minute import HEADER, Minute
-from load.soak.soak import MINUTE_S, Soak, split
-from load.soak.verdict import find_slowness_beside
-from load.system.machine import TooFewFiles, allow_connections, describe_machine
-from load.system.process_status import ProcessGone
-from load.system.server_process import DidNotStart
+from load.cli.command import Command, Output, json_output, print_line
+from load.cli.errors import ExitStatus
+from load.cli.flags import CommandParser, rate
+from load.http.address import reach
+from load.orders.generated import VariedOrders
+from load.orders.sent_orders import SentOrders
+from load.orders.sources import MAX_ID
+from load.soak.final_check import FinalCheck, check_server
+from load.soak.limits import Finding, check_final, compare_minutes, find_other_causes
+from load.soak.load import SoakLoad
+from load.soak.measurements import HEADER, Sample, take_sample
+from load.soak.sessions import CONNECTIONS
+from load.system.machine import allow_connections, describe_machine, folder_to_keep, run_to_end
+from load.system.process_status import PROC
+from load.system.server_process import DidNotEnd, ServerProcess
 
-LONGEST_MINUTES = 7 * 24 * 60
-SHOWN = 10
-"""Reasons for which answers were wrong, and lines of the server's log."""
-FAILURES = (DidNotStart, TooFewFiles, Unreachable, ServerGone, ProcessGone, DiskFailed, NoResponse, NoMetrics)
-"""What ends the soak with one line on stderr."""
+MINUTE_S = 60.0
+LEAST_MINUTES, MOST_MINUTES = 2, 7 * 24 * 60
+MOST_RATE = 100_000
+MAX_SHOWN = 10
+"""How many reasons for wrong answers are shown, and how many lines of the server's log."""
+LOG_PROBLEM = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the soak and give the exit status."""
-    flags = _parse(argv)
-    soak = Soak(minutes=flags.minutes, rate=flags.rate, seed=flags.seed, folder=flags.folder, tell=_tell)
-    try:
-        check_files(flags.json)
-        return _run(soak, flags)
-    except Unwritable as problem:
-        print(f"python -m load.soak: {problem}", file=sys.stderr)
-        return BAD
+    """Run the soak and return the exit status."""
+    return Soak(_parse(argv)).execute()
 
 
-def _run(soak: Soak, flags: argparse.Namespace) -> int:
-    """Run the soak, tell what is found, and give the exit status."""
-    status = BAD
-    try:
-        allow_connections(CLIENTS)
-        _print_head(flags)
-        soak.run()
-        status = GOOD if soak.passed else BAD
-    except FAILURES as problem:
-        print(f"python -m load.soak: {problem}", file=sys.stderr)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        status = INTERRUPTED
-    finally:
-        # After a fault of this program, too.
-        _print_findings(soak)
-        if flags.json:
-            write_json(flags.json, soak.to_json())
-    return status
+class Soak(Command):
+    """Loads and checks a server of its own. Its database and log are kept if anything is wrong."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        super().__init__(prog="python -m load.soak", files=[flags.json])
+        self._flags = flags
+        self._ledger = SentOrders(VariedOrders(first_id=1, count=MAX_ID))
+        self._load: SoakLoad | None = None
+        self._final: FinalCheck | None = None
+        self._log_problems: list[str] = []
+
+    def run(self) -> ExitStatus:
+        allow_connections(CONNECTIONS)
+        self._print_head()
+        with folder_to_keep(self._flags.folder, prefix="load-soak-", is_wanted=lambda: not self._passed) as folder:
+            database, log = folder / "orders.db", folder / "server.log"
+            arguments = ["server.py", "--port", "0", "--database", str(database)]
+            try:
+                with ServerProcess(arguments, log=log, clock_s=time.monotonic) as server:
+                    run_to_end(self._run(server, database))
+            except DidNotEnd as problem:
+                self._log_problems.append(str(problem))
+            finally:
+                lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+                self._log_problems += filter(LOG_PROBLEM.match, lines)
+        return ExitStatus.PASSED if self._passed else ExitStatus.FAILED
+
+    def outputs(self) -> Sequence[Output]:
+        file = self._flags.json
+        return [Output("the result", self._print_result), *([json_output(file, self._to_json)] if file else [])]
+
+    async def _run(self, server: ServerProcess, database: Path) -> None:
+        def sample() -> Sample:
+            return take_sample(PROC / str(server.pid), database)
+
+        flags, sockets_before = self._flags, sample().sockets
+        address = await reach(server.url)
+        parts, part_s = split(flags.minutes)
+        self._load = SoakLoad(
+            address=address,
+            ledger=self._ledger,
+            take_sample=sample,
+            disk_file=database.with_name("disk"),
+            rate=flags.rate,
+            parts=parts,
+            part_s=part_s,
+            seed=flags.seed,
+            tell=lambda minute: print_line(minute.line),
+            clock_ns=time.perf_counter_ns,
+        )
+        await self._load.run()
+        self._final = await check_server(
+            address,
+            ledger=self._ledger,
+            take_sample=sample,
+            sockets_before=sockets_before,
+            rng=Random(f"{flags.seed} reading back"),
+            clock_ns=time.perf_counter_ns,
+        )
+
+    @property
+    def _findings(self) -> list[Finding]:
+        """What can be said so far."""
+        has_minutes = self._load and len(self._load.minutes) >= LEAST_MINUTES
+        return [
+            *(compare_minutes(self._load.minutes, self._load.errors) if self._load and has_minutes else ()),
+            *(check_final(self._final, log_problems=len(self._log_problems)) if self._final else ()),
+        ]
+
+    @property
+    def _passed(self) -> bool:
+        return self._final is not None and all(finding.passed for finding in self._findings)
+
+    def _print_head(self) -> None:
+        flags, (parts, part_s) = self._flags, split(self._flags.minutes)
+        length = "one minute" if part_s == MINUTE_S else f"{part_s:g} s"
+        print(f"{flags.rate:g} orders/s, up to {CONNECTIONS} connections; a warm-up and {parts} parts of {length}")
+        for name, value in describe_machine(flags.folder).items():
+            print(f"{name.replace('_', ' ')}: {value}")
+        print_line(f"\n{HEADER}")
+
+    def _print_result(self) -> None:
+        for line in self._log_problems[:MAX_SHOWN]:
+            print(f"server: {line}", file=sys.stderr)
+        print()
+        if self._load:
+            for reason, times in self._load.errors.most_common(MAX_SHOWN):
+                print(f"wrong or missing: {reason}, {times} times")
+        if self._final:
+            print(f"{self._final.read_back}\n{self._final.counted:,} orders counted in the listing")
+        for finding in self._findings:
+            print(finding.line)
+        for line in find_other_causes(self._load.minutes) if self._load else ():
+            print(line)
+        if self._final is None:
+            print("interrupted: the orders were not counted")
+
+    def _to_json(self) -> dict[str, Any]:
+        load, flags = self._load, self._flags
+        return {
+            "seed": flags.seed,
+            "rate": flags.rate,
+            "machine": describe_machine(flags.folder),
+            "warm_up": load and load.warm_up,
+            "minutes": load.minutes if load else [],
+            "errors": dict(load.errors) if load else {},
+            "sent": len(self._ledger),
+            "acknowledged": self._ledger.acknowledged,
+            "closing": self._final,
+            "findings": [finding.to_json() for finding in self._findings],
+            "passed": self._passed,
+        }
 
 
-def _print_head(flags: argparse.Namespace) -> None:
-    parts, part_s = split(flags.minutes)
-    minute = "a minute" if part_s == MINUTE_S else f"{part_s:g} s"
-    print(f"{flags.rate:g} orders/s and {CLIENTS} connections at most; {parts} times {minute} after a warm-up as long")
-    for name, value in describe_machine(flags.folder).items():
-        print(f"{name.replace('_', ' ')}: {value}")
-    print(f"\n{HEADER}", flush=True)
-
-
-def _print_findings(soak: Soak) -> None:
-    for line in soak.complaints[:SHOWN]:
-        print(f"server: {line}", file=sys.stderr)
-    print()
-    if soak.day:
-        for reason, times in soak.day.errors.most_common(SHOWN):
-            print(f"wrong or missing: {reason}, {times} times")
-    if soak.closing:
-        print(soak.closing.read_back)
-        print(f"{soak.closing.counted:,} orders counted in the listing")
-    for finding in soak.findings:
-        print(finding.line)
-    for line in find_slowness_beside(soak.day.minutes) if soak.day else []:
-        print(line)
-    if soak.closing is None:
-        print("broken off: the orders were not counted")
-
-
-def _tell(minute: Minute) -> None:
-    print(minute.line, flush=True)
+def split(minutes: float) -> tuple[int, float]:
+    """Return the number of parts, at least two, and the length of each in seconds: a minute, or somewhat less."""
+    parts = max(LEAST_MINUTES, math.ceil(minutes))
+    return parts, minutes * MINUTE_S / parts
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.soak", description=__doc__)
     parser.add_argument("--minutes", type=_minutes, default=10.0, help="how long, after the warm-up (10)")
-    parser.add_argument("--rate", type=rate(100_000), default=500, help="orders a second, one by one (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(), default=1, help="of everything that is random (%(default)s)")
-    parser.add_argument(
-        "--folder", type=writable_folder, default=Path(), help="where the database is made: on a disk, not tmpfs (here)"
-    )
-    parser.add_argument("--json", type=named_file, metavar="FILE", help="write the result to this file as well")
-    return parser.parse_args(argv)
+    parser.add_argument("--rate", type=rate(MOST_RATE), default=500, help="single orders per second (%(default)s)")
+    parser.add_seed(1)
+    parser.add_folder()
+    parser.add_json()
+    return parser.parse(argv)
 
 
 def _minutes(text: str) -> float:
@@ -118,6 +182,6 @@ def _minutes(text: str) -> float:
         minutes = float(text)
     except ValueError:
         minutes = 0.0
-    if not 0 < minutes <= LONGEST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes up to {LONGEST_MINUTES}")
+    if not 0 < minutes <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes up to {MOST_MINUTES}")
     return minutes

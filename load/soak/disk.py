@@ -1,40 +1,35 @@
-"""Owns how long a sync takes beside the server's; on the event loop's thread, each sync on another one."""
+"""How long the disk takes for syncs that are not the server's. Runs on a thread of its own."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
-from load.soak.amid import run_whole
+from load.cli.errors import CommandError, reason_of_os_error
 
 SYNC_EVERY_NS = 50_000_000
 BLOCK = bytes(4096)
 
 
-class DiskFailed(Exception):
-    """Nothing could be written or synced beside the database; the text names the file and says why."""
+class DiskFailed(CommandError):
+    """A file beside the database can't be written or synced."""
 
 
-async def keep_syncing(file: Path, *, note: Callable[[int], None], clock_ns: Callable[[], int]) -> None:
-    """Write and sync one block 20 times a second, and note how many nanoseconds that takes; DiskFailed.
+def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
+    """Write and sync a block 20 times a second, and note the nanoseconds it takes, until `ended` is set; DiskFailed.
 
-    Those that were due while one went on are not made, but noted as long as they would have waited for its end, so that
-    a stall counts for as long as it was. Goes on until it is cancelled.
+    Syncs that are due while another one runs are not made. They are noted with the time that they would have waited,
+    so that a stall counts for as long as it lasts.
     """
+    took_ns = 0
     try:
         with file.open("wb", buffering=0) as own:
-            while True:
-                took_ns = await run_whole(asyncio.to_thread(_sync, own.fileno(), clock_ns))
-                note(took_ns)
-                for waited_ns in range(took_ns - SYNC_EVERY_NS, 0, -SYNC_EVERY_NS):
+            while not ended.wait((SYNC_EVERY_NS - took_ns % SYNC_EVERY_NS) / 1e9):
+                begun_ns = clock_ns()
+                os.pwrite(own.fileno(), BLOCK, 0)
+                os.fdatasync(own.fileno())
+                took_ns = clock_ns() - begun_ns
+                for waited_ns in range(took_ns, 0, -SYNC_EVERY_NS):
                     note(waited_ns)
-                await asyncio.sleep((SYNC_EVERY_NS - took_ns % SYNC_EVERY_NS) / 1e9)
     except OSError as problem:
-        raise DiskFailed(f"{file} can't be synced: {(problem.strerror or 'unknown error').lower()}") from None
-
-
-def _sync(descriptor: int, clock_ns: Callable[[], int]) -> int:
-    begun_ns = clock_ns()
-    os.pwrite(descriptor, BLOCK, 0)
-    os.fdatasync(descriptor)
-    return clock_ns() - begun_ns
+        raise DiskFailed(f"{file} can't be synced: {reason_of_os_error(problem)}") from None

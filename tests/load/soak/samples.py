@@ -1,6 +1,5 @@
-"""What a server that is well looks like."""
+"""A sample of a server without any problem."""
 
-from load.soak.sample import Sample
+from load.soak.measurements import Sample
 
-MIB = 1024 * 1024
-SAMPLE = Sample(50 * MIB, 60 * MIB, 8, 18, 40, 4 * MIB, 9 * MIB, 1.5)
+SAMPLE = Sample(50.0, 60.0, 8, 18, 40, 4.0, 9.0, 1.5)

@@ -1,22 +1,22 @@
-"""The flags of a soak."""
+"""The flags and the error messages of a soak."""
 
 from pathlib import Path
 
 import pytest
 
-from load.soak.command import main
+from load.soak import command
+from load.soak.command import main, split
 from load.soak.disk import DiskFailed
-from load.soak.soak import Soak, split
 
 
 @pytest.mark.parametrize(
     ("minutes", "parts"), [(10, (10, 60.0)), (2, (2, 60.0)), (2.5, (3, 50.0)), (1, (2, 30.0)), (0.1, (2, 3.0))]
 )
-def test_the_time_is_split_into_minutes_or_somewhat_less(minutes: float, parts: tuple[int, float]) -> None:
+def test_the_time_is_split_into_parts_of_up_to_a_minute(minutes: float, parts: tuple[int, float]) -> None:
     assert split(minutes) == pytest.approx(parts)
 
 
-def test_a_result_that_can_not_be_written_is_said_before_the_soak(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_result_is_an_error_before_the_soak(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "/proc/version"]) == 1
     out, err = capsys.readouterr()
     assert (out, err.startswith("python -m load.soak: /proc/version can't be written: ")) == ("", True)
@@ -30,14 +30,14 @@ def test_a_bad_flag_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_what_keeps_a_soak_from_its_end_is_one_line(
+def test_an_error_that_ends_the_soak_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: Soak) -> None:
+    def fail(_: object) -> None:
         raise DiskFailed("disk can't be synced: input/output error")
 
-    monkeypatch.setattr(Soak, "run", fail)
+    monkeypatch.setattr(command, "allow_connections", fail)
     assert main(["--folder", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert err == "python -m load.soak: disk can't be synced: input/output error\n"
-    assert out.endswith("broken off: the orders were not counted\n")
+    assert out.endswith("interrupted: the orders were not counted\n")

@@ -1,6 +1,5 @@
-"""How long syncs take beside a soak, with a disk that the test slows down."""
+"""How long syncs of another file take, with a disk that the test slows down."""
 
-import asyncio
 import os
 import threading
 import time
@@ -10,36 +9,32 @@ from pathlib import Path
 import pytest
 
 from load.soak import disk
-from load.soak.disk import BLOCK, DiskFailed, keep_syncing
+from load.soak.disk import BLOCK, DiskFailed, measure_syncs
+from tests.load.steps import meanwhile
 
 STEP_NS = 1_000_000
 
 
 @pytest.fixture(autouse=True)
-def soon_due(monkeypatch: pytest.MonkeyPatch) -> None:
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "SYNC_EVERY_NS", STEP_NS)
 
 
-async def _note(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
-    """Give what is noted of so many syncs."""
+def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
+    """Return the first `count` times that are noted."""
     noted_ns: list[int] = []
-    is_enough = asyncio.Event()
+    ended = threading.Event()
 
-    def note(latency_ns: int) -> None:
-        noted_ns.append(latency_ns)
+    def note(sync_ns: int) -> None:
+        noted_ns.append(sync_ns)
         if len(noted_ns) == count:
-            is_enough.set()
+            ended.set()
 
-    syncing = asyncio.create_task(keep_syncing(file, note=note, clock_ns=clock_ns))
-    await is_enough.wait()
-    syncing.cancel()
-    await asyncio.wait([syncing])
-    assert syncing.cancelled()
+    measure_syncs(file, note=note, ended=ended, clock_ns=clock_ns)
     return noted_ns[:count]
 
 
-@pytest.mark.gen_test
-async def test_syncs_that_were_due_during_a_stall_count_with_the_rest_of_it(
+def test_syncs_that_are_due_during_a_stall_count_with_the_rest_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_ns, takes_ns = 0, iter([40 * STEP_NS + 5, 3])
@@ -49,43 +44,35 @@ async def test_syncs_that_were_due_during_a_stall_count_with_the_rest_of_it(
         now_ns += next(takes_ns, 0)
 
     monkeypatch.setattr(os, "fdatasync", stall)
-    noted_ns = await _note(tmp_path / "disk", 42, lambda: now_ns)
+    noted_ns = _measure(tmp_path / "disk", 42, lambda: now_ns)
     assert noted_ns == [*(waited * STEP_NS + 5 for waited in range(40, -1, -1)), 3]
 
 
-@pytest.mark.gen_test
-async def test_each_sync_writes_the_same_block(tmp_path: Path) -> None:
-    noted_ns = await _note(tmp_path / "disk", 3, time.perf_counter_ns)
+def test_each_sync_writes_the_same_block(tmp_path: Path) -> None:
+    noted_ns = _measure(tmp_path / "disk", 3, time.perf_counter_ns)
     assert min(noted_ns) > 0
     assert (tmp_path / "disk").read_bytes() == BLOCK
 
 
-@pytest.mark.gen_test
-async def test_a_sync_that_goes_on_at_the_end_keeps_nobody_else_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loop, has_begun, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-    open_at_its_end: list[bool] = []
+def test_a_sync_that_runs_at_the_end_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, has_begun, may_end = threading.Event(), threading.Event(), threading.Event()
+    completed: list[bool] = []
 
     def hang(descriptor: int) -> None:
-        loop.call_soon_threadsafe(has_begun.set)
+        has_begun.set()
         may_end.wait()
         os.fstat(descriptor)
-        open_at_its_end.append(True)
+        completed.append(True)
 
     monkeypatch.setattr(os, "fdatasync", hang)
-    syncing = asyncio.create_task(keep_syncing(tmp_path / "disk", note=lambda _: None, clock_ns=lambda: 0))
-    await has_begun.wait()
-    syncing.cancel()
-    await asyncio.sleep(0)
-    assert not syncing.done()
-    may_end.set()
-    await asyncio.wait([syncing])
-    assert syncing.cancelled()
-    assert open_at_its_end == [True]
+    with meanwhile(lambda: measure_syncs(tmp_path / "disk", note=lambda _: None, ended=ended, clock_ns=lambda: 0)):
+        assert has_begun.wait(10)
+        ended.set()
+        assert completed == []
+        may_end.set()
+    assert completed == [True]
 
 
-@pytest.mark.gen_test
-async def test_where_nothing_can_be_written_it_is_said_in_a_line(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match=r"/nowhere/disk can't be synced: no such file or directory$"):
-        await keep_syncing(tmp_path / "nowhere" / "disk", note=lambda _: None, clock_ns=lambda: 0)
+        _measure(tmp_path / "nowhere" / "disk", 1, lambda: 0)

@@ -1,4 +1,4 @@
-"""What the customers of a soak take for a wrong answer."""
+"""The requests of client sessions, and which answers are wrong."""
 
 from random import Random
 from socket import AF_INET
@@ -10,7 +10,7 @@ from load.http.connection import Connection
 from load.http.response import Response
 from load.orders.generated import GeneratedOrders
 from load.orders.sent_orders import SentOrders
-from load.soak.errands import Errands, fault_of_look, fault_of_order
+from load.soak.requests import SessionRequests, check_new, check_read
 from tests.load.shop import Shop
 
 NOWHERE = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
@@ -23,7 +23,7 @@ def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Response:
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         (DONE, ""),
         (DONE.replace(b"Completed", b"Pending"), "an order that is not Completed"),
@@ -34,21 +34,21 @@ def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Response:
         (b"\xff", "no JSON"),
     ],
 )
-def test_the_answer_that_shows_an_order_is_compared_with_what_was_sent(text: bytes, fault: str) -> None:
-    assert fault_of_look(ORDERS.order(0), _answer(text), is_done=True) == fault
+def test_a_read_order_is_compared_with_what_was_sent(text: bytes, problem: str) -> None:
+    assert check_read(ORDERS.order(0), _answer(text), is_completed=True) == problem
 
 
-def test_an_order_that_nobody_waits_for_may_be_processed_later() -> None:
+def test_a_read_without_waiting_may_be_unprocessed() -> None:
     pending = _answer(DONE.replace(b"Completed", b"Pending"))
-    assert fault_of_look(ORDERS.order(0), pending, is_done=False) == ""
+    assert check_read(ORDERS.order(0), pending, is_completed=False) == ""
 
 
-def test_a_look_with_another_status_is_a_fault() -> None:
-    assert fault_of_look(ORDERS.order(0), _answer(DONE, status=202), is_done=True) == "status 202 instead of 200"
+def test_a_read_with_another_status_is_wrong() -> None:
+    assert check_read(ORDERS.order(0), _answer(DONE, status=202), is_completed=True) == "status 202 instead of 200"
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "problem"),
     [
         (_answer(b'{"order_id": "1"}', status=202), ""),
         (_answer(b'{"order_id": "2"}', status=202), "a 202 that names another order"),
@@ -59,25 +59,25 @@ def test_a_look_with_another_status_is_a_fault() -> None:
         ),
     ],
 )
-def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Response, fault: str) -> None:
-    assert fault_of_order(answer, 1) == fault
+def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Response, problem: str) -> None:
+    assert check_new(answer, 1) == problem
 
 
 @pytest.mark.gen_test
-async def test_a_waiting_customer_acknowledges_its_order_by_the_order_alone(shop: Shop) -> None:
+async def test_a_waiting_request_is_acknowledged_by_its_order_only(shop: Shop) -> None:
     address = await reach(ServerUrl.parse(shop.url))
     ledger = _ledger_with_one()
-    waits = Errands(address, ledger=ledger, chance=Random(1)).waits()
+    waits = SessionRequests(address, ledger=ledger, rng=Random(1)).waits()
     connection = Connection(address)
-    assert next(waits).fault(await connection.exchange(address.get("/order/1"))) == "status 404 instead of 200"
+    assert next(waits).check(await connection.exchange(address.get("/order/1"))) == "status 404 instead of 200"
     posting = next(waits)
     assert posting.request.startswith(b"POST /order ")
     assert b"\r\nPrefer: wait=5\r\n" in posting.request
-    assert posting.fault(_answer(DONE)) == "an order that is not as it was sent"
+    assert posting.check(_answer(DONE)) == "an order that is not as it was sent"
     assert ledger.acknowledged == 1
     connection.close()
     own = ledger.orders.body(1)[:-1] + b', "status": "Completed"}'
-    assert posting.fault(_answer(own)) == ""
+    assert posting.check(_answer(own)) == ""
     assert ledger.acknowledged == 2
 
 
@@ -88,7 +88,7 @@ def _ledger_with_one() -> SentOrders:
     return ledger
 
 
-def test_nobody_asks_for_an_order_before_one_was_acknowledged() -> None:
-    errands = Errands(NOWHERE, ledger=SentOrders(ORDERS), chance=Random(1))
+def test_requests_need_an_acknowledged_order() -> None:
+    requests = SessionRequests(NOWHERE, ledger=SentOrders(ORDERS), rng=Random(1))
     with pytest.raises(ValueError, match="no order was acknowledged"):
-        next(errands.lookups())
+        next(requests.lookups())

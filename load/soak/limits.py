@@ -1,0 +1,115 @@
+"""The limits that a server must keep in a soak, compared with minute one. Pure functions, for any thread.
+
+Minute one is the first after the warm-up. What may grow:
+
+- The log of events keeps the last 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that), about
+  25 MiB. It is filled before the warm-up.
+- The history of the dashboard is full after ten minutes: 600 points (MAX_POINTS of handlers/metrics/history.py) of
+  about 300 bytes, 0.2 MiB. Each new reader is sent a copy of about 50 KB.
+- The rates of the last 60 seconds are 60 samples. Histograms and counters have a fixed size.
+- SQLite keeps 2 MiB of pages for each of three connections (its default, which the server keeps); a minute fills them.
+- Waiting requests, running work and connections end with their request; there are as many as clients.
+- The heap fragments: what several large arrays and listings at the same moment need is not always given back.
+
+Nothing is kept for each order. So memory may grow by a tenth, for the heap, and by 4 MiB, for the history and caches:
+12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of 40 bytes an order shows in ten minutes, one
+of 6 bytes in an hour.
+
+The file of the write-ahead log never shrinks while the server runs. A commit that leaves over 4,000 pages (16 MiB) in
+it runs SQLite's automatic checkpoint (the server sets this length), and the next commit begins the log anew, unless a
+reader is reading from it: then it goes on for another commit. One batch adds up to 2,000 orders and an array of 1,000,
+about 2 MiB. So the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
+
+Open files, without sockets, must not become more. There may be as many sockets as clients and ten of the server's own,
+and none is left when all clients have disconnected. A thread of the pool is created when it is first needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from load.soak.final_check import FinalCheck
+from load.soak.measurements import Minute
+from load.soak.sessions import CONNECTIONS
+
+MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
+P99_FACTOR, P99_MS = 1.5, 10.0
+WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
+SLOW_MS = 5.0
+"""A p99 of this program's own lateness, or of another file's syncs, above which it is reported."""
+OWN_SOCKETS = 10
+"""The sockets that the server listens on, and that wake up its loop."""
+WORKERS = 8
+"""The server's --workers."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A value and its limit. The value is None if it could not be measured; `first` is that of minute one."""
+
+    name: str
+    unit: str = ""
+    at_most: float
+    value: float | None
+    first: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.value is not None and self.value <= self.at_most
+
+    @property
+    def line(self) -> str:
+        shown = "not measured" if self.value is None else f"{self.value:,.6g}{self.unit}"
+        first = "" if self.first is None else f", minute one {self.first:,.6g}{self.unit}"
+        verdict = "pass" if self.passed else "FAIL"
+        return f"{verdict}  {shown}, must be <= {self.at_most:,.6g}{self.unit}{first}: {self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**msgspec.structs.asdict(self), "passed": self.passed}
+
+
+def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> list[Finding]:
+    """Compare the last minute with the first; there must be at least two."""
+    one, last = minutes[0], minutes[-1]
+
+    def finding(name: str, field: str, at_most: float, unit: str = "") -> Finding:
+        return Finding(name=name, unit=unit, at_most=at_most, value=getattr(last, field), first=getattr(one, field))
+
+    memory_mib = one.memory_mib * (1 + MEMORY_SHARE) + MEMORY_MIB
+    wal_mib = min(WAL_MIB, one.wal_mib + WAL_GROWTH_MIB)
+    p99_ms = max((one.p99_ms or 0.0) * P99_FACTOR, P99_MS)
+    return [
+        finding("memory, resident, the highest of the last minute", "memory_mib", memory_mib, " MiB"),
+        finding("open files without sockets", "files", one.files),
+        finding("sockets", "sockets", CONNECTIONS + OWN_SOCKETS),
+        finding("threads", "threads", one.threads + WORKERS),
+        finding("write-ahead log in the last minute", "wal_mib", wal_mib, " MiB"),
+        finding("p99 of POST /order from when due, in the last minute", "p99_ms", p99_ms, " ms"),
+        Finding(name="wrong or missing answers", at_most=0, value=sum(errors.values())),
+    ]
+
+
+def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
+    """Compare what was found at the end with 0. `log_problems` are in the server's log, or of its end."""
+    values = {
+        "acknowledged orders that are not listed": found.unlisted,
+        "listed orders that were never sent, or are listed twice": found.unknown,
+        "orders by which /metrics and the listing differ": found.miscounted,
+        "of a random thousand, orders not as they were sent": found.mistaken,
+        "orders that are not Completed without any more progress": found.incomplete,
+        "connections left after all clients have disconnected": found.sockets_left,
+        "warnings and errors in the server's log, and at its end": log_problems,
+    }
+    return [Finding(name=name, at_most=0, value=value) for name, value in values.items()]
+
+
+def find_other_causes(minutes: Sequence[Minute]) -> list[str]:
+    """Say in which minutes this program or the disk was slow, which raises latencies; no finding depends on it."""
+    late = [minute.name for minute in minutes if (minute.late_p99_ms or 0.0) > SLOW_MS]
+    slow = [minute.name for minute in minutes if (minute.disk_p99_ms or 0.0) > SLOW_MS]
+    found = []
+    if late:
+        found.append(f"this program itself was late, over {SLOW_MS:g} ms in the p99, in minute {', '.join(late)}")
+    if slow:
+        found.append(f"syncs of another file took over {SLOW_MS:g} ms in the p99 in minute {', '.join(slow)}")
+    return found

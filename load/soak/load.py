@@ -1,0 +1,198 @@
+"""The load of a soak, measured minute by minute: orders at a steady rate and client sessions. Runs on the event loop.
+
+Before the first minute comes a warm-up of the same length. Before that, while the sessions run already, arrays of
+orders fill the server's log of events, so that its growth is not taken for a leak. The log has up to 100,000 events
+(twice MAX_EVENTS of server.py).
+"""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from load.backlog import Metrics, NoMetrics
+from load.cli.errors import CommandError
+from load.http.address import Address
+from load.http.connection import Connection, NoResponse, send_request
+from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
+from load.http.open_loop import OpenLoop
+from load.http.response import Response
+from load.http.send_delays import SendDelays
+from load.orders.sent_orders import SentOrders
+from load.soak.disk import measure_syncs
+from load.soak.measurements import Minute, MinuteRecorder, Sample
+from load.soak.requests import SessionRequests, check_new, take_orders
+from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
+
+FILLING_ARRAYS = 60
+"""Each has 1,000 orders with at least two events, so that they fill the log of events."""
+SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
+
+
+class ServerGone(CommandError):
+    """The server does not answer any more."""
+
+
+@dataclass(kw_only=True)
+class SoakLoad:
+    """Loads a server for a warm-up and `parts` minutes of `part_s` seconds each; `minutes` has those that are over.
+
+    `take_sample` looks at the server. `disk_file`, beside its database, is created to measure syncs. `tell` receives
+    each minute.
+    """
+
+    address: Address
+    ledger: SentOrders
+    take_sample: Callable[[], Sample]
+    disk_file: Path
+    rate: float
+    parts: int
+    part_s: float
+    seed: int
+    tell: Callable[[Minute], None]
+    clock_ns: Callable[[], int]
+    warm_up: Minute | None = field(default=None, init=False)
+    minutes: list[Minute] = field(default_factory=list, init=False)
+    errors: Counter[str] = field(default_factory=Counter, init=False)
+    _delays: SendDelays = field(default_factory=SendDelays, init=False)
+    _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
+    _orders: int = field(default=0, init=False)
+    _backlog: int = field(default=0, init=False)
+    _sent_before: int = field(default=0, init=False)
+
+    async def run(self) -> None:
+        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone, DiskFailed.
+
+        The first exception of a session, or of anything else, ends the load at once.
+        """
+        # The sessions need acknowledged orders.
+        await self._send_arrays(1)
+        if not self.ledger.acknowledged:
+            raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+        syncs = asyncio.to_thread(
+            measure_syncs,
+            self.disk_file,
+            note=lambda sync_ns: loop.call_soon_threadsafe(self._recorder.syncs_ns.append, sync_ns),
+            ended=ended,
+            clock_ns=self.clock_ns,
+        )
+        sessions = client_sessions(
+            self.address, new_requests=self._new_requests, new_rng=self._new_rng, report=self._report
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(each) for each in (syncs, *sessions)]
+                await self._send_arrays(FILLING_ARRAYS)
+                with closing(Connection(self.address)) as connection:
+                    await self._read_metrics(connection)
+                    begun_ns = self.clock_ns()
+                    orders = group.create_task(self._send_orders(begun_ns))
+                    for number in range(self.parts + 1):
+                        minute_ns = begun_ns + int(number * self.part_s * 1e9)
+                        await self._record_minute(number, minute_ns, connection)
+                await orders
+                for task in background:
+                    task.cancel()
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+        finally:
+            ended.set()
+
+    async def _send_orders(self, begun_ns: int) -> None:
+        """Send orders at their rate."""
+        loop = OpenLoop(
+            self.address,
+            limit=ORDER_CONNECTIONS,
+            timeouts=Timeouts(),
+            delays=self._delays,
+            clock_ns=self.clock_ns,
+        )
+        with closing(loop):
+            await loop.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
+        if loop.gone:
+            raise ServerGone("the server has stopped answering")
+
+    async def _send_arrays(self, arrays: int) -> None:
+        """Send arrays of orders one after another."""
+        requests = self._new_requests("filling").arrays()
+        with closing(Connection(self.address)) as connection:
+            for _ in range(arrays):
+                request, check = next(requests)
+                try:
+                    problem = check(await send_request(connection, request))
+                except NoResponse as error:
+                    raise ServerGone(str(error)) from None
+                if problem:
+                    self._report(f"POST /orders: {problem}")
+
+    async def _record_minute(self, number: int, begun_ns: int, connection: Connection) -> None:
+        """Take samples until the minute is over, and record it."""
+        end_ns = begun_ns + int(self.part_s * 1e9)
+        step_ns = int(min(SAMPLE_EVERY_S, self.part_s / SAMPLES_PER_MINUTE) * 1e9)
+        orders_before, due_ns, cpu_before_s = self._orders, begun_ns, self.take_sample().cpu_s
+        while due_ns < end_ns:
+            due_ns = min(end_ns, max(due_ns + step_ns, self.clock_ns()))
+            await asyncio.sleep(max(0.0, (due_ns - self.clock_ns()) / 1e9))
+            sample = self.take_sample()
+            self._recorder.samples.append(sample)
+            await self._read_metrics(connection)
+        recorder, self._recorder = self._recorder, MinuteRecorder()
+        minute = recorder.finish(
+            str(number) if number else "warm-up",
+            seconds=(self.clock_ns() - begun_ns) / 1e9,
+            orders=self._orders,
+            new=self._orders - orders_before,
+            backlog=self._backlog,
+            late_ns=self._delays.late_ns[self._sent_before :],
+            cpu_s=sample.cpu_s - cpu_before_s,
+        )
+        self._sent_before = len(self._delays.late_ns)
+        if number:
+            self.minutes.append(minute)
+        else:
+            self.warm_up = minute
+        self.tell(minute)
+
+    async def _read_metrics(self, connection: Connection) -> None:
+        """Read how many orders there are and how many wait."""
+        try:
+            metrics = Metrics.parse(await send_request(connection, self.address.get("/metrics")))
+        except NoResponse as problem:
+            self._report(f"GET /metrics: {problem}")
+        except NoMetrics as problem:
+            self._report(str(problem))
+        else:
+            self._backlog, self._orders = metrics.waiting, metrics.orders
+
+    def _jobs(self, begun_ns: int) -> Iterator[tuple[int, int, bytes]]:
+        for number in range(int((self.parts + 1) * self.part_s * self.rate)):
+            [index] = take_orders(self.ledger, 1)
+            request = self.address.post("/order", self.ledger.orders.body(index))
+            yield begun_ns + int(number * 1e9 / self.rate), index, request
+
+    def _note_answer(self, index: int, answer: Response, timing: RequestTiming) -> None:
+        if problem := check_new(answer, self.ledger.orders.order_id(index)):
+            self._report(f"POST /order: {problem}")
+        else:
+            self.ledger.note_acknowledged([index])
+            self._recorder.latencies_ns.append(timing.from_due_ns)
+
+    def _note_no_answer(self, index: int, reason: str) -> None:
+        # Requests that this program cancels are no errors of the server.
+        if reason != INTERRUPTED:
+            self._report(f"POST /order: {reason}")
+
+    def _report(self, reason: str) -> None:
+        self._recorder.errors[reason] += 1
+        self.errors[reason] += 1
+
+    def _new_requests(self, name: str) -> SessionRequests:
+        return SessionRequests(self.address, ledger=self.ledger, rng=self._new_rng(name))
+
+    def _new_rng(self, name: str) -> Random:
+        return Random(f"{self.seed} {name}")

@@ -1,0 +1,154 @@
+"""Samples of the server's process and files, and the minutes that they are summed up in. Any thread.
+
+https://www.kernel.org/doc/html/latest/filesystems/proc.html
+"""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median_low
+from typing import NamedTuple
+
+import msgspec
+
+from load.results.recording import percentile_of
+from load.system.process_status import ProcessGone, ProcessStatus
+
+MIB = 1024 * 1024
+HEADER = (
+    f"{'':>8} {'orders':>10} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'late p99':>9} {'disk p99':>9}"
+    f" {'memory':>8} {'peak':>7} {'files':>6} {'sockets':>8} {'threads':>8}"
+    f" {'wal':>7} {'database':>9} {'cpu':>5} {'backlog':>8} {'errors':>7}"
+)
+"""Memory, peak, WAL and database are in MiB. `cpu` is the number of processors that the server kept busy.
+
+`late p99` is how late this program sent, and `disk p99` how long syncs of another file took, in milliseconds.
+"""
+
+
+class Sample(NamedTuple):
+    """What was seen at one moment. `peak_mib` is the highest resident memory so far; `files` don't include sockets.
+
+    `cpu_s` is the processor time of all threads since the start.
+    """
+
+    memory_mib: float
+    peak_mib: float
+    threads: int
+    files: int
+    sockets: int
+    wal_mib: float
+    database_mib: float
+    cpu_s: float
+
+
+def take_sample(process: Path, database: Path) -> Sample:
+    """Look at a process, by its folder in /proc, and at the size of its database; ProcessGone if it has ended."""
+    status = ProcessStatus.read(process)
+    try:
+        stat = (process / "stat").read_text()
+        links = [_link(entry) for entry in (process / "fd").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessGone from None
+    # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are the ticks.
+    ticks = map(int, stat.rpartition(")")[2].split()[11:13])
+    return Sample(
+        memory_mib=status.memory_bytes / MIB,
+        peak_mib=status.peak_bytes / MIB,
+        threads=status.threads,
+        files=sum(bool(link) and not link.startswith("socket:") for link in links),
+        sockets=sum(link.startswith("socket:") for link in links),
+        wal_mib=_size_mib(database.with_name(f"{database.name}-wal")),
+        database_mib=_size_mib(database),
+        cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
+    )
+
+
+def _link(entry: Path) -> str:
+    """Return what an open file is; an empty text if it has been closed."""
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:
+        return ""
+
+
+def _size_mib(path: Path) -> float:
+    return path.stat().st_size / MIB if path.exists() else 0.0
+
+
+class Minute(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute. `orders` are all that are stored at its end. Latencies are those of `POST /order`, from when due.
+
+    Memory, threads and write-ahead log are the highest of the samples, files and sockets the median; the peak is that
+    of the process. A latency is None if nothing was measured. The disk's is that of `measure_syncs`.
+    """
+
+    name: str
+    seconds: float
+    orders: int
+    orders_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    late_p99_ms: float | None
+    disk_p99_ms: float | None
+    memory_mib: float
+    peak_mib: float
+    files: int
+    sockets: int
+    threads: int
+    wal_mib: float
+    database_mib: float
+    cpu_share: float
+    backlog: int
+    errors: int
+
+    @property
+    def line(self) -> str:
+        """The row of the table, below HEADER."""
+        latencies_ms = (self.p50_ms, self.p99_ms, self.late_p99_ms, self.disk_p99_ms)
+        p50, p99, late, disk = ("-" if each is None else f"{each:.1f}" for each in latencies_ms)
+        return (
+            f"{self.name:>8} {self.orders:>10,} {self.orders_per_second:>9,.1f} {p50:>8} {p99:>8} {late:>9} {disk:>9}"
+            f" {self.memory_mib:>8.1f} {self.peak_mib:>7.1f} {self.files:>6} {self.sockets:>8} {self.threads:>8}"
+            f" {self.wal_mib:>7.1f} {self.database_mib:>9.1f} {self.cpu_share:>5.2f} {self.backlog:>8,}"
+            f" {self.errors:>7,}"
+        )
+
+
+class MinuteRecorder:
+    """Collects what is measured in one minute. `errors` counts wrong and missing answers by reason."""
+
+    def __init__(self) -> None:
+        self.errors: Counter[str] = Counter()
+        self.latencies_ns = array("q")
+        self.syncs_ns = array("q")
+        self.samples: list[Sample] = []
+
+    def finish(
+        self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
+    ) -> Minute:
+        """Return the minute with `new` orders, in which the server used `cpu_s`. At least one sample is needed."""
+        highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
+        # A file may be open for a moment only, such as one of /proc that the server reads for /metrics.
+        median = Sample(*map(median_low, zip(*self.samples, strict=True)))
+        del highest["cpu_s"]
+        return Minute(
+            name=name,
+            seconds=seconds,
+            orders=orders,
+            orders_per_second=new / seconds,
+            p50_ms=_percentile_ms(self.latencies_ns, 50),
+            p99_ms=_percentile_ms(self.latencies_ns, 99),
+            late_p99_ms=_percentile_ms(late_ns, 99),
+            disk_p99_ms=_percentile_ms(self.syncs_ns, 99),
+            cpu_share=cpu_s / seconds,
+            backlog=backlog,
+            errors=self.errors.total(),
+            **(highest | {"files": median.files, "sockets": median.sockets}),
+        )
+
+
+def _percentile_ms(times_ns: Sequence[int], percentile: float) -> float | None:
+    return percentile_of(sorted(times_ns), percentile) / 1e6 if times_ns else None

@@ -1,0 +1,173 @@
+"""The endless requests of client sessions, each with a check of its answer. Runs on the event loop.
+
+A check returns what is wrong with an answer, or an empty text. All choices are made with the random numbers passed in.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count, cycle
+from random import Random
+from typing import NamedTuple
+
+from load.http.address import Address
+from load.http.response import Response
+from load.orders.comparison import BadJson, decode_json, find_difference
+from load.orders.generated import as_another_order
+from load.orders.responses import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
+from load.orders.sent_orders import SentOrders
+
+ARRAY_SIZE = 1_000
+WAIT_S = 5
+LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)
+"""More than the 64 KiB that an order may have."""
+METRICS = (
+    ("/metrics", b""),
+    ("/metrics", b"Accept: text/plain\r\n"),
+    ("/metrics", b"Accept: application/openmetrics-text\r\n"),
+    ("/metrics/prometheus", b""),
+)
+
+
+class CheckedRequest(NamedTuple):
+    """A request, and the check of its answer."""
+
+    request: bytes
+    check: Callable[[Response], str]
+
+
+class SessionRequests:
+    """The requests of one session, by kind. At least one order must be acknowledged; new ones are noted in `ledger`."""
+
+    def __init__(self, address: Address, *, ledger: SentOrders, rng: Random) -> None:
+        self._address = address
+        self._ledger = ledger
+        self._rng = rng
+
+    def lookups(self) -> Iterator[CheckedRequest]:
+        """Read acknowledged orders."""
+        while True:
+            yield self._read(self._any_index())
+
+    def waits(self) -> Iterator[CheckedRequest]:
+        """Wait until an order is processed, by `?wait=` for a known order and by `Prefer: wait` for a new one."""
+        while True:
+            yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
+            [index] = take_orders(self._ledger, 1)
+            request = self._address.post("/order", self._ledger.orders.body(index))
+            check = partial(check_read, self._ledger.orders.order(index), is_completed=True)
+            yield self._acknowledging(
+                with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S), range(index, index + 1), check
+            )
+
+    def listings(self) -> Iterator[CheckedRequest]:
+        """List the newest orders, those of a status, and those of a user."""
+        for number in count():
+            user_id = self._rng.randrange(1, 1_000)
+            queries = ("?limit=200", "", "?status=Completed&limit=20", "?status=Failed", f"?user_id={user_id}&limit=5")
+            yield self._get(f"/orders{queries[number % len(queries)]}", 200)
+
+    def metrics(self) -> Iterator[CheckedRequest]:
+        """Read the metrics in one format after another."""
+        for path, header in cycle(METRICS):
+            yield CheckedRequest(with_header(self._address.get(path), header), partial(check_status, 200))
+
+    def arrays(self) -> Iterator[CheckedRequest]:
+        """Send arrays of 1,000 new orders."""
+
+        def check(answer: Response) -> str:
+            return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)
+
+        while True:
+            indexes = take_orders(self._ledger, ARRAY_SIZE)
+            body = b"[%s]" % b",".join(map(self._ledger.orders.body, indexes))
+            yield self._acknowledging(self._address.post("/orders", body), indexes, check)
+
+    def mistakes(self) -> Iterator[CheckedRequest]:
+        """Send requests that must be refused, and repeat an acknowledged order."""
+        orders = self._ledger.orders
+        while True:
+            yield self._get("/order/9223372036854775807", 404)
+            yield self._get("/nowhere", 404)
+            yield self._get("/orders?limit=1000", 422)
+            yield self._post("/order", b'{"order_id": 0, "item_ids": []}', 422)
+            yield self._post("/orders", b'[{"order_id": 0}]', 422)
+            yield self._post("/order", b"{", 400)
+            yield self._post("/order", LARGE_BODY, 413)
+            index = self._any_index()
+            body = orders.body(index)
+            yield CheckedRequest(self._address.post("/order", body), _check_repeated)
+            yield self._post("/order", as_another_order(body), 409)
+            yield self._post(f"/order/{orders.order_id(index)}/retry", b"", 409)
+
+    def health_checks(self) -> Iterator[CheckedRequest]:
+        """Read the health checks and the start page."""
+        for path in cycle(("/livez", "/readyz", "/")):
+            yield self._get(path, 200)
+
+    def _get(self, path: str, status: int) -> CheckedRequest:
+        return CheckedRequest(self._address.get(path), partial(check_status, status))
+
+    def _post(self, path: str, body: bytes, status: int) -> CheckedRequest:
+        return CheckedRequest(self._address.post(path, body), partial(check_status, status))
+
+    def _read(self, index: int, query: str = "", *, is_completed: bool = False) -> CheckedRequest:
+        orders = self._ledger.orders
+        request = self._address.get(f"/order/{orders.order_id(index)}{query}")
+        return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
+
+    def _acknowledging(
+        self, request: bytes, indexes: Sequence[int], check: Callable[[Response], str]
+    ) -> CheckedRequest:
+        """Return a request with orders that are noted as acknowledged if the check finds nothing."""
+
+        def check_and_note(answer: Response) -> str:
+            problem = check(answer)
+            if not problem:
+                self._ledger.note_acknowledged(indexes)
+            return problem
+
+        return CheckedRequest(request, check_and_note)
+
+    def _any_index(self) -> int:
+        index = self._ledger.any_acknowledged(self._rng)
+        if index is None:
+            raise ValueError("no order was acknowledged")
+        return index
+
+
+def take_orders(ledger: SentOrders, count: int) -> range:
+    """Return the indexes of `count` new orders, which count as sent from now on."""
+    indexes = ledger.take(count)
+    ledger.note_sent(indexes)
+    return indexes
+
+
+def check_status(status: int, answer: Response) -> str:
+    return "" if answer.status == status else f"status {answer.status} instead of {status}"
+
+
+def check_new(answer: Response, order_id: int) -> str:
+    """Check the answer to a new order."""
+    return check_status(202, answer) or mistake_in(answer, order_id) or fault_of_post(answer)
+
+
+def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
+    """Check the answer with an order. Values are left out of the text, so that there are few different texts."""
+    if problem := check_status(200, answer):
+        return problem
+    try:
+        found = decode_json(answer.body)
+    except BadJson:
+        return "no JSON"
+    if find_difference(order, found):
+        return "an order that is not as it was sent"
+    return "an order that is not Completed" if is_completed and found["status"] != "Completed" else ""
+
+
+def _check_repeated(answer: Response) -> str:
+    return check_status(202, answer) or ("" if REPLAYED in answer.head else "a repeated order that was taken as new")
+
+
+def with_header(request: bytes, lines: bytes) -> bytes:
+    """Add header lines to an encoded request."""
+    return request.replace(b"\r\n\r\n", b"\r\n%s\r\n" % lines, 1)

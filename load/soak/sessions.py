@@ -1,0 +1,205 @@
+"""The client sessions beside the orders at a steady rate. They run on the event loop until they are cancelled.
+
+What goes wrong is passed to `report` as a text.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from random import Random
+from typing import Any
+
+from load.http.address import Address, reason_of
+from load.http.connection import Connection, NoResponse, send_request
+from load.soak.requests import CheckedRequest, SessionRequests, with_header
+
+ANSWER_LIMIT_S = 30.0
+SILENCE_LIMIT_S = 5.0
+"""For the stream of metrics, which sends something every second."""
+READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
+LONGEST_STREAM_S, LONGEST_PAUSE_S = 10.0, 3.0
+LONGEST_STALL_S = 60.0
+"""The server closes the connection of a reader that reads nothing for 30 seconds."""
+DISCONNECT_PAUSE_S = 0.1
+NUMBER = re.compile(r"\d+")
+Report = Callable[[str], None]
+
+
+REQUEST_SESSIONS = (
+    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
+    (4, SessionRequests.lookups, 0.05, True),
+    (3, SessionRequests.waits, 0.1, True),
+    (2, SessionRequests.listings, 0.3, True),
+    (2, SessionRequests.metrics, 1.0, True),
+    (1, SessionRequests.mistakes, 0.1, True),
+    (2, SessionRequests.health_checks, 0.1, False),
+    (1, SessionRequests.arrays, 10.0, True),
+)
+ORDER_CONNECTIONS = 64
+"""The most connections for the orders at a steady rate."""
+RESUMING_READERS, STALLED_READERS, DISCONNECTING_CLIENTS, METRICS_READERS = 4, 2, 2, 2
+"""One metrics reader follows their stream, the other one reads them every second."""
+CONNECTIONS = (
+    ORDER_CONNECTIONS
+    + sum(count for count, *_ in REQUEST_SESSIONS)
+    + (RESUMING_READERS + STALLED_READERS + DISCONNECTING_CLIENTS + METRICS_READERS)
+)
+"""The most connections at once."""
+
+
+def client_sessions(
+    address: Address,
+    *,
+    new_requests: Callable[[str], SessionRequests],
+    new_rng: Callable[[str], Random],
+    report: Report,
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield all sessions. Each has requests and random numbers of its own, made by name."""
+    for count, kind, pause_s, keeps_connection in REQUEST_SESSIONS:
+        for number in range(count):
+            name = f"{kind.__name__} {number}"
+            requests, rng = kind(new_requests(name)), new_rng(f"{name} pauses")
+            yield send_requests(
+                address, requests, pause_s=pause_s, rng=rng, report=report, keeps_connection=keeps_connection
+            )
+    others = {resume_events: RESUMING_READERS, stall_events: STALLED_READERS, disconnect: DISCONNECTING_CLIENTS}
+    for session, count in others.items():
+        for number in range(count):
+            yield session(address, rng=new_rng(f"{session.__name__} {number}"), report=report)
+    yield follow_metrics(address, rng=new_rng("metrics stream"), report=report)
+
+
+async def send_requests(
+    address: Address,
+    requests: Iterator[CheckedRequest],
+    *,
+    pause_s: float,
+    rng: Random,
+    report: Report,
+    keeps_connection: bool,
+) -> None:
+    """Send requests one after another, each followed by a pause of `pause_s` on average.
+
+    If this is cancelled during a request, its answer is waited for: its orders may be stored.
+    """
+    with closing(Connection(address)) as connection:
+        for each in requests:
+            await _complete(_send_request(connection, each, report))
+            if not keeps_connection:
+                connection.close()
+            await asyncio.sleep(rng.expovariate(1 / pause_s))
+
+
+async def _send_request(connection: Connection, checked: CheckedRequest, report: Report) -> None:
+    try:
+        problem = checked.check(await send_request(connection, checked.request, limit_s=ANSWER_LIMIT_S))
+    except NoResponse as error:
+        problem = str(error)
+    if problem:
+        # Without ids, so that there are few different texts.
+        request_line = NUMBER.sub("N", checked.request.partition(b" HTTP/")[0].decode())
+        report(f"{request_line}: {problem}")
+
+
+async def _complete(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; if cancelled meanwhile, wait for its end first."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def resume_events(address: Address, *, rng: Random, report: Report) -> None:
+    """Read events for a while, disconnect, and resume after the last event, as browsers do."""
+    last_id = b""
+    while True:
+        header = b"Last-Event-ID: %s\r\n" % last_id if last_id else b""
+        async with _stream(address, "/orders/events", header, report=report) as stream:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rng.uniform(0, LONGEST_STREAM_S)):
+                    while stream and (data := await _receive(stream)):
+                        last_id = last_id_in(data) or last_id
+        await asyncio.sleep(rng.uniform(0, LONGEST_PAUSE_S))
+
+
+async def stall_events(address: Address, *, rng: Random, report: Report) -> None:
+    """Request events and read none of them, for a while or until the server closes the connection."""
+    while True:
+        async with _stream(address, "/orders/events", receive_buffer_bytes=SMALL_BUFFER_BYTES, report=report):
+            await asyncio.sleep(rng.uniform(0, LONGEST_STALL_S))
+
+
+async def follow_metrics(address: Address, *, rng: Random, report: Report) -> None:
+    """Read the stream of metrics, which sends something every second; its end and its silence are wrong."""
+    path = "/metrics/events"
+    while True:
+        async with _stream(address, path, report=report) as stream:
+            if stream:
+                try:
+                    while True:
+                        async with asyncio.timeout(SILENCE_LIMIT_S):
+                            if not await _receive(stream):
+                                report(f"{path}: the stream ended")
+                                break
+                except TimeoutError:
+                    report(f"{path}: nothing came for {SILENCE_LIMIT_S:g} s")
+        await asyncio.sleep(rng.uniform(0, LONGEST_PAUSE_S))
+
+
+async def disconnect(address: Address, *, rng: Random, report: Report) -> None:
+    """Connect, and disconnect without a request, in the middle of one, or before its answer."""
+    requests = (b"", b"GET /livez HTTP/1.1\r\nHo", address.post("/order", b"{}")[:-1], address.get("/orders?limit=200"))
+    loop = asyncio.get_running_loop()
+    while True:
+        with socket.socket(address.family, socket.SOCK_STREAM) as own:
+            own.setblocking(False)
+            try:
+                await loop.sock_connect(own, address.sockaddr)
+                await loop.sock_sendall(own, rng.choice(requests))
+            except OSError as problem:
+                report(f"disconnecting client: {reason_of(problem, 'no connection')}")
+        await asyncio.sleep(rng.expovariate(1 / DISCONNECT_PAUSE_S))
+
+
+async def _receive(stream: socket.socket) -> bytes:
+    """Return what comes next; nothing if the connection has ended."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(stream, READ_BYTES)
+    except ConnectionError:
+        return b""
+
+
+@asynccontextmanager
+async def _stream(
+    address: Address, path: str, header: bytes = b"", *, report: Report, receive_buffer_bytes: int = 0
+) -> AsyncIterator[socket.socket | None]:
+    """Provide a connection on which a stream has begun; None, after a report, if it has not."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(address.family, socket.SOCK_STREAM) as own:
+        own.setblocking(False)
+        if receive_buffer_bytes:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await loop.sock_connect(own, address.sockaddr)
+                await loop.sock_sendall(own, with_header(address.get(path), header))
+                status_line = (await loop.sock_recv(own, 512)).partition(b"\r\n")[0].decode("latin-1")
+            problem = "" if " 200 " in status_line else status_line or "no answer"
+        except TimeoutError:
+            problem = f"no answer within {ANSWER_LIMIT_S:g} s"
+        except OSError as error:
+            problem = reason_of(error, "no connection")
+        if problem:
+            report(f"{path}: {problem}")
+        yield None if problem else own
+
+
+def last_id_in(data: bytes) -> bytes:
+    """Return the last whole event id in a part of a stream; an empty text if there is none."""
+    before, found, _ = data.rpartition(b"\nevent: order\n")
+    _, at, last = before.rpartition(b"\nid: ")
+    return last if found and at else b""

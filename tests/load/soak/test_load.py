@@ -1,0 +1,97 @@
+"""The load of a soak, with short minutes, against the fake server."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from load.http.address import Address, ServerUrl, reach
+from load.orders.generated import GeneratedOrders
+from load.orders.sent_orders import SentOrders
+from load.soak import load as load_module
+from load.soak.load import ServerGone, SoakLoad
+from load.soak.measurements import Minute, Sample
+from load.system.process_status import ProcessGone
+from tests.load.shop import Shop
+from tests.load.soak.samples import SAMPLE
+
+
+def _load(address: Address, sample: Callable[[], Sample], told: list[Minute], folder: Path) -> SoakLoad:
+    return SoakLoad(
+        address=address,
+        ledger=SentOrders(GeneratedOrders(first_id=1, count=10_000)),
+        take_sample=sample,
+        disk_file=folder / "disk",
+        rate=200,
+        parts=2,
+        part_s=0.06,
+        seed=1,
+        tell=told.append,
+        clock_ns=time.perf_counter_ns,
+    )
+
+
+def _sync_once(_: Path, *, note: Callable[[int], None], ended: Event, clock_ns: Callable[[], int]) -> None:
+    note(7_000_000)
+
+
+@pytest.mark.gen_test
+async def test_the_load_has_a_warm_up_and_its_minutes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
+    monkeypatch.setattr(load_module, "measure_syncs", _sync_once)
+    told: list[Minute] = []
+    shop.refusals = {1_500: 409}
+    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, told, tmp_path)
+    await load.run()
+    assert [minute.name for minute in told] == ["warm-up", "1", "2"]
+    assert told == [load.warm_up, *load.minutes]
+    assert any(minute.p99_ms is not None for minute in told)
+    assert told[0].disk_p99_ms == 7.0
+    # Whichever array it is in, there are too many orders before it for one that comes alone.
+    assert load.errors["POST /orders: 999 accepted of 1000"] == 1
+    assert not asyncio.all_tasks() - {asyncio.current_task()}
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
+    told: list[Minute] = []
+
+    def sample() -> Sample:
+        if told:
+            raise ProcessGone
+        return SAMPLE
+
+    load = _load(await reach(ServerUrl.parse(shop.url)), sample, told, tmp_path)
+    with pytest.raises(ProcessGone):
+        await load.run()
+    assert [minute.name for minute in told] == ["warm-up"]
+    assert not asyncio.all_tasks() - {asyncio.current_task()}
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_takes_no_orders_ends_the_load_at_the_start(shop: Shop, tmp_path: Path) -> None:
+    shop.refusals = dict.fromkeys(range(1, 1_001), 503)
+    with pytest.raises(ServerGone, match="does not take orders: POST /orders: status 422 instead of 202"):
+        await _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, [], tmp_path).run()
+
+
+@pytest.mark.gen_test
+async def test_a_session_that_fails_ends_the_load_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError("out of requests")
+
+    monkeypatch.setattr(load_module, "client_sessions", lambda *args, **others: iter([fail()]))
+    told: list[Minute] = []
+    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, told, tmp_path)
+    with pytest.raises(RuntimeError, match="out of requests"):
+        await load.run()
+    assert told == []
+    assert not asyncio.all_tasks() - {asyncio.current_task()}
