@@ -1,7 +1,4 @@
-"""Checks of the answers to single orders and bulk requests. Pure functions, for any thread.
-
-Each returns what is wrong with an answer, or an empty text.
-"""
+"""Checks of answers: each returns what is wrong, or an empty text. Pure functions, for any thread."""
 
 from typing import NamedTuple
 

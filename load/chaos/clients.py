@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, suppress
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from load.chaos.answer_checks import Reply, check_bulk, check_conflict, check_new, check_read, check_replay
 from load.chaos.plan import RECORD, WEBHOOK
@@ -23,8 +23,7 @@ CATCH_UP_S = 10.0
 """Orders that were due while a server was down are sent afterwards, but no more than those of this time."""
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}
 """How many clients send single orders, arrays, and lines."""
-LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE = 600.0, 400.0, 100.0
-RATE_RESERVE = 1.4
+LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
 RETRY_AFTER = b"\r\nretry-after:"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
@@ -101,7 +100,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
             ledger.note_sent([index])
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
-            _add_problem(target, check_new(reply, order_id), order_id)
+            target.findings.add_answer(check_new(reply, order_id), order_id)
             if reply.answer.status == ACCEPTED:
                 ledger.note_acknowledged([index])
             known = ledger.any_acknowledged(rng)
@@ -120,7 +119,7 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
         problem = check_conflict(await client.send(address.post("/order", as_another_order(body))))
     else:
         problem = check_read(await client.send(address.get(f"/order/{order_id}")), orders.order(index))
-    _add_problem(target, problem, order_id)
+    target.findings.add_answer(problem, order_id)
 
 
 async def send_bulk_orders(
@@ -131,7 +130,6 @@ async def send_bulk_orders(
     Sometimes an acknowledged order and a different one with its id follow the new ones.
     """
     ledger = target.ledger
-    encode = encode_lines if as_lines else encode_array
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(count := rng.randint(max(1, most // 4), most)):
             known = ledger.any_acknowledged(rng) if rng.random() < BULK_FOLLOW_UP_SHARE else None
@@ -141,21 +139,12 @@ async def send_bulk_orders(
                 body = ledger.orders.body(known)
                 bodies += [body, as_another_order(body)]
             ledger.note_sent(indexes)
-            reply = await client.send(encode(bodies, target.address))
+            array = target.address.post("/orders", b"[%s]" % b",".join(bodies))
+            reply = await client.send(encode_lines(bodies, target.address) if as_lines else array)
             problem = check_bulk(reply, new=count, has_known=known is not None)
-            _add_problem(target, problem, ledger.orders.order_id(indexes[0]))
+            target.findings.add_answer(problem, ledger.orders.order_id(indexes[0]))
             if not problem:
                 ledger.note_acknowledged(indexes)
-
-
-def _add_problem(target: TargetServer, problem: str, order_id: int) -> None:
-    if problem:
-        target.findings.add(WRONG, problem, order_id)
-
-
-def encode_array(bodies: Sequence[bytes], address: Address) -> bytes:
-    """Encode a POST of a JSON array of orders."""
-    return address.post("/orders", b"[%s]" % b",".join(bodies))
 
 
 def encode_lines(bodies: Sequence[bytes], address: Address) -> bytes:
@@ -164,28 +153,23 @@ def encode_lines(bodies: Sequence[bytes], address: Address) -> bytes:
     return request.replace(b"application/json", b"application/x-ndjson", 1)
 
 
-class Rates(NamedTuple):
-    """How many orders a target server is sent in a second, one by one and in bulk requests."""
+def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
+    """Return the single and bulk orders per second for each target server.
 
-    single: float
-    bulk: float
-
-
-def plan_rates(*, orders: int, duration_s: float) -> dict[str, Rates]:
-    """Return the rates by target server, so that `orders` are acknowledged about when the last fault is over."""
+    So `orders` are acknowledged at about the time when the last fault is over.
+    """
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)
     single = min(MAX_SINGLE_RATE, total / 2)
-    return {RECORD: Rates(single, total - single - webhook), WEBHOOK: Rates(webhook / 2, webhook / 2)}
+    return {RECORD: (single, total - single - webhook), WEBHOOK: (webhook / 2, webhook / 2)}
 
 
 def client_sessions(
-    target: TargetServer, rates: Rates, *, seed: int, clock_s: Callable[[], float], ending: asyncio.Event
+    target: TargetServer, rates: tuple[float, float], *, seed: int, clock_s: Callable[[], float], ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield clients that send orders until `ending` is set, each until its last order is answered."""
-    single_limit = RateLimit(per_second=rates.single, clock_s=clock_s, ending=ending)
-    bulk_limit = RateLimit(per_second=rates.bulk, clock_s=clock_s, ending=ending)
-    most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates.bulk / 2))) if target.name == RECORD else WEBHOOK_BULK
+    single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=clock_s, ending=ending) for rate in rates)
+    most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]
     for number in range(singles + arrays + lines):
         rng = Random(f"client {seed} {target.name} {number}")

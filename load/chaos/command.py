@@ -13,7 +13,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from load.chaos.plan import plan_faults
 from load.chaos.receiver import ReceiverLost
@@ -27,7 +26,6 @@ from load.system.machine import allow_connections, folder_to_keep, run_to_end
 
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
-SEED_BITS = 31
 SERVER = ("server.py",)
 CONNECTIONS = 200
 """Clients, disconnecting clients, readers and webhooks; the servers inherit the limit on open files."""
@@ -46,47 +44,49 @@ class Chaos(Command):
         self._flags = flags
         self._server = server
         self._plan = plan_faults(flags.seed, flags.faults)
-        self._outcome = Outcome()
+        self._outcome: Outcome | None = None
 
     def run(self) -> ExitStatus:
         allow_connections(CONNECTIONS)
-        is_bad = True
-        with folder_to_keep(self._flags.folder, prefix="load-chaos-", is_wanted=lambda: is_bad) as folder:
-            outcome = self._run(folder)
+        flags = self._flags
+        with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
+            databases = flags.folder / folder.name
+            print_line(
+                f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {databases}"
+            )
+            run = ChaosRun(
+                plan=self._plan,
+                orders=flags.orders,
+                seed=flags.seed,
+                folder=folder,
+                server=self._server,
+                clock_ns=time.monotonic_ns,
+                wall_clock_s=time.time,
+            )
+            outcome = self._outcome = run.outcome
+            try:
+                run_to_end(run.run())
+            except* (ServerLost, ReceiverLost) as lost:
+                outcome.failures += map(str, lost.exceptions)
+            except* (KeyboardInterrupt, asyncio.CancelledError):
+                outcome.is_interrupted = True
+                print("interrupted")
             print(*format_outcome(outcome, self._plan), sep="\n")
-            is_bad = any(outcome.problems) if outcome.is_interrupted else not outcome.passed
         if outcome.is_interrupted:
             return ExitStatus.INTERRUPTED
         return ExitStatus.PASSED if outcome.passed else ExitStatus.FAILED
 
     def outputs(self) -> Sequence[Output]:
-        file = self._flags.json
-        return [json_output(file, lambda: to_json(self._outcome, self._plan, seed=self._flags.seed))] if file else []
+        file, outcome = self._flags.json, self._outcome
+        if not file or not outcome:
+            return []
+        return [json_output(file, lambda: to_json(outcome, self._plan, seed=self._flags.seed))]
 
-    def _run(self, folder: Path) -> Outcome:
-        flags, databases = self._flags, self._flags.folder / folder.name
-        print_line(
-            f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {databases}"
-        )
-        run = ChaosRun(
-            plan=self._plan,
-            orders=flags.orders,
-            seed=flags.seed,
-            folder=folder,
-            server=self._server,
-            tell=print_line,
-            clock_ns=time.monotonic_ns,
-            wall_clock_s=time.time,
-        )
-        self._outcome = run.outcome
-        try:
-            run_to_end(run.run())
-        except* (ServerLost, ReceiverLost) as lost:
-            run.outcome.failures += map(str, lost.exceptions)
-        except* (KeyboardInterrupt, asyncio.CancelledError):
-            run.outcome.is_interrupted = True
-            print("interrupted")
-        return run.outcome
+    @property
+    def _is_wrong(self) -> bool:
+        """Whether anything is wrong so far."""
+        outcome = self._outcome
+        return outcome is None or (any(outcome.problems) if outcome.is_interrupted else not outcome.passed)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -100,7 +100,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=ORDERS,
         help="go on until at least so many are acknowledged (%(default)s)",
     )
-    parser.add_seed(1 + secrets.randbits(SEED_BITS), shown="random")
+    parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()
     parser.add_json()
     return parser.parse(argv)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
 from load.orders.sent_orders import SentOrders
@@ -76,12 +75,7 @@ def last_due_us(database: Path) -> int:
 
 
 def audit_database(
-    database: Path,
-    ledger: SentOrders,
-    findings: Findings,
-    *,
-    metrics: Mapping[str, Any],
-    delivered: set[int] | None = None,
+    database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
     """Check every order in the database, and its totals and the last GET /metrics against a recount.
 
@@ -139,7 +133,8 @@ def _compare_totals(connection: sqlite3.Connection, counts: Mapping[str, int]) -
             yield f"totals has {name} {totals.get(name)}, counted {count}"
 
 
-def _compare_metrics(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> Iterator[str]:
+def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
+    metrics = given if isinstance(given, dict) else {}
     expected = {f"{status.lower()}_orders": counts[status.lower()] for status in STATUSES}
     for name, count in (expected | {"total_orders": sum(expected.values())}).items():
         if metrics.get(name) != count:

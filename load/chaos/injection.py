@@ -1,9 +1,7 @@
-"""How each kind of fault is injected into a target server. Runs on the event loop.
-
-Calls that block, on a database, run on threads of the loop's executor.
-"""
+"""How each kind of fault is injected into a target server. Runs on the event loop, databases on other threads."""
 
 import asyncio
+import resource
 import signal
 import socket
 import struct
@@ -18,10 +16,10 @@ from load.chaos.database import checkpoint, hold_lock
 from load.chaos.plan import Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import Receiver
 from load.chaos.target import TargetServer
+from load.system.server_process import ServerProcess
 
 LINES_PER_REQUEST = 400
-CONNECT_LIMIT_S = 1.0
-RESET_SHARE = 0.5
+CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER that sends RST."""
 
@@ -85,11 +83,11 @@ class FaultInjector:
 
     async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
         process, before = target.process, target.client_errors[DISK_FULL]
-        is_full = process.limit_file_size(1)
+        is_full = _limit_file_size(process, 1)
         try:
             await asyncio.sleep(fault.length_s if is_full else 0.0)
         finally:
-            process.limit_file_size(None)
+            _limit_file_size(process, None)
         refused = target.client_errors[DISK_FULL] - before
         return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it")
 
@@ -134,6 +132,21 @@ class FaultInjector:
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
+
+
+def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
+    """Make writes beyond `size` bytes of a file fail as on a full disk; None removes the limit.
+
+    Return False if the server does not listen: while it starts, the limit would hide in its log where it listens.
+    """
+    if not process.url.port or not process.is_running:
+        return False
+    try:
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:

@@ -1,10 +1,10 @@
 """The inspection of a target server after all faults: are all orders processed and as sent? Runs on the event loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from load.backlog import Backlog, BacklogState
 from load.chaos.clients import RetryingClient
@@ -59,25 +59,18 @@ class Inspection:
             timeouts=self.timeouts,
             clock_ns=self.clock_ns,
         )
-        metrics = await self._read_metrics(target)
+        metrics = None
+        with closing(RetryingClient(target)) as client, suppress(TimeoutError, BadJson):
+            async with asyncio.timeout(self.timeouts.answer_s):
+                metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
         await target.terminate()
-        await asyncio.to_thread(
-            audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered
-        )
+        audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered)
+        await asyncio.to_thread(audit)
         add_read_back(findings, result)
         for order_id in delivered or ():
             if target.ledger.index_of(order_id) is None:
                 findings.add(WRONG, "a webhook for an order that was never sent", order_id)
         findings.is_inspected = True
-
-    async def _read_metrics(self, target: TargetServer) -> Mapping[str, Any]:
-        with closing(RetryingClient(target)) as client:
-            try:
-                async with asyncio.timeout(self.timeouts.answer_s):
-                    metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
-            except (TimeoutError, BadJson):
-                metrics = None
-        return metrics if isinstance(metrics, dict) else {}
 
 
 def add_read_back(findings: Findings, result: ReadBackResult) -> None:

@@ -9,8 +9,7 @@ RECORD, WEBHOOK = "record", "webhook"
 TARGETS = (RECORD, WEBHOOK)
 """The two target servers, named after their --processor."""
 SHORTEST_S, LONGEST_S = 0.5, 3.0
-SHORTEST_LOCK_S, LONG_LOCK_S = 0.2, 12.0
-LONG_LOCK_SHARE = 0.1
+SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
 MAX_KILLS, MAX_KILLS_DURING_HANG = 3, 2
 LONGEST_START_S = 0.6
 """How long after its start a server is killed at the latest, if it is killed while it starts."""
@@ -47,11 +46,10 @@ DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not F
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A planned fault. It begins `pause_s` after the fault before it has begun, and lasts `length_s`.
+    """A planned fault: it begins `pause_s` after the beginning of the fault before, and lasts `length_s`.
 
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, or of kills while the receiver
-    hangs. After the first kill, `length_s` is how long a process lives. `detail` is the receiver's fault, or the modes
-    of the checkpoints in order.
+    hangs. After the first kill, a process lives for `length_s`. `detail` is the receiver's fault, or checkpoint modes.
     """
 
     kind: FaultKind

@@ -3,11 +3,13 @@
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpserver import TCPServer
+from tornado.netutil import add_accept_handler
 
 from load.chaos.plan import ReceiverFault
 from load.chaos.report import WRONG, Findings
@@ -15,7 +17,6 @@ from load.chaos.target import HOST, reserve_port
 from load.orders.comparison import decode_json, find_difference
 from load.orders.generated import GeneratedOrders
 
-BACKLOG = 128
 DELIVERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILURES = {
     ReceiverFault.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
@@ -23,7 +24,6 @@ FAILURES = {
 }
 FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}
 """The fields of every webhook; there is also `metadata` if the order has some."""
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class ReceiverLost(Exception):
@@ -73,7 +73,7 @@ class WebhookChecker:
             yield "a webhook with other fields than an order's"
             return
         try:
-            datetime.strptime(str(values["created_time"]), TIME_FORMAT)
+            datetime.strptime(str(values["created_time"]), "%Y-%m-%d %H:%M:%S")
         except ValueError:
             yield "a webhook whose created_time is no time"
 
@@ -94,18 +94,18 @@ class Receiver:
         self.url = f"http://{HOST}:{self._port}/orders"
         self._fault: ReceiverFault | None = None
         self._streams: set[IOStream] = set()
-        self._listener: Listener | None = None
+        self._listening: ExitStack | None = None
 
     def listen(self) -> None:
         """Receive webhooks from now on; ReceiverLost if the port is taken."""
         try:
-            # Unlike TCPServer.listen, this leaves no socket open if the port is taken.
-            listening = socket.create_server((HOST, self._port), backlog=BACKLOG)
+            listening = socket.create_server((HOST, self._port))
         except OSError as problem:
             raise ReceiverLost(f"the receiver can't listen: {problem}") from problem
         listening.setblocking(False)
-        self._listener = Listener(self)
-        self._listener.add_socket(listening)
+        self._listening = ExitStack()
+        self._listening.enter_context(listening)
+        self._listening.callback(add_accept_handler(listening, self._accept))
 
     def close(self) -> None:
         """Close all connections and free the port."""
@@ -118,14 +118,19 @@ class Receiver:
         if fault is ReceiverFault.GONE:
             self.failed_requests[fault] += len(self._streams)
             self._stop()
-        elif self._listener is None:
+        elif self._listening is None:
             self.listen()
         if before is ReceiverFault.HANG:
             self._close_streams()
 
-    async def serve(self, stream: IOStream) -> None:
+    def _accept(self, connection: socket.socket, address: object) -> None:
+        stream = IOStream(connection)
+        stream.set_nodelay(True)
+        IOLoop.current().add_callback(self._serve, stream)
+
+    async def _serve(self, stream: IOStream) -> None:
         """Receive webhooks until the connection ends."""
-        if self._listener is None:
+        if self._listening is None:
             # It was accepted just before the receiver stopped.
             stream.close()
             return
@@ -162,23 +167,11 @@ class Receiver:
             await stream.read_until_close()
 
     def _stop(self) -> None:
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         self._close_streams()
 
     def _close_streams(self) -> None:
         for stream in list(self._streams):
             stream.close()
-
-
-class Listener(TCPServer):
-    """Passes every connection to the receiver."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        super().__init__()
-        self._receiver = receiver
-
-    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        stream.set_nodelay(True)
-        await self._receiver.serve(stream)

@@ -8,9 +8,8 @@ from typing import Any
 from load.chaos.plan import Fault, FaultKind
 from load.cli.text import printable
 
-UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"
+COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"
 """What clients met; they are columns of the table and keys of the JSON."""
-COLUMNS = (UNAVAILABLE, DROPPED, REFUSED)
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
 UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
 JSON_KEYS = {row: row.replace(" ", "_") for row in (MISSING, DIFFERING, STUCK, UNDELIVERED, UNKNOWN, WRONG, TOTALS)}
@@ -21,10 +20,9 @@ MAX_NAMED = 10
 
 @dataclass(kw_only=True)
 class Findings:
-    """What was found of one target server.
+    """What was found of one target server: `problems` by row of the table, each with the order's id, or 0.
 
-    `problems` has what is wrong by row of the table, each with the order's id, or 0. WRONG are answers, webhooks and
-    process ends that no fault excuses.
+    WRONG are answers, webhooks and process ends that no fault excuses.
     """
 
     target: str
@@ -34,6 +32,11 @@ class Findings:
 
     def add(self, row: str, text: str = "", order_id: int = 0) -> None:
         self.problems[row].append((text, order_id))
+
+    def add_answer(self, problem: str, order_id: int) -> None:
+        """Add what is wrong with an answer, unless it is an empty text."""
+        if problem:
+            self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
         """Add orders, by id with what is wrong, that the row does not have yet."""
@@ -71,7 +74,8 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        return not self.failures and not self.is_interrupted and all(found.passed for found in self.findings)
+        is_complete = bool(self.findings) and not (self.failures or self.is_interrupted)
+        return is_complete and all(found.passed for found in self.findings)
 
     @property
     def problems(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ from load.chaos.plan import RECORD, TARGETS, WEBHOOK, Fault, FaultKind
 from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import Findings, Outcome
 from load.chaos.target import TargetServer, orders_for
+from load.cli.command import print_line
 
 ATTEMPTS_S = 30.0
 """How long a fault without effect is attempted: longer than a lock that outlasts the server's own deadline."""
@@ -32,7 +33,7 @@ class ChaosRun:
     """Injects the faults of `plan` into servers under load, which have their databases in `folder`.
 
     It goes on until at least `orders` orders are acknowledged. `server` is the command that starts a server, without
-    flags. `outcome` grows meanwhile; `tell` shows a line of progress.
+    flags. `outcome` grows meanwhile.
     """
 
     def __init__(
@@ -43,7 +44,6 @@ class ChaosRun:
         seed: int,
         folder: Path,
         server: Sequence[str],
-        tell: Callable[[str], None],
         clock_ns: Callable[[], int],
         wall_clock_s: Callable[[], float],
     ) -> None:
@@ -51,8 +51,7 @@ class ChaosRun:
         self._duration_s = sum(fault.pause_s for fault in plan)
         self._orders = orders
         self._seed = seed
-        self._tell = tell
-        self._clock_ns = clock_ns
+        self._clock_s: Callable[[], float] = lambda: clock_ns() / 1e9
         self._begun_s = self._clock_s()
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
@@ -95,8 +94,7 @@ class ChaosRun:
     async def _run_load(self) -> None:
         """Send orders and inject all faults until enough orders are acknowledged and all requests are answered.
 
-        All tasks are in one group, so that Ctrl-C cancels all of them at once: a client or a restart that outlived an
-        interrupted fault would report false problems.
+        Ctrl-C cancels all tasks at once: a client or restart that outlived a cancelled fault would find false problems.
         """
         rates, ending = plan_rates(orders=self._orders, duration_s=self._duration_s), asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -123,10 +121,9 @@ class ChaosRun:
 
     async def _inspect(self) -> None:
         for target in self._targets.values():
-            if await self._inspection.wait_until_processed(target):
-                self._log("everything is processed", target=target.name)
-            else:
-                self._log("NOT everything is processed", target=target.name)
+            is_processed = await self._inspection.wait_until_processed(target)
+            self._log(f"{'everything' if is_processed else 'NOT everything'} is processed", target=target.name)
+            if not is_processed:
                 self.outcome.failures.append(f"the {target.name} server did not process all orders")
         for target in self._targets.values():
             delivered = self._receiver.delivered if target.name == WEBHOOK else None
@@ -159,7 +156,4 @@ class ChaosRun:
 
     def _log(self, *texts: str, target: str = "", kind: FaultKind | None = None) -> None:
         columns = f"{target:<8} {kind.value if kind else '':<11}" if target else ""
-        self._tell(f"{self._clock_s() - self._begun_s:6.1f} s  {columns}{', '.join(texts)}")
-
-    def _clock_s(self) -> float:
-        return self._clock_ns() / 1e9
+        print_line(f"{self._clock_s() - self._begun_s:6.1f} s  {columns}{', '.join(texts)}")

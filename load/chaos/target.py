@@ -1,7 +1,4 @@
-"""A target server, which is killed and started again, and what was observed of it. Runs on the event loop.
-
-Blocking calls run on threads of the loop's executor.
-"""
+"""A target server, which is killed and started again. Runs on the event loop; waits for processes on other threads."""
 
 import asyncio
 import signal
@@ -12,21 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from load.chaos.process import TargetProcess
 from load.chaos.report import WRONG, Findings
 from load.http.address import Address, ServerUrl
 from load.orders.generated import VariedOrders
 from load.orders.sent_orders import SentOrders
-from load.system.server_process import DidNotStart
+from load.system.server_process import DidNotStart, ServerProcess
 
 HOST = "127.0.0.1"
-DATABASE = "orders.db"
-FIRST_ID_BITS = 62
-LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S = 40.0, 1.0
+LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
+"""Before it ends, a server may wait for a lock of 12 s and a webhook of 3 s."""
 START_LIMIT_S = 8.0
 """The longest that an unblocked start may take; most take less than a second."""
-START_ATTEMPTS, RETRY_START_S = 5, 0.5
-WATCH_EVERY_S = 0.5
+START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
 
 class ServerLost(Exception):
@@ -46,14 +40,14 @@ def reserve_port() -> socket.socket:
 
 def orders_for(*, seed: int, name: str) -> VariedOrders:
     """Return the orders for a target server; ids and values follow from the seed and the server's name."""
-    first_id = 1 + Random(f"ids {seed} {name}").getrandbits(FIRST_ID_BITS)
-    return VariedOrders(first_id=first_id, count=1 << 40)
+    return VariedOrders(first_id=1 + Random(f"ids {seed} {name}").getrandbits(62), count=1 << 40)
 
 
 class TargetServer:
     """A server with its own database in `folder`, and the orders it was sent. `command` lacks port and database.
 
-    `client_errors` counts the 503s and broken connections of its clients.
+    `process` was launched last. `client_errors` counts the 503s and broken connections of its clients.
+    `restart_lock` is held while the server is ended and started again.
     """
 
     def __init__(
@@ -62,11 +56,10 @@ class TargetServer:
         folder.mkdir()
         self.name = findings.target
         self.findings = findings
-        self.database = folder / DATABASE
+        self.database = folder / "orders.db"
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.client_errors: Counter[str] = Counter()
         self.restart_lock = asyncio.Lock()
-        """Held while the server is ended and started again."""
         self._folder = folder
         self._clock_s = clock_s
         self._blocks = 0
@@ -77,7 +70,6 @@ class TargetServer:
         self._arguments = [*command, "--port", str(port), "--database", str(self.database)]
         self._launches = 0
         self.process = self._new_process()
-        """The process that was launched last."""
 
     @contextmanager
     def start_blocked(self) -> Iterator[None]:
@@ -147,7 +139,7 @@ class TargetServer:
         begun_s = self._clock_s()
         if not self.process.is_running:
             self._add_ended_by_itself(self.process.exit_status)
-        status = await asyncio.to_thread(self.process.terminate)
+        status = await asyncio.to_thread(self.process.terminate, STOP_LIMIT_S)
         if status is None:
             self.findings.add(WRONG, "the server did not end after SIGTERM")
         elif status:
@@ -159,15 +151,14 @@ class TargetServer:
         self.process.kill()
         self._reserved_port.close()
 
-    def _launch(self) -> asyncio.Future[TargetProcess]:
+    def _launch(self) -> asyncio.Future[ServerProcess]:
         """Launch the next process. The result comes when it listens, DidNotStart if it does not."""
-        if self.process.is_launched:
-            self.process = self._new_process()
+        self._launches += 1
+        self.process = self._new_process()
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
 
-    def _new_process(self) -> TargetProcess:
-        self._launches += 1
-        return TargetProcess(
+    def _new_process(self) -> ServerProcess:
+        return ServerProcess(
             self._arguments,
             log=self._folder / f"server-{self._launches}.log",
             clock_s=self._clock_s,

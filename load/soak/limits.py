@@ -2,8 +2,8 @@
 
 Minute one is the first after the warm-up. What may grow:
 
-- The log of events keeps the last 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that), about
-  25 MiB. It is filled before the warm-up.
+- The log of events, about 25 MiB: it keeps 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that),
+  and is filled before the warm-up.
 - The history of the dashboard is full after ten minutes: 600 points (MAX_POINTS of handlers/metrics/history.py) of
   about 300 bytes, 0.2 MiB. Each new reader is sent a copy of about 50 KB.
 - The rates of the last 60 seconds are 60 samples. Histograms and counters have a fixed size.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from load.backlog import Metrics, NoMetrics
+from load.backlog import Backlog, Metrics, NoMetrics
 from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
@@ -60,8 +60,7 @@ class SoakLoad:
     errors: Counter[str] = field(default_factory=Counter, init=False)
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
-    _orders: int = field(default=0, init=False)
-    _backlog: int = field(default=0, init=False)
+    _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
     _sent_before: int = field(default=0, init=False)
 
     async def run(self) -> None:
@@ -81,20 +80,18 @@ class SoakLoad:
             ended=ended,
             clock_ns=self.clock_ns,
         )
-        sessions = client_sessions(
-            self.address, new_requests=self._new_requests, new_rng=self._new_rng, report=self._report
-        )
+        sessions = client_sessions(self.address, ledger=self.ledger, seed=self.seed, report=self._report)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(each) for each in (syncs, *sessions)]
                 await self._send_arrays(FILLING_ARRAYS)
-                with closing(Connection(self.address)) as connection:
-                    await self._read_metrics(connection)
+                with closing(Backlog(self.address, timeouts=Timeouts(), clock_ns=self.clock_ns)) as backlog:
+                    await self._read_metrics(backlog)
                     begun_ns = self.clock_ns()
                     orders = group.create_task(self._send_orders(begun_ns))
                     for number in range(self.parts + 1):
                         minute_ns = begun_ns + int(number * self.part_s * 1e9)
-                        await self._record_minute(number, minute_ns, connection)
+                        await self._record_minute(number, minute_ns, backlog)
                 await orders
                 for task in background:
                     task.cancel()
@@ -105,13 +102,8 @@ class SoakLoad:
 
     async def _send_orders(self, begun_ns: int) -> None:
         """Send orders at their rate."""
-        loop = OpenLoop(
-            self.address,
-            limit=ORDER_CONNECTIONS,
-            timeouts=Timeouts(),
-            delays=self._delays,
-            clock_ns=self.clock_ns,
-        )
+        delays, clock_ns = self._delays, self.clock_ns
+        loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns)
         with closing(loop):
             await loop.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
         if loop.gone:
@@ -119,7 +111,7 @@ class SoakLoad:
 
     async def _send_arrays(self, arrays: int) -> None:
         """Send arrays of orders one after another."""
-        requests = self._new_requests("filling").arrays()
+        requests = SessionRequests(self.address, ledger=self.ledger, rng=Random(self.seed)).arrays()
         with closing(Connection(self.address)) as connection:
             for _ in range(arrays):
                 request, check = next(requests)
@@ -130,24 +122,24 @@ class SoakLoad:
                 if problem:
                     self._report(f"POST /orders: {problem}")
 
-    async def _record_minute(self, number: int, begun_ns: int, connection: Connection) -> None:
+    async def _record_minute(self, number: int, begun_ns: int, backlog: Backlog) -> None:
         """Take samples until the minute is over, and record it."""
         end_ns = begun_ns + int(self.part_s * 1e9)
         step_ns = int(min(SAMPLE_EVERY_S, self.part_s / SAMPLES_PER_MINUTE) * 1e9)
-        orders_before, due_ns, cpu_before_s = self._orders, begun_ns, self.take_sample().cpu_s
+        orders_before, due_ns, cpu_before_s = self._metrics.orders, begun_ns, self.take_sample().cpu_s
         while due_ns < end_ns:
             due_ns = min(end_ns, max(due_ns + step_ns, self.clock_ns()))
             await asyncio.sleep(max(0.0, (due_ns - self.clock_ns()) / 1e9))
             sample = self.take_sample()
             self._recorder.samples.append(sample)
-            await self._read_metrics(connection)
+            await self._read_metrics(backlog)
         recorder, self._recorder = self._recorder, MinuteRecorder()
         minute = recorder.finish(
             str(number) if number else "warm-up",
             seconds=(self.clock_ns() - begun_ns) / 1e9,
-            orders=self._orders,
-            new=self._orders - orders_before,
-            backlog=self._backlog,
+            orders=self._metrics.orders,
+            new=self._metrics.orders - orders_before,
+            backlog=self._metrics.waiting,
             late_ns=self._delays.late_ns[self._sent_before :],
             cpu_s=sample.cpu_s - cpu_before_s,
         )
@@ -158,16 +150,11 @@ class SoakLoad:
             self.warm_up = minute
         self.tell(minute)
 
-    async def _read_metrics(self, connection: Connection) -> None:
-        """Read how many orders there are and how many wait."""
+    async def _read_metrics(self, backlog: Backlog) -> None:
         try:
-            metrics = Metrics.parse(await send_request(connection, self.address.get("/metrics")))
-        except NoResponse as problem:
-            self._report(f"GET /metrics: {problem}")
-        except NoMetrics as problem:
-            self._report(str(problem))
-        else:
-            self._backlog, self._orders = metrics.waiting, metrics.orders
+            self._metrics = await backlog.look()
+        except (NoResponse, NoMetrics) as problem:
+            self._report(f"reading the metrics: {problem}")
 
     def _jobs(self, begun_ns: int) -> Iterator[tuple[int, int, bytes]]:
         for number in range(int((self.parts + 1) * self.part_s * self.rate)):
@@ -190,9 +177,3 @@ class SoakLoad:
     def _report(self, reason: str) -> None:
         self._recorder.errors[reason] += 1
         self.errors[reason] += 1
-
-    def _new_requests(self, name: str) -> SessionRequests:
-        return SessionRequests(self.address, ledger=self.ledger, rng=self._new_rng(name))
-
-    def _new_rng(self, name: str) -> Random:
-        return Random(f"{self.seed} {name}")

@@ -5,7 +5,7 @@ A check returns what is wrong with an answer, or an empty text. All choices are 
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count, cycle
+from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
@@ -20,12 +20,6 @@ ARRAY_SIZE = 1_000
 WAIT_S = 5
 LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)
 """More than the 64 KiB that an order may have."""
-METRICS = (
-    ("/metrics", b""),
-    ("/metrics", b"Accept: text/plain\r\n"),
-    ("/metrics", b"Accept: application/openmetrics-text\r\n"),
-    ("/metrics/prometheus", b""),
-)
 
 
 class CheckedRequest(NamedTuple):
@@ -55,78 +49,71 @@ class SessionRequests:
             [index] = take_orders(self._ledger, 1)
             request = self._address.post("/order", self._ledger.orders.body(index))
             check = partial(check_read, self._ledger.orders.order(index), is_completed=True)
-            yield self._acknowledging(
-                with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S), range(index, index + 1), check
+            yield CheckedRequest(
+                with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S), partial(self._acknowledge, [index], check)
             )
 
     def listings(self) -> Iterator[CheckedRequest]:
         """List the newest orders, those of a status, and those of a user."""
-        for number in count():
+        while True:
             user_id = self._rng.randrange(1, 1_000)
             queries = ("?limit=200", "", "?status=Completed&limit=20", "?status=Failed", f"?user_id={user_id}&limit=5")
-            yield self._get(f"/orders{queries[number % len(queries)]}", 200)
+            for query in queries:
+                yield self._get(f"/orders{query}")
 
     def metrics(self) -> Iterator[CheckedRequest]:
         """Read the metrics in one format after another."""
-        for path, header in cycle(METRICS):
-            yield CheckedRequest(with_header(self._address.get(path), header), partial(check_status, 200))
+        accepts = (b"", b"Accept: text/plain\r\n", b"Accept: application/openmetrics-text\r\n")
+        while True:
+            for lines in accepts:
+                yield self._expect(200, with_header(self._address.get("/metrics"), lines))
+            yield self._get("/metrics/prometheus")
+
+    def health_checks(self) -> Iterator[CheckedRequest]:
+        """Read the health checks and the start page."""
+        return map(self._get, cycle(("/livez", "/readyz", "/")))
 
     def arrays(self) -> Iterator[CheckedRequest]:
         """Send arrays of 1,000 new orders."""
-
-        def check(answer: Response) -> str:
-            return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)
-
         while True:
             indexes = take_orders(self._ledger, ARRAY_SIZE)
             body = b"[%s]" % b",".join(map(self._ledger.orders.body, indexes))
-            yield self._acknowledging(self._address.post("/orders", body), indexes, check)
+            yield CheckedRequest(self._address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
 
     def mistakes(self) -> Iterator[CheckedRequest]:
         """Send requests that must be refused, and repeat an acknowledged order."""
-        orders = self._ledger.orders
+        orders, post = self._ledger.orders, self._address.post
         while True:
             yield self._get("/order/9223372036854775807", 404)
             yield self._get("/nowhere", 404)
             yield self._get("/orders?limit=1000", 422)
-            yield self._post("/order", b'{"order_id": 0, "item_ids": []}', 422)
-            yield self._post("/orders", b'[{"order_id": 0}]', 422)
-            yield self._post("/order", b"{", 400)
-            yield self._post("/order", LARGE_BODY, 413)
+            yield self._expect(422, post("/order", b'{"order_id": 0, "item_ids": []}'))
+            yield self._expect(422, post("/orders", b'[{"order_id": 0}]'))
+            yield self._expect(400, post("/order", b"{"))
+            yield self._expect(413, post("/order", LARGE_BODY))
             index = self._any_index()
             body = orders.body(index)
-            yield CheckedRequest(self._address.post("/order", body), _check_repeated)
-            yield self._post("/order", as_another_order(body), 409)
-            yield self._post(f"/order/{orders.order_id(index)}/retry", b"", 409)
+            yield CheckedRequest(post("/order", body), check_repeated)
+            yield self._expect(409, post("/order", as_another_order(body)))
+            yield self._expect(409, post(f"/order/{orders.order_id(index)}/retry", b""))
 
-    def health_checks(self) -> Iterator[CheckedRequest]:
-        """Read the health checks and the start page."""
-        for path in cycle(("/livez", "/readyz", "/")):
-            yield self._get(path, 200)
+    def _get(self, path: str, status: int = 200) -> CheckedRequest:
+        return self._expect(status, self._address.get(path))
 
-    def _get(self, path: str, status: int) -> CheckedRequest:
-        return CheckedRequest(self._address.get(path), partial(check_status, status))
-
-    def _post(self, path: str, body: bytes, status: int) -> CheckedRequest:
-        return CheckedRequest(self._address.post(path, body), partial(check_status, status))
+    def _expect(self, status: int, request: bytes) -> CheckedRequest:
+        return CheckedRequest(request, partial(check_status, status))
 
     def _read(self, index: int, query: str = "", *, is_completed: bool = False) -> CheckedRequest:
         orders = self._ledger.orders
         request = self._address.get(f"/order/{orders.order_id(index)}{query}")
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
-    def _acknowledging(
-        self, request: bytes, indexes: Sequence[int], check: Callable[[Response], str]
-    ) -> CheckedRequest:
-        """Return a request with orders that are noted as acknowledged if the check finds nothing."""
-
-        def check_and_note(answer: Response) -> str:
-            problem = check(answer)
-            if not problem:
-                self._ledger.note_acknowledged(indexes)
-            return problem
-
-        return CheckedRequest(request, check_and_note)
+    def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
+        """Check an answer, and note the orders as acknowledged if nothing is wrong."""
+        problem = check(answer)
+        if not problem:
+            self._ledger.note_acknowledged(indexes)
+        return problem
 
     def _any_index(self) -> int:
         index = self._ledger.any_acknowledged(self._rng)
@@ -164,8 +151,14 @@ def check_read(order: dict[str, object], answer: Response, *, is_completed: bool
     return "an order that is not Completed" if is_completed and found["status"] != "Completed" else ""
 
 
-def _check_repeated(answer: Response) -> str:
+def check_repeated(answer: Response) -> str:
+    """Check the answer to an acknowledged order that is sent again."""
     return check_status(202, answer) or ("" if REPLAYED in answer.head else "a repeated order that was taken as new")
+
+
+def check_array(answer: Response) -> str:
+    """Check the answer to an array of new orders."""
+    return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)
 
 
 def with_header(request: bytes, lines: bytes) -> bytes:

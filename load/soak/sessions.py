@@ -13,6 +13,7 @@ from typing import Any
 
 from load.http.address import Address, reason_of
 from load.http.connection import Connection, NoResponse, send_request
+from load.orders.sent_orders import SentOrders
 from load.soak.requests import CheckedRequest, SessionRequests, with_header
 
 ANSWER_LIMIT_S = 30.0
@@ -25,50 +26,6 @@ LONGEST_STALL_S = 60.0
 DISCONNECT_PAUSE_S = 0.1
 NUMBER = re.compile(r"\d+")
 Report = Callable[[str], None]
-
-
-REQUEST_SESSIONS = (
-    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
-    (4, SessionRequests.lookups, 0.05, True),
-    (3, SessionRequests.waits, 0.1, True),
-    (2, SessionRequests.listings, 0.3, True),
-    (2, SessionRequests.metrics, 1.0, True),
-    (1, SessionRequests.mistakes, 0.1, True),
-    (2, SessionRequests.health_checks, 0.1, False),
-    (1, SessionRequests.arrays, 10.0, True),
-)
-ORDER_CONNECTIONS = 64
-"""The most connections for the orders at a steady rate."""
-RESUMING_READERS, STALLED_READERS, DISCONNECTING_CLIENTS, METRICS_READERS = 4, 2, 2, 2
-"""One metrics reader follows their stream, the other one reads them every second."""
-CONNECTIONS = (
-    ORDER_CONNECTIONS
-    + sum(count for count, *_ in REQUEST_SESSIONS)
-    + (RESUMING_READERS + STALLED_READERS + DISCONNECTING_CLIENTS + METRICS_READERS)
-)
-"""The most connections at once."""
-
-
-def client_sessions(
-    address: Address,
-    *,
-    new_requests: Callable[[str], SessionRequests],
-    new_rng: Callable[[str], Random],
-    report: Report,
-) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield all sessions. Each has requests and random numbers of its own, made by name."""
-    for count, kind, pause_s, keeps_connection in REQUEST_SESSIONS:
-        for number in range(count):
-            name = f"{kind.__name__} {number}"
-            requests, rng = kind(new_requests(name)), new_rng(f"{name} pauses")
-            yield send_requests(
-                address, requests, pause_s=pause_s, rng=rng, report=report, keeps_connection=keeps_connection
-            )
-    others = {resume_events: RESUMING_READERS, stall_events: STALLED_READERS, disconnect: DISCONNECTING_CLIENTS}
-    for session, count in others.items():
-        for number in range(count):
-            yield session(address, rng=new_rng(f"{session.__name__} {number}"), report=report)
-    yield follow_metrics(address, rng=new_rng("metrics stream"), report=report)
 
 
 async def send_requests(
@@ -203,3 +160,36 @@ def last_id_in(data: bytes) -> bytes:
     before, found, _ = data.rpartition(b"\nevent: order\n")
     _, at, last = before.rpartition(b"\nid: ")
     return last if found and at else b""
+
+
+REQUEST_SESSIONS = (
+    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
+    (4, SessionRequests.lookups, 0.05, True),
+    (3, SessionRequests.waits, 0.1, True),
+    (2, SessionRequests.listings, 0.3, True),
+    (2, SessionRequests.metrics, 1.0, True),
+    (1, SessionRequests.mistakes, 0.1, True),
+    (2, SessionRequests.health_checks, 0.1, False),
+    (1, SessionRequests.arrays, 10.0, True),
+)
+OTHER_SESSIONS = ((4, resume_events), (2, stall_events), (2, disconnect), (1, follow_metrics))
+ORDER_CONNECTIONS = 64
+"""The most connections for the orders at a steady rate."""
+CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS, *OTHER_SESSIONS)) + 1
+"""The most connections at once; the last one is for reading the metrics every second."""
+
+
+def client_sessions(
+    address: Address, *, ledger: SentOrders, seed: int, report: Report
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield all sessions. Each has random numbers of its own, which follow from the seed and its name."""
+    for count, kind, pause_s, keeps_connection in REQUEST_SESSIONS:
+        for number in range(count):
+            rng = Random(f"{seed} {kind.__name__} {number}")
+            requests = kind(SessionRequests(address, ledger=ledger, rng=rng))
+            yield send_requests(
+                address, requests, pause_s=pause_s, rng=rng, report=report, keeps_connection=keeps_connection
+            )
+    for count, session in OTHER_SESSIONS:
+        for number in range(count):
+            yield session(address, rng=Random(f"{seed} {session.__name__} {number}"), report=report)

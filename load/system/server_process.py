@@ -1,6 +1,7 @@
 """A server that a command starts as a process of its own. Runs on the main thread, outside the event loop."""
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -55,6 +56,37 @@ class ServerProcess:
         return self._launched.pid
 
     @property
+    def is_launched(self) -> bool:
+        return self._process is not None
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while the process runs, and before it is launched."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        return self.is_launched and self.exit_status is None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, which has no effect before the launch and after the end."""
+        if self._process:
+            self._process.send_signal(number)
+
+    def kill(self) -> int | None:
+        """Send SIGKILL and return the exit status; None if the process was never launched. Blocks for a moment."""
+        self.send_signal(signal.SIGKILL)
+        return self._process.wait() if self._process else None
+
+    def terminate(self, limit_s: float) -> int | None:
+        """Send SIGTERM and return the exit status; None if it did not end within `limit_s` and was killed. Blocks."""
+        self.send_signal(signal.SIGTERM)
+        if self._ends_within(limit_s):
+            return self.exit_status
+        self.kill()
+        return None
+
+    @property
     def _launched(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError("the server was never launched")
@@ -102,12 +134,9 @@ class ServerProcess:
 
     def _stop(self) -> str:
         """Stop the server and return what was wrong with its end, or ""."""
-        self._launched.terminate()
-        if not self._ends_within(self._stop_s):
-            self._launched.kill()
-            self._launched.wait()
+        status = self.terminate(self._stop_s)
+        if status is None:
             return f"it did not end within {self._stop_s:g} s after SIGTERM"
-        status = self._launched.returncode
         return f"exit status {status} after SIGTERM" if status else ""
 
     def _ends_within(self, limit_s: float) -> bool:
