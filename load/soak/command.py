@@ -28,7 +28,7 @@ from load.orders.sources import MAX_ID
 from load.soak.final_check import FinalCheck, check_server
 from load.soak.limits import Finding, check_final, compare_minutes, find_other_causes
 from load.soak.load import SoakLoad
-from load.soak.measurements import HEADER, Sample, take_sample
+from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.machine import allow_connections, describe_machine, folder_to_keep, run_to_end
 from load.system.process_status import PROC
@@ -94,7 +94,6 @@ class Soak(Command):
             parts=parts,
             part_s=part_s,
             seed=flags.seed,
-            tell=lambda minute: print_line(minute.line),
             clock_ns=time.perf_counter_ns,
         )
         await self._load.run()
@@ -108,11 +107,15 @@ class Soak(Command):
         )
 
     @property
+    def _minutes(self) -> list[Minute]:
+        """The minutes that are over, without the warm-up."""
+        return self._load.recorded[1:] if self._load else []
+
+    @property
     def _findings(self) -> list[Finding]:
         """What can be said so far."""
-        has_minutes = self._load and len(self._load.minutes) >= LEAST_MINUTES
         return [
-            *(compare_minutes(self._load.minutes, self._load.errors) if self._load and has_minutes else ()),
+            *(compare_minutes(self._minutes, self._load.errors) if self._load and len(self._minutes) > 1 else ()),
             *(check_final(self._final, log_problems=len(self._log_problems)) if self._final else ()),
         ]
 
@@ -139,7 +142,7 @@ class Soak(Command):
             print(f"{self._final.read_back}\n{self._final.counted:,} orders counted in the listing")
         for finding in self._findings:
             print(finding.line)
-        for line in find_other_causes(self._load.minutes) if self._load else ():
+        for line in find_other_causes(self._minutes):
             print(line)
         if self._final is None:
             print("interrupted: the orders were not counted")
@@ -150,8 +153,8 @@ class Soak(Command):
             "seed": flags.seed,
             "rate": flags.rate,
             "machine": describe_machine(flags.folder),
-            "warm_up": load and load.warm_up,
-            "minutes": load.minutes if load else [],
+            "warm_up": load.recorded[0] if load and load.recorded else None,
+            "minutes": self._minutes,
             "errors": dict(load.errors) if load else {},
             "sent": len(self._ledger),
             "acknowledged": self._ledger.acknowledged,

@@ -1,30 +1,24 @@
 """The limits that a server must keep in a soak, compared with minute one. Pure functions, for any thread.
 
-Minute one is the first after the warm-up. What may grow:
+Minute one is the first after the warm-up. Nothing is kept for each order. What may grow:
 
-- The log of events, about 25 MiB: it keeps 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that),
-  and is filled before the warm-up.
-- The history of the dashboard is full after ten minutes: 600 points (MAX_POINTS of handlers/metrics/history.py) of
-  about 300 bytes, 0.2 MiB. Each new reader is sent a copy of about 50 KB.
-- The rates of the last 60 seconds are 60 samples. Histograms and counters have a fixed size.
-- SQLite keeps 2 MiB of pages for each of three connections (its default, which the server keeps); a minute fills them.
-- Waiting requests, running work and connections end with their request; there are as many as clients.
-- The heap fragments: what several large arrays and listings at the same moment need is not always given back.
-
-Nothing is kept for each order. So memory may grow by a tenth, for the heap, and by 4 MiB, for the history and caches:
-12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of 40 bytes an order shows in ten minutes, one
-of 6 bytes in an hour.
-
-The file of the write-ahead log never shrinks while the server runs. A commit that leaves over 4,000 pages (16 MiB) in
-it runs SQLite's automatic checkpoint (the server sets this length), and the next commit begins the log anew, unless a
-reader is reading from it: then it goes on for another commit. One batch adds up to 2,000 orders and an array of 1,000,
-about 2 MiB. So the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
-
-Open files, without sockets, must not become more. There may be as many sockets as clients and ten of the server's own,
-and none is left when all clients have disconnected. A thread of the pool is created when it is first needed.
+- Memory, by 4 MiB: for the dashboard's history, which is full after ten minutes (MAX_POINTS of
+  handlers/metrics/history.py: 600 points of about 300 bytes, and about 50 KB for each new reader), and for SQLite's
+  2 MiB of pages for each of three connections (its default). The log of events, about 25 MiB, is full before the
+  warm-up: it keeps 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that). The rates of the last
+  minute, histograms, counters, and what belongs to a request or connection don't grow.
+- Memory, by a tenth: the heap fragments, and what several large arrays and listings at the same moment need is not
+  always given back. In all that is 12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of
+  40 bytes an order shows in ten minutes, one of 6 bytes in an hour.
+- The file of the write-ahead log, which never shrinks while the server runs. A commit that leaves over 4,000 pages
+  (16 MiB) in it runs SQLite's automatic checkpoint (the server sets this length), and the next commit begins the log
+  anew, unless a reader is reading from it. One batch adds up to 2,000 orders and an array of 1,000, about 2 MiB. So
+  the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
+- Sockets, up to the number of clients and ten of the server's own; none is left when all clients have disconnected.
+- Threads: one of the pool is created when it is first needed. Open files, without sockets, don't become more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -103,13 +97,9 @@ def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
     return [Finding(name=name, at_most=0, value=value) for name, value in values.items()]
 
 
-def find_other_causes(minutes: Sequence[Minute]) -> list[str]:
+def find_other_causes(minutes: Sequence[Minute]) -> Iterator[str]:
     """Say in which minutes this program or the disk was slow, which raises latencies; no finding depends on it."""
-    late = [minute.name for minute in minutes if (minute.late_p99_ms or 0.0) > SLOW_MS]
-    slow = [minute.name for minute in minutes if (minute.disk_p99_ms or 0.0) > SLOW_MS]
-    found = []
-    if late:
-        found.append(f"this program itself was late, over {SLOW_MS:g} ms in the p99, in minute {', '.join(late)}")
-    if slow:
-        found.append(f"syncs of another file took over {SLOW_MS:g} ms in the p99 in minute {', '.join(slow)}")
-    return found
+    for name, field in (("this program was late", "late_p99_ms"), ("syncs of another file were slow", "disk_p99_ms")):
+        slow = [minute.name for minute in minutes if (getattr(minute, field) or 0.0) > SLOW_MS]
+        if slow:
+            yield f"{name}, over {SLOW_MS:g} ms in the p99, in minute {', '.join(slow)}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from load.backlog import Backlog, Metrics, NoMetrics
+from load.cli.command import print_line
 from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
@@ -39,10 +40,9 @@ class ServerGone(CommandError):
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` minutes of `part_s` seconds each; `minutes` has those that are over.
+    """Loads a server for a warm-up and `parts` minutes of `part_s` seconds each, prints and records each of them.
 
-    `take_sample` looks at the server. `disk_file`, beside its database, is created to measure syncs. `tell` receives
-    each minute.
+    `take_sample` looks at the server. `disk_file`, beside its database, is created to measure syncs.
     """
 
     address: Address
@@ -53,10 +53,8 @@ class SoakLoad:
     parts: int
     part_s: float
     seed: int
-    tell: Callable[[Minute], None]
     clock_ns: Callable[[], int]
-    warm_up: Minute | None = field(default=None, init=False)
-    minutes: list[Minute] = field(default_factory=list, init=False)
+    recorded: list[Minute] = field(default_factory=list, init=False)
     errors: Counter[str] = field(default_factory=Counter, init=False)
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
@@ -144,11 +142,8 @@ class SoakLoad:
             cpu_s=sample.cpu_s - cpu_before_s,
         )
         self._sent_before = len(self._delays.late_ns)
-        if number:
-            self.minutes.append(minute)
-        else:
-            self.warm_up = minute
-        self.tell(minute)
+        self.recorded.append(minute)
+        print_line(minute.line)
 
     async def _read_metrics(self, backlog: Backlog) -> None:
         try:

@@ -1,12 +1,9 @@
-"""Samples of the server's process and files, and the minutes that they are summed up in. Any thread.
+"""Samples of the server's process and database, and the minutes that they are summed up in. Any thread."""
 
-https://www.kernel.org/doc/html/latest/filesystems/proc.html
-"""
-
-import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
@@ -14,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from load.results.recording import percentile_of
-from load.system.process_status import ProcessGone, ProcessStatus
+from load.system.process_status import ProcessStatus
 
 MIB = 1024 * 1024
 HEADER = (
@@ -29,53 +26,30 @@ HEADER = (
 
 
 class Sample(NamedTuple):
-    """What was seen at one moment. `peak_mib` is the highest resident memory so far; `files` don't include sockets.
-
-    `cpu_s` is the processor time of all threads since the start.
-    """
+    """What was seen at one moment, as in ProcessStatus, in MiB."""
 
     memory_mib: float
     peak_mib: float
     threads: int
     files: int
     sockets: int
+    cpu_s: float
     wal_mib: float
     database_mib: float
-    cpu_s: float
 
 
 def take_sample(process: Path, database: Path) -> Sample:
     """Look at a process, by its folder in /proc, and at the size of its database; ProcessGone if it has ended."""
     status = ProcessStatus.read(process)
-    try:
-        stat = (process / "stat").read_text()
-        links = [_link(entry) for entry in (process / "fd").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        raise ProcessGone from None
-    # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are the ticks.
-    ticks = map(int, stat.rpartition(")")[2].split()[11:13])
-    return Sample(
-        memory_mib=status.memory_bytes / MIB,
-        peak_mib=status.peak_bytes / MIB,
-        threads=status.threads,
-        files=sum(bool(link) and not link.startswith("socket:") for link in links),
-        sockets=sum(link.startswith("socket:") for link in links),
-        wal_mib=_size_mib(database.with_name(f"{database.name}-wal")),
-        database_mib=_size_mib(database),
-        cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
-    )
-
-
-def _link(entry: Path) -> str:
-    """Return what an open file is; an empty text if it has been closed."""
-    try:
-        return str(entry.readlink())
-    except FileNotFoundError:
-        return ""
+    wal = database.with_name(f"{database.name}-wal")
+    memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
+    return Sample(memory_mib, peak_mib, *status[2:], _size_mib(wal), _size_mib(database))
 
 
 def _size_mib(path: Path) -> float:
-    return path.stat().st_size / MIB if path.exists() else 0.0
+    with suppress(FileNotFoundError):
+        return path.stat().st_size / MIB
+    return 0.0
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,9 @@ class CheckedRequest(NamedTuple):
     check: Callable[[Response], str]
 
 
+Requests = Iterator[CheckedRequest]
+
+
 class SessionRequests:
     """The requests of one session, by kind. At least one order must be acknowledged; new ones are noted in `ledger`."""
 
@@ -37,12 +40,12 @@ class SessionRequests:
         self._ledger = ledger
         self._rng = rng
 
-    def lookups(self) -> Iterator[CheckedRequest]:
+    def lookups(self) -> Requests:
         """Read acknowledged orders."""
         while True:
             yield self._read(self._any_index())
 
-    def waits(self) -> Iterator[CheckedRequest]:
+    def waits(self) -> Requests:
         """Wait until an order is processed, by `?wait=` for a known order and by `Prefer: wait` for a new one."""
         while True:
             yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
@@ -53,7 +56,7 @@ class SessionRequests:
                 with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S), partial(self._acknowledge, [index], check)
             )
 
-    def listings(self) -> Iterator[CheckedRequest]:
+    def listings(self) -> Requests:
         """List the newest orders, those of a status, and those of a user."""
         while True:
             user_id = self._rng.randrange(1, 1_000)
@@ -61,7 +64,7 @@ class SessionRequests:
             for query in queries:
                 yield self._get(f"/orders{query}")
 
-    def metrics(self) -> Iterator[CheckedRequest]:
+    def metrics(self) -> Requests:
         """Read the metrics in one format after another."""
         accepts = (b"", b"Accept: text/plain\r\n", b"Accept: application/openmetrics-text\r\n")
         while True:
@@ -69,18 +72,18 @@ class SessionRequests:
                 yield self._expect(200, with_header(self._address.get("/metrics"), lines))
             yield self._get("/metrics/prometheus")
 
-    def health_checks(self) -> Iterator[CheckedRequest]:
+    def health_checks(self) -> Requests:
         """Read the health checks and the start page."""
         return map(self._get, cycle(("/livez", "/readyz", "/")))
 
-    def arrays(self) -> Iterator[CheckedRequest]:
+    def arrays(self) -> Requests:
         """Send arrays of 1,000 new orders."""
         while True:
             indexes = take_orders(self._ledger, ARRAY_SIZE)
             body = b"[%s]" % b",".join(map(self._ledger.orders.body, indexes))
             yield CheckedRequest(self._address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
 
-    def mistakes(self) -> Iterator[CheckedRequest]:
+    def mistakes(self) -> Requests:
         """Send requests that must be refused, and repeat an acknowledged order."""
         orders, post = self._ledger.orders, self._address.post
         while True:

@@ -20,10 +20,8 @@ ANSWER_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 5.0
 """For the stream of metrics, which sends something every second."""
 READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
-LONGEST_STREAM_S, LONGEST_PAUSE_S = 10.0, 3.0
-LONGEST_STALL_S = 60.0
+DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
 """The server closes the connection of a reader that reads nothing for 30 seconds."""
-DISCONNECT_PAUSE_S = 0.1
 NUMBER = re.compile(r"\d+")
 Report = Callable[[str], None]
 
@@ -35,7 +33,7 @@ async def send_requests(
     pause_s: float,
     rng: Random,
     report: Report,
-    keeps_connection: bool,
+    keep_alive: bool,
 ) -> None:
     """Send requests one after another, each followed by a pause of `pause_s` on average.
 
@@ -44,7 +42,7 @@ async def send_requests(
     with closing(Connection(address)) as connection:
         for each in requests:
             await _complete(_send_request(connection, each, report))
-            if not keeps_connection:
+            if not keep_alive:
                 connection.close()
             await asyncio.sleep(rng.expovariate(1 / pause_s))
 
@@ -95,15 +93,14 @@ async def follow_metrics(address: Address, *, rng: Random, report: Report) -> No
     path = "/metrics/events"
     while True:
         async with _stream(address, path, report=report) as stream:
-            if stream:
-                try:
-                    while True:
-                        async with asyncio.timeout(SILENCE_LIMIT_S):
-                            if not await _receive(stream):
-                                report(f"{path}: the stream ended")
-                                break
-                except TimeoutError:
-                    report(f"{path}: nothing came for {SILENCE_LIMIT_S:g} s")
+            try:
+                while stream:
+                    async with asyncio.timeout(SILENCE_LIMIT_S):
+                        if not await _receive(stream):
+                            report(f"{path}: the stream ended")
+                            break
+            except TimeoutError:
+                report(f"{path}: nothing came for {SILENCE_LIMIT_S:g} s")
         await asyncio.sleep(rng.uniform(0, LONGEST_PAUSE_S))
 
 
@@ -183,13 +180,11 @@ def client_sessions(
     address: Address, *, ledger: SentOrders, seed: int, report: Report
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield all sessions. Each has random numbers of its own, which follow from the seed and its name."""
-    for count, kind, pause_s, keeps_connection in REQUEST_SESSIONS:
+    for count, kind, pause_s, keep_alive in REQUEST_SESSIONS:
         for number in range(count):
             rng = Random(f"{seed} {kind.__name__} {number}")
             requests = kind(SessionRequests(address, ledger=ledger, rng=rng))
-            yield send_requests(
-                address, requests, pause_s=pause_s, rng=rng, report=report, keeps_connection=keeps_connection
-            )
+            yield send_requests(address, requests, pause_s=pause_s, rng=rng, report=report, keep_alive=keep_alive)
     for count, session in OTHER_SESSIONS:
         for number in range(count):
             yield session(address, rng=Random(f"{seed} {session.__name__} {number}"), report=report)

@@ -1,8 +1,9 @@
-"""The memory and threads of a process, as Linux reports them. Any thread.
+"""The memory, threads, files and processor time of a process, as Linux reports them. Any thread.
 
 https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -20,23 +21,39 @@ class ProcessGone(CommandError):
 
 
 class ProcessStatus(NamedTuple):
-    """A process at one moment. `peak_bytes` is the most memory that was ever resident."""
+    """A process at one moment. `peak_bytes` is the most memory that was ever resident; `files` are without sockets.
+
+    `cpu_s` is the processor time of all threads since the start.
+    """
 
     memory_bytes: int
     peak_bytes: int
     threads: int
+    files: int
+    sockets: int
+    cpu_s: float
 
     @classmethod
     def read(cls, process: Path) -> Self:
         """Read the status of a process, by its folder in /proc; ProcessGone if it has ended."""
         try:
-            text = (process / "status").read_text()
+            status, stat = (process / "status").read_text(), (process / "stat").read_text()
+            links = [_link(entry) for entry in (process / "fd").iterdir()]
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone from None
         # A process that has ended and was not waited for is still listed, but has no memory.
-        if "\nVmRSS:" not in text:
+        if "\nVmRSS:" not in status:
             raise ProcessGone
-        return cls(_number(text, "VmRSS") * 1024, _number(text, "VmHWM") * 1024, _number(text, "Threads"))
+        # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are ticks.
+        ticks = map(int, stat.rpartition(")")[2].split()[11:13])
+        return cls(
+            memory_bytes=_number(status, "VmRSS") * 1024,
+            peak_bytes=_number(status, "VmHWM") * 1024,
+            threads=_number(status, "Threads"),
+            files=sum(bool(link) and not link.startswith("socket:") for link in links),
+            sockets=sum(link.startswith("socket:") for link in links),
+            cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
+        )
 
 
 def has_status() -> bool:
@@ -47,3 +64,11 @@ def has_status() -> bool:
 def _number(text: str, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
     return int(found[1]) if found else 0
+
+
+def _link(entry: Path) -> str:
+    """Return what an open file is; an empty text if it has been closed."""
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:
+        return ""

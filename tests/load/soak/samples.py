@@ -2,4 +2,4 @@
 
 from load.soak.measurements import Sample
 
-SAMPLE = Sample(50.0, 60.0, 8, 18, 40, 4.0, 9.0, 1.5)
+SAMPLE = Sample(50.0, 60.0, 8, 18, 40, 1.5, 4.0, 9.0)

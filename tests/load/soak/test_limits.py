@@ -114,7 +114,7 @@ def test_a_finding_shows_its_value_and_its_limit() -> None:
 
 
 def test_minutes_with_a_slow_client_or_disk_are_named() -> None:
-    assert find_other_causes(_last(late_p99_ms=5.0, disk_p99_ms=None)) == []
+    assert [*find_other_causes(_last(late_p99_ms=5.0, disk_p99_ms=None))] == []
     late, slow = find_other_causes([*_last(late_p99_ms=5.1, disk_p99_ms=40.0), *_last(disk_p99_ms=6.0)])
-    assert late == "this program itself was late, over 5 ms in the p99, in minute 3"
-    assert slow == "syncs of another file took over 5 ms in the p99 in minute 3, 3"
+    assert late == "this program was late, over 5 ms in the p99, in minute 3"
+    assert slow == "syncs of another file were slow, over 5 ms in the p99, in minute 3, 3"

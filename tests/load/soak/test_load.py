@@ -13,13 +13,13 @@ from load.orders.generated import GeneratedOrders
 from load.orders.sent_orders import SentOrders
 from load.soak import load as load_module
 from load.soak.load import ServerGone, SoakLoad
-from load.soak.measurements import Minute, Sample
+from load.soak.measurements import Sample
 from load.system.process_status import ProcessGone
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE
 
 
-def _load(address: Address, sample: Callable[[], Sample], told: list[Minute], folder: Path) -> SoakLoad:
+def _load(address: Address, sample: Callable[[], Sample], folder: Path) -> SoakLoad:
     return SoakLoad(
         address=address,
         ledger=SentOrders(GeneratedOrders(first_id=1, count=10_000)),
@@ -29,7 +29,6 @@ def _load(address: Address, sample: Callable[[], Sample], told: list[Minute], fo
         parts=2,
         part_s=0.06,
         seed=1,
-        tell=told.append,
         clock_ns=time.perf_counter_ns,
     )
 
@@ -44,14 +43,12 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
 ) -> None:
     monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
     monkeypatch.setattr(load_module, "measure_syncs", _sync_once)
-    told: list[Minute] = []
     shop.refusals = {1_500: 409}
-    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, told, tmp_path)
+    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path)
     await load.run()
-    assert [minute.name for minute in told] == ["warm-up", "1", "2"]
-    assert told == [load.warm_up, *load.minutes]
-    assert any(minute.p99_ms is not None for minute in told)
-    assert told[0].disk_p99_ms == 7.0
+    assert [minute.name for minute in load.recorded] == ["warm-up", "1", "2"]
+    assert any(minute.p99_ms is not None for minute in load.recorded)
+    assert load.recorded[0].disk_p99_ms == 7.0
     # Whichever array it is in, there are too many orders before it for one that comes alone.
     assert load.errors["POST /orders: 999 accepted of 1000"] == 1
     assert not asyncio.all_tasks() - {asyncio.current_task()}
@@ -60,17 +57,16 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
 @pytest.mark.gen_test
 async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
-    told: list[Minute] = []
 
     def sample() -> Sample:
-        if told:
+        if load.recorded:
             raise ProcessGone
         return SAMPLE
 
-    load = _load(await reach(ServerUrl.parse(shop.url)), sample, told, tmp_path)
+    load = _load(await reach(ServerUrl.parse(shop.url)), sample, tmp_path)
     with pytest.raises(ProcessGone):
         await load.run()
-    assert [minute.name for minute in told] == ["warm-up"]
+    assert [minute.name for minute in load.recorded] == ["warm-up"]
     assert not asyncio.all_tasks() - {asyncio.current_task()}
 
 
@@ -78,7 +74,7 @@ async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.
 async def test_a_server_that_takes_no_orders_ends_the_load_at_the_start(shop: Shop, tmp_path: Path) -> None:
     shop.refusals = dict.fromkeys(range(1, 1_001), 503)
     with pytest.raises(ServerGone, match="does not take orders: POST /orders: status 422 instead of 202"):
-        await _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, [], tmp_path).run()
+        await _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path).run()
 
 
 @pytest.mark.gen_test
@@ -89,9 +85,8 @@ async def test_a_session_that_fails_ends_the_load_at_once(
         raise RuntimeError("out of requests")
 
     monkeypatch.setattr(load_module, "client_sessions", lambda *args, **others: iter([fail()]))
-    told: list[Minute] = []
-    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, told, tmp_path)
+    load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path)
     with pytest.raises(RuntimeError, match="out of requests"):
         await load.run()
-    assert told == []
+    assert load.recorded == []
     assert not asyncio.all_tasks() - {asyncio.current_task()}

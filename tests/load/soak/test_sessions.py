@@ -42,7 +42,7 @@ async def test_wrong_answers_are_reported_without_ids(shop: Shop) -> None:
         CheckedRequest(address.get("/metrics"), partial(check_status, 200)),
     ]
     session = send_requests(
-        address, iter(requests), pause_s=0.001, rng=Random(1), report=reports.append, keeps_connection=False
+        address, iter(requests), pause_s=0.001, rng=Random(1), report=reports.append, keep_alive=False
     )
     await session
     assert reports == ["GET /order/N: status 404 instead of 200"]
@@ -59,7 +59,7 @@ async def test_a_cancelled_session_completes_its_request(shop: Shop) -> None:
 
     requests = iter([CheckedRequest(address.post("/order", b'{"order_id": 5}'), note)] * 2)
     session = asyncio.create_task(
-        send_requests(address, requests, pause_s=0.001, rng=Random(1), report=pytest.fail, keeps_connection=True)
+        send_requests(address, requests, pause_s=0.001, rng=Random(1), report=pytest.fail, keep_alive=True)
     )
     assert await asyncio.to_thread(shop.steps.come, ("came", 5))
     session.cancel()
