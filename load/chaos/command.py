@@ -71,6 +71,8 @@ class Chaos(Command):
             except* (KeyboardInterrupt, asyncio.CancelledError):
                 outcome.is_interrupted = True
                 print("interrupted")
+            finally:
+                run.close()
             print(*format_outcome(outcome, self._plan), sep="\n")
         if outcome.is_interrupted:
             return ExitStatus.INTERRUPTED

@@ -77,9 +77,9 @@ def last_due_us(database: Path) -> int:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Check every order in the database, and its totals and the last GET /metrics against a recount.
+    """Check all orders, and totals and the last GET /metrics against a recount; add what is wrong to `findings`.
 
-    Adds what is wrong to `findings`. `delivered` has the ids that the webhook receiver took; None if there is none.
+    `delivered` has the ids that the webhook receiver took; None if there is none.
     """
     try:
         with _connect(database, mode="ro") as connection:

@@ -21,8 +21,7 @@ ATTEMPTS_S = 30.0
 RETRY_S, LOOK_EVERY_S = 0.5, 0.1
 FAULT_LIMIT_S, OTHER_LIMIT_S, LOWEST_RATE_PER_S = 8.0, 300.0, 250
 """How long a run may take: so long a fault, the orders at the least rate of the slowest server, and so long besides."""
-# Locks, checkpoints, starts and ends block threads.
-THREADS = 32
+THREADS = 32  # for locks, checkpoints, starts and ends, which block
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
 WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
@@ -85,11 +84,15 @@ class ChaosRun:
         except TimeoutError:
             self.outcome.failures.append(f"the run was not over after {limit_s:.0f} s")
         finally:
-            self._ended.set()
-            self._receiver.close()
-            for target in self._targets.values():
-                target.findings.acknowledged = target.ledger.acknowledged
-                target.close()
+            self.close()
+
+    def close(self) -> None:
+        """Kill the servers. To be called again after the event loop, whose threads may launch a server until then."""
+        self._ended.set()
+        self._receiver.close()
+        for target in self._targets.values():
+            target.findings.acknowledged = target.ledger.acknowledged
+            target.close()
 
     async def _run_load(self) -> None:
         """Send orders and inject all faults until enough orders are acknowledged and all requests are answered.
