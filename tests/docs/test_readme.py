@@ -107,7 +107,7 @@ def test_prometheus_reads_what_curl_gets_and_finds_the_names_in_it(tmp_path: Pat
 def test_what_is_said_about_failed_orders_is_what_curl_gets(tmp_path: Path) -> None:
     need("curl")
     (tmp_path / "shop.py").write_text(
-        "from workers.processors.processor import Rejected\n\ndef no(order): raise Rejected('no')\n"
+        "from workers.processors import Rejected\n\ndef no(order): raise Rejected('no')\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}
     with ServerProcess(tmp_path / "orders.db", "--processor", "shop:no", environment=environment) as server:
