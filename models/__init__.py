@@ -1,1 +1,1 @@
-"""The database and nothing else: the only place with SQL or Peewee."""
+"""Orders and where they are stored. The only package with SQL or Peewee."""

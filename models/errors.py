@@ -1,24 +1,24 @@
-"""What can go wrong with an order, its storage or the queue before it: one class for each decision of a caller's."""
+"""The errors that an order, its storage and the queues can raise. Each class stands for one decision of its caller."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One thing wrong with one field: `pointer` is a JSON Pointer as a URI fragment (RFC 6901 §6)."""
+    """One error in one field. `pointer` is a JSON Pointer in its URI fragment form (RFC 6901 §6)."""
 
     pointer: str
     detail: str
 
 
 class NotJsonError(ValueError):
-    """The text is not JSON (RFC 8259), not UTF-8, or nested deeper than is read."""
+    """The body is not JSON (RFC 8259), is not UTF-8, or is nested too deeply."""
 
 
 class InvalidOrderError(ValueError):
-    """The text is JSON that is no order; `errors` names every field that is wrong.
+    """The body is JSON, but not a valid order. `errors` are all errors in it.
 
-    `order_id` is the order's id, where that is right.
+    `order_id` is the order's id if that is valid, else None.
     """
 
     def __init__(self, errors: Sequence[FieldError], *, order_id: int | None = None) -> None:
@@ -29,7 +29,7 @@ class InvalidOrderError(ValueError):
 
 
 class OrderConflictError(Exception):
-    """Another order is already stored under this id."""
+    """A different order is already stored under this id."""
 
     def __init__(self, order_id: int) -> None:
         super().__init__(f"another order is already stored under the id {order_id}")
@@ -37,7 +37,7 @@ class OrderConflictError(Exception):
 
 
 class WrongStatusError(Exception):
-    """What was asked for can be done to an order of the status `needed` alone; nothing was changed."""
+    """The command applies only to orders with the status `needed`. Nothing was changed."""
 
     def __init__(self, order_id: int, *, status: str, needed: str) -> None:
         super().__init__(f"order {order_id} is {status}, not {needed}")
@@ -47,24 +47,24 @@ class WrongStatusError(Exception):
 
 
 class QueueFullError(Exception):
-    """As many items are waiting as are allowed to; trying again may help."""
+    """The queue is full. A retry may succeed."""
 
 
 class QueueClosedError(Exception):
-    """No more items are taken: the server is stopping."""
+    """The queue accepts no more items, because the server is stopping."""
 
 
 class StorageBusyError(Exception):
-    """Another program held the database's lock until the deadline; nothing was changed, and trying again may help."""
+    """Another program held the database's lock until the deadline. Nothing was changed; a retry may succeed."""
 
 
 class StorageUnavailableError(Exception):
-    """The database can't be read or written: a full disk, a missing file, an I/O error; nothing was changed."""
+    """The database can't be read or written: a full disk, a missing file, an I/O error. Nothing was changed."""
 
 
 class StartRefusedError(Exception):
-    """The server can't start. The text says why in one line, and shows no secret."""
+    """The server can't start. The text gives the reason in one line and contains no secret."""
 
 
 class DatabaseRefusedError(StartRefusedError):
-    """The database can't be used. The text says why in one line; the database was not changed."""
+    """The database can't be used. The text gives the reason in one line. The database was not changed."""

@@ -1,1 +1,1 @@
-"""A request body to an order, fast, and with all errors."""
+"""Parses request bodies into orders."""

@@ -1,4 +1,7 @@
-"""Many orders in one text: each is good or bad for itself. Pure functions: they belong to no thread."""
+"""Parses many orders: the elements of a JSON array, or the lines of a stream. Pure functions, and the class `Lines`.
+
+Each order is valid or invalid on its own.
+"""
 
 import json
 import re
@@ -7,47 +10,47 @@ from collections.abc import Sequence
 import msgspec
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
-from models.parsing.order_parser import parse_order, parse_plain_array, parse_plain_orders
+from models.parsing.order_parser import parse_array_fast, parse_order, parse_orders_fast
 from models.parsing.strict_json import MAX_DEPTH, pointer, read_json, refuse_constant
 from models.writes import NewOrder
 
 MAX_ORDERS = 1_000
-"""How many orders an array may hold."""
+"""The maximum number of orders in an array."""
 MAX_ORDER_BYTES = 64 * 1024
 
 _MAX_COMMAS = 64 * MAX_ORDERS
-"""An array with more is read one element at a time, for it may have as many elements."""
+"""An array with more commas is split element by element, because it may have as many elements as commas."""
 
 _TOO_LONG = f"must be at most {MAX_ORDER_BYTES} bytes of JSON"
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _SPACE = re.compile(r"[ \t\n\r]*")
-# Numbers stay text: those of more than some thousand digits are none for Python.
+# Keeps numbers as text, because Python refuses to convert a number of several thousand digits.
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant).raw_decode
 
 
 def parse_array(body: bytes) -> Sequence[NewOrder | bytes]:
-    """The orders of a JSON array, if all of them are good ones without metadata; else the texts of its elements.
+    """The orders of a JSON array, if all are valid and have no metadata; otherwise the texts of its elements.
 
-    Raises what `split_array` raises.
+    Raises the errors of `split_array`.
     """
-    orders = parse_plain_array(body, most=MAX_ORDERS)
+    orders = parse_array_fast(body, max_orders=MAX_ORDERS)
     return split_array(body) if orders is None else orders
 
 
 def split_array(body: bytes) -> list[bytes]:
-    """The texts of the elements of a JSON array, which are not looked into.
+    """The texts of the elements of a JSON array. Does not validate the elements.
 
-    Raises NotJsonError, or InvalidOrderError where it is no array of at most `MAX_ORDERS` elements, none of them much
-    longer than an order may be. A body that holds a million of whatever costs no more than a small multiple of its own
-    length.
+    Raises NotJsonError, and InvalidOrderError if the body is not an array, has more than `MAX_ORDERS` elements, or has
+    an element that is too long. Time and memory are proportional to the length of the body, also if it has a million
+    elements.
     """
-    return _split_at_once(body) or _split_one_by_one(body)
+    return split_array_fast(body) or _split_by_element(body)
 
 
-def _split_at_once(body: bytes) -> list[bytes] | None:
-    """The same in a tenth of the time; None says nothing.
+def split_array_fast(body: bytes) -> list[bytes] | None:
+    """The same in a tenth of the time; None if `_split_by_element` must decide.
 
-    Where an element is nested about as deep as Python goes, only one of the two may take it.
+    Only one of the two may accept an element that is nested about as deeply as Python's recursion limit.
     """
     if body.count(b",") > _MAX_COMMAS:
         return None
@@ -61,39 +64,39 @@ def _split_at_once(body: bytes) -> list[bytes] | None:
     return None if max(map(len, texts), default=0) > MAX_ORDER_BYTES else texts
 
 
-def _split_one_by_one(body: bytes) -> list[bytes]:
-    # Bytes that are no UTF-8 come through: they are one order's fault.
+def _split_by_element(body: bytes) -> list[bytes]:
+    # Accepts bytes that are not UTF-8: they make one order invalid, not the whole array.
     text = body.decode(errors="surrogateescape")
-    place = _after_space(text, 0)
+    place = _skip_space(text, 0)
     if text[place : place + 1] != "[":
         if len(body) <= MAX_ORDER_BYTES:
-            read_json(body)  # what isn't JSON is told so
+            read_json(body)  # raises NotJsonError if it is not JSON
         raise InvalidOrderError([FieldError(pointer(), "must be an array of orders")])
-    place = _after_space(text, place + 1)
+    place = _skip_space(text, place + 1)
     elements: list[bytes] = []
     separator = "]" if text[place : place + 1] == "]" else ","
     end = place if separator == "," else place + 1
     while separator == ",":
         if len(elements) == MAX_ORDERS:
             raise InvalidOrderError([FieldError(pointer(), f"must hold at most {MAX_ORDERS} orders")])
-        place = _after_space(text, end)
-        end = place + _length_of_element(text[place : place + MAX_ORDER_BYTES + 1], len(elements))
+        place = _skip_space(text, end)
+        end = place + _element_length(text[place : place + MAX_ORDER_BYTES + 1], len(elements))
         elements.append(text[place:end].encode(errors="surrogateescape"))
-        end = _after_space(text, end)
+        end = _skip_space(text, end)
         separator = text[end : end + 1]
         end += 1
-    if separator != "]" or _after_space(text, end) != len(text):
+    if separator != "]" or _skip_space(text, end) != len(text):
         raise NotJsonError(f"not a JSON array at character {end}")
     return elements
 
 
-def _after_space(text: str, place: int) -> int:
+def _skip_space(text: str, place: int) -> int:
     found = _SPACE.match(text, place)
     return found.end() if found else place
 
 
-def _length_of_element(text: str, index: int) -> int:
-    """How long the JSON value is that the text begins with."""
+def _element_length(text: str, index: int) -> int:
+    """The length of the JSON value at the beginning of the text, in characters."""
     try:
         _, length = _scan(text)
     except json.JSONDecodeError as error:
@@ -106,8 +109,8 @@ def _length_of_element(text: str, index: int) -> int:
 
 
 def parse_orders(texts: Sequence[bytes]) -> list[NewOrder | NotJsonError | InvalidOrderError]:
-    """For each text the order that it is, or what is wrong with it."""
-    if max(map(len, texts), default=0) <= MAX_ORDER_BYTES and (orders := parse_plain_orders(texts)):
+    """For each text its order, or its error. The errors are returned, not raised."""
+    if max(map(len, texts), default=0) <= MAX_ORDER_BYTES and (orders := parse_orders_fast(texts)):
         return [*orders]
     return [_parse(text) for text in texts]
 
@@ -118,14 +121,15 @@ def _parse(text: bytes) -> NewOrder | NotJsonError | InvalidOrderError:
     try:
         return parse_order(text)
     except (NotJsonError, InvalidOrderError) as error:
-        # Without what it passed through, which would keep the text of every order alive.
+        # The traceback would keep the text of every invalid order in memory.
         return error.with_traceback(None)
 
 
 class Lines:
-    """The lines of a text that comes in parts, numbered from 0; blank ones are left out, but counted.
+    """Splits a text that arrives in parts into lines, numbered from 0. Omits blank lines, but counts them.
 
-    Of a line longer than `MAX_ORDER_BYTES`, which is never taken for blank, no more is kept than shows that it is.
+    Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line, enough to see that it is too long. A longer line is never
+    treated as blank.
     """
 
     def __init__(self) -> None:
@@ -133,7 +137,7 @@ class Lines:
         self._count = 0
 
     def add(self, part: bytes) -> list[tuple[int, bytes]]:
-        """The lines that this part ends."""
+        """The numbers and texts of the lines that end in this part."""
         *whole, rest = (self._rest + part).split(b"\n")
         self._rest = rest[: MAX_ORDER_BYTES + 1]
         lines = [
@@ -145,5 +149,5 @@ class Lines:
         return lines
 
     def end(self) -> list[tuple[int, bytes]]:
-        """The last line, where nothing ended it."""
+        """The last line, if it has no line feed."""
         return self.add(b"\n")

@@ -1,4 +1,4 @@
-"""An order as a client sends it, and its bounds."""
+"""The JSON body of an order, and the limits of its fields. Values; they belong to no thread."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -20,11 +20,11 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     order_id: Id
     user_id: Id
     item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
-    # A number, as far as JSON goes: its digits are looked at one by one, which costs less than a Decimal.
+    # Raw, because reading its digits one by one costs less than a Decimal.
     total_amount: msgspec.Raw
-    # Kept as it was given.
+    # Raw, because metadata is stored as it was sent.
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 REQUIRED = tuple(field.name for field in msgspec.structs.fields(OrderBody) if field.required)
-"""The fields that every order has."""
+"""The names of the required fields."""

@@ -1,8 +1,8 @@
-"""What is an order and what is not. Pure functions: they belong to no thread.
+"""Parses the body of one order, or of many orders without metadata. Pure functions.
 
-A good order takes the fast path: one msgspec call, and one more for its metadata. msgspec stops at the first error and
-lets the last of two equal keys win, so whatever the fast path can't vouch for is read again by the careful one
-(`models/parsing/all_errors.py`), which explains.
+The fast path makes one msgspec call for an order, and another one for its metadata. msgspec reports only the first
+error and accepts repeated keys, so a body that the fast path does not accept takes the slow path
+(`models/parsing/validation.py`), which accepts every valid order and reports every error.
 """
 
 from collections.abc import Sequence
@@ -11,55 +11,49 @@ from typing import Any
 import msgspec
 
 from models.order import AMOUNT_PLACES
-from models.parsing.all_errors import parse_with_all_errors
 from models.parsing.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQUIRED, OrderBody
 from models.parsing.strict_json import MAX_DEPTH
+from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
 
-_PLAIN_QUOTES = 2 * len(REQUIRED)
+_QUOTES_OF_REQUIRED = 2 * len(REQUIRED)
+"""How many quotes the body of an order without metadata has, if its amount is a number."""
 _DECODER = msgspec.json.Decoder(OrderBody)
 _ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
-# No floats are made, whatever stands for them: those with the largest exponents would take 10 us each.
+# `float_hook` avoids floats: one with a very large exponent takes 10 us.
 _METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
 def parse_order(body: bytes) -> NewOrder:
-    """The order that `body` is.
+    """Parses one order. Raises NotJsonError, or InvalidOrderError with every error."""
+    return parse_order_fast(body) or parse_with_all_errors(body)
 
-    Raises NotJsonError, or InvalidOrderError with everything that is wrong.
-    """
+
+def parse_order_fast(body: bytes) -> NewOrder | None:
+    """The order; None if the slow path must decide."""
     try:
-        order = _parse_fast(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        order = None
-    return order or parse_with_all_errors(body)
-
-
-def _parse_fast(body: bytes) -> NewOrder | None:
-    """The order that `body` is; None says nothing, nor does what msgspec raises."""
-    order = _DECODER.decode(body)
-    amount = _plain_amount(order.total_amount)
-    if amount is None:
-        return None
-    metadata, quotes = None, _PLAIN_QUOTES
-    if order.metadata is not msgspec.UNSET:
-        text = bytes(order.metadata)
-        if len(text) > MAX_METADATA_BYTES:
+        order = _DECODER.decode(body)
+        amount = _read_amount_fast(order.total_amount)
+        if amount is None:
             return None
-        metadata = text.decode()
-        quotes += 2 + 2 * _count_strings(_METADATA_DECODER.decode(text))
-    # Every JSON string has two quotes. A repeated key has been counted once and an escaped quote not at all: with
-    # either of them there are more quotes than were counted.
+        metadata, quotes = None, _QUOTES_OF_REQUIRED
+        if order.metadata is not msgspec.UNSET:
+            text = bytes(order.metadata)
+            if len(text) > MAX_METADATA_BYTES:
+                return None
+            metadata = text.decode()
+            quotes += 2 + 2 * _count_strings(_METADATA_DECODER.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # Detects repeated keys and escaped quotes. Every JSON string has two quotes; a repeated key was counted only once
+    # and an escaped quote was not counted, so the body has more quotes than were counted.
     if body.count(b'"') != quotes:
         return None
     return NewOrder(order.order_id, order.user_id, order.item_ids, amount, metadata)
 
 
 def _count_strings(value: Any, levels: int = MAX_DEPTH) -> int:
-    """How many strings there are in a JSON value, different keys included.
-
-    Raises RecursionError where it is nested deeper than that, as msgspec does at a depth of its own.
-    """
+    """The number of strings in a JSON value, including keys. Raises RecursionError below `levels` levels."""
     if isinstance(value, str):
         return 1
     if not isinstance(value, (dict, list)):
@@ -71,20 +65,20 @@ def _count_strings(value: Any, levels: int = MAX_DEPTH) -> int:
     return len(value) + sum(_count_strings(child, levels - 1) for child in value.values())
 
 
-def parse_plain_array(array: bytes, *, most: int) -> list[NewOrder] | None:
-    """The orders of a JSON array of `most` at most, if all of them are good ones without metadata; else None.
+def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
+    """The orders of a JSON array of 1 to `max_orders` orders without metadata.
 
-    None says nothing: each of them has to be looked at for itself.
+    None if anything else is in the array: then each element must be parsed on its own.
     """
-    # As for a single one: with eight quotes an order there is no string but its required keys.
-    count, rest = divmod(array.count(b'"'), _PLAIN_QUOTES)
-    if rest or not 0 < count <= most:
+    # With exactly these quotes for each order, the required keys are the only strings.
+    count, rest = divmod(array.count(b'"'), _QUOTES_OF_REQUIRED)
+    if rest or not 0 < count <= max_orders:
         return None
     try:
         orders = _ARRAY_DECODER.decode(array)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    amounts = [_plain_amount(order.total_amount) for order in orders]
+    amounts = [_read_amount_fast(order.total_amount) for order in orders]
     if len(orders) != count or None in amounts:
         return None
     return [
@@ -93,20 +87,20 @@ def parse_plain_array(array: bytes, *, most: int) -> list[NewOrder] | None:
     ]
 
 
-def parse_plain_orders(texts: Sequence[bytes]) -> list[NewOrder] | None:
-    """The same for orders that are texts of their own, in a third of the time that it takes one by one."""
-    # Without strings there are no braces but the objects' own, and so none of the texts, which begin and end with one,
-    # can be half of what another one begins.
+def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
+    """The orders of these texts, if all are orders without metadata, else None. Three times as fast as one by one."""
+    # `parse_array_fast` accepts no strings but keys, so each brace begins or ends an order. A text that begins and ends
+    # with a brace is therefore a whole order, never half of one that continues in the next text.
     if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
         return None
-    orders = parse_plain_array(b"[" + b",".join(texts) + b"]", most=len(texts))
+    orders = parse_array_fast(b"[" + b",".join(texts) + b"]", max_orders=len(texts))
     return orders if orders and len(orders) == len(texts) else None
 
 
-def _plain_amount(value: msgspec.Raw) -> int | None:
-    """The ten-thousandths of a number that is written as an amount usually is; None for any other JSON.
+def _read_amount_fast(value: msgspec.Raw) -> int | None:
+    """The ten-thousandths of a JSON number in plain notation, such as `12.50`; None for any other JSON value.
 
-    That it is JSON has been seen to: of `01`, `1.` and `1_0`, which are not, it would make something.
+    The value must be valid JSON: `01`, `1.` and `1_0` would be accepted.
     """
     whole, _, places = bytes(value).partition(b".")
     if len(whole) > MAX_WHOLE_DIGITS or len(places) > AMOUNT_PLACES:

@@ -1,4 +1,4 @@
-"""Whether an order was sent before: the rule behind replays and conflicts. Pure functions."""
+"""Decides whether an order with a known id is a replay or a conflict. Pure functions."""
 
 from models.order import Order
 from models.parsing.strict_json import same_value
@@ -6,7 +6,10 @@ from models.writes import NewOrder
 
 
 def is_same_order(new: NewOrder, stored: Order) -> bool:
-    """Whether `new` repeats `stored`: the same four values, and metadata of equal value."""
+    """Whether `new` repeats `stored`: equal user, items and amount, and metadata of equal value.
+
+    The caller has matched the ids.
+    """
     return (
         new.user_id == stored.user_id
         and new.item_ids == stored.item_ids

@@ -1,7 +1,4 @@
-"""JSON read exactly: numbers stay as they were written, repeated keys are noticed, nothing recurses without end.
-
-Pure functions: they belong to no thread.
-"""
+"""Strict JSON: keeps numbers as text, detects repeated keys, and limits the depth. Pure functions."""
 
 import json
 from collections import Counter
@@ -13,7 +10,7 @@ from urllib.parse import quote
 from models.errors import FieldError, NotJsonError
 
 MAX_DEPTH = 100
-"""Deeper JSON is refused before anything recurses into it."""
+"""Bodies that are nested deeper are refused."""
 
 
 class Number(str):
@@ -23,7 +20,7 @@ class Number(str):
 
 
 class Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys were given more than once."""
+    """A JSON object. `repeated` are the keys that it contains more than once."""
 
     __slots__ = ("repeated",)
 
@@ -35,12 +32,15 @@ class Object(dict[str, Any]):
 
 
 def refuse_constant(name: str) -> None:
-    """For a parser of JSON that would take NaN and Infinity. Raises NotJsonError."""
+    """Raises NotJsonError. A `parse_constant` for `json`, which otherwise accepts NaN and Infinity."""
     raise NotJsonError(f"{name} is not JSON")
 
 
 def read_json(body: bytes) -> Any:
-    """The value, of dicts as `Object`, lists, strings, bools, None, and numbers as `Number`. Raises NotJsonError."""
+    """Parses the body to `Object`, list, str, bool, None and `Number`. Raises NotJsonError.
+
+    Does not check the depth unless Python's recursion limit is reached: see `repeated_keys`.
+    """
     try:
         return json.loads(
             body.decode("utf-8"),
@@ -64,7 +64,7 @@ def pointer(*path: str | int) -> str:
 
 
 def repeated_keys(value: Any) -> Iterator[FieldError]:
-    """Every repeated key at any depth; walks without recursion. Raises NotJsonError where it is nested too deep."""
+    """An error for each repeated key, at any depth. Raises NotJsonError below `MAX_DEPTH`. Does not recurse."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         path, value = waiting.pop()
@@ -81,9 +81,9 @@ def repeated_keys(value: Any) -> Iterator[FieldError]:
 
 
 def same_value(one: str | None, other: str | None) -> bool:
-    """Whether two JSON texts have equal values: the order of keys, white space and 1.0 for 1 make no difference.
+    """Whether two JSON texts have equal values. Ignores white space, the order of keys, and 1.0 versus 1.
 
-    None is like None alone.
+    None equals only None.
     """
     if one is None or other is None or one == other:
         return one == other
@@ -95,13 +95,13 @@ def _comparable(text: str) -> Any:
 
 
 def _number_value(text: str) -> tuple[str | Decimal]:
-    # In a tuple, for 1 and true are equal in Python and are not in JSON.
+    # A tuple, because 1 equals true in Python, but not in JSON.
     number = exact_decimal(text)
     return (text if number is None else number,)
 
 
 def exact_decimal(number: str) -> Decimal | None:
-    """The value of a JSON number, or None where its exponent is beyond what Decimal holds."""
+    """The value of a JSON number; None if Decimal can't hold its exponent."""
     try:
         return Decimal(number)
     except InvalidOperation:

@@ -1,7 +1,4 @@
-"""What is wrong with an order, told completely; and the orders that it takes a careful look to tell from bad ones.
-
-Pure functions: they belong to no thread.
-"""
+"""The slow path of `models/parsing/order_parser.py`: parses one order and reports every error in it. Pure functions."""
 
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -16,17 +13,14 @@ from models.parsing.strict_json import Number, Object, exact_decimal, pointer, r
 from models.writes import NewOrder
 
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# More digits than an amount may have; where one is lost that is not zero, it is an error.
+# More digits than an amount may have. Rounding away a digit other than zero raises Inexact.
 _EXACT = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 _SCALE = Decimal(10**AMOUNT_PLACES)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def parse_with_all_errors(body: bytes) -> NewOrder:
-    """The order that `body` is.
-
-    Raises NotJsonError, or InvalidOrderError with everything that is wrong.
-    """
+    """Parses one order. Raises NotJsonError, or InvalidOrderError with every error."""
     value = read_json(body)
     errors = list(repeated_keys(value))
     if not isinstance(value, Object):
@@ -47,15 +41,15 @@ def parse_with_all_errors(body: bytes) -> NewOrder:
     return NewOrder(order_id, user_id, item_ids, amount, metadata)
 
 
-def _integer(value: Any) -> int | None:
-    """`value` as an id, or None. Longer digits than any id has are not converted: that would take quadratic time."""
+def _read_integer(value: Any) -> int | None:
+    """The value as an id, or None. Does not convert longer numbers, because that takes quadratic time."""
     if isinstance(value, Number) and value.isdigit() and len(value) <= len(str(MAX_ID)) and 1 <= int(value) <= MAX_ID:
         return int(value)
     return None
 
 
 def _read_id(fields: Object, name: str, errors: list[FieldError]) -> int:
-    number = _integer(fields.get(name))
+    number = _read_integer(fields.get(name))
     if number is None:
         if name in fields:
             errors.append(FieldError(pointer(name), f"must be an integer from 1 to {MAX_ID}"))
@@ -72,7 +66,7 @@ def _read_items(fields: Object, errors: list[FieldError]) -> list[int]:
         return []
     item_ids = []
     for index, item in enumerate(items):
-        number = _integer(item)
+        number = _read_integer(item)
         if number is None:
             errors.append(FieldError(pointer("item_ids", index), f"must be an integer from 1 to {MAX_ID}"))
         else:
@@ -88,6 +82,7 @@ def _read_amount(fields: Object, errors: list[FieldError]) -> int:
         errors.append(FieldError(pointer("total_amount"), "must be a number, or a string that holds one"))
         return 0
     exact = exact_decimal(text)
+    # Checked before the conversion: an exponent can ask for more digits than fit into memory.
     if exact is None or not 0 <= exact <= MAX_AMOUNT:
         errors.append(FieldError(pointer("total_amount"), f"must be from 0 to {MAX_AMOUNT}"))
         return 0
@@ -99,11 +94,8 @@ def _read_amount(fields: Object, errors: list[FieldError]) -> int:
 
 
 def _ten_thousandths(amount: Decimal) -> int | None:
-    """The amount as an integer, or None where it is out of range or has more places."""
-    # First, for an integer of as many digits as an exponent may have would take for ever to make; zero may have any.
-    if not 0 <= amount <= MAX_AMOUNT:
-        return None
-    if not amount:
+    """An amount within the limits as an integer; None if it has more decimal places."""
+    if not amount:  # a zero may have any exponent
         return 0
     try:
         return int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _SCALE)))
@@ -120,7 +112,7 @@ def _read_metadata(fields: Object, body: bytes, errors: list[FieldError]) -> str
     try:
         raw = bytes(_RAW_DECODER.decode(body)["metadata"])
     except msgspec.DecodeError:
-        # JSON's grammar allows "\\ud800", which no Unicode text can hold (RFC 8259 §8.2).
+        # JSON's grammar allows "\\ud800", but Unicode text can't contain it (RFC 8259 §8.2).
         errors.append(FieldError(pointer("metadata"), "must not hold half of a surrogate pair"))
         return None
     if len(raw) > MAX_METADATA_BYTES:
