@@ -1,4 +1,4 @@
-"""What the tests of all rooms share: an event loop, a clock that only a test moves, and a database on disk."""
+"""Fixtures for all tests: an event loop, a clock that a test sets, a database file, and a store in it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,8 +8,10 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.store import SqliteStore
 from tests.models.new_database import open_new_database
-from tests.models.samples import Clock, SteppedStore
+from tests.models.samples import Clock
+from tests.models.shorthand_store import ShorthandStore
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
-    """A new database with a connection of the test's own thread; gives up at once where it is locked."""
+    """A new database, connected on the test's thread. Does not wait for locks."""
     database = open_new_database(tmp_path / "orders.db")
     database.connect()
     yield database
@@ -45,5 +47,5 @@ def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
 
 
 @pytest.fixture
-def store(database: RetryingSqliteDatabase, clock: Clock) -> SteppedStore:
-    return SteppedStore(database, clock=clock)
+def store(database: RetryingSqliteDatabase, clock: Clock) -> ShorthandStore:
+    return ShorthandStore(SqliteStore(database, clock=clock))

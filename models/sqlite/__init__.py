@@ -1,1 +1,1 @@
-"""Orders in a SQLite file."""
+"""The store in a SQLite file."""

@@ -1,6 +1,7 @@
-"""The connection to SQLite: the database class that retries.
+"""A Peewee database class that retries when SQLite is locked. Runs on the caller's thread.
 
-Connections are per thread. A thread that never called `connect()` gets an error instead of a hidden connection.
+Each thread has its own connection. A thread that did not call `connect()` gets an error instead of an implicit
+connection.
 """
 
 import os
@@ -20,17 +21,18 @@ R = TypeVar("R")
 LOCK_DEADLINE_S = 10.0
 
 _FIRST_DELAY_S = 0.002
-_LONGEST_DELAY_S = 0.25
+_MAX_DELAY_S = 0.25
 _SAME_LOCK_S = 1.0
-"""A lock that is met again this soon is taken for the same one."""
+"""If a call finds the database locked within this time after another call did, both wait for the same lock."""
 
 
 class RetryingSqliteDatabase(peewee.SqliteDatabase):
-    """A SqliteDatabase that waits for SQLite's locks with jittered exponential backoff, up to a deadline.
+    """A SqliteDatabase that retries with exponential backoff and jitter while the database is locked.
 
-    BEGIN, statements outside a transaction, and whole transactions given to `run` are retried; a statement inside a
-    transaction is not, for it can't be on its own. Once a thread has met the same lock for `deadline_s` seconds,
-    SQLite's own error is raised, and calls that follow at once are tried once each until the lock is gone.
+    Retries BEGIN, statements outside a transaction, and the transactions of `run`. A statement inside a transaction
+    can't be retried alone. After `deadline_s` seconds of waiting for the same lock, raises SQLite's own error; until
+    the lock is released, the thread's next calls are then tried only once. `clock` is monotonic, in seconds; `jitter`
+    returns a number from 0 to 1.
     """
 
     def __init__(
@@ -47,32 +49,33 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._scope = _Scope()
-        # SQLite's own busy handler is off: it neither jitters nor sees a whole transaction.
+        self._thread_state = _ThreadState()
+        # Turns off SQLite's own busy handler, which has no jitter and can't retry a transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
     def _files(self) -> tuple[tuple[int, int] | None, ...]:
-        """Which files are at the paths of the database and its log."""
+        """The identities of the files that are now at the paths of the database and its WAL."""
         return tuple(_identity(self.database + suffix) for suffix in ("", "-wal"))
 
     def run(self, work: Callable[[], R]) -> R:
-        """What `work` returns, run in one IMMEDIATE transaction that is committed, or rolled back if it raises.
+        """Runs `work` in one IMMEDIATE transaction and returns its result. Rolls back if `work` raises.
 
-        Raises StorageUnavailableError where the files have been removed or replaced since this thread connected: what
-        is committed to them then is lost when the process ends.
+        Calls `work` again after a lock. Raises StorageUnavailableError if the database or its WAL was removed or
+        replaced since this thread connected: SQLite would still commit to the old files, and lose the commits when the
+        process ends.
         """
-        scope = self._scope
+        state = self._thread_state
 
         def transaction() -> R:
-            if scope.files is not None and scope.files != self._files():
-                raise StorageUnavailableError("the database or its log was removed or replaced")
+            if state.files is not None and state.files != self._files():
+                raise StorageUnavailableError("the database or its WAL was removed or replaced")
             with self.atomic():
                 return work()
 
         result = self._retry(transaction)
-        if scope.files is None:
-            # The log is there once something has been read or written.
-            scope.files = self._files()
+        if state.files is None:
+            # SQLite creates the WAL at the first read or write.
+            state.files = self._files()
         return result
 
     def begin(self, lock_type: str | None = None) -> None:
@@ -86,28 +89,29 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         return self._retry(lambda: parent.execute_sql(sql, params))
 
     def rollback(self) -> None:
-        # A full disk or an I/O error may have rolled back already (https://www.sqlite.org/lang_transaction.html).
+        # SQLite may have rolled back by itself, after a full disk or an I/O error
+        # (https://www.sqlite.org/lang_transaction.html).
         connection: sqlite3.Connection = cast(Any, self).connection()
         if connection.in_transaction:
             super().rollback()
 
     def connect(self, reuse_if_open: bool = False) -> Any:
         parent: Any = super()
-        self._scope.files = None
+        self._thread_state.files = None
         return self._retry(lambda: parent.connect(reuse_if_open))
 
     def _retry(self, call: Callable[[], R]) -> R:
-        scope = self._scope
-        if scope.retrying:
+        state = self._thread_state
+        if state.retrying:
             return call()
-        scope.retrying = True
+        state.retrying = True
         try:
             return self._retry_until_deadline(call)
         finally:
-            scope.retrying = False
+            state.retrying = False
 
     def _retry_until_deadline(self, call: Callable[[], R]) -> R:
-        scope = self._scope
+        state = self._thread_state
         delay_s = _FIRST_DELAY_S
         while True:
             try:
@@ -115,27 +119,28 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
             except (sqlite3.OperationalError, peewee.OperationalError) as error:
                 if not is_busy(error):
                     raise
-                left_s = scope.note_busy(self._clock()) + self._deadline_s - self._clock()
+                left_s = state.note_busy(self._clock()) + self._deadline_s - self._clock()
                 if left_s <= 0:
                     raise
                 self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
-                delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+                delay_s = min(delay_s * 2, _MAX_DELAY_S)
             else:
-                scope.busy_since_s = None
+                state.busy_since_s = None
                 return result
 
 
 def _identity(path: str) -> tuple[int, int] | None:
+    """The device and inode of the file; None if it does not exist."""
     try:
-        # Twice a commit, where a Path would take longer than the call.
+        # Called twice for each commit; creating a Path would take longer than the call.
         found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return found.st_dev, found.st_ino
 
 
-class _Scope(threading.local):
-    """What a thread knows of its connection's files and of its waiting for locks."""
+class _ThreadState(threading.local):
+    """The state of one thread: the files of its connection, and since when it has waited for a lock."""
 
     retrying = False
     busy_since_s: float | None = None
@@ -143,7 +148,10 @@ class _Scope(threading.local):
     files: tuple[tuple[int, int] | None, ...] | None = None
 
     def note_busy(self, now_s: float) -> float:
-        """Since when it has been busy. Calls that follow each other wait for one lock, and share its deadline."""
+        """Records that the database is locked. Returns since when.
+
+        Calls in quick succession wait for the same lock and share its deadline.
+        """
         if self.busy_since_s is None or now_s - self.last_busy_s > _SAME_LOCK_S:
             self.busy_since_s = now_s
         self.last_busy_s = now_s
@@ -151,6 +159,6 @@ class _Scope(threading.local):
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether SQLite says that somebody else holds a lock, whatever the extended code."""
+    """Whether the error means that another connection holds a lock, with any extended result code."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

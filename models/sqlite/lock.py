@@ -1,4 +1,4 @@
-"""The lock that keeps a second server off the same database file. RateLimitDecision and released on the main thread."""
+"""The lock file that keeps a second server off a database. Used on the main thread."""
 
 import contextlib
 import fcntl
@@ -9,9 +9,9 @@ from models.errors import DatabaseRefusedError
 
 
 class DatabaseLock:
-    """An exclusive flock(2) on `<database>.lock`, which holds the owner's process id.
+    """An exclusive flock(2) on `<database>.lock`, an advisory lock. The file contains the owner's process id.
 
-    The kernel releases it however the process ends, so a file left behind by a crash locks nobody out.
+    The kernel releases the lock when the process ends for any reason, so a file that a crash left behind locks nothing.
     """
 
     def __init__(self, database: Path) -> None:
@@ -19,7 +19,10 @@ class DatabaseLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises DatabaseRefusedError, with the owner's process id where another process has the lock."""
+        """Takes the lock. Does nothing if this object has it.
+
+        Raises DatabaseRefusedError, which names the process that has the lock.
+        """
         while self._descriptor is None:
             try:
                 self._descriptor = self._lock(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
@@ -33,7 +36,7 @@ class DatabaseLock:
                 raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror or error}") from None
 
     def _lock(self, descriptor: int) -> int | None:
-        """The descriptor with the lock on it, or None where its owner removed the file before it was locked."""
+        """The locked descriptor; None if the previous owner removed the file after it was opened here."""
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, descriptor)
             try:
@@ -48,13 +51,14 @@ class DatabaseLock:
             return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
+        """Whether the descriptor's file is still the one at the path."""
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        """Removes the file and lets go; may be called twice."""
+        """Removes the file and releases the lock. May be called twice."""
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)

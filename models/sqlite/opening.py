@@ -1,4 +1,4 @@
-"""Opens a database file, or refuses it and leaves it as it is. Runs on the main thread."""
+"""Opens a database file, or refuses it and leaves it unchanged. Runs on the main thread."""
 
 import contextlib
 import os
@@ -11,32 +11,38 @@ import peewee
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
 from models.sqlite.lock import DatabaseLock
-from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, bring_up_to_date
+from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 
 MINIMUM_SQLITE = (3, 38, 0)
-"""The `->>` operator came with 3.38, UPDATE … FROM with 3.33."""
+"""The `->>` operator needs 3.38, UPDATE … FROM needs 3.33."""
 
-LOG_PAGES = 4_000
-"""How many pages the log holds before they move into the database, and that is synced, while orders wait for their
-commit: 16 MiB, where SQLite's default is 4."""
+WAL_PAGES = 4_000
+"""A commit that makes the WAL longer than this also runs a checkpoint, while the orders of the commit wait: 16 MiB,
+where SQLite's default is 4."""
 _PRAGMAS = {
     "journal_mode": "wal",
-    # In WAL mode FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
     "synchronous": "full",
-    # fsync on macOS does not reach the disk; a no-op elsewhere.
+    # On macOS, fsync does not reach the disk. No effect on other systems.
     "fullfsync": 1,
 }
-# How they begin (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format, #the_rollback_journal).
-_DATABASE, _LOG, _JOURNAL = b"SQLite format 3\0", bytes.fromhex("377f06"), bytes.fromhex("d9d505f920a163d7")
-_PAGES_BEFORE = slice(16, 20)
-"""Where a journal says how many pages the database had when it was begun."""
+# The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
+# #the_rollback_journal).
+_DATABASE_MAGIC = b"SQLite format 3\0"
+_WAL_MAGIC = bytes.fromhex("377f06")
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_JOURNAL_INITIAL_PAGES = slice(16, 20)
+"""The field of a rollback journal with the size of the database, in pages, before the transaction."""
 _PAGE_BYTES = 4_096
-_LEAST_JOURNAL_BYTES = 512
+_MIN_JOURNAL_BYTES = 512
 
 
 def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
-    """The store in the file `path`, locked against other servers until it is closed. See `open_database`."""
+    """Opens the store in the file `path`, and locks it against other servers until the store is closed.
+
+    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError, and has then not changed the file.
+    """
     lock = DatabaseLock(path)
     lock.acquire()
     try:
@@ -47,7 +53,7 @@ def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """The database in the file `path`, made where there is none, with today's schema and no connection open.
+    """The database in the file `path`, created if it does not exist, with the current schema and no open connection.
 
     Raises DatabaseRefusedError, and has then not changed the file.
     """
@@ -63,77 +69,87 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
     if not (is_new or path.is_file()):
         raise DatabaseRefusedError(f"{path} is not a regular file")
-    pragmas = _PRAGMAS | {"wal_autocheckpoint": LOG_PAGES}
+    pragmas = _PRAGMAS | {"wal_autocheckpoint": WAL_PAGES}
     database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
     try:
-        if _must_be_ours(path, real_path):
-            _check_ours(path, real_path, deadline_s)
+        if _has_content(path, real_path):
+            _check_owner_and_version(path, real_path, deadline_s)
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
-                database.run(lambda: bring_up_to_date(database))
+                database.run(lambda: migrate(database))
     except peewee.DatabaseError as error:
         if is_new:
             for suffix in ("", "-wal", "-shm"):
-                _beside(real_path, suffix).unlink(missing_ok=True)
+                _with_suffix(real_path, suffix).unlink(missing_ok=True)
         raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
     return database
 
 
-def _must_be_ours(path: Path, real_path: Path) -> bool:
-    """Whether there is a database, which has to be ours; False where it is missing or empty, and so may become one.
+def _has_content(path: Path, real_path: Path) -> bool:
+    """Whether the file contains a database. False if it is missing or empty, so that a database can be created in it.
 
-    A loss of power may leave anything in the first page, if that was being written: then the log has it too.
+    Raises DatabaseRefusedError if the file can't be written or contains anything else.
     """
     try:
         with path.open("r+b") as file:
-            magic = file.read(len(_DATABASE))
+            magic = file.read(len(_DATABASE_MAGIC))
     except FileNotFoundError:
         return False
     except OSError as error:
         raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror or error}") from error
-    if not magic or _becomes_empty(real_path):
+    if not magic or _rolls_back_to_empty(real_path):
         return False
-    if magic != _DATABASE and not _may_be_whole(real_path):
+    if magic != _DATABASE_MAGIC and not _may_be_restored_from_wal(real_path):
         raise DatabaseRefusedError(f"{path} is not an SQLite database")
     return True
 
 
-def _becomes_empty(real_path: Path) -> bool:
-    """Whether a first start was cut off, before there was a log: SQLite takes its one page back by its journal."""
-    journal = _content(_beside(real_path, "-journal"))
+def _rolls_back_to_empty(real_path: Path) -> bool:
+    """Whether a crash interrupted the creation of the database, before its first commit and before it had a WAL.
+
+    SQLite then removes its one page by the rollback journal.
+    """
+    journal = _read_beginning(_with_suffix(real_path, "-journal"))
     return (
         real_path.stat().st_size <= _PAGE_BYTES
-        and not _content(_beside(real_path, "-wal"), 1)
-        and len(journal) >= _LEAST_JOURNAL_BYTES
-        and journal.startswith(_JOURNAL)
-        and not any(journal[_PAGES_BEFORE])
-        # Else it is a part of a transaction over more than one database.
-        and not journal.endswith(_JOURNAL)
+        and not _read_beginning(_with_suffix(real_path, "-wal"), 1)
+        and len(journal) >= _MIN_JOURNAL_BYTES
+        and journal.startswith(_JOURNAL_MAGIC)
+        and not any(journal[_JOURNAL_INITIAL_PAGES])
+        # With the magic bytes at its end, too, it belongs to a transaction over several databases.
+        and not journal.endswith(_JOURNAL_MAGIC)
     )
 
 
-def _may_be_whole(real_path: Path) -> bool:
-    """Whether a file that does not begin as a database may be one by what its log has."""
+def _may_be_restored_from_wal(real_path: Path) -> bool:
+    """Whether a file that does not begin like a database may be one, with a copy of its first page in the WAL.
+
+    A loss of power during a checkpoint can leave any bytes in the first page.
+    """
     size = real_path.stat().st_size
-    return size > 0 and size % _PAGE_BYTES == 0 and _content(_beside(real_path, "-wal"), len(_LOG)) == _LOG
+    wal_magic = _read_beginning(_with_suffix(real_path, "-wal"), len(_WAL_MAGIC))
+    return size > 0 and size % _PAGE_BYTES == 0 and wal_magic == _WAL_MAGIC
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _with_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _content(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
-    """The first bytes of a file, as far as the journal of one page goes; none where there is no file."""
+def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
+    """Up to `limit` bytes from the beginning of the file; none if it can't be read.
+
+    By default enough for the whole rollback journal of one page.
+    """
     if path.is_file():
         with contextlib.suppress(OSError), path.open("rb") as file:
             return file.read(limit)
     return b""
 
 
-def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
-    """Refuses another program's database and a newer schema, through a connection that can't write."""
-    # Reading through a log makes the files that go with it; without one there is nothing to make.
-    mode = "mode=ro" if _beside(real_path, "-wal").exists() else "immutable=1"
+def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> None:
+    """Refuses another program's database and a newer schema. Uses a connection that can't write."""
+    # Reading through a WAL creates the files beside it. Without a WAL, `immutable` creates none.
+    mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
         version, owner = database.user_version, database.application_id
@@ -145,7 +161,7 @@ def _check_ours(path: Path, real_path: Path, deadline_s: float) -> None:
             raise DatabaseRefusedError(
                 f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
             )
-        if _content(real_path, len(_DATABASE)) != _DATABASE and (
+        if _read_beginning(real_path, len(_DATABASE_MAGIC)) != _DATABASE_MAGIC and (
             database.execute_sql("PRAGMA quick_check(1)").fetchone() != ("ok",)
         ):
             raise DatabaseRefusedError(f"{path} is not an SQLite database")

@@ -1,6 +1,6 @@
-"""What is in the file: its tables as Peewee models, and what brings them up to date. Runs on the main thread.
+"""The tables as Peewee models, and the migrations of older files. Runs on the main thread.
 
-A new version of the schema is a step that brings old files up to date, never an edit of what they already hold.
+To change the schema, change the models and add a migration. Never change an existing migration.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from models.sqlite.database import RetryingSqliteDatabase
 _log = logging.getLogger("orders.schema")
 
 APPLICATION_ID = 0x4F524452
-"""Marks the file as ours (SQLite file format §1.3.8): "ORDR"."""
+"""Identifies the file as a database of this program: "ORDR" (SQLite file format §1.3.8)."""
 SCHEMA_VERSION = 3
 _PENDING = peewee.SQL("status = 'Pending'")
 _WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
@@ -23,11 +23,10 @@ _COMPLETED = peewee.SQL("status = 'Completed'")
 _FAILED = peewee.SQL("status = 'Failed'")
 _CANCELLED = peewee.SQL("status = 'Cancelled'")
 _BLOCK = peewee.SQL("sequence >> 11")
-"""Which 2,048 orders, in the order of acceptance, an order is one of."""
+"""The number of an order's block. A block is 2,048 orders with consecutive sequences. See `statements.BLOCK_BITS`."""
 
-
-_STEPS = (
-    # From version 1 to 2: retries that wait, failed orders that can be found.
+_MIGRATIONS = (
+    # From version 1 to 2: delayed retries, and an index of Failed orders.
     (
         "ALTER TABLE orders ADD COLUMN due_us INTEGER",
         "DROP INDEX orders_pending",
@@ -43,13 +42,13 @@ _STEPS = (
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
 )
-"""What brings a file from version n to n + 1, from n = 1 on."""
+"""The statements that migrate a file from version n to n + 1, beginning with n = 1."""
 
 
 class OrderRow(peewee.Model):
-    """One order. `sequence` is the row id, so that orders lie on disk in the order of acceptance.
+    """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
-    `due_us` is when a Pending order may be tried again; none: at once.
+    `due_us` is when a Pending order can be claimed (microseconds since 1970, UTC); NULL means at once.
     """
 
     sequence = peewee.AutoField()
@@ -71,14 +70,14 @@ class OrderRow(peewee.Model):
 
 
 OrderRow.add_index(OrderRow.index(OrderRow.order_id, unique=True, name="orders_order_id"))
-# Partial indexes: they hold only the orders that are on their way or need a person, however many are done.
+# Partial indexes, which stay small: they contain only orders that are unfinished or Failed.
 OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PENDING, name="orders_pending"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
-# For listings. An index on the user first would have every new order change a page of its own, which goes into the log
-# as a whole; with the block first, orders that come together change the same few pages, and who looks for a user's
-# looks once into every block.
+# For listings. In an index that began with the user, each new order would change a page of its own, and the WAL stores
+# whole pages. In an index that begins with the block, the orders of a batch change the same few pages; a search for a
+# user's orders then looks into each block once.
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.user_id, name="orders_user"))
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.created_us, name="orders_created"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_COMPLETED, name="orders_completed"))
@@ -86,7 +85,7 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 
 
 class TotalsRow(peewee.Model):
-    """One row that changes in the same transaction as the orders it counts."""
+    """The table's one row, which is updated in the same transaction as the orders that it counts."""
 
     id = peewee.AutoField()
     pending = peewee.BigIntegerField(default=0)
@@ -100,19 +99,19 @@ class TotalsRow(peewee.Model):
         table_name = "totals"
 
 
-def bring_up_to_date(database: RetryingSqliteDatabase) -> None:
-    """Gives a database of ours today's tables, whatever it has of them; to be run in a transaction."""
+def migrate(database: RetryingSqliteDatabase) -> None:
+    """Creates the tables, or migrates them to the current version. To be called in a transaction."""
     if database.user_version == 0:
         if database.application_id or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            # It was not so when it was looked at.
+            # It was empty when `open_database` checked it.
             raise DatabaseRefusedError("it has just become another program's database")
         with database.bind_ctx([OrderRow, TotalsRow]):
             database.create_tables([OrderRow, TotalsRow], safe=False)
             TotalsRow.create()
         database.application_id = APPLICATION_ID
     else:
-        # Ten million orders take some fifteen seconds, which look like a start that hangs.
-        _log.info("bringing the database from schema version %d to %d", database.user_version, SCHEMA_VERSION)
-        for statement in itertools.chain.from_iterable(_STEPS[database.user_version - 1 :]):
+        # Logged because the start can seem to hang: ten million orders take about fifteen seconds.
+        _log.info("migrating the database from schema version %d to %d", database.user_version, SCHEMA_VERSION)
+        for statement in itertools.chain.from_iterable(_MIGRATIONS[database.user_version - 1 :]):
             database.execute_sql(statement)
     database.user_version = SCHEMA_VERSION

@@ -1,13 +1,14 @@
-"""The store's SQL. Pure text.
+"""The store's SQL statements. Constants and pure functions.
 
-A batch comes as one JSON parameter (https://www.sqlite.org/json1.html#jeach), and goes as one JSON value. A Pending
-order without a due time is ready; one with a due time waits for it, and is made ready once it is due.
+A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a result is one JSON value: see
+`models/sqlite/wire.py`. A Pending order without `due_us` is ready. One with `due_us` waits; once that time has passed,
+it is made ready by setting `due_us` to NULL.
 """
 
-_ROW = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
+_ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
     {claims}, error, created_us, processed_us)"""
-_COLUMNS = _ROW.format(status="status", attempts="attempts", claims="claims")
-_CLAIMED = _ROW.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
+_STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
+_CLAIMED_ORDER = _ORDER.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
 _READY = "status = 'Pending' AND due_us IS NULL"
 _WAITING = "status = 'Pending' AND due_us IS NOT NULL"
 _NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {_WAITING})"
@@ -19,12 +20,12 @@ FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
 
 FIND = f"""
-SELECT json_group_array({_COLUMNS}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
+SELECT json_group_array({_STORED_ORDER}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
 
 HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {_READY}), {_NEXT_DUE}"
 
 NEXT_READY = f"""
-SELECT json_group_array({_CLAIMED}), max(sequence), {_NEXT_DUE} FROM (
+SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), {_NEXT_DUE} FROM (
     SELECT * FROM orders WHERE {_READY} ORDER BY sequence LIMIT ?)"""
 
 CLAIM = f"""
@@ -35,8 +36,8 @@ MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
     SELECT sequence FROM orders WHERE {_WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
 
-# Fenced: an outcome counts only for the claim that is still running. What is taken out of an outcome is parsed anew
-# wherever it is named, so it is named once where it can be.
+# The claim is a fencing token: an outcome applies only while its claim is the latest one and the order is Processing.
+# SQLite parses the JSON again at each use of a field of `outcome`, so the statements use each field once if possible.
 _RUNNING = """
 FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us FROM json_each(?))
     AS outcome {join}
@@ -44,8 +45,8 @@ WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND o
 
 SUM_UP = f"SELECT count(*), sum(max(0, ? - orders.created_us)) {_RUNNING.format(join='CROSS JOIN orders')}"
 
-# Attempts that stand together end for less than half of what it costs to take them from a list. The plus keeps SQLite
-# from looking through all that is Processing.
+# A run of consecutive sequences costs less than half as much as a list of them. The unary plus keeps SQLite from using
+# the index of all Processing orders.
 _RUN = "sequence BETWEEN ? AND ? AND claims = ? AND +status = 'Processing'"
 
 SUM_UP_RUN = f"SELECT count(*), sum(max(0, ? - created_us)) FROM orders WHERE {_RUN}"
@@ -60,7 +61,7 @@ FAIL = f"""
 UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
 
-# An order that is given back keeps the error of the attempt before, and what it cost.
+# Without `due_us`, the attempt does not count: the order keeps the error and the number of attempts before it.
 PUT_BACK = f"""
 UPDATE orders SET
     status = 'Pending',
@@ -97,17 +98,17 @@ SELECT pending, processing, completed, failed, cancelled, processing_us, (
     ORDER BY sequence LIMIT 1) FROM totals"""
 
 BLOCK_BITS = 11
-"""Orders whose sequences differ in this many last bits alone are a block; the schema's indexes say the same."""
+"""Orders whose sequences differ only in this many lowest bits are a block. The schema's indexes use the same number."""
 
-# Where the orders of each status are; of some there are few.
-_WITH_STATUS = {
+# The indexes with the orders of each status.
+_INDEXES = {
     "Pending": (f"orders_pending WHERE {_READY}", f"orders_waiting WHERE {_WAITING}"),
     "Processing": ("orders_processing WHERE status = 'Processing'",),
     "Completed": ("orders_completed WHERE status = 'Completed'",),
     "Failed": ("orders_failed WHERE status = 'Failed'",),
     "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
 }
-_FEW = ("Processing", "Failed", "Cancelled")
+_RARE = ("Processing", "Failed", "Cancelled")
 _IN_BLOCK = f"sequence >> {BLOCK_BITS} = block"
 _OF_USER_IN_BLOCK = f"SELECT sequence FROM orders INDEXED BY orders_user WHERE {_IN_BLOCK} AND user_id = :user_id"
 _CREATED_IN_BLOCK = f"""
@@ -116,53 +117,57 @@ _CREATED_IN_BLOCK = f"""
 _WITH_STATUS_IN_BLOCK = {
     status: " UNION ALL ".join(
         f"""
-    SELECT sequence FROM orders INDEXED BY {place}
+    SELECT sequence FROM orders INDEXED BY {index}
         AND sequence BETWEEN block << {BLOCK_BITS} AND (block << {BLOCK_BITS} | (1 << {BLOCK_BITS}) - 1)"""
-        for place in places
+        for index in indexes
     )
-    for status, places in _WITH_STATUS.items()
+    for status, indexes in _INDEXES.items()
 }
 
 
 def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """The newest `:limit` orders below the sequence `:before`, newest first, of a status or of all.
+    """Selects the newest `:limit` orders with a sequence below `:before`, newest first, with this status if not None.
 
-    Also of `:user_id` alone, created from `:created_from_us` on and before `:created_until_us` alone.
+    `by_user`: only orders of `:user_id`. `by_time`: only orders created at or after `:created_from_us` and before
+    `:created_until_us`.
     """
     if by_user or by_time:
-        found = _walk(status, by_user=by_user, by_time=by_time)
+        found = _search_blocks(status, by_user=by_user, by_time=by_time)
     elif status is None:
         found = "SELECT * FROM orders WHERE sequence < :before"
     else:
         found = " UNION ALL ".join(
             f"""SELECT * FROM (
-        SELECT * FROM orders INDEXED BY {place} AND sequence < :before ORDER BY sequence DESC LIMIT :limit)"""
-            for place in _WITH_STATUS[status]
+        SELECT * FROM orders INDEXED BY {index} AND sequence < :before ORDER BY sequence DESC LIMIT :limit)"""
+            for index in _INDEXES[status]
         )
     return f"""
-SELECT json_group_array({_COLUMNS}) FROM (
+SELECT json_group_array({_STORED_ORDER}) FROM (
     {found} ORDER BY sequence DESC LIMIT :limit)"""
 
 
-def _walk(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """A queue of places, the highest first (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
+def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
+    """Selects matching orders from the newest block to the oldest, and stops after `:limit` orders.
 
-    A block's place is above its orders, and brings the orders that are wanted of it and the block below it into the
-    queue; an order's place is its sequence. Who takes the first ones does not look into the blocks below them.
+    The recursive query is a priority queue of places, processed from the highest to the lowest
+    (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
+    The place of an order is its sequence; the place of a block is above those of its orders. Processing a block adds
+    its matching orders and the block below it. So `:limit` orders are found without a look into the blocks below them.
     """
-    wanted = []
+    # Pairs: the sequences of the matching orders of a block, and the condition on a single order.
+    filters = []
     if by_user:
-        wanted.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
+        filters.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
     if status is not None:
-        place = 0 if status in _FEW else len(wanted)
-        wanted.insert(place, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
+        position = 0 if status in _RARE else len(filters)
+        filters.insert(position, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
     if by_time:
         created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
-        wanted.append((_CREATED_IN_BLOCK, created))
-    # The first says which orders are looked at, so it should be what few have.
-    [(first, _), *others] = wanted
-    # A plus keeps SQLite from choosing an index for what is to be looked up last.
-    also = "".join(f" AND EXISTS ({in_block}) AND +{is_wanted}" for in_block, is_wanted in others)
+        filters.append((_CREATED_IN_BLOCK, created))
+    # All orders that match the first filter are read, so the first one should match few.
+    [(first, _), *others] = filters
+    # The unary plus keeps SQLite from choosing an index for these conditions.
+    also = "".join(f" AND EXISTS ({in_block}) AND +{condition}" for in_block, condition in others)
     return f"""
     WITH RECURSIVE walk(place, block) AS (
         SELECT :before, min(:before - 1, coalesce(max(sequence), 0)) >> {BLOCK_BITS} FROM orders

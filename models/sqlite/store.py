@@ -18,7 +18,7 @@ from models.sqlite.database import RetryingSqliteDatabase, is_busy
 from models.sqlite.listing import list_orders
 from models.sqlite.lock import DatabaseLock
 from models.sqlite.schema import SCHEMA_VERSION
-from models.sqlite.transaction import Transaction, find_orders
+from models.sqlite.transaction import MAX_MADE_READY, Transaction, find_orders
 from models.writes import (
     AnyWrite,
     Cancel,
@@ -48,14 +48,23 @@ def _storage_errors() -> Iterator[None]:
 
 
 class SqliteStore:
-    """A Store over `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC."""
+    """A Store over `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
+
+    A claim makes up to `max_made_ready` due retries ready.
+    """
 
     def __init__(
-        self, database: RetryingSqliteDatabase, *, clock: Callable[[], int], lock: DatabaseLock | None = None
+        self,
+        database: RetryingSqliteDatabase,
+        *,
+        clock: Callable[[], int],
+        lock: DatabaseLock | None = None,
+        max_made_ready: int = MAX_MADE_READY,
     ) -> None:
         self._database = database
         self._clock = clock
         self._lock = lock
+        self._max_made_ready = max_made_ready
         self.is_writable = True
         self.pending = 0
 
@@ -98,13 +107,13 @@ class SqliteStore:
             return Totals(*self._database.execute_sql(statements.TOTALS).fetchone())
 
     def probe(self) -> None:
-        # An UPDATE that changes nothing would not write: SQLite compares the cells.
+        # Not an UPDATE to the same value: SQLite compares the values, and would not write.
         self._write(lambda _: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
         self.is_writable = True
 
     def _write(self, work: Callable[[Transaction], R]) -> R:
         def run() -> tuple[R, Transaction]:
-            transaction = Transaction(self._database, now_us=self._clock())
+            transaction = Transaction(self._database, now_us=self._clock(), max_made_ready=self._max_made_ready)
             result = work(transaction)
             transaction.add_to_totals()
             return result, transaction

@@ -34,10 +34,11 @@ from models.writes import (
 )
 
 MAX_MADE_READY = 1_000
-"""How many due retries one claim makes ready. If more are due, the claim's `next_due_us` has passed already."""
+"""The default number of due retries that one claim makes ready, a limit on the duration of a commit."""
 MAX_SEQUENCE = 2**63 - 1
 MIN_RUN_LENGTH = 8
-"""Attempts with consecutive sequences are completed as a run, by two statements, if runs have this many on average."""
+"""If runs of attempts with consecutive sequences have at least this average length, each run is completed by two
+statements of its own. Otherwise two statements complete all attempts."""
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:
@@ -58,11 +59,16 @@ class _Change(msgspec.Struct):
 
 
 class Transaction:
-    """Steps that take effect together. `add_to_totals` must be the last one. `now_us` is the time of all of them."""
+    """Steps that take effect together. `add_to_totals` must be the last one.
 
-    def __init__(self, database: RetryingSqliteDatabase, *, now_us: int) -> None:
+    `now_us` is the time of all steps (microseconds since 1970, UTC). One claim makes up to `max_made_ready` due retries
+    ready.
+    """
+
+    def __init__(self, database: RetryingSqliteDatabase, *, now_us: int, max_made_ready: int = MAX_MADE_READY) -> None:
         self._database = database
         self._now_us = now_us
+        self._max_made_ready = max_made_ready
         self._change = _Change()
         self.inserted = 0
         """How many new orders have been stored."""
@@ -137,7 +143,7 @@ class Transaction:
         """
         found, last, next_due_us = self._next_ready(limit)
         if self._is_due(next_due_us):
-            self._database.execute_sql(statements.MAKE_READY, (self._now_us, MAX_MADE_READY))
+            self._database.execute_sql(statements.MAKE_READY, (self._now_us, self._max_made_ready))
             found, last, next_due_us = self._next_ready(limit)
         if last is None or self._is_due(next_due_us):
             return ClaimedOrders([], next_due_us)

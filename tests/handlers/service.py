@@ -22,9 +22,11 @@ from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.in_flight import InFlightRequests
 from models.listing import Listing, Page
 from models.order import Order, Totals
+from models.sqlite.store import SqliteStore
 from models.writes import AnyWrite, FinishAndClaim, Outcome, WriteResult
 from tests.models.new_database import open_new_database
-from tests.models.samples import Clock, SteppedStore
+from tests.models.samples import Clock
+from tests.models.shorthand_store import ShorthandStore
 from workers.processors.record import RecordProcessor
 from workers.service import OrderService, ServiceLimits
 
@@ -91,12 +93,12 @@ class Connection:
             await self._writer.wait_closed()
 
 
-class HeldStore(SteppedStore):
+class HeldStore(ShorthandStore):
     """A store whose writes, reads and listings a test can hold, and whose writer's thread it can use."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         database = open_new_database(path)
-        super().__init__(database, clock=clock)
+        super().__init__(SqliteStore(database, clock=clock))
         self._pragma = database.pragma
         self._before_write: list[Callable[[], object]] = []
         self.holds = {name: threading.Event() for name in ("writes", "reads", "listings")}

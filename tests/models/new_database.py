@@ -1,4 +1,4 @@
-"""Databases for tests that begin with an empty one."""
+"""Opens new databases quickly."""
 
 import functools
 import tempfile
@@ -9,9 +9,9 @@ from models.sqlite.opening import open_database
 
 
 def open_new_database(path: Path) -> RetryingSqliteDatabase:
-    """The database in the file, made where there is none, which gives up at once where it is locked.
+    """The database in the file, created if it does not exist. Does not wait for locks.
 
-    A copy of one that was made once is there in a fifth of the time.
+    A new file is a copy of one that was created earlier, which takes a fifth of the time.
     """
     if not path.exists():
         path.write_bytes(_new_file())

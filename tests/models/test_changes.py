@@ -7,6 +7,7 @@ import pytest
 from models.changes import OrderChange, changes_in
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Order, Status
+from models.store import Store
 from models.writes import (
     AnyWrite,
     Cancel,
@@ -18,7 +19,7 @@ from models.writes import (
     RetryFailedOrders,
     WriteResult,
 )
-from tests.models.samples import SteppedStore, new_order
+from tests.models.samples import new_order
 
 PENDING, PROCESSING = Status.PENDING, Status.PROCESSING
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
@@ -27,7 +28,7 @@ COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
 class Batches:
     """Writes batches, and tells what each of them changed."""
 
-    def __init__(self, store: SteppedStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self.claimed: dict[int, Order] = {}
 
@@ -49,7 +50,7 @@ class Batches:
 
 
 @pytest.fixture
-def batches(store: SteppedStore) -> Batches:
+def batches(store: Store) -> Batches:
     return Batches(store)
 
 

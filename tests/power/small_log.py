@@ -14,5 +14,5 @@ if __name__ == "__main__":
     import models.sqlite.opening
     from server import main
 
-    models.sqlite.opening.LOG_PAGES = 1_000
+    models.sqlite.opening.WAL_PAGES = 1_000
     sys.exit(main(sys.argv[3:], os.environ))

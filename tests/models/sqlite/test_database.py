@@ -13,8 +13,10 @@ from models.errors import StorageBusyError
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase, is_busy
 from models.sqlite.opening import open_database
+from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome
-from tests.models.samples import Clock, SteppedStore, new_order
+from tests.models.samples import Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
 
 DEADLINE_S = 10.0
 
@@ -359,14 +361,14 @@ def test_another_code_is_not_busy_whatever_the_text(name: str) -> None:
 def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, clock: Clock
 ) -> None:
-    store = SteppedStore(connect(), clock=clock)
-    store.insert([new_order(1), new_order(2)])
-    [order] = store.finish_and_claim([], 1)
+    store = ShorthandStore(SqliteStore(connect(), clock=clock))
+    store.insert(new_order(1), new_order(2))
+    [order] = store.claim(1)
     before, totals = store.find([1, 2]), store.totals()
     other.execute("BEGIN IMMEDIATE")
     done = Outcome(order.sequence, order.claims, Status.COMPLETED)
     writes: list[Callable[[], object]] = [
-        lambda: store.insert([new_order(3)]),
+        lambda: store.insert(new_order(3)),
         lambda: store.finish_and_claim([done], 1),
         store.recover,
         store.probe,
@@ -378,8 +380,8 @@ def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     assert (store.find([1, 2]), store.totals()) == (before, totals)
     assert store.find([3]) == [None]
     other.rollback()
-    assert store.insert([new_order(3)]) == [Insertion.ACCEPTED]
-    assert [each.order_id for each in store.finish_and_claim([done], 1)] == [2]
+    assert store.insert(new_order(3)) == [Insertion.ACCEPTED]
+    assert [each.order_id for each in store.finish_and_claim([done], 1).orders] == [2]
 
 
 def test_a_thread_that_did_not_connect_gets_an_error_and_no_hidden_connection(tmp_path: Path) -> None:

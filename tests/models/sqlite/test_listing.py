@@ -14,8 +14,9 @@ from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.listing import list_orders
 from models.sqlite.schema import OrderRow
-from models.writes import NewOrder, Outcome
-from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
+from models.writes import NewOrder
+from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
 
 BLOCK = 1 << statements.BLOCK_BITS
 LARGEST = 2**63 - 1
@@ -137,10 +138,10 @@ def test_each_combination_of_what_may_be_asked_for_is_right(database: RetryingSq
                 assert (sequences(page.orders), page.before) == (wanted[:3], wanted[2] if len(wanted) > 3 else None)
 
 
-def test_an_order_is_listed_as_it_is_found(database: RetryingSqliteDatabase, store: SteppedStore) -> None:
-    store.insert([NewOrder(LARGEST, LARGEST, [LARGEST] * 3, 99_999_999_999_999, '{ "a": "é😀" }'), new_order(2)])
-    [claimed] = store.finish_and_claim([], 1)
-    store.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no\nstock")], 0)
+def test_an_order_is_listed_as_it_is_found(database: RetryingSqliteDatabase, store: ShorthandStore) -> None:
+    store.insert(NewOrder(LARGEST, LARGEST, [LARGEST] * 3, 99_999_999_999_999, '{ "a": "é😀" }'), new_order(2))
+    [claimed] = store.claim(1)
+    store.finish_attempt(claimed, Status.FAILED, "no\nstock")
     for wanted in (Listing(limit=2), Listing(limit=2, created_from_us=0)):
         assert store.list_orders(wanted).orders == store.find([2, LARGEST])
     assert store.list_orders(Listing(limit=2, user_id=LARGEST)).orders == store.find([LARGEST])
@@ -153,14 +154,14 @@ def test_without_orders_there_is_one_empty_page(database: RetryingSqliteDatabase
 
 @pytest.mark.parametrize("wanted", [{}, {"user_id": 1}, {"status": Status.PENDING}, {"created_from_us": 0}])
 def test_orders_that_come_in_meanwhile_shift_no_page(
-    database: RetryingSqliteDatabase, store: SteppedStore, clock: Clock, wanted: dict[str, Any]
+    database: RetryingSqliteDatabase, store: ShorthandStore, clock: Clock, wanted: dict[str, Any]
 ) -> None:
-    store.insert([new_order(order_id) for order_id in range(1, 10)])
+    store.insert(*map(new_order, range(1, 10)))
     got = []
     for count, page in enumerate(pages(database, limit=2, **wanted)):
         got += sequences(page.orders)
         clock.now_us += SECOND_US * (-1) ** count
-        store.insert([new_order(1_000 + count)])
+        store.insert(new_order(1_000 + count))
     assert got == list(range(9, 0, -1))
 
 

@@ -18,13 +18,20 @@ import pytest
 from models.errors import DatabaseRefusedError
 from models.listing import Listing
 from models.order import Status
+from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome
-from tests.models.samples import Clock, SteppedStore, new_order
+from tests.models.samples import Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
 
 NOBODY = 65_534
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def store_in(database: RetryingSqliteDatabase, clock: Clock) -> ShorthandStore:
+    return ShorthandStore(SqliteStore(database, clock=clock))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,7 +83,7 @@ def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
         assert database.get_tables() == ["orders", "totals"]
-        assert SteppedStore(database, clock=Clock()).totals().orders == 0
+        assert store_in(database, Clock()).totals().orders == 0
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
@@ -96,9 +103,9 @@ def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Cl
     for order_id in (1, 2, 3):
         database = open_database(tmp_path / "orders.db")
         with database.connection_context():
-            store = SteppedStore(database, clock=clock)
+            store = store_in(database, clock)
             assert store.totals().orders == order_id - 1
-            assert store.insert([new_order(order_id)]) == [Insertion.ACCEPTED]
+            assert store.insert(new_order(order_id)) == [Insertion.ACCEPTED]
 
 
 def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_path: Path, clock: Clock) -> None:
@@ -106,13 +113,13 @@ def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_
     crashed.mkdir()
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        SteppedStore(database, clock=clock).insert([new_order(1)])
+        store_in(database, clock).insert(new_order(1))
         for name, content in contents(tmp_path).items():
             if not name.endswith("-shm"):
                 (crashed / name).write_bytes(content)
     database = open_database(crashed / "orders.db")
     with database.connection_context():
-        assert SteppedStore(database, clock=clock).totals().pending == 1
+        assert store_in(database, clock).totals().pending == 1
 
 
 SCHEMA_1 = [
@@ -163,17 +170,17 @@ def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock)
     make(tmp_path / "orders.db", *SCHEMA_1)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        store = SteppedStore(database, clock=clock)
+        store = store_in(database, clock)
         assert [order and order.metadata for order in store.find([11, 12, 13])] == [None, '{ "a": 1 }', None]
         assert store.recover() == 1
-        claimed = store.finish_and_claim([], 10)
+        claimed = store.claim(10)
         assert [(order.order_id, order.attempts, order.claims) for order in claimed] == [(12, 3, 4), (13, 1, 1)]
-        store.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed], 0)
-        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        store.finish(*(Outcome(order.sequence, order.claims, Status.COMPLETED) for order in claimed))
+        assert store.insert(new_order(14)) == [Insertion.ACCEPTED]
         assert (store.totals().completed, store.totals().pending) == (3, 1)
 
 
-def listed(store: SteppedStore, listing: Listing) -> list[int]:
+def listed(store: ShorthandStore, listing: Listing) -> list[int]:
     return [order.order_id for order in store.list_orders(listing).orders]
 
 
@@ -181,18 +188,19 @@ def test_a_file_of_schema_2_opens_with_todays_code(tmp_path: Path, clock: Clock)
     make(tmp_path / "orders.db", *SCHEMA_2)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        store = SteppedStore(database, clock=clock)
-        assert store.insert([new_order(14)]) == [Insertion.ACCEPTED]
+        store = store_in(database, clock)
+        assert store.insert(new_order(14)) == [Insertion.ACCEPTED]
         assert listed(store, Listing(limit=9)) == [14, 13, 12, 11]
         assert listed(store, Listing(limit=9, user_id=1, created_until_us=31)) == [13, 11]
         assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [11]
         assert listed(store, Listing(limit=9, status=Status.CANCELLED)) == [12]
-        assert [order.order_id for order in store.finish_and_claim([], 10)] == [13, 14]
+        assert [order.order_id for order in store.claim(10)] == [13, 14]
 
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
+from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.opening import open_database
 
@@ -228,7 +236,7 @@ def test_a_kill_while_an_old_file_is_brought_up_to_date_leaves_it_as_it_was(tmp_
     database = open_database(path)
     with database.connection_context():
         wanted = Listing(limit=1, user_id=1, created_until_us=1_000)
-        assert listed(SteppedStore(database, clock=clock), wanted) == [999]
+        assert listed(store_in(database, clock), wanted) == [999]
 
 
 @pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
@@ -419,7 +427,7 @@ def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -
     (tmp_path / "link.db").symlink_to(tmp_path / "orders.db")
     database = open_database(tmp_path / "link.db")
     with database.connection_context():
-        SteppedStore(database, clock=clock).insert([new_order(1)])
+        store_in(database, clock).insert(new_order(1))
     with open_database(tmp_path / "orders.db").connection_context() as _:
         pass
     assert (tmp_path / "orders.db").is_file()
@@ -431,7 +439,7 @@ def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Pat
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
         # So many that the file grows, which is written in its first page.
-        SteppedStore(database, clock=clock).insert([new_order(number) for number in range(1, 501)])
+        store_in(database, clock).insert(*map(new_order, range(1, 501)))
         database.execute_sql("PRAGMA wal_checkpoint")
         for name, content in contents(tmp_path).items():
             if not name.endswith("-shm"):
@@ -440,7 +448,7 @@ def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Pat
         file.write(b"?" * 512)
     database = open_database(tmp_path / "left" / "orders.db")
     with database.connection_context():
-        assert SteppedStore(database, clock=clock).find([500]) != [None]
+        assert store_in(database, clock).find([500]) != [None]
 
 
 # https://www.sqlite.org/fileformat.html#the_rollback_journal: of a file that was empty, with pages of 4,096 bytes.
@@ -473,9 +481,9 @@ def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
     """The file and the log of ours with 99 orders, as a process that was killed leaves them."""
     database = open_database(folder / "made.db")
     with database.connection_context():
-        store = SteppedStore(database, clock=clock)
+        store = store_in(database, clock)
         for order_id in range(1, 100):
-            store.insert([new_order(order_id)])
+            store.insert(new_order(order_id))
         found = {name.removeprefix("made.db"): content for name, content in contents(folder).items()}
     (folder / "made.db").unlink()
     return {suffix: found[suffix] for suffix in ("", "-wal")}

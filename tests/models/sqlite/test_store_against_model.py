@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from models.changes import changes_in
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, Order, Status, Totals
-from models.sqlite import transaction
 from models.sqlite.opening import open_database
+from models.sqlite.store import SqliteStore
 from models.writes import (
     AnyWrite,
     Cancel,
@@ -32,7 +31,7 @@ from models.writes import (
     RetryFailedOrders,
     StatusChanged,
 )
-from tests.models.samples import SECOND_US, Clock, SteppedStore, new_order
+from tests.models.samples import SECOND_US, Clock, new_order
 
 RECOUNT = """
 SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
@@ -83,17 +82,17 @@ class Model:
 
     def write(self, batch: Sequence[AnyWrite]) -> list[object]:
         results: dict[int, object] = {}
-        for wish in batch:
-            if isinstance(wish, FinishAndClaim):
-                self.finish(wish.outcomes)
+        for write in batch:
+            if isinstance(write, FinishAndClaim):
+                self.finish(write.outcomes)
         for kind in (Cancel, Retry, RetryFailedOrders, NewOrder | NewOrders, FinishAndClaim):
-            for place, wish in enumerate(batch):
-                if isinstance(wish, kind):
-                    results[place] = self._do(wish)
+            for place, write in enumerate(batch):
+                if isinstance(write, kind):
+                    results[place] = self._do(write)
         return [results[place] for place in range(len(batch))]
 
-    def _do(self, wish: AnyWrite) -> object:
-        match wish:
+    def _do(self, write: AnyWrite) -> object:
+        match write:
             case Cancel(order_id):
                 return self._cancel(self.known(order_id))
             case Retry(order_id):
@@ -110,7 +109,7 @@ class Model:
                 return [self._insert(order.order_id, order.user_id) for order in orders]
             case FinishAndClaim(_, limit):
                 return self._claim(limit) if limit else ClaimedOrders([])
-        raise AssertionError(f"unknown write: {wish}")
+        raise AssertionError(f"unknown write: {write}")
 
     def known(self, order_id: int) -> Expected | None:
         return next((order for order in self.orders if order.order_id == order_id), None)
@@ -145,10 +144,10 @@ class Model:
         pending = self._with_status(Status.PENDING)
         due = [order for order in pending if order.due_us is not None and order.due_us <= self._clock()]
         due.sort(key=lambda order: (order.due_us, order.sequence))
-        for order in due[:MOST_MADE_READY]:
+        for order in due[:MAX_MADE_READY]:
             order.due_us = None
         # An older one may be among those that are due and not ready.
-        left = 0 if len(due) > MOST_MADE_READY else limit
+        left = 0 if len(due) > MAX_MADE_READY else limit
         claimed = [order for order in pending if order.due_us is None][:left]
         for order in claimed:
             order.status = Status.PROCESSING
@@ -200,7 +199,7 @@ def _plain(result: object) -> object:
 
 
 IDS = st.integers(1, 9)
-MOST_MADE_READY = 3
+MAX_MADE_READY = 3
 ENDS = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -212,7 +211,7 @@ ENDS = st.lists(
     max_size=4,
 )
 NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
-WISHES = st.lists(
+WRITES = st.lists(
     st.one_of(
         NEW_ORDERS,
         st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
@@ -235,19 +234,16 @@ def _with_orders(turn: FinishAndClaim, running: dict[tuple[int, int], Expected])
 class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(transaction, "MAX_MADE_READY", MOST_MADE_READY)
         self._folder = Path(tempfile.mkdtemp())
         self._database = open_database(self._folder / "orders.db")
         self._database.connect()
         # Nothing here outlives the process, and each rule is a commit.
         self._database.pragma("synchronous", 0)
         self._clock = Clock()
-        self._store = SteppedStore(self._database, clock=self._clock)
+        self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
         self._model = Model(self._clock)
 
     def teardown(self) -> None:
-        self._patch.undo()
         assert self._database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
         self._database.close()
         shutil.rmtree(self._folder)
@@ -257,10 +253,13 @@ class StoreMachine(RuleBasedStateMachine):
         self._write([new_order(order_id) for order_id in range(1, count + 1)])
         self._write([FinishAndClaim([], limit)])
 
-    @rule(wishes=WISHES)
-    def write(self, wishes: list[Any]) -> None:
+    @rule(writes=WRITES)
+    def write(self, writes: list[Any]) -> None:
         self._write(
-            [FinishAndClaim(self._outcomes(wish[0]), wish[1]) if isinstance(wish, tuple) else wish for wish in wishes]
+            [
+                FinishAndClaim(self._outcomes(write[0]), write[1]) if isinstance(write, tuple) else write
+                for write in writes
+            ]
         )
 
     def _outcomes(self, ends: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
@@ -274,11 +273,11 @@ class StoreMachine(RuleBasedStateMachine):
     def _write(self, batch: list[AnyWrite]) -> None:
         before = self._model.statuses()
         running = {(order.sequence, order.claims): order for order in self._model.running()}
-        batch = [_with_orders(wish, running) if isinstance(wish, FinishAndClaim) else wish for wish in batch]
+        batch = [_with_orders(write, running) if isinstance(write, FinishAndClaim) else write for write in batch]
         results = self._store.write(batch)
         assert [_plain(result) for result in results] == self._model.write(batch)
         # What has been recorded of an attempt that did not run was not a change; no dispatcher says such a thing.
-        if all(len(wish.attempted) == len(wish.outcomes) for wish in batch if isinstance(wish, FinishAndClaim)):
+        if all(len(write.attempted) == len(write.outcomes) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
             told = {change.order_id: change.status for change in changes_in(batch, results)}
             assert told.items() <= after.items()

@@ -1,0 +1,115 @@
+"""A store for tests, with a method for each kind of write."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from models.errors import OrderConflictError, WrongStatusError
+from models.listing import Listing, Page
+from models.order import Attempt, Order, Status, Totals
+from models.store import Store
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    Insertion,
+    NewOrder,
+    Outcome,
+    RetriedOrders,
+    Retry,
+    RetryFailedOrders,
+    StatusChanged,
+    WriteResult,
+)
+
+
+def retry_at_once(attempt: Attempt) -> Outcome:
+    """The outcome of an interrupted attempt: the order is retried without a delay."""
+    return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "interrupted", due_us=0)
+
+
+class ShorthandStore:
+    """Wraps a Store of any engine, and is one. Each of the additional methods calls `write` once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # The methods of a Store
+
+    @property
+    def pending(self) -> int:
+        return self._store.pending
+
+    @property
+    def is_writable(self) -> bool:
+        return self._store.is_writable
+
+    def connect(self) -> None:
+        self._store.connect()
+
+    def disconnect(self) -> None:
+        self._store.disconnect()
+
+    def recover(self, judge: Callable[[Attempt], Outcome] = retry_at_once) -> int:
+        return self._store.recover(judge)
+
+    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+        return self._store.write(batch)
+
+    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+        return self._store.find(order_ids)
+
+    def list_orders(self, listing: Listing) -> Page:
+        return self._store.list_orders(listing)
+
+    def totals(self) -> Totals:
+        return self._store.totals()
+
+    def probe(self) -> None:
+        self._store.probe()
+
+    def close(self) -> None:
+        self._store.close()
+
+    # Shorthand
+
+    def find_one(self, order_id: int) -> Order:
+        """The order, which must exist."""
+        [order] = self.find([order_id])
+        assert order is not None
+        return order
+
+    def insert(self, *orders: NewOrder) -> list[Insertion | int]:
+        """A result for each order. A conflict is the id of the order."""
+        return [
+            result.order_id if isinstance(result, OrderConflictError) else cast(Insertion, result)
+            for result in self.write(orders)
+        ]
+
+    def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> ClaimedOrders:
+        return cast(list[ClaimedOrders], self.write([FinishAndClaim(outcomes, limit)]))[0]
+
+    def claim(self, limit: int = 1_000) -> list[Order]:
+        return self.finish_and_claim([], limit).orders
+
+    def finish(self, *outcomes: Outcome) -> None:
+        assert self.finish_and_claim(outcomes, 0) == ClaimedOrders([])
+
+    def finish_attempt(
+        self, order: Order, status: Status, error: str | None = None, *, due_us: int | None = None
+    ) -> None:
+        """Ends the attempt that began when `order` was claimed."""
+        self.finish(Outcome(order.sequence, order.claims, status, error, due_us))
+
+    def cancel(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
+        return [_order_of(result) for result in self.write([Cancel(each) for each in order_ids])]
+
+    def retry(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
+        return [_order_of(result) for result in self.write([Retry(each) for each in order_ids])]
+
+    def retry_failed(self, after: int = 0, limit: int = 1_000) -> RetriedOrders:
+        return cast(list[RetriedOrders], self.write([RetryFailedOrders(after, limit)]))[0]
+
+
+def _order_of(result: WriteResult) -> Order | WrongStatusError | None:
+    return result.order if isinstance(result, StatusChanged) else cast(WrongStatusError | None, result)

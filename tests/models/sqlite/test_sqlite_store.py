@@ -1,0 +1,175 @@
+"""What is special about the store in a SQLite file. `tests/models/store/` tests what every store does."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from models.errors import StorageUnavailableError
+from models.order import Status
+from models.parsing.order_body import MAX_ID
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.store import SqliteStore
+from models.writes import ClaimedOrders, Insertion, Outcome
+from tests.models.samples import Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
+
+ACCEPTED = Insertion.ACCEPTED
+
+
+def test_an_order_is_in_the_file(store: ShorthandStore, tmp_path: Path) -> None:
+    store.insert(new_order(1, item_ids=[1, 2], metadata='{ "a": 1 }'))
+    other = sqlite3.connect(tmp_path / "orders.db")
+    assert other.execute("SELECT order_id, item_ids, metadata, status FROM orders").fetchall() == [
+        (1, "[1,2]", '{ "a": 1 }', "Pending")
+    ]
+    other.close()
+
+
+# Errors
+
+
+def fill_up(database: RetryingSqliteDatabase) -> int:
+    """Forbids the file to grow. Returns the previous limit, in pages."""
+    limit: int = database.pragma("max_page_count")
+    database.pragma("max_page_count", 1)  # SQLite raises this to the size of the file.
+    return limit
+
+
+def test_a_full_database_refuses_a_whole_batch_until_there_is_room(
+    store: ShorthandStore, database: RetryingSqliteDatabase
+) -> None:
+    store.insert(new_order(1))
+    totals = store.totals()
+    limit = fill_up(database)
+    batch = [new_order(order_id, item_ids=[MAX_ID] * 1_000) for order_id in range(1, 20)]
+    for _ in range(2):
+        with pytest.raises(StorageUnavailableError, match="full"):
+            store.insert(*batch)
+    assert store.find([2, 19]) == [None, None]
+    assert store.totals() == totals
+    database.pragma("max_page_count", limit)
+    assert store.insert(*batch) == [1] + [ACCEPTED] * 18
+    assert store.totals().pending == 19
+
+
+def test_a_full_database_refuses_outcomes_and_claims_together(
+    store: ShorthandStore, database: RetryingSqliteDatabase
+) -> None:
+    store.insert(*map(new_order, (1, 2)))
+    [first] = store.claim(1)
+    before, totals = store.find([1, 2]), store.totals()
+    limit = fill_up(database)
+    failed = Outcome(first.sequence, 1, Status.FAILED, "x" * 100_000)
+    with pytest.raises(StorageUnavailableError):
+        store.finish_and_claim([failed], 10)
+    assert (store.find([1, 2]), store.totals()) == (before, totals)
+    database.pragma("max_page_count", limit)
+    assert [order.order_id for order in store.finish_and_claim([failed], 10).orders] == [2]
+    assert store.find_one(1).error == "x" * 100_000
+
+
+def test_an_error_in_the_last_step_rolls_back_the_whole_batch(
+    store: ShorthandStore, database: RetryingSqliteDatabase
+) -> None:
+    store.insert(new_order(1))
+    database.execute_sql("CREATE TRIGGER broken BEFORE UPDATE ON totals BEGIN SELECT RAISE(ABORT, 'broken'); END")
+    with pytest.raises(StorageUnavailableError, match="broken"):
+        store.insert(new_order(2), new_order(3))
+    with pytest.raises(StorageUnavailableError, match="broken"):
+        store.claim()
+    assert store.find([2, 3]) == [None, None]
+    assert store.find_one(1).status is Status.PENDING
+    database.execute_sql("DROP TRIGGER broken")
+    assert store.insert(new_order(2), new_order(3)) == [ACCEPTED, ACCEPTED]
+    assert len(store.claim()) == 3
+
+
+# Probes
+
+
+def test_a_probe_writes_to_the_wal_and_changes_nothing(store: ShorthandStore, tmp_path: Path) -> None:
+    store.insert(new_order(1))
+    totals = store.totals()
+    wal_bytes = (tmp_path / "orders.db-wal").stat().st_size
+    store.probe()
+    assert store.totals() == totals
+    assert (tmp_path / "orders.db-wal").stat().st_size > wal_bytes
+
+
+def test_a_probe_of_a_read_only_database_raises(store: ShorthandStore, database: RetryingSqliteDatabase) -> None:
+    database.pragma("query_only", 1)
+    with pytest.raises(StorageUnavailableError, match="readonly"):
+        store.probe()
+    database.pragma("query_only", 0)
+    store.probe()
+
+
+def test_only_a_write_that_reached_the_disk_makes_the_store_writable_again(
+    store: ShorthandStore, database: RetryingSqliteDatabase
+) -> None:
+    store.insert(new_order(1))
+    store.claim()
+    assert store.is_writable
+    database.execute_sql("PRAGMA query_only = ON")
+    with pytest.raises(StorageUnavailableError):
+        store.insert(new_order(2))
+    assert not store.is_writable
+    database.execute_sql("PRAGMA query_only = OFF")
+    assert store.insert(new_order(1)) == [Insertion.REPLAYED]
+    assert store.claim(10) == []
+    assert not store.is_writable
+    store.probe()
+    assert store.is_writable
+
+
+# Statements
+
+
+def test_retries_are_claimed_oldest_first_even_if_many_are_due(database: RetryingSqliteDatabase, clock: Clock) -> None:
+    store = ShorthandStore(SqliteStore(database, clock=clock, max_made_ready=2))
+    store.insert(*map(new_order, range(1, 6)))
+    for order in store.claim():
+        store.finish_attempt(order, Status.PENDING, "down", due_us=clock.now_us + 6 - order.sequence)
+    clock.now_us += 5
+    # The youngest orders are due first. None is claimed before the oldest one is ready, too.
+    assert [store.finish_and_claim([], 2) for _ in range(2)] == [
+        ClaimedOrders([], clock.now_us - 2),
+        ClaimedOrders([], clock.now_us),
+    ]
+    assert [order.order_id for order in store.claim(2)] == [1, 2]
+    assert [order.order_id for order in store.claim()] == [3, 4, 5]
+
+
+READY = "SEARCH orders USING INDEX orders_pending (due_us=?)"
+NEXT_DUE = "SEARCH orders USING INDEX orders_pending (due_us>?)"
+BY_SEQUENCE = "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "plan"),
+    [
+        ("FIND", ["SEARCH orders USING INDEX orders_order_id (order_id=?)"]),
+        ("HAS_READY", [READY, NEXT_DUE]),
+        ("NEXT_READY", [READY, NEXT_DUE]),
+        ("CLAIM", ["SEARCH orders USING INDEX orders_pending (due_us=? AND sequence<?)"]),
+        ("MAKE_READY", [BY_SEQUENCE, "SEARCH orders USING INDEX orders_pending (due_us>? AND due_us<?)"]),
+        ("SUM_UP", [BY_SEQUENCE]),
+        ("COMPLETE", [BY_SEQUENCE]),
+        ("FAIL", [BY_SEQUENCE]),
+        ("PUT_BACK", [BY_SEQUENCE]),
+        ("INTERRUPTED", ["SCAN orders USING INDEX orders_processing"]),
+        ("CANCEL", [BY_SEQUENCE]),
+        ("RETRY", [BY_SEQUENCE]),
+        ("NEXT_FAILED", ["SEARCH orders USING INDEX orders_failed (sequence>?)"]),
+        # A SCAN that stops at the first row.
+        ("TOTALS", [READY, "SCAN orders USING INDEX orders_waiting"]),
+    ],
+)
+def test_no_statement_reads_more_orders_than_it_needs(
+    database: RetryingSqliteDatabase, statement: str, plan: list[str]
+) -> None:
+    text = getattr(statements, statement)
+    steps = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", [1] * text.count("?"))]
+    assert [step.replace("COVERING INDEX", "INDEX") for step in steps if " orders" in step] == plan

@@ -1,0 +1,136 @@
+"""Every store stores, repeats, refuses and finds orders like this."""
+
+import pytest
+from msgspec.structs import replace
+
+from models.order import Order, Status
+from models.parsing.order_body import MAX_ID
+from models.writes import Insertion, NewOrder, Outcome
+from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
+
+ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
+
+
+def test_a_new_order_is_pending_with_all_its_fields(store: ShorthandStore, clock: Clock) -> None:
+    new = new_order(12345, user_id=7, item_ids=[3, 1, 3], total_amount=999_900, metadata='{ "a": "é😀\\u0000" }')
+    assert store.insert(new) == [ACCEPTED]
+    assert store.find_one(12345) == Order(
+        sequence=1,
+        order_id=12345,
+        user_id=7,
+        item_ids=[3, 1, 3],
+        total_amount=999_900,
+        metadata='{ "a": "é😀\\u0000" }',
+        status=Status.PENDING,
+        attempts=0,
+        claims=0,
+        error=None,
+        created_us=clock.now_us,
+        processed_us=None,
+    )
+
+
+def test_the_largest_values_are_stored_exactly(store: ShorthandStore) -> None:
+    largest = NewOrder(MAX_ID, MAX_ID, [MAX_ID] * 1_000, 99_999_999_999_999, '{"a":"' + "é" * 8_188 + '"}')
+    assert store.insert(largest) == [ACCEPTED]
+    assert store.insert(largest) == [REPLAYED]
+    order = store.find_one(MAX_ID)
+    assert (order.order_id, order.user_id, order.item_ids) == (MAX_ID, MAX_ID, [MAX_ID] * 1_000)
+    assert (order.total_amount, order.metadata) == (99_999_999_999_999, largest.metadata)
+    assert store.claim() == [replace(order, status=Status.PROCESSING, attempts=1, claims=1)]
+
+
+def test_the_same_order_again_is_a_replay_and_changes_nothing(store: ShorthandStore, clock: Clock) -> None:
+    store.insert(new_order(1, metadata='{"a":1,"b":2}'))
+    before = store.find_one(1)
+    clock.now_us += SECOND_US
+    assert store.insert(new_order(1, metadata='{"b": 2, "a": 1.0}')) == [REPLAYED]
+    assert store.find_one(1) == before
+    assert store.totals().orders == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        new_order(1, user_id=2),
+        new_order(1, item_ids=[102, 101]),
+        new_order(1, item_ids=[101, 102, 102]),
+        new_order(1, total_amount=999_901),
+        new_order(1, metadata="{}"),
+    ],
+    ids=["user", "order of items", "repeated item", "amount", "metadata"],
+)
+def test_a_different_order_with_the_same_id_is_a_conflict(store: ShorthandStore, other: NewOrder) -> None:
+    store.insert(new_order(1))
+    before = store.find_one(1)
+    assert store.insert(other) == [1]
+    assert store.find_one(1) == before
+    assert store.totals().orders == 1
+
+
+def test_no_metadata_differs_from_an_empty_object(store: ShorthandStore) -> None:
+    assert store.insert(new_order(1, metadata="{}"), new_order(2)) == [ACCEPTED, ACCEPTED]
+    assert store.insert(new_order(1), new_order(2, metadata="{}")) == [1, 2]
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.FAILED])
+def test_an_id_stays_taken_whatever_the_status_of_its_order(store: ShorthandStore, status: Status) -> None:
+    store.insert(new_order(1))
+    if status is not Status.PENDING:
+        [order] = store.claim()
+        if status is not Status.PROCESSING:
+            store.finish_attempt(order, status)
+    assert store.find_one(1).status is status
+    assert store.insert(new_order(1), new_order(1, user_id=2)) == [REPLAYED, 1]
+    assert store.find_one(1).status is status
+
+
+def test_within_a_batch_the_first_order_with_an_id_is_stored(store: ShorthandStore) -> None:
+    batch = [new_order(1), new_order(1), new_order(1, user_id=2), new_order(1)]
+    assert store.insert(*batch) == [ACCEPTED, REPLAYED, 1, REPLAYED]
+    assert store.find_one(1).user_id == 1
+    assert store.totals().pending == 1
+
+
+def test_a_batch_can_contain_new_orders_replays_and_conflicts(store: ShorthandStore) -> None:
+    store.insert(new_order(2), new_order(4))
+    batch = [
+        new_order(4, user_id=2),
+        new_order(1),
+        new_order(2),
+        new_order(3, user_id=9),
+        new_order(3),
+        new_order(5),
+        new_order(4),
+        new_order(5),
+    ]
+    assert store.insert(*batch) == [4, ACCEPTED, REPLAYED, ACCEPTED, 3, ACCEPTED, REPLAYED, REPLAYED]
+    assert [store.find_one(each).sequence for each in (2, 4, 1, 3, 5)] == [1, 2, 3, 4, 5]
+    assert store.find_one(3).user_id == 9
+    assert store.totals().pending == 5
+
+
+def test_empty_batches_do_nothing(store: ShorthandStore) -> None:
+    assert store.insert() == []
+    assert store.find([]) == []
+    store.finish()
+    assert store.claim(10) == []
+    assert store.recover() == 0
+    assert store.totals().orders == 0
+
+
+def test_a_batch_of_1000_orders_is_stored_found_claimed_and_finished(store: ShorthandStore) -> None:
+    order_ids = list(range(1_000, 0, -1))
+    assert store.insert(*map(new_order, order_ids)) == [ACCEPTED] * 1_000
+    assert [order and order.order_id for order in store.find(order_ids)] == order_ids
+    claimed = store.claim()
+    assert [order.order_id for order in claimed] == order_ids
+    store.finish(*(Outcome(order.sequence, 1, Status.COMPLETED) for order in reversed(claimed)))
+    assert store.totals().completed == 1_000
+
+
+def test_find_returns_orders_in_the_requested_order_and_none_for_unknown_ids(store: ShorthandStore) -> None:
+    store.insert(*map(new_order, (1, 2, 3)))
+    found = store.find([3, 99, 1, 3, MAX_ID, 2])
+    assert [order and order.order_id for order in found] == [3, None, 1, 3, None, 2]
