@@ -1,19 +1,22 @@
-"""How long to wait before trying again. Pure; belongs to no thread."""
+"""Exponential backoff with jitter. Belongs to no thread."""
 
 import random
 from collections.abc import Callable
 
 
 class Backoff:
-    """Delays that double from `first_s` seconds, each ± 20 % jitter, and are never longer than `longest_s`."""
+    """Delays that begin with `first_s` seconds and double, up to `max_s` seconds, with ± 20 % jitter.
 
-    def __init__(self, *, first_s: float, longest_s: float, jitter: Callable[[], float] = random.random) -> None:
+    `jitter` returns a number from 0 to 1.
+    """
+
+    def __init__(self, *, first_s: float, max_s: float, jitter: Callable[[], float] = random.random) -> None:
         self._first_s = first_s
-        self._longest_s = longest_s
+        self._max_s = max_s
         self._jitter = jitter
 
     def delay_s(self, failures: int) -> float:
-        """The delay in seconds after this many failures in a row, at least one."""
-        # 2.0 ** 1024 would be an error.
-        nominal_s = min(self._first_s * 2.0 ** min(failures - 1, 1_000), self._longest_s)
-        return min(nominal_s * (0.8 + 0.4 * self._jitter()), self._longest_s)
+        """The delay in seconds after this number of consecutive failures, at least 1."""
+        # The exponent is limited because 2.0 ** 1024 raises OverflowError.
+        nominal_s = min(self._first_s * 2.0 ** min(failures - 1, 1_000), self._max_s)
+        return min(nominal_s * (0.8 + 0.4 * self._jitter()), self._max_s)

@@ -23,7 +23,7 @@ class BatchHooks(Protocol):
     """Is called on the event loop before and after each batch."""
 
     def before_batch(self) -> None:
-        """A batch is about to leave; what is submitted `first` now leaves with it."""
+        """A batch is about to leave. An item that is submitted with `first` now leaves with it."""
 
     def after_batch(self, items: Sequence[Any], results: Sequence[Any]) -> None:
         """All results of the batch have been delivered. A result may be an exception."""
@@ -62,8 +62,8 @@ class Batcher(Generic[T, R]):
     def submit(self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False) -> asyncio.Future[R]:
         """The future result for `item`.
 
-        `size` counts towards `max_batch`. `first` puts the item before those that wait. `even_if_full` lets it in
-        without taking a place in the queue. Raises QueueClosedError and QueueFullError.
+        `size` counts towards `max_batch`. `first` puts the item at the head of the queue. An item with `even_if_full`
+        takes no place in the queue, so it is never refused for lack of one. Raises QueueClosedError and QueueFullError.
 
         Cancelling the future withdraws the item if its batch has not left yet.
         """
@@ -77,7 +77,7 @@ class Batcher(Generic[T, R]):
         (self._waiting.appendleft if first else self._waiting.append)((item, future, places, size))
         if self._idle.is_set():
             self._idle.clear()
-            # Everything that arrives in this turn of the loop shares the first batch.
+            # All items that arrive in this iteration of the loop share the first batch.
             self._loop.call_soon(self._send)
         return future
 
@@ -130,7 +130,7 @@ class Batcher(Generic[T, R]):
 
 
 class WriteBatcher(Batcher[AnyWrite, Any]):
-    """A Batcher of writes. The type of a write says the type of its result."""
+    """A Batcher of writes. The type of a write determines the type of its result."""
 
     def submit(
         self, item: Write[R], *, size: int = 1, first: bool = False, even_if_full: bool = False

@@ -24,7 +24,7 @@ MAX_CLAIM = 1_000
 LAST_WRITE_S = 15.0
 """How long `stop` waits for its last write: longer than the store waits for a lock."""
 MAX_SLEEP_S = 1.0
-"""A due time may depend on a clock that is set, so the dispatcher checks it this often."""
+"""The clock may be set, so the dispatcher compares due times with it this often."""
 
 _MICROSECONDS = 1_000_000
 
@@ -38,14 +38,14 @@ class ClaimQueue(Protocol):
         """Records outcomes and claims orders. Raises storage errors, and has then changed nothing."""
 
     async def wait_for_low_load(self) -> None:
-        """Returns when there is time for a write of the dispatcher."""
+        """Returns when the dispatcher may write."""
 
 
 class Dispatcher:
     """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
 
     One write at a time records the outcomes since the last write and claims as many orders as threads are free for. A
-    storage error loses nothing: the outcomes go with the next write, after a delay by `backoff`. `clock` returns
+    storage error loses nothing: the next write records the outcomes, after a delay by `backoff`. `clock` returns
     microseconds since 1970, UTC.
     """
 
@@ -92,7 +92,7 @@ class Dispatcher:
         self.wake()
 
     def wake(self) -> None:
-        """Says that there may be orders to claim. On the event loop only, like every public method."""
+        """Tells the dispatcher that there may be orders to claim."""
         self._changed.set()
 
     def claim_with_next_commit(self) -> None:
@@ -136,7 +136,7 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001 - the task's top: processing continues after any error
                 failures += 1
                 expected = isinstance(error, StorageBusyError | StorageUnavailableError)
-                _log.warning("processing waits: %s", error, exc_info=None if expected else error)
+                _log.warning("processing paused: %s", error, exc_info=None if expected else error)
                 if self._last_write.is_set():
                     return
                 self._is_waiting = True
@@ -157,7 +157,7 @@ class Dispatcher:
             claimed = await self._submit(FinishAndClaim(outcomes, limit, self._attempted.copy()))
         finally:
             self._reserved -= limit
-        # Only now: if the write had failed, they would go with the next one.
+        # Not before the write: if it fails, the next one must record them.
         del self._outcomes[: len(outcomes)]
         del self._attempted[: len(outcomes)]
         self._begin(claimed, limit)
@@ -181,7 +181,7 @@ class Dispatcher:
             try:
                 self._begin(write.result(), limit)
             except RuntimeError as error:
-                _log.warning("processing waits: %s", error)
+                _log.warning("processing paused: %s", error)
 
     def _begin(self, claimed: ClaimedOrders, limit: int) -> None:
         if self._stopping:
@@ -254,7 +254,7 @@ class Dispatcher:
         self.wake()
 
     def _put_back(self, orders: list[Order]) -> None:
-        """Makes the orders Pending again with the next write, at no cost."""
+        """Makes the orders Pending again with the next write. The attempts do not count."""
         self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
         self._attempted += orders
         self.wake()

@@ -1,4 +1,4 @@
-"""What the log says of attempts that fail. Safe on any thread."""
+"""Logs failed attempts, at a limited rate. Safe on any thread."""
 
 import logging
 import threading
@@ -8,49 +8,52 @@ from collections.abc import Callable
 
 from models.order import Order, Status
 from models.writes import Outcome
-from workers.retries import is_answer, one_line
+from workers.retries import is_expected, one_line
 
-QUIET_S = 1.0
+MIN_INTERVAL_S = 1.0
+"""The minimum time between two log lines of the same kind."""
 MAX_FRAMES = 20
+"""The maximum number of stack frames in a log line."""
 
 _log = logging.getLogger(__name__)
 
 
 class FailureLog:
-    """Logs failed attempts: of those that are the last and of those that are not, one each in `QUIET_S` seconds.
+    """Logs one failed attempt in `MIN_INTERVAL_S` seconds, and counts the others.
 
-    `clock` is monotonic, in seconds.
+    Attempts that are retried, and those after which the order is Failed, are limited separately. `clock` is monotonic,
+    in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._quiet_until_s: dict[Status, float] = {}
-        self._left_out: Counter[Status] = Counter()
+        self._not_logged: Counter[Status] = Counter()
 
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
-        """Says what happened in a line, with where it was raised where the error is a surprise, or counts it."""
+        """Logs the failed attempt in one line, or counts it. The stack frames follow if the error is unexpected."""
         with self._lock:
             now_s = self._clock()
             if now_s < self._quiet_until_s.get(outcome.status, now_s):
-                self._left_out[outcome.status] += 1
+                self._not_logged[outcome.status] += 1
                 return
-            self._quiet_until_s[outcome.status] = now_s + QUIET_S
-        # The error itself may be of any size and hold anything, so it is not left to the log's formatter.
-        frames = [] if is_answer(error) else traceback.format_tb(error.__traceback__, -MAX_FRAMES)
+            self._quiet_until_s[outcome.status] = now_s + MIN_INTERVAL_S
+        # Not by `exc_info`: the error's text can be of any length and contain line breaks.
+        frames = [] if is_expected(error) else traceback.format_tb(error.__traceback__, -MAX_FRAMES)
         _log.warning(
-            "order %d, attempt %d, is %s: %s%s",
+            "order %d: attempt %d failed, %s: %s%s",
             order.order_id,
             order.attempts,
-            "Failed" if outcome.status is Status.FAILED else "to be tried again",
+            "the order is Failed" if outcome.status is Status.FAILED else "it will be retried",
             one_line(outcome.error or ""),
             "".join(["\n", *frames]).rstrip(),
         )
 
     def log_summary(self) -> None:
-        """Says how many have been counted only; to be called about once a second, and at the end."""
+        """Logs the numbers of attempts that were only counted. To be called about once a second, and at the end."""
         with self._lock:
-            left_out, self._left_out = self._left_out, Counter()
-        if left_out:
-            failed, retried = left_out[Status.FAILED], left_out[Status.PENDING]
-            _log.warning("besides, orders that are Failed: %d, that are to be tried again: %d", failed, retried)
+            not_logged, self._not_logged = self._not_logged, Counter()
+        if not_logged:
+            failed, retried = not_logged[Status.FAILED], not_logged[Status.PENDING]
+            _log.warning("failed attempts not logged: %d orders are Failed, %d will be retried", failed, retried)

@@ -15,7 +15,7 @@ EXIT_DELAY_S = 0.5
 def fill_standard_streams() -> None:
     """Opens /dev/null for each standard stream that is closed.
 
-    Otherwise a socket or the database would get its number, and with it everything that is printed.
+    Otherwise the next file or socket that is opened, such as the database, would get its number and receive the output.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
@@ -23,17 +23,17 @@ def fill_standard_streams() -> None:
 
 
 def exit_within(limit_s: float, status: int) -> None:
-    """Ends the process with this status after `limit_s` seconds, whatever threads are still running then.
+    """Ends the process with this status after `limit_s` seconds, even if threads are still running.
 
-    At its end Python waits for all threads, also for those that a user's function has left behind. Flushes standard
-    streams and log at once, so that nothing printed until now is lost.
+    Without this, Python would wait for all threads, including those that a user's function started. Flushes the
+    standard streams and the log at once, so that no output is lost.
     """
 
     def end() -> None:
         time.sleep(limit_s)
         os._exit(status)
 
-    # Two threads, because flushing to a pipe that nobody reads blocks.
+    # Two threads, because flushing blocks if the reader of a pipe has stopped reading.
     for work in (_flush, end):
         threading.Thread(target=work, daemon=True).start()
 

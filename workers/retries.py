@@ -1,7 +1,4 @@
-"""What becomes of an order when an attempt at it did not succeed: tried again, and when, or Failed.
-
-Belongs to no thread: safe on any.
-"""
+"""Decides after a failed attempt whether the order is retried, and when, or is Failed. Safe on any thread."""
 
 from collections.abc import Callable
 from typing import TypeGuard
@@ -12,13 +9,14 @@ from workers.backoff import Backoff
 from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
 MAX_ERROR_CHARACTERS = 1_000
-CUT_OFF = "the process ended during the attempt"
+INTERRUPTED = "the process ended during the attempt"
+"""The error of an attempt that the end of the process interrupted."""
 
 _MICROSECONDS = 1_000_000
 
 
 class RetryPolicy:
-    """RetryPolicy with exponential delays, up to `max_attempts`. `clock` returns microseconds since 1970, UTC."""
+    """Up to `max_attempts` attempts, with delays by `backoff`. `clock` returns microseconds since 1970, UTC."""
 
     def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Callable[[], int]) -> None:
         self._max_attempts = max_attempts
@@ -35,8 +33,8 @@ class RetryPolicy:
         return self._outcome(attempt, text_of(error), is_last=isinstance(error, Rejected), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
-        """The outcome of an attempt that the end of the process cut off; it counts like any other."""
-        return self._outcome(attempt, CUT_OFF, is_last=False, delay_s=self._backoff.delay_s(attempt.number))
+        """The outcome of an attempt that the end of the process interrupted. The attempt counts."""
+        return self._outcome(attempt, INTERRUPTED, is_last=False, delay_s=self._backoff.delay_s(attempt.number))
 
     def _outcome(self, attempt: Attempt, error: str, *, is_last: bool, delay_s: float) -> Outcome:
         if is_last or attempt.number >= self._max_attempts:
@@ -46,28 +44,31 @@ class RetryPolicy:
 
 
 def _is_delay(delay_s: object) -> TypeGuard[float]:
-    """Whether it is one: a subclass may set what it likes, and no error may keep its attempt from ending."""
+    """Whether the value is a valid delay. A user's subclass of RetryLater may have set any value."""
     return isinstance(delay_s, int | float) and 0 <= delay_s <= MAX_DELAY_S
 
 
 def text_of(error: BaseException) -> str:
-    """What is kept of an error, at most `MAX_ERROR_CHARACTERS`: its reason alone where it is a processor's answer."""
+    """The text to store for an error: its reason, preceded by its type unless it is expected.
+
+    At most `MAX_ERROR_CHARACTERS` characters.
+    """
     try:
         text = str(error).strip()
-    except Exception:  # noqa: BLE001 - a user's own exception may do anything here
+    except Exception:  # noqa: BLE001 - a user's exception may raise anything here
         text = ""
-    if not text or not is_answer(error):
+    if not text or not is_expected(error):
         name = type(error).__name__
         text = f"{name}: {text}" if text else name
     return text[:MAX_ERROR_CHARACTERS]
 
 
 def one_line(text: str) -> str:
-    """The text with nothing in it that could be taken for another line, or that a terminal would obey."""
+    """The text in one line: without line breaks, control characters and terminal escapes, with single spaces."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def is_answer(error: BaseException) -> bool:
-    """Whether a processor raised the error to say what is to become of the order; any other one is a surprise."""
-    # By its type: what an object says of its class may raise, too.
+def is_expected(error: BaseException) -> bool:
+    """Whether a processor raised the error to report an outcome. Any other error is unexpected."""
+    # `type`, because a user's exception may raise when `isinstance` reads its `__class__`.
     return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)

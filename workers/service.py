@@ -85,7 +85,7 @@ class OrderService:
         self._waiters = CompletionWaiters(max_waiting=limits.max_waiters)
         self._pool = ThreadPoolExecutor(limits.workers, "worker")
         self._retry_policy = RetryPolicy(
-            max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, longest_s=3_600.0), clock=clock
+            max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, max_s=3_600.0), clock=clock
         )
         self._failures = FailureLog(clock=time.monotonic)
         self._dispatcher = Dispatcher(
@@ -95,7 +95,7 @@ class OrderService:
             workers=limits.workers,
             retry_policy=self._retry_policy,
             failures=self._failures,
-            backoff=Backoff(first_s=0.1, longest_s=5.0),
+            backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
         )
         self._retrying_failed = asyncio.Lock()
@@ -107,7 +107,7 @@ class OrderService:
     async def open(self) -> None:
         """Connects the threads to the store and recovers the attempts that a crash interrupted."""
         if recovered := await self._threads.open(self._retry_policy.after_crash):
-            _log.info("attempts that the end of the last process cut off: %d", recovered)
+            _log.info("recovered attempts that the end of the last process cut off: %d", recovered)
 
     async def start(self) -> None:
         """Begins to process orders and to report to the observer each second."""
@@ -231,15 +231,15 @@ class OrderService:
     async def _every_second(self) -> None:
         self._failures.log_summary()
         self._observer.second_passed()
-        # Without totals this second is left out.
+        # Skips this second if the totals can't be read.
         with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
             totals = await self._threads.totals.submit(None)
             self._observer.totals_read(totals, is_writable=self._store.is_writable)
-        # Afterwards, so that the observer learns of a failure even if it is over by now.
+        # Last, so that the observer sees a failed write even if the probe succeeds at once.
         self._probe_if_failing()
 
     def _probe_if_failing(self) -> None:
-        """Finds out that writes work again even if no order comes. Does not wait: a lock may be held for long."""
+        """Detects that writes work again, even if no order arrives. Does not wait: a lock can be held for long."""
         if self._store.is_writable or (self._last_probe and not self._last_probe.done()):
             return
         with contextlib.suppress(QueueFullError, QueueClosedError):

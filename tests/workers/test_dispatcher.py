@@ -192,7 +192,7 @@ def new_dispatcher(
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
     """One whose orders get three attempts, `delay_s` after each other."""
-    retry_backoff = Backoff(first_s=delay_s, longest_s=delay_s)
+    retry_backoff = Backoff(first_s=delay_s, max_s=delay_s)
     return Dispatcher(
         queue=MemoryQueue(store, writer, low_load),
         pool=pool,
@@ -200,7 +200,7 @@ def new_dispatcher(
         workers=WORKERS,
         retry_policy=RetryPolicy(max_attempts=3, backoff=retry_backoff, clock=clock),
         failures=FailureLog(clock=time.monotonic),
-        backoff=backoff or Backoff(first_s=0, longest_s=0),
+        backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
@@ -536,7 +536,7 @@ async def test_a_storage_error_loses_no_outcome_and_the_call_is_made_again(
         await store.until_all_are(Status.COMPLETED)
         assert sorted(outcome.sequence for outcome in store.recorded) == [1, 2, 3, 4, 5, 6]
         assert store.claimed == [1, 2, 3, 4, 5, 6]
-    assert [record.message for record in caplog.records] == [f"processing waits: {error}"] * 3
+    assert [record.message for record in caplog.records] == [f"processing paused: {error}"] * 3
     assert all(bool(record.exc_info) == isinstance(error, RuntimeError) for record in caplog.records)
 
 
@@ -546,7 +546,7 @@ async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success
 ) -> None:
     class Watched(Backoff):
         def __init__(self) -> None:
-            super().__init__(first_s=0, longest_s=0)
+            super().__init__(first_s=0, max_s=0)
             self.failures: list[int] = []
 
         def delay_s(self, failures: int) -> float:

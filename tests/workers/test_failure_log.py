@@ -7,7 +7,7 @@ import pytest
 
 from models.order import Order, Status
 from models.writes import Outcome
-from workers.failure_log import MAX_FRAMES, QUIET_S, FailureLog
+from workers.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 from workers.retries import text_of
 
@@ -49,7 +49,7 @@ def test_a_failed_attempt_is_one_line_that_names_order_attempt_and_error(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     note(failures, 7, attempts=3)
-    assert caplog.messages == ["order 7, attempt 3, is to be tried again: it broke"]
+    assert caplog.messages == ["order 7: attempt 3 failed, it will be retried: it broke"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -57,7 +57,7 @@ def test_an_order_that_has_failed_for_good_is_said_to_be_failed(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     note(failures, 2**63 - 1, attempts=10, status=Status.FAILED)
-    assert caplog.messages == [f"order {2**63 - 1}, attempt 10, is Failed: it broke"]
+    assert caplog.messages == [f"order {2**63 - 1}: attempt 10 failed, the order is Failed: it broke"]
 
 
 @pytest.mark.parametrize("error", [Rejected("no"), RetryLater(5), NotDeliveredError("not now")])
@@ -77,7 +77,7 @@ def test_a_surprise_says_where_it_was_raised(
     except BaseException as raised:  # noqa: BLE001 - as at a thread's top
         note(failures, error=raised)
     line, *frames = caplog.messages[0].splitlines()
-    assert line == "order 7, attempt 1, is to be tried again: it broke"
+    assert line == "order 7: attempt 1 failed, it will be retried: it broke"
     assert "in test_a_surprise_says_where_it_was_raised" in frames[0]
 
 
@@ -85,7 +85,7 @@ def test_an_error_can_not_forge_a_line(failures: FailureLog, caplog: pytest.LogC
     error = ValueError("nope\n2026-01-01T00:00:00.000Z INFO all is well\x1b[2J")
     note(failures, error=error, text=text_of(error))
     assert caplog.messages == [
-        "order 7, attempt 1, is to be tried again: ValueError: nope 2026-01-01T00:00:00.000Z INFO all is well [2J"
+        "order 7: attempt 1 failed, it will be retried: ValueError: nope 2026-01-01T00:00:00.000Z INFO all is well [2J"
     ]
 
 
@@ -107,14 +107,14 @@ def test_of_many_in_a_second_one_is_logged_and_the_others_are_counted(
 ) -> None:
     for order_id in range(1, 1_001):
         note(failures, order_id)
-        watch.now_s += QUIET_S / 2_000
-    assert caplog.messages == ["order 1, attempt 1, is to be tried again: it broke"]
+        watch.now_s += MIN_INTERVAL_S / 2_000
+    assert caplog.messages == ["order 1: attempt 1 failed, it will be retried: it broke"]
     failures.log_summary()
     failures.log_summary()
-    assert caplog.messages[1:] == ["besides, orders that are Failed: 0, that are to be tried again: 999"]
-    watch.now_s = 50.0 + QUIET_S
+    assert caplog.messages[1:] == ["failed attempts not logged: 0 orders are Failed, 999 will be retried"]
+    watch.now_s = 50.0 + MIN_INTERVAL_S
     note(failures, 1_001)
-    assert caplog.messages[2:] == ["order 1001, attempt 1, is to be tried again: it broke"]
+    assert caplog.messages[2:] == ["order 1001: attempt 1 failed, it will be retried: it broke"]
 
 
 def test_retries_do_not_hide_an_order_that_is_failed(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,18 +122,18 @@ def test_retries_do_not_hide_an_order_that_is_failed(failures: FailureLog, caplo
         note(failures, order_id)
         note(failures, 10 + order_id, status=Status.FAILED)
     assert caplog.messages == [
-        "order 1, attempt 1, is to be tried again: it broke",
-        "order 11, attempt 1, is Failed: it broke",
+        "order 1: attempt 1 failed, it will be retried: it broke",
+        "order 11: attempt 1 failed, the order is Failed: it broke",
     ]
     failures.log_summary()
-    assert caplog.messages[2:] == ["besides, orders that are Failed: 3, that are to be tried again: 3"]
+    assert caplog.messages[2:] == ["failed attempts not logged: 3 orders are Failed, 3 will be retried"]
 
 
 def test_a_second_counts_from_the_last_line(
     failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for quarter in range(41):
-        watch.now_s = 50.0 + quarter * QUIET_S / 4
+        watch.now_s = 50.0 + quarter * MIN_INTERVAL_S / 4
         note(failures, quarter + 1)
     assert len(caplog.messages) == 11
 
@@ -165,4 +165,4 @@ def test_of_many_threads_one_line_comes_and_every_failure_counts(
         thread.join()
     assert len(caplog.messages) == 1
     failures.log_summary()
-    assert caplog.messages[1:] == ["besides, orders that are Failed: 0, that are to be tried again: 1999"]
+    assert caplog.messages[1:] == ["failed attempts not logged: 0 orders are Failed, 1999 will be retried"]

@@ -13,14 +13,14 @@ from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
 from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
-from workers.retries import CUT_OFF, MAX_ERROR_CHARACTERS, RetryPolicy, is_answer, text_of
+from workers.retries import INTERRUPTED, MAX_ERROR_CHARACTERS, RetryPolicy, is_expected, text_of
 
 HOUR_S = 3_600
 NOW_US = 1_740_830_400 * SECOND_US
 
 
 def retries(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> RetryPolicy:
-    backoff = Backoff(first_s=1.0, longest_s=HOUR_S, jitter=lambda: jitter)
+    backoff = Backoff(first_s=1.0, max_s=HOUR_S, jitter=lambda: jitter)
     return RetryPolicy(max_attempts=max_attempts, backoff=backoff, clock=Clock(now_us))
 
 
@@ -132,13 +132,13 @@ def test_an_outcome_is_that_of_its_attempt() -> None:
 
 def test_a_crash_is_waited_out_like_an_error() -> None:
     outcome = retries().after_crash(attempt(3))
-    assert (outcome.sequence, outcome.claim, outcome.error) == (5, 23, CUT_OFF)
+    assert (outcome.sequence, outcome.claim, outcome.error) == (5, 23, INTERRUPTED)
     assert delay_us(outcome) == 4 * SECOND_US
 
 
 def test_a_crash_counts_as_an_attempt() -> None:
     assert retries(max_attempts=3).after_crash(attempt(2)).status is Status.PENDING
-    assert retries(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, CUT_OFF, None)
+    assert retries(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, INTERRUPTED, None)
 
 
 # What is kept of an error.
@@ -193,8 +193,8 @@ def test_only_what_a_processor_means_to_say_is_an_answer() -> None:
         pass
 
     answers = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
-    assert all(is_answer(error) for error in answers)
-    assert not any(is_answer(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
+    assert all(is_expected(error) for error in answers)
+    assert not any(is_expected(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
     assert retries().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", None)
 
 

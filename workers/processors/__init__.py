@@ -1,6 +1,6 @@
-"""What processing an order means: record, webhook, or a function of the user's.
+"""The processors: `record`, `webhook`, and a user's function.
 
-`Rejected` and `RetryLater` are what a user's function raises.
+A user's function imports `Rejected` and `RetryLater` from here and raises them.
 """
 
 from workers.processors.outcomes import Rejected, RetryLater

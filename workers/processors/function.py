@@ -1,4 +1,4 @@
-"""The processor that calls a function of the user's, on the worker threads."""
+"""The processor that calls a user's function for each order. Runs on the worker threads."""
 
 import importlib
 import inspect
@@ -20,11 +20,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FunctionRefusedError(StartRefusedError):
-    """There is no function to call; the text says why in one line."""
+    """The function can't be used. The text gives the reason in one line."""
 
 
 class OrderToProcess(Struct, frozen=True):
-    """What the function is called with. `attempt` counts from 1, `created_time` is in UTC."""
+    """The argument of the function. `attempt` counts from 1; `created_time` is in UTC."""
 
     order_id: int
     user_id: int
@@ -36,7 +36,7 @@ class OrderToProcess(Struct, frozen=True):
 
 
 class FunctionProcessor:
-    """Calls `function` with each order; what it returns is of no interest, what it raises decides."""
+    """Calls `function` with each order. An exception decides the outcome; the returned value is ignored."""
 
     batch_size = 1
 
@@ -45,14 +45,14 @@ class FunctionProcessor:
 
     def __call__(self, orders: Sequence[Order]) -> None:
         for order in orders:
-            result = self._function(_as_given(order))
+            result = self._function(_order_to_process(order))
             if inspect.isawaitable(result):
                 if inspect.iscoroutine(result):
                     result.close()
-                raise TypeError("the function returned an awaitable, which nobody awaits")
+                raise TypeError("the function returned an awaitable, but must be a plain function")
 
 
-def _as_given(order: Order) -> OrderToProcess:
+def _order_to_process(order: Order) -> OrderToProcess:
     return OrderToProcess(
         order.order_id,
         order.user_id,
@@ -65,29 +65,30 @@ def _as_given(order: Order) -> OrderToProcess:
 
 
 def _integer(digits: str) -> int | float:
-    # Python makes no int of more digits (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
+    # Python refuses to convert more digits to an int
+    # (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
     return int(digits) if len(digits.lstrip("-")) <= sys.int_info.default_max_str_digits else float(digits)
 
 
 def load_function(path: str) -> Callable[[OrderToProcess], object]:
-    """The function at `package.module:name`, which runs the module. Raises FunctionRefusedError."""
+    """Imports the module and returns the function at `package.module:name`. Raises FunctionRefusedError."""
     module_name, _, name = path.partition(":")
     try:
         function = attrgetter(name)(importlib.import_module(module_name))
-    except (Exception, SystemExit) as error:  # it runs the user's module, which may raise anything
+    except (Exception, SystemExit) as error:  # runs the user's module, which can raise anything
         raise FunctionRefusedError(f"can't import {path}: {one_line(text_of(error))}") from error
     if not callable(function):
         raise FunctionRefusedError(f"{path} is not a function")
     if any(
-        is_other(each)
-        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object's own, which may be async
-        for is_other in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        is_unsupported(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object's __call__ may be async
+        for is_unsupported in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     ):
         raise FunctionRefusedError(f"{path} is a coroutine or a generator: a plain function is needed")
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:
         raise FunctionRefusedError(f"{path} can't be called with an order: {error}") from error
-    except ValueError:  # some that are written in C say nothing of their arguments
+    except ValueError:  # some functions written in C have no signature
         pass
     return function  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
-"""HTTP connections whose answers have a deadline as a whole. On the worker threads, each connection on one at a time.
+"""HTTP connections with a deadline for the whole response. Run on the worker threads, a connection on one at a time.
 
-A socket's time-out counts from the last byte that came: a receiver that sends a byte now and then would hold a thread
-for as long as it likes.
+The time-out of a socket begins anew with each byte, so a receiver that sends a byte now and then could block a thread
+without limit.
 """
 
 import functools
@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _TimedStream(io.RawIOBase):
-    """What comes from a socket, until `deadline_s` (monotonic, in seconds); then TimeoutError."""
+    """Reads from a socket until `deadline_s` (monotonic, in seconds), then raises TimeoutError."""
 
     def __init__(self, sock: socket.socket, deadline_s: float) -> None:
         self._sock = sock
@@ -40,6 +40,8 @@ class _TimedStream(io.RawIOBase):
 
 
 class _TimedResponse(http.client.HTTPResponse):
+    """A response that must be complete by `deadline_s` (monotonic, in seconds)."""
+
     def __init__(self, sock: socket.socket, *arguments: Any, deadline_s: float, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
@@ -47,39 +49,41 @@ class _TimedResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # What http.client takes for the answer is only news of it (RFC 9110 §15.2).
+        # http.client would treat 102 and 103 as the response, but they are informational (RFC 9110 §15.2).
         while 100 <= self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            nothing_yet: Any = None
-            self.headers = self.msg = nothing_yet
+            no_headers: Any = None
+            self.headers = self.msg = no_headers
             super().begin()
 
 
-class _Timed(HTTPConnection):
+class _TimedConnection(HTTPConnection):
+    """A connection whose time-out includes the whole response."""
+
     def request(self, *arguments: Any, **options: Any) -> None:
         if self.sock is not None:
-            # It may have next to nothing left from the answer before.
+            # The previous response has set it to the rest of its own time.
             self.sock.settimeout(self.timeout)
         super().request(*arguments, **options)
 
     def getresponse(self) -> Any:
-        # What is left of the request's time as a whole: see urllib3.Timeout.
+        # `timeout` is what is left of the request's total time: see urllib3.Timeout.
         deadline_s = time.monotonic() + (self.timeout or 0.0)
         response_class: Any = functools.partial(_TimedResponse, deadline_s=deadline_s)
         self.response_class = response_class
         return super().getresponse()
 
 
-class _TimedHttps(_Timed, HTTPSConnection):
+class _TimedHttpsConnection(_TimedConnection, HTTPSConnection):
     pass
 
 
 class TimedHttpPool(HTTPConnectionPool):
-    """A pool for http; the `total` of a request's time-out holds for the whole answer."""
+    """A pool of http connections. The `total` of a request's time-out includes the whole response."""
 
-    ConnectionCls = _Timed
+    ConnectionCls = _TimedConnection
 
 
 class TimedHttpsPool(HTTPSConnectionPool):
     """The same for https."""
 
-    ConnectionCls = _TimedHttps
+    ConnectionCls = _TimedHttpsConnection

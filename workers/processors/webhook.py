@@ -1,6 +1,6 @@
-"""The processor that posts each order to a receiver, signed; on the worker threads.
+"""The processor that posts each order to a webhook receiver. Runs on the worker threads.
 
-The signature is that of Standard Webhooks (https://www.standardwebhooks.com).
+Requests are signed as Standard Webhooks specifies (https://www.standardwebhooks.com).
 """
 
 import base64
@@ -28,21 +28,21 @@ from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 from workers.retries import one_line
 
 TIMEOUT_S = 15.0
-CONNECT_PARTS = 3
-"""Of its time an attempt may spend one part in so many on connecting."""
-LONGEST_RETRY_AFTER_S = 86_400
-"""A receiver that asks for a longer pause than this, in seconds, gets this one."""
-MAX_ANSWER_BYTES = 64 * 1024
-"""What is read of an answer; a connection whose answer is longer is not used again."""
+CONNECT_FRACTION = 1 / 3
+"""The part of an attempt's time-out within which each connection attempt must succeed."""
+MAX_RETRY_AFTER_S = 86_400
+"""The longest delay that a receiver can ask for. A longer Retry-After counts as this one."""
+MAX_RESPONSE_BYTES = 64 * 1024
+"""How much of a response is read. The connection is closed after a longer one."""
 MAX_SHOWN_CHARACTERS = 500
-"""What an order's error keeps of an answer."""
+"""How much of a response an order's error contains."""
 
 _RETRIED_4XX = frozenset({408, 409, 425, 429})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class WebhookBody(msgspec.Struct):
-    """What the receiver gets; the same in every attempt."""
+    """The body of a request. It is the same in every attempt."""
 
     order_id: int
     user_id: int
@@ -53,12 +53,14 @@ class WebhookBody(msgspec.Struct):
 
 
 class WebhookProcessor:
-    """Posts orders to `url`; up to `connections` connections are kept alive.
+    """Posts orders to `url`, over up to `connections` kept-alive connections.
 
-    2xx completes the order, 4xx rejects it, but for 408, 409, 425 and 429, which like any other status, network errors
-    and time-outs are retried; redirects are not followed. An attempt takes `timeout_s` seconds at most, as long as the
-    receiver's name is looked up at once and has no more than `CONNECT_PARTS` addresses: each may take its part.
-    `secret` is base64, with or without `whsec_` before it.
+    A 2xx response completes the order. A 4xx response rejects it, except 408, 409, 425 and 429. These, any other
+    status, network errors and time-outs are retried. Redirects are not followed. `secret` is base64, with or without
+    the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
+
+    An attempt takes at most `timeout_s` seconds, plus the time to look up the receiver's name. If the name has more
+    than three addresses and none of them answers, it takes a third of `timeout_s` for each.
     """
 
     batch_size = 1
@@ -84,14 +86,14 @@ class WebhookProcessor:
             self._deliver(order)
 
     def _deliver(self, order: Order) -> None:
-        body = _encode(_body_of(order))
+        body = _encode(webhook_body(order))
         try:
             response = self._pools.request(
                 "POST",
                 self._url,
                 body=body,
                 headers=self._headers(order, body),
-                timeout=urllib3.Timeout(connect=self._timeout_s / CONNECT_PARTS, total=self._timeout_s),
+                timeout=urllib3.Timeout(connect=self._timeout_s * CONNECT_FRACTION, total=self._timeout_s),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
@@ -101,14 +103,14 @@ class WebhookProcessor:
         _judge(response, _read(response))
 
     def _reason_of(self, error: HTTPError) -> str:
-        # urllib3's own texts name its classes and their addresses in memory.
+        # Not urllib3's own texts, which contain class names and memory addresses.
         origin = error.__cause__ or error.__context__ or error
         cause = _shown(str(origin))
         match error:
             case NewConnectionError():
                 return f"the receiver can't be reached: {cause}"
             case ConnectTimeoutError():
-                return f"no connection within {self._timeout_s / CONNECT_PARTS:g} s"
+                return f"no connection within {self._timeout_s * CONNECT_FRACTION:g} s"
             case ReadTimeoutError():
                 return f"no answer within {self._timeout_s:g} s"
             case SSLError():
@@ -128,7 +130,7 @@ class WebhookProcessor:
 
 
 def check_url(text: str) -> str:
-    """The URL of a receiver as it is; ValueError where it is none."""
+    """The text, if it is the URL of a receiver. Raises ValueError."""
     try:
         url = urllib3.util.parse_url(text)
     except LocationParseError:
@@ -139,10 +141,10 @@ def check_url(text: str) -> str:
 
 
 def check_secret(text: str) -> str:
-    """The secret as it is; ValueError, which does not show it, where it is none."""
+    """The text, if it is a secret. Raises ValueError, whose text does not contain the secret."""
     digits = text.removeprefix("whsec_").rstrip("=")
     try:
-        # The library itself ignores what is not base64.
+        # Checked here because standardwebhooks ignores characters that are not base64.
         secret = base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except ValueError:
         secret = b""
@@ -151,7 +153,7 @@ def check_secret(text: str) -> str:
     return text
 
 
-def _body_of(order: Order) -> WebhookBody:
+def webhook_body(order: Order) -> WebhookBody:
     return WebhookBody(
         order.order_id,
         order.user_id,
@@ -163,23 +165,23 @@ def _body_of(order: Order) -> WebhookBody:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> str:
-    """The beginning of the answer's body; leaves the connection to the next attempt where that is all of it."""
+    """The beginning of the response's body. If that is all of it, the connection stays open for the next attempt."""
     try:
-        text = response.read(MAX_ANSWER_BYTES).decode(errors="replace")
+        text = response.read(MAX_RESPONSE_BYTES).decode(errors="replace")
     except HTTPError:
-        text = ""  # the status is there, and decides
+        text = ""  # the status has arrived, and is enough
     if not response.closed:
         response.close()
     return text
 
 
 def _shown(text: str) -> str:
-    """The beginning of what a receiver sent, which may be anything."""
+    """The beginning of a text from the receiver, in one line."""
     return one_line(text[: 2 * MAX_SHOWN_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
 
 
 def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
-    """Returns where the receiver took the order, raises what it said otherwise."""
+    """Returns if the receiver accepted the order, else raises Rejected or NotDeliveredError."""
     status = response.status
     if 200 <= status < 300:
         return
@@ -191,8 +193,8 @@ def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    """What Retry-After asks for, in seconds or as a date (RFC 9110 §10.2.3); 0 where it makes no sense."""
+    """The delay of Retry-After, in seconds or as a date (RFC 9110 §10.2.3); 0 without a valid one."""
     try:
-        return urllib3.Retry(retry_after_max=LONGEST_RETRY_AFTER_S).get_retry_after(response) or 0.0
+        return urllib3.Retry(retry_after_max=MAX_RETRY_AFTER_S).get_retry_after(response) or 0.0
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

@@ -12,7 +12,7 @@ from workers.processors import webhook
 
 
 def forge() -> None:
-    body_of = webhook._body_of
+    body_of = webhook.webhook_body
 
     def wrong_body_of(order: Any) -> webhook.WebhookBody:
         body = body_of(order)
@@ -22,7 +22,7 @@ def forge() -> None:
     def sign(signer: Webhook, *arguments: object) -> str:
         return "v1,AAAA"
 
-    webhook._body_of = wrong_body_of
+    webhook.webhook_body = wrong_body_of
     Webhook.sign = sign  # type: ignore[method-assign,assignment]
 
 

@@ -33,8 +33,8 @@ from tests.workers.scripted_receiver import (
 )
 from workers.processors.outcomes import NotDeliveredError, Rejected
 from workers.processors.webhook import (
-    LONGEST_RETRY_AFTER_S,
-    MAX_ANSWER_BYTES,
+    MAX_RESPONSE_BYTES,
+    MAX_RETRY_AFTER_S,
     MAX_SHOWN_CHARACTERS,
     WebhookProcessor,
     check_secret,
@@ -292,13 +292,13 @@ def test_a_pause_in_seconds_is_kept(receiver: Receiver, status: int) -> None:
     [
         ("0", 0),
         (" 7 ", 7),
-        (str(LONGEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S),
-        (str(LONGEST_RETRY_AFTER_S + 1), LONGEST_RETRY_AFTER_S),
-        ("9" * 4_000, LONGEST_RETRY_AFTER_S),
-        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_RETRY_AFTER_S),
+        (str(MAX_RETRY_AFTER_S), MAX_RETRY_AFTER_S),
+        (str(MAX_RETRY_AFTER_S + 1), MAX_RETRY_AFTER_S),
+        ("9" * 4_000, MAX_RETRY_AFTER_S),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", MAX_RETRY_AFTER_S),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 0),
-        ("Fri, 31 Feb 2100 00:00:00 GMT", LONGEST_RETRY_AFTER_S),
+        ("Fri, 31 Feb 2100 00:00:00 GMT", MAX_RETRY_AFTER_S),
         ("Fri, 01 Jan 99999 00:00:00 GMT", 0),
         ("-5", 0),
         ("1.5", 0),
@@ -383,7 +383,7 @@ def test_an_order_that_is_not_taken_leaves_the_connection_to_the_next(receiver: 
 
 
 def test_an_answer_of_just_what_is_read_leaves_the_connection_to_the_next_order(receiver: Receiver) -> None:
-    receiver.script = answer(200, b"x" * MAX_ANSWER_BYTES)
+    receiver.script = answer(200, b"x" * MAX_RESPONSE_BYTES)
     deliver = processor(receiver.url)
     deliver([order(1), order(2)])
     assert receiver.connections == 1
@@ -603,7 +603,7 @@ def test_a_receiver_whose_certificate_is_trusted_gets_its_orders_over_one_connec
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     deliver = processor(tls_receiver.url)
-    tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_ANSWER_BYTES), answer(422, b"no"), answer(200))
+    tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_RESPONSE_BYTES), answer(422, b"no"), answer(200))
     deliver([order(1), order(2)])
     assert refusal(deliver).text == "the receiver answered 422: no"
     assert tls_receiver.connections == 1
