@@ -1,4 +1,4 @@
-"""Amounts: exact decimals of at most four places, in and out."""
+"""Amounts: exact decimals with at most four decimal places, parsed and written."""
 
 from decimal import Decimal
 
@@ -10,11 +10,11 @@ from models.errors import InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
 from models.parsing.order_parser import parse_order
 from models.writes import NewOrder
-from tests.models.paths import with_and_without_metadata
+from tests.models.parsing.paths import with_and_without_metadata
 from tests.models.samples import order_text
 
 LARGEST = 99_999_999_999_999
-NO_NUMBER = "must be a number, or a string that holds one"
+NOT_A_NUMBER = "must be a number, or a string that holds one"
 OUT_OF_RANGE = "must be from 0 to 9999999999.9999"
 TOO_MANY_PLACES = "must have at most 4 decimal places"
 
@@ -65,7 +65,7 @@ def error_of(amount: str, metadata: str | None) -> str:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_an_amount_is_taken_exactly(text: str, ten_thousandths: int, quote: str, metadata: str | None) -> None:
+def test_an_amount_is_parsed_exactly(text: str, ten_thousandths: int, quote: str, metadata: str | None) -> None:
     assert parse(quote + text + quote, metadata).total_amount == ten_thousandths
 
 
@@ -80,7 +80,7 @@ def test_an_amount_is_taken_exactly(text: str, ten_thousandths: int, quote: str,
     ),
     ids=lambda text: text[:28],
 )  # fmt: skip
-def test_an_amount_beyond_the_limits_is_an_error(amount: str, metadata: str | None) -> None:
+def test_an_amount_out_of_range_is_an_error(amount: str, metadata: str | None) -> None:
     assert error_of(amount, metadata) == OUT_OF_RANGE
 
 
@@ -95,7 +95,7 @@ def test_an_amount_beyond_the_limits_is_an_error(amount: str, metadata: str | No
     ),
     ids=lambda text: text[:28],
 )  # fmt: skip
-def test_an_amount_with_a_fifth_place_is_an_error_and_never_rounded(amount: str, metadata: str | None) -> None:
+def test_an_amount_with_five_decimal_places_is_an_error_not_rounded(amount: str, metadata: str | None) -> None:
     assert error_of(amount, metadata) == TOO_MANY_PLACES
 
 
@@ -108,19 +108,19 @@ def test_an_amount_with_a_fifth_place_is_an_error_and_never_rounded(amount: str,
         '"1,5"', '"1.5 EUR"', '"+1"', '"01"', '"00"', '"1."', '".5"', '"1e"', '"e1"', '"--1"', '"1\\u0000"', '"$1"',
     ],
 )  # fmt: skip
-def test_what_is_no_number_is_no_amount(amount: str, metadata: str | None) -> None:
-    assert error_of(amount, metadata) == NO_NUMBER
+def test_an_amount_that_is_not_a_number_is_an_error(amount: str, metadata: str | None) -> None:
+    assert error_of(amount, metadata) == NOT_A_NUMBER
 
 
 @pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "01", "+1", ".5", "1.", "1_0", "0x1"])
-def test_a_number_that_json_does_not_know_is_not_json(amount: str) -> None:
+def test_an_amount_that_is_not_a_json_number_is_not_json(amount: str) -> None:
     with pytest.raises(NotJsonError):
         parse(amount, None)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, LARGEST))
-def test_every_amount_goes_out_as_it_came_in(ten_thousandths: int) -> None:
+def test_every_amount_is_unchanged_by_a_round_trip(ten_thousandths: int) -> None:
     amount = amount_as_decimal(ten_thousandths)
     assert amount == Decimal(ten_thousandths) / 10_000
     assert parse(str(amount), None).total_amount == ten_thousandths
@@ -135,5 +135,5 @@ def test_every_amount_goes_out_as_it_came_in(ten_thousandths: int) -> None:
         (LARGEST, "9999999999.9999"), (LARGEST - LARGEST % 10_000, "9999999999"),
     ],
 )  # fmt: skip
-def test_an_amount_is_written_without_an_exponent_and_without_needless_zeros(ten_thousandths: int, text: str) -> None:
+def test_an_amount_is_written_without_exponent_and_trailing_zeros(ten_thousandths: int, text: str) -> None:
     assert str(amount_as_decimal(ten_thousandths)) == text

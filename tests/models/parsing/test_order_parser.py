@@ -1,7 +1,4 @@
-"""Which text is an order, which is JSON that is none, and which is no JSON.
-
-Amounts and metadata have their own files.
-"""
+"""Which bodies are valid orders, invalid orders, or not JSON. Amounts and metadata have their own modules."""
 
 import json
 from typing import Any
@@ -16,7 +13,7 @@ from models.parsing.order_body import MAX_ID, MAX_ITEMS
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import MAX_DEPTH
 from models.writes import NewOrder
-from tests.models.paths import on_each_path, with_and_without_metadata
+from tests.models.parsing.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
 
 BAD_ID = f"must be an integer from 1 to {MAX_ID}"
@@ -34,14 +31,14 @@ def errors_of(body: bytes) -> list[FieldError]:
 
 
 @on_each_path
-def test_the_order_of_the_contract_is_an_order(metadata: str | None) -> None:
+def test_the_order_of_the_api_contract_is_valid(metadata: str | None) -> None:
     assert parse_order(order_text(metadata=metadata)) == NewOrder(12345, 1, [101, 102, 103], 999_900, metadata)
 
 
 @on_each_path
 @pytest.mark.parametrize("value", [1, 2, MAX_ID - 1, MAX_ID])
 @pytest.mark.parametrize("field", ["order_id", "user_id"])
-def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int, metadata: str | None) -> None:
+def test_an_id_can_be_any_integer_from_1_to_2_63_minus_1(field: str, value: int, metadata: str | None) -> None:
     order = parse_order(order_text(**{field: str(value), "metadata": metadata}))
     assert getattr(order, field) == value
 
@@ -49,25 +46,25 @@ def test_an_id_is_an_integer_from_1_to_2_to_the_63_less_1(field: str, value: int
 @with_and_without_metadata
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
 @pytest.mark.parametrize("field", ["order_id", "user_id"])
-def test_anything_else_is_no_id(field: str, text: str, metadata: str | None) -> None:
+def test_an_invalid_id_is_an_error(field: str, text: str, metadata: str | None) -> None:
     assert errors_of(order_text(**{field: text, "metadata": metadata})) == [(f"#/{field}", BAD_ID)]
 
 
 @on_each_path
 @pytest.mark.parametrize("items", [[1], [MAX_ID], [3, 1, 3, 3, 2], [MAX_ID] * MAX_ITEMS], ids=["1", "max", "3", "1000"])
-def test_items_keep_their_order_and_their_repeats(items: list[int], metadata: str | None) -> None:
+def test_items_keep_their_order_and_duplicates(items: list[int], metadata: str | None) -> None:
     assert parse_order(order_text(item_ids=json.dumps(items), metadata=metadata)).item_ids == items
 
 
 @with_and_without_metadata
 @pytest.mark.parametrize("text", ["[]", str([1] * (MAX_ITEMS + 1)), "null", "1", '"[1]"', '{"0": 1}', "true"])
-def test_items_are_an_array_of_1_to_1000(text: str, metadata: str | None) -> None:
+def test_items_that_are_not_an_array_of_1_to_1000_are_an_error(text: str, metadata: str | None) -> None:
     assert errors_of(order_text(item_ids=text, metadata=metadata)) == [("#/item_ids", BAD_ITEMS)]
 
 
 @with_and_without_metadata
 @pytest.mark.parametrize("text", BAD_IDS, ids=lambda text: text[:24])
-def test_each_bad_item_is_named_by_its_index(text: str, metadata: str | None) -> None:
+def test_each_invalid_item_is_reported_with_its_index(text: str, metadata: str | None) -> None:
     errors = errors_of(order_text(item_ids=f"[1, {text}, 2, {text}]", metadata=metadata))
     assert errors == [("#/item_ids/1", BAD_ID), ("#/item_ids/3", BAD_ID)]
 
@@ -78,7 +75,7 @@ def test_a_missing_field_is_an_error(field: str, metadata: str | None) -> None:
     assert errors_of(order_text(**{field: None, "metadata": metadata})) == [(f"#/{field}", "is required")]
 
 
-def test_an_object_without_any_field_misses_all_four() -> None:
+def test_an_empty_object_lacks_all_four_fields() -> None:
     assert [error.pointer for error in errors_of(b"{}")] == ["#/order_id", "#/user_id", "#/item_ids", "#/total_amount"]
 
 
@@ -110,18 +107,18 @@ def test_a_pointer_is_escaped_as_a_uri_fragment(key: str, pointer: str) -> None:
     assert errors_of(order_text(**{key: "1"})) == [(pointer, "is not a field of an order")]
 
 
-def test_a_field_may_be_written_with_escapes() -> None:
+def test_a_field_name_can_contain_escapes() -> None:
     assert parse_order(order_text().replace(b"order_id", rb"order\u005fid")).order_id == 12345
 
 
 @pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount", "metadata"])
-def test_a_repeated_field_is_an_error_even_where_the_value_is_the_same(field: str) -> None:
+def test_a_repeated_field_is_an_error_even_if_the_values_are_equal(field: str) -> None:
     fields = json.loads(order_text(metadata="{}"))
     body = order_text(metadata="{}")[:-1] + f', "{field}": {json.dumps(fields[field])}}}'.encode()
     assert errors_of(body) == [(f"#/{field}", "is given more than once")]
 
 
-def test_a_key_that_is_repeated_with_escapes_is_repeated() -> None:
+def test_a_key_repeated_with_escapes_is_an_error() -> None:
     body = order_text()[:-1] + rb', "user\u005fid": 1}'
     assert errors_of(body) == [("#/user_id", "is given more than once")]
 
@@ -134,14 +131,14 @@ def test_a_repeated_key_is_an_error_at_any_depth() -> None:
     ]
 
 
-def test_a_repeated_key_below_an_unknown_field_is_named_too() -> None:
+def test_a_repeated_key_in_an_unknown_field_is_reported_too() -> None:
     assert errors_of(order_text(x='{"a": 1, "a": 1}')) == [
         ("#/x/a", "is given more than once"),
         ("#/x", "is not a field of an order"),
     ]
 
 
-def test_everything_that_is_wrong_is_named_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     body = b'{"order_id": 0, "item_ids": [1, true, 0], "total_amount": "x", "metadata": [], "z": 1, "order_id": 0}'
     errors = errors_of(body)
     assert sorted(error.pointer for error in errors) == [
@@ -149,7 +146,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_the_first_three_errors_are_also_said_in_one_line() -> None:
+def test_the_text_of_the_error_contains_the_first_three_errors() -> None:
     with pytest.raises(InvalidOrderError) as raised:
         parse_order(order_text(order_id="0", user_id="0"))
     assert str(raised.value) == f"#/order_id {BAD_ID}; #/user_id {BAD_ID}"
@@ -159,7 +156,7 @@ def test_the_first_three_errors_are_also_said_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true", b"1", b'"order"', b" [ ] ", b"[{}]", b"1e400"])
-def test_json_that_is_no_object_is_no_order(body: bytes) -> None:
+def test_json_that_is_not_an_object_is_an_error(body: bytes) -> None:
     assert errors_of(body) == [("#", "must be a JSON object")]
 
 
@@ -201,12 +198,12 @@ def test_json_that_is_no_object_is_no_order(body: bytes) -> None:
     ],
     ids=lambda body: repr(body)[:40],
 )
-def test_what_is_not_json_is_said_to_be_not_json(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_a_not_json_error(body: bytes) -> None:
     with pytest.raises(NotJsonError):
         parse_order(body)
 
 
-def test_the_place_where_it_stops_being_json_is_named() -> None:
+def test_a_not_json_error_contains_the_position() -> None:
     with pytest.raises(NotJsonError, match="line 2, column 3"):
         parse_order(b'{"order_id": 1,\n  x}')
     with pytest.raises(NotJsonError, match="byte 2"):
@@ -215,14 +212,14 @@ def test_the_place_where_it_stops_being_json_is_named() -> None:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"a":[', "]}")])
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 900, 1_100, 100_000])
-def test_json_that_is_nested_too_deep_is_refused_however_deep(opening: str, closing: str, depth: int) -> None:
+def test_json_that_is_nested_too_deeply_is_an_error(opening: str, closing: str, depth: int) -> None:
     deep = opening * depth + "1" + closing * depth
     for body in (deep.encode(), order_text(item_ids=deep), order_text(metadata=deep)):
         with pytest.raises(NotJsonError, match=f"nested deeper than {MAX_DEPTH} levels"):
             parse_order(body)
 
 
-def test_json_may_be_nested_100_deep_below_the_order() -> None:
+def test_metadata_can_be_nested_100_levels_deep() -> None:
     deepest = '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH
     assert parse_order(order_text(metadata=deepest)).metadata == deepest
     with pytest.raises(NotJsonError):
@@ -239,7 +236,7 @@ def test_json_may_be_nested_100_deep_below_the_order() -> None:
         order_text(x='"\\udc00"', metadata="{}"),
     ],
 )
-def test_half_a_surrogate_pair_is_an_error_of_the_client(body: bytes) -> None:
+def test_half_a_surrogate_pair_is_an_error(body: bytes) -> None:
     with pytest.raises((NotJsonError, InvalidOrderError)):
         parse_order(body)
 
@@ -257,7 +254,7 @@ orders = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=60)
 @given(fields=orders, keys=st.permutations(["order_id", "user_id", "item_ids", "total_amount"]), blank=st.booleans())
-def test_the_fast_and_the_careful_path_agree(fields: dict[str, Any], keys: list[str], blank: bool) -> None:
+def test_the_fast_and_the_slow_path_agree(fields: dict[str, Any], keys: list[str], blank: bool) -> None:
     space = "\n\t " if blank else ""
     texts = {key: str(value) if key == "total_amount" else json.dumps(value) for key, value in fields.items()}
 
@@ -276,6 +273,6 @@ def test_the_fast_and_the_careful_path_agree(fields: dict[str, Any], keys: list[
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_bytes_are_an_order_or_one_of_two_errors(body: bytes) -> None:
+def test_random_bytes_raise_one_of_two_errors(body: bytes) -> None:
     with pytest.raises((NotJsonError, InvalidOrderError)):
         parse_order(body)

@@ -1,4 +1,4 @@
-"""Which texts are JSON of equal value."""
+"""The comparison of JSON texts by value."""
 
 import json
 
@@ -26,7 +26,7 @@ from models.parsing.strict_json import same_value
         ('{"a":[true,null]}', '{"a": [true, null]}'),
     ],
 )
-def test_texts_of_equal_values_have_the_same_value(one: str, other: str) -> None:
+def test_json_texts_with_equal_values_are_equal(one: str, other: str) -> None:
     assert same_value(one, other)
     assert same_value(other, one)
 
@@ -52,7 +52,7 @@ def test_texts_of_equal_values_have_the_same_value(one: str, other: str) -> None
         ('{"a":1e99999999999999999999}', '{"a":1e99999999999999999998}'),
     ],
 )
-def test_texts_of_other_values_have_not(one: str, other: str) -> None:
+def test_json_texts_with_different_values_are_not_equal(one: str, other: str) -> None:
     assert not same_value(one, other)
     assert not same_value(other, one)
 
@@ -67,7 +67,7 @@ values = st.recursive(
 
 @settings(deadline=None, max_examples=100)
 @given(st.dictionaries(keys, values, max_size=3))
-def test_how_an_object_is_written_makes_no_difference(value: dict[str, object]) -> None:
+def test_the_formatting_of_an_object_is_ignored(value: dict[str, object]) -> None:
     one = json.dumps(value)
     other = json.dumps(dict(reversed(value.items())), indent=1, ensure_ascii=False)
     assert same_value(one, other)
