@@ -1,4 +1,4 @@
-"""Waiting for SQLite's locks, against a second connection that really holds them."""
+"""How the database class waits for locks. A second connection holds real locks; time is fake."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ DEADLINE_S = 10.0
 
 
 class Sleeper:
-    """Time that passes only in `sleep`; before the `wake_at`-th sleep ends, `on_wake` is called."""
+    """A clock that advances only in `sleep`. The sleep number `wake_at` calls `on_wake` at its end."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -69,7 +69,7 @@ def connect(tmp_path: Path, sleeper: Sleeper) -> Iterator[Callable[..., Retrying
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Another program's connection to a file in WAL mode, with a table of ours."""
+    """Another program's connection to a database of ours, which is in WAL mode."""
     open_database(tmp_path / "orders.db")
     connection = sqlite3.connect(tmp_path / "orders.db", isolation_level=None, timeout=0)
     yield connection
@@ -78,13 +78,13 @@ def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def other_without_wal(other: sqlite3.Connection) -> sqlite3.Connection:
-    """The same in rollback mode, where readers and writers lock each other out."""
+    """The same with a rollback journal: readers and writers lock each other out."""
     other.execute("PRAGMA journal_mode = delete")
     return other
 
 
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
-def test_begin_waits_until_the_lock_is_let_go(
+def test_begin_waits_until_the_lock_is_released(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, lock: str
 ) -> None:
     database = connect()
@@ -97,7 +97,7 @@ def test_begin_waits_until_the_lock_is_let_go(
 
 
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
-def test_a_statement_outside_a_transaction_is_tried_again(
+def test_a_statement_outside_a_transaction_is_retried(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, lock: str
 ) -> None:
     database = connect()
@@ -108,7 +108,7 @@ def test_a_statement_outside_a_transaction_is_tried_again(
     assert other.execute("SELECT pending FROM totals").fetchone() == (7,)
 
 
-def test_a_read_is_tried_again_where_a_writer_locks_it_out(
+def test_a_read_that_a_writer_locks_out_is_retried(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
@@ -118,7 +118,7 @@ def test_a_read_is_tried_again_where_a_writer_locks_it_out(
     assert len(sleeper.slept) == sleeper.wake_at
 
 
-def test_connecting_is_tried_again(
+def test_connect_is_retried(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     other_without_wal.execute("BEGIN EXCLUSIVE")
@@ -136,11 +136,11 @@ def test_reads_do_not_wait_for_a_writer_in_wal_mode(
     assert sleeper.slept == []
 
 
-def test_a_whole_transaction_is_run_again_from_its_start(
+def test_run_retries_the_whole_transaction(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
-    # A reader lets another one begin to write, and makes it wait when it commits.
+    # A reader does not block the begin of a write transaction, but its commit.
     other_without_wal.execute("BEGIN")
     other_without_wal.execute("SELECT * FROM totals").fetchall()
     sleeper.on_wake = other_without_wal.rollback
@@ -157,11 +157,11 @@ def test_a_whole_transaction_is_run_again_from_its_start(
     assert other_without_wal.execute("SELECT pending FROM totals").fetchone() == (1,)
 
 
-def test_a_statement_inside_a_transaction_is_not_tried_again_on_its_own(
+def test_a_statement_inside_a_transaction_is_not_retried(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
-    # A transaction that has read can't write any more once another one has written: only all of it can be run again.
+    # A transaction that has read can't write after another one has written. Only the whole transaction can be retried.
     with database.atomic("DEFERRED"):
         database.execute_sql("SELECT * FROM totals").fetchall()
         other.execute("UPDATE totals SET failed = 1")
@@ -172,7 +172,7 @@ def test_a_statement_inside_a_transaction_is_not_tried_again_on_its_own(
     assert not database.in_transaction()
 
 
-def test_delays_double_up_to_the_longest(
+def test_delays_double_up_to_the_maximum(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
@@ -184,7 +184,7 @@ def test_delays_double_up_to_the_longest(
 
 
 @pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.5), (0.999, 1.499)])
-def test_delays_are_jittered_by_half(
+def test_delays_have_a_jitter_of_50_percent(
     connect: Callable[..., RetryingSqliteDatabase],
     other: sqlite3.Connection,
     sleeper: Sleeper,
@@ -198,7 +198,7 @@ def test_delays_are_jittered_by_half(
     assert sleeper.slept == pytest.approx([0.002 * factor, 0.004 * factor, 0.008 * factor])
 
 
-def test_delays_begin_anew_with_each_wait(
+def test_each_wait_begins_with_the_shortest_delay(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
@@ -209,7 +209,7 @@ def test_delays_begin_anew_with_each_wait(
     assert sleeper.slept[:3] == sleeper.slept[3:]
 
 
-def test_a_lock_that_is_met_later_has_a_deadline_of_its_own(
+def test_a_later_lock_has_its_own_deadline(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
@@ -224,7 +224,7 @@ def test_a_lock_that_is_met_later_has_a_deadline_of_its_own(
 
 
 @pytest.mark.parametrize("way", ["begin", "statement", "run"])
-def test_after_the_deadline_it_is_sqlites_own_error(
+def test_after_the_deadline_sqlites_own_error_is_raised(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, way: str
 ) -> None:
     database = connect()
@@ -245,18 +245,18 @@ def test_after_the_deadline_it_is_sqlites_own_error(
     assert other.execute("SELECT pending FROM totals").fetchone() == (8,)
 
 
-def test_the_deadline_is_for_the_whole_transaction_and_not_for_each_part(
+def test_the_deadline_applies_to_the_whole_transaction(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect(deadline_s=1.0)
     other_without_wal.execute("BEGIN IMMEDIATE")
 
-    def let_it_begin_but_not_commit() -> None:
+    def allow_begin_but_not_commit() -> None:
         other_without_wal.rollback()
         other_without_wal.execute("BEGIN")
         other_without_wal.execute("SELECT * FROM totals").fetchall()
 
-    sleeper.wake_at, sleeper.on_wake = 6, let_it_begin_but_not_commit
+    sleeper.wake_at, sleeper.on_wake = 6, allow_begin_but_not_commit
     with pytest.raises(peewee.OperationalError, match="locked"):
         database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7"))
     assert sum(sleeper.slept) == pytest.approx(1.0)
@@ -265,24 +265,24 @@ def test_the_deadline_is_for_the_whole_transaction_and_not_for_each_part(
     assert other_without_wal.execute("SELECT pending FROM totals").fetchone() == (0,)
 
 
-def test_the_deadline_does_not_begin_anew_with_begin(
+def test_the_deadline_includes_waiting_for_begin_after_a_failed_commit(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect(deadline_s=1.0)
     other_without_wal.execute("BEGIN")
     other_without_wal.execute("SELECT * FROM totals").fetchall()
 
-    def let_it_not_even_begin() -> None:
+    def forbid_begin() -> None:
         other_without_wal.rollback()
         other_without_wal.execute("BEGIN IMMEDIATE")
 
-    sleeper.wake_at, sleeper.on_wake = 6, let_it_not_even_begin
+    sleeper.wake_at, sleeper.on_wake = 6, forbid_begin
     with pytest.raises(peewee.OperationalError, match="locked"):
         database.run(lambda: database.execute_sql("UPDATE totals SET pending = 7"))
     assert sum(sleeper.slept) == pytest.approx(1.0)
 
 
-def test_no_time_at_all_means_one_attempt(
+def test_a_deadline_of_zero_means_one_attempt(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect(deadline_s=0)
@@ -292,7 +292,7 @@ def test_no_time_at_all_means_one_attempt(
     assert sleeper.slept == []
 
 
-def test_other_errors_are_not_tried_again(
+def test_other_errors_are_not_retried(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
@@ -313,7 +313,7 @@ def test_other_errors_are_not_tried_again(
     assert other.execute("SELECT pending FROM totals").fetchone() == (0,)
 
 
-def test_work_that_raises_is_rolled_back_and_not_run_again(
+def test_run_rolls_back_and_does_not_retry_if_the_work_raises(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection
 ) -> None:
     database = connect()
@@ -330,7 +330,7 @@ def test_work_that_raises_is_rolled_back_and_not_run_again(
     other.execute("UPDATE totals SET pending = 8")
 
 
-def test_a_transaction_that_sqlite_has_rolled_back_already_raises_the_error_that_did_it(
+def test_a_rollback_by_sqlite_itself_raises_the_original_error(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection
 ) -> None:
     database = connect()
@@ -343,7 +343,7 @@ def test_a_transaction_that_sqlite_has_rolled_back_already_raises_the_error_that
 
 
 @pytest.mark.parametrize("name", ["BUSY", "BUSY_RECOVERY", "BUSY_SNAPSHOT", "BUSY_TIMEOUT", "LOCKED", "LOCKED_VTAB"])
-def test_busy_is_busy_whatever_the_extended_code(name: str) -> None:
+def test_is_busy_accepts_every_extended_result_code(name: str) -> None:
     error = sqlite3.OperationalError("any text")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
     assert is_busy(error)
@@ -351,14 +351,14 @@ def test_busy_is_busy_whatever_the_extended_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["FULL", "IOERR", "IOERR_LOCK", "READONLY", "CANTOPEN", "ERROR", "PROTOCOL"])
-def test_another_code_is_not_busy_whatever_the_text(name: str) -> None:
+def test_is_busy_ignores_the_text_of_the_error(name: str) -> None:
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
     assert not is_busy(error)
     assert not is_busy(peewee.OperationalError("database is locked"))
 
 
-def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
+def test_after_the_deadline_the_store_raises_storage_busy_unchanged(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, clock: Clock
 ) -> None:
     store = ShorthandStore(SqliteStore(connect(), clock=clock))
@@ -376,7 +376,7 @@ def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     for write in writes:
         with pytest.raises(StorageBusyError):
             write()
-    assert sum(sleeper.slept) == pytest.approx(DEADLINE_S), "calls that follow each other share the deadline"
+    assert sum(sleeper.slept) == pytest.approx(DEADLINE_S), "calls in quick succession share the deadline"
     assert (store.find([1, 2]), store.totals()) == (before, totals)
     assert store.find([3]) == [None]
     other.rollback()
@@ -384,7 +384,7 @@ def test_a_lock_held_beyond_the_deadline_is_storage_busy_and_changes_nothing(
     assert [each.order_id for each in store.finish_and_claim([done], 1).orders] == [2]
 
 
-def test_a_thread_that_did_not_connect_gets_an_error_and_no_hidden_connection(tmp_path: Path) -> None:
+def test_a_thread_that_did_not_connect_gets_an_error(tmp_path: Path) -> None:
     database = open_database(tmp_path / "orders.db")
     database.connect()
     with ThreadPoolExecutor(1) as thread:

@@ -1,4 +1,4 @@
-"""Pages of orders, newest first: whatever is asked for in whatever combination, against a plain list of the orders."""
+"""Listings with every combination of filters, compared with a plain list of the orders."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ LARGEST = 2**63 - 1
 
 
 class Stored(NamedTuple):
-    """What of an order matters here."""
+    """The columns of an order that a listing depends on."""
 
     sequence: int
     user_id: int
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 
 def put(database: RetryingSqliteDatabase, orders: Sequence[Stored]) -> None:
-    """The database holds these and no others."""
+    """Replaces all orders in the database by these."""
     rows = [
         (each.sequence, each.sequence, each.user_id, "[1]", 1, each.status, 0, 0, each.created_us, each.due_us)
         for each in orders
@@ -49,7 +49,7 @@ def put(database: RetryingSqliteDatabase, orders: Sequence[Stored]) -> None:
 
 
 def expected(orders: Sequence[Stored], listing: Listing) -> list[int]:
-    """The sequences of all that are wanted, on whatever page."""
+    """The sequences of all matching orders, newest first."""
     wanted = [
         each.sequence
         for each in orders
@@ -63,7 +63,7 @@ def expected(orders: Sequence[Stored], listing: Listing) -> list[int]:
 
 
 def pages(database: RetryingSqliteDatabase, **wanted: Any) -> Iterator[Page]:
-    """Every page to the last."""
+    """All pages, from the first to the last."""
     page = list_orders(database, Listing(**wanted))
     yield page
     last = HIGHEST
@@ -78,7 +78,7 @@ def sequences(orders: Sequence[Order]) -> list[int]:
     return [order.sequence for order in orders]
 
 
-# Around the edges of some blocks, the first and one far above among them.
+# Sequences around the edges of some blocks.
 PLACES = st.builds(
     lambda block, offset: max(1, block * BLOCK + offset),
     st.sampled_from([0, 1, 2, 3, 7]),
@@ -105,7 +105,7 @@ LISTINGS = st.fixed_dictionaries(
 @pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=ORDERS, wanted=st.lists(LISTINGS, min_size=1, max_size=10))
-def test_the_pages_of_whatever_is_asked_for_are_all_of_it_newest_first(
+def test_the_pages_of_any_listing_contain_all_matching_orders_newest_first(
     database: RetryingSqliteDatabase, orders: list[Stored], wanted: list[dict[str, Any]]
 ) -> None:
     database.pragma("synchronous", 0)
@@ -117,7 +117,7 @@ def test_the_pages_of_whatever_is_asked_for_are_all_of_it_newest_first(
         assert got[-1].orders or len(got) == 1
 
 
-def test_each_combination_of_what_may_be_asked_for_is_right(database: RetryingSqliteDatabase) -> None:
+def test_every_combination_of_filters_is_correct(database: RetryingSqliteDatabase) -> None:
     orders = [
         Stored(1 + n * BLOCK // 5, 1 + n % 2, list(Status)[n // 2 % 5], n * 7 % 40, n % 3 or None) for n in range(40)
     ]
@@ -138,7 +138,9 @@ def test_each_combination_of_what_may_be_asked_for_is_right(database: RetryingSq
                 assert (sequences(page.orders), page.before) == (wanted[:3], wanted[2] if len(wanted) > 3 else None)
 
 
-def test_an_order_is_listed_as_it_is_found(database: RetryingSqliteDatabase, store: ShorthandStore) -> None:
+def test_a_listed_order_equals_the_one_that_find_returns(
+    database: RetryingSqliteDatabase, store: ShorthandStore
+) -> None:
     store.insert(NewOrder(LARGEST, LARGEST, [LARGEST] * 3, 99_999_999_999_999, '{ "a": "é😀" }'), new_order(2))
     [claimed] = store.claim(1)
     store.finish_attempt(claimed, Status.FAILED, "no\nstock")
@@ -148,12 +150,12 @@ def test_an_order_is_listed_as_it_is_found(database: RetryingSqliteDatabase, sto
 
 
 @pytest.mark.parametrize("wanted", [{}, {"status": Status.FAILED}, {"user_id": 1}, {"created_until_us": 5}])
-def test_without_orders_there_is_one_empty_page(database: RetryingSqliteDatabase, wanted: dict[str, Any]) -> None:
+def test_an_empty_store_has_one_empty_page(database: RetryingSqliteDatabase, wanted: dict[str, Any]) -> None:
     assert list_orders(database, Listing(limit=1, **wanted)) == Page([], None)
 
 
 @pytest.mark.parametrize("wanted", [{}, {"user_id": 1}, {"status": Status.PENDING}, {"created_from_us": 0}])
-def test_orders_that_come_in_meanwhile_shift_no_page(
+def test_new_orders_do_not_shift_the_pages(
     database: RetryingSqliteDatabase, store: ShorthandStore, clock: Clock, wanted: dict[str, Any]
 ) -> None:
     store.insert(*map(new_order, range(1, 10)))
@@ -165,21 +167,21 @@ def test_orders_that_come_in_meanwhile_shift_no_page(
     assert got == list(range(9, 0, -1))
 
 
-def test_times_are_from_the_first_moment_on_and_before_the_last(database: RetryingSqliteDatabase) -> None:
+def test_the_time_filter_includes_its_start_and_excludes_its_end(database: RetryingSqliteDatabase) -> None:
     put(database, [Stored(n, 1, Status.COMPLETED, 100 - n) for n in range(1, 10)])
     page = list_orders(database, Listing(limit=9, created_from_us=92, created_until_us=95))
     assert [order.created_us for order in page.orders] == [92, 93, 94]
 
 
 def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
-    """How SQLite gets at orders in it."""
+    """The indexes by which the statement accesses the orders, or SCAN."""
     values = dict.fromkeys(re.findall(r":(\w+)", statement)) or (None,) * statement.count("?")
     plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
     found = [re.search(r"(SCAN|SEARCH) orders(?: USING (?:COVERING )?(?:INDEX )?(\w+))?", step) for step in plan]
     return {match[2] or match[1] for match in found if match}
 
 
-# INTEGER PRIMARY KEY is what SQLite calls the sequence.
+# INTEGER, from INTEGER PRIMARY KEY, is the sequence.
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -200,13 +202,13 @@ def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
         ("TOTALS", {"orders_pending", "orders_waiting"}),
     ],
 )
-def test_the_indexes_for_listings_mislead_no_other_statement(
+def test_other_statements_do_not_use_the_indexes_for_listings(
     database: RetryingSqliteDatabase, name: str, expected: set[str]
 ) -> None:
     assert indexes(database, getattr(statements, name)) == expected
 
 
-def test_no_listing_scans_the_orders(database: RetryingSqliteDatabase) -> None:
+def test_no_listing_scans_the_whole_table(database: RetryingSqliteDatabase) -> None:
     for status in (None, *Status):
         by_status = {"orders_pending", "orders_waiting"} if status is Status.PENDING else {f"orders_{status}".lower()}
         own = by_status if status else set()
@@ -215,5 +217,5 @@ def test_no_listing_scans_the_orders(database: RetryingSqliteDatabase) -> None:
             used = indexes(database, statements.list_orders(status, by_user=by_user, by_time=by_time))
             kinds = {"orders_user"} if by_user else set()
             kinds |= {"orders_created"} if by_time else set()
-            # SEARCH without an index: the highest sequence, which is the table's last.
+            # SEARCH without an index reads the highest sequence, which is in the last row of the table.
             assert used - {"SEARCH"} == {"INTEGER"} | own | kinds

@@ -45,7 +45,7 @@ def lock_file(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def test_the_lock_is_a_file_with_the_process_id(path: Path) -> None:
+def test_the_lock_file_contains_the_process_id(path: Path) -> None:
     lock = DatabaseLock(path)
     lock.acquire()
     assert lock_file(path).read_text() == f"{os.getpid()}\n"
@@ -53,7 +53,7 @@ def test_the_lock_is_a_file_with_the_process_id(path: Path) -> None:
     lock.release()
 
 
-def test_a_second_lock_is_refused_naming_the_process(path: Path) -> None:
+def test_a_second_lock_is_refused_with_the_owners_process_id(path: Path) -> None:
     first, second = DatabaseLock(path), DatabaseLock(path)
     first.acquire()
     text = rf"orders\.db is in use by another server, process {os.getpid()}$"
@@ -66,9 +66,7 @@ def test_a_second_lock_is_refused_naming_the_process(path: Path) -> None:
     second.release()
 
 
-def test_another_process_is_named_and_its_end_however_abrupt_ends_the_lock(
-    path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_a_lock_of_another_process_ends_when_that_process_is_killed(path: Path, holder: subprocess.Popen[str]) -> None:
     lock = DatabaseLock(path)
     with pytest.raises(DatabaseRefusedError, match=rf"process {holder.pid}$"):
         lock.acquire()
@@ -80,7 +78,7 @@ def test_another_process_is_named_and_its_end_however_abrupt_ends_the_lock(
     lock.release()
 
 
-def test_a_lock_may_be_released_twice_and_taken_again(path: Path) -> None:
+def test_a_lock_can_be_released_twice_and_acquired_again(path: Path) -> None:
     lock = DatabaseLock(path)
     lock.release()
     for _ in range(2):
@@ -91,7 +89,7 @@ def test_a_lock_may_be_released_twice_and_taken_again(path: Path) -> None:
         assert not lock_file(path).exists()
 
 
-def test_releasing_a_lock_that_was_refused_does_not_take_the_first_ones_away(path: Path) -> None:
+def test_releasing_a_refused_lock_does_not_release_the_owners_lock(path: Path) -> None:
     first, second = DatabaseLock(path), DatabaseLock(path)
     first.acquire()
     with pytest.raises(DatabaseRefusedError):
@@ -102,7 +100,7 @@ def test_releasing_a_lock_that_was_refused_does_not_take_the_first_ones_away(pat
     first.release()
 
 
-def test_a_file_that_its_owner_removes_at_the_last_moment_is_not_taken_for_the_lock(
+def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_flock = fcntl.flock
@@ -114,6 +112,7 @@ def test_a_file_that_its_owner_removes_at_the_last_moment_is_not_taken_for_the_l
         calls.append(operation)
         real_flock(descriptor, operation)
 
+    # The file has to disappear between open() and flock(), and nothing else runs in between.
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = DatabaseLock(path)
     lock.acquire()
@@ -124,7 +123,7 @@ def test_a_file_that_its_owner_removes_at_the_last_moment_is_not_taken_for_the_l
 
 
 @pytest.mark.parametrize("left", [b"", b"4194304\n", b"\xff\xfe", b"1" * 100])
-def test_a_file_that_was_left_over_locks_nobody_out(path: Path, left: bytes) -> None:
+def test_a_lock_file_that_a_crash_left_behind_locks_nothing(path: Path, left: bytes) -> None:
     lock_file(path).write_bytes(left)
     lock = DatabaseLock(path)
     lock.acquire()
@@ -132,7 +131,7 @@ def test_a_file_that_was_left_over_locks_nobody_out(path: Path, left: bytes) -> 
     lock.release()
 
 
-def test_a_link_to_the_file_is_the_same_lock(path: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_to_the_database_has_the_same_lock(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "link.db").symlink_to(path)
@@ -145,7 +144,7 @@ def test_a_link_to_the_file_is_the_same_lock(path: Path, tmp_path: Path) -> None
     first.release()
 
 
-def test_two_files_have_two_locks(tmp_path: Path) -> None:
+def test_each_database_file_has_its_own_lock(tmp_path: Path) -> None:
     locks = [DatabaseLock(tmp_path / name) for name in ("a.db", "b.db", "a", "a.db.lock")]
     for lock in locks:
         lock.acquire()
@@ -154,11 +153,11 @@ def test_two_files_have_two_locks(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseRefusedError, match=f"the folder {tmp_path}/missing does not exist"):
         DatabaseLock(tmp_path / "missing" / "orders.db").acquire()
 
 
-def test_a_folder_where_no_lock_can_be_made_is_refused() -> None:
+def test_a_folder_that_is_not_writable_is_refused() -> None:
     with pytest.raises(DatabaseRefusedError, match=r"\.lock can't be written|does not exist"):
         DatabaseLock(Path("/proc/orders.db")).acquire()

@@ -1,4 +1,4 @@
-"""Opening a file as the database, or refusing it and leaving everything as it was."""
+"""Opening a database file, or refusing it without changing it."""
 
 import os
 import re
@@ -38,15 +38,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def make(path: Path, *statements: str) -> None:
+def create(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 @contextmanager
-def left_open(path: Path, *statements: str) -> Iterator[None]:
-    """As another program leaves a file that it still has open: the last changes are in the log alone."""
+def another_program(path: Path, *statements: str) -> Iterator[None]:
+    """Another program has the file open while the block runs: the last changes are only in the WAL."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
         for statement in statements:
@@ -56,7 +56,7 @@ def left_open(path: Path, *statements: str) -> Iterator[None]:
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """Root may write everywhere: whoever runs the tests as root is nobody for a while."""
+    """If the tests run as root, who can write everywhere, runs the block as the user `nobody`."""
     if os.geteuid() != 0:
         yield
         return
@@ -69,7 +69,7 @@ def without_privileges() -> Iterator[None]:
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that nobody else may write to, and that everybody may read: no part of its path is private."""
+    """A folder that all users can read, and only the owner can write. No folder above it is private."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -77,7 +77,7 @@ def public_folder() -> Iterator[Path]:
         folder.chmod(0o755)
 
 
-def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
+def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> None:
     database = open_database(tmp_path / "orders.db")
     assert database.is_closed()
     with database.connection_context():
@@ -86,20 +86,20 @@ def test_a_missing_file_is_made_with_todays_schema(tmp_path: Path) -> None:
         assert store_in(database, Clock()).totals().orders == 0
 
 
-def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+def test_a_database_is_created_in_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "orders.db").touch()
     with open_database(tmp_path / "orders.db").connection_context():
         pass
     assert (tmp_path / "orders.db").read_bytes().startswith(b"SQLite format 3\0")
 
 
-def test_a_database_without_tables_of_anybody_becomes_ours(tmp_path: Path) -> None:
-    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t", "VACUUM")
+def test_a_database_without_tables_is_used(tmp_path: Path) -> None:
+    create(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t", "VACUUM")
     with open_database(tmp_path / "orders.db").connection_context():
         pass
 
 
-def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Clock) -> None:
+def test_a_reopened_file_contains_all_orders(tmp_path: Path, clock: Clock) -> None:
     for order_id in (1, 2, 3):
         database = open_database(tmp_path / "orders.db")
         with database.connection_context():
@@ -108,7 +108,7 @@ def test_a_file_is_opened_again_with_all_that_is_in_it(tmp_path: Path, clock: Cl
             assert store.insert(new_order(order_id)) == [Insertion.ACCEPTED]
 
 
-def test_a_file_is_opened_again_after_a_crash_with_what_is_in_its_log_alone(tmp_path: Path, clock: Clock) -> None:
+def test_a_file_reopened_after_a_crash_contains_the_orders_of_its_wal(tmp_path: Path, clock: Clock) -> None:
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     database = open_database(tmp_path / "orders.db")
@@ -141,7 +141,7 @@ SCHEMA_1 = [
     "PRAGMA application_id = 1330791506",
     "PRAGMA user_version = 1",
 ]
-"""What a file of schema version 1 holds: written down here so that later code is tried on what old files really are."""
+"""A file with schema version 1, as the code of that time created it. Not to be changed with the schema."""
 
 SCHEMA_2 = [
     *SCHEMA_1[:1],
@@ -166,8 +166,8 @@ SCHEMA_2 = [
 ]
 
 
-def test_a_file_of_schema_1_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
-    make(tmp_path / "orders.db", *SCHEMA_1)
+def test_a_file_with_schema_1_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_1)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
         store = store_in(database, clock)
@@ -184,8 +184,8 @@ def listed(store: ShorthandStore, listing: Listing) -> list[int]:
     return [order.order_id for order in store.list_orders(listing).orders]
 
 
-def test_a_file_of_schema_2_opens_with_todays_code(tmp_path: Path, clock: Clock) -> None:
-    make(tmp_path / "orders.db", *SCHEMA_2)
+def test_a_file_with_schema_2_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_2)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
         store = store_in(database, clock)
@@ -218,12 +218,12 @@ open_database(Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_a_kill_while_an_old_file_is_brought_up_to_date_leaves_it_as_it_was(tmp_path: Path, clock: Clock) -> None:
+def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "orders.db"
-    # So many that not all of what is being made fits into memory until the commit.
+    # So many orders that SQLite writes a part of the migration to the WAL before the commit.
     more = """INSERT INTO orders WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         SELECT i, i, 1, '[1]', 1, NULL, 'Completed', 1, 1, NULL, i, i, NULL FROM n"""
-    make(path, *SCHEMA_2, more)
+    create(path, *SCHEMA_2, more)
     before = contents(tmp_path)
     done = subprocess.run([sys.executable, "-c", DYING, str(path), "orders_cancelled"], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -240,8 +240,8 @@ def test_a_kill_while_an_old_file_is_brought_up_to_date_leaves_it_as_it_was(tmp_
 
 
 @pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
-def test_a_file_of_an_old_schema_becomes_what_a_new_file_is(tmp_path: Path, old: list[str]) -> None:
-    make(tmp_path / "old.db", *old)
+def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[str]) -> None:
+    create(tmp_path / "old.db", *old)
     open_database(tmp_path / "old.db")
     open_database(tmp_path / "new.db")
 
@@ -266,7 +266,7 @@ def test_a_file_of_an_old_schema_becomes_what_a_new_file_is(tmp_path: Path, old:
     [b"not a database", b"SQLite format", b"x", b"\0" * 4096, b"{}\n" * 999],
     ids=lambda text: repr(text)[:16],
 )
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "orders.db").write_bytes(content)
     with pytest.raises(DatabaseRefusedError, match=r"orders\.db is not an SQLite database"):
         open_database(tmp_path / "orders.db")
@@ -295,7 +295,7 @@ def test_a_broken_database_is_refused(tmp_path: Path) -> None:
 def test_another_programs_database_is_refused_and_not_changed(
     tmp_path: Path, statement: str, journal_mode: str
 ) -> None:
-    make(tmp_path / "orders.db", f"PRAGMA journal_mode = {journal_mode}", statement)
+    create(tmp_path / "orders.db", f"PRAGMA journal_mode = {journal_mode}", statement)
     before = contents(tmp_path)
     assert list(before) == ["orders.db"]
     with pytest.raises(DatabaseRefusedError, match=r"orders\.db is another program's database"):
@@ -303,8 +303,8 @@ def test_another_programs_database_is_refused_and_not_changed(
     assert contents(tmp_path) == before
 
 
-def test_another_programs_database_that_it_has_open_is_refused_and_not_changed(tmp_path: Path) -> None:
-    with left_open(tmp_path / "orders.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)"):
+def test_another_programs_open_database_is_refused_and_not_changed(tmp_path: Path) -> None:
+    with another_program(tmp_path / "orders.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)"):
         before = contents(tmp_path)
         with pytest.raises(DatabaseRefusedError, match="another program"):
             open_database(tmp_path / "orders.db")
@@ -313,19 +313,19 @@ def test_another_programs_database_that_it_has_open_is_refused_and_not_changed(t
         assert (after["orders.db"], after["orders.db-wal"]) == (before["orders.db"], before["orders.db-wal"])
 
 
-def test_another_programs_database_of_views_is_refused(tmp_path: Path) -> None:
-    make(tmp_path / "orders.db", "CREATE VIEW answer AS SELECT 42")
+def test_another_programs_database_with_only_views_is_refused(tmp_path: Path) -> None:
+    create(tmp_path / "orders.db", "CREATE VIEW answer AS SELECT 42")
     with pytest.raises(DatabaseRefusedError):
         open_database(tmp_path / "orders.db")
 
 
-def newer(path: Path) -> None:
+def create_newer(path: Path) -> None:
     open_database(path)
-    make(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    create(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
 def test_a_newer_schema_is_refused_and_not_changed(tmp_path: Path) -> None:
-    newer(tmp_path / "orders.db")
+    create_newer(tmp_path / "orders.db")
     before = contents(tmp_path)
     text = f"has schema version {SCHEMA_VERSION + 1}, this program knows up to {SCHEMA_VERSION}: use a newer program"
     with pytest.raises(DatabaseRefusedError, match=text):
@@ -333,9 +333,9 @@ def test_a_newer_schema_is_refused_and_not_changed(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_a_newer_schema_that_is_only_in_the_log_is_refused_and_not_changed(tmp_path: Path) -> None:
+def test_a_newer_schema_in_the_wal_is_refused_and_not_changed(tmp_path: Path) -> None:
     open_database(tmp_path / "orders.db")
-    with left_open(tmp_path / "orders.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}"):
+    with another_program(tmp_path / "orders.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}"):
         left = {name: content for name, content in contents(tmp_path).items() if not name.endswith("-shm")}
     assert int.from_bytes(left["orders.db"][60:64], "big") == SCHEMA_VERSION
     crashed = tmp_path / "crashed"
@@ -348,7 +348,7 @@ def test_a_newer_schema_that_is_only_in_the_log_is_refused_and_not_changed(tmp_p
     assert {name: after.get(name) for name in left} == left
 
 
-def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: unable to open database file"):
         open_database(tmp_path / "missing" / "orders.db")
     assert not (tmp_path / "missing").exists()
@@ -360,12 +360,12 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
         open_database(tmp_path / "file" / "orders.db")
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseRefusedError, match="is not a regular file"):
         open_database(tmp_path)
 
 
-def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+def test_a_file_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseRefusedError, match="can't be opened"):
         open_database(tmp_path / ("x" * 300))
 
@@ -376,10 +376,10 @@ def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
         open_database(tmp_path / "orders.db")
 
 
-@pytest.mark.parametrize("make_it", [Path.touch, open_database, newer], ids=["empty", "ours", "newer"])
-def test_a_file_that_can_not_be_written_is_refused(public_folder: Path, make_it: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("create_file", [Path.touch, open_database, create_newer], ids=["empty", "ours", "newer"])
+def test_a_read_only_file_is_refused(public_folder: Path, create_file: Callable[[Path], object]) -> None:
     path = public_folder / "orders.db"
-    make_it(path)
+    create_file(path)
     path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
     before = contents(public_folder)
     with without_privileges():
@@ -389,7 +389,7 @@ def test_a_file_that_can_not_be_written_is_refused(public_folder: Path, make_it:
     assert contents(public_folder) == before
 
 
-def test_a_file_in_a_folder_that_can_not_be_written_is_refused(public_folder: Path) -> None:
+def test_a_file_in_a_read_only_folder_is_refused(public_folder: Path) -> None:
     path = public_folder / "orders.db"
     open_database(path)
     path.chmod(0o666)
@@ -400,15 +400,15 @@ def test_a_file_in_a_folder_that_can_not_be_written_is_refused(public_folder: Pa
     assert contents(public_folder) == before
 
 
-def test_a_file_that_can_not_be_made_is_refused(public_folder: Path) -> None:
+def test_a_file_that_can_not_be_created_is_refused(public_folder: Path) -> None:
     public_folder.chmod(0o555)
     with without_privileges(), pytest.raises(DatabaseRefusedError, match="unable to open database file"):
         open_database(public_folder / "orders.db")
     assert contents(public_folder) == {}
 
 
-def test_a_file_that_another_program_has_locked_is_refused_after_the_deadline(tmp_path: Path) -> None:
-    make(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t")
+def test_a_file_locked_by_another_program_is_refused_after_the_deadline(tmp_path: Path) -> None:
+    create(tmp_path / "orders.db", "CREATE TABLE t (a)", "DROP TABLE t")
     with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseRefusedError, match="locked"):
@@ -416,14 +416,14 @@ def test_a_file_that_another_program_has_locked_is_refused_after_the_deadline(tm
 
 
 @pytest.mark.parametrize("name", ["with space?#%41.db", "ünïcode.db", "file:orders.db", "-", "a'b\"c.db", ".db"])
-def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
+def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         with open_database(tmp_path / name).connection_context():
             pass
     assert (tmp_path / name).is_file()
 
 
-def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -> None:
+def test_a_symbolic_link_opens_its_target(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "orders.db")
     database = open_database(tmp_path / "link.db")
     with database.connection_context():
@@ -434,11 +434,11 @@ def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path, clock: Clock) -
     assert sorted(contents(tmp_path)) == ["link.db", "orders.db"]
 
 
-def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Path, clock: Clock) -> None:
+def test_a_first_page_that_a_power_loss_damaged_is_restored_from_the_wal(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "left").mkdir()
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        # So many that the file grows, which is written in its first page.
+        # So many orders that the file grows. Its size is in the first page.
         store_in(database, clock).insert(*map(new_order, range(1, 501)))
         database.execute_sql("PRAGMA wal_checkpoint")
         for name, content in contents(tmp_path).items():
@@ -451,16 +451,19 @@ def test_a_first_page_that_an_outage_spoiled_is_taken_from_the_log(tmp_path: Pat
         assert store_in(database, clock).find([500]) != [None]
 
 
-# https://www.sqlite.org/fileformat.html#the_rollback_journal: of a file that was empty, with pages of 4,096 bytes.
+# The rollback journal of a file that was empty, with pages of 4,096 bytes
+# (https://www.sqlite.org/fileformat.html#the_rollback_journal).
 JOURNAL = (bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4_096)).ljust(512, b"\0")
 
 
 @pytest.mark.parametrize("first_page", [bytes(4_096), b"?" * 4_096, b"SQLite format 3\0" + bytes(4_080)])
-@pytest.mark.parametrize("log", [True, False])
-def test_a_first_start_that_an_outage_cut_off_is_begun_anew(tmp_path: Path, first_page: bytes, log: bool) -> None:
+@pytest.mark.parametrize("has_wal", [True, False])
+def test_a_first_start_that_a_power_loss_interrupted_begins_again(
+    tmp_path: Path, first_page: bytes, has_wal: bool
+) -> None:
     (tmp_path / "orders.db").write_bytes(first_page)
     (tmp_path / "orders.db-journal").write_bytes(JOURNAL)
-    if log:
+    if has_wal:
         (tmp_path / "orders.db-wal").touch()
     with open_database(tmp_path / "orders.db").connection_context():
         pass
@@ -468,7 +471,7 @@ def test_a_first_start_that_an_outage_cut_off_is_begun_anew(tmp_path: Path, firs
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
-def test_what_is_no_database_is_refused_whatever_is_beside_it(tmp_path: Path, suffix: str) -> None:
+def test_a_file_that_is_not_a_database_is_refused_beside_a_wal_or_journal(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "orders.db").write_bytes(b"a letter" * 1_000)
     (tmp_path / f"orders.db{suffix}").write_bytes(b"another" * 1_000)
     before = contents(tmp_path)
@@ -478,7 +481,7 @@ def test_what_is_no_database_is_refused_whatever_is_beside_it(tmp_path: Path, su
 
 
 def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
-    """The file and the log of ours with 99 orders, as a process that was killed leaves them."""
+    """The database and the WAL of a killed process, with 99 orders. The keys are the suffixes of the files."""
     database = open_database(folder / "made.db")
     with database.connection_context():
         store = store_in(database, clock)
@@ -489,7 +492,7 @@ def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
     return {suffix: found[suffix] for suffix in ("", "-wal")}
 
 
-def assert_is_refused_as_it_is(folder: Path, **files: bytes) -> None:
+def assert_refused_and_not_changed(folder: Path, **files: bytes) -> None:
     for suffix, content in files.items():
         (folder / f"orders.db{suffix.replace('_', '-')}").write_bytes(content)
     before = contents(folder)
@@ -500,26 +503,26 @@ def assert_is_refused_as_it_is(folder: Path, **files: bytes) -> None:
     assert after == before
 
 
-def test_a_journal_of_a_first_start_beside_stored_orders_is_refused(tmp_path: Path, clock: Clock) -> None:
+def test_a_first_starts_journal_beside_stored_orders_is_refused(tmp_path: Path, clock: Clock) -> None:
     left = left_by_a_crash(tmp_path, clock)
-    assert_is_refused_as_it_is(tmp_path, **{"": left[""], "_wal": left["-wal"], "_journal": JOURNAL})
+    assert_refused_and_not_changed(tmp_path, **{"": left[""], "_wal": left["-wal"], "_journal": JOURNAL})
 
 
 @pytest.mark.parametrize("journal", [JOURNAL, JOURNAL[:20], JOURNAL[:100], JOURNAL + JOURNAL[:8]])
 def test_another_programs_database_beside_a_journal_is_refused(tmp_path: Path, journal: bytes) -> None:
-    make(tmp_path / "other.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
+    create(tmp_path / "other.db", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
     content = (tmp_path / "other.db").read_bytes()
     (tmp_path / "other.db").unlink()
-    assert_is_refused_as_it_is(tmp_path, **{"": content, "_journal": journal})
+    assert_refused_and_not_changed(tmp_path, **{"": content, "_journal": journal})
 
 
 @pytest.mark.parametrize("content", [b"text", b"x" * 4_096, b"x" * 90_000, b"x" * 40_960])
-def test_what_is_no_database_beside_a_log_of_ours_is_refused(tmp_path: Path, clock: Clock, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_refused_beside_our_wal(tmp_path: Path, clock: Clock, content: bytes) -> None:
     left = left_by_a_crash(tmp_path, clock)
-    assert_is_refused_as_it_is(tmp_path, **{"": content, "_wal": left["-wal"]})
+    assert_refused_and_not_changed(tmp_path, **{"": content, "_wal": left["-wal"]})
 
 
-def test_a_database_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_in_memory_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatabaseRefusedError):
         open_database(Path(":memory:"))

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the store has what a plain model of it has, and its totals equal a recount."""
+"""Random writes change the store and a simple model of it alike, and the totals equal a recount."""
 
 import shutil
 import tempfile
@@ -42,7 +42,7 @@ SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing')
 
 @dataclass
 class Expected:
-    """One order as the model has it."""
+    """One order of the model."""
 
     sequence: int
     order_id: int
@@ -74,7 +74,7 @@ class Expected:
 
 
 class Model:
-    """What the store is to do, an order at a time."""
+    """The expected behaviour of a store, one order at a time."""
 
     def __init__(self, clock: Clock) -> None:
         self.orders: list[Expected] = []
@@ -88,10 +88,10 @@ class Model:
         for kind in (Cancel, Retry, RetryFailedOrders, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
                 if isinstance(write, kind):
-                    results[place] = self._do(write)
+                    results[place] = self._write_one(write)
         return [results[place] for place in range(len(batch))]
 
-    def _do(self, write: AnyWrite) -> object:
+    def _write_one(self, write: AnyWrite) -> object:
         match write:
             case Cancel(order_id):
                 return self._cancel(self.known(order_id))
@@ -146,7 +146,7 @@ class Model:
         due.sort(key=lambda order: (order.due_us, order.sequence))
         for order in due[:MAX_MADE_READY]:
             order.due_us = None
-        # An older one may be among those that are due and not ready.
+        # An older order may be among the due ones that are not ready yet.
         left = 0 if len(due) > MAX_MADE_READY else limit
         claimed = [order for order in pending if order.due_us is None][:left]
         for order in claimed:
@@ -200,7 +200,8 @@ def _plain(result: object) -> object:
 
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
-ENDS = st.lists(
+# Sequence, difference of the claim from the latest one, status, error, and delay in seconds.
+OUTCOMES = st.lists(
     st.tuples(
         st.integers(1, 9),
         st.sampled_from([0, 0, 0, 0, -1, 1]),
@@ -218,17 +219,17 @@ WRITES = st.lists(
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
         st.builds(RetryFailedOrders, st.integers(0, 5), st.integers(1, 3)),
-        st.tuples(ENDS, st.integers(0, 5)),
-        st.tuples(ENDS, st.integers(0, 5)),
+        st.tuples(OUTCOMES, st.integers(0, 5)),
+        st.tuples(OUTCOMES, st.integers(0, 5)),
     ),
     max_size=6,
 )
 
 
-def _with_orders(turn: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
-    """The turn with the orders of those attempts that run and have not ended in the same batch."""
-    attempted = [running.pop((each.sequence, each.claim), None) for each in turn.outcomes]
-    return FinishAndClaim(turn.outcomes, turn.limit, [order.as_stored() for order in attempted if order])
+def _with_orders(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
+    """The write with the orders of its outcomes, except those whose attempts have ended, also in the same batch."""
+    attempted = [running.pop((each.sequence, each.claim), None) for each in write.outcomes]
+    return FinishAndClaim(write.outcomes, write.limit, [order.as_stored() for order in attempted if order])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -237,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._folder = Path(tempfile.mkdtemp())
         self._database = open_database(self._folder / "orders.db")
         self._database.connect()
-        # Nothing here outlives the process, and each rule is a commit.
+        # Faster. The files do not have to survive the process, and each rule is a commit.
         self._database.pragma("synchronous", 0)
         self._clock = Clock()
         self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
@@ -262,9 +263,9 @@ class StoreMachine(RuleBasedStateMachine):
             ]
         )
 
-    def _outcomes(self, ends: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
+    def _outcomes(self, drawn: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
         outcomes = []
-        for sequence, claims_off, status, error, due_s in ends:
+        for sequence, claims_off, status, error, due_s in drawn:
             claims = self._model.orders[sequence - 1].claims if sequence <= len(self._model.orders) else 1
             due_us = None if due_s is None or status is not Status.PENDING else self._clock() + due_s * SECOND_US
             outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us))
@@ -276,20 +277,20 @@ class StoreMachine(RuleBasedStateMachine):
         batch = [_with_orders(write, running) if isinstance(write, FinishAndClaim) else write for write in batch]
         results = self._store.write(batch)
         assert [_plain(result) for result in results] == self._model.write(batch)
-        # What has been recorded of an attempt that did not run was not a change; no dispatcher says such a thing.
+        # `changes_in` requires that all attempts are running, as a dispatcher's are.
         if all(len(write.attempted) == len(write.outcomes) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
-            told = {change.order_id: change.status for change in changes_in(batch, results)}
-            assert told.items() <= after.items()
-            assert after.items() - before.items() <= told.items()
+            changed = {change.order_id: change.status for change in changes_in(batch, results)}
+            assert changed.items() <= after.items()
+            assert after.items() - before.items() <= changed.items()
 
     @rule(last=st.integers(1, 3), delay_s=st.integers(-1, 2))
     def recover(self, last: int, delay_s: int) -> None:
         def judge(attempt: Attempt) -> Outcome:
             if attempt.number >= last:
-                return Outcome(attempt.sequence, attempt.claim, Status.FAILED, "cut off")
+                return Outcome(attempt.sequence, attempt.claim, Status.FAILED, "interrupted")
             due_us = self._clock() + delay_s * SECOND_US
-            return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "cut off", due_us)
+            return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "interrupted", due_us)
 
         interrupted = self._model.interrupted()
         assert self._store.recover(judge) == len(interrupted)
@@ -317,7 +318,7 @@ StoreMachine.TestCase.settings = settings(
     deadline=None,
     max_examples=50,
     stateful_step_count=20,
-    # A story of 20 steps can be read as it is; to find a shorter one would take minutes.
+    # No shrinking: it would take minutes, and 20 steps are readable.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
