@@ -1,4 +1,4 @@
-"""Delays that double, up to a limit, with jitter."""
+"""Exponential backoff with jitter."""
 
 import random
 
@@ -13,42 +13,42 @@ def delays(backoff: Backoff, count: int) -> list[float]:
     return [backoff.delay_s(failures) for failures in range(1, count + 1)]
 
 
-def test_delays_double_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_maximum() -> None:
     backoff = Backoff(first_s=0.1, max_s=1.0, jitter=lambda: 0.5)
     assert delays(backoff, 6) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 
-def test_the_number_of_failures_alone_says_how_long_to_wait() -> None:
+def test_a_delay_depends_only_on_the_number_of_failures() -> None:
     backoff = Backoff(first_s=1.0, max_s=60.0, jitter=lambda: 0.5)
     assert [backoff.delay_s(failures) for failures in (3, 1, 3, 1)] == pytest.approx([4.0, 1.0, 4.0, 1.0])
 
 
 @pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (1.0, 1.2)])
-def test_each_delay_is_jittered_by_up_to_a_fifth(jitter: float, factor: float) -> None:
+def test_each_delay_has_a_jitter_of_20_percent(jitter: float, factor: float) -> None:
     backoff = Backoff(first_s=1.0, max_s=100.0, jitter=lambda: jitter)
     assert delays(backoff, 4) == pytest.approx([factor, 2 * factor, 4 * factor, 8 * factor])
 
 
-@pytest.mark.parametrize(("jitter", "longest"), [(0.0, 3.2), (0.25, 3.6), (0.5, 4.0), (1.0, 4.0)])
-def test_jitter_makes_no_delay_longer_than_the_longest(jitter: float, longest: float) -> None:
+@pytest.mark.parametrize(("jitter", "max_s"), [(0.0, 3.2), (0.25, 3.6), (0.5, 4.0), (1.0, 4.0)])
+def test_jitter_does_not_exceed_the_maximum_delay(jitter: float, max_s: float) -> None:
     backoff = Backoff(first_s=1.0, max_s=4.0, jitter=lambda: jitter)
-    assert delays(backoff, 5)[2:] == pytest.approx([longest] * 3)
+    assert delays(backoff, 5)[2:] == pytest.approx([max_s] * 3)
 
 
-def test_each_delay_has_a_jitter_of_its_own() -> None:
+def test_each_delay_has_its_own_jitter() -> None:
     values = iter([0.0, 0.5, 1.0])
     backoff = Backoff(first_s=1.0, max_s=60.0, jitter=lambda: next(values))
     assert [backoff.delay_s(1) for _ in range(3)] == pytest.approx([0.8, 1.0, 1.2])
 
 
-def test_two_that_begin_together_do_not_stay_together() -> None:
+def test_two_backoffs_do_not_have_the_same_delays() -> None:
     one, other = (Backoff(first_s=1.0, max_s=60.0, jitter=random.Random(seed).random) for seed in (1, 2))
     assert delays(one, 5) != delays(other, 5)
 
 
 @settings(deadline=None)
 @given(failures=st.integers(1, 10**9), jitter=st.floats(0, 1))
-def test_however_many_failures_there_are_a_delay_is_within_its_bounds(failures: int, jitter: float) -> None:
+def test_a_delay_is_within_its_bounds_after_any_number_of_failures(failures: int, jitter: float) -> None:
     delay_s = Backoff(first_s=1.0, max_s=3_600.0, jitter=lambda: jitter).delay_s(failures)
     nominal_s = min(2 ** min(failures - 1, 20), 3_600)
     assert 0.8 * nominal_s * 0.999 <= delay_s <= min(1.2 * nominal_s * 1.001, 3_600)

@@ -1,4 +1,4 @@
-"""The batcher, with a real thread whose work goes on only when the test says so."""
+"""The batcher, with work on a real thread that waits until the test releases it."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from workers.batcher import Batcher
 
 
 class GatedWork:
-    """Doubles numbers; a negative one's result is an exception. Each call waits until it is let through."""
+    """Doubles numbers. The result for a negative number is an exception. Each call waits for `release`."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -42,12 +42,12 @@ class GatedWork:
         """Returns when one more call has begun."""
         await self._begun.acquire()
 
-    def let_through(self, calls: int = 1) -> None:
+    def release(self, calls: int = 1) -> None:
         self._gate.release(calls)
 
 
 class Hooks:
-    """Calls what a test hands in, before and after each batch."""
+    """Hooks that call the functions of a test."""
 
     def __init__(
         self, before: Callable[[], object], after: Callable[[Sequence[object], Sequence[object]], object]
@@ -83,114 +83,114 @@ async def batching(
     try:
         yield batcher, work
     finally:
-        work.let_through(1_000)
+        work.release(1_000)
     await batcher.close()
 
 
 @pytest.mark.gen_test
-async def test_items_that_arrive_in_one_turn_of_the_loop_share_a_call(executor: Executor) -> None:
+async def test_items_that_arrive_in_one_iteration_of_the_loop_share_a_batch(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         futures = [batcher.submit(item) for item in (3, 1, 2)]
         assert work.batches == []
-        work.let_through()
+        work.release()
         assert await asyncio.gather(*futures) == [6, 2, 4]
         assert work.batches == [[3, 1, 2]]
 
 
 @pytest.mark.gen_test
-async def test_an_item_that_comes_alone_leaves_at_once(executor: Executor) -> None:
+async def test_a_single_item_is_sent_at_once(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         for item in (1, 2):
             future = batcher.submit(item)
             await work.begun()
-            work.let_through()
+            work.release()
             assert await future == 2 * item
         assert work.batches == [[1], [2]]
 
 
 @pytest.mark.gen_test
-async def test_items_that_arrive_during_a_call_share_the_next_one(executor: Executor) -> None:
+async def test_items_that_arrive_during_a_call_share_the_next_batch(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
         others = [batcher.submit(item) for item in (2, 3)]
-        work.let_through()
+        work.release()
         assert await first == 2
         others.append(batcher.submit(4))
         await work.begun()
         assert work.batches == [[1], [2, 3]]
-        work.let_through(2)
+        work.release(2)
         assert await asyncio.gather(*others) == [4, 6, 8]
         assert work.batches == [[1], [2, 3], [4]]
 
 
 @pytest.mark.gen_test
-async def test_one_call_runs_at_a_time_however_many_threads_there_are(executor: Executor) -> None:
+async def test_one_call_runs_at_a_time_even_with_many_threads(executor: Executor) -> None:
     async with batching(executor, max_batch=1) as (batcher, work):
         futures = [batcher.submit(item) for item in range(20)]
-        work.let_through(20)
+        work.release(20)
         assert await asyncio.gather(*futures) == list(range(0, 40, 2))
         assert work.most_running == 1
         assert all(name.startswith("writer") for name in work.threads)
 
 
 @pytest.mark.gen_test
-async def test_a_batch_holds_at_most_max_batch_items_and_leaves_none_behind(executor: Executor) -> None:
+async def test_a_batch_has_at_most_max_batch_items_and_the_rest_follow(executor: Executor) -> None:
     async with batching(executor, max_batch=3) as (batcher, work):
         futures = [batcher.submit(item) for item in range(8)]
-        work.let_through(3)
+        work.release(3)
         assert await asyncio.gather(*futures) == list(range(0, 16, 2))
         assert work.batches == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
 @pytest.mark.gen_test
-async def test_equal_items_have_a_result_each(executor: Executor) -> None:
+async def test_each_of_several_equal_items_gets_a_result(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         futures = [batcher.submit(item) for item in (5, 5, 5)]
-        work.let_through()
+        work.release()
         assert await asyncio.gather(*futures) == [10, 10, 10]
         assert work.batches == [[5, 5, 5]]
 
 
 @pytest.mark.gen_test
-async def test_an_exception_of_the_work_reaches_all_of_its_batch_and_no_other(executor: Executor) -> None:
+async def test_an_exception_of_the_work_is_raised_to_its_batch_only(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         work.error = KeyError("broken")
         futures = [batcher.submit(item) for item in (1, 2)]
         await work.begun()
         later = batcher.submit(3)
-        work.let_through()
+        work.release()
         assert await asyncio.gather(*futures, return_exceptions=True) == [work.error] * 2
         await work.begun()
         work.error = None
-        work.let_through()
+        work.release()
         assert await later == 6
 
 
 @pytest.mark.gen_test
-async def test_an_exception_as_a_result_reaches_its_own_waiter_alone(executor: Executor) -> None:
+async def test_an_exception_as_a_result_is_raised_to_its_caller_only(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         good, bad, also_good = (batcher.submit(item) for item in (1, -2, 3))
-        work.let_through()
+        work.release()
         assert (await good, await also_good) == (2, 6)
         with pytest.raises(ValueError, match="-2 is negative"):
             await bad
 
 
 @pytest.mark.gen_test
-async def test_an_item_that_was_given_up_before_its_batch_left_is_not_sent(executor: Executor) -> None:
+async def test_an_item_cancelled_before_its_batch_is_not_sent(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
-        given_up, kept = batcher.submit(2), batcher.submit(3)
-        given_up.cancel()
-        work.let_through(2)
+        cancelled, kept = batcher.submit(2), batcher.submit(3)
+        cancelled.cancel()
+        work.release(2)
         assert (await first, await kept) == (2, 6)
         assert work.batches == [[1], [3]]
 
 
 @pytest.mark.gen_test
-async def test_a_batch_of_which_all_was_given_up_is_no_call(executor: Executor) -> None:
+async def test_a_batch_of_cancelled_items_is_not_sent(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
         batcher.submit(1).cancel()
         await batcher.close()
@@ -198,24 +198,24 @@ async def test_a_batch_of_which_all_was_given_up_is_no_call(executor: Executor) 
     async with batching(executor) as (batcher, work):
         batcher.submit(1).cancel()
         kept = batcher.submit(2)
-        work.let_through()
+        work.release()
         assert await kept == 4
 
 
 @pytest.mark.gen_test
-async def test_a_waiter_that_gives_up_after_its_batch_left_does_not_disturb_the_others(executor: Executor) -> None:
+async def test_an_item_cancelled_during_its_call_does_not_affect_the_others(executor: Executor) -> None:
     async with batching(executor) as (batcher, work):
-        given_up, kept, bad = (batcher.submit(item) for item in (1, 2, -3))
+        cancelled, kept, bad = (batcher.submit(item) for item in (1, 2, -3))
         await work.begun()
-        given_up.cancel()
+        cancelled.cancel()
         bad.cancel()
-        work.let_through()
+        work.release()
         assert await kept == 4
         assert work.batches == [[1, 2, -3]]
 
 
 @pytest.mark.gen_test
-async def test_at_the_bound_it_is_full_at_once_and_takes_more_when_there_is_room(executor: Executor) -> None:
+async def test_a_full_queue_raises_at_once_and_accepts_items_again_later(executor: Executor) -> None:
     async with batching(executor, max_waiting=3) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
@@ -223,27 +223,27 @@ async def test_at_the_bound_it_is_full_at_once_and_takes_more_when_there_is_room
         for _ in range(2):
             with pytest.raises(QueueFullError):
                 batcher.submit(4)
-        work.let_through()
+        work.release()
         await first
         await work.begun()
         waiting.append(batcher.submit(5))
-        work.let_through(2)
+        work.release(2)
         assert await asyncio.gather(*waiting) == [4, 6, 10]
         assert work.batches == [[1], [2, 3], [5]]
 
 
 @pytest.mark.gen_test
-async def test_closing_delivers_what_was_taken_and_takes_no_more(executor: Executor) -> None:
+async def test_close_delivers_accepted_items_and_refuses_new_ones(executor: Executor) -> None:
     async with batching(executor, max_batch=1) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2, 3)]
         await work.begun()
         closing = [asyncio.ensure_future(batcher.close()) for _ in range(2)]
-        work.let_through(2)
+        work.release(2)
         assert await asyncio.gather(*futures[:2]) == [2, 4]
         with pytest.raises(QueueClosedError):
             batcher.submit(4)
         assert not any(task.done() for task in closing)
-        work.let_through()
+        work.release()
         await asyncio.gather(*closing)
         assert futures[2].result() == 6
         await batcher.close()
@@ -252,13 +252,13 @@ async def test_closing_delivers_what_was_taken_and_takes_no_more(executor: Execu
 
 
 @pytest.mark.gen_test
-async def test_closing_one_that_was_never_used_returns_at_once(executor: Executor) -> None:
+async def test_close_of_an_unused_batcher_returns_at_once(executor: Executor) -> None:
     async with batching(executor) as (batcher, _):
         await batcher.close()
 
 
 @pytest.mark.gen_test
-async def test_after_each_batch_and_its_results_after_batch_is_called_once(executor: Executor) -> None:
+async def test_after_batch_is_called_once_after_the_results_are_delivered(executor: Executor) -> None:
     seen: list[int] = []
     delivered: list[asyncio.Future[int]] = []
     async with batching(
@@ -267,39 +267,37 @@ async def test_after_each_batch_and_its_results_after_batch_is_called_once(execu
         after_batch=lambda items, results: seen.append(sum(future.done() for future in delivered)),
     ) as (batcher, work):
         delivered += [batcher.submit(item) for item in (1, -2, 3)]
-        work.let_through(2)
+        work.release(2)
         await asyncio.gather(*delivered, return_exceptions=True)
         await batcher.close()
         assert seen == [2, 3]
 
 
 @pytest.mark.gen_test
-async def test_after_a_batch_that_failed_after_batch_is_called_too(executor: Executor) -> None:
+async def test_after_batch_is_called_after_a_failed_batch(executor: Executor) -> None:
     called = asyncio.Event()
     async with batching(executor, after_batch=lambda items, results: called.set()) as (batcher, work):
         work.error = KeyError("broken")
         future = batcher.submit(1)
-        work.let_through()
+        work.release()
         await called.wait()
         assert isinstance(future.exception(), KeyError)
 
 
 @pytest.mark.gen_test
-async def test_ten_thousand_waiters_all_get_their_own_result(
-    executor: Executor, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_ten_thousand_items_get_their_own_results(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
     async with batching(executor, max_waiting=10_000, max_batch=1_000) as (batcher, work):
         futures = [batcher.submit(item) for item in range(10_000)]
         with pytest.raises(QueueFullError):
             batcher.submit(0)
-        work.let_through(10)
+        work.release(10)
         assert await asyncio.gather(*futures) == list(range(0, 20_000, 2))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("results", [[], [1, 2, 3]])
-async def test_a_wrong_number_of_results_is_an_error_for_the_batch_and_no_end_of_the_batcher(
+async def test_a_wrong_number_of_results_is_an_error_for_that_batch_only(
     executor: Executor, results: list[int]
 ) -> None:
     wrong = [results]
@@ -311,90 +309,90 @@ async def test_a_wrong_number_of_results_is_an_error_for_the_batch_and_no_end_of
 
 
 @pytest.mark.gen_test
-async def test_what_must_get_in_gets_in_when_it_is_full(executor: Executor) -> None:
+async def test_even_if_full_adds_an_item_to_a_full_queue(executor: Executor) -> None:
     async with batching(executor, max_waiting=1) as (batcher, work):
         first = batcher.submit(1)
         with pytest.raises(QueueFullError):
             batcher.submit(2)
         second = batcher.submit(2, even_if_full=True)
-        work.let_through(2)
+        work.release(2)
         assert list(await asyncio.gather(first, second)) == [2, 4]
 
 
 @pytest.mark.gen_test
-async def test_a_batch_is_full_when_the_sizes_of_its_items_add_up_to_max_batch(executor: Executor) -> None:
+async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(executor: Executor) -> None:
     async with batching(executor, max_batch=5) as (batcher, work):
         futures = [batcher.submit(item, size=size) for item, size in enumerate((3, 2, 3, 3, 1, 1, 1, 9, 1), 1)]
-        work.let_through(5)
+        work.release(5)
         assert await asyncio.gather(*futures) == list(range(2, 20, 2))
-        # The last one of a batch may be larger than what is left.
+        # The last item of a batch may exceed max_batch.
         assert work.batches == [[1, 2], [3, 4], [5, 6, 7, 8], [9]]
 
 
 @pytest.mark.gen_test
-async def test_an_item_that_is_larger_than_a_batch_leaves_alone(executor: Executor) -> None:
+async def test_an_item_larger_than_max_batch_is_sent_alone(executor: Executor) -> None:
     async with batching(executor, max_batch=5) as (batcher, work):
         futures = [batcher.submit(item, size=50) for item in (1, 2)]
-        work.let_through(2)
+        work.release(2)
         assert await asyncio.gather(*futures) == [2, 4]
         assert work.batches == [[1], [2]]
 
 
 @pytest.mark.gen_test
-async def test_what_was_given_up_takes_no_part_of_a_batch(executor: Executor) -> None:
+async def test_the_size_of_a_cancelled_item_does_not_count(executor: Executor) -> None:
     async with batching(executor, max_batch=5) as (batcher, work):
-        given_up, *kept = (batcher.submit(item, size=size) for item, size in ((1, 5), (2, 4), (3, 1)))
-        given_up.cancel()
-        work.let_through()
+        cancelled, *kept = (batcher.submit(item, size=size) for item, size in ((1, 5), (2, 4), (3, 1)))
+        cancelled.cancel()
+        work.release()
         assert await asyncio.gather(*kept) == [4, 6]
         assert work.batches == [[2, 3]]
 
 
 @pytest.mark.gen_test
-async def test_a_large_item_takes_one_place_and_one_that_must_get_in_takes_none(executor: Executor) -> None:
+async def test_an_item_takes_one_place_of_any_size_and_none_with_even_if_full(executor: Executor) -> None:
     async with batching(executor, max_waiting=2) as (batcher, work):
         futures = [batcher.submit(item, size=100, even_if_full=True) for item in (1, 2)]
         futures += [batcher.submit(item, size=100) for item in (3, 4)]
         with pytest.raises(QueueFullError):
             batcher.submit(5)
-        work.let_through(4)
+        work.release(4)
         assert await asyncio.gather(*futures) == [2, 4, 6, 8]
 
 
 @pytest.mark.gen_test
-async def test_what_comes_first_leaves_before_all_that_waits(executor: Executor) -> None:
+async def test_an_item_with_first_is_sent_before_all_waiting_items(executor: Executor) -> None:
     async with batching(executor, max_batch=2) as (batcher, work):
         futures = [batcher.submit(1)]
         await work.begun()
         futures += [batcher.submit(item) for item in (2, 3)]
         futures.append(batcher.submit(4, first=True))
-        work.let_through(3)
+        work.release(3)
         assert await asyncio.gather(*futures) == [2, 4, 6, 8]
         assert work.batches == [[1], [4, 2], [3]]
 
 
 @pytest.mark.gen_test
-async def test_what_is_submitted_first_as_a_batch_is_about_to_leave_leaves_with_it(executor: Executor) -> None:
-    riders: list[asyncio.Future[int]] = []
+async def test_an_item_submitted_first_in_before_batch_joins_the_batch(executor: Executor) -> None:
+    added: list[asyncio.Future[int]] = []
     async with batching(
-        executor, max_batch=2, before_batch=lambda: riders.append(batcher.submit(9, first=True, even_if_full=True))
+        executor, max_batch=2, before_batch=lambda: added.append(batcher.submit(9, first=True, even_if_full=True))
     ) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2, 3)]
-        work.let_through(10)
+        work.release(10)
         await asyncio.gather(*futures)
-        await asyncio.gather(*riders)
-        # One a batch, and none of its own.
+        await asyncio.gather(*added)
+        # One in each batch, and no batch of its own.
         assert work.batches == [[9, 1], [9, 2], [9, 3]]
 
 
 @pytest.mark.gen_test
-async def test_before_batch_is_not_called_once_the_batcher_is_closed(executor: Executor) -> None:
+async def test_before_batch_is_not_called_after_close(executor: Executor) -> None:
     called: list[None] = []
     async with batching(executor, max_batch=1, before_batch=lambda: called.append(None)) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2)]
         await work.begun()
         closing = asyncio.ensure_future(batcher.close())
         await asyncio.sleep(0)
-        work.let_through(2)
+        work.release(2)
         await asyncio.gather(closing, *futures)
         assert called == [None]

@@ -1,4 +1,4 @@
-"""Claim → process → finish, with a store in memory and real threads."""
+"""Orders are claimed, processed and finished, with a store in memory and real threads."""
 
 import asyncio
 import logging
@@ -31,8 +31,8 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-class MemoryOrders:
-    """The part of the store that a dispatcher sees. Changed on the writer's thread alone."""
+class MemoryStore:
+    """A store in memory with the one method that the dispatcher uses. Changed only on the writer's thread."""
 
     def __init__(self, count: int, clock: Callable[[], int] = now_us) -> None:
         self.orders: dict[int, Order] = {}
@@ -53,12 +53,12 @@ class MemoryOrders:
                 sequence, 100 + sequence, 1, [1], 1, None, Status.PENDING, 0, 0, None, 0, None
             )
 
-    def finish_and_claim(self, turn: FinishAndClaim) -> ClaimedOrders:
+    def finish_and_claim(self, write: FinishAndClaim) -> ClaimedOrders:
         try:
             self.before_claim()
             if self.errors:
                 raise self.errors.pop(0)
-            claimed = self._advance(turn.outcomes, turn.limit)
+            claimed = self._advance(write.outcomes, write.limit)
             return ClaimedOrders(claimed, min(self.due_us.values(), default=None))
         finally:
             self._loop.call_soon_threadsafe(self._changed.set)
@@ -100,13 +100,13 @@ class MemoryOrders:
 
 
 class GatedProcessor:
-    """Completes orders, each call when it is let through; keeps count of what runs."""
+    """Completes orders. Each call waits for `release`. Counts the running orders."""
 
     def __init__(self, batch_size: int = 1) -> None:
         self.batch_size = batch_size
         self.calls: list[list[int]] = []
         self.running = 0
-        self.most_running = 0
+        self.max_running = 0
         self._lock = threading.Lock()
         self._gate = threading.Semaphore(0)
         self._loop = asyncio.get_running_loop()
@@ -116,23 +116,23 @@ class GatedProcessor:
         with self._lock:
             self.calls.append([order.sequence for order in orders])
             self.running += len(orders)
-            self.most_running = max(self.most_running, self.running)
+            self.max_running = max(self.max_running, self.running)
         self._loop.call_soon_threadsafe(self._begun.release)
         self._gate.acquire()
         with self._lock:
             self.running -= len(orders)
 
     async def begun(self, calls: int = 1) -> None:
-        """Returns when `calls` more calls have begun."""
+        """Returns when this number of further calls has begun."""
         for _ in range(calls):
             await self._begun.acquire()
 
-    def let_through(self, calls: int = 1_000) -> None:
+    def release(self, calls: int = 1_000) -> None:
         self._gate.release(calls)
 
 
 class FailingProcessor:
-    """Raises what it is told to, the order's attempt after attempt; completes it when nothing is left."""
+    """Raises the first error at an order's first attempt, the second one at the next, then completes the order."""
 
     def __init__(self, *errors: BaseException, batch_size: int = 1) -> None:
         self.batch_size = batch_size
@@ -156,17 +156,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-async def turn_of_the_loop() -> None:
+async def loop_iteration() -> None:
     loop = asyncio.get_running_loop()
-    turned = loop.create_future()
-    loop.call_soon(turned.set_result, None)
-    await turned
+    done = loop.create_future()
+    loop.call_soon(done.set_result, None)
+    await done
 
 
 class MemoryQueue:
-    """Has the dispatcher's writes made on the writer's thread."""
+    """A ClaimQueue that calls the store on the writer's thread."""
 
-    def __init__(self, store: MemoryOrders, writer: Executor, low_load: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, store: MemoryStore, writer: Executor, low_load: Callable[[], Awaitable[object]]) -> None:
         self._store = store
         self._writer = writer
         self._low_load = low_load
@@ -179,7 +179,7 @@ class MemoryQueue:
 
 
 def new_dispatcher(
-    store: MemoryOrders,
+    store: MemoryStore,
     processor: Processor,
     writer: Executor,
     pool: Executor,
@@ -187,11 +187,11 @@ def new_dispatcher(
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
     backoff: Backoff | None = None,
-    low_load: Callable[[], Awaitable[object]] = turn_of_the_loop,
+    low_load: Callable[[], Awaitable[object]] = loop_iteration,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
-    """One whose orders get three attempts, `delay_s` after each other."""
+    """A dispatcher with three attempts for each order, and `delay_s` seconds between them."""
     retry_backoff = Backoff(first_s=delay_s, max_s=delay_s)
     return Dispatcher(
         queue=MemoryQueue(store, writer, low_load),
@@ -207,16 +207,16 @@ def new_dispatcher(
     )
 
 
-async def told_of_all_turns(writer: Executor) -> None:
-    """Returns when the dispatcher has heard of every turn that the store has taken."""
+async def all_writes_delivered(writer: Executor) -> None:
+    """Returns when the dispatcher has received the result of every write so far."""
     await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
     for _ in range(5):
-        await turn_of_the_loop()
+        await loop_iteration()
 
 
 @asynccontextmanager
 async def dispatching(
-    store: MemoryOrders,
+    store: MemoryStore,
     processor: Processor,
     writer: Executor,
     pool: Executor,
@@ -244,12 +244,12 @@ async def dispatching(
         await dispatcher.stop(0)
     finally:
         if isinstance(processor, GatedProcessor):
-            processor.let_through()
+            processor.release()
 
 
 @pytest.mark.gen_test
-async def test_everything_pending_is_claimed_in_order_and_completed(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(2_500)
+async def test_all_pending_orders_are_claimed_in_order_and_completed(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(2_500)
     async with dispatching(store, RecordProcessor(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == list(range(1, 2_501))
@@ -257,8 +257,8 @@ async def test_everything_pending_is_claimed_in_order_and_completed(writer: Exec
 
 
 @pytest.mark.gen_test
-async def test_orders_that_come_later_are_taken_when_it_is_woken(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(0)
+async def test_wake_makes_the_dispatcher_claim_new_orders(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(0)
     async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
         for _ in range(3):
@@ -269,65 +269,65 @@ async def test_orders_that_come_later_are_taken_when_it_is_woken(writer: Executo
 
 
 @pytest.mark.gen_test
-async def test_an_idle_dispatcher_asks_the_store_nothing(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(1)
+async def test_an_idle_dispatcher_does_not_call_the_store(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(1)
     async with dispatching(store, RecordProcessor(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         calls = len(store.limits)
-        # Whatever was on its way to the writer is there before this.
+        # A call that was on its way to the writer runs before this one.
         await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
         assert (calls, len(store.limits)) == (2, 2)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("batch_size", [1, 3])
-async def test_no_more_is_running_than_the_workers_have_room_for(
+async def test_no_more_orders_run_than_the_workers_have_capacity_for(
     writer: Executor, pool: Executor, batch_size: int
 ) -> None:
-    store, processor = MemoryOrders(20), GatedProcessor(batch_size)
+    store, processor = MemoryStore(20), GatedProcessor(batch_size)
     capacity = WORKERS * batch_size
     async with dispatching(store, processor, writer, pool):
         await processor.begun(WORKERS)
         assert store.statuses().count(Status.PROCESSING) == capacity
-        processor.let_through(1)
+        processor.release(1)
         await processor.begun()
         assert store.statuses().count(Status.PROCESSING) <= capacity
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == list(range(1, 21))
-        assert (max(store.limits), processor.most_running) == (capacity, capacity)
+        assert (max(store.limits), processor.max_running) == (capacity, capacity)
         assert max(map(len, processor.calls)) == batch_size
 
 
 @pytest.mark.gen_test
-async def test_more_is_claimed_while_there_is_room_and_nothing_has_ended(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryOrders(3 * MAX_CLAIM), GatedProcessor(MAX_CLAIM)
+async def test_orders_are_claimed_until_all_workers_are_busy(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(3 * MAX_CLAIM), GatedProcessor(MAX_CLAIM)
     async with dispatching(store, processor, writer, pool):
         await processor.begun(WORKERS)
         assert store.claimed == list(range(1, WORKERS * MAX_CLAIM + 1))
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
 
 
 @pytest.mark.gen_test
-async def test_a_long_attempt_does_not_hold_up_the_others(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryOrders(5), GatedProcessor()
+async def test_a_long_attempt_does_not_delay_the_others(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(5), GatedProcessor()
     async with dispatching(store, processor, writer, pool):
         await processor.begun(2)
-        # One thread is let through again and again, the other one never.
+        # Only one of the two threads is released, three times.
         for _ in range(3):
-            processor.let_through(1)
+            processor.release(1)
             await processor.begun()
         assert store.statuses().count(Status.COMPLETED) >= 2
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_is_rejected_is_failed_with_the_reason(
+async def test_a_rejected_order_is_failed_with_the_reason(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(3)
+    store = MemoryStore(3)
     async with dispatching(store, FailingProcessor(Rejected("no such card")), writer, pool):
         await store.until_all_are(Status.FAILED)
         assert {(order.error, order.attempts) for order in store.orders.values()} == {("no such card", 1)}
@@ -335,10 +335,10 @@ async def test_an_order_that_is_rejected_is_failed_with_the_reason(
 
 
 @pytest.mark.gen_test
-async def test_any_other_error_is_tried_again_until_it_goes(
+async def test_an_order_is_retried_after_any_other_error(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(3)
+    store = MemoryStore(3)
     async with dispatching(store, FailingProcessor(ValueError("one"), RetryLater(0)), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         assert {order.attempts for order in store.orders.values()} == {3}
@@ -350,10 +350,10 @@ async def test_any_other_error_is_tried_again_until_it_goes(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("error", [ValueError("three"), RetryLater(0, "three"), SystemExit("three")])
-async def test_the_last_attempts_error_is_kept(
+async def test_a_failed_order_keeps_the_error_of_its_last_attempt(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
-    store = MemoryOrders(1)
+    store = MemoryStore(1)
     async with dispatching(store, FailingProcessor(OSError("one"), OSError("two"), error), writer, pool):
         await store.until_all_are(Status.FAILED)
         assert (store.orders[1].error or "").endswith("three")
@@ -362,7 +362,7 @@ async def test_the_last_attempts_error_is_kept(
 
 
 class Unreadable(RetryLater):
-    """Whatever is asked of it raises."""
+    """Raises at every access to an attribute."""
 
     def __init__(self) -> None:
         pass
@@ -371,8 +371,8 @@ class Unreadable(RetryLater):
         raise ZeroDivisionError
 
 
-class Strange(SyntaxError):
-    """Its fields are not what Python expects of them."""
+class OddSyntaxError(SyntaxError):
+    """Its fields have types that Python does not expect."""
 
     def __init__(self) -> None:
         super().__init__("bad rule")
@@ -382,12 +382,12 @@ class Strange(SyntaxError):
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [(Unreadable, "RuntimeError: Unreadable, which can't be read"), (Strange, "Strange: bad rule")],
+    [(Unreadable, "RuntimeError: Unreadable, which can't be read"), (OddSyntaxError, "OddSyntaxError: bad rule")],
 )
-async def test_an_error_that_can_not_be_looked_at_ends_its_attempt_all_the_same(
+async def test_an_exception_that_raises_when_read_still_ends_its_attempt(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture, kind: Callable[[], BaseException], text: str
 ) -> None:
-    store = MemoryOrders(5)
+    store = MemoryStore(5)
     async with dispatching(store, FailingProcessor(kind(), kind(), kind()), writer, pool):
         await store.until_all_are(Status.FAILED)
         assert {(order.error or "").partition(" (")[0] for order in store.orders.values()} == {text}
@@ -395,7 +395,7 @@ async def test_an_error_that_can_not_be_looked_at_ends_its_attempt_all_the_same(
 
 
 @pytest.mark.gen_test
-async def test_an_attempt_ends_even_if_the_log_is_broken(writer: Executor, pool: Executor) -> None:
+async def test_an_attempt_ends_even_if_logging_raises(writer: Executor, pool: Executor) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise OSError("no log")
@@ -403,7 +403,7 @@ async def test_an_attempt_ends_even_if_the_log_is_broken(writer: Executor, pool:
     handler = Broken()
     logging.getLogger("workers").addHandler(handler)
     try:
-        store = MemoryOrders(5)
+        store = MemoryStore(5)
         async with dispatching(store, FailingProcessor(Rejected("no")), writer, pool):
             await store.until_all_are(Status.FAILED)
     finally:
@@ -411,10 +411,10 @@ async def test_an_attempt_ends_even_if_the_log_is_broken(writer: Executor, pool:
 
 
 @pytest.mark.gen_test
-async def test_an_error_holds_for_every_order_of_its_batch(
+async def test_an_exception_applies_to_every_order_of_its_batch(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(5)
+    store = MemoryStore(5)
     async with dispatching(store, FailingProcessor(Rejected("no"), batch_size=2), writer, pool):
         await store.until_all_are(Status.FAILED)
     caplog.clear()
@@ -424,15 +424,15 @@ async def test_an_error_holds_for_every_order_of_its_batch(
 async def test_a_retry_begins_when_it_is_due_and_not_before(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(1)
+    store = MemoryStore(1)
     begun_us: list[int] = []
 
-    class Watched(FailingProcessor):
+    class Recorded(FailingProcessor):
         def __call__(self, orders: Sequence[Order]) -> None:
             begun_us.append(now_us())
             super().__call__(orders)
 
-    async with dispatching(store, Watched(OSError("one"), RetryLater(0.3)), writer, pool, delay_s=0.1):
+    async with dispatching(store, Recorded(OSError("one"), RetryLater(0.3)), writer, pool, delay_s=0.1):
         await store.until_all_are(Status.COMPLETED)
     due_us = [outcome.due_us or 0 for outcome in store.recorded[:2]]
     late_us = [begun - due for begun, due in zip(begun_us[1:], due_us, strict=True)]
@@ -442,10 +442,10 @@ async def test_a_retry_begins_when_it_is_due_and_not_before(
 
 
 @pytest.mark.gen_test
-async def test_a_retry_that_waits_holds_up_nobody(
+async def test_a_waiting_retry_does_not_delay_other_orders(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(WORKERS)
+    store = MemoryStore(WORKERS)
     processor = FailingProcessor(RetryLater(3_600))
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await store.until(lambda: len(store.due_us) == WORKERS)
@@ -457,66 +457,66 @@ async def test_a_retry_that_waits_holds_up_nobody(
 
 
 @pytest.mark.gen_test
-async def test_a_clock_that_is_set_forward_is_noticed(
+async def test_a_retry_begins_early_if_the_clock_is_set_forward(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    store = MemoryOrders(1, clock)
+    store = MemoryStore(1, clock)
     async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock, max_sleep_s=0.01):
         await store.until(lambda: len(store.due_us) == 1)
-        await told_of_all_turns(writer)
-        turns = len(store.limits)
+        await all_writes_delivered(writer)
+        writes = len(store.limits)
         clock.now_us += 3_600 * SECOND_US
         await store.until_all_are(Status.COMPLETED)
-        assert len(store.limits) <= turns + 3
+        assert len(store.limits) <= writes + 3
     caplog.clear()
 
 
 @pytest.mark.gen_test
-async def test_an_earlier_retry_is_not_forgotten_for_a_later_one(
+async def test_an_earlier_retry_begins_in_time_beside_a_later_one(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(1)
+    store = MemoryStore(1)
     processor = FailingProcessor(RetryLater(3_600))
     async with dispatching(store, processor, writer, pool, max_sleep_s=0.01) as dispatcher:
         await store.until(lambda: len(store.due_us) == 1)
-        await told_of_all_turns(writer)
+        await all_writes_delivered(writer)
         processor.errors = (RetryLater(0.1),)
         store.add(1)
         dispatcher.wake()
         await store.until(lambda: store.statuses() == [Status.PENDING, Status.COMPLETED])
-        # The first order's turns are over; the second's: its claim, its failure, its retry, its success.
+        # The writes for the first order are over. For the second: its claim, failure, retry and success.
         assert len(store.limits) <= 7
     caplog.clear()
 
 
 @pytest.mark.gen_test
-async def test_a_retry_that_falls_due_while_all_threads_are_busy_begins_when_one_is_free(
+async def test_a_retry_due_while_all_threads_are_busy_begins_on_the_next_free_one(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    store, processor = MemoryOrders(1, clock), GatedProcessor()
+    store, processor = MemoryStore(1, clock), GatedProcessor()
     store.due_us[1] = clock.now_us + SECOND_US
     async with dispatching(store, processor, writer, pool, clock=clock) as dispatcher:
         store.add(2 * WORKERS)
         dispatcher.wake()
         await processor.begun(WORKERS)
         clock.now_us += SECOND_US
-        processor.let_through(1)
+        processor.release(1)
         await processor.begun(1)
         assert processor.calls == [[2], [3], [1]]
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
 
 
 @pytest.mark.gen_test
-async def test_while_it_waits_for_a_retry_it_asks_the_store_nothing(
+async def test_a_dispatcher_that_waits_for_a_retry_does_not_call_the_store(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(1)
+    store = MemoryStore(1)
     async with dispatching(store, FailingProcessor(RetryLater(0.2)), writer, pool, max_sleep_s=0.001):
         await store.until_all_are(Status.COMPLETED)
-        # The order, its failure, the retry, its success.
+        # The claim, the failure, the retry and the success.
         assert len(store.limits) <= 4
     caplog.clear()
 
@@ -525,14 +525,14 @@ async def test_while_it_waits_for_a_retry_it_asks_the_store_nothing(
 @pytest.mark.parametrize(
     "error", [StorageBusyError("locked"), StorageUnavailableError("disk is full"), RuntimeError("unforeseen")]
 )
-async def test_a_storage_error_loses_no_outcome_and_the_call_is_made_again(
+async def test_after_a_storage_error_the_write_is_repeated_with_all_outcomes(
     writer: Executor, pool: Executor, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store, processor = MemoryOrders(6), GatedProcessor()
+    store, processor = MemoryStore(6), GatedProcessor()
     async with dispatching(store, processor, writer, pool):
         await processor.begun(2)
         store.errors = [error] * 3
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
         assert sorted(outcome.sequence for outcome in store.recorded) == [1, 2, 3, 4, 5, 6]
         assert store.claimed == [1, 2, 3, 4, 5, 6]
@@ -541,10 +541,10 @@ async def test_a_storage_error_loses_no_outcome_and_the_call_is_made_again(
 
 
 @pytest.mark.gen_test
-async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success(
+async def test_the_backoff_grows_with_each_error_and_resets_after_a_success(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Watched(Backoff):
+    class Recorded(Backoff):
         def __init__(self) -> None:
             super().__init__(first_s=0, max_s=0)
             self.failures: list[int] = []
@@ -553,7 +553,7 @@ async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success
             self.failures.append(failures)
             return super().delay_s(failures)
 
-    store, backoff = MemoryOrders(1), Watched()
+    store, backoff = MemoryStore(1), Recorded()
     dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, backoff=backoff)
     store.errors = [StorageBusyError("locked")] * 2
     dispatcher.start()
@@ -568,43 +568,41 @@ async def test_the_backoff_grows_with_each_error_and_begins_anew_after_a_success
 
 
 @pytest.mark.gen_test
-async def test_stop_waits_for_running_attempts_and_claims_nothing_more(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryOrders(5), GatedProcessor()
+async def test_stop_waits_for_running_attempts_and_claims_no_orders(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(5), GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun(2)
         stopping = asyncio.ensure_future(dispatcher.stop(60))
-        processor.let_through(1)
+        processor.release(1)
         await store.until(lambda: Status.COMPLETED in store.statuses())
         assert not stopping.done()
-        processor.let_through()
+        processor.release()
         assert await stopping == 0
         assert store.statuses() == [Status.COMPLETED] * 2 + [Status.PENDING] * 3
         assert processor.calls in ([[1], [2]], [[2], [1]])
 
 
 @pytest.mark.gen_test
-async def test_after_the_time_out_stop_gives_back_what_runs_and_ignores_how_it_ends(
-    writer: Executor, pool: Executor
-) -> None:
-    store, processor = MemoryOrders(5), GatedProcessor()
+async def test_after_its_time_out_stop_returns_running_orders_to_pending(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(5), GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun(2)
         assert await dispatcher.stop(0) == 2
         assert store.statuses() == [Status.PENDING] * 5
         assert {outcome.status for outcome in store.recorded} == {Status.PENDING}
         recorded = list(store.recorded)
-        processor.let_through()
+        processor.release()
         pool.shutdown()
-        # The threads have said how it ended: the loop hears of it before this.
-        await turn_of_the_loop()
+        # The threads have scheduled their outcomes on the loop, where they run before this.
+        await loop_iteration()
         assert await dispatcher.stop(0) == 0
         await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
         assert store.recorded == recorded
 
 
 @pytest.mark.gen_test
-async def test_stop_gives_back_what_waits_for_a_thread_too(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryOrders(10), GatedProcessor(batch_size=2)
+async def test_stop_also_returns_orders_that_wait_for_a_thread(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(10), GatedProcessor(batch_size=2)
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun(2)
         assert await dispatcher.stop(0) == 4
@@ -612,23 +610,23 @@ async def test_stop_gives_back_what_waits_for_a_thread_too(writer: Executor, poo
 
 
 @pytest.mark.gen_test
-async def test_stop_waits_for_the_store_to_have_what_has_ended(
+async def test_stop_waits_until_the_outcomes_are_stored(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(2)
+    store = MemoryStore(2)
     processor = GatedProcessor(batch_size=2)
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun()
         store.errors = [StorageBusyError("locked")] * 5
-        processor.let_through()
+        processor.release()
         assert await dispatcher.stop(60) == 0
         assert store.statuses() == [Status.COMPLETED] * 2
     caplog.clear()
 
 
 @pytest.mark.gen_test
-async def test_stop_may_be_called_twice_also_at_once(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(3)
+async def test_stop_can_be_called_twice_and_concurrently(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(3)
     async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
         await store.until_all_are(Status.COMPLETED)
         assert list(await asyncio.gather(dispatcher.stop(5), dispatcher.stop(5))) == [0, 0]
@@ -636,24 +634,24 @@ async def test_stop_may_be_called_twice_also_at_once(writer: Executor, pool: Exe
 
 
 @pytest.mark.gen_test
-async def test_one_that_was_never_started_stops_at_once(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(1)
+async def test_a_dispatcher_that_was_never_started_stops_at_once(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(1)
     async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
         assert await dispatcher.stop(60) == 0
         assert store.statuses() == [Status.PENDING]
 
 
 @pytest.mark.gen_test
-async def test_one_that_is_stopped_when_nothing_has_happened_claims_nothing(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(3)
+async def test_a_dispatcher_stopped_right_after_its_start_claims_nothing(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(3)
     async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
         assert await dispatcher.stop(60) == 0
         assert store.statuses() == [Status.PENDING] * 3
 
 
 @pytest.mark.gen_test
-async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryOrders(2), GatedProcessor()
+async def test_orders_claimed_during_the_time_out_of_stop_are_returned(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(2), GatedProcessor()
     in_call, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -666,48 +664,48 @@ async def test_what_a_call_claims_while_the_time_runs_out_is_given_back_too(writ
         await in_call.wait()
         stopping = asyncio.ensure_future(dispatcher.stop(0))
         for _ in range(10):
-            await turn_of_the_loop()
+            await loop_iteration()
         go_on.set()
         assert await stopping in (0, 2)
         assert store.statuses() == [Status.PENDING] * 2
 
 
 @pytest.mark.gen_test
-async def test_a_dispatcher_logs_nothing_when_all_is_well(
+async def test_without_errors_nothing_is_logged(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = MemoryOrders(10)
+    store = MemoryStore(10)
     async with dispatching(store, RecordProcessor(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
 @pytest.mark.gen_test
-async def test_orders_for_which_no_thread_can_be_started_are_given_back_and_tried_again(
-    writer: Executor, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_orders_are_claimed_again_if_no_thread_can_be_started(
+    writer: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusals = iter([True, False, True, False])
-    submit = pool.submit
 
-    def submit_or_refuse(*arguments: Any) -> Any:
-        if next(refusals, False):
-            raise RuntimeError("can't start new thread")
-        return submit(*arguments)
+    class RefusingPool(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            if next(refusals, False):
+                raise RuntimeError("can't start new thread")
+            return super().submit(*arguments, **options)
 
-    monkeypatch.setattr(pool, "submit", submit_or_refuse)
-    store = MemoryOrders(3)
-    async with dispatching(store, RecordProcessor(), writer, pool):
-        await store.until_all_are(Status.COMPLETED)
+    store = MemoryStore(3)
+    with RefusingPool(WORKERS) as pool:
+        async with dispatching(store, RecordProcessor(), writer, pool):
+            await store.until_all_are(Status.COMPLETED)
     assert "can't start new thread" in caplog.text
     caplog.clear()
 
 
 @pytest.mark.gen_test
-async def test_an_offer_has_new_orders_begun_without_being_woken(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(0)
+async def test_claim_with_next_commit_claims_new_orders_without_wake(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(0)
     async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
-        await told_of_all_turns(writer)
+        await all_writes_delivered(writer)
         store.add(3)
         dispatcher.claim_with_next_commit()
         await store.until_all_are(Status.COMPLETED)
@@ -715,88 +713,88 @@ async def test_an_offer_has_new_orders_begun_without_being_woken(writer: Executo
 
 
 @pytest.mark.gen_test
-async def test_one_turn_is_offered_at_a_time_and_only_for_what_there_is_room_for(
+async def test_claim_with_next_commit_claims_once_and_for_free_threads_only(
     writer: Executor, pool: ThreadPoolExecutor
 ) -> None:
-    store = MemoryOrders(1)
+    store = MemoryStore(1)
     processor = GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun()
-        await told_of_all_turns(writer)
-        turns = len(store.limits)
+        await all_writes_delivered(writer)
+        writes = len(store.limits)
         store.add(3)
         for _ in range(3):
             dispatcher.claim_with_next_commit()
         await processor.begun()
-        await told_of_all_turns(writer)
-        assert store.limits[turns:] == [1]
+        await all_writes_delivered(writer)
+        assert store.limits[writes:] == [1]
         for _ in range(3):
             dispatcher.claim_with_next_commit()
-        await told_of_all_turns(writer)
-        assert (store.limits[turns:], store.claimed) == ([1], [1, 2])
-        processor.let_through()
+        await all_writes_delivered(writer)
+        assert (store.limits[writes:], store.claimed) == ([1], [1, 2])
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
-        assert processor.most_running == WORKERS
+        assert processor.max_running == WORKERS
 
 
 @pytest.mark.gen_test
-async def test_an_offer_whose_batch_fails_costs_nothing(writer: Executor, pool: ThreadPoolExecutor) -> None:
-    store = MemoryOrders(0)
+async def test_a_failed_claim_with_next_commit_reserves_no_threads(writer: Executor, pool: ThreadPoolExecutor) -> None:
+    store = MemoryStore(0)
     processor = GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
-        await told_of_all_turns(writer)
+        await all_writes_delivered(writer)
         store.add(3)
         store.errors = [StorageBusyError("locked")]
         dispatcher.claim_with_next_commit()
         await store.until(lambda: not store.errors)
-        await told_of_all_turns(writer)
+        await all_writes_delivered(writer)
         dispatcher.wake()
-        # There is room for as many as before.
+        # All threads are free again.
         await processor.begun(WORKERS)
-        processor.let_through()
+        processor.release()
         await store.until_all_are(Status.COMPLETED)
 
 
 @pytest.mark.gen_test
-async def test_a_stop_gives_back_what_an_offer_brings_meanwhile(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(0)
+async def test_stop_returns_the_orders_of_a_claim_with_next_commit(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(0)
     dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool)
     dispatcher.start()
     await store.until(lambda: len(store.limits) == 1)
-    await told_of_all_turns(writer)
+    await all_writes_delivered(writer)
     go_on = threading.Event()
     store.before_claim = go_on.wait
     store.add(2)
     dispatcher.claim_with_next_commit()
     stopping = asyncio.ensure_future(dispatcher.stop(5))
-    await turn_of_the_loop()
+    await loop_iteration()
     go_on.set()
     assert await stopping == 0
     assert store.statuses() == [Status.PENDING] * 2
     dispatcher.claim_with_next_commit()
-    await told_of_all_turns(writer)
+    await all_writes_delivered(writer)
     assert store.claimed == [1, 2]
 
 
 @pytest.mark.gen_test
-async def test_before_the_start_nothing_is_offered(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(1)
+async def test_claim_with_next_commit_does_nothing_before_the_start(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(1)
     async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
         dispatcher.claim_with_next_commit()
-        await told_of_all_turns(writer)
+        await all_writes_delivered(writer)
         assert store.limits == []
 
 
 @pytest.mark.gen_test
-async def test_a_turn_waits_for_a_gap(writer: Executor, pool: Executor) -> None:
-    store = MemoryOrders(1)
+async def test_a_write_waits_for_low_load(writer: Executor, pool: Executor) -> None:
+    store = MemoryStore(1)
     low_load = asyncio.Event()
     dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, low_load=low_load.wait)
     dispatcher.start()
     for _ in range(5):
-        await turn_of_the_loop()
-    await told_of_all_turns(writer)
+        await loop_iteration()
+    await all_writes_delivered(writer)
     assert store.limits == []
     low_load.set()
     await store.until_all_are(Status.COMPLETED)

@@ -1,4 +1,4 @@
-"""What the log says of attempts that fail, on a clock that the test moves."""
+"""The log lines of failed attempts, with a clock that the test sets."""
 
 import logging
 import threading
@@ -45,7 +45,7 @@ def note(
     failures.note(order, outcome, error or NotDeliveredError("it broke"))
 
 
-def test_a_failed_attempt_is_one_line_that_names_order_attempt_and_error(
+def test_a_failed_attempt_is_logged_with_order_attempt_and_error(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     note(failures, 7, attempts=3)
@@ -53,7 +53,7 @@ def test_a_failed_attempt_is_one_line_that_names_order_attempt_and_error(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_an_order_that_has_failed_for_good_is_said_to_be_failed(
+def test_the_last_attempt_of_an_order_is_logged_as_failed(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     note(failures, 2**63 - 1, attempts=10, status=Status.FAILED)
@@ -61,7 +61,7 @@ def test_an_order_that_has_failed_for_good_is_said_to_be_failed(
 
 
 @pytest.mark.parametrize("error", [Rejected("no"), RetryLater(5), NotDeliveredError("not now")])
-def test_what_a_processor_means_to_say_has_no_traceback(
+def test_an_expected_error_is_logged_without_a_traceback(
     failures: FailureLog, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     note(failures, error=error)
@@ -69,7 +69,7 @@ def test_what_a_processor_means_to_say_has_no_traceback(
 
 
 @pytest.mark.parametrize("error", [KeyError("sku"), SystemExit(3), KeyboardInterrupt()])
-def test_a_surprise_says_where_it_was_raised(
+def test_an_unexpected_error_is_logged_with_its_stack_frames(
     failures: FailureLog, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     try:
@@ -78,10 +78,10 @@ def test_a_surprise_says_where_it_was_raised(
         note(failures, error=raised)
     line, *frames = caplog.messages[0].splitlines()
     assert line == "order 7: attempt 1 failed, it will be retried: it broke"
-    assert "in test_a_surprise_says_where_it_was_raised" in frames[0]
+    assert "in test_an_unexpected_error_is_logged_with_its_stack_frames" in frames[0]
 
 
-def test_an_error_can_not_forge_a_line(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_text_can_not_forge_a_log_line(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
     error = ValueError("nope\n2026-01-01T00:00:00.000Z INFO all is well\x1b[2J")
     note(failures, error=error, text=text_of(error))
     assert caplog.messages == [
@@ -89,7 +89,7 @@ def test_an_error_can_not_forge_a_line(failures: FailureLog, caplog: pytest.LogC
     ]
 
 
-def test_of_an_endless_recursion_the_innermost_calls_are_shown(
+def test_only_the_innermost_frames_of_a_recursion_are_logged(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     def call_again() -> None:
@@ -102,7 +102,7 @@ def test_of_an_endless_recursion_the_innermost_calls_are_shown(
     assert len(caplog.messages[0].splitlines()) < 2 * MAX_FRAMES + 2
 
 
-def test_of_many_in_a_second_one_is_logged_and_the_others_are_counted(
+def test_one_failure_a_second_is_logged_and_the_others_are_counted(
     failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for order_id in range(1, 1_001):
@@ -117,7 +117,9 @@ def test_of_many_in_a_second_one_is_logged_and_the_others_are_counted(
     assert caplog.messages[2:] == ["order 1001: attempt 1 failed, it will be retried: it broke"]
 
 
-def test_retries_do_not_hide_an_order_that_is_failed(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_retried_attempts_do_not_suppress_the_line_of_a_failed_order(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture
+) -> None:
     for order_id in range(1, 5):
         note(failures, order_id)
         note(failures, 10 + order_id, status=Status.FAILED)
@@ -129,7 +131,7 @@ def test_retries_do_not_hide_an_order_that_is_failed(failures: FailureLog, caplo
     assert caplog.messages[2:] == ["failed attempts not logged: 3 orders are Failed, 3 will be retried"]
 
 
-def test_a_second_counts_from_the_last_line(
+def test_the_interval_begins_with_the_last_logged_line(
     failures: FailureLog, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for quarter in range(41):
@@ -138,19 +140,17 @@ def test_a_second_counts_from_the_last_line(
     assert len(caplog.messages) == 11
 
 
-def test_the_very_first_one_is_logged_right_after_the_machine_has_started(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_failure_is_logged_at_clock_zero(caplog: pytest.LogCaptureFixture) -> None:
     note(FailureLog(clock=lambda: 0.0))
     assert len(caplog.messages) == 1
 
 
-def test_where_nothing_failed_nothing_is_said(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_failures_nothing_is_logged(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
     failures.log_summary()
     assert caplog.messages == []
 
 
-def test_of_many_threads_one_line_comes_and_every_failure_counts(
-    failures: FailureLog, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failures_of_many_threads_are_all_counted(failures: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
     barrier = threading.Barrier(8)
 
     def fail() -> None:

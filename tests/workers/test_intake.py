@@ -1,4 +1,4 @@
-"""How orders get in, one by one and in groups, with a real thread whose work goes on only when the test says so."""
+"""Single orders and groups on their way to the store, which runs on a real thread and waits for the test."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
 
 class GatedStore:
-    """Remembers the ids of each batch, those of a group as a list, and accepts all but those that it has."""
+    """Accepts each id once. Each write waits for `release`. `batches` are the ids of each batch, a group as a list."""
 
     def __init__(self) -> None:
         self.batches: list[list[int | list[int]]] = []
@@ -26,20 +26,20 @@ class GatedStore:
         self._gate = threading.Semaphore(0)
 
     def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
-        self.batches.append([_ids_of(wish) for wish in batch])
+        self.batches.append([_ids_of(write) for write in batch])
         self._gate.acquire()
         if self.error:
             raise self.error
-        return [self._insert_all(wish) for wish in batch]
+        return [self._insert_all(write) for write in batch]
 
-    def let_through(self, calls: int = 1) -> None:
+    def release(self, calls: int = 1) -> None:
         self._gate.release(calls)
 
-    def _insert_all(self, wish: AnyWrite) -> WriteResult:
-        if isinstance(wish, NewOrders):
-            return [self._insert(order) for order in wish.orders]
-        assert isinstance(wish, NewOrder)
-        return self._insert(wish)
+    def _insert_all(self, write: AnyWrite) -> WriteResult:
+        if isinstance(write, NewOrders):
+            return [self._insert(order) for order in write.orders]
+        assert isinstance(write, NewOrder)
+        return self._insert(write)
 
     def _insert(self, order: NewOrder) -> InsertResult:
         if order.order_id in self.ids:
@@ -48,15 +48,15 @@ class GatedStore:
         return Insertion.ACCEPTED
 
 
-def _ids_of(wish: AnyWrite) -> int | list[int]:
-    if isinstance(wish, NewOrders):
-        return [order.order_id for order in wish.orders]
-    assert isinstance(wish, NewOrder)
-    return wish.order_id
+def _ids_of(write: AnyWrite) -> int | list[int]:
+    if isinstance(write, NewOrders):
+        return [order.order_id for order in write.orders]
+    assert isinstance(write, NewOrder)
+    return write.order_id
 
 
 class Opened:
-    """An intake, the store behind it, and how many orders that store calls Pending."""
+    """An intake with its store, and the number of Pending orders that it sees."""
 
     def __init__(self, executor: ThreadPoolExecutor, *, max_waiting: int, max_backlog: int) -> None:
         self.store = GatedStore()
@@ -68,7 +68,7 @@ class Opened:
         return asyncio.create_task(self.intake.insert_many([new_order(order_id) for order_id in order_ids]))
 
     async def until_batches(self, count: int) -> None:
-        """Returns when so many batches have begun, and everything that is ready has run."""
+        """Returns when this number of batches has begun and all ready callbacks have run."""
         while len(self.store.batches) < count:
             await turn_of_the_loop()
         await turn_of_the_loop()
@@ -81,17 +81,17 @@ async def opened(*, max_waiting: int = 100, max_backlog: int = 100) -> AsyncIter
         try:
             yield opened
         finally:
-            opened.store.let_through(1_000)
+            opened.store.release(1_000)
         await opened.writes.close()
 
 
 @pytest.mark.gen_test
-async def test_each_order_has_its_own_result_whether_it_came_alone_or_not() -> None:
+async def test_single_and_grouped_orders_each_get_their_own_result() -> None:
     async with opened() as on:
         on.store.ids = {2, 4}
         alone, known = on.intake.insert(new_order(1)), on.intake.insert(new_order(2))
         group = on.insert_many(3, 4)
-        on.store.let_through(2)
+        on.store.release(2)
         assert await alone is Insertion.ACCEPTED
         with pytest.raises(OrderConflictError):
             await known
@@ -101,23 +101,23 @@ async def test_each_order_has_its_own_result_whether_it_came_alone_or_not() -> N
 
 
 @pytest.mark.gen_test
-async def test_a_group_may_wait_while_another_one_is_written_and_further_ones_wait_outside() -> None:
+async def test_only_max_groups_groups_are_in_the_queue_at_a_time() -> None:
     async with opened() as on:
         groups = [on.insert_many(each) for each in range(1, 2 * MAX_GROUPS + 1)]
         await on.until_batches(1)
         assert on.store.batches == [[[each] for each in range(1, MAX_GROUPS + 1)]]
-        on.store.let_through()
+        on.store.release()
         await asyncio.gather(*groups[:MAX_GROUPS])
         await on.until_batches(2)
         assert not any(group.done() for group in groups[MAX_GROUPS:])
-        on.store.let_through(2)
+        on.store.release(2)
         await asyncio.gather(*groups)
         in_order = [[each] for each in range(1, 2 * MAX_GROUPS + 1)]
-        assert [wish for batch in on.store.batches for wish in batch] == in_order
+        assert [write for batch in on.store.batches for write in batch] == in_order
 
 
 @pytest.mark.gen_test
-async def test_a_group_is_written_as_a_whole_and_counts_by_its_orders() -> None:
+async def test_a_group_is_written_whole_and_its_orders_count_towards_max_batch() -> None:
     async with opened() as on:
         first = on.intake.insert(new_order(1))
         await on.until_batches(1)
@@ -125,29 +125,29 @@ async def test_a_group_is_written_as_a_whole_and_counts_by_its_orders() -> None:
         groups = [on.insert_many(*range(10, 1_010)), on.insert_many(*range(2_000, 2_010))]
         await turn_of_the_loop()
         last = on.intake.insert(new_order(2))
-        on.store.let_through(3)
+        on.store.release(3)
         await asyncio.gather(first, last, *groups)
         assert on.store.batches == [[1], [list(range(10, 1_010))], [list(range(2_000, 2_010)), 2]]
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_comes_alone_waits_for_no_group_but_those_that_are_before_it() -> None:
+async def test_a_single_order_waits_only_for_the_groups_already_in_the_queue() -> None:
     async with opened(max_waiting=1) as on:
         groups = [on.insert_many(each) for each in range(10, 20)]
         await on.until_batches(1)
-        # Groups have taken no place.
+        # Groups take no places of the queue.
         alone = on.intake.insert(new_order(1))
         with pytest.raises(QueueFullError):
             on.intake.insert(new_order(2))
-        on.store.let_through(2)
+        on.store.release(2)
         assert await alone is Insertion.ACCEPTED
         assert sum(group.done() for group in groups) <= 2 * MAX_GROUPS
-        on.store.let_through(10)
+        on.store.release(10)
         await asyncio.gather(*groups)
 
 
 @pytest.mark.gen_test
-async def test_at_the_backlogs_limit_orders_are_refused_at_once_and_taken_when_it_has_shrunk() -> None:
+async def test_orders_are_refused_while_the_backlog_is_full() -> None:
     async with opened(max_backlog=3) as on:
         on.pending = 3
         for _ in range(2):
@@ -158,18 +158,18 @@ async def test_at_the_backlogs_limit_orders_are_refused_at_once_and_taken_when_i
         await turn_of_the_loop()
         assert on.store.batches == []
         on.pending = 2
-        on.store.let_through(2)
+        on.store.release(2)
         assert await on.intake.insert(new_order(1)) is Insertion.ACCEPTED
         assert await on.insert_many(2, 3) == [Insertion.ACCEPTED] * 2
 
 
 @pytest.mark.gen_test
-async def test_a_group_that_has_waited_for_room_is_refused_if_the_backlog_has_become_full_meanwhile() -> None:
+async def test_a_waiting_group_is_refused_if_the_backlog_becomes_full() -> None:
     async with opened(max_backlog=3) as on:
         groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
         await on.until_batches(1)
         on.pending = 3
-        on.store.let_through()
+        on.store.release()
         with pytest.raises(QueueFullError):
             await groups.pop()
         assert await asyncio.gather(*groups) == [[Insertion.ACCEPTED]] * MAX_GROUPS
@@ -177,41 +177,41 @@ async def test_a_group_that_has_waited_for_room_is_refused_if_the_backlog_has_be
 
 
 @pytest.mark.gen_test
-async def test_an_error_of_the_storage_is_raised_for_each_group_and_makes_room_for_the_next() -> None:
+async def test_a_storage_error_is_raised_to_each_group_and_frees_its_place() -> None:
     async with opened() as on:
         on.store.error = StorageBusyError("locked")
         groups = [on.insert_many(each) for each in range(1, 2 * MAX_GROUPS + 1)]
-        on.store.let_through(2)
+        on.store.release(2)
         assert await asyncio.gather(*groups, return_exceptions=True) == [on.store.error] * len(groups)
         on.store.error = None
-        on.store.let_through()
+        on.store.release()
         assert await on.insert_many(1) == [Insertion.ACCEPTED]
 
 
 @pytest.mark.gen_test
-async def test_groups_that_are_given_up_make_room() -> None:
+async def test_cancelled_groups_free_their_places() -> None:
     async with opened() as on:
         first = on.intake.insert(new_order(1))
         await on.until_batches(1)
-        given_up = [on.insert_many(each) for each in range(10, 15)]
+        cancelled = [on.insert_many(each) for each in range(10, 15)]
         await turn_of_the_loop()
-        for group in given_up:
+        for group in cancelled:
             group.cancel()
         kept = on.insert_many(20)
-        on.store.let_through(2)
+        on.store.release(2)
         assert await kept == [Insertion.ACCEPTED]
         assert await first is Insertion.ACCEPTED
         assert on.store.batches == [[1], [[20]]]
 
 
 @pytest.mark.gen_test
-async def test_a_stop_refuses_what_waits_outside_and_writes_the_rest() -> None:
+async def test_close_writes_queued_groups_and_refuses_the_waiting_ones() -> None:
     async with opened() as on:
         groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
         await on.until_batches(1)
         closing = asyncio.ensure_future(on.writes.close())
         await turn_of_the_loop()
-        on.store.let_through()
+        on.store.release()
         await closing
         with pytest.raises(QueueClosedError):
             await groups.pop()
@@ -221,32 +221,32 @@ async def test_a_stop_refuses_what_waits_outside_and_writes_the_rest() -> None:
 
 
 @pytest.mark.gen_test
-async def test_without_a_flood_there_is_always_a_gap() -> None:
+async def test_wait_for_low_load_returns_at_once_under_low_load() -> None:
     async with opened() as on:
         await on.intake.wait_for_low_load()
         alone = on.insert_many(1)
         await on.until_batches(1)
         assert not on.intake.is_under_high_load
         await on.intake.wait_for_low_load()
-        on.store.let_through()
+        on.store.release()
         await alone
 
 
 @pytest.mark.gen_test
-async def test_in_a_flood_a_gap_comes_after_some_groups_and_at_its_end() -> None:
+async def test_under_high_load_wait_for_low_load_returns_after_some_groups() -> None:
     async with opened() as on:
         groups = [on.insert_many(each) for each in range(1, 4 * GROUPS_BETWEEN_CLAIMS)]
         await on.until_batches(1)
         assert on.intake.is_under_high_load
         for _ in range(2):
             done = sum(group.done() for group in groups)
-            gap = asyncio.ensure_future(on.intake.wait_for_low_load())
+            waiting = asyncio.ensure_future(on.intake.wait_for_low_load())
             await turn_of_the_loop()
-            assert not gap.done()
-            on.store.let_through(GROUPS_BETWEEN_CLAIMS)
-            await gap
+            assert not waiting.done()
+            on.store.release(GROUPS_BETWEEN_CLAIMS)
+            await waiting
             assert sum(group.done() for group in groups) >= done + GROUPS_BETWEEN_CLAIMS - 1
-        gap = asyncio.ensure_future(on.intake.wait_for_low_load())
-        on.store.let_through(4 * GROUPS_BETWEEN_CLAIMS)
-        await asyncio.gather(gap, *groups)
+        waiting = asyncio.ensure_future(on.intake.wait_for_low_load())
+        on.store.release(4 * GROUPS_BETWEEN_CLAIMS)
+        await asyncio.gather(waiting, *groups)
         assert not on.intake.is_under_high_load

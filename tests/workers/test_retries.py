@@ -1,4 +1,4 @@
-"""What becomes of an order whose attempt did not succeed, and what is kept of the error."""
+"""The outcome of a failed attempt, and the text that is stored of its error."""
 
 import math
 from decimal import Decimal
@@ -19,7 +19,7 @@ HOUR_S = 3_600
 NOW_US = 1_740_830_400 * SECOND_US
 
 
-def retries(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> RetryPolicy:
+def policy(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US) -> RetryPolicy:
     backoff = Backoff(first_s=1.0, max_s=HOUR_S, jitter=lambda: jitter)
     return RetryPolicy(max_attempts=max_attempts, backoff=backoff, clock=Clock(now_us))
 
@@ -29,7 +29,7 @@ def attempt(number: int = 1) -> Attempt:
 
 
 def delay_us(outcome: Outcome) -> int:
-    """How long the order waits; it must be one that does."""
+    """The delay of an order that will be retried."""
     assert outcome.status is Status.PENDING
     assert outcome.due_us is not None
     return outcome.due_us - NOW_US
@@ -40,17 +40,17 @@ class Mute(Exception):
         raise ValueError("no text")
 
 
-# When.
+# Delays
 
 
 def test_delays_double_from_a_second_to_an_hour() -> None:
-    outcomes = [retries(max_attempts=99).after(attempt(number), ValueError("x")) for number in range(1, 16)]
+    outcomes = [policy(max_attempts=99).after(attempt(number), ValueError("x")) for number in range(1, 16)]
     assert [delay_us(outcome) / SECOND_US for outcome in outcomes] == [min(2**n, HOUR_S) for n in range(15)]
 
 
 @pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
-def test_delays_are_jittered_by_up_to_a_fifth(jitter: float, factor: float) -> None:
-    outcome = retries(jitter=jitter).after(attempt(4), ValueError("x"))
+def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> None:
+    outcome = policy(jitter=jitter).after(attempt(4), ValueError("x"))
     assert delay_us(outcome) == pytest.approx(8 * factor * SECOND_US, abs=1)
 
 
@@ -65,83 +65,83 @@ def test_delays_are_jittered_by_up_to_a_fifth(jitter: float, factor: float) -> N
         st.builds(RetryLater, st.floats(0, MAX_DELAY_S), st.text()),
     ),
 )
-def test_an_order_is_due_in_the_time_that_its_error_asks_for(
+def test_the_delay_is_the_one_that_the_error_asks_for(
     number: int, jitter: float, now_us: int, error: Exception
 ) -> None:
-    outcome = retries(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(attempt(number), error)
+    outcome = policy(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(attempt(number), error)
     assert outcome.status is Status.PENDING
     assert isinstance(outcome.due_us, int)
     wait_s = (outcome.due_us - now_us) / SECOND_US
     nominal_s = min(2 ** min(number - 1, 20), HOUR_S)
-    least_s, most_s = 0.8 * nominal_s, min(1.2 * nominal_s, HOUR_S)
+    min_s, max_s = 0.8 * nominal_s, min(1.2 * nominal_s, HOUR_S)
     if isinstance(error, RetryLater):
         assert error.delay_s is not None
-        least_s = most_s = error.delay_s
+        min_s = max_s = error.delay_s
     elif isinstance(error, NotDeliveredError):
-        least_s, most_s = max(least_s, error.retry_after_s), max(most_s, error.retry_after_s)
-    assert least_s - 1e-6 <= wait_s <= most_s + 1e-6
+        min_s, max_s = max(min_s, error.retry_after_s), max(max_s, error.retry_after_s)
+    assert min_s - 1e-6 <= wait_s <= max_s + 1e-6
 
 
 @pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, MAX_DELAY_S, Decimal("1.5")])
-def test_retry_later_is_taken_at_its_word(seconds: float) -> None:
+def test_the_delay_of_retry_later_is_exact(seconds: float) -> None:
     for jitter in (0.0, 0.9):
-        outcome = retries(jitter=jitter).after(attempt(9), RetryLater(seconds))
+        outcome = policy(jitter=jitter).after(attempt(9), RetryLater(seconds))
         assert delay_us(outcome) == seconds * SECOND_US
 
 
 @pytest.mark.parametrize(("number", "retry_after_s", "delay_s"), [(1, 120, 120), (3, 4, 4), (8, 120, 128), (1, -5, 1)])
-def test_what_a_receiver_asks_for_is_the_least_that_is_waited(number: int, retry_after_s: float, delay_s: int) -> None:
-    outcome = retries().after(attempt(number), NotDeliveredError("503", retry_after_s=retry_after_s))
+def test_retry_after_is_the_minimum_delay(number: int, retry_after_s: float, delay_s: int) -> None:
+    outcome = policy().after(attempt(number), NotDeliveredError("503", retry_after_s=retry_after_s))
     assert delay_us(outcome) == delay_s * SECOND_US
 
 
-def test_a_receiver_may_ask_for_more_than_the_longest_delay() -> None:
-    assert delay_us(retries().after(attempt(), NotDeliveredError("503", retry_after_s=86_400))) == 86_400 * SECOND_US
+def test_retry_after_can_exceed_the_maximum_backoff() -> None:
+    assert delay_us(policy().after(attempt(), NotDeliveredError("503", retry_after_s=86_400))) == 86_400 * SECOND_US
 
 
-# How often.
+# The number of attempts
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RetryLater(5, "x"), NotDeliveredError("x", retry_after_s=5)])
-def test_after_the_last_attempt_the_order_is_failed_and_keeps_its_last_error(error: Exception) -> None:
-    assert retries(max_attempts=3).after(attempt(2), error).status is Status.PENDING
+def test_after_the_last_attempt_the_order_is_failed_with_its_last_error(error: Exception) -> None:
+    assert policy(max_attempts=3).after(attempt(2), error).status is Status.PENDING
     for number in (3, 4):
-        outcome = retries(max_attempts=3).after(attempt(number), error)
+        outcome = policy(max_attempts=3).after(attempt(number), error)
         assert outcome == Outcome(5, number + 20, Status.FAILED, text_of(error), None)
 
 
-def test_one_attempt_may_be_all_there_is() -> None:
-    assert retries(max_attempts=1).after(attempt(), ValueError("x")).status is Status.FAILED
+def test_with_one_attempt_there_is_no_retry() -> None:
+    assert policy(max_attempts=1).after(attempt(), ValueError("x")).status is Status.FAILED
 
 
-def test_a_rejected_order_is_failed_at_its_first_attempt() -> None:
-    assert retries().after(attempt(), Rejected("sold out")) == Outcome(5, 21, Status.FAILED, "sold out", None)
+def test_a_rejected_order_is_failed_after_its_first_attempt() -> None:
+    assert policy().after(attempt(), Rejected("sold out")) == Outcome(5, 21, Status.FAILED, "sold out", None)
 
 
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), MemoryError(), RecursionError()]
 )
-def test_whatever_else_is_raised_is_tried_again(error: BaseException) -> None:
-    assert retries().after(attempt(), error).status is Status.PENDING
+def test_any_other_exception_is_retried(error: BaseException) -> None:
+    assert policy().after(attempt(), error).status is Status.PENDING
 
 
-def test_an_outcome_is_that_of_its_attempt() -> None:
-    outcome = retries().after(Attempt(sequence=12, claim=34, number=1), ValueError("x"))
+def test_an_outcome_names_its_attempt() -> None:
+    outcome = policy().after(Attempt(sequence=12, claim=34, number=1), ValueError("x"))
     assert (outcome.sequence, outcome.claim) == (12, 34)
 
 
-def test_a_crash_is_waited_out_like_an_error() -> None:
-    outcome = retries().after_crash(attempt(3))
+def test_a_crash_is_retried_with_the_usual_delay() -> None:
+    outcome = policy().after_crash(attempt(3))
     assert (outcome.sequence, outcome.claim, outcome.error) == (5, 23, INTERRUPTED)
     assert delay_us(outcome) == 4 * SECOND_US
 
 
 def test_a_crash_counts_as_an_attempt() -> None:
-    assert retries(max_attempts=3).after_crash(attempt(2)).status is Status.PENDING
-    assert retries(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, INTERRUPTED, None)
+    assert policy(max_attempts=3).after_crash(attempt(2)).status is Status.PENDING
+    assert policy(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, INTERRUPTED, None)
 
 
-# What is kept of an error.
+# Error texts
 
 
 @pytest.mark.parametrize(
@@ -162,67 +162,67 @@ def test_a_crash_counts_as_an_attempt() -> None:
         (SyntaxError("broken", ("shop.py", 3, 1, "x = (", 3, 5)), "SyntaxError: broken (shop.py, line 3)"),
     ],
 )
-def test_the_text_is_the_reason_of_an_answer_and_names_any_other_error(error: BaseException, text: str) -> None:
+def test_the_text_of_an_unexpected_error_begins_with_its_type(error: BaseException, text: str) -> None:
     assert text_of(error) == text
-    outcome = retries().after(attempt(), error)
+    outcome = policy().after(attempt(), error)
     assert outcome.error == text
 
 
-def test_the_text_of_an_error_of_the_users_names_its_class() -> None:
+def test_the_text_of_an_error_without_a_text_is_its_type() -> None:
     assert text_of(Mute()) == "Mute"
-    assert retries().after(attempt(), Mute()).status is Status.PENDING
+    assert policy().after(attempt(), Mute()).status is Status.PENDING
 
 
-def test_an_error_is_not_that_of_its_cause() -> None:
+def test_the_text_of_an_error_does_not_contain_its_cause() -> None:
     error = ValueError("outer")
     error.__cause__ = KeyError("inner")
     assert text_of(error) == "ValueError: outer"
 
 
 @pytest.mark.parametrize("kind", [Rejected, NotDeliveredError, ValueError])
-def test_a_long_text_is_cut(kind: type[Exception]) -> None:
+def test_a_long_text_is_truncated(kind: type[Exception]) -> None:
     text = text_of(kind("ü" * 1_000_000))
     assert len(text) == MAX_ERROR_CHARACTERS
     assert text.endswith("üüü")
-    outcome = retries().after(attempt(), kind("ü" * 1_000_000))
+    outcome = policy().after(attempt(), kind("ü" * 1_000_000))
     assert outcome.error == text
 
 
-def test_only_what_a_processor_means_to_say_is_an_answer() -> None:
+def test_only_the_three_exceptions_of_processors_are_expected() -> None:
     class SoldOut(Rejected):
         pass
 
-    answers = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
-    assert all(is_expected(error) for error in answers)
+    expected = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
+    assert all(is_expected(error) for error in expected)
     assert not any(is_expected(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
-    assert retries().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", None)
+    assert policy().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", None)
 
 
-# What a function may raise.
+# Exceptions of a user's function
 
 
 @pytest.mark.parametrize(("reason", "text"), [(42, "42"), (None, "None"), (["a", "b"], "['a', 'b']"), (b"x", "b'x'")])
-def test_a_reason_may_be_anything(reason: object, text: str) -> None:
+def test_a_reason_can_be_any_object(reason: object, text: str) -> None:
     assert text_of(Rejected(reason)) == text
     assert text_of(RetryLater(1, reason)) == text
 
 
-def test_without_a_reason_there_is_a_text_all_the_same() -> None:
+def test_without_a_reason_the_text_has_a_default() -> None:
     assert text_of(Rejected()) == "rejected"
     assert text_of(RetryLater(90)) == "to be tried again in 90 s"
     assert text_of(RetryLater(0.5)) == "to be tried again in 0.5 s"
 
 
 @pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, MAX_DELAY_S + 1, 1e300])
-def test_retry_later_takes_no_time_that_makes_no_sense(seconds: float) -> None:
+def test_retry_later_refuses_an_invalid_delay(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"^RetryLater takes from 0 to 31622400 seconds, not "):
         RetryLater(seconds)
 
 
 @pytest.mark.parametrize("delay_s", [float("inf"), float("nan"), "5", -1.0, 1e20, None])
-def test_a_delay_that_is_none_is_like_no_delay(delay_s: Any) -> None:
+def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
     class Never(RetryLater):
         def __init__(self) -> None:
             self.delay_s = delay_s
 
-    assert delay_us(retries().after(attempt(2), Never())) == 2 * SECOND_US
+    assert delay_us(policy().after(attempt(2), Never())) == 2 * SECOND_US

@@ -1,4 +1,4 @@
-"""Who waits for an order's end, and who wakes them."""
+"""Tasks that wait for the end of an order."""
 
 import asyncio
 from contextlib import ExitStack
@@ -16,49 +16,49 @@ def change(order_id: int, status: Status) -> OrderChange:
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-def test_everybody_who_waits_for_an_order_wakes_at_its_end(status: Status) -> None:
-    finals = CompletionWaiters(max_waiting=3)
-    with finals.waiting_for(1) as one, finals.waiting_for(1) as other, finals.waiting_for(2) as stranger:
-        finals.publish([change(3, status), change(1, status)])
-        assert (one.is_set(), other.is_set(), stranger.is_set()) == (True, True, False)
+def test_all_tasks_that_wait_for_an_order_wake_when_it_ends(status: Status) -> None:
+    waiters = CompletionWaiters(max_waiting=3)
+    with waiters.waiting_for(1) as one, waiters.waiting_for(1) as other, waiters.waiting_for(2) as unrelated:
+        waiters.publish([change(3, status), change(1, status)])
+        assert (one.is_set(), other.is_set(), unrelated.is_set()) == (True, True, False)
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING])
-def test_what_is_no_end_wakes_nobody(status: Status) -> None:
-    finals = CompletionWaiters(max_waiting=1)
-    with finals.waiting_for(1) as ended:
-        finals.publish([change(1, status)])
+def test_other_changes_wake_no_task(status: Status) -> None:
+    waiters = CompletionWaiters(max_waiting=1)
+    with waiters.waiting_for(1) as ended:
+        waiters.publish([change(1, status)])
         assert not ended.is_set()
 
 
-def test_an_order_that_ends_and_is_tried_again_has_ended() -> None:
-    finals = CompletionWaiters(max_waiting=1)
-    with finals.waiting_for(1) as ended:
-        finals.publish([change(1, Status.FAILED), change(1, Status.PENDING)])
+def test_an_order_that_ends_and_is_retried_wakes_its_tasks() -> None:
+    waiters = CompletionWaiters(max_waiting=1)
+    with waiters.waiting_for(1) as ended:
+        waiters.publish([change(1, Status.FAILED), change(1, Status.PENDING)])
         assert ended.is_set()
 
 
-def test_no_more_wait_than_may_and_who_leaves_makes_room() -> None:
-    finals = CompletionWaiters(max_waiting=2)
-    assert not finals
+def test_at_most_max_waiting_tasks_wait_and_each_frees_its_place() -> None:
+    waiters = CompletionWaiters(max_waiting=2)
+    assert not waiters
     with ExitStack() as waiting:
         for _ in range(2):
-            waiting.enter_context(finals.waiting_for(1))
-        assert finals
-        with pytest.raises(QueueFullError), finals.waiting_for(2):
+            waiting.enter_context(waiters.waiting_for(1))
+        assert waiters
+        with pytest.raises(QueueFullError), waiters.waiting_for(2):
             pass
-    assert not finals
-    with pytest.raises(asyncio.CancelledError), finals.waiting_for(1):
+    assert not waiters
+    with pytest.raises(asyncio.CancelledError), waiters.waiting_for(1):
         raise asyncio.CancelledError
-    with finals.waiting_for(1), finals.waiting_for(2):
-        assert finals
-    assert not finals
+    with waiters.waiting_for(1), waiters.waiting_for(2):
+        assert waiters
+    assert not waiters
 
 
-def test_a_close_wakes_everybody_and_those_who_come_later() -> None:
-    finals = CompletionWaiters(max_waiting=3)
-    with finals.waiting_for(1) as one, finals.waiting_for(2) as other:
-        finals.close()
-        finals.close()
-        with finals.waiting_for(3) as late:
+def test_close_wakes_all_tasks_and_later_ones_do_not_wait() -> None:
+    waiters = CompletionWaiters(max_waiting=3)
+    with waiters.waiting_for(1) as one, waiters.waiting_for(2) as other:
+        waiters.close()
+        waiters.close()
+        with waiters.waiting_for(3) as late:
             assert (one.is_set(), other.is_set(), late.is_set()) == (True, True, True)

@@ -1,4 +1,4 @@
-"""The processor that calls a function of the user's, and how that function is found."""
+"""The processor that calls a user's function, and how the function is loaded."""
 
 import gc
 import itertools
@@ -32,19 +32,19 @@ def order(
     return Order(order_id, order_id, 3, [102, 101], total_amount, metadata, status, attempts, 9, None, created_us, None)
 
 
-def given_to_function(given: Order) -> OrderToProcess:
-    """What the function is called with."""
+def argument_for(stored: Order) -> OrderToProcess:
+    """The argument that the function is called with."""
     calls: list[OrderToProcess] = []
-    FunctionProcessor(calls.append)([given])
+    FunctionProcessor(calls.append)([stored])
     [call] = calls
     return call
 
 
-# What the function is called with.
+# Arguments
 
 
-def test_the_function_gets_the_order() -> None:
-    assert given_to_function(order(attempts=4, metadata='{"currency": "EUR"}')) == OrderToProcess(
+def test_the_function_is_called_with_the_order() -> None:
+    assert argument_for(order(attempts=4, metadata='{"currency": "EUR"}')) == OrderToProcess(
         7, 3, [102, 101], Decimal("99.99"), {"currency": "EUR"}, datetime(2025, 3, 1, 12, 0, 0, 250_001, UTC), 4
     )
 
@@ -53,7 +53,7 @@ def test_the_function_gets_the_order() -> None:
     ("ten_thousandths", "text"), [(0, "0"), (1, "0.0001"), (1_000, "0.1"), (99_999_999_999_999, "9999999999.9999")]
 )
 def test_the_amount_is_an_exact_decimal(ten_thousandths: int, text: str) -> None:
-    amount = given_to_function(order(total_amount=ten_thousandths)).total_amount
+    amount = argument_for(order(total_amount=ten_thousandths)).total_amount
     assert isinstance(amount, Decimal)
     assert str(amount) == text
 
@@ -69,8 +69,8 @@ def test_the_amount_is_an_exact_decimal(ten_thousandths: int, text: str) -> None
         ('{"too long": -' + "9" * 16_000 + "}", {"too long": -math.inf}),
     ],
 )
-def test_metadata_are_a_dictionary_or_none(metadata: str | None, value: dict[str, Any] | None) -> None:
-    assert given_to_function(order(metadata=metadata)).metadata == value
+def test_metadata_is_a_dictionary_or_none(metadata: str | None, value: dict[str, Any] | None) -> None:
+    assert argument_for(order(metadata=metadata)).metadata == value
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ def test_metadata_are_a_dictionary_or_none(metadata: str | None, value: dict[str
         (253_402_300_799_999_999, "9999-12-31T23:59:59.999999+00:00"),
     ],
 )
-def test_the_time_is_exact_and_knows_that_it_is_utc(created_us: int, text: str) -> None:
-    created_time = given_to_function(order(created_us=created_us)).created_time
+def test_the_time_is_exact_and_in_utc(created_us: int, text: str) -> None:
+    created_time = argument_for(order(created_us=created_us)).created_time
     assert created_time.utcoffset() == timedelta(0)
     assert created_time.isoformat() == text
 
 
-def test_every_order_has_a_call_of_its_own_in_order() -> None:
+def test_the_function_is_called_once_for_each_order_in_order() -> None:
     calls: list[OrderToProcess] = []
     FunctionProcessor(calls.append)([order(3), order(1), order(2)])
     assert [call.order_id for call in calls] == [3, 1, 2]
 
 
-def test_a_worker_is_given_one_order_at_a_time() -> None:
+def test_the_batch_size_is_one() -> None:
     assert FunctionProcessor(print).batch_size == 1
 
 
-# What it may do.
+# Results and exceptions
 
 
 @pytest.mark.parametrize("result", [None, 0, False, "failed", ValueError("not raised"), NotImplemented, iter([])])
-def test_whatever_the_function_returns_completes_the_order(result: object) -> None:
+def test_any_returned_value_completes_the_order(result: object) -> None:
     FunctionProcessor(lambda order: result)([order()])
 
 
@@ -110,7 +110,7 @@ def test_whatever_the_function_returns_completes_the_order(result: object) -> No
     "error",
     [Rejected("no"), RetryLater(5), NotDeliveredError("x"), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)],
 )
-def test_what_the_function_raises_gets_out_as_it_is(error: BaseException) -> None:
+def test_an_exception_of_the_function_is_not_changed(error: BaseException) -> None:
     def raising(order: OrderToProcess) -> None:
         raise error
 
@@ -119,7 +119,7 @@ def test_what_the_function_raises_gets_out_as_it_is(error: BaseException) -> Non
     assert caught.value is error
 
 
-def test_an_awaitable_as_a_result_is_an_error() -> None:
+def test_returning_an_awaitable_is_an_error() -> None:
     class Promise:
         def __await__(self) -> Generator[None, None, None]:
             yield
@@ -128,7 +128,7 @@ def test_an_awaitable_as_a_result_is_an_error() -> None:
         FunctionProcessor(lambda order: Promise())([order()])
 
 
-def test_a_coroutine_as_a_result_is_an_error_and_no_warning_follows(recwarn: pytest.WarningsRecorder) -> None:
+def test_returning_a_coroutine_is_an_error_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     async def process(order: OrderToProcess) -> None:
         raise AssertionError
 
@@ -138,14 +138,13 @@ def test_a_coroutine_as_a_result_is_an_error_and_no_warning_follows(recwarn: pyt
     assert [str(warning.message) for warning in recwarn] == []
 
 
-# How it is found.
+# Loading
 
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Writes a module of this text, and gives its name."""
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    """Writes a module with the given text and returns its name."""
+    monkeypatch.syspath_prepend(tmp_path)
     names: list[str] = []
 
     def write(text: str) -> str:
@@ -159,7 +158,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def refusal(path: str) -> str:
-    """Why there is no function at the path: one line that names it."""
+    """The text with which the path is refused: one line that contains the path."""
     with pytest.raises(FunctionRefusedError) as caught:
         load_function(path)
     text = str(caught.value)
@@ -168,20 +167,19 @@ def refusal(path: str) -> str:
     return text
 
 
-def test_a_function_is_found_and_can_be_called(module: Callable[[str], str]) -> None:
+def test_a_function_in_a_module_is_loaded(module: Callable[[str], str]) -> None:
     name = module("def process(order):\n    raise LookupError(order.order_id)\n")
     function = load_function(f"{name}:process")
     with pytest.raises(LookupError, match=r"^7$"):
         FunctionProcessor(function)([order()])
 
 
-def test_a_function_in_a_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_in_a_package_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = f"users_package_{next(_numbers)}"
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     (tmp_path / package / "orders.py").write_text("def process(order): return 'found'\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
     found: Any = load_function(f"{package}.orders:process")
     assert found(None) == "found"
     assert f"module '{package}' has no attribute 'process'" in refusal(f"{package}:process")
@@ -210,11 +208,11 @@ def test_a_function_in_a_package_is_found(tmp_path: Path, monkeypatch: pytest.Mo
         ("process = int\n", "process"),
     ],
 )
-def test_what_can_be_called_with_an_order_is_taken(module: Callable[[str], str], text: str, name: str) -> None:
+def test_any_callable_with_one_argument_is_accepted(module: Callable[[str], str], text: str, name: str) -> None:
     assert callable(load_function(f"{module(text)}:{name}"))
 
 
-def test_a_builtin_is_taken() -> None:
+def test_a_builtin_is_accepted() -> None:
     assert load_function("builtins:print") is print
 
 
@@ -231,7 +229,7 @@ def test_a_builtin_is_taken() -> None:
         "import functools\ndef two(shop, order): pass\nprocess = functools.partial(two, 1, 2)\n",
     ],
 )
-def test_what_can_not_be_called_with_an_order_is_refused(module: Callable[[str], str], text: str) -> None:
+def test_a_callable_with_other_arguments_is_refused(module: Callable[[str], str], text: str) -> None:
     path = f"{module(text)}:process"
     assert refusal(path).startswith(f"{path} can't be called with an order: ")
 
@@ -255,7 +253,7 @@ def test_a_coroutine_or_a_generator_is_refused(module: Callable[[str], str], tex
 
 
 @pytest.mark.parametrize("value", ["None", "42", "'process'", "object()", "__import__('os')"])
-def test_what_can_not_be_called_is_refused(module: Callable[[str], str], value: str) -> None:
+def test_an_object_that_is_not_callable_is_refused(module: Callable[[str], str], value: str) -> None:
     path = f"{module(f'process = {value}')}:process"
     assert refusal(path) == f"{path} is not a function"
 
@@ -275,14 +273,12 @@ def test_what_can_not_be_called_is_refused(module: Callable[[str], str], value: 
         ("x = 1\0", ""),
     ],
 )
-def test_a_module_that_does_not_run_is_refused_with_its_error(
-    module: Callable[[str], str], text: str, reason: str
-) -> None:
+def test_a_module_that_raises_is_refused_with_its_error(module: Callable[[str], str], text: str, reason: str) -> None:
     path = f"{module(text)}:process"
     assert refusal(path).startswith(f"can't import {path}: {reason}")
 
 
-def test_a_module_that_is_interrupted_is_not_a_refusal(module: Callable[[str], str]) -> None:
+def test_an_interrupt_during_the_import_is_not_a_refusal(module: Callable[[str], str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_function(f"{module('raise KeyboardInterrupt')}:process")
 
@@ -306,7 +302,7 @@ def test_a_module_that_is_interrupted_is_not_a_refusal(module: Callable[[str], s
         "os/path.py:join",
     ],
 )
-def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
+def test_a_path_without_a_function_is_refused(path: str) -> None:
     assert refusal(path).startswith(f"can't import {path}: ")
 
 
@@ -316,7 +312,7 @@ def test_a_refusal_has_the_error_as_its_cause(module: Callable[[str], str]) -> N
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_function_that_hides_its_arguments_behind_another_is_judged_by_what_it_says(
+def test_the_signature_of_a_wrapped_function_is_checked(
     module: Callable[[str], str],
 ) -> None:
     text = "import functools\ndef one(order): pass\n@functools.wraps(one)\ndef process(*arguments): pass\n"
