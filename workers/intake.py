@@ -61,7 +61,7 @@ class Intake:
             self._group_ended.clear()
 
     def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
-        """Submits a write of the dispatcher. It goes first: processing continues however many orders wait."""
+        """Puts a write of the dispatcher at the head of the queue, so that new orders do not delay processing."""
         return self._writes.submit(write, first=True, even_if_full=True)
 
     @property

@@ -164,7 +164,7 @@ class OrderService:
     ) -> tuple[Insertion, Order | None]:
         """The result of an `insert`, and the order if it ends within `timeout_s` after it is stored, else None."""
         inserted = await insertion
-        # The order is on disk. The client must be told that, whatever error a read meets from here on.
+        # The order is on disk, so a failed read from here on must not become an error response.
         with contextlib.suppress(QueueFullError, QueueClosedError, StorageBusyError, StorageUnavailableError):
             found = await self.find_when_ended(order_id, timeout_s)
             if found and found.status in TERMINAL_STATUSES:

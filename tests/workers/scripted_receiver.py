@@ -1,4 +1,4 @@
-"""A receiver of webhooks on real sockets, a thread a connection; what it does with a delivery is a script."""
+"""A webhook receiver on real sockets, with a thread for each connection. A script answers each delivery."""
 
 import contextlib
 import http.client
@@ -17,7 +17,7 @@ DRIP_S = 0.02
 
 
 class Delivery(NamedTuple):
-    """A request as it came; the names of its headers are in lower case, `connection` counts from 1."""
+    """A received request. The names of its headers are in lower case; `connection` counts from 1."""
 
     connection: int
     method: str
@@ -27,14 +27,14 @@ class Delivery(NamedTuple):
 
 
 class Wire:
-    """The receiver's end of a connection, as a script sees it."""
+    """The receiver's end of a connection, for scripts."""
 
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self._sock = sock
         self._closing = closing
 
     def send(self, data: bytes) -> None:
-        """OSError when the other end is gone."""
+        """Raises OSError if the other end has closed the connection."""
         self._sock.sendall(data)
 
     def hang_up(self) -> None:
@@ -42,7 +42,7 @@ class Wire:
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def hold(self, seconds: float = DEADLINE_S) -> None:
-        """Does nothing for so long, or until the receiver closes."""
+        """Waits, at most until the receiver closes."""
         self._closing.wait(seconds)
 
     def deliveries(self, connection: int) -> Iterator[Delivery]:
@@ -56,7 +56,7 @@ Script = Callable[[Wire], None]
 
 
 def reply(status: int, body: bytes = b"", *lines: str) -> bytes:
-    """A whole answer; `lines` are more headers."""
+    """A complete response. `lines` are additional headers."""
     framing = [] if status in (204, 304) else [f"Content-Length: {len(body)}"]
     return "\r\n".join([f"HTTP/1.1 {status} Something", *framing, *lines, "", ""]).encode() + body
 
@@ -78,12 +78,12 @@ def send_and_hang_up(data: bytes = b"") -> Script:
 
 
 def hold(wire: Wire) -> None:
-    """Never answers."""
+    """A script that never responds."""
     wire.hold()
 
 
 def drip(beginning: bytes) -> Script:
-    """Sends the beginning, and after it a byte now and then, for as long as somebody listens (ten seconds at most)."""
+    """Sends the beginning, then a byte every 20 ms until the other end closes, ten seconds at most."""
 
     def script(wire: Wire) -> None:
         wire.send(beginning)
@@ -95,15 +95,15 @@ def drip(beginning: bytes) -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first delivery gets the first script, and so on; one at a time."""
+    """Runs the first script for the first delivery, the second one for the second, and so on."""
     left = iter(scripts)
     return lambda wire: next(left)(wire)
 
 
 class Flood:
-    """An answer that does not end; `ended` is set when nobody listens any more, `sent` are its bytes until then."""
+    """An endless response. `ended` is set when the other end closes; `sent` is the number of bytes sent until then."""
 
-    MOST = 256 * 1024 * 1024
+    MAX_BYTES = 256 * 1024 * 1024
 
     def __init__(self, head: bytes, piece: bytes) -> None:
         self.ended = threading.Event()
@@ -114,7 +114,7 @@ class Flood:
     def __call__(self, wire: Wire) -> None:
         try:
             wire.send(self._head)
-            while self.sent < self.MOST:
+            while self.sent < self.MAX_BYTES:
                 wire.send(self._piece)
                 self.sent += len(self._piece)
         finally:
@@ -122,8 +122,10 @@ class Flood:
 
 
 class Receiver:
-    """Listens on a free port of 127.0.0.1 until the `with` block ends; with `tls`, for https. Answers 200 without a
-    script, which may be another one at any time."""
+    """Listens on a free port of 127.0.0.1 until the `with` block ends, with `tls` for https.
+
+    Answers 200 without a script. `script` can be changed at any time.
+    """
 
     def __init__(self, script: Script | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.script = script or answer(200)
@@ -146,7 +148,7 @@ class Receiver:
         return [delivery.body for delivery in self.deliveries]
 
     def hang_up(self) -> None:
-        """Closes the connections that are open, as a receiver does with idle ones."""
+        """Closes all open connections, as a receiver closes idle ones."""
         while self._wires:
             self._wires.pop().hang_up()
 

@@ -156,7 +156,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-async def loop_iteration() -> None:
+async def next_loop_iteration() -> None:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     loop.call_soon(done.set_result, None)
@@ -187,7 +187,7 @@ def new_dispatcher(
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
     backoff: Backoff | None = None,
-    low_load: Callable[[], Awaitable[object]] = loop_iteration,
+    low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
@@ -207,11 +207,11 @@ def new_dispatcher(
     )
 
 
-async def all_writes_delivered(writer: Executor) -> None:
+async def until_writes_are_delivered(writer: Executor) -> None:
     """Returns when the dispatcher has received the result of every write so far."""
     await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
     for _ in range(5):
-        await loop_iteration()
+        await next_loop_iteration()
 
 
 @asynccontextmanager
@@ -464,7 +464,7 @@ async def test_a_retry_begins_early_if_the_clock_is_set_forward(
     store = MemoryStore(1, clock)
     async with dispatching(store, FailingProcessor(RetryLater(3_600)), writer, pool, clock=clock, max_sleep_s=0.01):
         await store.until(lambda: len(store.due_us) == 1)
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         writes = len(store.limits)
         clock.now_us += 3_600 * SECOND_US
         await store.until_all_are(Status.COMPLETED)
@@ -480,7 +480,7 @@ async def test_an_earlier_retry_begins_in_time_beside_a_later_one(
     processor = FailingProcessor(RetryLater(3_600))
     async with dispatching(store, processor, writer, pool, max_sleep_s=0.01) as dispatcher:
         await store.until(lambda: len(store.due_us) == 1)
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         processor.errors = (RetryLater(0.1),)
         store.add(1)
         dispatcher.wake()
@@ -594,7 +594,7 @@ async def test_after_its_time_out_stop_returns_running_orders_to_pending(writer:
         processor.release()
         pool.shutdown()
         # The threads have scheduled their outcomes on the loop, where they run before this.
-        await loop_iteration()
+        await next_loop_iteration()
         assert await dispatcher.stop(0) == 0
         await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
         assert store.recorded == recorded
@@ -664,7 +664,7 @@ async def test_orders_claimed_during_the_time_out_of_stop_are_returned(writer: E
         await in_call.wait()
         stopping = asyncio.ensure_future(dispatcher.stop(0))
         for _ in range(10):
-            await loop_iteration()
+            await next_loop_iteration()
         go_on.set()
         assert await stopping in (0, 2)
         assert store.statuses() == [Status.PENDING] * 2
@@ -705,7 +705,7 @@ async def test_claim_with_next_commit_claims_new_orders_without_wake(writer: Exe
     store = MemoryStore(0)
     async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         store.add(3)
         dispatcher.claim_with_next_commit()
         await store.until_all_are(Status.COMPLETED)
@@ -720,17 +720,17 @@ async def test_claim_with_next_commit_claims_once_and_for_free_threads_only(
     processor = GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun()
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         writes = len(store.limits)
         store.add(3)
         for _ in range(3):
             dispatcher.claim_with_next_commit()
         await processor.begun()
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         assert store.limits[writes:] == [1]
         for _ in range(3):
             dispatcher.claim_with_next_commit()
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         assert (store.limits[writes:], store.claimed) == ([1], [1, 2])
         processor.release()
         await store.until_all_are(Status.COMPLETED)
@@ -743,12 +743,12 @@ async def test_a_failed_claim_with_next_commit_reserves_no_threads(writer: Execu
     processor = GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         store.add(3)
         store.errors = [StorageBusyError("locked")]
         dispatcher.claim_with_next_commit()
         await store.until(lambda: not store.errors)
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         dispatcher.wake()
         # All threads are free again.
         await processor.begun(WORKERS)
@@ -762,18 +762,18 @@ async def test_stop_returns_the_orders_of_a_claim_with_next_commit(writer: Execu
     dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool)
     dispatcher.start()
     await store.until(lambda: len(store.limits) == 1)
-    await all_writes_delivered(writer)
+    await until_writes_are_delivered(writer)
     go_on = threading.Event()
     store.before_claim = go_on.wait
     store.add(2)
     dispatcher.claim_with_next_commit()
     stopping = asyncio.ensure_future(dispatcher.stop(5))
-    await loop_iteration()
+    await next_loop_iteration()
     go_on.set()
     assert await stopping == 0
     assert store.statuses() == [Status.PENDING] * 2
     dispatcher.claim_with_next_commit()
-    await all_writes_delivered(writer)
+    await until_writes_are_delivered(writer)
     assert store.claimed == [1, 2]
 
 
@@ -782,7 +782,7 @@ async def test_claim_with_next_commit_does_nothing_before_the_start(writer: Exec
     store = MemoryStore(1)
     async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
         dispatcher.claim_with_next_commit()
-        await all_writes_delivered(writer)
+        await until_writes_are_delivered(writer)
         assert store.limits == []
 
 
@@ -793,8 +793,8 @@ async def test_a_write_waits_for_low_load(writer: Executor, pool: Executor) -> N
     dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, low_load=low_load.wait)
     dispatcher.start()
     for _ in range(5):
-        await loop_iteration()
-    await all_writes_delivered(writer)
+        await next_loop_iteration()
+    await until_writes_are_delivered(writer)
     assert store.limits == []
     low_load.set()
     await store.until_all_are(Status.COMPLETED)

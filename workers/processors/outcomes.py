@@ -1,4 +1,4 @@
-"""The exceptions by which a processor says how an attempt ended. Values; they belong to no thread."""
+"""The exceptions with which a processor reports how an attempt ended. Values; they belong to no thread."""
 
 MAX_DELAY_S = 366 * 86_400
 """The longest delay, in seconds, that a processor can ask for."""

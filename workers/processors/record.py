@@ -6,7 +6,7 @@ from models.order import Order
 
 
 class RecordProcessor:
-    """Accepts each order as it is: the shop only wants it recorded."""
+    """Completes each order without an action, for a shop that only records its orders."""
 
     batch_size = 1_000
 

@@ -75,7 +75,7 @@ def test_no_metadata_differs_from_an_empty_object(store: ShorthandStore) -> None
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.FAILED])
-def test_an_id_stays_taken_whatever_the_status_of_its_order(store: ShorthandStore, status: Status) -> None:
+def test_an_id_stays_taken_in_every_status_of_its_order(store: ShorthandStore, status: Status) -> None:
     store.insert(new_order(1))
     if status is not Status.PENDING:
         [order] = store.claim()

@@ -1,4 +1,4 @@
-"""The webhook processor, against a receiver on real sockets that answers well, badly or not at all."""
+"""The webhook processor, with a receiver on real sockets that follows a script."""
 
 import email.utils
 import json
@@ -43,9 +43,9 @@ from workers.processors.webhook import (
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105
 SHORT_S = 0.2
-"""A time-out that a test waits for."""
+"""A time-out short enough for a test to wait for."""
 LONG_S = 5.0
-"""What it may take at the most until a time-out of `SHORT_S` is noticed, on a machine that is busy."""
+"""The longest time until a time-out of `SHORT_S` is detected, on a busy machine."""
 CREATED_US = 1_740_830_400_250_000
 
 
@@ -81,14 +81,14 @@ def processor(
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that answers 200 until told otherwise; whatever it got must have been signed."""
+    """A receiver that answers 200 unless a test sets a script. Every delivery must have a valid signature."""
     with Receiver() as receiver:
         yield receiver
         for delivery in receiver.deliveries:
             Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
 
 
-class Refusal(NamedTuple):
+class Failure(NamedTuple):
     error: Rejected | NotDeliveredError
     seconds: float
 
@@ -102,19 +102,19 @@ class Refusal(NamedTuple):
         return self.error.retry_after_s
 
 
-def refusal(deliver: WebhookProcessor, *orders: Order) -> Refusal:
-    """How an order that must not be completed ended."""
+def failed_delivery(deliver: WebhookProcessor, *orders: Order) -> Failure:
+    """The error and the duration of a delivery that must fail."""
     began_s = time.monotonic()
     with pytest.raises((Rejected, NotDeliveredError)) as caught:
         deliver(orders or [order()])
     assert isinstance(caught.value, Rejected | NotDeliveredError)
-    return Refusal(caught.value, time.monotonic() - began_s)
+    return Failure(caught.value, time.monotonic() - began_s)
 
 
-# What is sent.
+# Requests
 
 
-def test_an_order_is_posted_as_json_to_the_url_as_it_is(receiver: Receiver) -> None:
+def test_an_order_is_posted_as_json_to_the_unchanged_url(receiver: Receiver) -> None:
     processor(f"http://127.0.0.1:{receiver.port}/hooks/a%20b?shop=1&x=%2F#part")([order()])
     [delivery] = receiver.deliveries
     assert (delivery.method, delivery.target) == ("POST", "/hooks/a%20b?shop=1&x=%2F")
@@ -123,12 +123,12 @@ def test_an_order_is_posted_as_json_to_the_url_as_it_is(receiver: Receiver) -> N
     assert delivery.headers["host"] == f"127.0.0.1:{receiver.port}"
 
 
-def test_a_url_without_a_path_asks_for_the_root(receiver: Receiver) -> None:
+def test_a_url_without_a_path_requests_the_root(receiver: Receiver) -> None:
     processor(f"http://127.0.0.1:{receiver.port}")([order()])
     assert receiver.deliveries[0].target == "/"
 
 
-def test_the_body_is_the_order_in_its_own_order_of_fields(receiver: Receiver) -> None:
+def test_the_body_contains_the_fields_of_the_order_in_a_fixed_order(receiver: Receiver) -> None:
     processor(receiver.url)([order()])
     assert receiver.bodies == [
         b'{"order_id":7,"user_id":3,"item_ids":[102,101,102],"total_amount":99.99,"created_time":"2025-03-01 12:00:00"}'
@@ -147,14 +147,14 @@ def test_the_body_is_the_order_in_its_own_order_of_fields(receiver: Receiver) ->
         (99_999_999_999_999, "9999999999.9999"),
     ],
 )
-def test_an_amount_is_a_number_of_exactly_its_value(receiver: Receiver, ten_thousandths: int, text: str) -> None:
+def test_an_amount_is_sent_as_an_exact_number(receiver: Receiver, ten_thousandths: int, text: str) -> None:
     processor(receiver.url)([order(total_amount=ten_thousandths)])
     [body] = receiver.bodies
     assert f'"total_amount":{text},'.encode() in body
     assert json.loads(body, parse_float=Decimal, parse_int=Decimal)["total_amount"] == Decimal(ten_thousandths) / 10_000
 
 
-def test_the_largest_ids_arrive_whole(receiver: Receiver) -> None:
+def test_the_largest_ids_are_sent_exactly(receiver: Receiver) -> None:
     processor(receiver.url)([order(2**63 - 1)])
     assert json.loads(receiver.bodies[0])["order_id"] == 2**63 - 1
     assert receiver.deliveries[0].headers["webhook-id"] == f"order_{2**63 - 1}"
@@ -171,19 +171,19 @@ def test_the_largest_ids_arrive_whole(receiver: Receiver) -> None:
         '{"padding": "' + "é" * 8_000 + '"}',
     ],
 )
-def test_metadata_arrive_byte_for_byte_as_they_were_given(receiver: Receiver, metadata: str) -> None:
+def test_metadata_is_sent_byte_for_byte(receiver: Receiver, metadata: str) -> None:
     processor(receiver.url)([order(metadata=metadata)])
     [body] = receiver.bodies
     assert body.endswith(b'","metadata":' + metadata.encode() + b"}")
     json.loads(body)
 
 
-def test_an_order_without_metadata_has_no_such_field(receiver: Receiver) -> None:
+def test_without_metadata_the_body_has_no_such_field(receiver: Receiver) -> None:
     processor(receiver.url)([order(metadata=None)])
     assert "metadata" not in json.loads(receiver.bodies[0])
 
 
-def test_the_largest_order_arrives_whole(receiver: Receiver) -> None:
+def test_the_largest_order_is_sent_whole(receiver: Receiver) -> None:
     items = [2**63 - 1 - number for number in range(1_000)]
     processor(receiver.url)(
         [Order(1, 1, 1, items, 1, '{"a":"' + "x" * 16_000 + '"}', Status.PROCESSING, 1, 1, None, 0, None)]
@@ -192,34 +192,34 @@ def test_the_largest_order_arrives_whole(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU"])
-def test_a_delivery_is_signed_with_the_secret_however_it_is_written(secret: str) -> None:
+def test_a_delivery_is_signed_with_a_secret_in_any_notation(secret: str) -> None:
     with Receiver() as receiver:
         processor(receiver.url, secret=secret)([order(metadata='{"ü": "✓"}')])
         [delivery] = receiver.deliveries
         assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["order_id"] == 7
 
 
-def test_every_attempt_has_the_same_id_and_body_and_its_own_time(receiver: Receiver) -> None:
+def test_attempts_have_the_same_id_and_body_and_different_times(receiver: Receiver) -> None:
     start_s = int(time.time())
     times_s = [start_s - 60.0, start_s + 0.999_999_9, start_s + 60.4]
     deliver = processor(receiver.url, clock=lambda: times_s[len(receiver.deliveries)])
     receiver.script = in_turn(answer(500), answer(429), answer(200))
     for attempt in (1, 2):
-        refusal(deliver, order(metadata='{"a": 1}', attempts=attempt))
+        failed_delivery(deliver, order(metadata='{"a": 1}', attempts=attempt))
     deliver([order(metadata='{"a": 1}', attempts=3)])
     assert {delivery.headers["webhook-id"] for delivery in receiver.deliveries} == {"order_7"}
     assert len(set(receiver.bodies)) == 1
     stamps = [int(delivery.headers["webhook-timestamp"]) for delivery in receiver.deliveries]
-    # Rounded to a microsecond before it is cut, so that the second of them may be either.
+    # The time is rounded to a microsecond and then truncated, so the second one can be either.
     assert stamps in ([start_s - 60, start_s, start_s + 60], [start_s - 60, start_s + 1, start_s + 60])
 
 
-def test_another_order_has_another_id(receiver: Receiver) -> None:
+def test_each_order_has_its_own_id(receiver: Receiver) -> None:
     processor(receiver.url)([order(8), order(9)])
     assert [delivery.headers["webhook-id"] for delivery in receiver.deliveries] == ["order_8", "order_9"]
 
 
-# What an answer means.
+# Responses
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 226, 299])
@@ -232,59 +232,61 @@ def test_a_2xx_completes_the_order(receiver: Receiver, status: int) -> None:
 @pytest.mark.parametrize(
     "status", [301, 302, 303, 304, 307, 308, 408, 409, 425, 429, 500, 501, 502, 503, 504, 507, 599, 600, 999]
 )
-def test_what_may_pass_is_tried_again(receiver: Receiver, status: int) -> None:
+def test_a_temporary_failure_is_retried(receiver: Receiver, status: int) -> None:
     receiver.script = answer(status)
-    refused = refusal(processor(receiver.url))
-    assert isinstance(refused.error, NotDeliveredError)
-    assert refused.text == f"the receiver answered {status}"
-    assert refused.retry_after_s == 0
+    failure = failed_delivery(processor(receiver.url))
+    assert isinstance(failure.error, NotDeliveredError)
+    assert failure.text == f"the receiver answered {status}"
+    assert failure.retry_after_s == 0
     assert len(receiver.deliveries) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 424, 426, 428, 431, 451, 499])
 def test_any_other_4xx_rejects_the_order(receiver: Receiver, status: int) -> None:
     receiver.script = answer(status, b"", "Retry-After: 5")
-    refused = refusal(processor(receiver.url))
-    assert isinstance(refused.error, Rejected)
-    assert refused.text == f"the receiver answered {status}"
+    failure = failed_delivery(processor(receiver.url))
+    assert isinstance(failure.error, Rejected)
+    assert failure.text == f"the receiver answered {status}"
     assert len(receiver.deliveries) == 1
 
 
 @pytest.mark.parametrize("status", [102, 103, 199])
-def test_news_of_an_answer_is_not_the_answer(receiver: Receiver, status: int) -> None:
-    news = b"HTTP/1.1 %d News\r\nLink: x\r\n\r\n" % status
-    receiver.script = in_turn(send(news + reply(200)), send(news + news + reply(500)), answer(200))
+def test_an_informational_response_is_skipped(receiver: Receiver, status: int) -> None:
+    informational = b"HTTP/1.1 %d News\r\nLink: x\r\n\r\n" % status
+    receiver.script = in_turn(
+        send(informational + reply(200)), send(informational + informational + reply(500)), answer(200)
+    )
     deliver = processor(receiver.url)
     deliver([order(1)])
-    assert refusal(deliver, order(2)).text == "the receiver answered 500"
+    assert failed_delivery(deliver, order(2)).text == "the receiver answered 500"
     deliver([order(3)])
     assert {delivery.connection for delivery in receiver.deliveries} == {1}
 
 
-def test_what_comes_after_a_100_decides(receiver: Receiver) -> None:
+def test_the_response_after_100_continue_decides(receiver: Receiver) -> None:
     receiver.script = in_turn(
         send(b"HTTP/1.1 100 Continue\r\n\r\n" + reply(200)), send(b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" + reply(500))
     )
     deliver = processor(receiver.url)
     deliver([order()])
-    assert refusal(deliver).text == "the receiver answered 500"
+    assert failed_delivery(deliver).text == "the receiver answered 500"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
     with Receiver() as target:
         receiver.script = answer(status, b"", f"Location: {target.url}")
-        assert isinstance(refusal(processor(receiver.url)).error, NotDeliveredError)
+        assert isinstance(failed_delivery(processor(receiver.url)).error, NotDeliveredError)
         receiver.script = answer(status, b"", "Location: /elsewhere")
-        assert isinstance(refusal(processor(receiver.url)).error, NotDeliveredError)
+        assert isinstance(failed_delivery(processor(receiver.url)).error, NotDeliveredError)
         assert target.connections == 0
         assert {delivery.target for delivery in receiver.deliveries} == {"/hook"}
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 307])
-def test_a_pause_in_seconds_is_kept(receiver: Receiver, status: int) -> None:
+def test_retry_after_in_seconds_is_the_delay(receiver: Receiver, status: int) -> None:
     receiver.script = answer(status, b"", "Retry-After: 120")
-    assert refusal(processor(receiver.url)).retry_after_s == 120
+    assert failed_delivery(processor(receiver.url)).retry_after_s == 120
 
 
 @pytest.mark.parametrize(
@@ -311,20 +313,20 @@ def test_a_pause_in_seconds_is_kept(receiver: Receiver, status: int) -> None:
         ("٣", 0),
     ],
 )
-def test_a_pause_is_never_less_than_nothing_nor_more_than_a_day(receiver: Receiver, text: str, seconds: int) -> None:
+def test_retry_after_is_limited_to_a_day_and_ignored_if_invalid(receiver: Receiver, text: str, seconds: int) -> None:
     receiver.script = send(
         f"HTTP/1.1 503 Later\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode("latin-1", errors="replace")
     )
-    assert refusal(processor(receiver.url)).retry_after_s == seconds
+    assert failed_delivery(processor(receiver.url)).retry_after_s == seconds
 
 
-def test_a_pause_as_a_date_is_kept(receiver: Receiver) -> None:
+def test_retry_after_as_a_date_is_the_delay(receiver: Receiver) -> None:
     receiver.script = answer(503, b"", f"Retry-After: {email.utils.formatdate(time.time() + 3_600, usegmt=True)}")
-    assert 3_500 < refusal(processor(receiver.url)).retry_after_s <= 3_600
+    assert 3_500 < failed_delivery(processor(receiver.url)).retry_after_s <= 3_600
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_the_error_shows_the_beginning_of_the_answer_in_one_line(receiver: Receiver, status: int) -> None:
+def test_the_error_contains_the_beginning_of_the_response_in_one_line(receiver: Receiver, status: int) -> None:
     receiver.script = in_turn(
         answer(status, "  no such\r\n\tshop\x85\u2028\x0b \n".encode()),
         answer(status, "größer ✓ ".encode() + b"\xff\xfe"),
@@ -333,35 +335,35 @@ def test_the_error_shows_the_beginning_of_the_answer_in_one_line(receiver: Recei
     )
     deliver = processor(receiver.url)
     begin = f"the receiver answered {status}"
-    assert refusal(deliver).text == f"{begin}: no such shop"
-    assert refusal(deliver).text == f"{begin}: größer ✓ " + 2 * "\N{REPLACEMENT CHARACTER}"
-    assert refusal(deliver).text == f"{begin}: " + MAX_SHOWN_CHARACTERS * "a"
-    assert refusal(deliver).text == begin
+    assert failed_delivery(deliver).text == f"{begin}: no such shop"
+    assert failed_delivery(deliver).text == f"{begin}: größer ✓ " + 2 * "\N{REPLACEMENT CHARACTER}"
+    assert failed_delivery(deliver).text == f"{begin}: " + MAX_SHOWN_CHARACTERS * "a"
+    assert failed_delivery(deliver).text == begin
 
 
-def test_an_answer_in_chunks_is_shown_too(receiver: Receiver) -> None:
+def test_the_error_contains_a_chunked_response(receiver: Receiver) -> None:
     receiver.script = send(
         b"HTTP/1.1 422 No\r\nTransfer-Encoding: chunked\r\n\r\n6;a=b\r\nno suc\r\n6\r\nh shop\r\n0\r\nA: b\r\n\r\n"
     )
     deliver = processor(receiver.url)
     for _ in range(2):
-        assert refusal(deliver).text == "the receiver answered 422: no such shop"
+        assert failed_delivery(deliver).text == "the receiver answered 422: no such shop"
     assert receiver.connections == 1
 
 
-def test_an_answer_that_breaks_off_still_says_whether_the_order_was_taken(receiver: Receiver) -> None:
+def test_the_status_of_an_incomplete_response_decides(receiver: Receiver) -> None:
     broken = b"Content-Length: 100\r\n\r\nten bytes."
     receiver.script = in_turn(
         send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + broken), send_and_hang_up(b"HTTP/1.1 422 No\r\n" + broken)
     )
     deliver = processor(receiver.url)
     deliver([order()])
-    refused = refusal(deliver)
-    assert isinstance(refused.error, Rejected)
-    assert refused.text.startswith("the receiver answered 422")
+    failure = failed_delivery(deliver)
+    assert isinstance(failure.error, Rejected)
+    assert failure.text.startswith("the receiver answered 422")
 
 
-# Connections.
+# Connections
 
 
 def test_many_orders_share_a_connection(receiver: Receiver) -> None:
@@ -374,22 +376,22 @@ def test_many_orders_share_a_connection(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [304, 307, 404, 500])
-def test_an_order_that_is_not_taken_leaves_the_connection_to_the_next(receiver: Receiver, status: int) -> None:
+def test_the_connection_is_reused_after_an_error_response(receiver: Receiver, status: int) -> None:
     receiver.script = in_turn(answer(status, b"" if status == 304 else b"x" * 1_000), answer(200))
     deliver = processor(receiver.url)
-    refusal(deliver)
+    failed_delivery(deliver)
     deliver([order()])
     assert receiver.connections == 1
 
 
-def test_an_answer_of_just_what_is_read_leaves_the_connection_to_the_next_order(receiver: Receiver) -> None:
+def test_the_connection_is_reused_after_the_longest_response_that_is_read(receiver: Receiver) -> None:
     receiver.script = answer(200, b"x" * MAX_RESPONSE_BYTES)
     deliver = processor(receiver.url)
     deliver([order(1), order(2)])
     assert receiver.connections == 1
 
 
-def test_a_receiver_that_closes_idle_connections_costs_no_attempt(receiver: Receiver) -> None:
+def test_a_receiver_can_close_idle_connections_without_a_failed_attempt(receiver: Receiver) -> None:
     deliver = processor(receiver.url)
     for order_id in (1, 2, 3):
         deliver([order(order_id)])
@@ -400,7 +402,7 @@ def test_a_receiver_that_closes_idle_connections_costs_no_attempt(receiver: Rece
 @pytest.mark.parametrize(
     "text", [reply(200, b"thanks", "Connection: close"), b"HTTP/1.0 200 OK\r\n\r\nthanks", b"HTTP/1.1 200 OK\r\n\r\n"]
 )
-def test_a_receiver_that_closes_after_each_answer_costs_no_attempt(receiver: Receiver, text: bytes) -> None:
+def test_a_receiver_can_close_after_each_response_without_a_failed_attempt(receiver: Receiver, text: bytes) -> None:
     receiver.script = send_and_hang_up(text)
     deliver = processor(receiver.url)
     deliver([order(1), order(2)])
@@ -416,18 +418,18 @@ def test_a_receiver_that_closes_after_each_answer_costs_no_attempt(receiver: Rec
     ],
     ids=["length", "chunks", "until it closes"],
 )
-def test_of_an_answer_without_end_a_bounded_part_is_read(receiver: Receiver, head: bytes, piece: bytes) -> None:
+def test_only_the_beginning_of_an_endless_response_is_read(receiver: Receiver, head: bytes, piece: bytes) -> None:
     flood = Flood(head, piece)
     receiver.script = in_turn(flood, answer(200))
     deliver = processor(receiver.url)
     deliver([order(1)])
     assert flood.ended.wait(DEADLINE_S)
-    assert flood.sent < Flood.MOST
+    assert flood.sent < Flood.MAX_BYTES
     deliver([order(2)])
     assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
 
 
-def test_several_threads_deliver_at_once_each_over_a_connection_of_its_own(
+def test_concurrent_deliveries_use_up_to_one_connection_each(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     threads = 8
@@ -440,19 +442,19 @@ def test_several_threads_deliver_at_once_each_over_a_connection_of_its_own(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-# Receivers that do not answer.
+# Receivers that do not respond
 
 
-def test_a_closed_port_is_tried_again() -> None:
+def test_a_closed_port_is_retried() -> None:
     listener, port = free_port()
     listener.close()
-    refused = refusal(processor(f"http://127.0.0.1:{port}/hook"))
-    assert refused.text == "the receiver can't be reached: [Errno 111] Connection refused"
-    assert refused.seconds < LONG_S
+    failure = failed_delivery(processor(f"http://127.0.0.1:{port}/hook"))
+    assert failure.text == "the receiver can't be reached: [Errno 111] Connection refused"
+    assert failure.seconds < LONG_S
 
 
-def test_a_name_that_can_not_be_one_is_tried_again() -> None:
-    assert isinstance(refusal(processor("http://a..b/hook")).error, NotDeliveredError)
+def test_an_invalid_host_name_is_retried() -> None:
+    assert isinstance(failed_delivery(processor("http://a..b/hook")).error, NotDeliveredError)
 
 
 @pytest.mark.parametrize(
@@ -469,12 +471,12 @@ def test_a_name_that_can_not_be_one_is_tried_again() -> None:
     ],
     ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers"],
 )
-def test_what_is_no_answer_is_tried_again(receiver: Receiver, script: Script) -> None:
+def test_a_response_that_is_not_http_is_retried(receiver: Receiver, script: Script) -> None:
     receiver.script = script
-    refused = refusal(processor(receiver.url))
-    assert isinstance(refused.error, NotDeliveredError)
-    assert re.fullmatch(r"no HTTP answer: \S.{,500}", refused.text)
-    assert refused.text.isprintable()
+    failure = failed_delivery(processor(receiver.url))
+    assert isinstance(failure.error, NotDeliveredError)
+    assert re.fullmatch(r"no HTTP answer: \S.{,500}", failure.text)
+    assert failure.text.isprintable()
     receiver.script = answer(200)
     processor(receiver.url)([order()])
 
@@ -489,13 +491,13 @@ def test_what_is_no_answer_is_tried_again(receiver: Receiver, script: Script) ->
     ],
     ids=["nothing", "status line", "header", "100 without end"],
 )
-def test_a_receiver_that_does_not_come_to_an_answer_is_given_up_in_time(receiver: Receiver, script: Script) -> None:
+def test_a_receiver_that_does_not_finish_its_headers_times_out(receiver: Receiver, script: Script) -> None:
     receiver.script = script
     deliver = processor(receiver.url, timeout_s=SHORT_S)
-    refused = refusal(deliver)
-    assert isinstance(refused.error, NotDeliveredError)
-    assert refused.text == f"no answer within {SHORT_S:g} s"
-    assert SHORT_S * 0.9 < refused.seconds < LONG_S
+    failure = failed_delivery(deliver)
+    assert isinstance(failure.error, NotDeliveredError)
+    assert failure.text == f"no answer within {SHORT_S:g} s"
+    assert SHORT_S * 0.9 < failure.seconds < LONG_S
     receiver.script = answer(200)
     deliver([order()])
     assert receiver.connections == 2
@@ -504,7 +506,7 @@ def test_a_receiver_that_does_not_come_to_an_answer_is_given_up_in_time(receiver
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 10000\r\n\r\n", b"\r\n", b"Transfer-Encoding: chunked\r\n\r\n2710\r\n"]
 )
-def test_an_order_whose_answer_has_a_body_without_end_is_completed_in_time(receiver: Receiver, framing: bytes) -> None:
+def test_a_2xx_with_an_endless_body_completes_the_order_in_time(receiver: Receiver, framing: bytes) -> None:
     receiver.script = in_turn(drip(b"HTTP/1.1 200 OK\r\n" + framing), answer(200))
     deliver = processor(receiver.url, timeout_s=SHORT_S)
     began_s = time.monotonic()
@@ -514,14 +516,14 @@ def test_an_order_whose_answer_has_a_body_without_end_is_completed_in_time(recei
     assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
 
 
-def test_a_refusal_whose_body_has_no_end_is_one_in_time(receiver: Receiver) -> None:
+def test_an_error_response_with_an_endless_body_ends_in_time(receiver: Receiver) -> None:
     receiver.script = drip(b"HTTP/1.1 429 Slow\r\nRetry-After: 9\r\nContent-Length: 10000\r\n\r\n")
-    refused = refusal(processor(receiver.url, timeout_s=SHORT_S))
-    assert refused.retry_after_s == 9
-    assert refused.seconds < LONG_S
+    failure = failed_delivery(processor(receiver.url, timeout_s=SHORT_S))
+    assert failure.retry_after_s == 9
+    assert failure.seconds < LONG_S
 
 
-def test_an_order_has_its_whole_time_after_one_that_took_nearly_all_of_its_own(receiver: Receiver) -> None:
+def test_each_order_on_a_connection_has_its_own_time_out(receiver: Receiver) -> None:
     def slow(wire: Wire) -> None:
         wire.hold(0.13)
         wire.send(reply(200, b"thanks"))
@@ -531,10 +533,12 @@ def test_an_order_has_its_whole_time_after_one_that_took_nearly_all_of_its_own(r
     assert [delivery.connection for delivery in receiver.deliveries] == [1, 1]
 
 
-# What must not get out.
+# Secrets
 
 
-def test_neither_the_secret_nor_the_path_gets_out(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+def test_neither_the_secret_nor_the_path_is_in_errors_or_logs(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     path = "/path-token?query=query-token"
     receiver.script = in_turn(
@@ -548,12 +552,12 @@ def test_neither_the_secret_nor_the_path_gets_out(receiver: Receiver, caplog: py
     )
     deliver = processor(f"http://127.0.0.1:{receiver.port}{path}", timeout_s=SHORT_S)
     deliver([order()])
-    texts = [refusal(deliver).text for _ in range(6)]
+    texts = [failed_delivery(deliver).text for _ in range(6)]
     listener, port = free_port()
     listener.close()
-    texts.append(refusal(processor(f"http://127.0.0.1:{port}{path}")).text)
-    texts.append(refusal(processor(f"http://a..b{path}")).text)
-    texts.append(refusal(processor(f"https://127.0.0.1:{receiver.port}{path}")).text)
+    texts.append(failed_delivery(processor(f"http://127.0.0.1:{port}{path}")).text)
+    texts.append(failed_delivery(processor(f"http://a..b{path}")).text)
+    texts.append(failed_delivery(processor(f"https://127.0.0.1:{receiver.port}{path}")).text)
     texts += [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
     for text in texts:
         assert "token" not in text
@@ -561,12 +565,12 @@ def test_neither_the_secret_nor_the_path_gets_out(receiver: Receiver, caplog: py
         assert secret not in "".join(texts) + caplog.text
 
 
-# TLS.
+# TLS
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+    """A file with a self-signed certificate for 127.0.0.1 and its key."""
     need("openssl")
     path = tmp_path_factory.mktemp("tls") / "receiver.pem"
     key = path.with_name("key.pem")
@@ -591,21 +595,21 @@ def tls_receiver(certificate: Path) -> Iterator[Receiver]:
             Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tls_receiver: Receiver) -> None:
-    refused = refusal(processor(tls_receiver.url))
-    assert isinstance(refused.error, NotDeliveredError)
-    assert "CERTIFICATE_VERIFY_FAILED" in refused.text
+def test_an_untrusted_certificate_is_refused(tls_receiver: Receiver) -> None:
+    failure = failed_delivery(processor(tls_receiver.url))
+    assert isinstance(failure.error, NotDeliveredError)
+    assert "CERTIFICATE_VERIFY_FAILED" in failure.text
     assert tls_receiver.deliveries == []
 
 
-def test_a_receiver_whose_certificate_is_trusted_gets_its_orders_over_one_connection(
+def test_a_receiver_with_a_trusted_certificate_gets_its_orders(
     tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     deliver = processor(tls_receiver.url)
     tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_RESPONSE_BYTES), answer(422, b"no"), answer(200))
     deliver([order(1), order(2)])
-    assert refusal(deliver).text == "the receiver answered 422: no"
+    assert failed_delivery(deliver).text == "the receiver answered 422: no"
     assert tls_receiver.connections == 1
     tls_receiver.hang_up()
     deliver([order(3)])
@@ -616,28 +620,28 @@ def test_a_trusted_certificate_for_another_name_is_refused(
     tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    refused = refusal(processor(f"https://localhost:{tls_receiver.port}/hook"))
-    assert isinstance(refused.error, NotDeliveredError)
+    failure = failed_delivery(processor(f"https://localhost:{tls_receiver.port}/hook"))
+    assert isinstance(failure.error, NotDeliveredError)
     assert tls_receiver.deliveries == []
 
 
-def test_over_tls_an_answer_has_its_deadline_too(
+def test_a_slow_response_over_tls_times_out(
     tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls_receiver.script = drip(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    refused = refusal(processor(tls_receiver.url, timeout_s=SHORT_S))
-    assert isinstance(refused.error, NotDeliveredError)
-    assert refused.seconds < LONG_S
+    failure = failed_delivery(processor(tls_receiver.url, timeout_s=SHORT_S))
+    assert isinstance(failure.error, NotDeliveredError)
+    assert failure.seconds < LONG_S
 
 
-def test_a_receiver_that_speaks_no_tls_is_tried_again() -> None:
+def test_a_receiver_without_tls_is_retried() -> None:
     with Receiver() as receiver:
         url = f"https://127.0.0.1:{receiver.port}/hook"
-        assert isinstance(refusal(processor(url)).error, NotDeliveredError)
+        assert isinstance(failed_delivery(processor(url)).error, NotDeliveredError)
 
 
-# What the flags take.
+# Flags
 
 
 @pytest.mark.parametrize(
@@ -651,7 +655,7 @@ def test_a_receiver_that_speaks_no_tls_is_tried_again() -> None:
         "http://shop.example/größe",
     ],
 )
-def test_a_url_of_a_receiver_is_taken_as_it_is(url: str) -> None:
+def test_a_valid_url_is_returned_unchanged(url: str) -> None:
     assert check_url(url) == url
 
 
@@ -683,7 +687,7 @@ def test_a_url_of_a_receiver_is_taken_as_it_is(url: str) -> None:
         "http://::1/",
     ],
 )
-def test_what_is_no_url_of_a_receiver_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"^must be an http:// or https:// URL, without a user name or a password$"):
         check_url(url)
 
@@ -691,7 +695,7 @@ def test_what_is_no_url_of_a_receiver_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"]
 )
-def test_a_secret_is_taken_as_it_is(secret: str) -> None:
+def test_a_valid_secret_is_returned_unchanged(secret: str) -> None:
     assert check_secret(secret) == secret
     Webhook(secret)
 
@@ -716,7 +720,7 @@ def test_a_secret_is_taken_as_it_is(secret: str) -> None:
         "WHSEC_hunter2a",
     ],
 )
-def test_what_is_no_secret_is_refused_without_a_word_of_it(secret: str) -> None:
+def test_an_invalid_secret_is_refused_without_showing_it(secret: str) -> None:
     with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it$") as caught:
         check_secret(secret)
     assert caught.value.__cause__ is None

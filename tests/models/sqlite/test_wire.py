@@ -1,0 +1,99 @@
+"""The order of the columns is the same in `models/sqlite/wire.py` and in the statements."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import asdict
+
+from models.order import Attempt, Status
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.wire import (
+    decode_attempts,
+    decode_order_ids,
+    decode_orders,
+    encode_new_orders,
+    encode_numbers,
+    encode_outcomes,
+)
+from models.writes import NewOrder, OrderIds, Outcome
+
+# Each column has a different value.
+STORED: dict[str, Any] = {
+    "sequence": 1,
+    "order_id": 2,
+    "user_id": 3,
+    "item_ids": [4, 5],
+    "total_amount": 6,
+    "metadata": '{"a": 7}',
+    "status": Status.FAILED,
+    "attempts": 8,
+    "claims": 9,
+    "error": "ten",
+    "created_us": 11,
+    "processed_us": 12,
+}
+
+
+def insert_row(database: RetryingSqliteDatabase, **changes: object) -> None:
+    row = STORED | {"item_ids": "[4,5]"} | changes
+    database.execute_sql(f"INSERT INTO orders ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+
+
+def stored_row(database: RetryingSqliteDatabase) -> dict[str, Any]:
+    cursor = database.execute_sql("SELECT * FROM orders")
+    return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+
+
+def test_decode_orders_has_the_column_order_of_find(database: RetryingSqliteDatabase) -> None:
+    insert_row(database)
+    [text] = database.execute_sql(statements.FIND, (encode_numbers([2]),)).fetchone()
+    assert [asdict(order) for order in decode_orders(text)] == [STORED]
+
+
+def test_decode_orders_has_the_column_order_of_next_ready(database: RetryingSqliteDatabase) -> None:
+    insert_row(database, status=Status.PENDING)
+    [text, _, _] = database.execute_sql(statements.NEXT_READY, (1,)).fetchone()
+    claimed = STORED | {"status": Status.PROCESSING, "attempts": 9, "claims": 10}
+    assert [asdict(order) for order in decode_orders(text)] == [claimed]
+
+
+@pytest.mark.parametrize("by_user", [False, True])
+def test_decode_orders_has_the_column_order_of_listings(database: RetryingSqliteDatabase, by_user: bool) -> None:
+    insert_row(database)
+    statement = statements.list_orders(None, by_user=by_user, by_time=False)
+    [text] = database.execute_sql(statement, {"before": 2, "limit": 1, "user_id": 3}).fetchone()
+    assert [asdict(order) for order in decode_orders(text)] == [STORED]
+
+
+def test_decode_attempts_has_the_column_order_of_interrupted(database: RetryingSqliteDatabase) -> None:
+    insert_row(database, status=Status.PROCESSING)
+    [text] = database.execute_sql(statements.INTERRUPTED).fetchone()
+    assert decode_attempts(text) == [Attempt(sequence=1, claim=9, number=8)]
+
+
+def test_decode_order_ids_has_the_column_order_of_next_failed(database: RetryingSqliteDatabase) -> None:
+    insert_row(database)
+    [text] = database.execute_sql(statements.NEXT_FAILED, (0, 1)).fetchone()
+    assert decode_order_ids(text) == [OrderIds(sequence=1, order_id=2, user_id=3)]
+
+
+def test_encode_new_orders_has_the_column_order_of_insert(database: RetryingSqliteDatabase) -> None:
+    new = NewOrder(order_id=2, user_id=3, item_ids=[4, 5], total_amount=6, metadata='{"a": 7}')
+    database.execute_sql(statements.INSERT, (Status.PENDING, 8, 9, 11, encode_new_orders([new])))
+    inserted = STORED | {"item_ids": "[4,5]", "status": "Pending", "error": None, "processed_us": None, "due_us": None}
+    assert stored_row(database) == inserted
+
+
+def test_encode_outcomes_has_the_column_order_of_fail(database: RetryingSqliteDatabase) -> None:
+    insert_row(database, status=Status.PROCESSING, error=None)
+    failed = Outcome(sequence=1, claim=9, status=Status.FAILED, error="ten")
+    database.execute_sql(statements.FAIL, (12, encode_outcomes([failed])))
+    assert stored_row(database) == STORED | {"item_ids": "[4,5]", "due_us": None}
+
+
+def test_encode_outcomes_has_the_column_order_of_put_back(database: RetryingSqliteDatabase) -> None:
+    insert_row(database, status=Status.PROCESSING, error=None)
+    retried = Outcome(sequence=1, claim=9, status=Status.PENDING, error="ten", due_us=13)
+    database.execute_sql(statements.PUT_BACK, (encode_outcomes([retried]),))
+    assert stored_row(database) == STORED | {"item_ids": "[4,5]", "status": "Pending", "due_us": 13}
