@@ -15,9 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import msgspec
+try:
+    import msgspec
 
-from handlers.api import HttpApi
+    # These import every other package that the server needs.
+    from handlers.api import HttpApi
+    from workers.service import OrderService, ServiceLimits
+except ModuleNotFoundError as missing:
+    sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
+
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_format import FORMATS, configure_logging
 from handlers.security.api_keys import PREFIX, WORDS, Scope, check_name, new_key, read_keys, without_keys
@@ -33,7 +39,6 @@ from workers.process import EXIT_DELAY_S, exit_within, fill_standard_streams
 from workers.processors.processor import Processor
 from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
 from workers.processors.webhook import check_secret, check_url
-from workers.service import OrderService, ServiceLimits
 
 VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005

@@ -32,7 +32,7 @@ def build_router(
 ) -> HTTPServerConnectionDelegate:
     """What Tornado's HTTPServer serves. `has_keys`: requests need API keys.
 
-    Raises DashboardBrokenError.
+    Raises DashboardBrokenError and AssetsMissingError.
     """
     everywhere: dict[str, Any] = {"in_flight": in_flight}
     orders = everywhere | {"service": service}

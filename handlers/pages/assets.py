@@ -9,13 +9,18 @@ from tornado.web import StaticFileHandler
 from handlers.pages.static_content import HEADERS
 from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
+from models.errors import StartRefusedError
+
+
+class AssetsMissingError(StartRefusedError):
+    """A package whose files the server sends is not installed; the text says which."""
 
 
 def package_folder(module: str, package: str) -> Path:
-    """The folder of a package's module, which is not imported. Raises ModuleNotFoundError if it is not installed."""
+    """The folder of a package's module, which is not imported. Raises AssetsMissingError if it is not installed."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"{package} is not installed", name=package)
+        raise AssetsMissingError(f'the package "{package}" is not installed: run pip install -r requirements.txt')
     return Path(found.origin).parent
 
 

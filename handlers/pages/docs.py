@@ -51,5 +51,5 @@ SCRIPT = b"""SwaggerUIBundle({
 
 
 def assets_folder() -> Path:
-    """The folder of the package's files. Raises ModuleNotFoundError if the package is not installed."""
+    """The folder of the package's files. Raises AssetsMissingError if the package is not installed."""
     return package_folder("flask_swagger_ui", "flask-swagger-ui") / "dist"

@@ -23,7 +23,8 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 def run_program(module: str) -> NoReturn:
     """Import the module, call its `main` with the arguments of the command line, and end the process with its status.
 
-    130 after Ctrl-C, 128 plus the number of another signal that ended it, 141 if the reader of a pipe is gone.
+    1 if a package is not installed, 130 after Ctrl-C, 128 plus the number of another signal that ended it, 141 if the
+    reader of a pipe is gone.
     """
     leave_when_interrupted(ExitStatus.INTERRUPTED)
     fill_standard_streams()
@@ -36,6 +37,10 @@ def run_program(module: str) -> NoReturn:
         status: int = main(sys.argv[1:])
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
+    except ModuleNotFoundError as missing:
+        problem = f'the package "{missing.name}" is not installed: run pip install -r requirements.txt'
+        print(f"python -m {module.removesuffix('.command')}: {problem}", file=sys.stderr)
+        status = ExitStatus.FAILED
     except BrokenPipeError:
         # The reader of the output has gone, as `head` does; nothing more can be printed.
         status = ExitStatus.BROKEN_PIPE

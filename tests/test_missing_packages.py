@@ -1,0 +1,28 @@
+"""A program whose packages are not installed says so in one line and ends with status 1."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from handlers.pages.assets import AssetsMissingError, package_folder
+from tests.process import DEADLINE_S, ROOT
+
+COMMANDS = ("load", "load.bench", "load.chaos", "load.soak", "load.fill")
+PROGRAMS = [("server.py", ["server.py"]), *((f"python -m {command}", ["-m", command]) for command in COMMANDS)]
+MISSING = r'{}: the package "[\w.]+" is not installed: run pip install -r requirements\.txt\n'
+
+
+@pytest.mark.parametrize(("name", "program"), PROGRAMS)
+def test_a_program_without_its_packages_says_which_is_missing(name: str, program: list[str]) -> None:
+    # Without site, Python finds no installed packages.
+    command = [sys.executable, "-S", *program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(MISSING.format(re.escape(name)), done.stderr)
+
+
+def test_missing_files_of_a_package_are_a_reason_not_to_start() -> None:
+    with pytest.raises(AssetsMissingError, match='the package "no-such-package" is not installed'):
+        package_folder("no_such_package", "no-such-package")
