@@ -1,4 +1,4 @@
-"""A real Chromium, and pages of it that note what no page may do: complain, fail, or ask another host."""
+"""A real Chromium whose pages record console errors, exceptions and requests to other origins."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu"]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, without a window; the test is skipped where there is none, in CI it fails."""
+    """Starts the system's Chromium, headless. If it is not installed, the test is skipped; in CI it fails."""
     need("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
@@ -25,10 +25,10 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page in a context of its own, which `origin` alone may be asked by. `options` are those of a context.
+    """A page in its own browser context, at `origin`. `options` are those of a context.
 
-    `complaints` are the console's errors and warnings and whatever the page threw, `strangers` the URLs that were asked
-    for elsewhere.
+    `complaints` are the console's errors and warnings and the exceptions of the page, `requested` all URLs that it
+    requested, and `strangers` those of other origins.
     """
 
     def __init__(self, browser: Browser, origin: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The README's ways to start the server, as whoever runs it for others goes them."""
+"""The README's commands that install, start and test the server."""
 
 import hashlib
 import os
@@ -21,9 +21,9 @@ PIP_OFFLINE = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def begin_in_a_copy(line: Example, folder: Path) -> Example:
-    """Makes the folder a copy of the program and runs what the line begins with, which makes `.venv`; the rest of it.
+    """Copies the program to `folder` and runs the first command of the line, which makes `.venv`; returns the rest.
 
-    What the rest is to install is there already: a test needs no network.
+    The packages that the rest installs are already visible in `.venv`: the test needs no network.
     """
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.db*"))
     venv, _, rest = line.text.partition(" && ")
@@ -69,7 +69,7 @@ def test_the_second_line_tests_a_copy_of_the_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_new_key_is_what_the_server_then_wants(tmp_path: Path) -> None:
+def test_the_server_accepts_the_new_key(tmp_path: Path) -> None:
     need("curl")
     before = make_checkout(tmp_path)
     line = example("--new-api-key checkout")
@@ -97,7 +97,7 @@ def unit_in(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     need("systemd-analyze")
     make_checkout(tmp_path)
     unit = tmp_path / "orders.service"
@@ -123,7 +123,7 @@ def test_the_unit_starts_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_load_generator_finds_nothing_lost(tmp_path: Path) -> None:
+def test_the_load_generator_loses_no_order(tmp_path: Path) -> None:
     make_checkout(tmp_path)
     line = example(".venv/bin/python -m load")
     with ServerProcess(tmp_path / "orders.db") as server:

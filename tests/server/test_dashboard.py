@@ -60,14 +60,14 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server whose orders fail or wait as their metadata wishes, until there is a file `mended`."""
+    """A server whose orders fail or wait as their metadata says, until there is a file `mended`."""
     with UserModule(tmp_path, SHOP) as module, module.server() as server:
         yield server
 
 
 @contextmanager
 def opened(browser: Browser, server: ServerProcess, **options: Any) -> Iterator[Watched]:
-    """The dashboard, which complains of nothing and asks nobody else."""
+    """Opens the dashboard; an error in the console or a request to another origin fails the test."""
     origin = f"http://127.0.0.1:{server.port}/"
     watched = Watched(browser, origin, **options)
     try:
@@ -109,9 +109,7 @@ def all_charts_drawn(page: Page) -> None:
     until(page, "() => document.querySelectorAll('.plot:has(.time)').length === 4")
 
 
-def test_the_tiles_reach_a_thousand_while_a_thousand_orders_come_at_once(
-    browser: Browser, server: ServerProcess
-) -> None:
+def test_the_tiles_and_charts_show_a_thousand_orders_at_once(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         page = watched.page
         expect_live(page)
@@ -134,7 +132,7 @@ def test_the_tiles_reach_a_thousand_while_a_thousand_orders_come_at_once(
         assert min(peaks) > 100
 
 
-def test_a_single_order_leaves_a_dot_in_the_charts_of_latency(browser: Browser, server: ServerProcess) -> None:
+def test_a_single_order_is_a_dot_in_the_latency_chart(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         all_charts_drawn(watched.page)
         post_all(server, [1])
@@ -202,7 +200,7 @@ def test_an_order_that_fails_again_shows_it(browser: Browser, shop: ServerProces
         expect(row_of(watched.page, "Failed", 1).get_by_role("button", name="Retry order 1")).to_be_visible()
 
 
-def test_all_failed_orders_are_retried_once_somebody_has_said_yes(
+def test_all_failed_orders_are_retried_after_confirmation(
     browser: Browser, shop: ServerProcess, tmp_path: Path
 ) -> None:
     with shop.client() as client:
@@ -224,7 +222,7 @@ def test_all_failed_orders_are_retried_once_somebody_has_said_yes(
         expect(page.get_by_role("button", name="Retry all")).to_be_hidden()
 
 
-def test_a_pending_order_is_cancelled_once_somebody_has_said_yes(browser: Browser, shop: ServerProcess) -> None:
+def test_a_pending_order_is_cancelled_after_confirmation(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(LARGEST, "wait")).status == 202
     assert shop.post(wish(LARGEST - 1, "wait")).status == 202
     with opened(browser, shop) as watched:
@@ -304,7 +302,7 @@ def test_the_charts_history_survives_a_reload(browser: Browser, server: ServerPr
 
 
 def tab_through(page: Page) -> list[str]:
-    """What the Tab key reaches, from the page's beginning to its end."""
+    """The elements that the Tab key reaches, from the beginning of the page to its end."""
     describe = f"document.activeElement === document.body ? '' : ({NAME_OF})(document.activeElement)"
     reached: list[str] = []
     for _ in range(200):
@@ -415,7 +413,7 @@ def test_the_lists_can_be_paused(browser: Browser, server: ServerProcess) -> Non
         expect(row_of(page, "Latest", 2)).to_be_visible()
 
 
-def test_with_keys_the_page_asks_for_one_and_keeps_it_for_the_tab_alone(browser: Browser, tmp_path: Path) -> None:
+def test_the_page_asks_for_a_key_and_stores_it_for_the_tab_only(browser: Browser, tmp_path: Path) -> None:
     key = make_key(tmp_path / "keys.txt", "desk", "write")
     with ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server:
         with opened(browser, server) as watched:
@@ -446,7 +444,7 @@ def test_with_keys_the_page_asks_for_one_and_keeps_it_for_the_tab_alone(browser:
         assert key not in server.log
 
 
-def test_a_key_that_is_not_known_is_asked_for_again(browser: Browser, tmp_path: Path) -> None:
+def test_an_unknown_key_is_rejected_and_another_one_can_be_entered(browser: Browser, tmp_path: Path) -> None:
     key = make_key(tmp_path / "keys.txt", "desk", "read")
     with ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server:
         origin = f"http://127.0.0.1:{server.port}/"
@@ -466,7 +464,7 @@ def test_a_key_that_is_not_known_is_asked_for_again(browser: Browser, tmp_path: 
         ]
 
 
-def test_a_key_that_may_only_look_is_told_so(browser: Browser, tmp_path: Path) -> None:
+def test_an_action_with_a_read_only_key_shows_the_reason(browser: Browser, tmp_path: Path) -> None:
     reading, writing = (make_key(tmp_path / "keys.txt", scope, scope) for scope in ("read", "write"))
     with UserModule(tmp_path, SHOP) as module, module.server("--api-keys", str(tmp_path / "keys.txt")) as server:
         with server.client() as client:
@@ -491,7 +489,7 @@ def test_a_key_that_may_only_look_is_told_so(browser: Browser, tmp_path: Path) -
         assert watched.strangers == []
 
 
-def test_a_page_that_was_there_before_the_keys_asks_for_one(browser: Browser, tmp_path: Path) -> None:
+def test_an_open_page_asks_for_a_key_once_the_server_requires_one(browser: Browser, tmp_path: Path) -> None:
     key = make_key(tmp_path / "keys.txt", "desk", "read")
     with ServerProcess(tmp_path / "orders.db") as server:
         port = server.port
@@ -508,7 +506,7 @@ def test_a_page_that_was_there_before_the_keys_asks_for_one(browser: Browser, tm
         watched.close()
 
 
-def test_a_click_meets_the_order_that_was_pointed_at(browser: Browser, shop: ServerProcess) -> None:
+def test_rows_do_not_move_while_the_pointer_is_over_them(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(1, "fail")).status == 202
     with opened(browser, shop) as watched:
         page = watched.page
@@ -534,7 +532,7 @@ def test_a_double_click_retries_once(browser: Browser, shop: ServerProcess) -> N
         assert [url.rpartition("/order/")[2] for url in posts] == ["2/retry"]
 
 
-def test_what_came_of_an_action_in_a_dialog_is_told_there(browser: Browser, shop: ServerProcess) -> None:
+def test_the_result_of_an_action_in_a_dialog_is_shown_there(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(1, "fail")).status == 202
     with opened(browser, shop) as watched:
         page = watched.page
@@ -546,7 +544,7 @@ def test_what_came_of_an_action_in_a_dialog_is_told_there(browser: Browser, shop
         expect(dialog.get_by_role("status")).to_have_text("")
 
 
-def test_a_hidden_page_lets_go_of_its_connection(browser: Browser, server: ServerProcess) -> None:
+def test_a_hidden_page_closes_its_connection(browser: Browser, server: ServerProcess) -> None:
     turn = """hidden => {
         Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
         document.dispatchEvent(new Event('visibilitychange'));
@@ -563,7 +561,7 @@ def test_a_hidden_page_lets_go_of_its_connection(browser: Browser, server: Serve
         assert len([url for url in watched.requested if url.endswith("/metrics/events")]) == 2
 
 
-def test_a_disk_that_is_full_is_told_until_there_is_room(browser: Browser, server: ServerProcess) -> None:
+def test_a_full_disk_is_shown_until_there_is_space(browser: Browser, server: ServerProcess) -> None:
     post_all(server, [1])
     with opened(browser, server) as watched:
         alarm = watched.page.locator("#storage-alarm")
@@ -579,7 +577,7 @@ def test_a_disk_that_is_full_is_told_until_there_is_room(browser: Browser, serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_colours_are_the_systems_choice_also_when_it_changes(
+def test_the_colours_follow_the_system_also_when_it_changes(
     browser: Browser, server: ServerProcess, scheme: str
 ) -> None:
     other = {"light": "dark", "dark": "light"}[scheme]

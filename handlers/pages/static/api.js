@@ -1,9 +1,9 @@
-// Asks the server. Paths are relative to the page, so that a proxy may serve all of it below a path of its own.
+// Requests to the server. Paths are relative to the page, so that a proxy can serve everything under a path prefix.
 
 const STORED_KEY = "orders-key";
-const PATIENCE_MS = 30_000; // the server itself answers within 10 s, whatever happens to its database
+const TIMEOUT_MS = 30_000; // the server answers within 10 s, even if its database is locked
 
-/** What the server refused, or that it can't be reached (status 0). */
+/** An error that the server answered with, or status 0: the server can't be reached. */
 export class Problem extends Error {
   constructor({ status, title, detail, retryAfterS }) {
     super(detail ? `${title}: ${detail}` : title);
@@ -13,16 +13,16 @@ export class Problem extends Error {
 }
 
 /**
- * JSON whose numbers stay as they were written, since ids have more digits than a Number holds: each is an object
- * with `rawJSON`, and JSON.stringify writes it back unchanged.
+ * Parses JSON without rounding, since ids have more digits than a Number can hold: each number becomes an object with
+ * `rawJSON`, which JSON.stringify writes unchanged.
  */
 export const parseExactly = (text) =>
   JSON.parse(text, (_, value, { source }) => (typeof value === "number" ? JSON.rawJSON(source) : value));
 
-/** Whether this browser can do that. */
+/** Whether this browser supports parseExactly. */
 export const canParseExactly = typeof JSON.rawJSON === "function";
 
-/** Requests with the API key, which is kept for the tab alone. `needsKey` says whether the server asks for one. */
+/** Sends requests with the API key, which is stored for this tab only. `needsKey`: the server requires one. */
 export class Api {
   constructor({ needsKey }) {
     this.needsKey = needsKey;
@@ -37,19 +37,19 @@ export class Api {
     else sessionStorage.setItem(STORED_KEY, key);
   }
 
-  /** The answer to a request, whose body is still to be read; `signal` ends both. Throws a Problem for any but a 2xx. */
-  async ask(path, options) {
+  /** The response to a request, its body not yet read; `signal` aborts both. Throws a Problem if it is not a 2xx. */
+  async request(path, options) {
     const headers = { Accept: "application/json", ...options.headers };
     if (this.needsKey && this.key) headers.Authorization = `Bearer ${this.key}`;
-    let answer;
+    let response;
     try {
-      answer = await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options, headers });
+      response = await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options, headers });
     } catch (error) {
       if (options.signal.aborted) throw error;
       throw new Problem({ status: 0, title: "The server does not answer." });
     }
-    if (answer.ok) return answer;
-    throw await problemOf(answer);
+    if (response.ok) return response;
+    throw await problemOf(response);
   }
 
   get(path) {
@@ -61,9 +61,9 @@ export class Api {
   }
 
   async #exchange(path, options) {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
     try {
-      return parseExactly(await (await this.ask(path, { ...options, signal })).text());
+      return parseExactly(await (await this.request(path, { ...options, signal })).text());
     } catch (error) {
       if (error instanceof Problem) throw error;
       const title = signal.aborted ? "The server did not answer in time." : "The server broke off its answer.";
@@ -72,8 +72,8 @@ export class Api {
   }
 }
 
-async function problemOf(answer) {
-  const retryAfterS = Number(answer.headers.get("Retry-After")) || 0;
-  const told = await answer.json().catch(() => ({}));
-  return new Problem({ title: `Status ${answer.status}`, ...told, status: answer.status, retryAfterS });
+async function problemOf(response) {
+  const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
+  const members = await response.json().catch(() => ({}));
+  return new Problem({ title: `Status ${response.status}`, ...members, status: response.status, retryAfterS });
 }

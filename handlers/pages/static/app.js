@@ -1,4 +1,4 @@
-// The page: what the server tells each second goes to the tiles, the charts and the lists.
+// The page: shows the events that the server sends each second in the tiles, the charts and the lists.
 
 import { Api, canParseExactly } from "./api.js";
 import { Charts } from "./charts.js";
@@ -18,11 +18,11 @@ const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onGone
 let isWritable = true;
 
 function onEvent(type, data) {
-  const told = JSON.parse(data);
-  if (type === "history") charts.setHistory(told);
-  else if (type === "point") charts.addPoint(told);
-  else if (type === "storage") isWritable = told.is_writable;
-  else if (type === "metrics") showMetrics(told);
+  const content = JSON.parse(data);
+  if (type === "history") charts.setHistory(content);
+  else if (type === "point") charts.addPoint(content);
+  else if (type === "storage") isWritable = content.is_writable;
+  else if (type === "metrics") showMetrics(content);
 }
 
 function showMetrics(metrics) {
@@ -32,14 +32,14 @@ function showMetrics(metrics) {
   byId("figures").dataset.failed = metrics.failed_orders > 0 ? "some" : "none";
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
   alarm("storage-alarm", isWritable ? "" : "Orders can't be stored: the last write failed. New ones are refused until it works again.");
-  isWritable = true; // unless it is told again
-  orders.follow(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
+  isWritable = true; // until the next storage event
+  orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
 }
 
 function onLive() {
   showLink("live", "Live");
   alarm("alarm", "");
-  orders.forget();
+  orders.invalidate();
 }
 
 function onGone(problem) {

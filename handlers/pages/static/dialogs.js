@@ -1,4 +1,4 @@
-// What stands above the page: the question for a key, for a yes, and an order whole.
+// The dialogs: for the API key, to confirm an action, and with all fields of an order.
 
 import { moment, dateOf } from "./format.js";
 import { onActions, showActions } from "./list.js";
@@ -6,7 +6,7 @@ import { onActions, showActions } from "./list.js";
 const byId = (id) => document.getElementById(id);
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
 
-/** Asks for an API key until one is given; `complaint` says what was wrong with the last one. */
+/** Asks for an API key until one is entered; `complaint` says what was wrong with the last one. */
 export function askForKey(complaint = "") {
   const dialog = byId("key-dialog");
   const [form, input] = [dialog.querySelector("form"), byId("key")];
@@ -15,7 +15,7 @@ export function askForKey(complaint = "") {
   input.value = "";
   return new Promise((resolve) => {
     let key = null;
-    // There is nothing to see without; a browser closes a dialog for somebody who insists.
+    // Without a key there is nothing to show. A browser closes a dialog if Escape is pressed twice: open it again.
     dialog.oncancel = (event) => event.preventDefault();
     dialog.onclose = () => key ?? dialog.showModal();
     form.onsubmit = (event) => {
@@ -32,8 +32,8 @@ export function askForKey(complaint = "") {
   });
 }
 
-/** Whether the answer to a question is yes; `yes` says what is then done. */
-export function ask({ title, text, yes }) {
+/** Asks the user to confirm an action; `yes` is the text of the button that does. Resolves to true or false. */
+export function confirmAction({ title, text, yes }) {
   const dialog = byId("question");
   byId("question-title").textContent = title;
   byId("question-text").textContent = text;
@@ -45,7 +45,7 @@ export function ask({ title, text, yes }) {
   });
 }
 
-/** An order whole, with what may be done to it. `onAct` has the order and what is to be done. */
+/** Shows all fields of an order and the actions that its status allows. `onAct` is called with order and action. */
 export class OrderDialog {
   #dialog = byId("order");
   #order = null;
@@ -56,7 +56,7 @@ export class OrderDialog {
     onActions(this.#dialog, (action, button) => onAct(this.#order, action, button));
   }
 
-  /** The id of the order that is being shown, or null. */
+  /** The id of the order that is shown, or null. */
   get id() {
     return this.#dialog.open ? this.#order.order_id.rawJSON : null;
   }
@@ -68,7 +68,7 @@ export class OrderDialog {
     this.#dialog.querySelector(".close").focus();
   }
 
-  /** Shows what has become of the order, if it is being shown. */
+  /** Shows the new state of the order, if it is the one that is shown. */
   update(order) {
     if (this.id === order.order_id.rawJSON) this.#show(order);
   }
@@ -87,7 +87,7 @@ export class OrderDialog {
     if (focused?.hidden) this.#dialog.querySelector(".close").focus();
   }
 
-  /** A term and its description; the ones that are there, where they say the same: somebody may be reading them. */
+  /** A term and its description. An unchanged text keeps its elements: the user may be selecting it. */
   #fact(name, text) {
     const old = this.#facts.get(name);
     if (old?.[1].textContent === text) return old;

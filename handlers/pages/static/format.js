@@ -1,4 +1,4 @@
-// How numbers, times and durations are written. Pure functions.
+// Formats numbers, times and durations. Pure functions.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -10,7 +10,7 @@ const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", y
 /** A count: 1,234,567. */
 export const count = (number) => whole.format(number);
 
-/** A measured number: whole from 100 on, three digits below. */
+/** A measured number: whole from 100 on, three significant digits below. */
 export const figure = (number) => (Math.abs(number) >= 100 ? whole : short).format(number);
 
 /** A number beside an axis that ends at `top`: with its decimals, or shortened from 10,000 on: 500, 12.5k, 2M. */
@@ -19,7 +19,7 @@ export function axisNumber(number, top) {
   return number < 1_000_000 ? `${plain.format(number / 1_000)}k` : `${plain.format(number / 1_000_000)}M`;
 }
 
-/** Seconds as a length of time in its two largest units: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
+/** Seconds in their two largest units: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
 export function duration(seconds) {
   if (seconds < 9.95) return `${short.format(Math.round(seconds * 100) / 100)} s`;
   const s = Math.round(seconds);

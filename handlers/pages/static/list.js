@@ -1,4 +1,4 @@
-// A list of orders as a table, a row an order, which is brought up to date without losing the reader's place.
+// A list of orders as a table with a row for each, which updates without losing the focus or the order pointed at.
 
 import { count, dateOf, moment } from "./format.js";
 
@@ -6,10 +6,10 @@ const FIRST_LIMIT = 10;
 const LONGEST_LIMIT = 160;
 const hasPointer = matchMedia("(hover: hover)");
 
-/** What may be done to an order by its status. */
+/** The action that each status allows. */
 const ACTIONS = { Failed: "retry", Pending: "cancel" };
 
-/** Shows that of an element's action buttons which the order's status allows. */
+/** Shows the action button that the order's status allows, and hides the others. */
 export function showActions(element, order) {
   for (const button of element.querySelectorAll("[data-action]")) {
     button.hidden = button.dataset.action !== ACTIONS[order.status];
@@ -17,7 +17,7 @@ export function showActions(element, order) {
   }
 }
 
-/** Calls `onAct` with what an element's buttons do. */
+/** Calls `onAct` with the action of a button, and the button, when it is pressed. */
 export function onActions(element, onAct) {
   for (const button of element.querySelectorAll("[data-action]")) {
     button.addEventListener("click", () => onAct(button.dataset.action, button));
@@ -25,28 +25,28 @@ export function onActions(element, onAct) {
 }
 
 /**
- * One list. `load` has a number of orders and gives `{orders, hasMore}`; `onAct` has an order and what is to be done,
- * `onOpen` an order that is to be shown whole. `onMore` is called when the list is to be fetched for it is longer now,
- * `onLeave` when it may change again, as it does not while it is pointed at.
+ * One list. `load(limit)` resolves to `{orders, hasMore}`; `onAct` is called with an order and an action, `onOpen` with
+ * an order to show in the dialog, `onMore` when the user wants a longer list, and `onLeave` when the pointer leaves the
+ * list: while it is over the list, no row is added, moved or removed.
  */
 export class OrderList {
-  #given;
+  #options;
   #section;
   #rows = new Map();
   #limit = FIRST_LIMIT;
-  #turn = 0;
+  #fetches = 0;
 
-  constructor({ title, empty, ...given }) {
-    this.#given = given;
+  constructor({ title, empty, ...options }) {
+    this.#options = options;
     this.#section = document.getElementById("list-template").content.cloneNode(true).firstElementChild;
     this.#find("h2").textContent = title;
     this.#find("table").setAttribute("aria-label", title);
     this.#find(".empty").textContent = empty;
     this.#find(".more button").addEventListener("click", () => {
       this.#limit = Math.min(this.#limit * 2, LONGEST_LIMIT);
-      given.onMore(this);
+      options.onMore(this);
     });
-    this.#find("tbody").addEventListener("pointerleave", given.onLeave);
+    this.#find("tbody").addEventListener("pointerleave", options.onLeave);
   }
 
   get element() {
@@ -62,15 +62,15 @@ export class OrderList {
     this.#find("h2").focus();
   }
 
-  /** Fetches the orders and shows them; what comes after a later fetch has begun is not shown. */
+  /** Fetches and shows the orders, unless a later fetch has begun before they arrive. */
   async refresh() {
-    const turn = ++this.#turn;
-    const { orders, hasMore } = await this.#given.load(this.#limit);
-    if (turn === this.#turn) this.show(orders, hasMore);
+    const number = ++this.#fetches;
+    const { orders, hasMore } = await this.#options.load(this.#limit);
+    if (number === this.#fetches) this.show(orders, hasMore);
   }
 
   show(orders, hasMore = false) {
-    // Else a click would meet another order than the one that was pointed at.
+    // Otherwise a click could hit another order than the one that the user pointed at.
     if (hasPointer.matches && this.#find("tbody").matches(":hover")) {
       for (const order of orders) this.update(order);
       return;
@@ -80,7 +80,7 @@ export class OrderList {
     let next = this.#find("tbody").firstElementChild;
     for (const order of orders) {
       const row = this.#rows.get(idOf(order)) ?? this.#add(order, next);
-      // A row that is moved loses the focus: the order of rows never changes but for new ones.
+      // Moving a row would lose its focus. Rows never change places, except that new ones are inserted.
       if (row === next) next = row.nextElementSibling;
       else if (row.nextElementSibling !== next) this.#find("tbody").insertBefore(row, next);
       fill(row, order);
@@ -94,7 +94,7 @@ export class OrderList {
     this.#find(".more span").hidden = !isAtEnd;
   }
 
-  /** Shows what has become of an order, where it is in the list. */
+  /** Shows the new state of an order, if it is in the list. */
   update(order) {
     const row = this.#rows.get(idOf(order));
     if (row) fill(row, order);
@@ -104,8 +104,8 @@ export class OrderList {
     const row = document.getElementById("row-template").content.cloneNode(true).firstElementChild;
     this.#rows.set(idOf(order), row);
     this.#find("tbody").insertBefore(row, next);
-    row.querySelector(".id button").addEventListener("click", () => this.#given.onOpen(row.order));
-    onActions(row, (action, button) => this.#given.onAct(row.order, action, button));
+    row.querySelector(".id button").addEventListener("click", () => this.#options.onOpen(row.order));
+    onActions(row, (action, button) => this.#options.onAct(row.order, action, button));
     return row;
   }
 
@@ -115,7 +115,7 @@ export class OrderList {
     const neighbour = row.nextElementSibling ?? row.previousElementSibling;
     row.remove();
     if (!hadFocus) return;
-    // Not at what may be done to it: a key pressed twice would do that to another order.
+    // Not on the neighbour's action button: a key pressed twice would act on another order.
     (neighbour?.querySelector(".id button") ?? this.#find("h2")).focus();
   }
 
@@ -146,7 +146,7 @@ function fill(row, order) {
   if (focused?.hidden) row.querySelector(".id button").focus();
 }
 
-/** Sets a text, but not anew where it is the same: somebody may be selecting it. */
+/** Sets a text, if it differs: the user may be selecting it. */
 function write(row, selector, text) {
   const element = row.querySelector(selector);
   if (element.textContent !== text) element.textContent = text;

@@ -1,4 +1,4 @@
-// One line at the foot of the page: what has come of what the reader asked for.
+// Notices: one line at the bottom of the page that reports the result of an action.
 
 import { Problem } from "./api.js";
 
@@ -6,32 +6,32 @@ const notice = document.getElementById("notice");
 const text = notice.querySelector("p");
 let onUnauthorized = () => {};
 
-/** Sets up the notices; `unauthorized` is called where a request's key is not taken. */
+/** Sets up the notices; `unauthorized` is called when the server rejects a request's key. */
 export function setUpNotices({ unauthorized }) {
   onUnauthorized = unauthorized;
   notice.querySelector("button").addEventListener("click", () => {
     document.getElementById("lists").focus();
-    say("");
+    showNotice("");
   });
 }
 
-/** Shows a notice; an empty one is none. */
-export function say(words, isComplaint = false) {
-  // Within a dialog, of which nothing outside can be read or pressed.
+/** Shows a notice; an empty text hides it. */
+export function showNotice(words, isComplaint = false) {
+  // In an open dialog, since nothing outside it can be read or pressed.
   const place = document.querySelector("dialog[open]") ?? document.body;
   if (notice.parentNode !== place) place.append(notice);
   notice.classList.toggle("complaint", isComplaint);
   text.textContent = words;
 }
 
-/** Does something on behalf of the reader, who is told where the server refuses it. */
-export async function tell(work) {
-  say("");
+/** Runs an action of the user and shows the Problem if it fails. */
+export async function runAction(work) {
+  showNotice("");
   try {
     await work();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) onUnauthorized();
-    else say(problem.message, true);
+    else showNotice(problem.message, true);
   }
 }

@@ -1,19 +1,19 @@
-// The orders below the charts: the failed, the latest and those that were looked for, and what is done to them.
+// The lists below the charts: failed orders, latest orders and search results, and the actions on them.
 
 import { Problem } from "./api.js";
-import { ask, OrderDialog } from "./dialogs.js";
+import { confirmAction, OrderDialog } from "./dialogs.js";
 import { count } from "./format.js";
 import { OrderList } from "./list.js";
-import { say, tell } from "./notices.js";
+import { runAction, showNotice } from "./notices.js";
 
-const REFRESH_MS = 5_000; // where the counts are the same, an order may yet be another
+const REFRESH_MS = 5_000; // orders can change while the counts stay the same
 const HIGHEST_ID = 2n ** 63n - 1n;
 const GROUPED = /^\d{1,3}([,'’_\s]\d{3})+$/;
-const FINAL = new Set(["Completed", "Failed", "Cancelled"]);
+const TERMINAL_STATUSES = new Set(["Completed", "Failed", "Cancelled"]);
 
 const byId = (id) => document.getElementById(id);
 
-/** The lists. `follow` has the counts that the server tells each second. */
+/** The lists. Call `setCounts` with each metrics event of the server. */
 export class Orders {
   #api;
   #failed;
@@ -22,14 +22,14 @@ export class Orders {
   #dialog = new OrderDialog({ onAct: (...given) => this.#act(...given) });
   #retryAll;
   #failedCount = 0;
-  #wanted = "";
-  #shown = "";
+  #counts = "";
+  #shownCounts = "";
   #shownAt = 0;
-  #restUntil = 0;
+  #retryAt = 0;
   #isRefreshing = false;
   #isPaused = false;
   #searches = 0;
-  #underWay = new Set();
+  #running = new Set();
   #actedOn = new Set();
 
   constructor(api) {
@@ -45,36 +45,36 @@ export class Orders {
     document.addEventListener("visibilitychange", () => this.#refresh());
   }
 
-  /** Brings the lists up to date where the counts say that something has changed, or might have. */
-  follow(counts, failedCount) {
-    this.#wanted = counts;
+  /** Refreshes the lists if the counts have changed, or if REFRESH_MS have passed. */
+  setCounts(counts, failedCount) {
+    this.#counts = counts;
     this.#failedCount = failedCount;
     if (failedCount === 0 && document.activeElement === this.#retryAll) this.#failed.focus();
     this.#retryAll.hidden = failedCount === 0;
     this.#refresh();
   }
 
-  /** Has the lists fetched anew at the next occasion. */
-  forget() {
-    this.#shown = "";
+  /** Has the next `setCounts` refresh the lists. */
+  invalidate() {
+    this.#shownCounts = "";
   }
 
-  /** One request after another, however often it is called. */
+  /** Fetches the lists one after the other; a call while that runs does nothing. */
   async #refresh() {
-    const isDue = this.#wanted !== this.#shown || Date.now() - this.#shownAt > REFRESH_MS;
-    if (!isDue || this.#isRefreshing || this.#isPaused || document.hidden || Date.now() < this.#restUntil) return;
+    const isDue = this.#counts !== this.#shownCounts || Date.now() - this.#shownAt > REFRESH_MS;
+    if (!isDue || this.#isRefreshing || this.#isPaused || document.hidden || Date.now() < this.#retryAt) return;
     this.#isRefreshing = true;
-    const target = this.#wanted;
+    const counts = this.#counts;
     try {
       for (const list of [this.#failed, this.#latest, this.#found]) await list?.refresh();
       for (const id of this.#actedOn) this.#update(await this.#api.get(`order/${id}`));
-      this.#shown = target;
+      this.#shownCounts = counts;
       this.#shownAt = Date.now();
       byId("behind").textContent = "";
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       byId("behind").textContent = `The lists are not up to date. ${problem.message}`;
-      this.#restUntil = Date.now() + (problem.retryAfterS || 1) * 1_000;
+      this.#retryAt = Date.now() + (problem.retryAfterS || 1) * 1_000;
     } finally {
       this.#isRefreshing = false;
     }
@@ -82,15 +82,15 @@ export class Orders {
 
   #update(order) {
     const id = order.order_id.rawJSON;
-    if (FINAL.has(order.status) && this.#dialog.id !== id) this.#actedOn.delete(id);
+    if (TERMINAL_STATUSES.has(order.status) && this.#dialog.id !== id) this.#actedOn.delete(id);
     for (const each of [this.#failed, this.#latest, this.#found, this.#dialog]) each?.update(order);
   }
 
-  /** Has something done to an order, once however often it is asked for, and shows what became of it. */
+  /** Runs an action on an order, once even if its button is pressed twice, and shows the result. */
   async #act(order, action, pressed) {
     const id = order.order_id.rawJSON;
     const question = { title: `Cancel order ${id}?`, text: "It will not be processed. This can't be undone.", yes: "Cancel the order" };
-    if (action === "cancel" && !(await ask(question))) return;
+    if (action === "cancel" && !(await confirmAction(question))) return;
     await this.#once(`${action} ${id}`, pressed, async () => {
       this.#actedOn.add(id);
       try {
@@ -100,35 +100,35 @@ export class Orders {
         throw problem;
       }
       this.#actedOn.add(id);
-      say(action === "cancel" ? `Order ${id} is cancelled.` : `Order ${id} will be tried again.`);
+      showNotice(action === "cancel" ? `Order ${id} is cancelled.` : `Order ${id} will be tried again.`);
     });
   }
 
   async #retryAllFailed() {
     const one = this.#failedCount === 1;
     const text = `${one ? "One failed order" : `${count(this.#failedCount)} failed orders`} will be tried again, with attempts counted from 0.`;
-    if (!(await ask({ title: "Retry all failed orders?", text, yes: "Retry all" }))) return;
+    if (!(await confirmAction({ title: "Retry all failed orders?", text, yes: "Retry all" }))) return;
     await this.#once("retry all", this.#retryAll, async () => {
       const { retried } = await this.#api.post("orders/retry?status=Failed");
-      say(retried.rawJSON === "1" ? "One order will be tried again." : `${count(retried.rawJSON)} orders will be tried again.`);
+      showNotice(retried.rawJSON === "1" ? "One order will be tried again." : `${count(retried.rawJSON)} orders will be tried again.`);
     });
   }
 
   async #once(what, pressed, work) {
-    if (this.#underWay.has(what)) return;
-    this.#underWay.add(what);
+    if (this.#running.has(what)) return;
+    this.#running.add(what);
     pressed.setAttribute("aria-disabled", "true");
-    await tell(work);
-    this.#underWay.delete(what);
+    await runAction(work);
+    this.#running.delete(what);
     pressed.removeAttribute("aria-disabled");
-    this.forget();
+    this.invalidate();
   }
 
   async #open(order) {
     const id = order.order_id.rawJSON;
     this.#dialog.open(order);
     this.#actedOn.add(id);
-    await tell(async () => this.#update(await this.#api.get(`order/${id}`)));
+    await runAction(async () => this.#update(await this.#api.get(`order/${id}`)));
   }
 
   async #find(event) {
@@ -136,7 +136,7 @@ export class Orders {
     const given = byId("find-number").value.trim();
     const digits = GROUPED.test(given) ? given.replace(/\D/g, "") : given;
     if (!/^\d{1,19}$/.test(digits) || BigInt(digits) < 1n || BigInt(digits) > HIGHEST_ID) {
-      return say("An id is a whole number from 1 to 9223372036854775807.", true);
+      return showNotice("An id is a whole number from 1 to 9223372036854775807.", true);
     }
     const id = String(BigInt(digits));
     const isOrder = byId("find-what").value === "order";
@@ -144,7 +144,7 @@ export class Orders {
       ? this.#listOf(`Order ${id}`, `There is no order ${id}.`, "", () => this.#one(id))
       : this.#listOf(`Orders of user ${id}`, `There is no order of user ${id}.`, `user_id=${id}`);
     const search = ++this.#searches;
-    await tell(async () => {
+    await runAction(async () => {
       await list.refresh();
       if (search !== this.#searches) return;
       list.addButton(button("Close", () => this.#closeFound()));
@@ -170,9 +170,9 @@ export class Orders {
   #listOf(title, empty, query, load = (limit) => this.#page(query, limit)) {
     const onAct = (...given) => this.#act(...given);
     const onOpen = (order) => this.#open(order);
-    const onMore = (list) => tell(() => list.refresh());
+    const onMore = (list) => runAction(() => list.refresh());
     const onLeave = () => {
-      this.forget();
+      this.invalidate();
       this.#refresh();
     };
     return new OrderList({ title, empty, load, onAct, onOpen, onMore, onLeave });

@@ -1,26 +1,26 @@
-// Follows the server's events. Not by EventSource, which can't send an API key but in the URL.
+// Reads the server's events. Without EventSource, which can send an API key only in the URL.
 
 import { Problem } from "./api.js";
 
-const SILENCE_MS = 5_000; // the server says something each second
+const SILENCE_MS = 5_000; // the server sends an event each second
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 4_000;
 
 /**
- * Reads Server-Sent Events from a path, connecting again whenever they end. While the page is hidden it does not: a
- * browser has six connections to a server, for all of its tabs together.
+ * Reads Server-Sent Events from a path, and connects again whenever the stream ends. It disconnects while the page is
+ * hidden: a browser has six connections to a server for all of its tabs.
  *
- * `onEvent` has an event's type and data; `onLive` is called when a connection's first event has come, `onGone` with
- * the Problem whenever there is no connection, `onUnauthorized` with the Problem where the key is not taken: then
- * nothing more happens before `open` is called again.
+ * `onEvent` is called with the type and data of each event, `onLive` after the first event of a connection, `onGone`
+ * with the Problem when a connection is lost or fails, `onUnauthorized` with the Problem if the key is rejected; the
+ * stream then stays closed until `open` is called.
  */
 export class Stream {
-  #given;
+  #options;
   #abort = null;
   #wakeUp = () => {};
 
-  constructor(given) {
-    this.#given = given;
+  constructor(options) {
+    this.#options = options;
     for (const type of ["online", "pageshow"]) addEventListener(type, () => this.#wakeUp());
     document.addEventListener("visibilitychange", () => {
       if (!this.#abort) return;
@@ -36,7 +36,7 @@ export class Stream {
   }
 
   async #follow(signal) {
-    const { onGone, onUnauthorized } = this.#given;
+    const { onGone, onUnauthorized } = this.#options;
     let pauseMs = FIRST_PAUSE_MS;
     while (!signal.aborted) {
       let problem = new Problem({ status: 0, title: "The server ended the connection." });
@@ -59,14 +59,14 @@ export class Stream {
   }
 
   async #read(signal, onFirst) {
-    const { api, path, onEvent, onLive } = this.#given;
+    const { api, path, onEvent, onLive } = this.#options;
     const silence = new AbortController();
     let timer = setTimeout(() => silence.abort(), SILENCE_MS);
     const either = AbortSignal.any([signal, silence.signal]);
     let isFirst = true;
     try {
-      const answer = await api.ask(path, { headers: { Accept: "text/event-stream" }, signal: either });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      const response = await api.request(path, { headers: { Accept: "text/event-stream" }, signal: either });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
         const { done, value } = await reader.read();

@@ -59,7 +59,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 
 def found_at(field: str, result: dict[str, Any]) -> Any:
-    """What the result has at a field's place; a step may hold points itself, such as a reason."""
+    """The value at a field's path in the result; a step of the path, such as a reason, may itself contain dots."""
     value: Any = result
     rest = field
     while rest:
@@ -102,7 +102,7 @@ def stroke_of(page: Page, chart: str) -> str:
     "make",
     [results.closed_loop, results.open_loop_with_a_stall, results.failed, results.interrupted, results.single],
 )
-def test_every_number_on_the_page_is_the_results(show: Open, make: Callable[[], dict[str, Any]]) -> None:
+def test_every_number_on_the_page_comes_from_the_result(show: Open, make: Callable[[], dict[str, Any]]) -> None:
     result = make()
     numbers = show(result).page.eval_on_selector_all("data[data-field]", NUMBERS)
     assert {field for field in IN_THE_TABLES if result[field] is not None} <= {field for field, _, _ in numbers}
@@ -111,7 +111,7 @@ def test_every_number_on_the_page_is_the_results(show: Open, make: Callable[[], 
         assert is_rounded_from(float(value), text), (field, value, text)
 
 
-def test_the_tables_below_the_charts_hold_all_of_their_numbers(show: Open) -> None:
+def test_the_tables_below_the_charts_contain_all_their_numbers(show: Open) -> None:
     result = results.open_loop_with_a_stall()
     fields = show(result).page.eval_on_selector_all("[data-field]", "all => all.map(each => each.dataset.field)")
     for series, column in (("timeline", "latency_p99_ms"), ("percentiles", "latency_ms"), ("backlog", "waiting")):
@@ -136,7 +136,7 @@ def test_every_chart_is_drawn(show: Open, make: Callable[[], dict[str, Any]], li
         assert all(points)
 
 
-def test_a_point_without_neighbours_is_seen(show: Open) -> None:
+def test_a_point_without_neighbours_is_visible(show: Open) -> None:
     values = [None] * 30 + [5.0] + [None] * 30
     timeline = {
         "interval_s": 0.1,
@@ -164,7 +164,7 @@ def test_the_value_of_the_point_under_the_pointer_is_shown(show: Open) -> None:
     assert readout.is_hidden()
 
 
-def test_without_answers_there_are_words_and_no_charts(show: Open) -> None:
+def test_without_answers_the_page_has_text_instead_of_charts(show: Open) -> None:
     page = show(results.unanswered()).page
     assert page.locator(".plot").count() == 0
     assert page.locator(".empty:visible").count() == 4
@@ -178,7 +178,7 @@ def test_a_text_with_markup_stays_text(show: Open) -> None:
     assert page.get_by_text("<b>items</b> is null").is_visible()
 
 
-def test_a_script_that_gets_into_the_page_does_not_run(show: Open, tmp_path: Path, browser: Browser) -> None:
+def test_a_script_that_is_injected_into_the_page_does_not_run(show: Open, tmp_path: Path, browser: Browser) -> None:
     file = tmp_path / "altered.html"
     evil = b"<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"></main>"
     file.write_bytes(render(results.closed_loop()).replace(b"</main>", evil))
@@ -189,7 +189,7 @@ def test_a_script_that_gets_into_the_page_does_not_run(show: Open, tmp_path: Pat
     watched.close()
 
 
-def test_without_scripts_the_page_says_everything_but_the_charts(show: Open) -> None:
+def test_without_javascript_everything_but_the_charts_is_shown(show: Open) -> None:
     page = show(results.open_loop_with_a_stall(), java_script_enabled=False).page
     text = page.locator("main").inner_text()
     for each in ("Passed: nothing lost", "63,988", "status 503", "713", "319", "The charts need JavaScript", "64,000"):
