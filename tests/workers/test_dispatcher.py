@@ -16,6 +16,7 @@ from models.errors import StorageBusyError, StorageUnavailableError
 from models.order import Order, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
+from tests.workers.event_loop import next_loop_iteration
 from workers.backoff import Backoff
 from workers.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.failure_log import FailureLog
@@ -154,13 +155,6 @@ def writer() -> Iterator[Executor]:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(WORKERS) as executor:
         yield executor
-
-
-async def next_loop_iteration() -> None:
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    loop.call_soon(done.set_result, None)
-    await done
 
 
 class MemoryQueue:

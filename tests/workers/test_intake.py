@@ -10,8 +10,8 @@ import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, QueueFullError, StorageBusyError
 from models.writes import AnyWrite, Insertion, InsertResult, NewOrder, NewOrders, WriteResult
-from tests.handlers.service import turn_of_the_loop
 from tests.models.samples import new_order
+from tests.workers.event_loop import next_loop_iteration
 from workers.batcher import WriteBatcher
 from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
@@ -70,8 +70,8 @@ class Opened:
     async def until_batches(self, count: int) -> None:
         """Returns when this number of batches has begun and all ready callbacks have run."""
         while len(self.store.batches) < count:
-            await turn_of_the_loop()
-        await turn_of_the_loop()
+            await next_loop_iteration()
+        await next_loop_iteration()
 
 
 @asynccontextmanager
@@ -123,7 +123,7 @@ async def test_a_group_is_written_whole_and_its_orders_count_towards_max_batch()
         await on.until_batches(1)
         # The first group fills a batch.
         groups = [on.insert_many(*range(10, 1_010)), on.insert_many(*range(2_000, 2_010))]
-        await turn_of_the_loop()
+        await next_loop_iteration()
         last = on.intake.insert(new_order(2))
         on.store.release(3)
         await asyncio.gather(first, last, *groups)
@@ -155,7 +155,7 @@ async def test_orders_are_refused_while_the_backlog_is_full() -> None:
                 on.intake.insert(new_order(1))
             with pytest.raises(QueueFullError):
                 await on.insert_many(2, 3)
-        await turn_of_the_loop()
+        await next_loop_iteration()
         assert on.store.batches == []
         on.pending = 2
         on.store.release(2)
@@ -194,7 +194,7 @@ async def test_cancelled_groups_free_their_places() -> None:
         first = on.intake.insert(new_order(1))
         await on.until_batches(1)
         cancelled = [on.insert_many(each) for each in range(10, 15)]
-        await turn_of_the_loop()
+        await next_loop_iteration()
         for group in cancelled:
             group.cancel()
         kept = on.insert_many(20)
@@ -210,7 +210,7 @@ async def test_close_writes_queued_groups_and_refuses_the_waiting_ones() -> None
         groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
         await on.until_batches(1)
         closing = asyncio.ensure_future(on.writes.close())
-        await turn_of_the_loop()
+        await next_loop_iteration()
         on.store.release()
         await closing
         with pytest.raises(QueueClosedError):
@@ -241,7 +241,7 @@ async def test_under_high_load_wait_for_low_load_returns_after_some_groups() -> 
         for _ in range(2):
             done = sum(group.done() for group in groups)
             waiting = asyncio.ensure_future(on.intake.wait_for_low_load())
-            await turn_of_the_loop()
+            await next_loop_iteration()
             assert not waiting.done()
             on.store.release(GROUPS_BETWEEN_CLAIMS)
             await waiting

@@ -1,0 +1,55 @@
+"""A ServiceObserver that records what it is told."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from models.changes import OrderChange
+from models.order import Totals
+from models.writes import AnyWrite, WriteResult
+
+
+class RecordingObserver:
+    """Records every call. Create it on a running loop."""
+
+    def __init__(self, *, wants_changes: bool = True) -> None:
+        self.wants_changes = wants_changes
+        self.batches: list[tuple[list[AnyWrite], list[WriteResult | BaseException]]] = []
+        self.changes: list[OrderChange] = []
+        self.seconds = 0
+        self.totals: list[Totals] = []
+        self.writable: list[bool] = []
+        self.commits_s: list[float] = []
+        self.attempts: list[int] = []
+        self._loop = asyncio.get_running_loop()
+        self._called = asyncio.Event()
+
+    def batch_written(self, batch: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
+        self.batches.append((list(batch), list(results)))
+        self._called.set()
+
+    def orders_changed(self, changes: Sequence[OrderChange]) -> None:
+        self.changes += changes
+        self._called.set()
+
+    def second_passed(self) -> None:
+        self.seconds += 1
+        self._called.set()
+
+    def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
+        self.totals.append(totals)
+        self.writable.append(is_writable)
+        self._called.set()
+
+    def commit_ended(self, duration_s: float) -> None:
+        self.commits_s.append(duration_s)
+        self._loop.call_soon_threadsafe(self._called.set)
+
+    def attempts_ended(self, duration_s: float, orders: int) -> None:
+        self.attempts.append(orders)
+        self._loop.call_soon_threadsafe(self._called.set)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition is true after a call."""
+        while not condition():
+            await self._called.wait()
+            self._called.clear()

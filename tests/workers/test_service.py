@@ -1,0 +1,240 @@
+"""The order service with a real store, from open to close."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from models.errors import OrderConflictError, QueueClosedError, StorageBusyError
+from models.order import Order, Status
+from models.sqlite.lock import DatabaseLock
+from models.sqlite.store import SqliteStore
+from models.store import open_store
+from models.writes import Insertion
+from tests.models.new_database import open_new_database
+from tests.models.samples import Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
+from tests.workers.event_loop import next_loop_iteration
+from tests.workers.recording_observer import RecordingObserver
+from workers.processors.processor import Processor
+from workers.processors.record import RecordProcessor
+from workers.service import OrderService, ServiceLimits
+
+
+class BlockingProcessor:
+    """Completes an order when `release` is set."""
+
+    batch_size = 1
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def __call__(self, orders: Sequence[Order]) -> None:
+        self.release.wait()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "orders.db"
+
+
+def new_service(path: Path, clock: Clock, observer: RecordingObserver, processor: Processor) -> OrderService:
+    """A service whose store holds the lock of the database, and does not wait for SQLite's locks."""
+    lock = DatabaseLock(path)
+    lock.acquire()
+    store = SqliteStore(open_new_database(path), clock=clock, lock=lock)
+    return OrderService(
+        store=store, processor=processor, observer=observer, limits=ServiceLimits(workers=2), clock=clock
+    )
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, clock: Clock, *, processor: Processor | None = None, observer: RecordingObserver | None = None
+) -> AsyncIterator[OrderService]:
+    """An open service that is not started. Stops and closes it."""
+    service = new_service(path, clock, observer or RecordingObserver(), processor or RecordProcessor())
+    await service.open()
+    try:
+        yield service
+    finally:
+        await service.stop(0)
+        await service.close()
+
+
+@pytest.fixture
+def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
+    """Locks the database against writes, as another program does, until the returned connection is closed."""
+
+    def lock() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+    return lock
+
+
+# Start
+
+
+@pytest.mark.gen_test
+async def test_orders_are_stored_before_the_start_and_processed_after_it(path: Path, clock: Clock) -> None:
+    observer = RecordingObserver()
+    async with opened(path, clock, observer=observer) as service:
+        assert await service.insert(new_order(1)) is Insertion.ACCEPTED
+        stored = await service.find(1)
+        assert stored is not None
+        assert stored.status is Status.PENDING
+        await service.start()
+        done = await service.find_when_ended(1, 60)
+        assert done is not None
+        assert done.status is Status.COMPLETED
+        assert [change.status for change in observer.changes] == [Status.PENDING, Status.PROCESSING, Status.COMPLETED]
+        assert observer.attempts == [1]
+
+
+@pytest.mark.gen_test
+async def test_open_recovers_the_attempts_of_a_killed_process(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    database = open_new_database(path)
+    with database.connection_context():
+        killed = ShorthandStore(SqliteStore(database, clock=clock))
+        killed.insert(new_order(1), new_order(2))
+        killed.claim(1)
+    async with opened(path, clock) as service:
+        recovered, other = [await service.find(order_id) for order_id in (1, 2)]
+        assert recovered is not None
+        assert other is not None
+        assert (recovered.status, recovered.attempts) == (Status.PENDING, 1)
+        assert recovered.error == "the process ended during the attempt"
+        assert (other.status, other.attempts) == (Status.PENDING, 0)
+    assert [text for text in caplog.messages if "recovered" in text] == [
+        "recovered attempts that the end of the last process cut off: 1"
+    ]
+
+
+# Observer
+
+
+@pytest.mark.gen_test
+async def test_the_observer_receives_each_batch_with_its_results(path: Path, clock: Clock) -> None:
+    observer = RecordingObserver(wants_changes=False)
+    async with opened(path, clock, observer=observer) as service:
+        await service.insert(new_order(1))
+        with pytest.raises(OrderConflictError):
+            await service.insert(new_order(1, user_id=2))
+    [(first, accepted), (second, [conflict])] = observer.batches[:2]
+    assert (first, accepted) == ([new_order(1)], [Insertion.ACCEPTED])
+    assert second == [new_order(1, user_id=2)]
+    assert isinstance(conflict, OrderConflictError)
+    assert len(observer.commits_s) == len(observer.batches)
+    assert observer.changes == [], "it does not want changes"
+
+
+@pytest.mark.gen_test
+async def test_the_observer_receives_a_failed_batch(
+    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
+) -> None:
+    observer = RecordingObserver()
+    async with opened(path, clock, observer=observer) as service:
+        with closing(lock_database()), pytest.raises(StorageBusyError):
+            await service.insert(new_order(1))
+        await observer.until(lambda: len(observer.batches) == 1)
+        [(batch, [error])] = observer.batches
+        assert batch == [new_order(1)]
+        assert isinstance(error, StorageBusyError)
+        assert len(observer.commits_s) == 1
+        assert observer.changes == []
+
+
+# Failed writes
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_every_second_a_probe_detects_whether_writes_work_again(
+    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
+) -> None:
+    observer = RecordingObserver()
+    async with opened(path, clock, observer=observer) as service:
+        with closing(lock_database()):
+            with pytest.raises(StorageBusyError):
+                await service.insert(new_order(1))
+            await service.start()
+            await observer.until(lambda: len(observer.writable) == 2)
+            assert observer.writable == [False, False]
+        await observer.until(lambda: observer.writable[-1])
+        assert observer.seconds >= 3
+
+
+@pytest.mark.gen_test
+async def test_check_storage_probes_only_after_a_failed_write(
+    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
+) -> None:
+    async with opened(path, clock) as service:
+        with closing(lock_database()):
+            await service.check_storage()
+            with pytest.raises(StorageBusyError):
+                await service.insert(new_order(1))
+            with pytest.raises(StorageBusyError):
+                await service.check_storage()
+        await service.check_storage()
+
+
+# Stop and close
+
+
+@pytest.mark.gen_test
+async def test_stop_returns_running_orders_to_pending_and_ends_waits(path: Path, clock: Clock) -> None:
+    processor, observer = BlockingProcessor(), RecordingObserver()
+    async with opened(path, clock, processor=processor, observer=observer) as service:
+        await service.start()
+        await service.insert(new_order(1))
+        await observer.until(lambda: bool(observer.changes) and observer.changes[-1].status is Status.PROCESSING)
+        waiting = asyncio.ensure_future(service.find_when_ended(1, 60))
+        await next_loop_iteration()
+        assert service.waiting == 1
+        assert await service.stop(0) == 1
+        assert await waiting is not None
+        order = await service.find(1)
+        assert order is not None
+        assert (order.status, order.attempts) == (Status.PENDING, 0)
+        processor.release.set()
+
+
+@pytest.mark.gen_test
+async def test_stop_before_the_start_returns_at_once(path: Path, clock: Clock) -> None:
+    async with opened(path, clock) as service:
+        assert await service.stop(60) == 0
+        assert await service.stop(60) == 0
+
+
+@pytest.mark.gen_test
+async def test_close_writes_all_accepted_orders(path: Path, clock: Clock) -> None:
+    async with opened(path, clock) as service:
+        accepted = [service.insert(new_order(order_id)) for order_id in range(1, 11)]
+        await service.close()
+        assert [insertion.result() for insertion in accepted] == [Insertion.ACCEPTED] * 10
+    database = open_new_database(path)
+    with database.connection_context():
+        assert SqliteStore(database, clock=clock).totals().orders == 10
+
+
+@pytest.mark.gen_test
+async def test_close_can_be_called_twice_and_releases_the_database(path: Path, clock: Clock) -> None:
+    async with opened(path, clock) as service:
+        await service.start()
+        await service.stop(5)
+        await service.close()
+        await service.close()
+        for call in (lambda: service.insert(new_order(1)), lambda: service.find(1), lambda: service.cancel(1)):
+            with pytest.raises(QueueClosedError):
+                call()
+        # Another server can open the database now.
+        open_store(path, clock=clock).close()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["orders.db"]

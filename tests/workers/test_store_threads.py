@@ -1,0 +1,161 @@
+"""Which thread uses the store for which method, and in which order."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.errors import StorageUnavailableError
+from models.listing import Listing, Page
+from models.order import Attempt, Order, Totals
+from models.sqlite.store import SqliteStore
+from models.store import Store
+from models.writes import AnyWrite, Insertion, Outcome, WriteResult
+from tests.models.new_database import open_new_database
+from tests.models.samples import Clock, new_order
+from tests.models.shorthand_store import ShorthandStore, retry_at_once
+from tests.workers.recording_observer import RecordingObserver
+from workers.store_threads import StoreThreads
+
+
+class RecordingStore(ShorthandStore):
+    """Records the thread and the name of each call."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.calls: list[tuple[str, str]] = []
+        self.error: Exception | None = None
+
+    def _record(self, name: str) -> None:
+        self.calls.append((threading.current_thread().name.partition("_")[0], name))
+        if self.error:
+            raise self.error
+
+    def connect(self) -> None:
+        self._record("connect")
+        super().connect()
+
+    def disconnect(self) -> None:
+        self._record("disconnect")
+        super().disconnect()
+
+    def recover(self, judge: Callable[[Attempt], Outcome] = retry_at_once) -> int:
+        self._record("recover")
+        return super().recover(judge)
+
+    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+        self._record("write")
+        return super().write(batch)
+
+    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+        self._record("find")
+        return super().find(order_ids)
+
+    def list_orders(self, listing: Listing) -> Page:
+        self._record("list_orders")
+        return super().list_orders(listing)
+
+    def totals(self) -> Totals:
+        self._record("totals")
+        return super().totals()
+
+    def probe(self) -> None:
+        self._record("probe")
+        super().probe()
+
+    def close(self) -> None:
+        self._record("close")
+        super().close()
+
+
+class NoHooks:
+    """Hooks of a batcher that do nothing."""
+
+    def before_batch(self) -> None:
+        pass
+
+    def after_batch(self, items: Sequence[Any], results: Sequence[Any]) -> None:
+        pass
+
+
+OPENED = [("writer", "connect"), ("reader", "connect"), ("lister", "connect"), ("writer", "recover")]
+
+
+@pytest.fixture
+def recording_store(tmp_path: Path, clock: Clock) -> RecordingStore:
+    return RecordingStore(SqliteStore(open_new_database(tmp_path / "orders.db"), clock=clock))
+
+
+def new_threads(store: Store, observer: RecordingObserver | None = None) -> StoreThreads:
+    return StoreThreads(store, observer=observer or RecordingObserver(), hooks=NoHooks(), max_intake=100)
+
+
+@pytest.mark.gen_test
+async def test_open_connects_each_thread_and_then_recovers_the_store(recording_store: RecordingStore) -> None:
+    threads = new_threads(recording_store)
+    assert await threads.open(retry_at_once) == 0
+    assert recording_store.calls == OPENED
+    await threads.close()
+
+
+@pytest.mark.gen_test
+async def test_each_kind_of_call_has_its_own_thread(recording_store: RecordingStore) -> None:
+    threads = new_threads(recording_store)
+    await threads.open(retry_at_once)
+    assert await threads.writes.submit(new_order(1)) is Insertion.ACCEPTED
+    await threads.probes.submit(None)
+    order = await threads.finds.submit(1)
+    assert order is not None
+    assert (await threads.totals.submit(None)).pending == 1
+    assert (await threads.listings.submit(Listing(limit=1))).orders == [order]
+    assert recording_store.calls[len(OPENED) :] == [
+        ("writer", "write"),
+        ("writer", "probe"),
+        ("reader", "find"),
+        ("reader", "totals"),
+        ("lister", "list_orders"),
+    ]
+    await threads.close()
+
+
+@pytest.mark.gen_test
+async def test_concurrent_requests_for_totals_and_probes_share_a_call(recording_store: RecordingStore) -> None:
+    threads = new_threads(recording_store)
+    await threads.open(retry_at_once)
+    totals = [threads.totals.submit(None) for _ in range(3)]
+    probes = [threads.probes.submit(None) for _ in range(3)]
+    results = [await each for each in totals]
+    assert results == [results[0]] * 3
+    for probe in probes:
+        await probe
+    assert sorted(recording_store.calls[len(OPENED) :]) == [("reader", "totals"), ("writer", "probe")]
+    await threads.close()
+
+
+@pytest.mark.gen_test
+async def test_close_disconnects_the_writer_last_and_then_closes_the_store(recording_store: RecordingStore) -> None:
+    threads = new_threads(recording_store)
+    await threads.open(retry_at_once)
+    await threads.close()
+    await threads.close()
+    assert recording_store.calls[len(OPENED) :] == [
+        ("reader", "disconnect"),
+        ("lister", "disconnect"),
+        ("writer", "disconnect"),
+        ("MainThread", "close"),
+    ]
+
+
+@pytest.mark.gen_test
+async def test_the_observer_receives_the_duration_of_a_failed_write(recording_store: RecordingStore) -> None:
+    observer = RecordingObserver()
+    threads = new_threads(recording_store, observer)
+    await threads.open(retry_at_once)
+    recording_store.error = StorageUnavailableError("disk is full")
+    with pytest.raises(StorageUnavailableError, match="disk is full"):
+        await threads.writes.submit(new_order(1))
+    assert len(observer.commits_s) == 1
+    recording_store.error = None
+    await threads.close()
