@@ -25,8 +25,8 @@ except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
 from handlers.logs.access_log import AccessLog
-from handlers.logs.log_format import FORMATS, configure_logging
-from handlers.security.api_keys import PREFIX, WORDS, Scope, check_name, new_key, read_keys, without_keys
+from handlers.logs.log_format import TEXT, check_format, configure_logging
+from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
 from handlers.security.rate_limit import RateLimit, parse_rate_limit
 from handlers.security.request_guard import Guard, RequestGuard, exposure_warning
 from handlers.telemetry import Telemetry
@@ -93,7 +93,9 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     )
     _add_settings(parser, environment)
     parser.add_argument("--new-api-key", type=_checked(check_name), metavar="NAME", help="print a new API key and exit")
-    parser.add_argument("--scope", type=_one_of(*WORDS), help="what the new key allows: read, write or admin (read)")
+    parser.add_argument(
+        "--scope", type=_checked(parse_scope), help="what the new key allows: read, write or admin (read)"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -103,7 +105,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     values = vars(known)
     name, scope = values.pop("new_api_key"), values.pop("scope")
     if name is not None:
-        key, line = new_key(name, Scope[(scope or WORDS[0]).upper()], entropy=secrets.token_bytes)
+        key, line = new_key(name, scope or Scope.READ, entropy=secrets.token_bytes)
         print(f"The key, which is shown this once; clients send it as Authorization: Bearer <key>\n{key}\n")  # noqa: T201
         print(f"The line for the file of --api-keys\n{line}")  # noqa: T201
         parser.exit()
@@ -149,7 +151,7 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
     add("--tls-cert", Path, None, "PEM file of the certificate, with its chain, to serve HTTPS with")
     add("--tls-key", Path, None, "PEM file of the certificate's private key")
     add("--access-log", _switch, "no", "log a line for each request", nargs="?", const="yes", metavar="yes|no")
-    add("--log-format", _one_of(*FORMATS), FORMATS[0], "format of log lines: text or json")
+    add("--log-format", _checked(check_format), TEXT, "format of log lines: text or json")
 
 
 def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str], float]:
@@ -176,15 +178,6 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
         except ValueError as error:
             # argparse would show the value of a ValueError, which may be a secret.
             raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text not in words:
-            raise argparse.ArgumentTypeError(f"must be {', '.join(words[:-1])} or {words[-1]}")
-        return text
 
     return convert
 

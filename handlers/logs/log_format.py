@@ -38,6 +38,13 @@ class JsonFormatter(logging.Formatter):
         return without_keys(json.dumps(shown))
 
 
+def check_format(text: str) -> str:
+    """The text, if it is one of `FORMATS`. Raises ValueError."""
+    if text not in FORMATS:
+        raise ValueError(f"must be {TEXT} or {JSON}")
+    return text
+
+
 def configure_logging(log_format: str) -> None:
     """Logs to stderr in one of `FORMATS`: the server's own lines from INFO, all others from WARNING."""
     handler = logging.StreamHandler()

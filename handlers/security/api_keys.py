@@ -37,6 +37,13 @@ class Scope(IntEnum):
 WORDS = tuple(scope.word for scope in Scope)
 
 
+def parse_scope(word: str) -> Scope:
+    """The scope that the word names. Raises ValueError."""
+    if word not in WORDS:
+        raise ValueError(f"must be {', '.join(WORDS[:-1])} or {WORDS[-1]}")
+    return Scope[word.upper()]
+
+
 class ApiKey(NamedTuple):
     """One key, known by the SHA-256 of its text (32 bytes)."""
 
