@@ -193,7 +193,7 @@ def new_dispatcher(
         processor=processor,
         workers=WORKERS,
         retry_policy=RetryPolicy(max_attempts=3, backoff=retry_backoff, clock=clock),
-        failures=FailureLog(clock=time.monotonic),
+        failures=FailureLog(clock=lambda: 0.0),
         backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
         max_sleep_s=max_sleep_s,
@@ -325,6 +325,8 @@ async def test_a_rejected_order_is_failed_with_the_reason(
     async with dispatching(store, FailingProcessor(Rejected("no such card")), writer, pool):
         await store.until_all_are(Status.FAILED)
         assert {(order.error, order.attempts) for order in store.orders.values()} == {("no such card", 1)}
+    # The worker threads log after they have reported their outcomes.
+    pool.shutdown()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
