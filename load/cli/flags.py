@@ -6,7 +6,7 @@ Runs on the main thread.
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, nextafter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -90,9 +90,7 @@ def rate(highest: int) -> Callable[[str], float]:
     """Return an argparse type for orders per second, from 0.001 to `highest`; a whole number becomes an int."""
 
     def parse(text: str) -> float:
-        number = _finite(text, "number of orders a second")
-        if not LOWEST_RATE <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is not between {LOWEST_RATE} and {highest}")
+        number = _number(text, "orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
         return int(number) if number.is_integer() else number
 
     return parse
@@ -100,27 +98,24 @@ def rate(highest: int) -> Callable[[str], float]:
 
 def seconds(text: str) -> float:
     """Read a time in seconds: more than 0, a day at most."""
-    number = _finite(text, "number of seconds")
-    if not 0 < number <= DAY_S:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {DAY_S:.0f} seconds")
-    return number
+    # The smallest positive number is the lowest that is allowed.
+    return _number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
 
 
 def seconds_or_zero(text: str) -> float:
     """Read a time in seconds: 0 or more, a day at most."""
-    number = _finite(text, "number of seconds")
-    if not 0 <= number <= DAY_S:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {DAY_S:.0f} seconds")
-    return number
+    return _number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
-def _finite(text: str, what: str) -> float:
+def _number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
     if not isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {unit}")
+    if not lowest <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
     return number
 
 

@@ -78,7 +78,7 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 def _column_names(line: int, row: Sequence[str]) -> list[str]:
     names = [name.strip() for name in row]
-    columns = f"the header names {', '.join(REQUIRED)} and, where there is any, {METADATA}, with commas between"
+    columns = f"the header must name {', '.join(REQUIRED)}, and may name {METADATA}, with commas between"
     for place, name in enumerate(names):
         if name and name not in KNOWN:
             raise BadCsv(line, f"unknown column {_shown(name)}: {columns}")

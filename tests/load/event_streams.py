@@ -4,14 +4,14 @@ from tornado.iostream import IOStream
 
 
 class EventStreams:
-    """Tells every stream of orders that are begun and completed, or nothing while `is_silent`."""
+    """Sends the events of orders to every stream; none while `is_silent`."""
 
     def __init__(self) -> None:
         self.is_silent = False
         self._streams: set[IOStream] = set()
 
     async def serve(self, stream: IOStream) -> None:
-        """Response, and go on until the reader leaves."""
+        """Answer with a stream, and send events until the reader disconnects."""
         self._streams.add(stream)
         try:
             await stream.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -31,7 +31,7 @@ class EventStreams:
 
 
 def events_of(order_id: int) -> bytes:
-    """That an order is begun, and that it is completed."""
+    """The events of an order that is started, and completed."""
     return b"".join(
         b"id: 0123456789abcdef-%d\nevent: order\n" % order_id
         + b'data: {"order_id": %d, "user_id": 1, "status": "%s", "attempts": 1}\n\n' % (order_id, status)

@@ -10,7 +10,7 @@ INTERVAL_S = 0.2
 
 
 def closed_loop(**changes: Any) -> dict[str, Any]:
-    """50,000 orders over 64 connections, all kept."""
+    """50,000 orders over 64 connections, none lost."""
     result: dict[str, Any] = {
         "url": "http://127.0.0.1:8080",
         "mode": "closed loop",
@@ -60,15 +60,15 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
             "msgspec": "0.22.0",
             "uvloop": "0.23.0",
         },
-        **course(seconds=6.9, per_second=7319, p50_ms=8.4, seed=1),
+        **time_series(seconds=6.9, per_second=7319, p50_ms=8.4, seed=1),
     }
     result["percentiles"] = curve(8.4, 63.117402)
     return result | changes
 
 
 def open_loop_with_a_stall(**changes: Any) -> dict[str, Any]:
-    """2,000 orders a second for 30 s and 2 s of warm-up; the server stood still for a second."""
-    lines = course(seconds=32, per_second=2000, p50_ms=2.1, seed=2)
+    """2,000 orders a second for 30 s and 2 s of warm-up; the server stalled for a second."""
+    lines = time_series(seconds=32, per_second=2000, p50_ms=2.1, seed=2)
     timeline = lines["timeline"]
     for place in range(75, 80):
         timeline["orders_per_second"][place] = 0.0
@@ -167,7 +167,7 @@ def interrupted(**changes: Any) -> dict[str, Any]:
         read_back=None,
         interrupted=True,
         passed=False,
-        **course(seconds=1.6, per_second=7300, p50_ms=8.4, seed=3),
+        **time_series(seconds=1.6, per_second=7300, p50_ms=8.4, seed=3),
     )
     return result | changes
 
@@ -235,8 +235,8 @@ def read_back(acknowledged: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def course(*, seconds: float, per_second: int, p50_ms: float, seed: int) -> dict[str, Any]:
-    """The timeline and the backlog of a run that went on evenly."""
+def time_series(*, seconds: float, per_second: int, p50_ms: float, seed: int) -> dict[str, Any]:
+    """The timeline and the backlog of a run without stalls."""
     noise = Random(seed)
     count = round(seconds / INTERVAL_S)
     p50 = [p50_ms * noise.uniform(0.9, 1.15) for _ in range(count)]
@@ -257,7 +257,7 @@ def course(*, seconds: float, per_second: int, p50_ms: float, seed: int) -> dict
 
 
 def curve(p50_ms: float, highest_ms: float, *, knee: float = 90) -> dict[str, Sequence[float]]:
-    """A curve that rises slowly to the knee, and to the highest value after it."""
+    """A curve that rises slowly to a percentile, and then quickly to the highest value."""
     ends = -math.log10(1 - RANKS[-1] / 100)
     bend = -math.log10(1 - knee / 100)
     steps = [max(0.0, (-math.log10(1 - rank / 100) - bend) / (ends - bend)) ** 0.7 for rank in RANKS]

@@ -19,7 +19,7 @@ REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 
 
 class Fault(Enum):
-    """What the shop does with the POST of one order instead of answering it properly."""
+    """What the shop does wrong with the POST of one order."""
 
     LOSE = auto()
     CUT = auto()
@@ -28,7 +28,7 @@ class Fault(Enum):
     NAME_ANOTHER = auto()
     VANISH = auto()
     STALL = auto()
-    """With this order, and all others that come meanwhile, nothing is done for `stall_s`."""
+    """Do nothing for `stall_s`, neither with this order nor with others that arrive meanwhile."""
 
 
 class Shop:
@@ -90,24 +90,24 @@ class Shop:
 
     @property
     def ids(self) -> list[int]:
-        """The orders that came, in the order of their coming."""
+        """The ids of the orders in the sequence in which they arrived."""
         return [order_id for what, order_id in self.steps.entries if what == "came"]
 
     def release(self, *order_ids: int) -> None:
-        """Have held orders answered. From another thread."""
+        """Answer orders that were held. Called from another thread."""
         for order_id in order_ids:
             self._loop.call_soon_threadsafe(lambda held: self._released[held].set(), order_id)
 
     def end_events(self) -> None:
-        """End every stream of events. From another thread."""
+        """End every stream of events. Called from another thread."""
         self._loop.call_soon_threadsafe(self.events.end)
 
     def come_back(self) -> None:
-        """Listen again at the same port. From another thread."""
+        """Listen again on the same port. Called from another thread."""
         self._loop.call_soon_threadsafe(self._listen, self.port)
 
     def listen_with_tls(self, context: ssl.SSLContext) -> None:
-        """Listen at another port, with TLS. From another thread."""
+        """Listen on another port, with TLS. Called from another thread."""
         self.tls = context
         self._listening.clear()
         self._loop.call_soon_threadsafe(self._listen, 0)
@@ -138,7 +138,7 @@ class Shop:
             stream.close()
 
     async def serve_stream(self, stream: IOStream) -> None:
-        """Response request after request until the connection ends."""
+        """Answer one request after the other until the connection ends."""
         if not self._servers:
             # It was taken right before the shop went away.
             stream.close()
@@ -282,7 +282,7 @@ class Shop:
 
 
 class Listener(TCPServer):
-    """Hands every connection to the shop."""
+    """Passes every connection to the shop."""
 
     def __init__(self, shop: Shop, *, tls: ssl.SSLContext | None) -> None:
         super().__init__(ssl_options=tls)

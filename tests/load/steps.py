@@ -9,7 +9,7 @@ DEADLINE_S = 10.0
 
 
 class Steps:
-    """What happened to which order, in `entries` one after another; any thread may note and wait."""
+    """What happened to orders, one after the other in `entries`. Any thread may note and wait."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, int]] = []
@@ -21,14 +21,14 @@ class Steps:
             self._news.notify_all()
 
     def come(self, *steps: tuple[str, int], within_s: float = DEADLINE_S) -> bool:
-        """Wait until all of these have happened, in whatever order; False when they have not in time."""
+        """Wait until all of these have happened, in any sequence; False if they have not in time."""
         with self._news:
             return self._news.wait_for(lambda: set(steps) <= set(self.entries), within_s)
 
 
 @contextmanager
 def meanwhile(step: Callable[[], None]) -> Iterator[None]:
-    """Run a step on a thread of its own while the block runs; what it raises is raised at the block's end."""
+    """Run a function on another thread while the block runs; its exception is raised at the end of the block."""
     with ThreadPoolExecutor(1) as executor:
         done = executor.submit(step)
         yield

@@ -154,7 +154,10 @@ def test_orders_and_a_first_id_count_as_for_ndjson(load: Load, shop: Shop, path:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"1,2,3,4\n", "line 1: unknown column '1': the header names order_id, user_id, item_ids, total_amount and"),
+        (
+            b"1,2,3,4\n",
+            "line 1: unknown column '1': the header must name order_id, user_id, item_ids, total_amount, and",
+        ),
         (b"\n\norder_id,user_id,item_ids\n", "line 3: the column total_amount is missing"),
         (
             b"order_id;user_id;item_ids;total_amount\n",

@@ -145,10 +145,10 @@ def test_the_timeline_counts_every_order_once() -> None:
 
 
 def test_a_long_time_series_is_thinned_and_keeps_its_ends() -> None:
-    course = TimeSeries()
+    series = TimeSeries()
     for second in range(20 * MOST_POINTS):
-        course.add(float(second), second)
-    points = course.points
+        series.add(float(second), second)
+    points = series.points
     assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
     assert points[0] == (0.0, 0)
     assert points[-1][1] == 20 * MOST_POINTS - 1
