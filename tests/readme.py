@@ -1,4 +1,4 @@
-"""The examples of the README pages: found by what is in them, and run unchanged except for ports and folders."""
+"""Reads the code blocks of the README pages, and runs them as they are written, except for ports and folders."""
 
 import os
 import re
@@ -13,32 +13,37 @@ from typing import IO, NamedTuple
 from tests.process import DEADLINE_S, ROOT
 
 README = ROOT / "README.md"
+HANDLERS = ROOT / "handlers" / "README.md"
+WORKERS = ROOT / "workers" / "README.md"
+MODELS = ROOT / "models" / "README.md"
 LOAD = ROOT / "load" / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+TYPED_IN_ORDER = (README, HANDLERS, WORKERS, MODELS)
+"""The pages whose shell blocks and Python files a test types from top to bottom."""
 ADDRESS = "127.0.0.1:8080"
-START = [".venv/bin/python", "server.py", "--port", "8080"]
+SERVER = [".venv/bin/python", "server.py"]
 
 
 class Example(NamedTuple):
-    """A line of a block of shell, or any other block as a whole; what the README shows as its answer, else nothing."""
+    """One line of a shell block, or any other block as a whole. `answer` is the output that the page shows for it."""
 
     language: str
     text: str
     answer: str = ""
 
 
-def readme(page: Path = README) -> str:
-    return page.read_text()
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return [README, *sorted(ROOT.glob("*/README.md")), CONTRIBUTING]
 
 
-def examples(page: Path = README) -> list[Example]:
-    """All of them. A block without a language is the answer to the shell right before it, else it stands for itself."""
+def blocks(page: Path = README) -> list[Example]:
+    """The code blocks of a page. A block without a language right after a shell block is the answer to that block."""
     found: list[Example] = []
     end = -1
-    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", readme(page), re.MULTILINE | re.DOTALL):
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", page.read_text(), re.MULTILINE | re.DOTALL):
         language, text = block.groups()
-        if language == "sh":
-            found += [Example(language, line) for line in text.splitlines()]
-        elif not language and block.start() == end and found[-1].language == "sh":
+        if not language and block.start() == end and found[-1].language == "sh":
             found[-1] = found[-1]._replace(answer=text)
         else:
             found.append(Example(language, text))
@@ -46,10 +51,22 @@ def examples(page: Path = README) -> list[Example]:
     return found
 
 
-def example(containing: str, page: Path = README) -> Example:
-    """The one example that is this, or else has it in it.
+def examples(page: Path = README) -> list[Example]:
+    """The blocks of a page, with one example for each line of shell. The answer to a block belongs to its last line."""
+    found: list[Example] = []
+    for block in blocks(page):
+        if block.language == "sh":
+            found += [Example(block.language, line) for line in block.text.splitlines()]
+            found[-1] = found[-1]._replace(answer=block.answer)
+        else:
+            found.append(block)
+    return found
 
-    Its argument is a literal: a test reads from the source what is asked for.
+
+def example(containing: str, page: Path = README) -> Example:
+    """The only example on the page that equals this text, or else the only one that contains it.
+
+    Tests pass a literal: `test_every_example_is_run_by_a_test` reads it from their source.
     """
     every = examples(page)
     [found] = [each for each in every if each.text == containing] or [each for each in every if containing in each.text]
@@ -57,30 +74,35 @@ def example(containing: str, page: Path = README) -> Example:
 
 
 def flags_of(start: Example) -> list[str]:
-    """The flags that this command gives to the server after `--port 8080`."""
+    """The flags of a command that starts the server, without `--port` and `--database`."""
     words = shlex.split(start.text)
     assert not start.answer
-    assert words[: len(START)] == START
-    return words[len(START) :]
+    assert words[:3] == [*SERVER, "--port"]
+    return words[6:] if words[4] == "--database" else words[4:]
 
 
 def make_checkout(folder: Path) -> list[str]:
-    """Makes it a folder with the program and `.venv/bin/python`; what to put before a command that is to run there."""
+    """Links the program and `.venv/bin/python` into the folder. Returns what runs a command there, to put before it."""
     for name in ("server.py", "load"):
         (folder / name).symlink_to(ROOT / name)
-    python = folder / START[0]
+    python = folder / SERVER[0]
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
     return ["env", "--chdir", str(folder)]
 
 
+def with_port(text: str, port: int) -> str:
+    """The text with this port in place of the port in every address of this machine."""
+    return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", text)
+
+
 def run_shell(
     line: Example, *, port: int = 0, folder: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> str:
-    """What the line prints; it must succeed, and print what the README shows."""
+    """What the line prints. Fails unless the line succeeds and prints what the page shows."""
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line.text.replace(ADDRESS, f"127.0.0.1:{port}")],
+        ["bash", "-o", "pipefail", "-c", with_port(line.text, port)],
         cwd=folder,
         env={**os.environ, **(environment or {})},
         capture_output=True,
@@ -96,8 +118,8 @@ def run_shell(
 
 @contextmanager
 def streaming(line: Example, *, port: int) -> Iterator[IO[str]]:
-    """What a curl that does not end by itself prints; it is ended with the block, or at the deadline."""
-    command = line.text.replace(ADDRESS, f"127.0.0.1:{port}").split(" ", 1)
+    """What a curl prints that does not end by itself; it is ended with the `with` block, or at the deadline."""
+    command = with_port(line.text, port).split(" ", 1)
     assert command[0] == "curl"
     with subprocess.Popen(
         ["bash", "-c", f"exec curl --silent --max-time {DEADLINE_S:.0f} {command[1]}"],
@@ -112,22 +134,34 @@ def streaming(line: Example, *, port: int) -> Iterator[IO[str]]:
 
 
 def read_to(stream: IO[str], text: str) -> str:
-    """What comes up to the first line with this in it."""
+    """Reads the stream up to the first line that contains the text."""
     read: list[str] = []
     while not read or text not in read[-1]:
         read.append(stream.readline())
-        assert read[-1], f"it ended before {text!r}: {''.join(read)}"
+        assert read[-1], f"the stream ended before {text!r}: {''.join(read)}"
     return "".join(read)
 
 
-def assert_shown(answer: str, given: str) -> None:
-    """Every line that the README shows came, in that order; times, durations and the ids of events may be others."""
-    came = iter(_without_times(given).splitlines())
-    missing = [line for line in _without_times(answer).splitlines() if line not in came]
-    assert missing == [], given
+def assert_shown(answer: str, printed: str) -> None:
+    """Fails unless every line of `answer` was printed, in this order. Times, durations and random ids may differ."""
+    assert missing_lines(answer, printed) == [], printed
 
 
-def _without_times(text: str) -> str:
-    text = re.sub(r'"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"', '"TIME"', text)
+def missing_lines(answer: str, printed: str) -> list[str]:
+    """The lines of `answer` that were not printed, or not in this order. What follows `...` may be anything."""
+    lines = iter(_without_varying_values(printed).splitlines())
+    return [shown for shown in _without_varying_values(answer).splitlines() if not _is_next(shown, lines)]
+
+
+def _is_next(shown: str, lines: Iterator[str]) -> bool:
+    """Whether one of the lines is the one that is shown; reads the lines up to it."""
+    begin, more, _ = shown.partition("...")
+    return any(line.startswith(begin) if more else line == shown for line in lines)
+
+
+def _without_varying_values(text: str) -> str:
+    text = re.sub(r'"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"', '"TIME"', text.replace("\r", ""))
     text = re.sub(r'(_time|_seconds|_per_second)":[\d.]+', r'\1":0', text)
+    text = re.sub(r'"request_id":"\w+"', '"request_id":"ID"', text)
+    text = re.sub(r"\S*/(?=orders\.db )", "FOLDER/", re.sub(r"process \d+$", "process PID", text, flags=re.MULTILINE))
     return re.sub(r"^id: [0-9a-f]+-\d+$", "id: ID", text, flags=re.MULTILINE)

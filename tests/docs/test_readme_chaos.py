@@ -1,30 +1,20 @@
-"""The output of `load.chaos` that a page shows: its faults follow from its seed, and it has every count of a run."""
+"""The output of `load.chaos` in load/README.md: its faults follow from its seed, and it has every count of a run."""
 
 import re
 from collections import Counter
-from pathlib import Path
-
-import pytest
 
 from load.chaos.command import FAULTS
 from load.chaos.plan import TARGETS, plan_faults
 from load.chaos.report import Findings, Outcome, format_outcome
-from tests.process import ROOT
-from tests.readme import LOAD, README, example
+from tests.readme import LOAD, example
 
 PROOF = ".venv/bin/python -m load.chaos --seed "
 FAULT = re.compile(r"^ *[\d.]+ s  (\w+) +([a-z-]+) +", re.MULTILINE)
-SHOWS_CHAOS = pytest.mark.parametrize(
-    "page",
-    [page for page in (README, LOAD) if PROOF in page.read_text()],
-    ids=lambda page: str(page.relative_to(ROOT)),
-)
 NUMBER = re.compile(r"[\d,]+")
 
 
-@SHOWS_CHAOS
-def test_a_page_shows_the_faults_of_its_seed(page: Path) -> None:
-    shown = example("python -m load.chaos --seed", page)
+def test_the_page_shows_the_faults_of_its_seed() -> None:
+    shown = example("python -m load.chaos --seed", LOAD)
     seed = int(shown.text.removeprefix(PROOF))
     plan = plan_faults(seed, FAULTS)
     assert shown.answer.startswith(f"seed {seed}: {FAULTS} faults, ")
@@ -35,9 +25,8 @@ def test_a_page_shows_the_faults_of_its_seed(page: Path) -> None:
     assert named <= {(fault.target, fault.kind.value) for fault in plan}
 
 
-@SHOWS_CHAOS
-def test_a_page_shows_the_tables_of_a_run(page: Path) -> None:
-    answer = example("python -m load.chaos --seed", page).answer
+def test_the_page_shows_the_tables_of_a_run() -> None:
+    answer = example("python -m load.chaos --seed", LOAD).answer
     outcome = Outcome(findings=[Findings(target=target, acknowledged=1, is_inspected=True) for target in TARGETS])
     printed = "\n".join(format_outcome(outcome, plan_faults(1, FAULTS)))
     assert words_of(printed) == words_of(answer[answer.index("\n\nfault ") :])

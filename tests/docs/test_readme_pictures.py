@@ -1,4 +1,4 @@
-"""The README's pictures, and the command that makes them anew."""
+"""The pictures of the pages, and the command that takes them again."""
 
 import re
 import struct
@@ -10,6 +10,7 @@ import pytest
 
 from tests.camera import FOLDER, LONG, NARROW, WIDE
 from tests.process import ROOT, need
+from tests.readme import pages
 
 SIZES = {
     "dashboard-light.png": WIDE,
@@ -29,14 +30,14 @@ def size_of(picture: Path) -> dict[str, int]:
     return {"width": width, "height": height}
 
 
-def test_the_readme_shows_all_pictures_and_no_other() -> None:
-    shown = re.findall(r'(?:src|srcset)="([^"]+)"', (ROOT / "README.md").read_text())
-    assert sorted(shown) == sorted(f"tests/pictures/{name}" for name in SIZES)
+def test_the_pages_show_every_picture_and_no_other() -> None:
+    shown = [link for page in pages() for link in re.findall(r'src(?:set)?="([^"]+)"', page.read_text())]
+    assert sorted(Path(link).name for link in shown) == sorted(SIZES)
     assert {path.name: size_of(path) for path in FOLDER.iterdir()} == SIZES
 
 
 @pytest.mark.slow
-def test_the_command_makes_them_anew(tmp_path: Path) -> None:
+def test_the_command_takes_the_pictures_again(tmp_path: Path) -> None:
     need("chromium")
     command = [sys.executable, "-m", "tests.camera", "--seconds", "3", "--folder", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, timeout=TIMEOUT_S, check=True)

@@ -1,4 +1,4 @@
-"""The README's configurations of nginx and Caddy, with the real programs between curl and the server."""
+"""The configurations of nginx and Caddy in handlers/README.md, with the real programs between curl and the server."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.process import DEADLINE_S, Client, ServerProcess, free_port, need, order, wait_until
-from tests.readme import ADDRESS, example, read_to, run_shell, streaming
+from tests.readme import ADDRESS, HANDLERS, example, read_to, run_shell, streaming
 
 NGINX_CONF = """
 daemon off;
@@ -57,16 +57,18 @@ def replaced(text: str, **by: object) -> str:
 
 
 def nginx_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
-    """What runs nginx with the README's block."""
+    """What runs nginx with the page's block."""
     listen = {"listen 80;": f"listen 127.0.0.1:{port};", ADDRESS: f"127.0.0.1:{server.port}"}
-    block = replaced(example("proxy_pass").text, **listen)
+    block = replaced(example("proxy_pass", HANDLERS).text, **listen)
     (folder / "nginx.conf").write_text(replaced(NGINX_CONF, FOLDER=folder, BLOCK=block))
     return ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
 def caddy_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
-    """What runs Caddy with the README's block."""
-    block = replaced(example("reverse_proxy").text, **{":80 {": f":{port} {{", ADDRESS: f"127.0.0.1:{server.port}"})
+    """What runs Caddy with the page's block."""
+    block = replaced(
+        example("reverse_proxy", HANDLERS).text, **{":80 {": f":{port} {{", ADDRESS: f"127.0.0.1:{server.port}"}
+    )
     (folder / "Caddyfile").write_text(replaced(CADDYFILE, BLOCK=block))
     return ["env", f"HOME={folder}", "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
@@ -92,7 +94,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def test_an_event_comes_through_while_the_stream_is_open(proxy: Proxy) -> None:
-    with streaming(example("curl -N http://127.0.0.1:8080/orders/events"), port=proxy.port) as stream:
+    with streaming(example("curl -N http://127.0.0.1:8080/orders/events", HANDLERS), port=proxy.port) as stream:
         read_to(stream, "id: ")
         run_shell(example("curl -i http://127.0.0.1:8080/order -H 'Content-Type"), port=proxy.port)
         read_to(stream, '"order_id":12345,"user_id":1,"status":"Completed"')
@@ -103,7 +105,8 @@ def test_a_file_of_orders_of_any_size_comes_through(proxy: Proxy, tmp_path: Path
     path = tmp_path / "orders.ndjson"
     path.write_text("\n".join(lines))
     assert path.stat().st_size > ONE_MB
-    answer = json.loads(run_shell(example("-T orders.ndjson"), port=proxy.port, folder=tmp_path))
+    send = example("-T orders.ndjson", HANDLERS)._replace(answer="")
+    answer = json.loads(run_shell(send, port=proxy.port, folder=tmp_path))
     assert answer == {"accepted": len(lines), "duplicates": 0, "rejected": [], "rejected_total": 0}
 
 
@@ -120,7 +123,7 @@ def test_orders_are_taken_while_the_file_is_still_being_sent(proxy: Proxy) -> No
 
 def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) -> None:
     files = Path(f"/proc/{proxy.server.pid}/fd")
-    with streaming(example("curl -N http://127.0.0.1:8080/orders/events"), port=proxy.port) as stream:
+    with streaming(example("curl -N http://127.0.0.1:8080/orders/events", HANDLERS), port=proxy.port) as stream:
         read_to(stream, "id: ")
         open_files = len(list(files.iterdir()))
     wait_until(lambda: len(list(files.iterdir())) < open_files)
