@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from load.system.machine import allow_connections
 from tests.load.shop import Shop
 
 SHORT_TIMEOUTS = Timeouts(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
+"""For tests in which something is never answered."""
+TIMEOUTS = replace(SHORT_TIMEOUTS, answer_s=10.0, connection_s=10.0)
+"""For tests in which everything is answered, however slow the machine is."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def shop() -> Iterator[Shop]:
 def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
     """Run the command against the shop with these flags; ids count from 1 unless the flags say otherwise."""
 
-    def run(*flags: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> Outcome:
+    def run(*flags: str, timeouts: Timeouts = TIMEOUTS) -> Outcome:
         report = tmp_path / "result.json"
         numbered = () if {"--first-id", "--replay"} & set(flags) else ("--first-id", "1")
         try:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from load.http.connections import Timeouts
-from tests.load.conftest import Load
+from tests.load.conftest import SHORT_TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
 
@@ -76,7 +76,7 @@ def test_a_stall_shows_in_the_open_loop_and_not_in_the_closed_one(load: Load, sh
 @pytest.mark.slow
 def test_a_server_that_goes_away_ends_the_open_loop_with_the_rest_unsent(load: Load, shop: Shop) -> None:
     shop.faults[20] = Fault.VANISH
-    outcome = load("--rate", "500", "--duration", "60", "--concurrency", "4")
+    outcome = load("--rate", "500", "--duration", "60", "--concurrency", "4", timeouts=SHORT_TIMEOUTS)
     result = outcome.json
     assert outcome.status == 1
     assert result["accepted"] + result["errors"] + result["not_sent"] == 30_000
@@ -87,7 +87,7 @@ def test_a_server_that_goes_away_ends_the_open_loop_with_the_rest_unsent(load: L
 @pytest.mark.slow
 def test_a_server_that_goes_away_is_named_as_the_reason(load: Load, shop: Shop) -> None:
     shop.faults[200] = Fault.VANISH
-    outcome = load("--rate", "500", "--duration", "60")
+    outcome = load("--rate", "500", "--duration", "60", timeouts=SHORT_TIMEOUTS)
     result = outcome.json
     assert re.search(
         r"The server stopped answering 0\.[34] s after the start; [\d,]+ orders were not sent\.", outcome.out
@@ -103,7 +103,7 @@ def test_a_server_that_goes_away_is_named_as_the_reason(load: Load, shop: Shop) 
 @pytest.mark.slow
 def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 1001), Fault.HOLD)
-    outcome = load("--rate", "10", "--duration", "60")
+    outcome = load("--rate", "10", "--duration", "60", timeouts=SHORT_TIMEOUTS)
     assert outcome.status == 1
     assert outcome.json["errors_by_reason"] == {"no answer within 0.3 s": outcome.json["sent"]}
     assert outcome.json["not_sent"] > 500

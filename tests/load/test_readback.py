@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.conftest import Load
+from tests.load.conftest import SHORT_TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def test_the_orders_decide_when_all_are_processed(has_metrics: bool, load: Load,
 @pytest.mark.slow
 def test_metrics_that_never_answer_give_no_time(load: Load, shop: Shop) -> None:
     shop.holds_metrics = True
-    outcome = load("--orders", "5")
+    outcome = load("--orders", "5", timeouts=SHORT_TIMEOUTS)
     assert outcome.status == 0
     assert outcome.json["all_processed_after_s"] is None
     assert re.search(r"all processed after +│ +- ", outcome.out)

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from load.http.connections import Timeouts
-from tests.load.conftest import Load
+from tests.load.conftest import SHORT_TIMEOUTS, TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile
 
@@ -87,7 +87,8 @@ def test_refused_orders_are_listed_by_status_and_don_t_fail_the_run(load: Load, 
 )
 def test_a_missing_or_unreadable_answer_costs_one_order(fault: Fault, reason: str, load: Load, shop: Shop) -> None:
     shop.faults[2] = fault
-    outcome = load("--orders", "6", "--concurrency", "2")
+    timeouts = SHORT_TIMEOUTS if fault is Fault.HOLD else TIMEOUTS
+    outcome = load("--orders", "6", "--concurrency", "2", timeouts=timeouts)
     assert outcome.json["errors_by_reason"] == {reason: 1}
     assert (outcome.status, outcome.json["accepted"], outcome.json["not_sent"]) == (0, 5, 0)
 
@@ -108,7 +109,7 @@ def test_a_server_without_keep_alive_gets_a_connection_a_request(load: Load, sho
 @pytest.mark.slow
 def test_a_server_that_goes_away_ends_the_run(load: Load, shop: Shop) -> None:
     shop.faults[50] = Fault.VANISH
-    outcome = load("--orders", "1000", "--concurrency", "4")
+    outcome = load("--orders", "1000", "--concurrency", "4", timeouts=SHORT_TIMEOUTS)
     result = outcome.json
     assert outcome.status == 1
     assert result["errors"] > 0
@@ -142,6 +143,6 @@ def test_a_server_that_restarts_costs_only_the_orders_under_way(load: Load, shop
 @pytest.mark.slow
 def test_a_server_that_answers_nothing_ends_the_run(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 101), Fault.HOLD)
-    outcome = load("--orders", "100", "--concurrency", "2")
+    outcome = load("--orders", "100", "--concurrency", "2", timeouts=SHORT_TIMEOUTS)
     assert outcome.status == 1
     assert (outcome.json["sent"], outcome.json["not_sent"]) == (2, 98)
