@@ -9,7 +9,7 @@ from handlers.routes import build_router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
-from handlers.transport.body_limit import MAX_DISCARDED_BYTES
+from handlers.transport.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTES
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 
@@ -30,6 +30,7 @@ class HttpApi:
         version: str,
         has_keys: bool = False,
         tls: ssl.SSLContext | None = None,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
         self._telemetry = telemetry
         self._in_flight = in_flight
@@ -40,6 +41,7 @@ class HttpApi:
             in_flight=in_flight,
             version=version,
             has_keys=has_keys,
+            max_buffered_bytes=max_buffered_bytes,
         )
         # Twice what is discarded of a body: Tornado would close the connection without an answer.
         self._server = BoundedHTTPServer(

@@ -1,10 +1,9 @@
-"""Chooses who serves a request, once its headers have been read. Runs on the event loop.
+"""Chooses the exchange or handler of a request when its headers have been read. Runs on the event loop.
 
 The paths that must be fast or that stream are served by exchanges below Tornado's RequestHandler; the URL table in
 `handlers/routes.py` serves all others.
 """
 
-import asyncio
 from collections.abc import Awaitable
 from typing import cast
 
@@ -13,14 +12,12 @@ from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
-    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
 from tornado.web import Application
 
-from handlers.orders.bulk import MAX_GROUPS, BulkInsert
-from handlers.orders.bulk_exchange import MAX_ARRAYS_BYTES, ByteRoom, bulk_exchange
+from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.single import NewOrderExchange, OrderExchange
 from handlers.problems.problem import Problem
 from handlers.security.request_guard import Guard
@@ -29,7 +26,7 @@ from handlers.sse.metric_events import MetricEventsExchange
 from handlers.sse.order_events import OrderEventsExchange
 from handlers.telemetry import Telemetry
 from handlers.transport.body_limit import BodyLimit, is_short
-from handlers.transport.error_handlers import ProblemHandler
+from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.request_head import RequestHead
 
@@ -45,59 +42,48 @@ class Router(HTTPServerConnectionDelegate):
         telemetry: Telemetry,
         guard: Guard,
         in_flight: InFlightRequests,
+        errors: ErrorResponder,
+        bulk: BulkEndpoint,
     ) -> None:
         self._application = application
         self._service = service
         self._telemetry = telemetry
         self._guard = guard
         self._in_flight = in_flight
-        self._groups = asyncio.Semaphore(MAX_GROUPS)
-        self._arrays = ByteRoom(MAX_ARRAYS_BYTES)
+        self._errors = errors
+        self._bulk = bulk
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         return _Routed(self, server_conn, request_conn)
 
     def route(self, head: RequestHead) -> HTTPMessageDelegate:
-        """What serves the request."""
+        """The delegate that serves the request."""
         delegate: HTTPMessageDelegate
         path, method = head.path, head.start_line.method
-        in_flight, refuse, service, telemetry = self._in_flight, self._refuse, self._service, self._telemetry
+        in_flight, errors, service, telemetry = self._in_flight, self._errors, self._service, self._telemetry
         try:
             self._guard.admit(head)
         except Problem as problem:
-            return BodyLimit(HTTPMessageDelegate(), head, refuse=refuse, problem=problem)
+            return BodyLimit(HTTPMessageDelegate(), head, errors=errors, problem=problem)
         if path == "/order" and method == "POST":
             delegate = NewOrderExchange(
-                head, in_flight=in_flight, refuse=refuse, service=service, instruments=telemetry.instruments
+                head, in_flight=in_flight, errors=errors, service=service, instruments=telemetry.instruments
             )
         elif path.startswith("/order/") and path[7:].isdecimal() and method in ("GET", "HEAD"):
-            delegate = OrderExchange(head, in_flight=in_flight, refuse=refuse, service=service)
+            delegate = OrderExchange(head, in_flight=in_flight, errors=errors, service=service)
         elif path == "/orders" and method == "POST":
-            bulk = BulkInsert(service=service, room=self._groups, instruments=telemetry.instruments)
-            return bulk_exchange(head, in_flight=in_flight, refuse=refuse, bulk=bulk, arrays=self._arrays)
+            return self._bulk.open(head)
         elif path == "/orders/events" and method == "GET":
-            delegate = OrderEventsExchange(head, streams=telemetry.order_events, refuse=refuse)
+            delegate = OrderEventsExchange(head, streams=telemetry.order_events, errors=errors)
         elif path == "/metrics/events" and method == "GET":
-            delegate = MetricEventsExchange(head, streams=telemetry.metric_events, refuse=refuse)
+            delegate = MetricEventsExchange(head, streams=telemetry.metric_events, errors=errors)
         else:
-            delegate = self._application.find_handler(_without_form(head))
-        return delegate if is_short(head.headers) else BodyLimit(delegate, head, refuse=refuse)
-
-    def _refuse(self, head: RequestHead, error: BaseException, /) -> None:
-        arguments = {"in_flight": self._in_flight, "error": error}
-        self._application.get_handler_delegate(_without_form(head), ProblemHandler, arguments).finish()
-
-
-def _without_form(head: RequestHead) -> HTTPServerRequest:
-    """The request for a handler that takes no body. Tornado would parse a form, and answer 400 for a bad one."""
-    request = head.as_request()
-    if "Content-Type" in request.headers:
-        del request.headers["Content-Type"]
-    return request
+            delegate = self._application.find_handler(head.as_bodyless_request())
+        return delegate if is_short(head.headers) else BodyLimit(delegate, head, errors=errors)
 
 
 class _Routed(HTTPMessageDelegate):
-    """Reads a request's headers, then passes everything on to what the router chooses."""
+    """Passes a request on to the delegate that the router chooses when the headers have been read."""
 
     def __init__(self, router: Router, server_connection: object, connection: HTTPConnection) -> None:
         self._router = router

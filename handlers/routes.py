@@ -9,6 +9,7 @@ from handlers.health import LiveHandler, ReadyHandler
 from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
 from handlers.openapi.document import document
 from handlers.orders.actions import CancelHandler, RetryFailedHandler, RetryHandler
+from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
 from handlers.pages import dashboard, docs
 from handlers.pages.assets import AssetHandler
@@ -17,7 +18,7 @@ from handlers.router import Router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
-from handlers.transport.error_handlers import NotFoundHandler, OtherMethodHandler
+from handlers.transport.error_responses import ErrorResponder, NotFoundHandler, OtherMethodHandler
 from handlers.transport.in_flight import InFlightRequests
 
 
@@ -29,10 +30,12 @@ def build_router(
     in_flight: InFlightRequests,
     version: str,
     has_keys: bool,
+    max_buffered_bytes: int,
 ) -> HTTPServerConnectionDelegate:
-    """What Tornado's HTTPServer serves. `has_keys`: requests need API keys.
+    """The delegate for Tornado's HTTPServer. `has_keys`: requests need API keys.
 
-    Raises DashboardBrokenError and AssetsMissingError.
+    `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
+    DashboardBrokenError and AssetsMissingError.
     """
     everywhere: dict[str, Any] = {"in_flight": in_flight}
     orders = everywhere | {"service": service}
@@ -67,4 +70,20 @@ def build_router(
         default_handler_args=everywhere,
         log_function=lambda handler: None,
     )
-    return Router(application, service=service, telemetry=telemetry, guard=guard, in_flight=in_flight)
+    errors = ErrorResponder(application=application, in_flight=in_flight)
+    bulk = BulkEndpoint(
+        service=service,
+        instruments=telemetry.instruments,
+        in_flight=in_flight,
+        errors=errors,
+        max_buffered_bytes=max_buffered_bytes,
+    )
+    return Router(
+        application,
+        service=service,
+        telemetry=telemetry,
+        guard=guard,
+        in_flight=in_flight,
+        errors=errors,
+        bulk=bulk,
+    )

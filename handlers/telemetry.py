@@ -1,4 +1,4 @@
-"""What the server tells the world about its work: metrics and event streams. Runs on the event loop.
+"""Metrics and event streams, which are built from the order service's reports. Runs on the event loop.
 
 Implements `workers.observer.ServiceObserver`, through which the order service reports.
 """
@@ -21,17 +21,17 @@ from models.writes import AnyWrite, WriteResult
 
 
 class TelemetryLimits(NamedTuple):
-    """How much event streams may hold."""
+    """Limits on event streams."""
 
     max_events: int = 50_000
-    """How many of the last changes are kept for readers that reconnect or are slow, once there has been a reader."""
+    """How many of the last changes are kept for readers that reconnect or are slow."""
     max_event_readers: int = 10_000
     max_metrics_readers: int = 500
-    """Each of them is written to each second."""
+    """Each of them is sent an event each second."""
 
 
 class Telemetry:
-    """The instruments, and everything that is made from them.
+    """The instruments, and the metrics and event streams that use them.
 
     `run` distinguishes the event ids of this process from those of others, in hexadecimal digits. `clock` returns
     microseconds since 1970, UTC; `monotonic` returns seconds.
@@ -54,11 +54,9 @@ class Telemetry:
         self.order_events = OrderEventStreams(
             log=EventLog(run=run, max_events=limits.max_events), clock=monotonic, max_readers=limits.max_event_readers
         )
+        self.history = History(instruments=self.instruments, clock=clock, monotonic=monotonic)
         self.metric_events = MetricEventStreams(
-            snapshots=self.snapshots,
-            history=History(instruments=self.instruments, clock=clock, monotonic=monotonic),
-            clock=monotonic,
-            max_readers=limits.max_metrics_readers,
+            snapshots=self.snapshots, history=self.history, clock=monotonic, max_readers=limits.max_metrics_readers
         )
 
     def close(self) -> None:
@@ -68,21 +66,21 @@ class Telemetry:
 
     @property
     def wants_changes(self) -> bool:
-        return bool(self.order_events)
+        return self.order_events.wants_changes
 
     def batch_written(self, batch: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
-        self.instruments.note_batch(batch, results)
+        self.instruments.count_batch(batch, results)
 
     def orders_changed(self, changes: Sequence[OrderChange]) -> None:
         self.order_events.publish(changes)
 
     def second_passed(self) -> None:
-        self.order_events.beat()
-        self.metric_events.beat()
+        self.order_events.check_readers()
+        self.metric_events.check_readers()
 
     def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
         self.rates.sample(totals)
-        self.metric_events.tell(totals, is_writable=is_writable)
+        self.metric_events.publish(totals, is_writable=is_writable)
 
     def commit_ended(self, duration_s: float) -> None:
         self.instruments.commit_s.observe(duration_s)

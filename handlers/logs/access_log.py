@@ -1,4 +1,4 @@
-"""The access log: a line for each request. Runs on the event loop."""
+"""The access log: one line for each request. Runs on the event loop."""
 
 import logging
 import re
@@ -19,12 +19,13 @@ _log = logging.getLogger("orders.access")
 
 
 class Access(NamedTuple):
-    """One request and its answer.
+    """One request and its response.
 
-    `path` has the query with it, as it was sent; what is not visible ASCII is percent-encoded. `status` is None where
-    the connection ended without an answer, or with a 408 to a client that was late. `bytes` counts the answer's body,
-    but for a stream of events, whose events go past here; `ms` the milliseconds from the request's headers to the end
-    of its answer. `key` is the API key's name, or "-".
+    - `path`: with the query, as it was sent, and percent-encoded except for visible ASCII.
+    - `status`: None if the connection ended without a response, or with a 408 after a time-out.
+    - `bytes`: length of the response's body. An event stream's events are not counted.
+    - `ms`: milliseconds from the request's headers to the end of the response.
+    - `key`: the name of the API key, or "-".
     """
 
     method: str
@@ -38,11 +39,9 @@ class Access(NamedTuple):
 
 
 class AccessLog:
-    """A guard that logs every request, refused ones included, when its answer or its connection ends.
+    """A guard that logs every request, also a rejected one, when its response or its connection ends.
 
-    `guard` decides which requests are served.
-
-    `clock_ns` is monotonic, in nanoseconds.
+    `guard` decides which requests are served. `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(self, *, guard: Guard, clock_ns: Callable[[], int]) -> None:
@@ -50,7 +49,7 @@ class AccessLog:
         self._clock_ns = clock_ns
 
     def admit(self, head: RequestHead) -> None:
-        """Asks the guard, and logs the request when it is answered."""
+        """Asks the guard, and arranges that the request is logged when it ends."""
         started_ns = self._clock_ns()
         try:
             self._guard.admit(head)
@@ -59,11 +58,11 @@ class AccessLog:
 
 
 class _LoggedConnection(HTTPConnection):
-    """A connection for one request, which logs the answer that is written to it."""
+    """A connection for one request. Logs the response that is written to it."""
 
     def __init__(self, head: RequestHead, *, clock_ns: Callable[[], int], started_ns: int) -> None:
         self._connection = cast(Any, head.connection)
-        # Of the request only what is shown: it holds this connection, and would live on until the next collection.
+        # Only the parts that are logged: the head refers to this connection, so keeping it would be a reference cycle.
         self._start_line: RequestStartLine = head.start_line
         self._client, self._key = head.client_address, head.key_name
         self._clock_ns, self._started_ns = clock_ns, started_ns
@@ -73,15 +72,16 @@ class _LoggedConnection(HTTPConnection):
         self._is_logged = False
         self._on_close: Callable[[], object] | None = None
         self._connection.set_close_callback(self._end)
-        # While it reads the body Tornado calls the stream's callback alone, and later sets one that calls that above.
+        # While Tornado reads the body, only the stream's callback is called. Afterwards Tornado replaces it by one that
+        # calls the connection's.
         self._connection.stream.set_close_callback(self._end)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> "Future[None]":
-        answer: ResponseStartLine = start_line
-        self._status = answer.code
+        response: ResponseStartLine = start_line
+        self._status = response.code
         self._request_id = headers.get("X-Request-Id", "-")
         self._bytes += len(chunk or b"")
         written: Future[None] = self._connection.write_headers(start_line, headers, chunk)
@@ -93,33 +93,33 @@ class _LoggedConnection(HTTPConnection):
         return written
 
     def finish(self) -> None:
-        self._note()
+        self._log_once()
         self._connection.finish()
 
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
-        """Has the callback called if the client goes away before its answer is complete."""
+        """Sets the callback for a client that disconnects before its response is complete."""
         self._on_close = callback
 
     def close(self) -> None:
-        self._note()
+        self._log_once()
         self._connection.close()
 
     def _end(self) -> None:
-        self._note()
+        self._log_once()
         if self._on_close:
             self._on_close()
 
-    def _note(self) -> None:
+    def _log_once(self) -> None:
         if self._is_logged:
             return
         self._is_logged = True
-        taken_ms = round((self._clock_ns() - self._started_ns) / _NANOSECONDS_PER_MS, 3)
+        duration_ms = round((self._clock_ns() - self._started_ns) / _NANOSECONDS_PER_MS, 3)
         access = Access(
-            _shown(self._start_line.method),
-            _shown(self._start_line.path),
+            _escaped(self._start_line.method),
+            _escaped(self._start_line.path),
             self._status,
             self._bytes,
-            taken_ms,
+            duration_ms,
             self._request_id,
             self._client,
             self._key,
@@ -127,8 +127,8 @@ class _LoggedConnection(HTTPConnection):
         _log.info("request", extra={"fields": access._asdict()})
 
 
-def _shown(text: str) -> str:
-    """The text on one line and without a space: other characters percent-encoded, what is very long cut."""
+def _escaped(text: str) -> str:
+    """The text with everything but visible ASCII percent-encoded. A long text is cut."""
     if len(text) > MAX_TARGET_CHARACTERS:
         text = text[:MAX_TARGET_CHARACTERS] + "..."
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)

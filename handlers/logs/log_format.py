@@ -1,6 +1,6 @@
-"""How a line of the log looks: as text, or as one JSON object. Neither lets what it shows look like another line.
+"""Formats log lines as text or as JSON objects. Escapes logged values, so that none of them can forge a line.
 
-A record's `fields` (a mapping, given as `extra`) are shown by name. May be used on any thread.
+A record's `fields` (a mapping, passed as `extra`) are shown by name. May be used on any thread.
 """
 
 import json
@@ -17,7 +17,7 @@ FORMATS = (TEXT, JSON)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message and fields on a line; the lines of a traceback follow it, indented."""
+    """Time, level, message and fields on one line. The lines of a traceback follow it, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = _printable(record.getMessage())
@@ -28,14 +28,14 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object with `time`, `level`, `message`, the fields, and for an exception its `traceback`."""
+    """One object: `time`, `level`, `message`, the fields, and for an exception its `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = {"time": _time_of(record), "level": record.levelname, "message": record.getMessage()}
-        shown |= _fields_of(record)
+        entry = {"time": _time_of(record), "level": record.levelname, "message": record.getMessage()}
+        entry |= _fields_of(record)
         if details := _details_of(self, record):
-            shown["traceback"] = "\n".join(details)
-        return without_keys(json.dumps(shown))
+            entry["traceback"] = "\n".join(details)
+        return without_keys(json.dumps(entry))
 
 
 def check_format(text: str) -> str:
@@ -46,12 +46,12 @@ def check_format(text: str) -> str:
 
 
 def configure_logging(log_format: str) -> None:
-    """Logs to stderr in one of `FORMATS`: the server's own lines from INFO, all others from WARNING."""
+    """Logs to stderr in one of `FORMATS`: the server's own lines from INFO on, all others from WARNING on."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("orders").setLevel(logging.INFO)
-    # urllib3's warnings show whole URLs, and a receiver's URL may hold a token.
+    # urllib3's warnings contain whole URLs, and a webhook's URL may contain a token.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
@@ -75,7 +75,7 @@ def _details_of(formatter: logging.Formatter, record: logging.LogRecord) -> list
 
 
 def _printable(text: str) -> str:
-    """The text with what can't be printed, line breaks and terminals' control characters included, as escapes."""
+    """The text with unprintable characters escaped, such as line breaks and the control characters of terminals."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

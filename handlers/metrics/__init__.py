@@ -1,1 +1,1 @@
-"""What the server measures about itself, and the formats in which it is read."""
+"""Metrics: instruments, snapshots, history, and their formats."""

@@ -1,4 +1,4 @@
-"""How often values fell where, and their quantiles. One thread writes a histogram, any may read it."""
+"""Histograms and their quantiles. One thread may write to a histogram, any thread may read it."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -6,91 +6,90 @@ from itertools import accumulate, pairwise
 from math import ceil, inf, log
 
 MAX_RELATIVE_ERROR = 0.125
-"""How far a quantile may be from the value that it stands for, as a part of that value."""
-LOWEST_PART = 0.002
-"""Values below this part of the first bound are not told apart."""
+"""The largest error of a quantile, relative to the exact value."""
+LOWEST_FRACTION = 0.002
+"""Values below this fraction of the first bound are not distinguished."""
 
 
 class Histogram:
-    """How often a value was at most each of `bounds`, which ascend from above 0.
+    """Counts how many values were at most each of `bounds`, which are above 0 and in ascending order.
 
-    Within, each interval is divided into geometric steps, none longer than `MAX_RELATIVE_ERROR` of its lower end; for
-    the first one they begin at `LOWEST_PART` of the first bound.
+    Internally, each interval between two bounds is divided into geometric steps, none longer than `MAX_RELATIVE_ERROR`
+    of its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first bound.
     """
 
-    __slots__ = ("_bounds", "_counts", "_places", "sum")
+    __slots__ = ("_bound_indexes", "_bounds", "_counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        steps = [bounds[0] * LOWEST_PART]
+        steps = [bounds[0] * LOWEST_FRACTION]
         for low, high in pairwise((steps[0], *bounds)):
-            steps += _divided(low, high)
+            steps += _geometric_steps(low, high)
         self._bounds = tuple(steps)
         self._counts = [0] * (len(steps) + 1)
-        self._places = [(bound, steps.index(bound)) for bound in bounds] + [(inf, len(steps))]
+        self._bound_indexes = [(bound, steps.index(bound)) for bound in bounds] + [(inf, len(steps))]
         self.sum = 0.0
 
     def observe(self, value: float, count: int = 1) -> None:
-        """Notes that the value was met `count` times."""
+        """Counts the value `count` times."""
         self._counts[bisect_left(self._bounds, value)] += count
         self.sum += value * count
 
     def counts(self) -> list[int]:
-        """How many values fell into each step until now."""
-        # A copy: what another thread notes meanwhile is in it as a whole or not at all.
+        """The number of values in each step so far."""
+        # A copy is consistent: it contains each value that another thread observes completely or not at all.
         return self._counts.copy()
 
     def buckets(self) -> list[tuple[float, int]]:
-        """Each of `bounds`, and at last infinity, with how many values were at most that."""
-        below = list(accumulate(self.counts()))
-        return [(bound, below[place]) for bound, place in self._places]
+        """Each of `bounds`, then infinity, with the number of values up to it (cumulative)."""
+        cumulative = list(accumulate(self.counts()))
+        return [(bound, cumulative[index]) for bound, index in self._bound_indexes]
 
-    def quantile(self, counts: Sequence[int], part: float) -> float | None:
-        """The value that `part` (0 to 1) of those in `counts` are at most; None where there are none.
+    def quantile(self, counts: Sequence[int], fraction: float) -> float | None:
+        """The quantile of the values in `counts` for a fraction from 0 to 1; None if there are no values.
 
-        As far as `MAX_RELATIVE_ERROR` from that of rank ceil(part * n) at the most, but for values below
-        `LOWEST_PART` of the first bound, which may be taken for that, and values above the last bound, which are taken
-        for it.
+        It differs from the value of rank ceil(fraction * n) by at most `MAX_RELATIVE_ERROR`. Exceptions: values below
+        `LOWEST_FRACTION` of the first bound may count as that, and values above the last bound count as that bound.
         """
         total = sum(counts)
         if not total:
             return None
-        rank = max(part * total, 1)
-        below = 0
-        for place, count in enumerate(counts):
-            if count and below + count >= rank:
-                return self._within(place, (rank - below) / count)
-            below += count
-        raise AssertionError("no part is more than all")
+        rank = max(fraction * total, 1)
+        lower = 0
+        for step, count in enumerate(counts):
+            if count and lower + count >= rank:
+                return self._interpolate(step, (rank - lower) / count)
+            lower += count
+        raise AssertionError("the rank is at most the total")
 
-    def _within(self, place: int, part: float) -> float:
-        """The point that far (0 to 1) on the way through a step."""
-        if place == len(self._bounds):
+    def _interpolate(self, step: int, fraction: float) -> float:
+        """The value at a fraction from 0 to 1 of a step."""
+        if step == len(self._bounds):
             return self._bounds[-1]
-        high = self._bounds[place]
-        if place == 0:
-            return high * part
-        low = self._bounds[place - 1]
-        within: float = low * (high / low) ** part
-        return within
+        high = self._bounds[step]
+        if step == 0:
+            return high * fraction
+        low = self._bounds[step - 1]
+        value: float = low * (high / low) ** fraction
+        return value
 
 
 class RecentQuantiles:
-    """What came into a histogram since the last look at it."""
+    """Quantiles of the values that a histogram has got since the last call."""
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
         self._before = histogram.counts()
 
-    def quantiles(self, *parts: float) -> list[float | None]:
-        """One for each part of what came since the last call, as `Histogram.quantile` has it."""
+    def quantiles(self, *fractions: float) -> list[float | None]:
+        """A quantile for each fraction, as `Histogram.quantile` returns it, of the values since the last call."""
         counts = self._histogram.counts()
-        fresh = [now - before for now, before in zip(counts, self._before, strict=True)]
+        recent = [now - before for now, before in zip(counts, self._before, strict=True)]
         self._before = counts
-        return [self._histogram.quantile(fresh, part) for part in parts]
+        return [self._histogram.quantile(recent, fraction) for fraction in fractions]
 
 
-def _divided(low: float, high: float) -> Iterator[float]:
-    """The upper ends of the geometric steps from one to the other; the last one is `high` itself."""
+def _geometric_steps(low: float, high: float) -> Iterator[float]:
+    """The upper ends of the geometric steps from `low` to `high`. The last one is exactly `high`."""
     steps = ceil(log(high / low) / log(1 + MAX_RELATIVE_ERROR))
     for step in range(1, steps):
         yield low * (high / low) ** (step / steps)

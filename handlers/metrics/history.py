@@ -1,4 +1,4 @@
-"""How it went in the last minutes, a point a second, for whoever comes to look. Lives on the event loop."""
+"""The metrics of the last ten minutes, one point a second, for the dashboard's charts. Runs on the event loop."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from models.order import Totals
 
 MAX_POINTS = 600
 INTERVAL_S = 1
-"""How often `add` is to be called."""
-PARTS = (0.5, 0.99)
-"""Which quantiles of the durations there are."""
+"""The interval at which `add` is to be called."""
+QUANTILES = (0.5, 0.99)
+"""The quantiles of durations in each point."""
 _MICROSECONDS = 1_000_000
 
 
 class Point(Struct, frozen=True, gc=False):
-    """One moment: rates in orders per second, counts, durations in seconds. `time` is in seconds since 1970, UTC.
+    """One point: rates in orders per second, counts, durations in seconds. `time` is in seconds since 1970, UTC.
 
-    Rates and durations are of the time since the point before; a duration is None where there was none.
+    Rates and durations cover the time since the previous point; a duration is null if there was none.
     """
 
     time: float
@@ -36,8 +36,8 @@ class Point(Struct, frozen=True, gc=False):
     processing_p99_seconds: float | None
 
 
-class _Last(NamedTuple):
-    """What the next point's rates are counted from."""
+class _Sample(NamedTuple):
+    """The totals from which the rates of the next point are computed."""
 
     time_s: float
     accepted: int
@@ -52,17 +52,20 @@ class History:
         self._monotonic = monotonic
         self._ack_s = RecentQuantiles(instruments.ack_s)
         self._processing_s = RecentQuantiles(instruments.processing_s)
-        self._last: _Last | None = None
+        self._last: _Sample | None = None
         self._points: deque[Point] = deque(maxlen=MAX_POINTS)
 
     def add(self, totals: Totals) -> Point | None:
-        """The point that the totals make now; None for the first ones, from which the first point's rates count."""
+        """Adds a point for the totals of this moment.
+
+        None for the first call, after which the first rates are computed, and if the clock has not advanced.
+        """
         now_s = self._monotonic()
         if self._last and self._last.time_s >= now_s:
             return None
-        last, self._last = self._last, _Last(now_s, totals.orders, totals.completed)
-        ack_p50_s, ack_p99_s = map(_rounded, self._ack_s.quantiles(*PARTS))
-        processing_p50_s, processing_p99_s = map(_rounded, self._processing_s.quantiles(*PARTS))
+        last, self._last = self._last, _Sample(now_s, totals.orders, totals.completed)
+        ack_p50_s, ack_p99_s = map(_rounded, self._ack_s.quantiles(*QUANTILES))
+        processing_p50_s, processing_p99_s = map(_rounded, self._processing_s.quantiles(*QUANTILES))
         if last is None:
             return None
         span_s = now_s - last.time_s
@@ -81,11 +84,11 @@ class History:
         return point
 
     def render(self) -> bytes:
-        """All points as one JSON object, a column a field of theirs, oldest first."""
+        """All points as one JSON object with a list for each field, oldest first."""
         columns = {name: [getattr(point, name) for point in self._points] for name in Point.__struct_fields__}
         return encode({"interval_seconds": INTERVAL_S, **columns})
 
 
 def _rounded(value: float | None) -> float | None:
-    """With three digits that count: it is no more exact than that."""
+    """Rounded to three significant digits, about the accuracy of the quantiles."""
     return None if value is None else float(f"{value:.3g}")

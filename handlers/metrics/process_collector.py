@@ -1,7 +1,7 @@
-"""What the operating system knows of this process, under the names that all Prometheus clients use.
+"""Process metrics of the operating system, under the names that all Prometheus clients use.
 
-The library's own collector lists every open file, which takes milliseconds where there are thousands of connections.
-Read on the event loop: no disk is involved, the kernel makes these files up.
+The library's own collector lists every open file, which takes milliseconds with thousands of connections. Runs on the
+event loop: reading /proc involves no disk.
 """
 
 import os
@@ -13,12 +13,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 _PROC = Path("/proc")
-# Where the fields are after the command's name; proc_pid_stat(5) counts from 1, and this is the third.
+# Indexes of fields after the command's name. proc_pid_stat(5) counts from 1, and the first of these is its third.
 _START_TICKS, _VIRTUAL_BYTES, _RESIDENT_PAGES = 22 - 3, 23 - 3, 24 - 3
 
 
 class ProcessCollector(Collector):
-    """Nothing where there is no /proc."""
+    """Collects no metrics on systems without /proc."""
 
     def __init__(self) -> None:
         try:
@@ -27,21 +27,21 @@ class ProcessCollector(Collector):
             self._started_s = None
 
     def collect(self) -> Iterator[Metric]:
-        """The families as of now."""
+        """The metric families, with the values of this moment."""
         if self._started_s is None:
             return
         fields = _stat()
-        used = resource.getrusage(resource.RUSAGE_SELF)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most_files = float("inf") if soft == resource.RLIM_INFINITY else soft
+        max_files = float("inf") if soft == resource.RLIM_INFINITY else soft
         resident_bytes = int(fields[_RESIDENT_PAGES]) * resource.getpagesize()
         text = "User and system CPU time used, in seconds."
-        yield CounterMetricFamily("process_cpu_seconds", text, used.ru_utime + used.ru_stime, unit="seconds")
+        yield CounterMetricFamily("process_cpu_seconds", text, usage.ru_utime + usage.ru_stime, unit="seconds")
         yield _gauge("process_resident_memory_bytes", "Resident memory, in bytes.", resident_bytes, "bytes")
         yield _gauge("process_virtual_memory_bytes", "Virtual memory, in bytes.", int(fields[_VIRTUAL_BYTES]), "bytes")
         yield _gauge("process_start_time_seconds", "Start, in seconds since 1970, UTC.", self._started_s, "seconds")
         yield _gauge("process_open_fds", "Open files, connections included.", _open_files())
-        yield _gauge("process_max_fds", "How many files may be open.", most_files)
+        yield _gauge("process_max_fds", "How many files may be open.", max_files)
 
 
 def _gauge(name: str, text: str, value: float, unit: str = "") -> GaugeMetricFamily:
@@ -57,10 +57,10 @@ def _boot_time_s() -> int:
     for line in (_PROC / "stat").read_text().splitlines():
         if line.startswith("btime "):
             return int(line.split()[1])
-    raise OSError("the kernel does not say when it booted")
+    raise OSError("/proc/stat has no boot time")
 
 
 def _open_files() -> int:
     folder = _PROC / "self/fd"
-    # Since Linux 6.2 the size of the folder is their number.
+    # Since Linux 6.2 the size of the folder is the number of files.
     return folder.stat().st_size or sum(1 for _ in folder.iterdir())

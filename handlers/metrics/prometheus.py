@@ -27,19 +27,19 @@ TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
 
 _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
-"""Which versions of the formats are written; of another one, the format's oldest here is written instead."""
+"""The supported versions of each format. For any other version, the first is used."""
 _MICROSECONDS = 1_000_000
 
 
 class RenderedMetrics(NamedTuple):
-    """A body and its Content-Type."""
+    """A response body and its Content-Type."""
 
     body: bytes
     content_type: str
 
 
 class PrometheusRenderer:
-    """The orders, this process and this Python, in a registry of its own. `version` is the server's."""
+    """Renders the metrics of orders, process and Python. Has a registry of its own. `version` is the server's."""
 
     def __init__(self, *, instruments: Instruments, version: str) -> None:
         self._orders = _OrderCollector(instruments, version)
@@ -50,18 +50,18 @@ class PrometheusRenderer:
         GCCollector(self._registry)
 
     def render(self, snapshot: MetricsSnapshot, preference: AcceptedType) -> RenderedMetrics:
-        """All families in the preferred format, which is TEXT or OPEN_METRICS."""
+        """All metrics in the preferred format. Its media type is TEXT or OPEN_METRICS."""
         encode, content_type = choose_encoder(_accept_of(preference))
         self._orders.snapshot = snapshot
         return RenderedMetrics(encode(self._registry), content_type)
 
 
 def _accept_of(preference: AcceptedType) -> str:
-    """An Accept header that leaves `choose_encoder` no choice: it does not weigh, and promises any version."""
+    """An Accept header with one format and version: `choose_encoder` ignores qualities and accepts any version."""
     media_type, parameters = preference
-    oldest, *_ = known = _VERSIONS[media_type]
+    default, *_ = supported = _VERSIONS[media_type]
     version = parameters.get("version")
-    return f"{media_type};version={version if version in known else oldest};{_escaping(parameters)}"
+    return f"{media_type};version={version if version in supported else default};{_escaping(parameters)}"
 
 
 def _escaping(parameters: Mapping[str, str]) -> str:
@@ -69,12 +69,12 @@ def _escaping(parameters: Mapping[str, str]) -> str:
 
 
 class _OrderCollector(Collector):
-    """Set `snapshot` before each collection."""
+    """Collects the metrics of orders. `snapshot` must be set before each collection."""
 
     snapshot: MetricsSnapshot
 
     def __init__(self, instruments: Instruments, version: str) -> None:
-        self._noted = instruments
+        self._instruments = instruments
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -113,27 +113,27 @@ class _OrderCollector(Collector):
         )
 
     def _counters(self) -> Iterator[Metric]:
-        noted = self._noted
+        measured = self._instruments
         intake = CounterMetricFamily("orders_intake", "Orders that came in, by what came of it.", labels=["outcome"])
-        for outcome, count in noted.intake.items():
+        for outcome, count in measured.intake.items():
             intake.add_metric([outcome.value], count)
         yield intake
         attempts = CounterMetricFamily("orders_attempts", "Attempts that ended, by how they did.", labels=["outcome"])
-        for end, count in noted.attempts.items():
+        for end, count in measured.attempts.items():
             attempts.add_metric([end.value], count)
         yield attempts
-        yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", noted.cancelled)
+        yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", measured.cancelled)
         yield CounterMetricFamily(
-            "orders_retried", "Failed orders that somebody asked to have tried again.", noted.retried_by_hand
+            "orders_retried", "Failed orders that somebody asked to have tried again.", measured.requested_retries
         )
 
     def _histograms(self) -> Iterator[Metric]:
-        noted = self._noted
-        yield _seconds("orders_ack", "From a POST /order to its 202.", noted.ack_s)
-        yield _seconds("orders_queue_wait", "From an order's acceptance to its first attempt.", noted.queue_wait_s)
-        yield _seconds("orders_processing", "One attempt in the processor.", noted.processing_s)
-        yield _seconds("orders_commit", "One batch in the database, its sync to disk included.", noted.commit_s)
-        yield _family("orders_commit_size", "New orders in a commit that has any.", noted.commit_orders)
+        measured = self._instruments
+        yield _seconds("orders_ack", "From a POST /order to its 202.", measured.ack_s)
+        yield _seconds("orders_queue_wait", "From an order's acceptance to its first attempt.", measured.queue_wait_s)
+        yield _seconds("orders_processing", "One attempt in the processor.", measured.processing_s)
+        yield _seconds("orders_commit", "One batch in the database, its sync to disk included.", measured.commit_s)
+        yield _family("orders_commit_size", "New orders in a commit that has any.", measured.commit_orders)
 
 
 def _seconds(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:

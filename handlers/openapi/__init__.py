@@ -1,1 +1,1 @@
-"""The API's description of itself: OpenAPI 3.1, made from the types that validate and answer."""
+"""The OpenAPI 3.1 document, generated from the types of requests and responses."""

@@ -1,4 +1,4 @@
-"""The whole document. Pure."""
+"""Builds the OpenAPI document from its parts. Pure."""
 
 import functools
 from collections.abc import Mapping
@@ -6,51 +6,53 @@ from collections.abc import Mapping
 import msgspec
 
 from handlers.openapi.headers import HEADERS
+from handlers.openapi.health_paths import health_paths
+from handlers.openapi.metrics_paths import metrics_paths
 from handlers.openapi.order_paths import order_paths
 from handlers.openapi.orders_paths import orders_paths
-from handlers.openapi.other_paths import other_paths
 from handlers.openapi.page_paths import page_paths
 from handlers.openapi.problems import schemas_of_problems
 from handlers.openapi.schemas import Schema, schemas_of_types
 
 _DESCRIPTION = """\
-An order backend: a `202` means that the order is on disk, and every order that got one is processed.
+An order backend: a `202` means that the order is on disk, and every such order is processed.
 
-- An order goes from Pending through Processing to Completed or Failed, or is Cancelled before. Times are UTC.
-- Every error is `application/problem+json` (RFC 9457), with the same members everywhere.
-- Amounts are exact decimals and JSON numbers; ids go up to 2^63 - 1, more than a JavaScript number holds.
-- HEAD is answered wherever GET is, except for the streams of events.
-- Where the server runs with API keys, every path but `/livez`, `/readyz` and the page of the dashboard wants one: a key
-  with the scope `read` for GET, `write` for POST, `admin` for `POST /orders/retry`.
+- An order changes from Pending to Processing, and then to Completed or Failed. A Pending order can be Cancelled. Times
+  are UTC.
+- Every error is `application/problem+json` (RFC 9457), with the same members on every path.
+- Amounts are exact decimals, sent as JSON numbers. Ids go up to 2^63 - 1, more than a JavaScript number holds.
+- Every path with GET has HEAD, too, except for event streams.
+- If the server runs with API keys, every path except `/livez`, `/readyz` and the dashboard's page needs one: with the
+  scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`.
 """
 _TAGS = {
-    "One order": "Send it, ask what has become of it, cancel it, have it tried again.",
-    "Many orders": "The same for many at once, and following what becomes of them.",
-    "Metrics": "How it goes, for people and for Prometheus.",
-    "Health": "For load balancers; without a key, and without a limit to requests.",
-    "Dashboard": "The same as a page, without a key but for what it shows.",
-    "Documentation": "What the API is.",
+    "One order": "Send, find, cancel and retry an order.",
+    "Many orders": "Send, list, retry and follow many orders.",
+    "Metrics": "Metrics as JSON, for Prometheus and as events.",
+    "Health": "Probes for load balancers. Need no key and have no rate limit.",
+    "Dashboard": "Metrics and orders in the browser. The page needs no key, but the data that it shows does.",
+    "Documentation": "This document, as JSON and as a page.",
 }
 
 _REQUEST_ID: Schema = {
     "name": "X-Request-Id",
     "in": "header",
-    "description": "An id for this request, of 1 to 128 visible ASCII characters; any other is replaced.",
+    "description": "An id for this request: 1 to 128 visible ASCII characters. Any other value is replaced.",
     "schema": {"type": "string"},
 }
 _BEARER: Schema = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API key, where the server was started with `--api-keys`.",
+    "description": "An API key, if the server was started with `--api-keys`.",
 }
 
 
 def document(*, version: str, dashboard_files: Mapping[str, str]) -> bytes:
-    """The OpenAPI 3.1 document as JSON; `version` is the server's, `dashboard_files` has media types by name."""
+    """The OpenAPI 3.1 document as JSON. `version` is the server's; `dashboard_files` maps file names to media types."""
     return _rendered(version, tuple(dashboard_files.items()))
 
 
-# However many servers there are in a process, as in the tests: it takes some milliseconds.
+# Cached because it takes some milliseconds, and the tests start many servers in one process.
 @functools.cache
 def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...]) -> bytes:
     return msgspec.json.encode(
@@ -58,9 +60,13 @@ def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...]) -> byt
             "openapi": "3.1.0",
             "info": {"title": "Orders", "version": version, "description": _DESCRIPTION},
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-            # With keys or without, as the server was started.
+            # A key is optional here: whether one is needed depends on `--api-keys`.
             "security": [{}, {"bearer": []}],
-            "paths": order_paths() | orders_paths() | other_paths() | page_paths(dict(dashboard_files)),
+            "paths": order_paths()
+            | orders_paths()
+            | metrics_paths()
+            | health_paths()
+            | page_paths(dict(dashboard_files)),
             "components": {
                 "schemas": dict(sorted((schemas_of_types() | schemas_of_problems()).items())),
                 "headers": dict(HEADERS),

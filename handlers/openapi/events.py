@@ -1,11 +1,11 @@
-"""How an event of a stream is described, whichever it is. Pure."""
+"""Schemas of Server-Sent Events. Pure."""
 
 from handlers.openapi.schemas import Schema
 
 
 def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
-    """An event of a stream, as OpenAPI 3.2 describes one; there it would be an `itemSchema`."""
-    described: Schema = {
+    """The schema of one kind of event. OpenAPI 3.2 has `itemSchema` for this; 3.1 has no equivalent."""
+    schema: Schema = {
         "description": description,
         "type": "object",
         "properties": {
@@ -15,11 +15,14 @@ def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
         "required": ["event", "data"],
     }
     if has_id:
-        described["properties"]["id"] = {"description": "What `Last-Event-ID` goes on from.", "type": "string"}
-        described["required"].append("id")
-    return described
+        schema["properties"]["id"] = {
+            "description": "For `Last-Event-ID` after a reconnect.",
+            "type": "string",
+        }
+        schema["required"].append("id")
+    return schema
 
 
 def one_of(*events: Schema) -> Schema:
-    """What each event of a stream is."""
+    """The schema of a stream's events, each of which is one of `events`."""
     return {"description": "One event of the stream.", "oneOf": list(events)}

@@ -1,4 +1,4 @@
-"""The headers of answers, described once and referred to by name. Pure."""
+"""The headers of responses, defined once and referred to by name. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,39 +8,44 @@ _TEXT: Schema = {"type": "string"}
 
 HEADERS: Mapping[str, Schema] = {
     "X-Request-Id": {
-        "description": "The id that the client gave the request, if it is 1 to 128 visible ASCII characters, or a new "
-        "one.",
+        "description": "The id that the client sent, if it is 1 to 128 visible ASCII characters, otherwise a new one.",
         "required": True,
         "schema": _TEXT,
     },
-    "Location": {"description": "Where the order is.", "required": True, "schema": _TEXT},
+    "Location": {"description": "The path of the order.", "required": True, "schema": _TEXT},
     "Idempotent-Replayed": {
-        "description": "There if the same order had been accepted before.",
+        "description": "Present if the same order was accepted before.",
         "schema": {"const": "true"},
     },
     "Preference-Applied": {
-        "description": "`wait=5`: for how long it waited at most.",
+        "description": "`wait=5`: the server waited up to 5 seconds.",
         "required": True,
         "schema": _TEXT,
     },
-    "Link": {"description": 'The next page, `rel="next"`, where there is one.', "schema": _TEXT},
-    "Vary": {"description": "What else the answer depends on.", "required": True, "schema": _TEXT},
-    "ETag": {"description": "Changes with what is answered.", "required": True, "schema": _TEXT},
-    "Cache-Control": {"description": "How long a copy may be used.", "required": True, "schema": _TEXT},
-    "Allow": {"description": "The methods that the path knows.", "required": True, "schema": _TEXT},
+    "Link": {"description": 'The next page, `rel="next"`, if there is one.', "schema": _TEXT},
+    "Vary": {"description": "The request headers that the response depends on.", "required": True, "schema": _TEXT},
+    "ETag": {"description": "Changes whenever the content changes.", "required": True, "schema": _TEXT},
+    "Cache-Control": {"description": "How the response may be cached.", "required": True, "schema": _TEXT},
+    "Allow": {"description": "The methods of the path.", "required": True, "schema": _TEXT},
     "Retry-After": {
-        "description": "After how many seconds to try again.",
+        "description": "How many seconds to wait before the next attempt.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
-    "WWW-Authenticate": {"description": "What is wanted (RFC 6750).", "required": True, "schema": _TEXT},
-    "RateLimit": {"description": "What is left, where the server limits requests.", "schema": _TEXT},
-    "RateLimit-Policy": {"description": "The limit, where the server limits requests.", "schema": _TEXT},
+    "WWW-Authenticate": {
+        "description": "The required authentication (RFC 6750).",
+        "required": True,
+        "schema": _TEXT,
+    },
+    "RateLimit": {"description": "The remaining requests, if the server has a rate limit.", "schema": _TEXT},
+    "RateLimit-Policy": {"description": "The rate limit, if the server has one.", "schema": _TEXT},
 }
 ALWAYS = ("X-Request-Id",)
-IF_LIMITED = ("RateLimit", "RateLimit-Policy")
-"""On every answer where requests are limited at all."""
+"""On every response."""
+WITH_RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
+"""On every response of a server with a rate limit."""
 
 
 def header_references(names: Iterable[str]) -> dict[str, Schema]:
+    """References to the headers, by name."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

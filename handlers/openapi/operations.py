@@ -1,10 +1,10 @@
-"""How one operation of the API is described, whichever it is. Pure."""
+"""Builds the description of one operation. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from handlers.openapi.headers import ALWAYS, IF_LIMITED, header_references
-from handlers.openapi.problems import EVERYWHERE, FOR_KEYS, FOR_LIMITS, responses_of_problems
+from handlers.openapi.headers import ALWAYS, WITH_RATE_LIMIT, header_references
+from handlers.openapi.problems import ON_EVERY_PATH, WITH_API_KEYS, WITH_LIMIT, responses_of_problems
 from handlers.openapi.schemas import ID, Schema
 from handlers.problems.problem import CONTENT_TYPE, ProblemType
 
@@ -13,23 +13,23 @@ ORDER_ID: Schema = {
     "name": "order_id",
     "in": "path",
     "required": True,
-    "description": "The order's id, without zeros before it.",
+    "description": "The order's id, without leading zeros.",
     "schema": ID,
     "example": README_ORDER["order_id"],
 }
 
 
 def ref(name: str) -> Schema:
-    """The schema of that name."""
+    """A reference to the schema of that name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def query(name: str, schema: Schema, description: str, *, required: bool = False) -> Schema:
-    """A parameter in the URL's query."""
+    """A query parameter."""
     return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
 
 
-def answer(
+def response(
     description: str,
     *,
     json: Schema | None = None,
@@ -38,17 +38,17 @@ def answer(
     headers: Iterable[str] = (),
     links: Schema | None = None,
 ) -> Schema:
-    """A response: a JSON body with an example, or whatever `content` says."""
+    """A response with a JSON body and an example, or with `content` by media type."""
     if json is not None:
         content = {"application/json": {"schema": json}} | (content or {})
         if example is not None:
             content["application/json"]["example"] = example
-    response: Schema = {"description": description, "headers": header_references(headers)}
+    described: Schema = {"description": description, "headers": header_references(headers)}
     if content is not None:
-        response["content"] = content
+        described["content"] = content
     if links is not None:
-        response["links"] = links
-    return response
+        described["links"] = links
+    return described
 
 
 def operation(
@@ -57,25 +57,25 @@ def operation(
     description: str,
     *,
     tag: str,
-    answers: dict[str, Schema],
+    responses: dict[str, Schema],
     parameters: Sequence[Schema] = (),
     body: Schema | None = None,
     problems: Iterable[ProblemType] = (),
-    broken_off: Schema | None = None,
-    is_open: bool = False,
+    partial_result: Schema | None = None,
+    is_public: bool = False,
 ) -> Schema:
-    """An operation with its own answers by status, its own problems, and what every operation has.
+    """An operation with its `responses` by status, its problems, and the parts that every operation has.
 
-    `broken_off`: what a 503 says beside what any problem does. One that is open wants no key, and may be asked as
-    often as one likes.
+    `partial_result` is the schema of the additional members of a 503. A public operation needs no key and has no rate
+    limit.
     """
-    kinds = (*EVERYWHERE, *problems, *(() if is_open else (*FOR_KEYS, *FOR_LIMITS)))
-    responses = answers | responses_of_problems(kinds)
-    if broken_off is not None:
+    kinds = (*ON_EVERY_PATH, *problems, *(() if is_public else (*WITH_API_KEYS, *WITH_LIMIT)))
+    responses = responses | responses_of_problems(kinds)
+    if partial_result is not None:
         problem = responses["503"]["content"][CONTENT_TYPE]
-        problem["schema"] = {"allOf": [problem["schema"], broken_off]}
-    for response in responses.values():
-        response["headers"] |= header_references(ALWAYS if is_open else (*ALWAYS, *IF_LIMITED))
+        problem["schema"] = {"allOf": [problem["schema"], partial_result]}
+    for each in responses.values():
+        each["headers"] |= header_references(ALWAYS if is_public else (*ALWAYS, *WITH_RATE_LIMIT))
     described: Schema = {
         "operationId": operation_id,
         "summary": summary,
@@ -86,6 +86,6 @@ def operation(
     }
     if body is not None:
         described["requestBody"] = {"required": True, "content": body}
-    if is_open:
+    if is_public:
         described["security"] = []
     return described

@@ -1,6 +1,6 @@
-"""The paths of one order. Pure."""
+"""Describes the paths of one order. Pure."""
 
-from handlers.openapi.operations import ORDER_ID, README_ORDER, answer, operation, query, ref
+from handlers.openapi.operations import ORDER_ID, README_ORDER, operation, query, ref, response
 from handlers.openapi.problems import ACTION, STORAGE
 from handlers.openapi.schemas import Schema
 from handlers.orders.preferences import MAX_WAIT_S
@@ -15,7 +15,7 @@ from handlers.problems.problem import (
 )
 
 _TAG = "One order"
-README_ANSWER: Schema = README_ORDER | {
+README_ORDER_VIEW: Schema = README_ORDER | {
     "status": "Completed",
     "created_time": "2025-03-01 12:00:00",
     "processed_time": "2025-03-01 12:00:00",
@@ -26,8 +26,8 @@ README_ANSWER: Schema = README_ORDER | {
 _PREFER: Schema = {
     "name": "Prefer",
     "in": "header",
-    "description": f"`wait=5` (RFC 7240): rather wait up to 5 seconds, at most {MAX_WAIT_S}, for the order's end than "
-    "get a 202 at once.",
+    "description": "`wait=5` (RFC 7240): wait up to 5 seconds until the order has ended, instead of getting a 202. "
+    f"At most {MAX_WAIT_S} seconds.",
     "schema": {"type": "string"},
     "example": "wait=5",
 }
@@ -35,17 +35,17 @@ _ACCEPTED: Schema = {
     "type": "object",
     "properties": {
         "message": {"type": "string"},
-        "order_id": {"description": "As a string here.", "type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+        "order_id": {"description": "A string in this response.", "type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
     },
     "required": ["message", "order_id"],
 }
 
 
 def order_paths() -> dict[str, Schema]:
-    """By path, and by method in it."""
+    """The operations, by path and method."""
     return {
         "/order": {"post": _send()},
-        "/order/{order_id}": {"get": _look()},
+        "/order/{order_id}": {"get": _get()},
         "/order/{order_id}/cancel": {"post": _cancel()},
         "/order/{order_id}/retry": {"post": _retry()},
     }
@@ -56,19 +56,19 @@ def _send() -> Schema:
     return operation(
         "sendOrder",
         "Send an order",
-        "Answers once the order is on disk. The same order again gets the same answer, with `Idempotent-Replayed`; "
-        "another order under a known id gets 409. Neither changes what is stored. The body has at most 64 KiB.",
+        "Answers when the order is on disk. The same order again gets the same response, with `Idempotent-Replayed`; "
+        "a different order with a known id gets 409. Neither changes what is stored. The body has at most 64 KiB.",
         tag=_TAG,
         parameters=[_PREFER],
         body={"application/json": {"schema": ref("OrderBody"), "example": README_ORDER}},
-        answers={
-            "200": answer(
-                "With `Prefer: wait`: the order, processed in time.",
+        responses={
+            "200": response(
+                "With `Prefer: wait`: the order, if it has ended in time.",
                 json=ref("OrderView"),
-                example=README_ANSWER,
+                example=README_ORDER_VIEW,
                 headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
             ),
-            "202": answer(
+            "202": response(
                 "The order is on disk and will be processed.",
                 json=_ACCEPTED,
                 example={"message": "Order processing initiated successfully", "order_id": "12345"},
@@ -84,20 +84,19 @@ def _send() -> Schema:
     )
 
 
-def _look() -> Schema:
+def _get() -> Schema:
     wait = query(
         "wait",
         {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_S},
-        "For how many seconds to wait for the order's end; then it is answered as it is.",
+        "How many seconds to wait until the order has ended. Afterwards the response is the order as it is then.",
     )
     return operation(
         "getOrder",
-        "What has become of an order",
-        "The order as it is now. With `wait`, as it is once it is Completed, Failed or Cancelled, or after so many "
-        "seconds.",
+        "Get an order",
+        "The order as it is now. With `wait`: when it is Completed, Failed or Cancelled, or after that many seconds.",
         tag=_TAG,
         parameters=[ORDER_ID, wait],
-        answers={"200": answer("The order.", json=ref("OrderView"), example=README_ANSWER)},
+        responses={"200": response("The order.", json=ref("OrderView"), example=README_ORDER_VIEW)},
         problems=[NOT_FOUND, INVALID_PARAMETER, *STORAGE],
     )
 
@@ -106,10 +105,10 @@ def _cancel() -> Schema:
     return operation(
         "cancelOrder",
         "Cancel an order",
-        "Pending becomes Cancelled; what is Cancelled already stays so.",
+        "A Pending order becomes Cancelled. An order that is already Cancelled stays so.",
         tag=_TAG,
         parameters=[ORDER_ID],
-        answers={"200": answer("The order, Cancelled.", json=ref("OrderView"))},
+        responses={"200": response("The order, now Cancelled.", json=ref("OrderView"))},
         problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
     )
 
@@ -117,10 +116,10 @@ def _cancel() -> Schema:
 def _retry() -> Schema:
     return operation(
         "retryOrder",
-        "Have a failed order tried again",
-        "Failed becomes Pending, with attempts from 0.",
+        "Retry a failed order",
+        "A Failed order becomes Pending, and its attempts are counted from 0.",
         tag=_TAG,
         parameters=[ORDER_ID],
-        answers={"200": answer("The order, Pending again.", json=ref("OrderView"))},
+        responses={"200": response("The order, now Pending.", json=ref("OrderView"))},
         problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
     )

@@ -1,8 +1,8 @@
-"""The paths of pages for people: the dashboard and the documentation. Pure."""
+"""Describes the paths of the pages: dashboard and documentation. Pure."""
 
 from collections.abc import Mapping
 
-from handlers.openapi.operations import answer, operation
+from handlers.openapi.operations import operation, response
 from handlers.openapi.schemas import Schema
 from handlers.pages.docs import FILES
 from handlers.problems.problem import NOT_FOUND
@@ -12,68 +12,68 @@ _TEXT: Schema = {"schema": {"type": "string"}}
 
 
 def page_paths(dashboard_files: Mapping[str, str]) -> dict[str, Schema]:
-    """By path, and by method in it; `dashboard_files` has the media types by name."""
+    """The operations, by path and method. `dashboard_files` maps file names to media types."""
     return {
         "/": {"get": _dashboard()},
         "/dashboard/{file}": {
             "get": _file(
-                "getDashboardFile", "What the dashboard is made of", "Dashboard", dashboard_files, is_open=True
+                "getDashboardFile", "Get a file of the dashboard", "Dashboard", dashboard_files, is_public=True
             )
         },
         "/openapi.json": {"get": _document()},
         "/docs": {"get": _docs()},
-        "/docs/{file}": {"get": _file("getDocsFile", "What the page is made of", "Documentation", FILES)},
+        "/docs/{file}": {"get": _file("getDocsFile", "Get a file of the documentation", "Documentation", FILES)},
     }
 
 
 def _dashboard() -> Schema:
     return operation(
         "getDashboard",
-        "How it goes, to look at",
-        "A page that shows the metrics and the orders, and asks for a key where one is needed.",
+        "Get the dashboard",
+        "A page with the metrics and the orders. It asks for a key if one is needed.",
         tag="Dashboard",
-        answers=_answers("The page.", {"text/html": _TEXT}),
-        is_open=True,
+        responses=_responses("The page.", {"text/html": _TEXT}),
+        is_public=True,
     )
 
 
 def _document() -> Schema:
     return operation(
         "getOpenApi",
-        "This document",
+        "Get this document",
         "OpenAPI 3.1.",
         tag="Documentation",
-        answers=_answers("The document.", {"application/json": {"schema": {"type": "object"}}}),
+        responses=_responses("The document.", {"application/json": {"schema": {"type": "object"}}}),
     )
 
 
 def _docs() -> Schema:
     return operation(
         "getDocs",
-        "This document, to read and to try",
-        "A page with Swagger UI.",
+        "Get the documentation",
+        "This document in Swagger UI, with which requests can be sent.",
         tag="Documentation",
-        answers=_answers("The page.", {"text/html": _TEXT}),
+        responses=_responses("The page.", {"text/html": _TEXT}),
     )
 
 
-def _file(name: str, summary: str, tag: str, files: Mapping[str, str], *, is_open: bool = False) -> Schema:
+def _file(name: str, summary: str, tag: str, files: Mapping[str, str], *, is_public: bool = False) -> Schema:
     file = {"name": "file", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(files)}}
     return operation(
         name,
         summary,
-        "Scripts, style and icon.",
+        "A script, a style sheet or an icon.",
         tag=tag,
         parameters=[file],
-        answers=_answers("The file.", dict.fromkeys(sorted(set(files.values())), _TEXT)),
+        responses=_responses("The file.", dict.fromkeys(sorted(set(files.values())), _TEXT)),
         problems=[NOT_FOUND],
-        is_open=is_open,
+        is_public=is_public,
     )
 
 
-def _answers(description: str, content: dict[str, Schema]) -> dict[str, Schema]:
-    """Those of what changes only with the program."""
+def _responses(description: str, content: dict[str, Schema]) -> dict[str, Schema]:
+    """The responses for content that has an ETag."""
     return {
-        "200": answer(description, content=content, headers=_HEADERS),
-        "304": answer("The client has it already.", headers=_HEADERS),
+        "200": response(description, content=content, headers=_HEADERS),
+        "304": response("The client has the current content.", headers=_HEADERS),
     }

@@ -1,4 +1,4 @@
-"""Error answers: a schema for each kind of problem, and a response for each status. Pure."""
+"""Describes error responses: a schema for each problem type, and a response for each status. Pure."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -6,7 +6,7 @@ from typing import Any
 
 from handlers.openapi.headers import HEADERS, header_references
 from handlers.openapi.schemas import Schema
-from handlers.orders.bulk import BulkView
+from handlers.orders.bulk_view import BulkView
 from handlers.problems import problem as problems
 from handlers.problems.problem import (
     BAD_REQUEST,
@@ -33,38 +33,38 @@ from handlers.problems.problem import (
 )
 from models.parsing.order_body import MAX_ID
 
-EVERYWHERE = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
-"""What any path may answer."""
-FOR_KEYS = (UNAUTHORIZED, FORBIDDEN)
-"""What any path may answer that wants a key, where keys are needed."""
-FOR_LIMITS = (RATE_LIMITED,)
-"""What any path may answer to which requests are counted, where they are limited."""
+ON_EVERY_PATH = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
+"""Problems of every path."""
+WITH_API_KEYS = (UNAUTHORIZED, FORBIDDEN)
+"""Problems of every path that needs a key, if the server has API keys."""
+WITH_LIMIT = (RATE_LIMITED,)
+"""Problems of every path with a rate limit, if the server has one."""
 STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
-"""What may stand between a request and the orders."""
+"""Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
-"""What may stand between a browser and a change."""
+"""Problems of every action, which pages of other sites may not send."""
 _HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
-def _errors(place: str, description: str) -> Schema:
-    """The member `errors`, whose items name a place each."""
+def _errors(locator: str, description: str) -> Schema:
+    """The member `errors`. The member `locator` of each item says where the error is."""
     item = {
         "type": "object",
-        "properties": {place: {"type": "string"}, "detail": {"type": "string"}},
-        "required": [place, "detail"],
+        "properties": {locator: {"type": "string"}, "detail": {"type": "string"}},
+        "required": [locator, "detail"],
     }
     return {"errors": {"description": description, "type": "array", "minItems": 1, "items": item}}
 
 
 _MEMBERS: Mapping[ProblemType, Schema] = {
-    INVALID_ORDER: _errors("pointer", "Everything that is wrong; `pointer` is a JSON Pointer such as `#/item_ids/0`."),
-    INVALID_PARAMETER: _errors("parameter", "Everything that is wrong with the query."),
+    INVALID_ORDER: _errors("pointer", "All errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`."),
+    INVALID_PARAMETER: _errors("parameter", "All invalid query parameters."),
     WRONG_STATUS: {"order_status": {"$ref": "#/components/schemas/Status"}},
     NOTHING_ACCEPTED: {
         name: {"$ref": f"#/components/schemas/BulkView/properties/{name}"} for name in BulkView.__struct_fields__
     },
 }
-"""The members that a kind has beside those that every problem has."""
+"""The additional members of a problem type."""
 _EXAMPLES: Mapping[ProblemType, Schema] = {
     INVALID_ORDER: {"errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}]},
     INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}]},
@@ -76,45 +76,45 @@ _EXAMPLES: Mapping[ProblemType, Schema] = {
         "rejected_total": 1,
     },
 }
-"""What those members look like."""
+"""Examples of these members."""
 _PROBLEM: Schema = {
-    "description": "An error (RFC 9457). What kind it is, `type` tells; `detail` is for people.",
+    "description": "An error (RFC 9457). `type` identifies its kind, `detail` is for people.",
     "type": "object",
     "properties": {
         "type": {"type": "string", "format": "uri-reference", "pattern": "^/problems/"},
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
-        "instance": {"description": "The path that was asked for.", "type": "string"},
-        "request_id": {"description": "As in the header X-Request-Id.", "type": "string"},
+        "instance": {"description": "The path of the request.", "type": "string"},
+        "request_id": {"description": "The same as the header X-Request-Id.", "type": "string"},
     },
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
 }
 
 
 def schema_name(kind: ProblemType) -> str:
-    """`NotFoundProblem` for the kind `not-found`."""
+    """`NotFoundProblem` for the problem type `not-found`."""
     return "".join(word.capitalize() for word in kind.slug.split("-")) + "Problem"
 
 
 def schemas_of_problems() -> dict[str, Schema]:
-    """`Problem`, and one schema for each kind that there is."""
+    """`Problem`, and one schema for each problem type."""
     kinds = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
     return {"Problem": _PROBLEM} | {schema_name(kind): _schema_of(kind) for kind in kinds}
 
 
 def _schema_of(kind: ProblemType) -> Schema:
-    more = _MEMBERS.get(kind, {})
+    members = _MEMBERS.get(kind, {})
     own: Schema = {
         "properties": {
             "type": {"const": f"/problems/{kind.slug}"},
             "title": {"const": kind.title},
             "status": {"const": kind.status},
-            **more,
+            **members,
         }
     }
-    if more:
-        own["required"] = list(more)
+    if members:
+        own["required"] = list(members)
     example = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
@@ -128,19 +128,19 @@ def _schema_of(kind: ProblemType) -> Schema:
 
 
 def responses_of_problems(kinds: Iterable[ProblemType]) -> dict[str, Any]:
-    """One response for each status that the kinds have, by status."""
+    """The responses for these problem types, by status."""
     ordered = sorted(set(kinds))
-    return {str(status): _response(list(same)) for status, same in groupby(ordered, lambda kind: kind.status)}
+    return {str(status): _response(list(group)) for status, group in groupby(ordered, lambda kind: kind.status)}
 
 
 def _response(kinds: list[ProblemType]) -> dict[str, Any]:
     references: list[Schema] = [{"$ref": f"#/components/schemas/{schema_name(kind)}"} for kind in kinds]
     names = ["X-Request-Id"]
-    if special := _HEADERS.get(kinds[0].status):
-        names.append(special)
+    if header := _HEADERS.get(kinds[0].status):
+        names.append(header)
     headers = header_references(names)
     if CROSS_ORIGIN in kinds:
-        # Only of a key more is wanted.
+        # This 403 has no challenge, because a key would not help.
         headers["WWW-Authenticate"] = HEADERS["WWW-Authenticate"] | {"required": False}
     return {
         "description": " / ".join(kind.title for kind in kinds),

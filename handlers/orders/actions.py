@@ -1,10 +1,10 @@
-"""Actions on stored orders: cancel one, retry one, retry all that failed. Runs on the event loop."""
+"""Actions on stored orders: cancel one, retry one, retry all Failed ones. Runs on the event loop."""
 
 from asyncio import Future
 
 from handlers.orders.single import order_not_found, order_view, parse_order_id
 from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_for
-from handlers.security.cross_origin import refuse_other_origins
+from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
@@ -23,7 +23,7 @@ class _ActionHandler(BaseHandler):
         raise NotImplementedError
 
     async def post(self, digits: str) -> None:
-        refuse_other_origins(self.request.headers)
+        reject_cross_origin(self.request.headers)
         order_id = parse_order_id(digits)
         changed = None if order_id is None else await self._act(order_id)
         if changed is None:
@@ -46,14 +46,14 @@ class RetryHandler(_ActionHandler):
 
 
 class RetryFailedHandler(BaseHandler):
-    """`POST /orders/retry?status=Failed`: retries every Failed order, a part of them at a time."""
+    """`POST /orders/retry?status=Failed`: retries every Failed order, a part of them in each transaction."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._join(in_flight=in_flight)
         self._service = service
 
     async def post(self) -> None:
-        refuse_other_origins(self.request.headers)
+        reject_cross_origin(self.request.headers)
         self._check_parameters()
         count, part = 0, RetriedOrders([], 0)
         while True:
@@ -63,7 +63,7 @@ class RetryFailedHandler(BaseHandler):
                 if not count:
                     raise
                 problem = problem_for(error)
-                detail = f"{count} of the orders will be tried again; ask once more for the others."
+                detail = f"{count} of the orders will be retried; send the request again for the others."
                 raise Problem(problem.kind, detail, members={"retried": count}, headers=problem.headers) from error
             if not part.orders:
                 break
@@ -76,4 +76,4 @@ class RetryFailedHandler(BaseHandler):
         if given.get("status") != [Status.FAILED.encode()]:
             errors.append({"parameter": "status", "detail": "must be Failed"})
         if errors:
-            raise Problem(INVALID_PARAMETER, "Only status=Failed makes sense here.", members={"errors": errors})
+            raise Problem(INVALID_PARAMETER, "The only valid query is status=Failed.", members={"errors": errors})

@@ -1,4 +1,4 @@
-"""`GET /orders`: many orders, newest first, a page at a time. Runs on the event loop."""
+"""`GET /orders`: lists orders, newest first, a page at a time. Runs on the event loop."""
 
 import asyncio
 import base64
@@ -11,7 +11,7 @@ from handlers.orders.single import OrderView, order_view
 from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.query_parameters import Parameters
+from handlers.transport.query_parameters import QueryParameters
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID
@@ -21,18 +21,18 @@ DEFAULT_LIMIT = 50
 FILTERS = ("status", "user_id", "created_after", "created_before", "limit")
 CURSOR = "cursor"
 
-_VERSIONED = re.compile(rb"1:([1-9][0-9]{0,18})")
+_CURSOR = re.compile(rb"1:([1-9][0-9]{0,18})")
 
 
 class OrderPage(msgspec.Struct, gc=False):
-    """A page of orders; `next_cursor` asks for the one after it, null where there is none."""
+    """A page of orders. `next_cursor` is the cursor of the next page, or null on the last page."""
 
     orders: list[OrderView]
     next_cursor: str | None
 
 
 class ListingHandler(BaseHandler):
-    """`GET /orders`. If the client disconnects before the listing begins, it is withdrawn."""
+    """`GET /orders`. If the client disconnects before the listing begins, the listing is cancelled."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._join(in_flight=in_flight)
@@ -40,16 +40,16 @@ class ListingHandler(BaseHandler):
         self._page: asyncio.Future[Page] | None = None
 
     async def get(self) -> None:
-        parameters = Parameters(self.request.query_arguments, known=(*FILTERS, CURSOR))
-        self._page = self._service.list_orders(_listing_of(parameters))
+        parameters = QueryParameters(self.request.query_arguments, allowed=(*FILTERS, CURSOR))
+        self._page = self._service.list_orders(_parse_listing(parameters))
         try:
             page = await self._page
-        except asyncio.CancelledError:  # nobody is there to be answered
+        except asyncio.CancelledError:  # the client has disconnected
             return
         cursor = None
         if page.before is not None:
             cursor = cursor_of(page.before)
-            self.set_header("Link", f'<{self.request.path}?{_query(parameters, cursor)}>; rel="next"')
+            self.set_header("Link", f'<{self.request.path}?{_next_query(parameters, cursor)}>; rel="next"')
         self.answer_json(OrderPage([order_view(order) for order in page.orders], cursor))
 
     head = get
@@ -63,17 +63,17 @@ class ListingHandler(BaseHandler):
         return [*super().allowed_methods(), "POST"]
 
 
-def _listing_of(parameters: Parameters) -> Listing:
-    """What is asked for. Raises the Problem that names every bad parameter."""
+def _parse_listing(parameters: QueryParameters) -> Listing:
+    """The listing that the query asks for. Raises a Problem that lists every invalid parameter."""
     status = parameters.choice("status", tuple(Status))
     user_id = parameters.integer("user_id", 1, MAX_ID)
     created_from_us = parameters.time("created_after")
     created_until_us = parameters.time("created_before")
     limit = parameters.integer("limit", 1, MAX_LIMIT)
     cursor = parameters.text(CURSOR)
-    before = HIGHEST if cursor is None else _place_of(cursor)
+    before = HIGHEST if cursor is None else _parse_cursor(cursor)
     if before is None:
-        parameters.refuse(CURSOR, "must be the next_cursor of a page")
+        parameters.add_error(CURSOR, "must be the next_cursor of a page")
     parameters.check()
     return Listing(
         limit=limit or DEFAULT_LIMIT,
@@ -85,21 +85,21 @@ def _listing_of(parameters: Parameters) -> Listing:
     )
 
 
-def _query(parameters: Parameters, cursor: str) -> str:
-    """The query that asks for the next page."""
-    given = [(name, text) for name in FILTERS if (text := parameters.text(name)) is not None]
-    return urlencode([*given, (CURSOR, cursor)], quote_via=quote)
+def _next_query(parameters: QueryParameters, cursor: str) -> str:
+    """The query of the next page."""
+    filters = [(name, text) for name in FILTERS if (text := parameters.text(name)) is not None]
+    return urlencode([*filters, (CURSOR, cursor)], quote_via=quote)
 
 
 def cursor_of(before: int) -> str:
-    """What a client gives back to have the orders that were accepted before the one with this sequence."""
+    """The cursor of the page with the orders before the one with this sequence."""
     return base64.urlsafe_b64encode(b"1:%d" % before).decode().rstrip("=")
 
 
-def _place_of(cursor: str) -> int | None:
-    """The sequence; None for anything but what `cursor_of` returns."""
+def _parse_cursor(cursor: str) -> int | None:
+    """The sequence in a cursor. None if `cursor_of` did not make it."""
     try:
-        found = _VERSIONED.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
         return None
     if found is None or int(found[1]) > HIGHEST or cursor_of(int(found[1])) != cursor:

@@ -12,10 +12,11 @@ from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems.problem import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.service import Service
-from handlers.transport.exchange import ACCEPTED, OK, Exchange, Refuse
+from handlers.transport.error_responses import ErrorResponder
+from handlers.transport.exchange import ACCEPTED, OK, Exchange
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
-from handlers.transport.query_parameters import Parameters
+from handlers.transport.query_parameters import QueryParameters
 from handlers.transport.request_head import RequestHead
 from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
 from models.order import Order, Status, amount_as_decimal, time_as_text
@@ -27,7 +28,7 @@ _MICROSECONDS = 1_000_000
 
 
 class OrderView(msgspec.Struct, gc=False):
-    """An order as a client sees it."""
+    """An order in a response."""
 
     order_id: int
     user_id: int
@@ -60,16 +61,16 @@ def order_view(order: Order) -> OrderView:
 
 
 def parse_order_id(digits: str) -> int | None:
-    """The id as it is written in a path: no zeros before it, and none over the largest; None for what is no id."""
+    """The id in a path. None if it has leading zeros or exceeds `MAX_ID`, so that no order can have it."""
     if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
         return None
     return int(digits)
 
 
 def check_not_encoded(headers: HTTPHeaders) -> None:
-    """Raises the Problem that a body which is compressed, say, gets."""
+    """Raises a Problem if the body has a content encoding, such as gzip."""
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Orders are sent as they are, without a content encoding.")
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send orders without a content encoding.")
 
 
 def order_not_found(digits: str) -> Problem:
@@ -87,11 +88,11 @@ class NewOrderExchange(Exchange):
         head: RequestHead,
         *,
         in_flight: InFlightRequests,
-        refuse: Refuse,
+        errors: ErrorResponder,
         service: Service,
         instruments: Instruments,
     ) -> None:
-        super().__init__(head, in_flight=in_flight, refuse=refuse)
+        super().__init__(head, in_flight=in_flight, errors=errors)
         self._instruments = instruments
         self._service = service
         self._wait_s: int | None = None
@@ -100,24 +101,24 @@ class NewOrderExchange(Exchange):
         self._begin_s = time.perf_counter()
         media_type = self.head.headers.get("Content-Type", "")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-            raise Problem(UNSUPPORTED_MEDIA_TYPE, "An order is sent as application/json.")
+            raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.")
         if "Content-Encoding" in self.head.headers:
             check_not_encoded(self.head.headers)
         try:
             order = parse_order(body)
         except (NotJsonError, InvalidOrderError):
-            self._instruments.note_intake(IntakeOutcome.INVALID)
+            self._instruments.count_intake(IntakeOutcome.INVALID)
             raise
         self._order_id = order.order_id
         try:
             insertion = self._service.insert(order)
         except (QueueFullError, QueueClosedError):
-            self._instruments.note_intake(IntakeOutcome.REFUSED)
+            self._instruments.count_intake(IntakeOutcome.REFUSED)
             raise
         if "Prefer" in self.head.headers:
             self._wait_s = preferred_wait_s(self.head.headers)
         if self._wait_s:
-            return self.cancel_if_closed(
+            return self.cancel_on_disconnect(
                 create_task(self._service.wait_for_end(insertion, order.order_id, self._wait_s))
             )
         return insertion
@@ -138,17 +139,17 @@ class NewOrderExchange(Exchange):
 
 
 class OrderExchange(Exchange):
-    """`GET /order/{id}`: the order as it is now. With `?wait=N`: once it has ended, or after N seconds."""
+    """`GET /order/{id}`: the order as it is now. With `?wait=N`: when it has ended, or after N seconds."""
 
     def __init__(
         self,
         head: RequestHead,
         *,
         in_flight: InFlightRequests,
-        refuse: Refuse,
+        errors: ErrorResponder,
         service: Service,
     ) -> None:
-        super().__init__(head, in_flight=in_flight, refuse=refuse)
+        super().__init__(head, in_flight=in_flight, errors=errors)
         self._service = service
 
     def begin(self, body: bytes) -> Future[Order | None]:
@@ -158,13 +159,13 @@ class OrderExchange(Exchange):
         if order_id is None:
             raise order_not_found(self._digits)
         if wait_s:
-            return self.cancel_if_closed(create_task(self._service.find_when_ended(order_id, wait_s)))
+            return self.cancel_on_disconnect(create_task(self._service.find_when_ended(order_id, wait_s)))
         return self._service.find(order_id)
 
     def _read_wait(self) -> int | None:
-        # What else a client adds, such as a number against caches, changes nothing.
-        given = self.head.as_request().query_arguments.get("wait")
-        parameters = Parameters({"wait": given} if given else {}, known=("wait",))
+        # Other parameters, such as a cache buster, are ignored.
+        values = self.head.as_request().query_arguments.get("wait")
+        parameters = QueryParameters({"wait": values} if values else {}, allowed=("wait",))
         wait_s = parameters.integer("wait", 0, MAX_WAIT_S)
         parameters.check()
         return wait_s

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): which error gets which status, type and title. Pure."""
+"""Maps errors to problems: status, type, title and members of `application/problem+json` (RFC 9457). Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -58,12 +58,12 @@ _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     QueueClosedError: (STOPPING, "Nothing was changed; try again."),
 }
 TEMPORARY_ERRORS = tuple(_TEMPORARY)
-"""Errors of which a later try may be spared."""
-_OF_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
+"""Errors that may be over when the request is sent again."""
+_KIND_BY_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 
 class Problem(HTTPError):
-    """An error answer; `members` are added to its JSON object, `headers` to its headers."""
+    """An error response. `members` are added to its JSON object, `headers` to its headers."""
 
     def __init__(
         self,
@@ -81,7 +81,10 @@ class Problem(HTTPError):
 
 
 def problem_for(error: BaseException | None, status: int = 500) -> Problem:
-    """The answer to whatever ended a request; an error that is nobody's decision is a 500 that gives nothing away."""
+    """The problem to answer with if a request ends in `error`.
+
+    An unexpected error becomes a 500 without details. `status` is used if there is no error.
+    """
     match error:
         case Problem():
             return error
@@ -99,12 +102,12 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             return Problem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case HTTPError():
             status = error.status_code
-    kind = _OF_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)
+    kind = _KIND_BY_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)
     return Problem(kind, kind.title + ".")
 
 
 def problem_members(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:
-    """The JSON object that tells a client of the problem."""
+    """The JSON object of the response."""
     return {
         "type": f"/problems/{problem.kind.slug}",
         "title": problem.kind.title,

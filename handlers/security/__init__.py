@@ -1,1 +1,1 @@
-"""Who may send a request, and how often: API keys, rate limits, origins."""
+"""Access control: API keys, rate limits, cross-origin requests."""

@@ -1,4 +1,4 @@
-"""API keys: what the file of `--api-keys` says, how a new key is made, and how one is kept out of the log. Pure."""
+"""API keys: reads the file of `--api-keys`, generates keys, and redacts keys in logs. Pure, except for `read_keys`."""
 
 import base64
 import hashlib
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from models.errors import StartRefusedError
 
 PREFIX = "orderskey_"
-"""What every key begins with, so that people and secret scanners recognise one."""
+"""Every key begins with it, so that people and secret scanners recognise one."""
 MAX_KEYS = 1_000
-"""Each request is compared with every key, so there can't be many."""
+"""Each request's key is compared with every key of the file, so their number is limited."""
 MAX_FILE_BYTES = 1024 * 1024
 _ENTROPY_BYTES = 32
 _KEY = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -22,30 +22,30 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class Scope(IntEnum):
-    """What a key allows; each scope includes those below it."""
+    """What a key allows. Each scope includes the lower ones."""
 
     READ = 1
     WRITE = 2
     ADMIN = 3
 
     @property
-    def word(self) -> str:
-        """The scope as files, flags and clients spell it."""
+    def label(self) -> str:
+        """The scope as it is written in files, flags and responses."""
         return self.name.lower()
 
 
-WORDS = tuple(scope.word for scope in Scope)
+SCOPES = tuple(scope.label for scope in Scope)
 
 
-def parse_scope(word: str) -> Scope:
-    """The scope that the word names. Raises ValueError."""
-    if word not in WORDS:
-        raise ValueError(f"must be {', '.join(WORDS[:-1])} or {WORDS[-1]}")
-    return Scope[word.upper()]
+def parse_scope(label: str) -> Scope:
+    """The scope with this label. Raises ValueError."""
+    if label not in SCOPES:
+        raise ValueError(f"must be {', '.join(SCOPES[:-1])} or {SCOPES[-1]}")
+    return Scope[label.upper()]
 
 
 class ApiKey(NamedTuple):
-    """One key, known by the SHA-256 of its text (32 bytes)."""
+    """One key. `digest` is the SHA-256 of its text, 32 bytes; the text itself is not stored."""
 
     name: str
     scope: Scope
@@ -53,32 +53,32 @@ class ApiKey(NamedTuple):
 
 
 class KeysRefusedError(StartRefusedError):
-    """The file of keys can't be used; the text says why in one line, and shows nothing of what is in it."""
+    """The file of keys can't be used. The text says why in one line, and contains nothing of the file."""
 
 
 def digest_of(key: str) -> bytes:
-    """What a key is known by."""
+    """The SHA-256 of the key's text."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def check_name(text: str) -> str:
-    """The text, if a key may be called so. Raises ValueError."""
+    """The text, if it is a valid name of a key. Raises ValueError."""
     if not _NAME.fullmatch(text) or "#" in text:
         raise ValueError("must be visible ASCII characters without white space and '#'")
     return text
 
 
 def new_key(name: str, scope: Scope, *, entropy: Callable[[int], bytes]) -> tuple[str, str]:
-    """A key of 256 random bits, and its line for the file of keys. `entropy` returns as many random bytes as asked."""
+    """A key of 256 random bits, and its line for the file of keys. `entropy(n)` returns n random bytes."""
     key = PREFIX + base64.urlsafe_b64encode(entropy(_ENTROPY_BYTES)).rstrip(b"=").decode()
-    return key, f"{name} {scope.word} {digest_of(key).hex()}"
+    return key, f"{name} {scope.label} {digest_of(key).hex()}"
 
 
 def read_keys(path: Path) -> list[ApiKey]:
-    """The keys in a file: at least one. Raises KeysRefusedError.
+    """The keys in a file, at least one. Raises KeysRefusedError.
 
-    A line is a name, a scope and the SHA-256 of the key in hexadecimal digits, with white space between them. What
-    follows a '#' is a comment.
+    A line is a name, a scope and the SHA-256 of the key in hexadecimal digits, separated by white space. A '#' begins
+    a comment.
     """
     try:
         with path.open("rb") as file:
@@ -104,14 +104,14 @@ def read_keys(path: Path) -> list[ApiKey]:
 def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
     if len(parts) != 3:
         raise ValueError("a key's line has three parts: name, scope and SHA-256")
-    name, word, digits = parts
+    name, scope, digits = parts
     if not _NAME.fullmatch(name):
         raise ValueError("the name is not visible ASCII characters")
-    if word not in WORDS:
-        raise ValueError(f"the scope is none of {', '.join(WORDS)}")
+    if scope not in SCOPES:
+        raise ValueError(f"the scope is none of {', '.join(SCOPES)}")
     if not _DIGEST.fullmatch(digits):
         raise ValueError("the SHA-256 is not 64 hexadecimal digits")
-    key = ApiKey(name, Scope[word.upper()], bytes.fromhex(digits))
+    key = ApiKey(name, Scope[scope.upper()], bytes.fromhex(digits))
     if any(other.name == key.name for other in others):
         raise ValueError("the name is that of an earlier line")
     if any(other.digest == key.digest for other in others):
@@ -122,5 +122,5 @@ def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
 
 
 def without_keys(text: str) -> str:
-    """The text with every key in it blacked out, wherever a client or a person may have put it by mistake."""
+    """The text with every key replaced by its prefix: clients and operators may put keys in the wrong place."""
     return _KEY.sub(PREFIX + "...", text)

@@ -1,27 +1,28 @@
-"""Keeps pages of other sites from acting through the browser of whoever looks at them. Pure."""
+"""Rejects cross-origin requests of browsers (CSRF). Pure."""
 
 from tornado.httputil import HTTPHeaders
 
 from handlers.problems.problem import CROSS_ORIGIN, Problem
 
-_OURS = ("same-origin", "none")
+_ALLOWED_SITES = ("same-origin", "none")
 
 
-def refuse_other_origins(headers: HTTPHeaders) -> None:
-    """Raises the Problem that a request gets which a page of another origin has sent.
+def reject_cross_origin(headers: HTTPHeaders) -> None:
+    """Raises a Problem if a page of another origin sent the request.
 
-    For requests that change something and that any page may send without asking first, such as those of a form.
-    Decides as CrossOriginProtection of Go's net/http does (https://pkg.go.dev/net/http#CrossOriginProtection): where
-    the browser says in Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/) from where the request comes, it must be
-    from a page of this very origin or from the user ("none"): another port of this host is "same-site", and refused as
-    "cross-site" is. Browsers don't say it over plain HTTP, but to this very machine; there the host in Origin must be
-    that in Host. Where neither is said it is let in, for curl and all that is no browser; and so is what comes with an
-    API key, which no page of another site can send.
+    For requests that change something and that a page may send without a preflight, such as those of a form. The rules
+    are those of CrossOriginProtection in Go's net/http (https://pkg.go.dev/net/http#CrossOriginProtection):
+
+    - With Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/), only "same-origin" and "none" (the user) are allowed.
+      "same-site", such as another port of this host, is rejected like "cross-site".
+    - Browsers omit Sec-Fetch-Site over plain HTTP, except to localhost. Then the host in Origin must equal Host.
+    - Without both headers the request is allowed, because it does not come from a browser. So is a request with an API
+      key, which a page of another origin can't send.
     """
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
     if site:
-        is_ours = site in _OURS
+        is_allowed = site in _ALLOWED_SITES
     else:
-        is_ours = not origin or "Authorization" in headers or origin.partition("://")[2] == headers.get("Host")
-    if not is_ours:
+        is_allowed = not origin or "Authorization" in headers or origin.partition("://")[2] == headers.get("Host")
+    if not is_allowed:
         raise Problem(CROSS_ORIGIN, "A page of another site sent this; nothing was changed.")

@@ -1,6 +1,6 @@
-"""How often each client may ask: a token bucket a client, kept as the one time at which it is full again (GCRA).
+"""Rate limits: a token bucket for each client, stored as the time at which it is full again (GCRA).
 
-Pure, but for the clock that is handed in; lives on the event loop.
+Runs on the event loop.
 """
 
 import re
@@ -16,7 +16,7 @@ _TEXT = re.compile(r"([1-9][0-9]{0,6})/([smh])")
 
 
 class RateLimit(NamedTuple):
-    """So many requests in so many seconds."""
+    """A number of requests in a period."""
 
     requests: int
     period_s: int
@@ -26,7 +26,7 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate_limit(text: str) -> RateLimit:
-    """The limit that a text such as `100/s` says. Raises ValueError."""
+    """The limit that a text such as `100/s` stands for. Raises ValueError."""
     found = _TEXT.fullmatch(text)
     if not found or int(found[1]) > MAX_COUNT:
         raise ValueError(f"must be a whole number from 1 to {MAX_COUNT} and a period, /s, /m or /h: 100/s")
@@ -34,18 +34,18 @@ def parse_rate_limit(text: str) -> RateLimit:
 
 
 class RateLimitDecision(NamedTuple):
-    """What became of one request: `left` more may come at once, and one more than that in `next_s` whole seconds."""
+    """The decision on one request. `remaining` more are allowed immediately, one more after `next_s` whole seconds."""
 
     is_allowed: bool
-    left: int
+    remaining: int
     next_s: int
 
 
 class RateLimiter:
-    """A bucket for each client, which holds one period's worth of requests and fills evenly.
+    """A bucket for each client. It holds the requests of one period and fills at a constant rate.
 
-    A refused request takes nothing. `clock_ns` is monotonic, in nanoseconds. Buckets that are full again are forgotten;
-    of more than `max_clients` others, those that were used longest ago.
+    A refused request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
+    `max_clients` remain, the least recently used ones are removed, too.
     """
 
     def __init__(self, limit: RateLimit, *, clock_ns: Callable[[], int], max_clients: int = 10_000) -> None:
@@ -56,11 +56,11 @@ class RateLimiter:
         self._full_at_ns: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many clients are remembered."""
+        """The number of clients with a bucket."""
         return len(self._full_at_ns)
 
-    def take(self, client: str) -> RateLimitDecision:
-        """Counts a request of the client, unless that is one too many."""
+    def acquire(self, client: str) -> RateLimitDecision:
+        """Takes a token for a request of the client, if there is one."""
         now_ns = self._clock_ns()
         used_ns = max(0, self._full_at_ns.get(client, now_ns) - now_ns)
         is_allowed = used_ns + self._interval_ns <= self._capacity_ns
@@ -68,12 +68,12 @@ class RateLimiter:
             used_ns += self._interval_ns
         self._full_at_ns[client] = now_ns + used_ns
         self._full_at_ns.move_to_end(client)
-        self._forget(now_ns)
-        left, begun_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
-        return RateLimitDecision(is_allowed, left, -((begun_ns - self._interval_ns) // _NANOSECONDS))
+        self._remove_full(now_ns)
+        remaining, partial_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
+        return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))
 
-    def _forget(self, now_ns: int) -> None:
-        # Those used longest ago come first, and are the first to be full again, or nearly so.
+    def _remove_full(self, now_ns: int) -> None:
+        # The least recently used ones come first, and are the first, or nearly the first, to be full again.
         full_at_ns = self._full_at_ns
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)

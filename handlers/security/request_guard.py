@@ -19,10 +19,16 @@ class Guard(Protocol):
         """Returns if the request is to be served; else raises the Problem to answer with."""
 
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
+class DigestComparison(Protocol):
+    """Whether two digests are equal, found out in constant time."""
+
+    def __call__(self, a: bytes, b: bytes, /) -> bool: ...
+
+
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/"})
 """Paths that need no key: probes have none, and a browser can't send one when it opens a page."""
-PAGE_FILES = "/dashboard/"
-"""The files of the page at /. They hold no data."""
+PUBLIC_FOLDER = "/dashboard/"
+"""The files of the page at /. They contain no data."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
 _CHALLENGE = 'Bearer realm="orders"'
 
@@ -32,7 +38,7 @@ class RequestGuard:
 
     Without `keys` no key is needed; without a `limit` there is none. A request with a valid key counts towards that
     key's limit; any other request counts towards its client address (an IPv6 address towards its network of 64 bits).
-    `is_same` compares two digests in constant time. `clock_ns` is monotonic, in nanoseconds.
+    `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(
@@ -41,31 +47,31 @@ class RequestGuard:
         keys: Sequence[ApiKey] | None,
         limit: RateLimit | None,
         clock_ns: Callable[[], int],
-        is_same: Callable[[bytes, bytes], bool] = hmac.compare_digest,
+        compare_digest: DigestComparison = hmac.compare_digest,
     ) -> None:
         self._keys = keys
-        self._is_same = is_same
+        self._compare_digest = compare_digest
         self._limit = limit
-        # Two limiters, because each forgets clients: many addresses must not push out the keys.
-        self._of_keys = limit and RateLimiter(limit, clock_ns=clock_ns)
-        self._of_addresses = limit and RateLimiter(limit, clock_ns=clock_ns)
+        # Two limiters, because each has room for a limited number of clients: many addresses must not evict the keys.
+        self._key_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
+        self._address_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
 
     def admit(self, head: RequestHead) -> None:
         """Also sets the request's `key_name` and its RateLimit headers."""
         if self._keys is None and self._limit is None:
             return
-        if head.path in OPEN_PATHS or head.path.startswith(PAGE_FILES):
+        if head.path in PUBLIC_PATHS or head.path.startswith(PUBLIC_FOLDER):
             return
         if self._keys is None:
-            self._count(self._of_addresses, _network_of(head.client_address), head)
+            self._count(self._address_limiter, _network_of(head.client_address), head)
             return
         token = _token_of(head)
         key = token and self._find(token, self._keys)
         if not key:
-            self._count(self._of_addresses, _network_of(head.client_address), head)
+            self._count(self._address_limiter, _network_of(head.client_address), head)
             raise _unauthorized(is_token_given=bool(token))
         head.key_name = key.name
-        self._count(self._of_keys, key.name, head)
+        self._count(self._key_limiter, key.name, head)
         needed = _scope_for(head)
         if key.scope < needed:
             raise _forbidden(key, needed)
@@ -73,23 +79,23 @@ class RequestGuard:
     def _find(self, token: str, keys: Sequence[ApiKey]) -> ApiKey | None:
         found = None
         digest = digest_of(token)
-        # To the last one, so that the time says nothing about which it is.
+        # All keys are compared, so that the time does not depend on which one matches.
         for key in keys:
-            if self._is_same(digest, key.digest):
+            if self._compare_digest(digest, key.digest):
                 found = key
         return found
 
     def _count(self, limiter: RateLimiter | None, client: str, head: RequestHead) -> None:
         if limiter is None or self._limit is None:
             return
-        taken = limiter.take(client)
-        # As in draft-ietf-httpapi-ratelimit-headers-11; no more than `r` can be used within `t` seconds.
-        head.answer_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
-        head.answer_headers["RateLimit"] = f'"default";r={taken.left};t={taken.next_s}'
-        if not taken.is_allowed:
-            whom = "address" if limiter is self._of_addresses else "key"
-            detail = f"At most {self._limit} are taken for each {whom}; nothing was changed."
-            raise Problem(RATE_LIMITED, detail, headers={"Retry-After": str(taken.next_s)})
+        decision = limiter.acquire(client)
+        # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds.
+        head.response_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
+        head.response_headers["RateLimit"] = f'"default";r={decision.remaining};t={decision.next_s}'
+        if not decision.is_allowed:
+            unit = "address" if limiter is self._address_limiter else "key"
+            detail = f"The limit is {self._limit} for each {unit}; nothing was changed."
+            raise Problem(RATE_LIMITED, detail, headers={"Retry-After": str(decision.next_s)})
 
 
 def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool) -> str | None:
@@ -115,7 +121,7 @@ def _scope_for(head: RequestHead) -> Scope:
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:
-    # RFC 6750 §3.1: no error code for a client that may not have known that it is to send a token.
+    # RFC 6750 §3.1: no error code if the client sent no token, since it may not know that one is needed.
     if not is_token_given:
         detail = "Send an API key: Authorization: Bearer <key>."
         return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})
@@ -124,8 +130,8 @@ def _unauthorized(*, is_token_given: bool) -> Problem:
 
 
 def _forbidden(key: ApiKey, needed: Scope) -> Problem:
-    detail = f"The scope of this key is {key.scope.word}; the request needs {needed.word}."
-    challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed.word}"'
+    detail = f"The scope of this key is {key.scope.label}; the request needs {needed.label}."
+    challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed.label}"'
     return Problem(FORBIDDEN, detail, headers={"WWW-Authenticate": challenge})
 
 

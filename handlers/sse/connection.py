@@ -1,4 +1,4 @@
-"""An answer of Server-Sent Events that goes on until one side ends it. Lives on the event loop.
+"""A streaming response with Server-Sent Events. Runs on the event loop.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -7,112 +7,132 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Protocol, TypeVar, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, format_timestamp
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from handlers.transport.exchange import OK
 from handlers.transport.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 
 SEND_BUFFER_BYTES = 256 * 1024
-"""What the system may hold for a reader; its own limit is many times that."""
+"""The size of the kernel's send buffer for a reader. The kernel's own limit is many times that."""
 RETRY_MS = 1_000
-"""When a browser comes back after its connection was lost."""
-STALLED_S = 30.0
-"""A reader that has not taken what it was sent for this long is to be dropped."""
+"""How long a browser waits until it reconnects."""
+STALL_TIMEOUT_S = 30.0
+"""A reader that has not read the last write for this long is to be disconnected."""
+
+Reader_contra = TypeVar("Reader_contra", contravariant=True)
 
 
-def framed(text: bytes) -> bytes:
-    """The text as a chunk of a body (RFC 9112 §7.1)."""
+class ReaderSet(Protocol[Reader_contra]):
+    """The open readers of a stream."""
+
+    def discard(self, reader: Reader_contra, /) -> None:
+        """Removes a reader whose connection is closed, if it has not been removed yet."""
+
+
+def as_chunk(text: bytes) -> bytes:
+    """The text as a chunk of a chunked body (RFC 9112 §7.1)."""
     return b"%x\r\n%b\r\n" % (len(text), text)
 
 
 class SseConnection:
-    """Writes what it is told to, and knows whether that has been taken: it has no queue.
+    """The connection of one reader. Has no queue: it accepts a write only when the last one has been sent.
 
-    `forget` is called once the connection is closed. `clock` is monotonic, in seconds.
+    When it is closed, it removes itself from `readers`. `clock` is monotonic, in seconds.
     """
 
-    def __init__(self, head: RequestHead, *, forget: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, head: RequestHead, *, readers: ReaderSet[Any], clock: Callable[[], float]) -> None:
         self.is_busy = False
-        """Whether something that was written is still on its way. Until then nothing else may be written."""
-        self.written_s = clock()
-        self._forget = forget
+        """Whether the last write has not been sent completely. Until then nothing else may be written."""
+        self.last_write_s = clock()
+        self._readers = readers
         self._clock = clock
         self._head = head
         self._connection = cast(HTTP1Connection, head.connection)
-        # HTTP/1.0 knows no chunks: there the end of the connection ends the body.
+        # HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
         self._is_chunked = head.start_line.version == "HTTP/1.1"
+
+    @property
+    def stream(self) -> IOStream:
+        """The stream that the events are written to."""
+        return self._connection.stream
 
     @property
     def is_closed(self) -> bool:
         return self._connection.stream.closed()
 
     def is_stalled(self, now_s: float) -> bool:
-        """Whether it has been busy for too long."""
-        return self.is_busy and now_s - self.written_s >= STALLED_S
+        """Whether it has been busy for `STALL_TIMEOUT_S`."""
+        return self.is_busy and now_s - self.last_write_s >= STALL_TIMEOUT_S
 
-    def start(self, greeting: bytes, chunk: bytes | None = None) -> None:
-        """Answers, and writes the first events; `chunk` is these framed, where many are to have them."""
+    def start(self, first_events: bytes, chunk: bytes | None = None) -> None:
+        """Sends the headers and the first events.
+
+        `chunk` is `first_events` as a chunk, if the caller has it because it is the same for many readers.
+        """
         stream = self._connection.stream
         if stream.closed():
-            self._forget()
+            self._on_close()
             return
-        headers = HTTPHeaders(self._head.answer_headers)
+        headers = HTTPHeaders(self._head.response_headers)
         headers["Content-Type"] = "text/event-stream"
         headers["Cache-Control"] = "no-store"
-        # nginx would keep events back: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
+        # Turns off nginx's response buffering: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
         headers["X-Accel-Buffering"] = "no"
         headers["Date"] = format_timestamp(time.time())
         headers["X-Request-Id"] = request_id_for(self._head.headers)
         if not self._is_chunked:
             headers["Connection"] = "close"
-            # Else Tornado would grant a client's "keep-alive".
+            # Otherwise Tornado would agree to a client's "keep-alive".
             self._head.headers["Connection"] = "close"
-        self._connection.set_close_callback(self._forget)
+        self._connection.set_close_callback(self._on_close)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         stream.set_nodelay(True)
         self._connection.write_headers(OK, headers)
-        self.write(greeting, chunk)
+        self.write(first_events, chunk)
         if not self.is_busy:
-            self.go_on()
-        if stream.closed():  # by a write: too early for the callback to be called
-            self._forget()
+            self.write_completed()
+        if stream.closed():  # the write failed before Tornado could call the callback
+            self._on_close()
 
     def write(self, text: bytes, chunk: bytes | None = None) -> None:
-        """Writes events; only while it is not busy. `chunk` is the text framed, where many are to have it."""
+        """Writes events. Must not be called while `is_busy`. `chunk` is the text as a chunk, as for `start`."""
         try:
-            written = self._connection.stream.write((chunk or framed(text)) if self._is_chunked else text)
-        except StreamClosedError:  # its close callback is on its way
+            written = self._connection.stream.write((chunk or as_chunk(text)) if self._is_chunked else text)
+        except StreamClosedError:  # the close callback follows
             return
-        self.written_s = self._clock()
+        self.last_write_s = self._clock()
         if not written.done():
             self.is_busy = True
             written.add_done_callback(self._on_written)
 
-    def go_on(self) -> None:
-        """Called when everything that was written has been taken."""
+    def write_completed(self) -> None:
+        """Called when everything that was written has been sent."""
         self.is_busy = False
 
-    def end(self) -> None:
-        """Ends the answer as it should; one that does not take what it was sent is dropped."""
+    def finish(self) -> None:
+        """Ends the response properly. If the last write has not been sent, closes the connection instead."""
         if self.is_busy:
-            self.drop()
+            self.close()
         else:
             self._connection.finish()
             if not self._is_chunked:
                 self._connection.close()
-            self._forget()
+            self._on_close()
 
-    def drop(self) -> None:
-        """Closes the connection: it may come back."""
+    def close(self) -> None:
+        """Closes the connection without ending the response, so that a browser reconnects."""
         self._connection.close()
-        self._forget()
+        self._on_close()
+
+    def _on_close(self) -> None:
+        self._readers.discard(self)
 
     def _on_written(self, written: "asyncio.Future[None]") -> None:
         if written.cancelled() or written.exception():
             return
-        self.go_on()
+        self.write_completed()

@@ -1,6 +1,6 @@
-"""The last changes as Server-Sent Events, numbered, for those who come late or come back. Lives on the event loop.
+"""The last changes of orders as numbered Server-Sent Events, for readers that reconnect or are slow.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html
+Runs on the event loop. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
@@ -14,15 +14,15 @@ from models.changes import OrderChange
 
 MAX_ERROR_CHARACTERS = 200
 
-SCANNED_AT_ONCE = 5_000
-"""Events that are looked at for one reader before others have their turn."""
+SCAN_STEP_EVENTS = 5_000
+"""How many events are scanned for one reader before the event loop runs other callbacks."""
 
 _TEXT = b'id: %b-%d\nevent: order\ndata: {"order_id":%d,"user_id":%d,"status":"%b","attempts":%d%b}\n\n'
 _EVENT_ID = re.compile(r"([0-9a-f]+)-([0-9]{1,15})")
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One event: whom it concerns, and the bytes that say it."""
+    """One event: the ids to filter by, and the rendered text."""
 
     order_id: int
     user_id: int
@@ -30,7 +30,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class EventFilter(NamedTuple):
-    """Which events a reader wants; None: whatever it is."""
+    """The events that a reader gets. None: any order, any user."""
 
     order_id: int | None = None
     user_id: int | None = None
@@ -40,9 +40,9 @@ ALL_EVENTS = EventFilter()
 
 
 class EventLog:
-    """At least the last `max_events` events; numbers count from 1. `run` tells this process's ids from all others.
+    """At least the last `max_events` events. They are numbered from 1.
 
-    An event's id is `<run>-<number>`, `run` in hexadecimal digits.
+    An event's id is `<run>-<number>`. `run` distinguishes this process from others, in hexadecimal digits.
     """
 
     def __init__(self, *, run: str, max_events: int) -> None:
@@ -54,41 +54,42 @@ class EventLog:
 
     @property
     def first(self) -> int:
-        """The number of the oldest event that is still here."""
+        """The number of the oldest event in the log."""
         return self._first
 
     @property
     def end(self) -> int:
-        """The number that the next event will have."""
+        """The number of the next event."""
         return self._first + len(self._events)
 
     def append(self, changes: Iterable[OrderChange]) -> Sequence[Event]:
-        """Numbers and renders the changes, and returns their events."""
+        """Numbers and renders the changes. Returns their events."""
         events = [
             Event(change.order_id, change.user_id, self._render(number, change))
             for number, change in enumerate(changes, self.end)
         ]
         self._events += events
-        # Not at every call: what is taken from a list's beginning moves the rest of it.
+        # Not with every call: deleting from the beginning of a list moves the rest of it.
         if len(self._events) > 2 * self._max_events:
             excess = len(self._events) - self._max_events
             del self._events[:excess]
             self._first += excess
         return events
 
-    def since(self, number: int, interest: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
-        """The texts from an event that is still here on, up to about `max_bytes`, and the number to go on with.
+    def read(self, number: int, event_filter: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
+        """The texts from the event with this number on, up to about `max_bytes`, and the number to continue with.
 
-        Looks at `SCANNED_AT_ONCE` events at most: no text does not mean that there is none further on.
+        The event must still be in the log. Scans at most `SCAN_STEP_EVENTS` events: if the text is empty, events
+        further on may still match.
         """
-        wanted_order, wanted_user = interest
+        order_id, user_id = event_filter
         texts: list[bytes] = []
         size = 0
-        place = number - self._first
-        for event in self._events[place : place + SCANNED_AT_ONCE]:
+        index = number - self._first
+        for event in self._events[index : index + SCAN_STEP_EVENTS]:
             number += 1
-            is_wanted = wanted_order is None or wanted_order == event.order_id
-            if is_wanted and (wanted_user is None or wanted_user == event.user_id):
+            matches = order_id is None or order_id == event.order_id
+            if matches and (user_id is None or user_id == event.user_id):
                 texts.append(event.text)
                 size += len(event.text)
                 if size >= max_bytes:
@@ -98,8 +99,8 @@ class EventLog:
     def id_of(self, number: int) -> str:
         return f"{self._run}-{number}"
 
-    def after(self, event_id: str) -> int | None:
-        """The number of the event that follows the one with this id; None where that can't be told any more."""
+    def number_after(self, event_id: str) -> int | None:
+        """The number of the event after the one with this id. None if events after it may be missing from the log."""
         found = _EVENT_ID.fullmatch(event_id)
         if not found or found[1] != self._run:
             return None
@@ -107,7 +108,7 @@ class EventLog:
         return number if self._first <= number <= self.end else None
 
     def _render(self, number: int, change: OrderChange) -> bytes:
-        # Not by an encoder: with readers this is done for every change, and so takes a fifth of the time.
+        # With readers, this runs for every change. A JSON encoder would take five times as long.
         rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
         status = change.status.encode()
         return _TEXT % (self._run_text, number, change.order_id, change.user_id, status, change.attempts, rest)

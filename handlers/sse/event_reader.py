@@ -1,58 +1,58 @@
-"""One reader of the orders' events: its connection, and its place in the log. Lives on the event loop."""
+"""One reader of order events: its connection, its filter and its position in the log. Runs on the event loop."""
 
 import asyncio
 from collections.abc import Callable
 
-from handlers.sse.connection import SseConnection
+from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
 from handlers.transport.request_head import RequestHead
 
 MAX_WRITE_BYTES = 64 * 1024
-"""What this process holds for a reader that goes on from the log and takes nothing more."""
+"""How many bytes of the log are written at a time to a reader that is behind: what the process buffers for it."""
 
 
 class OrderEventReader(SseConnection):
-    """Has what is written to it at once, or goes on from its place in the log when it has taken what it was sent."""
+    """Is sent new events while it keeps up. Otherwise it reads on from its position in the log after each write."""
 
     def __init__(
         self,
         head: RequestHead,
         *,
-        interest: EventFilter,
+        event_filter: EventFilter,
         log: EventLog,
         position: int,
-        forget: Callable[["OrderEventReader"], None],
+        readers: "ReaderSet[OrderEventReader]",
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(head, forget=lambda: forget(self), clock=clock)
-        self.interest = interest
+        super().__init__(head, readers=readers, clock=clock)
+        self.event_filter = event_filter
         self._position = position
         self._log = log
 
     @property
-    def is_left_behind(self) -> bool:
-        """Whether the log does not reach back to its place any more."""
+    def has_missed_events(self) -> bool:
+        """Whether events that it has not been sent are no longer in the log."""
         return self.is_busy and self._position < self._log.first
 
-    def tell(self, text: bytes, chunk: bytes | None = None) -> None:
-        """Sends events, after which it has everything that is in the log; only for a reader that is not busy.
+    def send(self, text: bytes, chunk: bytes | None = None) -> None:
+        """Sends the newest events. Must not be called while `is_busy`.
 
-        `chunk` is the text framed, where many are to have it.
+        Afterwards the reader's position is the end of the log. `chunk` is the text as a chunk, as for `start`.
         """
         self._position = self._log.end
         self.write(text, chunk)
 
-    def go_on(self) -> None:
-        super().go_on()
+    def write_completed(self) -> None:
+        super().write_completed()
         if self.is_closed:
             return
         if self._position < self._log.first:
-            self.drop()
+            self.close()
             return
-        text, self._position = self._log.since(self._position, self.interest, max_bytes=MAX_WRITE_BYTES)
+        text, self._position = self._log.read(self._position, self.event_filter, max_bytes=MAX_WRITE_BYTES)
         if text:
             self.write(text)
         if not self.is_busy and self._position < self._log.end:
-            # Others have their turn in between: many may come back at once.
+            # Continues in another turn of the loop, because many readers may reconnect at the same time.
             self.is_busy = True
-            asyncio.get_running_loop().call_soon(self.go_on)
+            asyncio.get_running_loop().call_soon(self.write_completed)

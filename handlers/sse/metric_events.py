@@ -1,7 +1,7 @@
 """`GET /metrics/events`: the metrics of the last ten minutes, then those of each second. Runs on the event loop.
 
-Each event is rendered once for all readers, and no reader has a queue: one that has not read what it was sent misses
-the events in between.
+Each event is rendered once for all readers, and no reader has a queue: one that has not read the last event misses the
+events in between.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from tornado.httputil import HTTPMessageDelegate
 
 from handlers.metrics.history import History
 from handlers.metrics.snapshot import SnapshotSource
-from handlers.sse.connection import RETRY_MS, SseConnection, framed
-from handlers.transport.exchange import Refuse
+from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
+from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.json_encoder import encode
-from handlers.transport.query_parameters import Parameters
+from handlers.transport.query_parameters import QueryParameters
 from handlers.transport.request_head import RequestHead
 from models.errors import QueueClosedError, QueueFullError
 from models.order import Totals
@@ -36,77 +36,82 @@ class MetricEventStreams:
         self._max_readers = max_readers
         self._readers: set[SseConnection] = set()
         self._metrics = b""
-        self._greeting: tuple[bytes, bytes] | None = None
+        self._first_events: tuple[bytes, bytes] | None = None
         self._closed = False
 
-    def open(self, head: RequestHead) -> None:
-        """Answers with a stream that lasts until the reader or `close` ends it.
+    @property
+    def readers(self) -> list[SseConnection]:
+        """The open readers."""
+        return list(self._readers)
 
-        Raises QueueFullError where there are as many readers as there may be, QueueClosedError after `close`.
+    def open(self, head: RequestHead) -> None:
+        """Answers with a stream, which lasts until the reader disconnects or `close` is called.
+
+        Raises QueueFullError if there are `max_readers` readers, QueueClosedError after `close`.
         """
         if self._closed:
             raise QueueClosedError
         if len(self._readers) >= self._max_readers:
             raise QueueFullError
-        reader = SseConnection(head, forget=lambda: self._readers.discard(reader), clock=self._clock)
+        reader = SseConnection(head, readers=self._readers, clock=self._clock)
         self._readers.add(reader)
         try:
-            reader.start(*self._greet())
+            reader.start(*self._render_first_events())
         except BaseException:
             self._readers.discard(reader)
             raise
 
-    def tell(self, totals: Totals, *, is_writable: bool = True) -> None:
+    def publish(self, totals: Totals, *, is_writable: bool = True) -> None:
         """Sends the metrics to all readers and adds a point to the history. To be called once a second.
 
         `is_writable`: the last write reached the disk.
         """
-        self._greeting = None
-        trouble = b"" if is_writable else _event(b"storage", b'{"is_writable":false}')
-        self._metrics = text = trouble + _event(b"metrics", encode(self._snapshots.take(totals).as_view()))
+        self._first_events = None
+        storage = b"" if is_writable else _event(b"storage", b'{"is_writable":false}')
+        self._metrics = text = storage + _event(b"metrics", encode(self._snapshots.take(totals).as_view()))
         if point := self._history.add(totals):
             text += _event(b"point", encode(point))
-        chunk = framed(text)
-        for reader in list(self._readers):
+        chunk = as_chunk(text)
+        for reader in self.readers:
             if not reader.is_busy:
                 reader.write(text, chunk)
 
-    def beat(self) -> None:
-        """Drops readers that have stopped reading. To be called each second."""
+    def check_readers(self) -> None:
+        """Disconnects stalled readers. To be called once a second."""
         now_s = self._clock()
-        for reader in list(self._readers):
+        for reader in self.readers:
             if reader.is_stalled(now_s):
-                reader.drop()
+                reader.close()
 
     def close(self) -> None:
         """Ends every stream. May be called twice."""
         self._closed = True
-        for reader in list(self._readers):
-            reader.end()
+        for reader in self.readers:
+            reader.finish()
 
-    def _greet(self) -> tuple[bytes, bytes]:
-        """The first events of a reader, plain and as a chunk: the same for all readers of one second."""
-        if self._greeting is None:
+    def _render_first_events(self) -> tuple[bytes, bytes]:
+        """The first events of a new reader, as text and as a chunk. They are the same for all readers of one second."""
+        if self._first_events is None:
             history = _event(b"history", self._history.render())
             text = b"retry: %d\n\n%b%b" % (RETRY_MS, history, self._metrics)
-            self._greeting = text, framed(text)
-        return self._greeting
+            self._first_events = text, as_chunk(text)
+        return self._first_events
 
 
 class MetricEventsExchange(HTTPMessageDelegate):
-    """`GET /metrics/events`: opens a stream, or refuses the request."""
+    """`GET /metrics/events`: opens a stream, or answers with a problem."""
 
-    def __init__(self, head: RequestHead, *, streams: MetricEventStreams, refuse: Refuse) -> None:
+    def __init__(self, head: RequestHead, *, streams: MetricEventStreams, errors: ErrorResponder) -> None:
         self._head = head
         self._streams = streams
-        self._refuse = refuse
+        self._errors = errors
 
     def finish(self) -> None:
         try:
-            Parameters(self._head.as_request().query_arguments, known=()).check()
+            QueryParameters(self._head.as_request().query_arguments, allowed=()).check()
             self._streams.open(self._head)
-        except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
-            self._refuse(self._head, error)
+        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
+            self._errors.respond(self._head, error)
 
 
 def _event(name: bytes, data: bytes) -> bytes:

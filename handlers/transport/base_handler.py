@@ -1,4 +1,4 @@
-"""What all RequestHandlers share: JSON answers, errors as problems, request ids. Runs on the event loop."""
+"""The base class of all RequestHandlers: JSON responses, errors as problems, request ids. Runs on the event loop."""
 
 import logging
 from collections.abc import Callable
@@ -17,22 +17,23 @@ _log = logging.getLogger(__name__)
 
 
 class BaseHandler(RequestHandler):
-    """A handler whose collaborators come as keywords from the route table."""
+    """A handler that is given its collaborators as keyword arguments by the URL table."""
 
     request_id = ""
 
     def _join(self, *, in_flight: InFlightRequests) -> None:
+        """Counts the request as in flight. To be called by each `initialize`."""
         self._in_flight = in_flight
         in_flight.begin()
 
-    # As Tornado declares it, so that handlers with more collaborators may override it.
+    # Declared as Tornado does, so that handlers with more collaborators may override it.
     initialize: Callable[..., None] = _join
 
     def set_default_headers(self) -> None:
-        # Also runs before an error answer, for which the id must stay the same.
+        # Called again before an error response, for which the id must stay the same.
         self.request_id = self.request_id or request_id_for(self.request.headers)
         self.set_header("X-Request-Id", self.request_id)
-        for name, value in getattr(self.request, "answer_headers", {}).items():
+        for name, value in getattr(self.request, "response_headers", {}).items():
             self.set_header(name, value)
         self.clear_header("Server")
 
@@ -43,7 +44,7 @@ class BaseHandler(RequestHandler):
         return None
 
     def answer_json(self, value: Any, *, content_type: str = "application/json") -> None:
-        """Ends the request with `value` as JSON."""
+        """Sends the response, with `value` as JSON."""
         self.set_header("Content-Type", content_type)
         if self._in_flight.draining:
             self.set_header("Connection", "close")
@@ -70,7 +71,7 @@ class BaseHandler(RequestHandler):
         self.answer_json(members, content_type=CONTENT_TYPE)
 
     def allowed_methods(self) -> list[str]:
-        """The methods that the resource knows."""
+        """The methods that the handler implements, for the Allow header."""
         return [
             method
             for method in self.SUPPORTED_METHODS

@@ -1,4 +1,4 @@
-"""How long a request's body may be, and what becomes of a longer one. Runs on the event loop."""
+"""Limits the length of request bodies, and discards or refuses the rest of a longer one. Runs on the event loop."""
 
 from collections.abc import Awaitable
 from typing import cast
@@ -7,15 +7,17 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
 from handlers.problems.problem import TOO_LARGE, Problem
-from handlers.transport.exchange import Refuse
+from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.request_head import RequestHead
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
-"""A body over the limit is read to its end and thrown away, so that the client gets to read the answer; a longer one
-is cut off."""
+"""The rest of a body over the limit is read and discarded up to this length, so that the client can read the response.
+A longer one closes the connection."""
+MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+"""All bodies together that are buffered and longer than `MAX_BODY_BYTES`: those of arrays of orders."""
 MAX_LENGTH_DIGITS = 100
-"""A Content-Length with more digits is left to Tornado, which takes it for a malformed request."""
+"""A Content-Length with more digits is left to Tornado, which treats it as malformed."""
 
 
 def is_short(headers: HTTPHeaders) -> bool:
@@ -27,9 +29,9 @@ def is_short(headers: HTTPHeaders) -> bool:
 
 
 class BodyLimit(HTTPMessageDelegate):
-    """Passes a request on, or refuses it if its body turns out to be longer than `limit_bytes`.
+    """Passes a request on to `delegate`, or sends 413 if its body is longer than `limit_bytes`.
 
-    With a `problem`, it is refused whatever its body is.
+    With a `problem`, that is sent whatever the body is, and nothing is passed on.
     """
 
     def __init__(
@@ -37,14 +39,14 @@ class BodyLimit(HTTPMessageDelegate):
         delegate: HTTPMessageDelegate,
         head: RequestHead,
         *,
-        refuse: Refuse,
+        errors: ErrorResponder,
         limit_bytes: int = MAX_BODY_BYTES,
         problem: Problem | None = None,
     ) -> None:
         self._delegate = delegate
         self._head = head
-        self._refuse = refuse
-        self._left_bytes = limit_bytes if problem is None else -1
+        self._errors = errors
+        self._remaining_bytes = limit_bytes if problem is None else -1
         self._problem = problem or Problem(TOO_LARGE, f"The body of one request is at most {limit_bytes} bytes.")
         self._is_refused = False
 
@@ -53,39 +55,39 @@ class BodyLimit(HTTPMessageDelegate):
     ) -> Awaitable[None] | None:
         length = headers.get("Content-Length", "")
         if length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) > MAX_DISCARDED_BYTES:
-            # Tornado, which would cut the connection for this length without an answer, is told to read on; it closes
-            # once the answer is sent.
+            # Tornado would close the connection without a response. With this limit it reads on, and closes the
+            # connection once the response is sent.
             cast(HTTP1Connection, self._head.connection).set_max_body_size(int(length))
-            self._refuse_unread()
+            self._refuse_and_close()
             return None
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        self._left_bytes -= len(chunk)
-        if self._left_bytes >= 0:
+        self._remaining_bytes -= len(chunk)
+        if self._remaining_bytes >= 0:
             return self._delegate.data_received(chunk)
-        if self._left_bytes < -MAX_DISCARDED_BYTES:
-            self._refuse_unread()
+        if self._remaining_bytes < -MAX_DISCARDED_BYTES:
+            self._refuse_and_close()
         return None
 
     def finish(self) -> None:
-        if self._left_bytes >= 0 and not self._is_refused:
+        if self._remaining_bytes >= 0 and not self._is_refused:
             self._delegate.finish()
         else:
-            self._refuse_once()
+            self._refuse()
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
 
-    def _refuse_unread(self) -> None:
-        """Answers here and now; what else comes on this connection is not read."""
+    def _refuse_and_close(self) -> None:
+        """Sends the problem before the body has been read, and closes the connection."""
         self._problem.headers["Connection"] = "close"
-        self._refuse_once()
+        self._refuse()
 
-    def _refuse_once(self) -> None:
+    def _refuse(self) -> None:
         if not self._is_refused:
             self._is_refused = True
-            # It will not get to the end of this request.
+            # The delegate gets neither the rest of this request nor its end.
             self._delegate.on_connection_close()
             self._delegate = HTTPMessageDelegate()
-            self._refuse(self._head, self._problem)
+            self._errors.respond(self._head, self._problem)

@@ -1,4 +1,4 @@
-"""A connection whose answer leaves before its request has come whole. Runs on the event loop."""
+"""A connection on which the response is sent before the request's body has been read completely. On the event loop."""
 
 from asyncio import Future
 from typing import Any, cast
@@ -7,9 +7,10 @@ from tornado.httputil import HTTPConnection, HTTPHeaders
 
 
 class EarlyResponseConnection(HTTPConnection):
-    """Passes an answer on and keeps the connection open after it, until whoever reads the request's body ends it.
+    """Writes the response but does not finish it: the connection stays open until the rest of the body has been read.
 
-    Tornado would close at the end of the answer, and a close with bytes left unread is a reset, which may overtake it.
+    Tornado would close the connection after the response. A close with unread bytes sends a reset, which may overtake
+    the response. The exchange that reads the body finishes the underlying connection.
     """
 
     def __init__(self, connection: HTTPConnection) -> None:
@@ -27,4 +28,4 @@ class EarlyResponseConnection(HTTPConnection):
         return written
 
     def finish(self) -> None:
-        """Nothing: it is not the end."""
+        """Does nothing."""

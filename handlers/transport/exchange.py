@@ -1,20 +1,20 @@
-"""One request and its answer below Tornado's RequestHandler, for the paths that a flash sale hits.
+"""One request and its response, without Tornado's RequestHandler: for the paths that get most of the load.
 
-RequestHandler would take a large part of a request's time, so that orders are taken in and looked up on
-HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares them with a
-bare RequestHandler. Anything but a good answer is handed to a RequestHandler after all, so that errors look alike
-everywhere. Runs on the event loop.
+A RequestHandler would take a large part of a request's time, so these requests are served by an HTTPMessageDelegate
+(https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares the two. Errors are answered
+through a RequestHandler, so that they look alike on every path. Runs on the event loop.
 """
 
 import functools
 import time
 from asyncio import Future, Task
 from collections.abc import Awaitable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine, format_timestamp
 
+from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
@@ -23,27 +23,21 @@ OK = ResponseStartLine("HTTP/1.1", 200, "OK")
 ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
 
-class Refuse(Protocol):
-    """Answers the request with the problem that stands for the error."""
-
-    def __call__(self, head: RequestHead, error: BaseException, /) -> None: ...
-
-
 class Exchange(HTTPMessageDelegate):
-    """One request: `begin` starts what takes time, `answer` writes what came of it. Both may raise."""
+    """One request: `begin` starts the work, `answer` writes the response to its result. Both may raise."""
 
-    def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, refuse: Refuse) -> None:
+    def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, errors: ErrorResponder) -> None:
         self.head = head
         self._in_flight = in_flight
-        self._refuse = refuse
+        self._errors = errors
         self._body = b""
 
     def begin(self, body: bytes) -> Future[Any]:
-        """Starts what the request asks for. Raises what the client is to be told."""
+        """Starts the work that the request asks for. Raises the error to answer with."""
         raise NotImplementedError
 
     def answer(self, result: Any) -> None:
-        """Writes the answer to what `begin` started. Raises what the client is to be told instead."""
+        """Writes the response to the result of `begin`. Raises the error to answer with instead."""
         raise NotImplementedError
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -53,23 +47,23 @@ class Exchange(HTTPMessageDelegate):
     def finish(self) -> None:
         self._in_flight.begin()
         try:
-            self.begin(self._body).add_done_callback(self._end)
-        except Exception as error:  # noqa: BLE001 - the request's top: everything becomes an answer
+            self.begin(self._body).add_done_callback(self._on_done)
+        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
             self._fail(error)
 
-    def cancel_if_closed(self, started: "Task[Any]") -> "Task[Any]":
-        """The same task, which is cancelled if the client goes away, or has gone, before it has ended."""
+    def cancel_on_disconnect(self, task: "Task[Any]") -> "Task[Any]":
+        """The same task, which is cancelled if the client disconnects, or has disconnected, before it ends."""
 
         def cancel() -> None:
-            started.cancel()
+            task.cancel()
 
         connection = cast(HTTP1Connection, self.head.connection)
         connection.set_close_callback(cancel)
-        if connection.stream.closed():  # then nobody would call back
+        if connection.stream.closed():  # then the callback is never called
             cancel()
-        return started
+        return task
 
-    def _end(self, done: Future[Any]) -> None:
+    def _on_done(self, done: Future[Any]) -> None:
         if done.cancelled():
             self._in_flight.end()
             return
@@ -77,7 +71,7 @@ class Exchange(HTTPMessageDelegate):
         try:
             if error is None:
                 self.answer(done.result())
-        except Exception as problem:  # noqa: BLE001 - the request's top: everything becomes an answer
+        except Exception as problem:  # noqa: BLE001 - the top of the request: every error becomes a response
             error = problem
         if error is None:
             self._in_flight.end()
@@ -86,32 +80,33 @@ class Exchange(HTTPMessageDelegate):
 
     def _fail(self, error: BaseException) -> None:
         try:
-            self._refuse(self.head, error)
+            self._errors.respond(self.head, error)
         finally:
             self._in_flight.end()
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
-        """The whole answer: JSON, with the headers that every answer has."""
+        """Writes the whole response: a JSON body, `headers`, and the headers of every response."""
         head, connection = self.head, self.head.connection
-        every = {
+        all_headers = {
             **headers,
-            **head.answer_headers,
+            **head.response_headers,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Date": _date(int(time.time())),
             "X-Request-Id": request_id_for(head.headers),
         }
         if self._in_flight.draining:
-            every["Connection"] = "close"
-        elif head.is_usual:
-            # Tornado takes a head that is ready, and is spared the making of one. Its check for line breaks is not
-            # missed: of the values only the request id is the client's, and has been looked at.
-            lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
+            all_headers["Connection"] = "close"
+        elif head.allows_prebuilt_response:
+            # Saves Tornado's work on the head. Its check for line breaks is not needed: the request id is the only
+            # value that the client chooses, and `request_id_for` checks it.
+            lines = "".join([f"{name}: {value}\r\n" for name, value in all_headers.items()])
             response_head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
             connection.write(response_head.encode("latin-1") + body)
             connection.finish()
             return
-        connection.write_headers(start_line, HTTPHeaders(every), b"" if head.start_line.method == "HEAD" else body)
+        is_head = head.start_line.method == "HEAD"
+        connection.write_headers(start_line, HTTPHeaders(all_headers), b"" if is_head else body)
         connection.finish()
 
 

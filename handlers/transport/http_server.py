@@ -1,4 +1,4 @@
-"""Tornado's HTTP server with bounds on its connections: how many, and how long a client may take. On the event loop."""
+"""Tornado's HTTP server, with a limit on the number of connections and with time-outs. Runs on the event loop."""
 
 import asyncio
 import logging
@@ -13,24 +13,25 @@ from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
-from handlers.transport.guarded_stream import GuardedSSLStream, GuardedStream, Timeouts
+from handlers.transport.connection_stream import ConnectionStream, Timeouts, TlsConnectionStream
 
-LIMITS = Timeouts()
-LOOKS_PER_LIMIT = 4
-MAX_LOOK_INTERVAL_S = 1.0
-ROOM_AGAIN = 0.9
-"""Below this part of the limit there is said to be room again."""
-STREAMS_A_TURN = 200
-"""How many connections are looked at before others get their turn on the loop."""
+TIMEOUTS = Timeouts()
+CHECKS_PER_TIMEOUT = 4
+MAX_CHECK_INTERVAL_S = 1.0
+WARN_AGAIN_BELOW = 0.9
+"""The warning about too many connections is repeated only after fewer than this part of the limit were in use."""
+CHECKS_PER_TURN = 200
+"""How many connections are checked before the event loop runs other callbacks."""
 
-_ALL_IN_USE = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
+_TOO_MANY = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 _log = logging.getLogger(__name__)
 
 
 class BoundedHTTPServer(HTTPServer):
-    """Refuses connections beyond a limit as they come, and closes those whose clients are late.
+    """Rejects connections over the limit with 503, and closes connections that exceed a time-out.
 
-    Were the process to run out of files instead, accept(2) would fail at every turn of the loop, and so would SQLite.
+    Without a limit the process could run out of file descriptors: then accept(2) would fail at every turn of the loop,
+    and so would SQLite.
     """
 
     _max_connections = sys.maxsize
@@ -40,22 +41,22 @@ class BoundedHTTPServer(HTTPServer):
         self,
         *arguments: Any,
         clock: Callable[[], float] = time.monotonic,
-        limits: Timeouts = LIMITS,
+        timeouts: Timeouts = TIMEOUTS,
         **options: Any,
     ) -> None:
-        """Takes what Tornado's HTTPServer takes but its time-outs. `clock` is monotonic, in seconds."""
+        """Takes the arguments of Tornado's HTTPServer except its time-outs. `clock` is monotonic, in seconds."""
         super().initialize(*arguments, **options)
-        # A timer a request, which the streams make needless.
+        # It would need a timer for each request; the streams check the time instead.
         self.conn_params.header_timeout = None
-        self._limits = limits
+        self._timeouts = timeouts
         self._clock = clock
         self._streams: set[IOStream] = set()
-        interval_s = min(MAX_LOOK_INTERVAL_S, min(limits) / LOOKS_PER_LIMIT)
-        self._watch = PeriodicCallback(self.close_late, interval_s * 1_000)
+        interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
+        self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """How many connections are open."""
         return len(self._streams)
 
     def limit_connections(self, count: int) -> None:
@@ -64,48 +65,48 @@ class BoundedHTTPServer(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         if self.connections >= self._max_connections:
-            self._turn_away(stream)
+            self._reject(stream)
             return
-        guarded = self._guard(stream)
+        connection = self._wrap(stream)
         if not self._streams:
-            self._watch.start()
-        self._streams.add(guarded)
-        super().handle_stream(guarded, address)
+            self._timer.start()
+        self._streams.add(connection)
+        super().handle_stream(connection, address)
 
     def on_close(self, server_conn: object) -> None:
         self._streams.discard(cast(HTTP1ServerConnection, server_conn).stream)
         if not self._streams:
-            self._watch.stop()
-        # Not at once, or a crowd at the limit would have a warning for each who is turned away.
-        self._is_full = self._is_full and self.connections > self._max_connections * ROOM_AGAIN
+            self._timer.stop()
+        # Not reset as soon as one connection is free: at the limit, every rejected client would cause a warning.
+        self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW
         super().on_close(server_conn)
 
-    async def close_late(self) -> None:
-        """Closes the connections whose clients are late. Called by itself while there are connections."""
+    async def close_timed_out(self) -> None:
+        """Closes the connections that exceed a time-out. Called by a timer while there are connections."""
         for number, stream in enumerate(list(self._streams), 1):
-            if isinstance(stream, GuardedStream) and not stream.closed():
-                stream.check(self._clock())
-            if number % STREAMS_A_TURN == 0:
+            if isinstance(stream, ConnectionStream) and not stream.closed():
+                stream.check_timeouts(self._clock())
+            if number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _guard(self, stream: IOStream) -> GuardedStream:
-        """A guarded stream in the place of one that nobody has used."""
-        kind = GuardedStream
+    def _wrap(self, stream: IOStream) -> ConnectionStream:
+        """A ConnectionStream for the socket of a stream that has not been used yet."""
+        kind = ConnectionStream
         if isinstance(stream, SSLIOStream):
-            kind = GuardedSSLStream
-            # Else it would get the events of the handshake, which it has begun to wait for.
+            kind = TlsConnectionStream
+            # It has already registered for the events of the handshake, which the new stream must get.
             stream.io_loop.remove_handler(stream.fileno())
         return kind(
             stream.socket,
             max_buffer_size=self.max_buffer_size,
             read_chunk_size=self.read_chunk_size,
-            limits=self._limits,
+            timeouts=self._timeouts,
         )
 
-    def _turn_away(self, stream: IOStream) -> None:
+    def _reject(self, stream: IOStream) -> None:
         if not self._is_full:
             _log.warning("all %d connections are in use: new ones are refused", self._max_connections)
         self._is_full = True
-        guarded = self._guard(stream)
-        guarded.refuse(_ALL_IN_USE)
-        guarded.close()
+        connection = self._wrap(stream)
+        connection.reject(_TOO_MANY)
+        connection.close()

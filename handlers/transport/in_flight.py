@@ -1,26 +1,37 @@
-"""Which requests are in flight, and whether the server still wants more. Lives on the event loop."""
+"""Counts the requests in flight, and lets the server drain them before it stops. Runs on the event loop."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
 
-class InFlightRequests:
-    """The count of requests that were read whole and have no answer yet.
+class DrainListener(Protocol):
+    """A request that must learn of a drain while its client sends nothing."""
 
-    Each of them calls `begin` once and `end` once. `draining` says that connections are to be closed with their next
-    answer.
+    def drain_started(self) -> None:
+        """Called once, when the server begins to drain."""
+
+
+class InFlightRequests:
+    """The number of requests that were read completely and have no response yet.
+
+    Each of them calls `begin` once and `end` once. While `draining` is set, each response closes its connection.
     """
 
     def __init__(self) -> None:
         self.draining = False
-        self.on_drain: set[Callable[[], object]] = set()
-        """Called once the server drains, by who would not hear of it otherwise; each takes itself out before."""
+        self.drain_listeners: set[DrainListener] = set()
+        """A listener removes itself when its request ends."""
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def count(self) -> int:
+        """How many requests are in flight."""
+        return self._in_flight
 
     def begin(self) -> None:
         self._in_flight += 1
@@ -34,12 +45,12 @@ class InFlightRequests:
     async def drain(self, timeout_s: float) -> None:
         """Returns when nothing is in flight, or after `timeout_s` seconds."""
         self.draining = True
-        for call in list(self.on_drain):
-            call()
+        for listener in list(self.drain_listeners):
+            listener.drain_started()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            # With no time at all it comes even if nothing is in flight.
+            # With a time-out of 0 it is raised even if nothing is in flight.
             if not self._in_flight:
                 return
             _log.warning("%d requests were still in flight", self._in_flight)

@@ -1,6 +1,6 @@
-"""How values become JSON. Pure functions."""
+"""Encodes values as JSON. Pure functions."""
 
 import msgspec
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
-"""The value as JSON, in bytes. Decimals become JSON numbers, digit for digit."""
+"""The value as JSON, in bytes. Decimals become JSON numbers with the same digits."""

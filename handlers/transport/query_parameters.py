@@ -1,4 +1,4 @@
-"""The query of a URL, read strictly: what is unknown, repeated, empty or bad is said, all of it at once. Pure."""
+"""Parses the query of a URL strictly, and reports all unknown, repeated, empty or invalid parameters. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,88 +7,89 @@ from datetime import UTC, datetime, timedelta
 from handlers.problems.problem import INVALID_PARAMETER, Problem
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
-# RFC 3339 §5.6, whose note allows a space for the T; without an offset it must look as the API shows times.
+# RFC 3339 §5.6, whose note allows a space in place of the T. Without an offset: the format of the API's own times.
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
-_TIME_AS_SHOWN = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
+_TIME_OF_API = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Parameters:
-    """The parameters of one request; each reader returns None where there is none or a bad one.
+class QueryParameters:
+    """The parameters of one request. Each getter returns None if its parameter is missing or invalid.
 
-    `arguments` are Tornado's `request.query_arguments`. Call `check` once everything has been read.
+    `arguments` are Tornado's `request.query_arguments`; only names in `allowed` may occur. Call `check` after the last
+    getter.
     """
 
-    def __init__(self, arguments: Mapping[str, list[bytes]], *, known: Collection[str]) -> None:
+    def __init__(self, arguments: Mapping[str, list[bytes]], *, allowed: Collection[str]) -> None:
         self._errors: list[dict[str, str]] = []
-        self._given: dict[str, str] = {}
+        self._values: dict[str, str] = {}
         for name, values in arguments.items():
-            if name not in known:
-                # Tornado takes the bytes of a name for Latin-1.
-                self.refuse(name.encode("latin1").decode(errors="replace"), "is not known here")
+            if name not in allowed:
+                # Tornado decodes names as Latin-1.
+                self.add_error(name.encode("latin1").decode(errors="replace"), "is not known here")
             elif len(values) > 1:
-                self.refuse(name, "must not be given more than once")
+                self.add_error(name, "must not be given more than once")
             elif not values[0]:
-                self.refuse(name, "must not be empty")
+                self.add_error(name, "must not be empty")
             else:
-                self._given[name] = values[0].decode(errors="replace")
+                self._values[name] = values[0].decode(errors="replace")
 
     def text(self, name: str) -> str | None:
-        """The value as it was given; for a reader of the caller's own, who calls `refuse` for a bad one."""
-        return self._given.get(name)
+        """The value as it was sent. A caller that parses it calls `add_error` if it is invalid."""
+        return self._values.get(name)
 
-    def choice(self, name: str, among: Collection[str]) -> str | None:
-        """The value, one of `among`, letter for letter."""
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """The value, if it is one of `choices`. The comparison is case-sensitive."""
         value = self.text(name)
-        if value is not None and value not in among:
-            self.refuse(name, f"must be one of {', '.join(among)}")
+        if value is not None and value not in choices:
+            self.add_error(name, f"must be one of {', '.join(choices)}")
             return None
         return value
 
     def integer(self, name: str, low: int, high: int) -> int | None:
-        """The value, from `low` (not below 0) to `high`: digits alone, without zeros before them."""
+        """The value, from `low` (not below 0) to `high`: only digits, without leading zeros."""
         value = self.text(name)
         if value is None:
             return None
         if not _INTEGER.fullmatch(value) or not low <= int(value) <= high:
-            self.refuse(name, f"must be an integer from {low} to {high}")
+            self.add_error(name, f"must be an integer from {low} to {high}")
             return None
         return int(value)
 
     def time(self, name: str) -> int | None:
-        """The value in microseconds since 1970, UTC, rounded up: RFC 3339, or `2025-03-01 12:00:00` in UTC."""
+        """The value in microseconds since 1970, UTC, rounded up. Accepts RFC 3339, and `2025-03-01 12:00:00` as UTC."""
         value = self.text(name)
         if value is None:
             return None
         time_us = _time_us(value)
         if time_us is None:
-            self.refuse(name, "must be a time such as 2025-03-01T12:00:00Z (a + before an offset is written %2B)")
+            self.add_error(name, "must be a time such as 2025-03-01T12:00:00Z (a + before an offset is written %2B)")
         return time_us
 
-    def refuse(self, name: str, detail: str) -> None:
-        """Notes what is wrong with a parameter."""
+    def add_error(self, name: str, detail: str) -> None:
+        """Adds an error for `check` to report."""
         self._errors.append({"parameter": name, "detail": detail})
 
     def check(self) -> None:
-        """Raises the Problem that names everything that is wrong."""
+        """Raises a Problem that lists all errors, if there are any."""
         if self._errors:
-            detail = "The list of errors says what is wrong with which parameter."
+            detail = "`errors` lists each invalid parameter and the reason."
             raise Problem(INVALID_PARAMETER, detail, members={"errors": self._errors})
 
 
 def _time_us(text: str) -> int | None:
-    """None where it is no time. Rounded up, so that `from` and `before` the moment mean what they say."""
-    shown = _TIME_AS_SHOWN.fullmatch(text)
-    found = shown or _TIME.fullmatch(text)
+    """None if it is not a time. Rounded up, so that "after" and "before" compare correctly with whole microseconds."""
+    utc = _TIME_OF_API.fullmatch(text)
+    found = utc or _TIME.fullmatch(text)
     if found is None:
         return None
-    fraction, sign, hours, minutes = (None, None, None, None) if shown else found.groups()[2:]
+    fraction, sign, hours, minutes = (None, None, None, None) if utc else found.groups()[2:]
     try:
         second = datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00")
-    except ValueError:  # a day or an hour that does not exist; years begin with 1
+    except ValueError:  # a day or an hour that does not exist, or the year 0
         return None
     offset_minutes = int(hours or 0) * 60 + int(minutes or 0)
     if int(hours or 0) > 23 or int(minutes or 0) > 59:

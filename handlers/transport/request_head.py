@@ -1,4 +1,4 @@
-"""A request once its headers have been read, before anything of its body is. Runs on the event loop."""
+"""A request whose headers have been read and whose body has not. Runs on the event loop."""
 
 import re
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
 
 class RequestHead:
-    """One request as it is known when its headers have been read: what an HTTPServerRequest is made of."""
+    """The request line, the headers and the connection. Raises HTTPInputError if the Host or the URL is malformed."""
 
-    __slots__ = ("answer_headers", "connection", "headers", "key_name", "path", "server_connection", "start_line")
+    __slots__ = ("connection", "headers", "key_name", "path", "response_headers", "server_connection", "start_line")
 
     def __init__(
         self,
@@ -28,21 +28,24 @@ class RequestHead:
         self.connection = connection
         self.start_line = start_line
         self.headers = headers
-        self.answer_headers: dict[str, str] = {}
-        """What every answer to this request says, whatever it is."""
+        self.response_headers: dict[str, str] = {}
+        """Headers of every response to this request, whatever its status."""
         self.key_name = "-"
-        """The name of the API key that it came with."""
+        """The name of the API key that the request was sent with, or "-"."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
-            # RFC 9112 §3.2.2: a server must accept it.
+            # RFC 9112 §3.2.2: a server must accept the absolute form.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
         self.path = self.start_line.path
         if "?" in self.path or not _PLAIN_HOST.fullmatch(headers.get("Host", "")):
-            # Worth a closer look, which raises HTTPInputError for what is malformed.
+            # Tornado's parser checks the rest.
             self.path = self.as_request().path
 
     @property
-    def is_usual(self) -> bool:
-        """Whether it is of HTTP/1.1, wants a body and says nothing of the connection, and that is Tornado's."""
+    def allows_prebuilt_response(self) -> bool:
+        """Whether the response may be written to the connection as bytes, without Tornado's header handling.
+
+        That is so for HTTP/1.1, a method other than HEAD, no Connection header, and Tornado's own connection.
+        """
         start_line = self.start_line
         return (
             start_line.version == "HTTP/1.1"
@@ -58,18 +61,25 @@ class RequestHead:
         return address
 
     def as_request(self) -> "Request":
-        """What RequestHandlers work with; made only for them, since it parses what an exchange has no use for."""
+        """The request as RequestHandlers take it. Made on demand, because it parses more than an Exchange needs."""
         request = Request(
             connection=self.connection,
             server_connection=self.server_connection,
             start_line=self.start_line,
             headers=self.headers,
         )
-        request.answer_headers = self.answer_headers
+        request.response_headers = self.response_headers
+        return request
+
+    def as_bodyless_request(self) -> "Request":
+        """The request for a handler that ignores the body. Tornado would parse a form, and send 400 for a bad one."""
+        request = self.as_request()
+        if "Content-Type" in request.headers:
+            del request.headers["Content-Type"]
         return request
 
 
 class Request(HTTPServerRequest):
-    """An HTTPServerRequest that knows what every answer to it says."""
+    """An HTTPServerRequest with headers for every response to it."""
 
-    answer_headers: Mapping[str, str] = {}
+    response_headers: Mapping[str, str] = {}

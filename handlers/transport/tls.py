@@ -1,4 +1,4 @@
-"""The certificate and key that HTTPS is served with. Its context is used on the event loop."""
+"""Loads the certificate and key of HTTPS, on the main thread. The context is used on the event loop."""
 
 import ssl
 from pathlib import Path
@@ -12,19 +12,18 @@ class TlsRefusedError(StartRefusedError):
 
 
 class ServerContext(ssl.SSLContext):
-    """A context for TLS 1.2 and later, as servers use it."""
+    """A context of a server, for TLS 1.2 and later."""
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
         try:
             return super().wrap_socket(*args, **options)
         except OSError as error:
-            # The client is gone already, which Tornado lets pass in silence only where it comes as an end of file.
+            # The client has already disconnected. Tornado logs an error unless it is an end of file.
             raise ssl.SSLError(ssl.SSL_ERROR_EOF, str(error)) from error
 
 
 def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What connections are encrypted with; the files are PEM, the certificate's with its chain. Raises
-    TlsRefusedError."""
+    """The context for a certificate with its chain and its private key, both PEM files. Raises TlsRefusedError."""
     for path in (certificate, key):
         try:
             path.open("rb").close()
@@ -33,7 +32,7 @@ def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # With no password OpenSSL would ask the terminal for that of an encrypted key.
+        # Without a password here, OpenSSL would ask for that of an encrypted key on the terminal.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -1,4 +1,4 @@
-"""A service for each test, and a log in which nothing unexpected may turn up."""
+"""A running API for each test, and a check that nothing unexpected is logged."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.handlers.service import Service
+from tests.handlers.running_api import RunningApi
 from tests.models.samples import Clock
 
-Serve = Callable[..., Awaitable[Service]]
+StartApi = Callable[..., Awaitable[RunningApi]]
 
 
-class _Keeper(logging.Handler):
+class _Recorder(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.records: list[logging.LogRecord] = []
@@ -25,31 +25,31 @@ class _Keeper(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[list[logging.LogRecord]]:
-    """Warnings and errors in the log; a test clears those that it expects, any other fails it."""
-    keeper = _Keeper()
-    logging.getLogger().addHandler(keeper)
-    yield keeper.records
-    logging.getLogger().removeHandler(keeper)
-    assert [record.getMessage() for record in keeper.records] == []
+    """Warnings and errors in the log. A test clears the expected ones; any other fails it."""
+    recorder = _Recorder()
+    logging.getLogger().addHandler(recorder)
+    yield recorder.records
+    logging.getLogger().removeHandler(recorder)
+    assert [record.getMessage() for record in recorder.records] == []
 
 
 @pytest.fixture
-def serve(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[Serve]:
-    """Opens a service; takes what `Service` takes."""
-    services: list[Service] = []
+def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[StartApi]:
+    """Starts an API. Takes the arguments of `RunningApi`."""
+    started: list[RunningApi] = []
 
-    async def serve(**options: Any) -> Service:
-        service = Service(tmp_path / "orders.db", clock, **options)
-        await service.open()
-        services.append(service)
-        return service
+    async def start(**options: Any) -> RunningApi:
+        api = RunningApi(tmp_path / "orders.db", clock, **options)
+        await api.open()
+        started.append(api)
+        return api
 
-    yield serve
-    for service in services:
-        io_loop.run_sync(service.close, timeout=10)
+    yield start
+    for api in started:
+        io_loop.run_sync(api.close, timeout=10)
 
 
 @pytest.fixture
-def service(serve: Serve, io_loop: IOLoop) -> Service:
-    opened: Service = io_loop.run_sync(serve)
-    return opened
+def api(start_api: StartApi, io_loop: IOLoop) -> RunningApi:
+    started: RunningApi = io_loop.run_sync(start_api)
+    return started

@@ -1,4 +1,4 @@
-"""Readers of Server-Sent Events: one that a test reads step by step, and one that never reads."""
+"""Clients of event streams: one that the test reads step by step, and one that never reads."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 from tornado.httputil import HTTPHeaders
 
+from handlers.sse.connection import SseConnection
 from tests.sse import EventParser, Message
 
 
 class Stream:
-    """An answer of Server-Sent Events, read as it comes."""
+    """A stream of Server-Sent Events that the test reads event by event."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.parser = EventParser()
@@ -30,6 +31,11 @@ class Stream:
         while self.parser.retry_ms is None:
             await self._read()
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        address: tuple[str, int] = self._writer.get_extra_info("sockname")
+        return address
+
     async def next(self) -> Message:
         while not self._messages:
             assert not self._ended, "the stream has ended"
@@ -43,7 +49,7 @@ class Stream:
         return [(each.json["order_id"], each.json["status"]) for each in await self.take(count)]
 
     async def rest(self) -> list[Message]:
-        """What comes until the stream ends as it should."""
+        """All messages until the stream ends. Fails unless it ends properly."""
         while not self._ended:
             await self._read()
         self.parser.end()
@@ -63,9 +69,14 @@ class Stream:
         self._messages += self.parser.feed(data)
 
 
+def unsent_bytes(connection: SseConnection) -> int:
+    """What the server buffers for a reader. Tornado has no public name for the size of a stream's write buffer."""
+    return len(connection.stream._write_buffer)
+
+
 @asynccontextmanager
 async def opened(port: int, request: bytes) -> AsyncIterator[Stream]:
-    """A reader whose stream has begun."""
+    """Opens a stream and reads its first event."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     stream = Stream(reader, writer)
     try:
@@ -77,8 +88,8 @@ async def opened(port: int, request: bytes) -> AsyncIterator[Stream]:
             await writer.wait_closed()
 
 
-async def quiet(port: int, request: bytes) -> socket.socket:
-    """The socket of a reader that takes nothing of what it is sent."""
+async def silent_reader(port: int, request: bytes) -> socket.socket:
+    """The socket of a client that sends the request and never reads."""
     silent = socket.socket()
     silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     silent.setblocking(False)

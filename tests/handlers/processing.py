@@ -1,4 +1,4 @@
-"""A dispatcher's turns, one call each, whose changes are told as the server tells them; and a service with limits."""
+"""A dispatcher's turns, one call each, whose changes are told as the server tells them; and a api with limits."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from models.order import Order, Status
 from models.writes import FinishAndClaim, Outcome
-from tests.handlers.service import Service
+from tests.handlers.running_api import RunningApi
 from tests.models.samples import Clock
 from workers.service import ServiceLimits
 
 
-async def claim(service: Service, limit: int = 1_000) -> list[Order]:
+async def claim(api: RunningApi, limit: int = 1_000) -> list[Order]:
     """Up to `limit` orders, Processing from now on."""
-    return await _turn(service, (), (), limit)
+    return await _turn(api, (), (), limit)
 
 
 async def end(
-    service: Service,
+    api: RunningApi,
     orders: Sequence[Order],
     status: Status = Status.COMPLETED,
     error: str | None = None,
@@ -25,29 +25,29 @@ async def end(
 ) -> None:
     """Ends an attempt at each of the orders, all alike."""
     outcomes = [Outcome(order.sequence, order.claims, status, error, due_us) for order in orders]
-    await _turn(service, outcomes, orders, 0)
+    await _turn(api, outcomes, orders, 0)
 
 
-async def process(service: Service, status: Status = Status.COMPLETED, error: str | None = None) -> None:
+async def process(api: RunningApi, status: Status = Status.COMPLETED, error: str | None = None) -> None:
     """One attempt at every order that is Pending."""
-    await end(service, await claim(service), status, error)
+    await end(api, await claim(api), status, error)
 
 
-async def _turn(service: Service, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int) -> list[Order]:
-    return (await service.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders
+async def _turn(api: RunningApi, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int) -> list[Order]:
+    return (await api.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders
 
 
 @asynccontextmanager
-async def limited(folder: Path, **limits: int) -> AsyncIterator[Service]:
-    """A service with some limits of ServiceLimits or TelemetryLimits changed."""
-    service = Service(folder / "limited.db", Clock())
+async def limited(folder: Path, **limits: int) -> AsyncIterator[RunningApi]:
+    """A api with some limits of ServiceLimits or TelemetryLimits changed."""
+    api = RunningApi(folder / "limited.db", Clock())
     for name, value in limits.items():
         if name in ServiceLimits._fields:
-            service.limits = service.limits._replace(**{name: value})
+            api.limits = api.limits._replace(**{name: value})
         else:
-            service.telemetry_limits = service.telemetry_limits._replace(**{name: value})
-    await service.open()
+            api.telemetry_limits = api.telemetry_limits._replace(**{name: value})
+    await api.open()
     try:
-        yield service
+        yield api
     finally:
-        await service.close()
+        await api.close()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from handlers.transport.http_server import LIMITS
+from handlers.transport.http_server import TIMEOUTS
 from load.bench.background_clients import SlowClients
 from load.http.address import Address, ServerUrl
 from tests.fuzz import Fuzzer
@@ -196,9 +196,9 @@ async def _drip(server: ServerProcess, *, count: int) -> None:
             assert (await asyncio.to_thread(server.post, order(number))).status == 202
             passed_s = time.monotonic() - begun_s
             if clients.ended:
-                assert passed_s >= LIMITS.head_s
+                assert passed_s >= TIMEOUTS.head_s
             if clients.ended >= count:
                 break
-            assert passed_s < LIMITS.head_s + 5, f"{clients.ended} are cut off"
+            assert passed_s < TIMEOUTS.head_s + 5, f"{clients.ended} are cut off"
     finally:
         await clients.close()

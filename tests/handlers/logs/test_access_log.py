@@ -8,9 +8,9 @@ import pytest
 
 from handlers.logs.access_log import MAX_TARGET_CHARACTERS, AccessLog
 from handlers.logs.log_format import formatter
-from tests.handlers.conftest import Serve
+from tests.handlers.conftest import StartApi
+from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.handlers.security.test_request_guard import TOKENS, UNKNOWN, bearer, gate
-from tests.handlers.service import JSON, Service, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
 
 
@@ -44,15 +44,15 @@ def lines() -> Iterator[Lines]:
 
 
 @pytest.fixture
-def logged(serve: Serve, lines: Lines, io_loop: Any) -> Service:
+def logged(start_api: StartApi, lines: Lines, io_loop: Any) -> RunningApi:
     times_ns = iter(range(0, 10**12, 1_234_567))
     access_log = AccessLog(guard=gate(), clock_ns=lambda: next(times_ns))
-    opened: Service = io_loop.run_sync(lambda: serve(guard=access_log))
+    opened: RunningApi = io_loop.run_sync(lambda: start_api(guard=access_log))
     return opened
 
 
 @pytest.mark.gen_test
-async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: Service, lines: Lines) -> None:
+async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: RunningApi, lines: Lines) -> None:
     body = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
     await logged.post(order_text(), JSON | bearer(TOKENS["write"]) | {"X-Request-Id": "mine"})
     assert lines.fields == [
@@ -70,7 +70,7 @@ async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: Servic
 
 
 @pytest.mark.gen_test
-async def test_every_answer_has_a_line_of_its_own(logged: Service, lines: Lines) -> None:
+async def test_every_answer_has_a_line_of_its_own(logged: RunningApi, lines: Lines) -> None:
     key = bearer(TOKENS["write"])
     answers = [
         await logged.post(order_text(), JSON | key),
@@ -97,7 +97,7 @@ async def test_every_answer_has_a_line_of_its_own(logged: Service, lines: Lines)
 
 
 @pytest.mark.gen_test
-async def test_pipelined_requests_have_a_line_each(logged: Service, lines: Lines) -> None:
+async def test_pipelined_requests_have_a_line_each(logged: RunningApi, lines: Lines) -> None:
     key = f"Authorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=key) + get_text("/order/12345", headers=key) * 2)
@@ -106,10 +106,12 @@ async def test_pipelined_requests_have_a_line_each(logged: Service, lines: Lines
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_goes_away_unanswered_has_one_line_without_a_status(logged: Service, lines: Lines) -> None:
+async def test_a_client_that_goes_away_unanswered_has_one_line_without_a_status(
+    logged: RunningApi, lines: Lines
+) -> None:
     key = f"Authorization: Bearer {TOKENS['read']}\r\n"
     for path in ("/order/12345", "/metrics"):
-        with logged.held(reads=True):
+        with logged.blocked(reads=True):
             async with logged.connection() as connection:
                 await connection.send(get_text(path, headers=key))
                 await logged.until_in_flight(1)
@@ -121,7 +123,7 @@ async def test_a_client_that_goes_away_unanswered_has_one_line_without_a_status(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [-1, -30])
-async def test_a_request_that_is_cut_off_has_a_line_too(logged: Service, lines: Lines, sent: int) -> None:
+async def test_a_request_that_is_cut_off_has_a_line_too(logged: RunningApi, lines: Lines, sent: int) -> None:
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=f"Authorization: Bearer {TOKENS['write']}\r\n")[:sent])
     while not lines.records:
@@ -130,12 +132,12 @@ async def test_a_request_that_is_cut_off_has_a_line_too(logged: Service, lines: 
 
 
 @pytest.mark.gen_test
-async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: Service, lines: Lines) -> None:
+async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: RunningApi, lines: Lines) -> None:
     head = f"POST /order HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
         assert (await connection.answer()).status == 413
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
     assert lines.shown("status") == [413]
 
 
@@ -151,7 +153,7 @@ async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: Service, li
     ],
 )
 async def test_what_is_not_plain_text_is_escaped_and_what_is_long_is_cut(
-    logged: Service, lines: Lines, sent: str, shown: str
+    logged: RunningApi, lines: Lines, sent: str, shown: str
 ) -> None:
     async with logged.connection() as connection:
         await connection.send(f"GET {sent} HTTP/1.1\r\nHost: test\r\n\r\n".encode("latin1"))
@@ -161,7 +163,7 @@ async def test_what_is_not_plain_text_is_escaped_and_what_is_long_is_cut(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_no_key_and_no_second_line_gets_into_the_log(logged: Service, lines: Lines, log_format: str) -> None:
+async def test_no_key_and_no_second_line_gets_into_the_log(logged: RunningApi, lines: Lines, log_format: str) -> None:
     tokens = [*TOKENS.values(), UNKNOWN]
     for token in tokens:
         await logged.get(f"/order/1?key={token}", bearer(token))

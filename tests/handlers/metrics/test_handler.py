@@ -6,7 +6,7 @@ import pytest
 
 from models.order import Status
 from models.writes import Outcome
-from tests.handlers.service import Service, get_text
+from tests.handlers.running_api import RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
 
 EMPTY = {
@@ -25,25 +25,25 @@ EMPTY = {
 
 
 @pytest.mark.gen_test
-async def test_without_orders_all_counts_are_nought_and_in_their_order(service: Service) -> None:
-    answer = await service.get("/metrics")
+async def test_without_orders_all_counts_are_nought_and_in_their_order(api: RunningApi) -> None:
+    answer = await api.get("/metrics")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert list(answer.json.items()) == list(EMPTY.items())
 
 
 @pytest.mark.gen_test
-async def test_each_order_is_counted_where_it_is(service: Service) -> None:
+async def test_each_order_is_counted_where_it_is(api: RunningApi) -> None:
     for order_id in range(1, 7):
-        assert (await service.post(order_text(order_id=str(order_id)))).status == 202
-        service.clock.now_us += SECOND_US
-    claimed = await service.finish_and_claim([], 4)
+        assert (await api.post(order_text(order_id=str(order_id)))).status == 202
+        api.clock.now_us += SECOND_US
+    claimed = await api.finish_and_claim([], 4)
     outcomes = [
         Outcome(order.sequence, order.claims, status)
         for order, status in zip(claimed, [Status.COMPLETED, Status.COMPLETED, Status.FAILED], strict=False)
     ]
-    await service.finish_and_claim(outcomes, 0)
-    service.clock.now_us += 2 * SECOND_US
-    assert (await service.get("/metrics")).json == EMPTY | {
+    await api.finish_and_claim(outcomes, 0)
+    api.clock.now_us += 2 * SECOND_US
+    assert (await api.get("/metrics")).json == EMPTY | {
         "total_orders": 6,
         # Accepted 6 s and 5 s before they were completed; the failed one does not count.
         "avg_processing_time": Decimal("5.5"),
@@ -56,17 +56,17 @@ async def test_each_order_is_counted_where_it_is(service: Service) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_clock_that_goes_back_makes_no_order_younger_than_now(service: Service) -> None:
-    await service.post(order_text())
-    service.clock.now_us -= 60 * SECOND_US
-    assert (await service.get("/metrics")).json["oldest_pending_seconds"] == 0
+async def test_a_clock_that_goes_back_makes_no_order_younger_than_now(api: RunningApi) -> None:
+    await api.post(order_text())
+    api.clock.now_us -= 60 * SECOND_US
+    assert (await api.get("/metrics")).json["oldest_pending_seconds"] == 0
 
 
 @pytest.mark.gen_test
-async def test_refused_orders_and_replays_are_not_counted(service: Service) -> None:
+async def test_refused_orders_and_replays_are_not_counted(api: RunningApi) -> None:
     for body in (order_text(), order_text(), order_text(user_id="2"), order_text(order_id="0"), b"{"):
-        await service.post(body)
-    metrics = (await service.get("/metrics")).json
+        await api.post(body)
+    metrics = (await api.get("/metrics")).json
     assert (metrics["total_orders"], metrics["pending_orders"]) == (1, 1)
 
 
@@ -114,10 +114,10 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     ],
 )
 async def test_the_client_gets_the_format_that_it_asks_for(
-    service: Service, method: str, accept: str | None, anywhere: str, for_prometheus: str
+    api: RunningApi, method: str, accept: str | None, anywhere: str, for_prometheus: str
 ) -> None:
     for path, expected in (("/metrics", anywhere), ("/metrics/prometheus", for_prometheus)):
-        answer = await service.request(method, path, headers={} if accept is None else {"Accept": accept})
+        answer = await api.request(method, path, headers={} if accept is None else {"Accept": accept})
         assert (answer.status, answer.headers["Content-Type"], answer.headers["Vary"]) == (200, expected, "Accept")
         if method == "HEAD":
             assert (answer.body, int(answer.headers["Content-Length"]) > 200) == (b"", True)
@@ -129,16 +129,16 @@ async def test_the_client_gets_the_format_that_it_asks_for(
 
 
 @pytest.mark.gen_test
-async def test_several_accept_headers_are_one(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_several_accept_headers_are_one(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(get_text("/metrics", headers="Accept: application/json;q=0.5\r\nAccept: text/plain\r\n"))
         assert (await connection.answer()).headers["Content-Type"] == TEXT_TYPE
 
 
 @pytest.mark.gen_test
-async def test_a_stopping_server_asks_for_the_end_of_the_connection_in_every_format(service: Service) -> None:
-    service.in_flight.draining = True
+async def test_a_stopping_server_asks_for_the_end_of_the_connection_in_every_format(api: RunningApi) -> None:
+    api.in_flight.draining = True
     for accept in ("application/json", "text/plain", "application/openmetrics-text"):
-        async with service.connection() as connection:
+        async with api.connection() as connection:
             await connection.send(get_text("/metrics", headers=f"Accept: {accept}\r\n"))
             assert (await connection.answer()).headers["Connection"] == "close"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.metrics.histogram import LOWEST_PART, MAX_RELATIVE_ERROR, Histogram, RecentQuantiles
+from handlers.metrics.histogram import LOWEST_FRACTION, MAX_RELATIVE_ERROR, Histogram, RecentQuantiles
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-LOWEST = BOUNDS[0] * LOWEST_PART
+LOWEST = BOUNDS[0] * LOWEST_FRACTION
 PARTS = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 
 

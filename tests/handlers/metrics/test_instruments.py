@@ -35,7 +35,7 @@ def stored(order_id: int, clock: Clock, *, age_us: int = 0, claims: int = 1) -> 
 
 
 def note(instruments: Instruments, *batch: tuple[AnyWrite, WriteResult | BaseException]) -> None:
-    instruments.note_batch([item for item, _ in batch], [result for _, result in batch])
+    instruments.count_batch([item for item, _ in batch], [result for _, result in batch])
 
 
 def intake_of(instruments: Instruments) -> dict[str, int]:
@@ -64,8 +64,8 @@ def test_new_orders_are_counted_by_outcome_and_by_commit(instruments: Instrument
         (NewOrders([new_order(2), new_order(1)]), [Insertion.ACCEPTED, Insertion.REPLAYED]),
     )
     note(instruments, (new_order(1), Insertion.REPLAYED))
-    instruments.note_intake(IntakeOutcome.INVALID, 2)
-    instruments.note_intake(IntakeOutcome.REFUSED)
+    instruments.count_intake(IntakeOutcome.INVALID, 2)
+    instruments.count_intake(IntakeOutcome.REFUSED)
     assert intake_of(instruments) == {"accepted": 2, "replayed": 3, "conflict": 1, "invalid": 2, "refused": 1}
     # The second batch had nothing new.
     assert (count_of(instruments.commit_orders), instruments.commit_orders.sum) == (1, 2)
@@ -130,5 +130,5 @@ def test_what_persons_asked_for_is_counted_where_it_changed_something(instrument
         (RetryFailedOrders(0, 9), RetriedOrders([OrderIds(5, 5, 1), OrderIds(6, 6, 1)], 6)),
         (RetryFailedOrders(6, 9), RetriedOrders([], 6)),
     )
-    assert (instruments.cancelled, instruments.retried_by_hand) == (1, 3)
+    assert (instruments.cancelled, instruments.requested_retries) == (1, 3)
     assert intake_of(instruments) == {}

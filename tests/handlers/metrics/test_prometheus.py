@@ -1,4 +1,4 @@
-"""What Prometheus is told: read by the parsers of both formats, from a running service."""
+"""What Prometheus is told: read by the parsers of both formats, from a running api."""
 
 import itertools
 from math import inf
@@ -13,7 +13,7 @@ from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
 from models.order import Status
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
-from tests.handlers.service import Service
+from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
 
 FORMATS = pytest.mark.parametrize("media_type", [TEXT, OPEN_METRICS])
@@ -47,9 +47,9 @@ OF_EVERY_PROCESS = {
 }
 
 
-async def scrape(service: Service, media_type: str = OPEN_METRICS) -> dict[str, Metric]:
+async def scrape(api: RunningApi, media_type: str = OPEN_METRICS) -> dict[str, Metric]:
     """The families by name."""
-    answer = await service.get("/metrics", {"Accept": media_type})
+    answer = await api.get("/metrics", {"Accept": media_type})
     assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, media_type)
     families = list((parse_text if media_type == TEXT else parse_openmetrics)(answer.body.decode()))
     by_name = {family.name: family for family in families}
@@ -72,29 +72,29 @@ def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
     }
 
 
-def note_some(service: Service, rounds: int = 1) -> None:
-    noted, order = service.instruments, claimed_order(new_order(1), 1, service.clock.now_us - SECOND_US)
+def note_some(api: RunningApi, rounds: int = 1) -> None:
+    noted, order = api.instruments, claimed_order(new_order(1), 1, api.clock.now_us - SECOND_US)
     for number in range(rounds):
         for histogram in (noted.ack_s, noted.processing_s, noted.commit_s):
             histogram.observe(0.002 * (number + 1))
         outcomes = [Outcome(1, 1, Status.COMPLETED)]
-        noted.note_batch(
+        noted.count_batch(
             [new_order(1), FinishAndClaim(outcomes, 1), Cancel(2)],
             [Insertion.ACCEPTED, ClaimedOrders([order]), StatusChanged(order, Status.PENDING)],
         )
-        noted.note_intake(IntakeOutcome.INVALID)
+        noted.count_intake(IntakeOutcome.INVALID)
 
 
 @pytest.mark.gen_test
-async def test_every_family_has_its_type_its_unit_and_a_text_in_openmetrics(service: Service) -> None:
-    families = await scrape(service)
+async def test_every_family_has_its_type_its_unit_and_a_text_in_openmetrics(api: RunningApi) -> None:
+    families = await scrape(api)
     assert {name: (family.type, family.unit) for name, family in families.items()} == FAMILIES | OF_EVERY_PROCESS
     assert all(family.documentation for family in families.values())
 
 
 @pytest.mark.gen_test
-async def test_every_family_has_its_type_and_a_text_in_the_text_format(service: Service) -> None:
-    families = await scrape(service, TEXT)
+async def test_every_family_has_its_type_and_a_text_in_the_text_format(api: RunningApi) -> None:
+    families = await scrape(api, TEXT)
     # It knows no units, and an info is a gauge to it.
     expected = {name: kind for name, (kind, _) in (FAMILIES | OF_EVERY_PROCESS).items() if kind != "info"}
     assert {name: family.type for name, family in families.items()} == expected | {"orders_build_info": "gauge"}
@@ -103,11 +103,11 @@ async def test_every_family_has_its_type_and_a_text_in_the_text_format(service: 
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_buckets_are_cumulative_and_end_with_the_count(service: Service, media_type: str) -> None:
-    note_some(service, rounds=10)
-    families = await scrape(service, media_type)
+async def test_buckets_are_cumulative_and_end_with_the_count(api: RunningApi, media_type: str) -> None:
+    note_some(api, rounds=10)
+    families = await scrape(api, media_type)
     histograms = [family for family in families.values() if family.type == "histogram"]
-    assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(service.instruments).values())
+    assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(api.instruments).values())
     for family in histograms:
         buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
         bounds = [float(sample.labels["le"]) for sample in buckets]
@@ -119,9 +119,9 @@ async def test_buckets_are_cumulative_and_end_with_the_count(service: Service, m
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_what_was_noted_is_told(service: Service, media_type: str) -> None:
-    note_some(service)
-    families = await scrape(service, media_type)
+async def test_what_was_noted_is_told(api: RunningApi, media_type: str) -> None:
+    note_some(api)
+    families = await scrape(api, media_type)
     none = dict.fromkeys(IntakeOutcome, 0)
     assert values(families["orders_intake"]) == none | {IntakeOutcome.ACCEPTED: 1, IntakeOutcome.INVALID: 1}
     assert values(families["orders_attempts"]) == dict.fromkeys(AttemptOutcome, 0) | {AttemptOutcome.COMPLETED: 1}
@@ -140,11 +140,11 @@ async def test_what_was_noted_is_told(service: Service, media_type: str) -> None
 
 
 @pytest.mark.gen_test
-async def test_counters_only_rise(service: Service) -> None:
-    note_some(service)
-    before = counters(await scrape(service))
-    note_some(service)
-    after = counters(await scrape(service))
+async def test_counters_only_rise(api: RunningApi) -> None:
+    note_some(api)
+    before = counters(await scrape(api))
+    note_some(api)
+    after = counters(await scrape(api))
     assert after.keys() == before.keys()
     assert all(after[name] >= before[name] for name in before)
     assert sum(after[name] > before[name] for name in before if name[0].startswith("orders_intake")) == 2
@@ -152,18 +152,18 @@ async def test_counters_only_rise(service: Service) -> None:
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_all_statuses_are_there_with_their_orders(service: Service, media_type: str) -> None:
-    families = await scrape(service, media_type)
+async def test_all_statuses_are_there_with_their_orders(api: RunningApi, media_type: str) -> None:
+    families = await scrape(api, media_type)
     assert values(families["orders_by_status"]) == dict.fromkeys(Status, 0)
     for order_id in range(1, 7):
-        assert (await service.post(order_text(order_id=str(order_id)))).status == 202
-    assert (await service.request("POST", "/order/6/cancel")).status == 200
-    service.clock.now_us += 5 * SECOND_US
-    claimed = await service.finish_and_claim([], 4)
+        assert (await api.post(order_text(order_id=str(order_id)))).status == 202
+    assert (await api.request("POST", "/order/6/cancel")).status == 200
+    api.clock.now_us += 5 * SECOND_US
+    claimed = await api.finish_and_claim([], 4)
     endings = [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
     outcomes = [Outcome(order.sequence, order.claims, status) for order, status in zip(claimed, endings, strict=False)]
-    await service.finish_and_claim(outcomes, 0)
-    families = await scrape(service, media_type)
+    await api.finish_and_claim(outcomes, 0)
+    families = await scrape(api, media_type)
     assert values(families["orders_by_status"]) == {
         "Pending": 1,
         "Processing": 1,
@@ -179,8 +179,8 @@ async def test_all_statuses_are_there_with_their_orders(service: Service, media_
 
 
 @pytest.mark.gen_test
-async def test_the_server_and_its_process_are_told(service: Service) -> None:
-    families = await scrape(service)
+async def test_the_server_and_its_process_are_told(api: RunningApi) -> None:
+    families = await scrape(api)
     assert families["orders_build"].samples[0].labels == {"version": "1.2.3"}
     assert values(families["orders_uptime_seconds"]) == {"orders_uptime_seconds": 12.3456}
     [resident] = values(families["process_resident_memory_bytes"]).values()
@@ -192,10 +192,10 @@ async def test_the_server_and_its_process_are_told(service: Service) -> None:
 
 
 @pytest.mark.gen_test
-async def test_no_label_tells_an_order_or_a_user(service: Service) -> None:
-    await service.post(order_text())
-    note_some(service)
-    families = await scrape(service)
+async def test_no_label_tells_an_order_or_a_user(api: RunningApi) -> None:
+    await api.post(order_text())
+    note_some(api)
+    families = await scrape(api)
     labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
     ours = {label for name, label in labels if name.startswith("orders_")}
     assert ours == {"status", "outcome", "le", "version"}

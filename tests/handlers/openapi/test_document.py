@@ -19,7 +19,7 @@ from handlers.problems.problem import ProblemType
 from models.errors import InvalidOrderError
 from models.parsing.order_parser import parse_order
 from tests.handlers.event_stream import opened
-from tests.handlers.service import Service, get_text
+from tests.handlers.running_api import RunningApi, get_text
 from tests.process import ROOT
 from tests.sse import EventParser
 
@@ -78,10 +78,10 @@ def test_every_route_is_in_it_and_everything_in_it_has_a_route() -> None:
 
 
 @pytest.mark.gen_test
-async def test_every_path_knows_just_the_methods_that_it_says(service: Service) -> None:
+async def test_every_path_knows_just_the_methods_that_it_says(api: RunningApi) -> None:
     for path, item in PATHS.items():
         for url in urls(path):
-            answer = await service.request("DELETE", url)
+            answer = await api.request("DELETE", url)
             allowed = set(answer.headers["Allow"].split(", "))
             # HEAD goes with GET without being said.
             assert (url, answer.status, allowed - {"HEAD"}) == (url, 405, {method.upper() for method in item})
@@ -100,15 +100,15 @@ def test_every_kind_of_problem_is_an_answer_to_something(kind: ProblemType) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_problem_is_what_its_schema_says(service: Service) -> None:
+async def test_a_problem_is_what_its_schema_says(api: RunningApi) -> None:
     for kind, answer in [
-        (problems.INVALID_ORDER, await service.post(b"{}")),
-        (problems.NOT_JSON, await service.post(b"{")),
-        (problems.UNSUPPORTED_MEDIA_TYPE, await service.post(b"{}", headers={})),
-        (problems.NOT_FOUND, await service.get("/order/1")),
-        (problems.METHOD_NOT_ALLOWED, await service.request("PUT", "/order", b"")),
-        (problems.INVALID_PARAMETER, await service.request("POST", "/orders/retry", b"")),
-        (problems.CROSS_ORIGIN, await service.request("POST", "/orders/retry", b"", {"Sec-Fetch-Site": "cross-site"})),
+        (problems.INVALID_ORDER, await api.post(b"{}")),
+        (problems.NOT_JSON, await api.post(b"{")),
+        (problems.UNSUPPORTED_MEDIA_TYPE, await api.post(b"{}", headers={})),
+        (problems.NOT_FOUND, await api.get("/order/1")),
+        (problems.METHOD_NOT_ALLOWED, await api.request("PUT", "/order", b"")),
+        (problems.INVALID_PARAMETER, await api.request("POST", "/orders/retry", b"")),
+        (problems.CROSS_ORIGIN, await api.request("POST", "/orders/retry", b"", {"Sec-Fetch-Site": "cross-site"})),
     ]:
         assert (kind.slug, answer.status) == (kind.slug, kind.status)
         assert fits(json.loads(answer.body), DOCUMENT["components"]["schemas"][schema_name(kind)])
@@ -185,12 +185,12 @@ def test_an_amount_fits_the_schema_where_the_server_takes_it(amount: str) -> Non
 
 
 @pytest.mark.gen_test
-async def test_what_the_server_answers_is_what_the_document_says(service: Service) -> None:
+async def test_what_the_server_answers_is_what_the_document_says(api: RunningApi) -> None:
     body = (ORDER.replace("}", ', "metadata": {"a": 1}}') % "99.99").encode()
-    accepted = await service.post(body)
-    order, metrics = await service.get("/order/1"), await service.get("/metrics")
-    many = await service.request("POST", "/orders", b"[%b, 1]" % body, {"Content-Type": "application/json"})
-    page = await service.get("/orders?limit=1")
+    accepted = await api.post(body)
+    order, metrics = await api.get("/order/1"), await api.get("/metrics")
+    many = await api.request("POST", "/orders", b"[%b, 1]" % body, {"Content-Type": "application/json"})
+    page = await api.get("/orders?limit=1")
     for answer, status, name in [
         (accepted, "202", "/order"),
         (order, "200", "/order/{order_id}"),
@@ -209,7 +209,7 @@ async def test_what_the_server_answers_is_what_the_document_says(service: Servic
 
 
 @pytest.mark.gen_test
-async def test_the_events_of_both_streams_are_what_the_document_says(service: Service) -> None:
+async def test_the_events_of_both_streams_are_what_the_document_says(api: RunningApi) -> None:
     for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point"})):
         media = PATHS[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
         data = {
@@ -217,28 +217,28 @@ async def test_the_events_of_both_streams_are_what_the_document_says(service: Se
             for each in media["schema"]["oneOf"]
         }
         [example] = EventParser().feed(media["example"].encode())
-        async with opened(service.port, get_text(path)) as stream:
-            await service.post((ORDER % 1).encode())
+        async with opened(api.port, get_text(path)) as stream:
+            await api.post((ORDER % 1).encode())
             for seconds in range(3):
-                service.monotonic_s += seconds
-                service.metrics_streams.tell(await service.orders.totals())
+                api.monotonic_s += seconds
+                api.metric_events.publish(await api.orders.totals())
             messages = {example.type: example}
             while not messages.keys() >= known:
                 message = await stream.next()
                 messages[message.type] = message
         assert known <= data.keys()
         assert [name for name, message in messages.items() if not fits(message.json, data[name])] == []
-        await service.request("POST", "/order/1/cancel")
+        await api.request("POST", "/order/1/cancel")
 
 
 @pytest.mark.gen_test
-async def test_it_is_sent_once_to_a_client_that_keeps_it(service: Service) -> None:
-    first = await service.get("/openapi.json")
+async def test_it_is_sent_once_to_a_client_that_keeps_it(api: RunningApi) -> None:
+    first = await api.get("/openapi.json")
     assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
     assert first.body == document(version="1.2.3", dashboard_files=SHOWN)
-    again = await service.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    again = await api.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
-    head = await service.request("HEAD", "/openapi.json")
+    head = await api.request("HEAD", "/openapi.json")
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(first.body)), b"")
 
 

@@ -14,19 +14,29 @@ from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
-from handlers import router
 from handlers.metrics.instruments import Instruments
-from handlers.orders.bulk import MAX_DETAIL_CHARACTERS, PARSED_BYTES_AT_ONCE, BulkInsert, BulkView
-from handlers.orders.bulk_exchange import MAX_ARRAY_BYTES, STALL_S
-from handlers.transport.guarded_stream import Timeouts
+from handlers.orders.bulk_array import MAX_ARRAY_BYTES
+from handlers.orders.bulk_insert import PARSE_STEP_BYTES, BulkInsert
+from handlers.orders.bulk_stream import STALL_TIMEOUT_S
+from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS, BulkView
+from handlers.transport.connection_stream import Timeouts
 from handlers.transport.http_server import BoundedHTTPServer
 from models.errors import OrderConflictError
 from models.order import Status
 from models.parsing.bulk import MAX_ORDER_BYTES, Lines
 from models.writes import Insertion, InsertResult, NewOrder, Outcome
-from tests.handlers.conftest import Serve
+from tests.handlers.conftest import StartApi
 from tests.handlers.problems.test_problem import assert_is_problem as assert_is_problem_of
-from tests.handlers.service import JSON, Answer, Connection, Service, get_text, post_text, stand_in, turn_of_the_loop
+from tests.handlers.running_api import (
+    JSON,
+    Answer,
+    Connection,
+    RunningApi,
+    fake_service,
+    get_text,
+    post_text,
+    turn_of_the_loop,
+)
 from tests.models.samples import Clock, order_text
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -46,9 +56,9 @@ def counts(accepted: int, duplicates: int = 0, rejected: Sequence[Mapping[str, o
     }
 
 
-async def send(service: Service, orders: Sequence[bytes], *, as_lines: bool) -> Answer:
+async def send(api: RunningApi, orders: Sequence[bytes], *, as_lines: bool) -> Answer:
     body = b"\n".join(orders) if as_lines else b"[" + b",".join(orders) + b"]"
-    return await service.request("POST", "/orders", body, headers=NDJSON if as_lines else JSON)
+    return await api.request("POST", "/orders", body, headers=NDJSON if as_lines else JSON)
 
 
 def assert_is_problem(answer: Answer, status: int, slug: str) -> None:
@@ -56,14 +66,14 @@ def assert_is_problem(answer: Answer, status: int, slug: str) -> None:
     assert_is_problem_of(answer, status, slug, "/orders")
 
 
-async def stored(service: Service) -> int:
-    answer = await service.get("/metrics")
+async def stored(api: RunningApi) -> int:
+    answer = await api.get("/metrics")
     total: int = answer.json["total_orders"]
     return total
 
 
-async def until_stored(service: Service, count: int) -> None:
-    while await stored(service) != count:
+async def until_stored(api: RunningApi, count: int) -> None:
+    while await stored(api) != count:
         await turn_of_the_loop()
 
 
@@ -86,20 +96,20 @@ def lines_of(*order_ids: int) -> bytes:
 
 @BOTH
 @pytest.mark.gen_test
-async def test_good_orders_are_all_accepted_and_can_be_read(service: Service, as_lines: bool) -> None:
-    answer = await send(service, [text(1), text(2)], as_lines=as_lines)
+async def test_good_orders_are_all_accepted_and_can_be_read(api: RunningApi, as_lines: bool) -> None:
+    answer = await send(api, [text(1), text(2)], as_lines=as_lines)
     assert answer.status == 202
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.body == b'{"accepted":2,"duplicates":0,"rejected":[],"rejected_total":0}'
-    order = (await service.get("/order/2")).json
+    order = (await api.get("/order/2")).json
     assert (order["item_ids"], order["status"]) == ([101, 102, 103], "Pending")
-    assert service.in_flight.in_flight == 0
+    assert api.in_flight.count == 0
 
 
 @BOTH
 @pytest.mark.gen_test
-async def test_a_bad_order_fails_alone_and_is_named(service: Service, as_lines: bool) -> None:
-    await service.post(text(1))
+async def test_a_bad_order_fails_alone_and_is_named(api: RunningApi, as_lines: bool) -> None:
+    await api.post(text(1))
     orders = [
         text(1),
         text(1, user_id="2"),
@@ -112,7 +122,7 @@ async def test_a_bad_order_fails_alone_and_is_named(service: Service, as_lines: 
         text(4, user_id='"?"').replace(b"?", b"\xff"),
         text(5),
     ]
-    answer = await send(service, orders, as_lines=as_lines)
+    answer = await send(api, orders, as_lines=as_lines)
     assert answer.status == 202
     view = answer.json
     rejected = [(each["index"], each["order_id"], each["status"]) for each in view["rejected"]]
@@ -126,12 +136,12 @@ async def test_a_bad_order_fails_alone_and_is_named(service: Service, as_lines: 
         "# must be a JSON object",
         "not JSON: not UTF-8: byte 28 can't be decoded",
     ]
-    assert await stored(service) == 3
+    assert await stored(api) == 3
 
 
 @pytest.mark.gen_test
-async def test_a_line_that_is_no_json_costs_itself_alone(service: Service) -> None:
-    answer = await send(service, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
+async def test_a_line_that_is_no_json_costs_itself_alone(api: RunningApi) -> None:
+    answer = await send(api, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
     assert answer.status == 202
     assert [each["index"] for each in answer.json["rejected"]] == [0, 2, 3]
     assert all(each["detail"].startswith("not JSON: ") for each in answer.json["rejected"])
@@ -139,8 +149,8 @@ async def test_a_line_that_is_no_json_costs_itself_alone(service: Service) -> No
 
 
 @pytest.mark.gen_test
-async def test_a_thousand_rejections_are_listed_and_all_are_counted(service: Service) -> None:
-    answer = await send(service, [*[text(0)] * 1_500, text(1)], as_lines=True)
+async def test_a_thousand_rejections_are_listed_and_all_are_counted(api: RunningApi) -> None:
+    answer = await send(api, [*[text(0)] * 1_500, text(1)], as_lines=True)
     assert answer.status == 202
     assert [each["index"] for each in answer.json["rejected"]] == list(range(1_000))
     assert (answer.json["accepted"], answer.json["rejected_total"]) == (1, 1_500)
@@ -148,107 +158,107 @@ async def test_a_thousand_rejections_are_listed_and_all_are_counted(service: Ser
 
 @BOTH
 @pytest.mark.gen_test
-async def test_orders_that_are_all_there_already_are_no_failure(service: Service, as_lines: bool) -> None:
+async def test_orders_that_are_all_there_already_are_no_failure(api: RunningApi, as_lines: bool) -> None:
     for expected in (counts(3), counts(0, 3)):
-        answer = await send(service, [text(1), text(2), text(3)], as_lines=as_lines)
+        answer = await send(api, [text(1), text(2), text(3)], as_lines=as_lines)
         assert (answer.status, answer.json) == (202, expected)
 
 
 @BOTH
 @pytest.mark.gen_test
-async def test_orders_of_which_none_is_good_are_a_422_with_the_same_members(service: Service, as_lines: bool) -> None:
-    answer = await send(service, [text(7, user_id="0"), b"1"], as_lines=as_lines)
+async def test_orders_of_which_none_is_good_are_a_422_with_the_same_members(api: RunningApi, as_lines: bool) -> None:
+    answer = await send(api, [text(7, user_id="0"), b"1"], as_lines=as_lines)
     assert_is_problem(answer, 422, "nothing-accepted")
     rejected: list[dict[str, object]] = [
         {"index": 0, "order_id": 7, "status": 422, "detail": f"#/user_id must be an integer from 1 to {2**63 - 1}"},
         {"index": 1, "order_id": None, "status": 422, "detail": "# must be a JSON object"},
     ]
     assert answer.json.items() >= counts(0, 0, rejected).items()
-    await service.post(text(7))
-    answer = await send(service, [text(7, user_id="2")], as_lines=as_lines)
+    await api.post(text(7))
+    answer = await send(api, [text(7, user_id="2")], as_lines=as_lines)
     assert_is_problem(answer, 422, "nothing-accepted")
     assert [each["status"] for each in answer.json["rejected"]] == [409]
 
 
 @BOTH
 @pytest.mark.gen_test
-async def test_no_orders_at_all_are_nothing_accepted(service: Service, as_lines: bool) -> None:
-    answer = await send(service, [], as_lines=as_lines)
+async def test_no_orders_at_all_are_nothing_accepted(api: RunningApi, as_lines: bool) -> None:
+    answer = await send(api, [], as_lines=as_lines)
     assert_is_problem(answer, 422, "nothing-accepted")
     assert answer.json.items() >= counts(0).items()
 
 
 @pytest.mark.gen_test
-async def test_an_array_of_a_thousand_is_taken_and_a_longer_one_is_refused_as_a_whole(service: Service) -> None:
-    assert_is_problem(await send(service, [text(1)] * 1_001, as_lines=False), 422, "invalid-order")
-    assert await stored(service) == 0
-    answer = await send(service, [text(order_id) for order_id in range(1, 1_001)], as_lines=False)
+async def test_an_array_of_a_thousand_is_taken_and_a_longer_one_is_refused_as_a_whole(api: RunningApi) -> None:
+    assert_is_problem(await send(api, [text(1)] * 1_001, as_lines=False), 422, "invalid-order")
+    assert await stored(api) == 0
+    answer = await send(api, [text(order_id) for order_id in range(1, 1_001)], as_lines=False)
     assert (answer.status, answer.json) == (202, counts(1_000))
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", [b"", b"[", b"[" + text(1), b"[1,]", b"[" * 100_000, lines_of(1, 2)])
-async def test_what_is_no_json_is_a_400(service: Service, body: bytes) -> None:
-    assert_is_problem(await service.request("POST", "/orders", body, headers=JSON), 400, "not-json")
-    assert await stored(service) == 0
+async def test_what_is_no_json_is_a_400(api: RunningApi, body: bytes) -> None:
+    assert_is_problem(await api.request("POST", "/orders", body, headers=JSON), 400, "not-json")
+    assert await stored(api) == 0
 
 
 @pytest.mark.gen_test
-async def test_json_that_is_no_array_is_a_422_that_says_what_is_wanted(service: Service) -> None:
-    answer = await service.request("POST", "/orders", text(1), headers=JSON)
+async def test_json_that_is_no_array_is_a_422_that_says_what_is_wanted(api: RunningApi) -> None:
+    answer = await api.request("POST", "/orders", text(1), headers=JSON)
     assert_is_problem(answer, 422, "invalid-order")
     assert answer.json["errors"] == [{"pointer": "#", "detail": "must be an array of orders"}]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("media_type", ["text/plain", "application/jsonl", "multipart/form-data; boundary=x", None])
-async def test_another_content_type_is_a_415(service: Service, media_type: str | None) -> None:
+async def test_another_content_type_is_a_415(api: RunningApi, media_type: str | None) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
-    answer = await service.request("POST", "/orders", lines_of(1), headers=headers)
+    answer = await api.request("POST", "/orders", lines_of(1), headers=headers)
     assert_is_problem(answer, 415, "unsupported-media-type")
-    assert await stored(service) == 0
+    assert await stored(api) == 0
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "media_type", ["application/x-ndjson; charset=utf-8", "Application/X-NDJSON", "application/JSON"]
 )
-async def test_content_types_are_read_as_http_says(service: Service, media_type: str) -> None:
+async def test_content_types_are_read_as_http_says(api: RunningApi, media_type: str) -> None:
     body = b"[" + text(1) + b"]" if media_type.endswith("JSON") and "X-" not in media_type else text(1)
-    assert (await service.request("POST", "/orders", body, headers={"Content-Type": media_type})).status == 202
+    assert (await api.request("POST", "/orders", body, headers={"Content-Type": media_type})).status == 202
 
 
 @pytest.mark.gen_test
-async def test_an_array_of_eight_mib_is_taken_and_a_longer_one_is_a_413(service: Service) -> None:
+async def test_an_array_of_eight_mib_is_taken_and_a_longer_one_is_a_413(api: RunningApi) -> None:
     body = b"[" + text(1) + b"]"
     padding = b" " * (MAX_ARRAY_BYTES - len(body))
-    answer = await service.request("POST", "/orders", body + padding + b" ", headers=JSON)
+    answer = await api.request("POST", "/orders", body + padding + b" ", headers=JSON)
     assert_is_problem(answer, 413, "too-large")
-    assert await stored(service) == 0
-    assert (await service.request("POST", "/orders", body + padding, headers=JSON)).json == counts(1)
+    assert await stored(api) == 0
+    assert (await api.request("POST", "/orders", body + padding, headers=JSON)).json == counts(1)
 
 
 @pytest.mark.gen_test
-async def test_blank_lines_are_left_out_and_counted(service: Service) -> None:
+async def test_blank_lines_are_left_out_and_counted(api: RunningApi) -> None:
     body = b"\r\n" + text(1) + b"\r\n\r\n \t\r\n" + text(0) + b"\r\n" + text(2)
-    answer = await service.request("POST", "/orders", body, headers=NDJSON)
+    answer = await api.request("POST", "/orders", body, headers=NDJSON)
     assert answer.status == 202
     assert (answer.json["accepted"], [each["index"] for each in answer.json["rejected"]]) == (2, [4])
 
 
 @pytest.mark.gen_test
-async def test_a_line_that_is_too_long_costs_itself_alone(service: Service) -> None:
-    answer = await send(service, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
+async def test_a_line_that_is_too_long_costs_itself_alone(api: RunningApi) -> None:
+    answer = await send(api, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
     detail = f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
     assert answer.json == counts(2, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("step", [1, 7, 1_000, 100_000])
-async def test_lines_may_come_in_chunks_cut_anywhere(service: Service, step: int) -> None:
+async def test_lines_may_come_in_chunks_cut_anywhere(api: RunningApi, step: int) -> None:
     body = b"\n".join([text(1), text(1), b"\xff", text(2, user_id="0"), text(3)])
     chunks = [chunk(body[begin : begin + step]) for begin in range(0, len(body), step)]
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + b"".join(chunks) + LAST_CHUNK)
         answer = await connection.answer()
         assert answer.status == 202
@@ -262,8 +272,8 @@ async def test_lines_may_come_in_chunks_cut_anywhere(service: Service, step: int
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_asks_first_is_told_to_go_on(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_client_that_asks_first_is_told_to_go_on(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(head(f"Content-Length: {len(lines_of(1))}", "Expect: 100-continue"))
         assert (await connection.answer(has_body=False)).status == 100
         await connection.send(lines_of(1))
@@ -271,49 +281,49 @@ async def test_a_client_that_asks_first_is_told_to_go_on(service: Service) -> No
 
 
 @pytest.mark.gen_test
-async def test_lines_are_written_as_they_come(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_lines_are_written_as_they_come(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD)
         for order_id in (1, 2, 3):
             await connection.send(chunk(lines_of(order_id)))
-            await until_stored(service, order_id)
+            await until_stored(api, order_id)
         await connection.send(LAST_CHUNK)
         assert (await connection.answer()).json == counts(3)
 
 
 @pytest.mark.gen_test
 async def test_what_a_connection_that_is_cut_has_brought_stays_and_sending_it_again_does_no_harm(
-    service: Service,
+    api: RunningApi,
 ) -> None:
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2) + text(3)))
-        await until_stored(service, 2)
-        assert service.in_flight.in_flight == 1
-    await service.until_in_flight(0)
-    answer = await send(service, [text(order_id) for order_id in (1, 2, 3, 4)], as_lines=True)
+        await until_stored(api, 2)
+        assert api.in_flight.count == 1
+    await api.until_in_flight(0)
+    answer = await send(api, [text(order_id) for order_id in (1, 2, 3, 4)], as_lines=True)
     assert (answer.status, answer.json) == (202, counts(2, 2))
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_goes_away_while_its_orders_wait_frees_what_it_held(service: Service) -> None:
-    with service.held():
-        async with service.connection() as connection:
+async def test_a_client_that_goes_away_while_its_orders_wait_frees_what_it_held(api: RunningApi) -> None:
+    with api.blocked():
+        async with api.connection() as connection:
             await connection.send(CHUNKED_HEAD + chunk(lines_of(1)) + chunk(lines_of(2)) + chunk(lines_of(3)))
-            await service.until_in_flight(1)
-    await service.until_in_flight(0)
+            await api.until_in_flight(1)
+    await api.until_in_flight(0)
     for order_id in (4, 5, 6):
-        assert (await send(service, [text(order_id)], as_lines=True)).json == counts(1)
+        assert (await send(api, [text(order_id)], as_lines=True)).json == counts(1)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("broken", [b"no length\r\n", b"5\r\n1234567"])
-async def test_a_stream_that_is_no_http_any_more_keeps_what_it_has_brought(service: Service, broken: bytes) -> None:
-    async with service.connection() as connection:
+async def test_a_stream_that_is_no_http_any_more_keeps_what_it_has_brought(api: RunningApi, broken: bytes) -> None:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2)))
-        await until_stored(service, 2)
+        await until_stored(api, 2)
         await connection.send(broken)
-        await service.until_in_flight(0)
-    assert (await send(service, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
+        await api.until_in_flight(0)
+    assert (await send(api, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
 
 
 class Jumps:
@@ -342,63 +352,63 @@ def jumps(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> Jumps:
 
 
 # The limit of the tests themselves goes by the same time.
-with_jumps = pytest.mark.gen_test(timeout=5 * STALL_S)
+with_jumps = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
 
 
 @with_jumps
 @pytest.mark.parametrize("begin", [b"", chunk(lines_of(1) + text(2)), chunk(lines_of(1))[:-1]])
-async def test_a_stream_that_stalls_is_cut_off(service: Service, jumps: Jumps, begin: bytes) -> None:
-    async with service.connection() as connection:
+async def test_a_stream_that_stalls_is_cut_off(api: RunningApi, jumps: Jumps, begin: bytes) -> None:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + begin)
-        await service.until_in_flight(1)
-        await until_stored(service, int(begin != b""))
-        await jumps.by(STALL_S)
-        assert await connection.is_at_its_end()
-    await service.until_in_flight(0)
-    assert await stored(service) == int(begin != b"")
+        await api.until_in_flight(1)
+        await until_stored(api, int(begin != b""))
+        await jumps.by(STALL_TIMEOUT_S)
+        assert await connection.is_closed_by_server()
+    await api.until_in_flight(0)
+    assert await stored(api) == int(begin != b"")
 
 
 @with_jumps
-async def test_a_stream_that_is_slow_is_not_cut_off(service: Service, jumps: Jumps) -> None:
-    async with service.connection() as connection:
+async def test_a_stream_that_is_slow_is_not_cut_off(api: RunningApi, jumps: Jumps) -> None:
+    async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD)
         for order_id in range(1, 6):
             await connection.send(chunk(lines_of(order_id)))
-            await until_stored(service, order_id)
-            await jumps.by(0.9 * STALL_S)
+            await until_stored(api, order_id)
+            await jumps.by(0.9 * STALL_TIMEOUT_S)
         await connection.send(LAST_CHUNK)
         assert (await connection.answer()).json == counts(5)
 
 
 @with_jumps
-async def test_waiting_for_the_disk_is_no_stall(service: Service, jumps: Jumps) -> None:
+async def test_waiting_for_the_disk_is_no_stall(api: RunningApi, jumps: Jumps) -> None:
     items = str([101] * 500)
     # More than is read before the first of it is on disk.
     body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
     assert len(body) > 4 * 65_536
-    async with service.connection() as connection:
-        with service.held():
+    async with api.connection() as connection:
+        with api.blocked():
             await connection.send(head(f"Content-Length: {len(body)}") + body)
-            await service.until_in_flight(1)
+            await api.until_in_flight(1)
             for _ in range(3):
-                await jumps.by(STALL_S)
+                await jumps.by(STALL_TIMEOUT_S)
         assert (await connection.answer()).json == counts(200)
 
 
 @pytest.mark.gen_test
-async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(service: Service) -> None:
+async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(api: RunningApi) -> None:
     now_s = 1_000.0
-    server = BoundedHTTPServer(service.router, limits=Timeouts(body_s=30), clock=lambda: now_s)
+    server = BoundedHTTPServer(api.router, timeouts=Timeouts(body_s=30), clock=lambda: now_s)
     listener, port = bind_unused_port()
     server.add_socket(listener)
     connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
     await connection.send(CHUNKED_HEAD)
     for order_id in range(1, 4):
         await connection.send(chunk(lines_of(order_id)))
-        await until_stored(service, order_id)
-        await server.close_late()
+        await until_stored(api, order_id)
+        await server.close_timed_out()
         now_s += 25
-    await server.close_late()
+    await server.close_timed_out()
     await connection.send(LAST_CHUNK)
     assert (await connection.answer()).json == counts(3)
     await connection.close()
@@ -406,10 +416,10 @@ async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(service: Ser
     await server.close_all_connections()
 
 
-async def begin_stream(service: Service, connection: Connection, *, orders: int = 3) -> None:
+async def begin_stream(api: RunningApi, connection: Connection, *, orders: int = 3) -> None:
     """Sends the head and some orders, and returns when they are stored."""
     await connection.send(CHUNKED_HEAD + chunk(lines_of(*range(1, orders + 1)) + text(0) + b"\n"))
-    await until_stored(service, orders)
+    await until_stored(api, orders)
 
 
 def assert_broke_off(answer: Answer, slug: str, *, accepted: int) -> None:
@@ -420,14 +430,14 @@ def assert_broke_off(answer: Answer, slug: str, *, accepted: int) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_storage_that_fails_in_the_middle_is_a_503_with_what_was_done(service: Service) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection)
-        await service.pragma("query_only", 1)
+async def test_a_storage_that_fails_in_the_middle_is_a_503_with_what_was_done(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        await api.pragma("query_only", 1)
         await connection.send(chunk(lines_of(4, 5)) + chunk(lines_of(6)) + LAST_CHUNK)
         assert_broke_off(await connection.answer(), "storage-unavailable", accepted=3)
-        assert await stored(service) == 3
-        await service.pragma("query_only", 0)
+        assert await stored(api) == 3
+        await api.pragma("query_only", 0)
         body = lines_of(*range(1, 7))
         await connection.send(head(f"Content-Length: {len(body)}") + body)
         assert (await connection.answer()).json == counts(3, 3)
@@ -436,28 +446,28 @@ async def test_a_storage_that_fails_in_the_middle_is_a_503_with_what_was_done(se
 @BOTH
 @pytest.mark.gen_test
 async def test_a_locked_database_is_a_503_and_nothing_is_stored(
-    service: Service, tmp_path: Path, as_lines: bool
+    api: RunningApi, tmp_path: Path, as_lines: bool
 ) -> None:
     other = sqlite3.connect(tmp_path / "orders.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    answer = await send(service, [text(0), text(1), text(2)], as_lines=as_lines)
+    answer = await send(api, [text(0), text(1), text(2)], as_lines=as_lines)
     assert_broke_off(answer, "storage-busy", accepted=0)
     other.execute("ROLLBACK")
     other.close()
-    answer = await send(service, [text(1), text(2)], as_lines=as_lines)
+    answer = await send(api, [text(1), text(2)], as_lines=as_lines)
     assert (answer.status, answer.json) == (202, counts(2))
 
 
 @pytest.mark.gen_test
-async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(service: Service) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection)
-        service.in_flight.draining = True
+async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert_broke_off(await connection.answer(), "stopping", accepted=3)
-        await service.until_in_flight(0)
+        await api.until_in_flight(0)
         # What is still under way is thrown away, and then the connection may be used again.
-        service.in_flight.draining = False
+        api.in_flight.draining = False
         for _ in range(20):
             await connection.send(chunk(b"x" * 1_000_000))
         await connection.send(LAST_CHUNK + get_text("/order/4"))
@@ -465,86 +475,86 @@ async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(
 
 
 @with_jumps
-async def test_who_goes_on_for_long_after_the_answer_is_cut_off(service: Service, jumps: Jumps) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection)
-        service.in_flight.draining = True
+async def test_who_goes_on_for_long_after_the_answer_is_cut_off(api: RunningApi, jumps: Jumps) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert (await connection.answer()).status == 503
         await connection.send(chunk(lines_of(5)))
-        await jumps.by(0.9 * STALL_S)
+        await jumps.by(0.9 * STALL_TIMEOUT_S)
         await connection.send(chunk(lines_of(6)))
-        await jumps.by(0.2 * STALL_S)
-        assert await connection.is_at_its_end()
-    assert service.in_flight.in_flight == 0
+        await jumps.by(0.2 * STALL_TIMEOUT_S)
+        assert await connection.is_closed_by_server()
+    assert api.in_flight.count == 0
 
 
 @pytest.mark.gen_test
-async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refused(service: Service) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection)
-        service.in_flight.draining = True
+async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refused(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
         await connection.send(LAST_CHUNK)
         answer = await connection.answer()
         assert (answer.status, answer.json["accepted"], answer.headers["Connection"]) == (202, 3, "close")
 
 
 @asynccontextmanager
-async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[Service]:
-    service = Service(path, clock)
-    service.limits = service.limits._replace(max_backlog=3)
-    await service.open()
+async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[RunningApi]:
+    api = RunningApi(path, clock)
+    api.limits = api.limits._replace(max_backlog=3)
+    await api.open()
     try:
-        yield service
+        yield api
     finally:
-        await service.close()
+        await api.close()
 
 
-async def process_all(service: Service) -> None:
-    for order in await service.finish_and_claim([], 100):
-        await service.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED)], 0)
+async def process_all(api: RunningApi) -> None:
+    for order in await api.finish_and_claim([], 100):
+        await api.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED)], 0)
 
 
 @pytest.mark.gen_test
 async def test_a_backlog_that_is_full_in_the_middle_is_a_503_with_what_was_done(tmp_path: Path, clock: Clock) -> None:
-    async with small_backlog(tmp_path / "orders.db", clock) as service, service.connection() as connection:
-        await begin_stream(service, connection)
+    async with small_backlog(tmp_path / "orders.db", clock) as api, api.connection() as connection:
+        await begin_stream(api, connection)
         await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)) + LAST_CHUNK)
         assert_broke_off(await connection.answer(), "overloaded", accepted=3)
-        assert_is_problem(await send(service, [text(4)], as_lines=False), 503, "overloaded")
-        assert await stored(service) == 3
-        await process_all(service)
-        assert (await send(service, [text(3), text(4)], as_lines=False)).json == counts(1, 1)
+        assert_is_problem(await send(api, [text(4)], as_lines=False), 503, "overloaded")
+        assert await stored(api) == 3
+        await process_all(api)
+        assert (await send(api, [text(3), text(4)], as_lines=False)).json == counts(1, 1)
 
 
 @pytest.mark.gen_test
 async def test_a_full_backlog_refuses_orders_that_come_one_by_one_until_it_shrinks(
     tmp_path: Path, clock: Clock
 ) -> None:
-    async with small_backlog(tmp_path / "orders.db", clock) as service:
+    async with small_backlog(tmp_path / "orders.db", clock) as api:
         for order_id in (1, 2, 3):
-            assert (await service.post(text(order_id))).status == 202
-        answer = await service.post(text(4))
+            assert (await api.post(text(order_id))).status == 202
+        answer = await api.post(text(4))
         assert_is_problem_of(answer, 503, "overloaded")
         assert int(answer.headers["Retry-After"]) >= 1
-        assert (await service.get("/order/4")).status == 404
-        [claimed] = await service.finish_and_claim([], 1)
-        assert (await service.post(text(4))).status == 202
-        assert (await service.post(text(5))).status == 503
+        assert (await api.get("/order/4")).status == 404
+        [claimed] = await api.finish_and_claim([], 1)
+        assert (await api.post(text(4))).status == 202
+        assert (await api.post(text(5))).status == 503
         # Back in the backlog.
-        await service.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.PENDING)], 0)
-        await process_all(service)
-        assert (await service.post(text(5))).status == 202
+        await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.PENDING)], 0)
+        await process_all(api)
+        assert (await api.post(text(5))).status == 202
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_comes_alone_does_not_wait_for_the_end_of_a_stream(service: Service) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection)
-        with service.held():
+async def test_an_order_that_comes_alone_does_not_wait_for_the_end_of_a_stream(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        with api.blocked():
             await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)))
-            alone = asyncio.ensure_future(service.post(text(6)))
-            await service.until_in_flight(2)
+            alone = asyncio.ensure_future(api.post(text(6)))
+            await api.until_in_flight(2)
         assert (await alone).status == 202
         await connection.send(LAST_CHUNK)
         assert (await connection.answer()).json["accepted"] == 5
@@ -569,15 +579,15 @@ class FakeStore:
 
 async def order_view(parts: Sequence[bytes]) -> BulkView:
     bulk = BulkInsert(
-        service=stand_in(insert_many=FakeStore().insert_many),
-        room=asyncio.Semaphore(2),
+        service=fake_service(insert_many=FakeStore().insert_many),
+        group_slots=asyncio.Semaphore(2),
         instruments=Instruments(clock=Clock()),
     )
     lines = Lines()
     for part in parts:
         await bulk.add(lines.add(part))
     await bulk.add(lines.end())
-    return await bulk.end()
+    return await bulk.finish()
 
 
 PIECES = st.sampled_from(
@@ -604,7 +614,9 @@ async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_l
         return await results[len(begun) - 1]
 
     bulk = BulkInsert(
-        service=stand_in(insert_many=insert_many), room=asyncio.Semaphore(2), instruments=Instruments(clock=Clock())
+        service=fake_service(insert_many=insert_many),
+        group_slots=asyncio.Semaphore(2),
+        instruments=Instruments(clock=Clock()),
     )
     await bulk.add([(0, text(1))])
     adding = asyncio.ensure_future(bulk.add([(1, text(2))]))
@@ -617,13 +629,13 @@ async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_l
         await bulk.add([(2, text(3))])
     results[1].set_result([Insertion.ACCEPTED])
     with pytest.raises(OSError, match="broken"):
-        await bulk.end()
+        await bulk.finish()
     assert (begun, bulk.view.accepted) == ([[1], [2]], 1)
 
 
 @pytest.mark.gen_test
-async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(service: Service) -> None:
-    answer = await send(service, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
+async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(api: RunningApi) -> None:
+    answer = await send(api, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
     [rejection] = answer.json["rejected"]
     assert len(rejection["detail"]) == MAX_DETAIL_CHARACTERS
 
@@ -632,8 +644,8 @@ async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(service: 
 async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
     store = FakeStore()
     bulk = BulkInsert(
-        service=stand_in(insert_many=store.insert_many),
-        room=asyncio.Semaphore(2),
+        service=fake_service(insert_many=store.insert_many),
+        group_slots=asyncio.Semaphore(2),
         instruments=Instruments(clock=Clock()),
     )
     long = text(1, metadata='{"a": "%s"}' % ("x" * 16_000))
@@ -642,48 +654,47 @@ async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
     while not adding.done():
         await turn_of_the_loop()
         turns += 1
-    assert turns >= 100 * len(long) // PARSED_BYTES_AT_ONCE // 3
-    assert (await bulk.end()).duplicates == 99
+    assert turns >= 100 * len(long) // PARSE_STEP_BYTES // 3
+    assert (await bulk.finish()).duplicates == 99
 
 
 @pytest.mark.gen_test
-async def test_arrays_have_so_much_room_together_and_no_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router, "MAX_ARRAYS_BYTES", 1_000)
-    service = await serve()
+async def test_all_arrays_together_have_a_limited_buffer(start_api: StartApi) -> None:
+    api = await start_api(max_buffered_bytes=1_000)
     for body, status in ((b"[" + text(1) + b"]", 202), (b"[{", 400), (b"[" + b" " * 1_000 + b"]", 503)):
-        assert (await service.request("POST", "/orders", body, headers=JSON)).status == status
-    async with service.connection() as connection:
+        assert (await api.request("POST", "/orders", body, headers=JSON)).status == status
+    async with api.connection() as connection:
         # Only what has come counts, not what is announced.
         await connection.send(head("Content-Length: 2000").replace(b"x-ndjson", b"json"))
-        assert (await send(service, [text(2)], as_lines=False)).status == 202
+        assert (await send(api, [text(2)], as_lines=False)).status == 202
         await connection.send(b"[" + b" " * 949)
-        while (answer := await send(service, [text(3)], as_lines=False)).status == 202:
+        while (answer := await send(api, [text(3)], as_lines=False)).status == 202:
             await turn_of_the_loop()
         assert_is_problem_of(answer, 503, "overloaded", "/orders")
-    while (await send(service, [text(4)], as_lines=False)).status == 503:
+    while (await send(api, [text(4)], as_lines=False)).status == 503:
         await turn_of_the_loop()
 
 
 @pytest.mark.gen_test
-async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(service: Service) -> None:
-    async with service.connection() as connection:
-        await begin_stream(service, connection, orders=3)
-        await service.in_flight.drain(5)
+async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection, orders=3)
+        await api.in_flight.drain(5)
         assert_broke_off(await connection.answer(), "stopping", accepted=3)
 
 
 @pytest.mark.gen_test
-async def test_an_exponent_of_any_size_costs_no_time(service: Service) -> None:
+async def test_an_exponent_of_any_size_costs_no_time(api: RunningApi) -> None:
     huge = [text(order_id, total_amount=f"1e{10**order_id}") for order_id in range(1, 19)]
     for as_lines in (True, False):
-        assert (await send(service, [*huge, text(99)], as_lines=as_lines)).json["rejected_total"] == len(huge)
+        assert (await send(api, [*huge, text(99)], as_lines=as_lines)).json["rejected_total"] == len(huge)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order", "/orders"])
-async def test_an_encoded_body_is_a_415(service: Service, path: str) -> None:
-    answer = await service.request("POST", path, text(1), headers=JSON | {"Content-Encoding": "gzip"})
+async def test_an_encoded_body_is_a_415(api: RunningApi, path: str) -> None:
+    answer = await api.request("POST", path, text(1), headers=JSON | {"Content-Encoding": "gzip"})
     assert_is_problem_of(answer, 415, "unsupported-media-type", path)
     same = JSON | {"Content-Encoding": "identity"}
     body = text(1) if path == "/order" else b"[" + text(1) + b"]"
-    assert (await service.request("POST", path, body, headers=same)).status == 202
+    assert (await api.request("POST", path, body, headers=same)).status == 202

@@ -13,18 +13,18 @@ from models.listing import HIGHEST, Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.writes import Outcome
-from tests.handlers.conftest import Serve
+from tests.handlers.conftest import StartApi
 from tests.handlers.problems.test_problem import assert_is_problem
-from tests.handlers.service import Answer, Service, get_text
+from tests.handlers.running_api import Answer, RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
 
 
-async def accept(service: Service, count: int) -> None:
+async def accept(api: RunningApi, count: int) -> None:
     """Orders 1 to `count`, a second apart, of users 1 and 2 by turns."""
     for order_id in range(1, count + 1):
-        answer = await service.post(order_text(order_id=str(order_id), user_id=str(2 - order_id % 2)))
+        answer = await api.post(order_text(order_id=str(order_id), user_id=str(2 - order_id % 2)))
         assert answer.status == 202
-        service.clock.now_us += SECOND_US
+        api.clock.now_us += SECOND_US
 
 
 def ids(answer: Answer) -> list[int]:
@@ -46,64 +46,64 @@ def next_of(answer: Answer) -> str | None:
     return match[1]
 
 
-async def follow(service: Service, path: str | None) -> list[list[int]]:
+async def follow(api: RunningApi, path: str | None) -> list[list[int]]:
     """The ids of each page, from link to link."""
     pages = []
     while path is not None:
-        answer = await service.get(path)
+        answer = await api.get(path)
         pages.append(ids(answer))
         path = next_of(answer)
     return pages
 
 
 @pytest.mark.gen_test
-async def test_without_orders_the_page_is_empty(service: Service) -> None:
-    answer = await service.get("/orders")
+async def test_without_orders_the_page_is_empty(api: RunningApi) -> None:
+    answer = await api.get("/orders")
     assert (answer.body, answer.status) == (b'{"orders":[],"next_cursor":null}', 200)
     assert "Link" not in answer.headers
 
 
 @pytest.mark.gen_test
-async def test_each_order_is_as_it_is_alone(service: Service) -> None:
-    await accept(service, 3)
-    [claimed] = await service.finish_and_claim([], 1)
-    await service.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no stock")], 0)
-    answer = await service.get("/orders")
-    assert answer.json["orders"] == [(await service.get(f"/order/{order_id}")).json for order_id in (3, 2, 1)]
+async def test_each_order_is_as_it_is_alone(api: RunningApi) -> None:
+    await accept(api, 3)
+    [claimed] = await api.finish_and_claim([], 1)
+    await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no stock")], 0)
+    answer = await api.get("/orders")
+    assert answer.json["orders"] == [(await api.get(f"/order/{order_id}")).json for order_id in (3, 2, 1)]
 
 
 @pytest.mark.gen_test
-async def test_the_links_lead_through_all_pages_to_the_last(service: Service) -> None:
-    await accept(service, 7)
-    assert await follow(service, "/orders?limit=3") == [[7, 6, 5], [4, 3, 2], [1]]
-    assert await follow(service, "/orders?limit=7") == [[7, 6, 5, 4, 3, 2, 1]]
-    assert await follow(service, "/orders") == [[7, 6, 5, 4, 3, 2, 1]]
+async def test_the_links_lead_through_all_pages_to_the_last(api: RunningApi) -> None:
+    await accept(api, 7)
+    assert await follow(api, "/orders?limit=3") == [[7, 6, 5], [4, 3, 2], [1]]
+    assert await follow(api, "/orders?limit=7") == [[7, 6, 5, 4, 3, 2, 1]]
+    assert await follow(api, "/orders") == [[7, 6, 5, 4, 3, 2, 1]]
 
 
 @pytest.mark.gen_test
-async def test_fifty_orders_are_a_page_unless_asked_otherwise(service: Service) -> None:
-    await accept(service, 51)
-    assert [len(page) for page in await follow(service, "/orders")] == [50, 1]
-    assert [len(page) for page in await follow(service, "/orders?limit=200")] == [51]
+async def test_fifty_orders_are_a_page_unless_asked_otherwise(api: RunningApi) -> None:
+    await accept(api, 51)
+    assert [len(page) for page in await follow(api, "/orders")] == [50, 1]
+    assert [len(page) for page in await follow(api, "/orders?limit=200")] == [51]
 
 
 @pytest.mark.gen_test
-async def test_orders_that_come_in_meanwhile_shift_no_page(service: Service) -> None:
-    await accept(service, 5)
-    first = await service.get("/orders?limit=2")
-    assert (await service.post(order_text(order_id="99"))).status == 202
-    assert (ids(first), await follow(service, next_of(first))) == ([5, 4], [[3, 2], [1]])
+async def test_orders_that_come_in_meanwhile_shift_no_page(api: RunningApi) -> None:
+    await accept(api, 5)
+    first = await api.get("/orders?limit=2")
+    assert (await api.post(order_text(order_id="99"))).status == 202
+    assert (ids(first), await follow(api, next_of(first))) == ([5, 4], [[3, 2], [1]])
 
 
 @pytest.mark.gen_test
-async def test_every_filter_stays_on_every_page(service: Service) -> None:
-    await accept(service, 12)
-    claimed = await service.finish_and_claim([], 10)
-    await service.finish_and_claim([Outcome(each.sequence, each.claims, Status.COMPLETED) for each in claimed], 0)
+async def test_every_filter_stays_on_every_page(api: RunningApi) -> None:
+    await accept(api, 12)
+    claimed = await api.finish_and_claim([], 10)
+    await api.finish_and_claim([Outcome(each.sequence, each.claims, Status.COMPLETED) for each in claimed], 0)
     # Order n was created n - 1 seconds after noon.
     query = "status=Completed&user_id=2&created_after=2025-03-01T14:00:03%2B02:00&created_before=2025-03-01+12:00:10"
-    assert await follow(service, f"/orders?limit=1&{query}") == [[10], [8], [6], [4]]
-    path = next_of(await service.get(f"/orders?limit=1&{query}"))
+    assert await follow(api, f"/orders?limit=1&{query}") == [[10], [8], [6], [4]]
+    path = next_of(await api.get(f"/orders?limit=1&{query}"))
     assert path == (
         "/orders?status=Completed&user_id=2&created_after=2025-03-01T14%3A00%3A03%2B02%3A00"
         "&created_before=2025-03-01%2012%3A00%3A10&limit=1&cursor=" + cursor_of(10)
@@ -130,12 +130,12 @@ async def test_every_filter_stays_on_every_page(service: Service) -> None:
         ("created_before=0001-01-01T00:00:00Z", []),
     ],
 )
-async def test_each_filter_lets_through_what_it_says(service: Service, query: str, expected: list[int]) -> None:
-    await accept(service, 5)
-    await service.request("POST", "/order/5/cancel")
-    first, _ = await service.finish_and_claim([], 2)
-    await service.finish_and_claim([Outcome(first.sequence, first.claims, Status.FAILED, "no stock")], 0)
-    assert ids(await service.get(f"/orders?{query}")) == expected
+async def test_each_filter_lets_through_what_it_says(api: RunningApi, query: str, expected: list[int]) -> None:
+    await accept(api, 5)
+    await api.request("POST", "/order/5/cancel")
+    first, _ = await api.finish_and_claim([], 2)
+    await api.finish_and_claim([Outcome(first.sequence, first.claims, Status.FAILED, "no stock")], 0)
+    assert ids(await api.get(f"/orders?{query}")) == expected
 
 
 @pytest.mark.gen_test
@@ -158,8 +158,8 @@ async def test_each_filter_lets_through_what_it_says(service: Service, query: st
         ("x=1&status=&limit=x&user_id=-1&created_after=1&created_before=1&cursor=1", "all seven"),
     ],
 )
-async def test_what_is_unknown_repeated_empty_or_bad_is_named(service: Service, query: str, wrong: Any) -> None:
-    problem = assert_is_problem(await service.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
+async def test_what_is_unknown_repeated_empty_or_bad_is_named(api: RunningApi, query: str, wrong: Any) -> None:
+    problem = assert_is_problem(await api.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
     if wrong == "all seven":
         wrong = ["x", "status", "user_id", "created_after", "created_before", "limit", "cursor"]
     assert sorted(error["parameter"] for error in problem["errors"]) == sorted(wrong)
@@ -171,23 +171,23 @@ async def test_what_is_unknown_repeated_empty_or_bad_is_named(service: Service, 
     "cursor",
     ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
 )
-async def test_a_cursor_that_is_none_of_ours_is_refused(service: Service, cursor: str) -> None:
-    problem = assert_is_problem(await service.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
+async def test_a_cursor_that_is_none_of_ours_is_refused(api: RunningApi, cursor: str) -> None:
+    problem = assert_is_problem(await api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
     assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
 
 
 @pytest.mark.gen_test
-async def test_any_cursor_of_ours_is_taken(service: Service) -> None:
-    await accept(service, 2)
+async def test_any_cursor_of_ours_is_taken(api: RunningApi) -> None:
+    await accept(api, 2)
     for before, expected in ((1, []), (2, [1]), (HIGHEST, [2, 1])):
-        assert ids(await service.get(f"/orders?cursor={cursor_of(before)}")) == expected
+        assert ids(await api.get(f"/orders?cursor={cursor_of(before)}")) == expected
 
 
 @pytest.mark.gen_test
-async def test_head_is_get_without_the_body(service: Service) -> None:
-    await accept(service, 3)
-    got = await service.get("/orders?limit=2")
-    head = await service.request("HEAD", "/orders?limit=2")
+async def test_head_is_get_without_the_body(api: RunningApi) -> None:
+    await accept(api, 3)
+    got = await api.get("/orders?limit=2")
+    head = await api.request("HEAD", "/orders?limit=2")
     assert (head.status, head.body) == (200, b"")
     assert {name: head.headers[name] for name in ("Content-Length", "Content-Type", "Link")} == {
         name: got.headers[name] for name in ("Content-Length", "Content-Type", "Link")
@@ -196,21 +196,21 @@ async def test_head_is_get_without_the_body(service: Service) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
-async def test_other_methods_are_told_which_there_are(service: Service, method: str) -> None:
-    answer = await service.request(method, "/orders", b"")
+async def test_other_methods_are_told_which_there_are(api: RunningApi, method: str) -> None:
+    answer = await api.request(method, "/orders", b"")
     assert_is_problem(answer, 405, "method-not-allowed", "/orders")
     assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.gen_test
-async def test_a_long_listing_holds_up_no_other_request(service: Service) -> None:
-    await accept(service, 1)
-    with service.held(listings=True):
-        listing = asyncio.ensure_future(service.get("/orders"))
-        await service.until_in_flight(1)
-        assert (await service.get("/order/1")).status == 200
-        assert (await service.post(order_text(order_id="2"))).status == 202
-        assert (await service.get("/metrics")).json["total_orders"] == 2
+async def test_a_long_listing_holds_up_no_other_request(api: RunningApi) -> None:
+    await accept(api, 1)
+    with api.blocked(listings=True):
+        listing = asyncio.ensure_future(api.get("/orders"))
+        await api.until_in_flight(1)
+        assert (await api.get("/order/1")).status == 200
+        assert (await api.post(order_text(order_id="2"))).status == 202
+        assert (await api.get("/metrics")).json["total_orders"] == 2
     assert ids(await listing) == [2, 1]
 
 
@@ -220,26 +220,26 @@ async def test_a_long_listing_holds_up_no_other_request(service: Service) -> Non
     [(QueueFullError(), "overloaded"), (StorageUnavailableError("gone"), "storage-unavailable")],
     ids=["full", "gone"],
 )
-async def test_what_can_not_be_listed_now_is_a_503(serve: Serve, error: Exception, slug: str) -> None:
+async def test_what_can_not_be_listed_now_is_a_503(start_api: StartApi, error: Exception, slug: str) -> None:
     def fail(listing: Listing) -> Future[Page]:
         raise error
 
-    answer = await (await serve(list_orders=fail)).get("/orders")
+    answer = await (await start_api(list_orders=fail)).get("/orders")
     assert_is_problem(answer, 503, slug, "/orders")
     assert answer.headers["Retry-After"] == "1"
 
 
 @pytest.mark.gen_test
-async def test_a_listing_whose_client_has_gone_is_given_up(serve: Serve) -> None:
+async def test_a_listing_whose_client_has_gone_is_given_up(start_api: StartApi) -> None:
     asked: list[Future[Page]] = []
 
     def wait(listing: Listing) -> Future[Page]:
         asked.append(asyncio.get_running_loop().create_future())
         return asked[-1]
 
-    service = await serve(list_orders=wait)
-    async with service.connection() as connection:
+    api = await start_api(list_orders=wait)
+    async with api.connection() as connection:
         await connection.send(get_text("/orders"))
-        await service.until_in_flight(1)
-    await service.until_in_flight(0)
+        await api.until_in_flight(1)
+    await api.until_in_flight(0)
     assert [each.cancelled() for each in asked] == [True]

@@ -9,22 +9,22 @@ import pytest
 from models.order import Status
 from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
 from models.writes import Outcome
-from tests.handlers.service import JSON, Service
+from tests.handlers.running_api import JSON, RunningApi
 from tests.models.samples import SECOND_US, Clock, order_text
 
 NOON_US = 1_740_830_400 * SECOND_US  # 2025-03-01 12:00:00 UTC
 ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
 
 
-async def finish(service: Service, status: Status, error: str | None = None) -> None:
-    [order] = await service.finish_and_claim([], 1)
-    service.clock.now_us += 10 * SECOND_US
-    await service.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0)
+async def finish(api: RunningApi, status: Status, error: str | None = None) -> None:
+    [order] = await api.finish_and_claim([], 1)
+    api.clock.now_us += 10 * SECOND_US
+    await api.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0)
 
 
 @pytest.mark.gen_test
-async def test_a_new_order_is_accepted_with_the_body_of_the_contract(service: Service) -> None:
-    answer = await service.post(order_text())
+async def test_a_new_order_is_accepted_with_the_body_of_the_contract(api: RunningApi) -> None:
+    answer = await api.post(order_text())
     assert (answer.status, answer.body) == (202, ACCEPTED_BODY)
     assert answer.json["order_id"] == "12345"
     assert answer.headers["Content-Type"] == "application/json"
@@ -36,9 +36,9 @@ async def test_a_new_order_is_accepted_with_the_body_of_the_contract(service: Se
 
 
 @pytest.mark.gen_test
-async def test_an_order_is_given_back_with_all_its_fields_in_their_order(service: Service) -> None:
-    await service.post(order_text())
-    answer = await service.get("/order/12345")
+async def test_an_order_is_given_back_with_all_its_fields_in_their_order(api: RunningApi) -> None:
+    await api.post(order_text())
+    answer = await api.get("/order/12345")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert list(answer.json.items()) == [
@@ -57,20 +57,20 @@ async def test_an_order_is_given_back_with_all_its_fields_in_their_order(service
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("status", "error"), [(Status.COMPLETED, None), (Status.FAILED, 'no such card: é\n"x"')])
-async def test_an_order_that_is_done_says_when_and_how(service: Service, status: Status, error: str | None) -> None:
-    await service.post(order_text())
-    await finish(service, status, error)
-    order = (await service.get("/order/12345")).json
+async def test_an_order_that_is_done_says_when_and_how(api: RunningApi, status: Status, error: str | None) -> None:
+    await api.post(order_text())
+    await finish(api, status, error)
+    order = (await api.get("/order/12345")).json
     assert (order["status"], order["error"], order["attempts"]) == (status.value, error, 1)
     assert (order["created_time"], order["processed_time"]) == ("2025-03-01 12:00:00", "2025-03-01 12:00:10")
     assert order["processing_time"] == 10
 
 
 @pytest.mark.gen_test
-async def test_an_order_on_its_way_has_no_processed_time(service: Service) -> None:
-    await service.post(order_text())
-    await service.finish_and_claim([], 1)
-    order = (await service.get("/order/12345")).json
+async def test_an_order_on_its_way_has_no_processed_time(api: RunningApi) -> None:
+    await api.post(order_text())
+    await api.finish_and_claim([], 1)
+    order = (await api.get("/order/12345")).json
     assert (order["status"], order["attempts"], order["processed_time"]) == ("Processing", 1, None)
 
 
@@ -84,48 +84,48 @@ async def test_an_order_on_its_way_has_no_processed_time(service: Service) -> No
         (4_102_444_800 * SECOND_US, "2100-01-01 00:00:00"),
     ],
 )
-async def test_times_are_utc_to_the_second(service: Service, clock: Clock, us: int, text: str) -> None:
+async def test_times_are_utc_to_the_second(api: RunningApi, clock: Clock, us: int, text: str) -> None:
     clock.now_us = us
-    await service.post(order_text())
-    assert (await service.get("/order/12345")).json["created_time"] == text
+    await api.post(order_text())
+    assert (await api.get("/order/12345")).json["created_time"] == text
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "again", [order_text(), order_text(total_amount='"99.9900"'), order_text(total_amount="9999e-2")]
 )
-async def test_the_same_order_again_is_the_same_answer_marked_as_replayed(service: Service, again: bytes) -> None:
-    first = await service.post(order_text())
-    replayed = await service.post(again)
+async def test_the_same_order_again_is_the_same_answer_marked_as_replayed(api: RunningApi, again: bytes) -> None:
+    first = await api.post(order_text())
+    replayed = await api.post(again)
     assert (replayed.status, replayed.body) == (first.status, first.body)
     assert replayed.headers["Location"] == first.headers["Location"]
     assert replayed.headers["Idempotent-Replayed"] == "true"
-    await finish(service, Status.COMPLETED)
-    assert (await service.post(again)).headers["Idempotent-Replayed"] == "true"
-    assert (await service.get("/order/12345")).json["status"] == "Completed"
+    await finish(api, Status.COMPLETED)
+    assert (await api.post(again)).headers["Idempotent-Replayed"] == "true"
+    assert (await api.get("/order/12345")).json["status"] == "Completed"
 
 
 @pytest.mark.gen_test
-async def test_another_order_under_the_same_id_is_a_conflict_that_changes_nothing(service: Service) -> None:
-    await service.post(order_text())
-    before = await service.get("/order/12345")
-    answer = await service.post(order_text(user_id="2"))
+async def test_another_order_under_the_same_id_is_a_conflict_that_changes_nothing(api: RunningApi) -> None:
+    await api.post(order_text())
+    before = await api.get("/order/12345")
+    answer = await api.post(order_text(user_id="2"))
     assert (answer.status, answer.json["type"]) == (409, "/problems/order-conflict")
     assert answer.json["detail"] == "another order is already stored under the id 12345"
     assert "Idempotent-Replayed" not in answer.headers
-    assert (await service.get("/order/12345")).body == before.body
+    assert (await api.get("/order/12345")).body == before.body
 
 
 @pytest.mark.gen_test
-async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(service: Service) -> None:
-    await service.post(order_text(order_id="3"))
+async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(api: RunningApi) -> None:
+    await api.post(order_text(order_id="3"))
     bodies = [order_text(order_id=str(order_id)) for order_id in (1, 2, 3, 2)]
     bodies += [order_text(order_id="4", user_id="0"), order_text(order_id="3", user_id="9"), b"{"]
-    with service.held():
-        answers = asyncio.gather(*map(service.post, bodies))
-        await service.get("/livez")
+    with api.blocked():
+        answers = asyncio.gather(*map(api.post, bodies))
+        await api.get("/livez")
     assert [answer.status for answer in await answers] == [202, 202, 202, 202, 422, 409, 400]
-    assert (await service.get("/metrics")).json["total_orders"] == 3
+    assert (await api.get("/metrics")).json["total_orders"] == 3
 
 
 @pytest.mark.gen_test
@@ -145,10 +145,10 @@ async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(service: Servic
     ],
 )
 async def test_an_amount_comes_back_as_a_json_number_of_the_same_value(
-    service: Service, given: str, amount: str
+    api: RunningApi, given: str, amount: str
 ) -> None:
-    await service.post(order_text(total_amount=given))
-    answer = await service.get("/order/12345")
+    await api.post(order_text(total_amount=given))
+    answer = await api.get("/order/12345")
     assert f'"total_amount":{amount},'.encode() in answer.body
     assert answer.json["total_amount"] == Decimal(given.strip('"'))
 
@@ -165,21 +165,21 @@ async def test_an_amount_comes_back_as_a_json_number_of_the_same_value(
     ],
     ids=lambda text: text[:20],
 )
-async def test_metadata_comes_back_byte_for_byte_after_the_other_fields(service: Service, metadata: str) -> None:
-    assert (await service.post(order_text(metadata=metadata))).status == 202
-    answer = await service.get("/order/12345")
+async def test_metadata_comes_back_byte_for_byte_after_the_other_fields(api: RunningApi, metadata: str) -> None:
+    assert (await api.post(order_text(metadata=metadata))).status == 202
+    answer = await api.get("/order/12345")
     assert answer.body.endswith(b'"processing_time":null,"metadata":' + metadata.encode() + b"}")
 
 
 @pytest.mark.gen_test
-async def test_the_largest_order_goes_in_and_comes_out(service: Service) -> None:
+async def test_the_largest_order_goes_in_and_comes_out(api: RunningApi) -> None:
     largest = order_text(
         order_id=str(MAX_ID), user_id=str(MAX_ID), item_ids=json.dumps([MAX_ID] * 1_000), total_amount="9999999999.9999"
     )
-    answer = await service.post(largest)
+    answer = await api.post(largest)
     assert (answer.status, answer.headers["Location"]) == (202, f"/order/{MAX_ID}")
     assert answer.json["order_id"] == str(MAX_ID)
-    order = (await service.get(f"/order/{MAX_ID}")).json
+    order = (await api.get(f"/order/{MAX_ID}")).json
     assert (order["order_id"], order["user_id"], order["item_ids"]) == (MAX_ID, MAX_ID, [MAX_ID] * 1_000)
 
 
@@ -187,8 +187,8 @@ async def test_the_largest_order_goes_in_and_comes_out(service: Service) -> None
 @pytest.mark.parametrize(
     "order_id", ["99", "0", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5_000, "00000"]
 )
-async def test_an_id_that_no_order_has_is_not_found(service: Service, order_id: str) -> None:
-    answer = await service.get(f"/order/{order_id}")
+async def test_an_id_that_no_order_has_is_not_found(api: RunningApi, order_id: str) -> None:
+    answer = await api.get(f"/order/{order_id}")
     assert (answer.status, answer.json["type"]) == (404, "/problems/not-found")
     assert answer.json["detail"] == f"There is no order {order_id}."
 
@@ -197,9 +197,9 @@ async def test_an_id_that_no_order_has_is_not_found(service: Service, order_id: 
 @pytest.mark.parametrize(
     "path", ["/order/", "/order/abc", "/order/-1", "/order/1.0", "/order/1e2", "/order/1/", "/order/%31", "/order/+1"]
 )
-async def test_what_is_no_id_is_not_found(service: Service, path: str) -> None:
-    await service.post(order_text(order_id="1"))
-    assert (await service.get(path)).status == 404
+async def test_what_is_no_id_is_not_found(api: RunningApi, path: str) -> None:
+    await api.post(order_text(order_id="1"))
+    assert (await api.get(path)).status == 404
 
 
 @pytest.mark.gen_test
@@ -207,11 +207,11 @@ async def test_what_is_no_id_is_not_found(service: Service, path: str) -> None:
     "content_type",
     ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=UTF-8"],
 )
-async def test_json_is_json_whatever_the_parameters(service: Service, content_type: str) -> None:
-    assert (await service.post(order_text(), {"Content-Type": content_type})).status == 202
+async def test_json_is_json_whatever_the_parameters(api: RunningApi, content_type: str) -> None:
+    assert (await api.post(order_text(), {"Content-Type": content_type})).status == 202
 
 
 @pytest.mark.gen_test
-async def test_a_query_makes_no_difference_to_which_order_it_is(service: Service) -> None:
-    await service.request("POST", "/order?source=test", order_text(), JSON)
-    assert (await service.get("/order/12345?fresh=1")).json["order_id"] == 12345
+async def test_a_query_makes_no_difference_to_which_order_it_is(api: RunningApi) -> None:
+    await api.request("POST", "/order?source=test", order_text(), JSON)
+    assert (await api.get("/order/12345?fresh=1")).json["order_id"] == 12345

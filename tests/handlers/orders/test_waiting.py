@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from models.order import Order, Status
-from tests.handlers.conftest import Serve
+from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end, limited, process
-from tests.handlers.service import JSON, Answer, Service, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
 
 WAITING = "/order/12345?wait=30"
@@ -21,12 +21,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await turn_of_the_loop()
 
 
-async def until_waiting(service: Service, count: int) -> None:
+async def until_waiting(api: RunningApi, count: int) -> None:
     """Returns when so many wait, none of whom the order's look-up can end any more."""
-    await service.until_in_flight(count)
-    await until(lambda: service.orders.waiting > 0)
+    await api.until_in_flight(count)
+    await until(lambda: api.orders.waiting > 0)
     # Theirs are before this one.
-    await service.orders.find(1)
+    await api.orders.find(1)
     await turn_of_the_loop()
 
 
@@ -48,73 +48,73 @@ def times_of(waited: list[float]) -> dict[str, object]:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-async def test_an_order_that_has_come_to_its_end_is_answered_at_once(service: Service, status: Status) -> None:
-    await service.post(order_text())
-    await (service.request("POST", "/order/12345/cancel") if status is Status.CANCELLED else process(service, status))
-    answer = await service.get(WAITING)
+async def test_an_order_that_has_come_to_its_end_is_answered_at_once(api: RunningApi, status: Status) -> None:
+    await api.post(order_text())
+    await (api.request("POST", "/order/12345/cancel") if status is Status.CANCELLED else process(api, status))
+    answer = await api.get(WAITING)
     assert (answer.status, answer.json["status"]) == (200, status)
-    assert answer.body == (await service.get("/order/12345")).body
+    assert answer.body == (await api.get("/order/12345")).body
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
-async def test_who_waits_is_answered_when_the_order_comes_to_its_end(service: Service, status: Status) -> None:
-    await service.post(order_text())
-    waiting = asyncio.ensure_future(service.get(WAITING))
-    await until_waiting(service, 1)
-    orders = await claim(service)
+async def test_who_waits_is_answered_when_the_order_comes_to_its_end(api: RunningApi, status: Status) -> None:
+    await api.post(order_text())
+    waiting = asyncio.ensure_future(api.get(WAITING))
+    await until_waiting(api, 1)
+    orders = await claim(api)
     assert not waiting.done()
-    await end(service, orders, status, "no" if status is Status.FAILED else None)
+    await end(api, orders, status, "no" if status is Status.FAILED else None)
     answer = await waiting
     assert (answer.status, answer.json["status"], answer.json["attempts"]) == (200, status, 1)
-    assert answer.body == (await service.get("/order/12345")).body
+    assert answer.body == (await api.get("/order/12345")).body
 
 
 @pytest.mark.gen_test
-async def test_who_waits_is_answered_when_the_order_is_cancelled(service: Service) -> None:
-    await service.post(order_text())
-    waiting = asyncio.ensure_future(service.get(WAITING))
-    await until_waiting(service, 1)
-    await service.request("POST", "/order/12345/cancel")
+async def test_who_waits_is_answered_when_the_order_is_cancelled(api: RunningApi) -> None:
+    await api.post(order_text())
+    waiting = asyncio.ensure_future(api.get(WAITING))
+    await until_waiting(api, 1)
+    await api.request("POST", "/order/12345/cancel")
     assert (await waiting).json["status"] == "Cancelled"
 
 
 @pytest.mark.gen_test
-async def test_a_wait_goes_on_while_the_order_is_tried_again(service: Service) -> None:
-    await service.post(order_text())
-    waiting = asyncio.ensure_future(service.get(WAITING))
-    await until_waiting(service, 1)
-    await end(service, await claim(service), Status.PENDING, "later", due_us=0)
-    await end(service, await claim(service), Status.PENDING)
-    await service.get("/livez")
+async def test_a_wait_goes_on_while_the_order_is_tried_again(api: RunningApi) -> None:
+    await api.post(order_text())
+    waiting = asyncio.ensure_future(api.get(WAITING))
+    await until_waiting(api, 1)
+    await end(api, await claim(api), Status.PENDING, "later", due_us=0)
+    await end(api, await claim(api), Status.PENDING)
+    await api.get("/livez")
     assert not waiting.done()
-    await process(service)
+    await process(api)
     answer = await waiting
     assert (answer.json["status"], answer.json["attempts"]) == ("Completed", 2)
 
 
 @pytest.mark.slow
 @pytest.mark.gen_test
-async def test_after_its_time_a_wait_is_answered_with_what_the_order_is_then(service: Service) -> None:
-    await service.post(order_text())
+async def test_after_its_time_a_wait_is_answered_with_what_the_order_is_then(api: RunningApi) -> None:
+    await api.post(order_text())
     begun_s = asyncio.get_running_loop().time()
-    waiting = asyncio.ensure_future(service.get("/order/12345?wait=1"))
-    await until_waiting(service, 1)
-    await claim(service)
+    waiting = asyncio.ensure_future(api.get("/order/12345?wait=1"))
+    await until_waiting(api, 1)
+    await claim(api)
     answer = await waiting
     assert asyncio.get_running_loop().time() - begun_s >= 1
     assert (answer.status, answer.json["status"], answer.json["attempts"]) == (200, "Processing", 1)
-    posted = await service.post(order_text(order_id="2"), JSON | {"Prefer": "wait=1"})
+    posted = await api.post(order_text(order_id="2"), JSON | {"Prefer": "wait=1"})
     assert (posted.status, posted.json["order_id"]) == (202, "2")
     assert "Preference-Applied" not in posted.headers
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("query", "wait_s"), [("wait=0", 0), ("wait=1", 1), ("wait=30", 30), ("fresh=1&wait=2", 2)])
-async def test_a_wait_takes_from_0_to_30_seconds(serve: Serve, query: str, wait_s: int) -> None:
+async def test_a_wait_takes_from_0_to_30_seconds(start_api: StartApi, query: str, wait_s: int) -> None:
     waited: list[float] = []
-    service = await serve(**times_of(waited))
-    await service.get(f"/order/12345?{query}")
+    api = await start_api(**times_of(waited))
+    await api.get(f"/order/12345?{query}")
     assert waited == [wait_s]
 
 
@@ -122,136 +122,136 @@ async def test_a_wait_takes_from_0_to_30_seconds(serve: Serve, query: str, wait_
 @pytest.mark.parametrize(
     "query", ["wait=31", "wait=-1", "wait=", "wait", "wait=x", "wait=1.5", "wait=05", "wait=1&wait=1", "wait=%31%20"]
 )
-async def test_a_wait_that_makes_no_sense_is_refused(service: Service, query: str) -> None:
-    await service.post(order_text())
+async def test_a_wait_that_makes_no_sense_is_refused(api: RunningApi, query: str) -> None:
+    await api.post(order_text())
     for order_id in ("12345", "99"):
-        answer = await service.get(f"/order/{order_id}?{query}")
+        answer = await api.get(f"/order/{order_id}?{query}")
         assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
         assert [error["parameter"] for error in answer.json["errors"]] == ["wait"]
 
 
 @pytest.mark.gen_test
-async def test_without_a_wait_nothing_is_waited_for(service: Service) -> None:
-    await service.post(order_text())
+async def test_without_a_wait_nothing_is_waited_for(api: RunningApi) -> None:
+    await api.post(order_text())
     for path in ("/order/12345", "/order/12345?", "/order/12345?wait=0", "/order/12345?Wait=30"):
-        assert (await service.get(path)).json["status"] == "Pending"
+        assert (await api.get(path)).json["status"] == "Pending"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("order_id", ["99", "0", "9" * 30])
-async def test_for_an_order_that_is_not_there_nobody_waits(service: Service, order_id: str) -> None:
-    answer = await service.get(f"/order/{order_id}?wait=30")
+async def test_for_an_order_that_is_not_there_nobody_waits(api: RunningApi, order_id: str) -> None:
+    answer = await api.get(f"/order/{order_id}?wait=30")
     assert (answer.status, answer.json["detail"]) == (404, f"There is no order {order_id}.")
-    assert not service.orders.waiting
+    assert not api.orders.waiting
 
 
 @pytest.mark.gen_test
-async def test_head_waits_as_get_does(service: Service) -> None:
-    await service.post(order_text())
-    async with service.connection() as connection:
+async def test_head_waits_as_get_does(api: RunningApi) -> None:
+    await api.post(order_text())
+    async with api.connection() as connection:
         await connection.send(get_text(WAITING, method="HEAD"))
-        await until_waiting(service, 1)
-        await process(service)
+        await until_waiting(api, 1)
+        await process(api)
         answer = await connection.answer(has_body=False)
-        expected = await service.get("/order/12345")
+        expected = await api.get("/order/12345")
         assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(expected.body)))
         await connection.send(get_text("/livez"))
         assert (await connection.answer()).json == {"status": "ok"}
 
 
 @pytest.mark.gen_test
-async def test_everybody_who_waits_for_one_order_is_answered_at_its_end(serve: Serve) -> None:
-    service = await serve()
-    await service.post(order_text())
-    await service.post(order_text(order_id="2"))
+async def test_everybody_who_waits_for_one_order_is_answered_at_its_end(start_api: StartApi) -> None:
+    api = await start_api()
+    await api.post(order_text())
+    await api.post(order_text(order_id="2"))
     async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(one_answer(service, get_text(WAITING))) for _ in range(50)]
-        other = group.create_task(one_answer(service, get_text("/order/2?wait=30")))
-        await until_waiting(service, 51)
-        first, second = await claim(service)
-        await end(service, [first])
+        waiting = [group.create_task(one_answer(api, get_text(WAITING))) for _ in range(50)]
+        other = group.create_task(one_answer(api, get_text("/order/2?wait=30")))
+        await until_waiting(api, 51)
+        first, second = await claim(api)
+        await end(api, [first])
         assert {(await each).json["status"] for each in waiting} == {"Completed"}
         assert not other.done()
-        await end(service, [second], Status.FAILED)
+        await end(api, [second], Status.FAILED)
     assert other.result().json["status"] == "Failed"
-    assert not service.orders.waiting
+    assert not api.orders.waiting
 
 
-async def one_answer(service: Service, request: bytes) -> Answer:
-    async with service.connection() as connection:
+async def one_answer(api: RunningApi, request: bytes) -> Answer:
+    async with api.connection() as connection:
         await connection.send(request)
         return await connection.answer()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_text", [get_text(WAITING), post_text(order_text(), headers="Prefer: wait=30\r\n")])
-async def test_a_client_that_goes_away_frees_its_place(service: Service, request_text: bytes) -> None:
-    await service.post(order_text())
-    async with service.connection() as connection:
+async def test_a_client_that_goes_away_frees_its_place(api: RunningApi, request_text: bytes) -> None:
+    await api.post(order_text())
+    async with api.connection() as connection:
         await connection.send(request_text)
-        await until_waiting(service, 1)
-    await service.until_in_flight(0)
-    assert not service.orders.waiting
+        await until_waiting(api, 1)
+    await api.until_in_flight(0)
+    assert not api.orders.waiting
     # What it waited for comes to its end all the same.
-    await process(service)
-    assert (await service.get(WAITING)).json["status"] == "Completed"
+    await process(api)
+    assert (await api.get(WAITING)).json["status"] == "Completed"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_text", [get_text(WAITING), post_text(order_text(), headers="Prefer: wait=30\r\n")])
 async def test_a_client_that_has_gone_when_its_request_is_read_waits_for_nothing(
-    service: Service, request_text: bytes
+    api: RunningApi, request_text: bytes
 ) -> None:
-    await service.post(order_text())
+    await api.post(order_text())
     for _ in range(20):
-        async with service.connection() as connection:
+        async with api.connection() as connection:
             await connection.send(request_text)
-    await service.get("/livez")
-    await service.until_in_flight(0)
-    assert not service.orders.waiting
+    await api.get("/livez")
+    await api.until_in_flight(0)
+    assert not api.orders.waiting
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_waited_may_go_on_on_its_connection(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_client_that_waited_may_go_on_on_its_connection(api: RunningApi) -> None:
+    async with api.connection() as connection:
         for order_id in ("1", "2"):
             await connection.send(post_text(order_text(order_id=order_id)) + get_text(f"/order/{order_id}?wait=30"))
             assert (await connection.answer()).status == 202
-            await until_waiting(service, 1)
-            await process(service)
+            await until_waiting(api, 1)
+            await process(api)
             assert (await connection.answer()).json["status"] == "Completed"
 
 
 @pytest.mark.gen_test
 async def test_where_too_many_wait_the_next_one_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_waiters=2) as service:
-        await service.post(order_text())
-        waiting = [asyncio.ensure_future(service.get(WAITING)) for _ in range(2)]
-        await until_waiting(service, 2)
-        refused = await service.get(WAITING)
+    async with limited(tmp_path, max_waiters=2) as api:
+        await api.post(order_text())
+        waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(2)]
+        await until_waiting(api, 2)
+        refused = await api.get(WAITING)
         assert (refused.status, refused.json["type"]) == (503, "/problems/overloaded")
         assert refused.headers["Retry-After"] == "1"
         # An order is taken in all the same, and who only looks is not refused.
-        posted = await service.post(order_text(order_id="2"), PREFER)
+        posted = await api.post(order_text(order_id="2"), PREFER)
         assert (posted.status, "Preference-Applied" in posted.headers) == (202, False)
-        assert (await service.get("/order/2")).json["status"] == "Pending"
-        await process(service)
+        assert (await api.get("/order/2")).json["status"] == "Pending"
+        await process(api)
         assert [answer.json["status"] for answer in await asyncio.gather(*waiting)] == ["Completed"] * 2
-        assert (await service.get(WAITING)).status == 200
+        assert (await api.get(WAITING)).status == 200
 
 
 @pytest.mark.gen_test
-async def test_a_stop_answers_at_once_who_waits(service: Service) -> None:
-    await service.post(order_text())
-    waiting = [asyncio.ensure_future(service.get(WAITING)) for _ in range(3)]
-    posting = asyncio.ensure_future(service.post(order_text(order_id="2"), PREFER))
-    await until_waiting(service, 4)
-    await service.orders.stop(0)
+async def test_a_stop_answers_at_once_who_waits(api: RunningApi) -> None:
+    await api.post(order_text())
+    waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(3)]
+    posting = asyncio.ensure_future(api.post(order_text(order_id="2"), PREFER))
+    await until_waiting(api, 4)
+    await api.orders.stop(0)
     answers = await asyncio.gather(*waiting)
     assert [(answer.status, answer.json["status"]) for answer in answers] == [(200, "Pending")] * 3
     posted = await posting
     assert (posted.status, posted.json["order_id"]) == (202, "2")
-    assert (await service.get(WAITING)).json["status"] == "Pending"
+    assert (await api.get(WAITING)).json["status"] == "Pending"
 
 
 @pytest.mark.gen_test
@@ -259,34 +259,34 @@ async def test_a_stop_answers_at_once_who_waits(service: Service) -> None:
     ("prefer", "applied"), [("wait=30", "wait=30"), ("wait=60", "wait=30"), ("respond-async, Wait=7", "wait=7")]
 )
 async def test_an_order_that_is_processed_in_time_is_answered_as_it_is_then(
-    service: Service, prefer: str, applied: str
+    api: RunningApi, prefer: str, applied: str
 ) -> None:
-    posting = asyncio.ensure_future(service.post(order_text(), JSON | {"Prefer": prefer}))
-    await until_waiting(service, 1)
-    await process(service, Status.FAILED, "no such card")
+    posting = asyncio.ensure_future(api.post(order_text(), JSON | {"Prefer": prefer}))
+    await until_waiting(api, 1)
+    await process(api, Status.FAILED, "no such card")
     answer = await posting
     assert (answer.status, answer.headers["Preference-Applied"]) == (200, applied)
     assert answer.headers["Location"] == "/order/12345"
     assert "Idempotent-Replayed" not in answer.headers
     assert (answer.json["status"], answer.json["error"]) == ("Failed", "no such card")
-    assert answer.body == (await service.get("/order/12345")).body
+    assert answer.body == (await api.get("/order/12345")).body
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=x", "respond-async", "wait", ""])
-async def test_who_does_not_prefer_to_wait_gets_the_202(service: Service, prefer: str) -> None:
-    answer = await service.post(order_text(), JSON | {"Prefer": prefer})
+async def test_who_does_not_prefer_to_wait_gets_the_202(api: RunningApi, prefer: str) -> None:
+    answer = await api.post(order_text(), JSON | {"Prefer": prefer})
     assert (answer.status, "Preference-Applied" in answer.headers) == (202, False)
-    assert answer.body == (await service.post(order_text())).body
+    assert answer.body == (await api.post(order_text())).body
 
 
 @pytest.mark.gen_test
-async def test_the_same_order_again_may_be_waited_for_too(service: Service) -> None:
-    await service.post(order_text())
-    posting = asyncio.ensure_future(service.post(order_text(), PREFER))
-    await until_waiting(service, 1)
-    await process(service)
-    for answer in (await posting, await service.post(order_text(), PREFER)):
+async def test_the_same_order_again_may_be_waited_for_too(api: RunningApi) -> None:
+    await api.post(order_text())
+    posting = asyncio.ensure_future(api.post(order_text(), PREFER))
+    await until_waiting(api, 1)
+    await process(api)
+    for answer in (await posting, await api.post(order_text(), PREFER)):
         assert (answer.status, answer.json["status"]) == (200, "Completed")
         assert answer.headers["Idempotent-Replayed"] == "true"
         assert answer.headers["Preference-Applied"] == "wait=30"
@@ -296,15 +296,15 @@ async def test_the_same_order_again_may_be_waited_for_too(service: Service) -> N
 @pytest.mark.parametrize(
     ("body", "status"), [(order_text(user_id="2"), 409), (order_text(user_id="0"), 422), (b"{", 400)]
 )
-async def test_an_order_that_is_refused_is_refused_at_once(service: Service, body: bytes, status: int) -> None:
-    await service.post(order_text())
-    answer = await service.post(body, PREFER)
+async def test_an_order_that_is_refused_is_refused_at_once(api: RunningApi, body: bytes, status: int) -> None:
+    await api.post(order_text())
+    answer = await api.post(body, PREFER)
     assert (answer.status, "Preference-Applied" in answer.headers) == (status, False)
-    assert not service.orders.waiting
+    assert not api.orders.waiting
 
 
 @pytest.mark.gen_test
 async def test_an_order_that_finds_the_backlog_full_is_refused_at_once(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_backlog=0) as service:
-        assert (await service.post(order_text(), PREFER)).status == 503
-        assert not service.orders.waiting
+    async with limited(tmp_path, max_backlog=0) as api:
+        assert (await api.post(order_text(), PREFER)).status == 503
+        assert not api.orders.waiting

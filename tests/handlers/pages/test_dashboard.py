@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from handlers.pages.dashboard import PAGE, DashboardBrokenError, read_dashboard
-from tests.handlers.conftest import Serve
-from tests.handlers.service import Service
+from tests.handlers.conftest import StartApi
+from tests.handlers.running_api import RunningApi
 from tests.process import ROOT
 
 FOLDER = ROOT / "handlers" / "pages" / "static"
@@ -21,24 +21,24 @@ KEYS = '<meta name="orders-keys" content="{}">'
 
 
 @pytest.mark.gen_test
-async def test_the_page_and_all_files_that_it_links_are_served(service: Service) -> None:
-    page = await service.get("/")
+async def test_the_page_and_all_files_that_it_links_are_served(api: RunningApi) -> None:
+    page = await api.get("/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.body == (FOLDER / PAGE).read_bytes()
     linked = re.findall(r'(?:src|href)="(dashboard/[^"]+)"', page.body.decode())
     assert linked
     for name in linked:
-        assert (name, (await service.get(f"/{name}")).status) == (name, 200)
+        assert (name, (await api.get(f"/{name}")).status) == (name, 200)
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/dashboard/{name}" for name in NAMES)])
 @pytest.mark.gen_test
-async def test_each_file_has_its_type_its_policy_and_an_etag(service: Service, path: str) -> None:
-    first = await service.get(path)
+async def test_each_file_has_its_type_its_policy_and_an_etag(api: RunningApi, path: str) -> None:
+    first = await api.get(path)
     assert first.status == 200
     assert first.headers["Content-Type"] == TYPES.get(Path(path).suffix, "text/html; charset=utf-8")
-    again = await service.get(path, {"If-None-Match": first.headers["ETag"]})
-    head = await service.request("HEAD", path)
+    again = await api.get(path, {"If-None-Match": first.headers["ETag"]})
+    head = await api.request("HEAD", path)
     assert (again.status, again.body, head.status, head.body) == (304, b"", 200, b"")
     assert int(head.headers["Content-Length"]) == len(first.body)
     for answer in (first, again, head):
@@ -46,13 +46,13 @@ async def test_each_file_has_its_type_its_policy_and_an_etag(service: Service, p
         assert answer.headers["Content-Security-Policy"] == POLICY
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    post = await service.request("POST", path, b"")
+    post = await api.request("POST", path, b"")
     assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.gen_test
-async def test_a_range_is_ignored(service: Service) -> None:
-    answer = await service.get("/dashboard/charts.js", {"Range": "bytes=0-9"})
+async def test_a_range_is_ignored(api: RunningApi) -> None:
+    answer = await api.get("/dashboard/charts.js", {"Range": "bytes=0-9"})
     assert (answer.status, answer.body) == (200, (FOLDER / "charts.js").read_bytes())
 
 
@@ -64,26 +64,26 @@ async def test_a_range_is_ignored(service: Service) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_nothing_else_is_served(service: Service, path: str) -> None:
-    answer = await service.get(path)
+async def test_nothing_else_is_served(api: RunningApi, path: str) -> None:
+    answer = await api.get(path)
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 
 @pytest.mark.gen_test
-async def test_the_page_is_told_whether_the_server_requires_keys(serve: Serve) -> None:
-    service = await serve(has_keys=True)
-    page = (await service.get("/")).body.decode()
+async def test_the_page_is_told_whether_the_server_requires_keys(start_api: StartApi) -> None:
+    api = await start_api(has_keys=True)
+    page = (await api.get("/")).body.decode()
     assert (page.count(KEYS.format("yes")), page.count(KEYS.format("no"))) == (1, 0)
     without = read_dashboard(has_keys=False).page
     assert page == without.body.decode().replace(KEYS.format("no"), KEYS.format("yes"))
-    assert (await service.get("/")).headers["ETag"] != without.etag
+    assert (await api.get("/")).headers["ETag"] != without.etag
 
 
 @pytest.mark.gen_test
-async def test_responses_close_the_connection_while_the_server_stops(service: Service) -> None:
-    service.in_flight.draining = True
+async def test_responses_close_the_connection_while_the_server_stops(api: RunningApi) -> None:
+    api.in_flight.draining = True
     for path in ("/", "/dashboard/app.js"):
-        assert (await service.get(path)).headers["Connection"] == "close"
+        assert (await api.get(path)).headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("page", [None, "<!DOCTYPE html>", KEYS.format("yes"), KEYS.format("no") * 2])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from handlers.pages.docs import ASSETS, FILES, PAGE, SCRIPT, assets_folder
-from tests.handlers.service import Service
+from tests.handlers.running_api import RunningApi
 
 
 def linked() -> list[str]:
@@ -14,18 +14,18 @@ def linked() -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_the_page_loads_only_what_is_served_here(service: Service) -> None:
-    page = await service.get("/docs")
+async def test_the_page_loads_only_what_is_served_here(api: RunningApi) -> None:
+    page = await api.get("/docs")
     assert (page.status, page.headers["Content-Type"], page.body) == (200, "text/html; charset=utf-8", PAGE)
     assert "://" not in (PAGE + SCRIPT).decode()
     assert {name.removeprefix("docs/") for name in linked()} == {*FILES, "openapi.json"}
     for name in linked():
-        assert (name, (await service.get(f"/{name}")).status) == (name, 200)
+        assert (name, (await api.get(f"/{name}")).status) == (name, 200)
 
 
 @pytest.mark.gen_test
-async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(service: Service) -> None:
-    policy = (await service.get("/docs")).headers["Content-Security-Policy"]
+async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(api: RunningApi) -> None:
+    policy = (await api.get("/docs")).headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "script-src" not in policy
     assert re.findall(r"<script(?! src=)|\son\w+=|\sstyle=", PAGE.decode()) == []
@@ -33,14 +33,14 @@ async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(serv
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.gen_test
-async def test_a_file_has_its_type_and_an_etag(service: Service, name: str) -> None:
-    first = await service.get(f"/docs/{name}")
+async def test_a_file_has_its_type_and_an_etag(api: RunningApi, name: str) -> None:
+    first = await api.get(f"/docs/{name}")
     assert (first.status, first.headers["Content-Type"]) == (200, FILES[name])
     assert first.headers["X-Content-Type-Options"] == "nosniff"
     assert first.body == ((assets_folder() / name).read_bytes() if name in ASSETS else SCRIPT)
-    again = await service.get(f"/docs/{name}", headers={"If-None-Match": first.headers["ETag"], "X-Request-Id": "a"})
+    again = await api.get(f"/docs/{name}", headers={"If-None-Match": first.headers["ETag"], "X-Request-Id": "a"})
     assert (again.status, again.body, again.headers["X-Request-Id"]) == (304, b"", "a")
-    head = await service.request("HEAD", f"/docs/{name}")
+    head = await api.request("HEAD", f"/docs/{name}")
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(first.body)))
 
 
@@ -48,21 +48,21 @@ async def test_a_file_has_its_type_and_an_etag(service: Service, name: str) -> N
     "path", ["/docs/", "/docs/LICENSE", "/docs/swagger-ui.js", "/docs/../server.py", "/docs/%2e%2e/core.py", "/docs/x"]
 )
 @pytest.mark.gen_test
-async def test_nothing_else_is_served(service: Service, path: str) -> None:
-    answer = await service.get(path)
+async def test_nothing_else_is_served(api: RunningApi, path: str) -> None:
+    answer = await api.get(path)
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 
 @pytest.mark.gen_test
-async def test_a_range_is_ignored(service: Service) -> None:
+async def test_a_range_is_ignored(api: RunningApi) -> None:
     for wanted in ("bytes=0-9", "bytes=99999999-", "bytes=-", "lines=1"):
-        answer = await service.get("/docs/swagger-ui.css", headers={"Range": wanted})
+        answer = await api.get("/docs/swagger-ui.css", headers={"Range": wanted})
         assert (wanted, answer.status) == (wanted, 200)
         assert len(answer.body) == int(answer.headers["Content-Length"]) > 100_000
 
 
 @pytest.mark.gen_test
-async def test_responses_close_the_connection_while_the_server_stops(service: Service) -> None:
-    service.in_flight.draining = True
+async def test_responses_close_the_connection_while_the_server_stops(api: RunningApi) -> None:
+    api.in_flight.draining = True
     for path in ("/docs", "/docs/favicon-32x32.png", "/openapi.json"):
-        assert (await service.get(path)).headers["Connection"] == "close"
+        assert (await api.get(path)).headers["Connection"] == "close"

@@ -12,8 +12,8 @@ import pytest
 
 from handlers.transport.body_limit import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
 from models.parsing.order_body import MAX_ID
-from tests.handlers.conftest import Serve
-from tests.handlers.service import JSON, Answer, Service, get_text, post_text, turn_of_the_loop
+from tests.handlers.conftest import StartApi
+from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
 
 
@@ -45,13 +45,13 @@ def assert_is_problem(answer: Answer, status: int, slug: str, instance: str = "/
     ],
     ids=lambda value: repr(value)[:20],
 )
-async def test_what_is_not_json_is_a_400(service: Service, body: bytes, detail: str) -> None:
-    assert assert_is_problem(await service.post(body), 400, "not-json")["detail"] == detail
+async def test_what_is_not_json_is_a_400(api: RunningApi, body: bytes, detail: str) -> None:
+    assert assert_is_problem(await api.post(body), 400, "not-json")["detail"] == detail
 
 
 @pytest.mark.gen_test
-async def test_json_that_is_no_order_is_a_422_that_names_every_error(service: Service) -> None:
-    answer = await service.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
+async def test_json_that_is_no_order_is_a_422_that_names_every_error(api: RunningApi) -> None:
+    answer = await api.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
     problem = assert_is_problem(answer, 422, "invalid-order")
     assert sorted(problem["errors"], key=lambda error: error["pointer"]) == [
         {"pointer": "#/item_ids/1", "detail": f"must be an integer from 1 to {MAX_ID}"},
@@ -62,17 +62,17 @@ async def test_json_that_is_no_order_is_a_422_that_names_every_error(service: Se
 
 
 @pytest.mark.gen_test
-async def test_half_a_surrogate_pair_is_the_clients_error(service: Service) -> None:
-    answer = await service.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
+async def test_half_a_surrogate_pair_is_the_clients_error(api: RunningApi) -> None:
+    answer = await api.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
     assert_is_problem(answer, 422, "invalid-order")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_a_path_that_nobody_knows_is_a_404(service: Service, method: str, path: str) -> None:
+async def test_a_path_that_nobody_knows_is_a_404(api: RunningApi, method: str, path: str) -> None:
     body = b"{}" if method == "POST" else None
-    answer = await service.request(method, path, body)
+    answer = await api.request(method, path, body)
     problem = assert_is_problem(answer, 404, "not-found", path)
     assert problem["detail"] == f"There is nothing at {path}."
 
@@ -90,11 +90,11 @@ async def test_a_path_that_nobody_knows_is_a_404(service: Service, method: str, 
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_a_method_that_a_resource_does_not_know_is_a_405_with_allow(
-    service: Service, method: str, path: str, allowed: str
+    api: RunningApi, method: str, path: str, allowed: str
 ) -> None:
     if method in allowed:
         return
-    answer = await service.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
+    answer = await api.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
     assert_is_problem(answer, 405, "method-not-allowed", path)
     assert set(answer.headers["Allow"].split(", ")) == set(allowed.split(", "))
 
@@ -108,8 +108,8 @@ async def test_a_method_that_a_resource_does_not_know_is_a_405_with_allow(
         ("/order/1", {"GET", "HEAD"}),
     ],
 )
-async def test_a_method_that_nobody_knows_is_a_405_with_allow(service: Service, path: str, allowed: set[str]) -> None:
-    async with service.connection() as connection:
+async def test_a_method_that_nobody_knows_is_a_405_with_allow(api: RunningApi, path: str, allowed: set[str]) -> None:
+    async with api.connection() as connection:
         await connection.send(get_text(path, method="BREW"))
         answer = await connection.answer()
     assert_is_problem(answer, 405, "method-not-allowed", path)
@@ -132,32 +132,32 @@ async def test_a_method_that_nobody_knows_is_a_405_with_allow(service: Service, 
         ";application/json",
     ],
 )
-async def test_another_content_type_is_a_415(service: Service, content_type: str | None) -> None:
-    answer = await service.post(order_text(), {"Content-Type": content_type} if content_type else {})
+async def test_another_content_type_is_a_415(api: RunningApi, content_type: str | None) -> None:
+    answer = await api.post(order_text(), {"Content-Type": content_type} if content_type else {})
     assert_is_problem(answer, 415, "unsupported-media-type")
-    assert (await service.get("/order/12345")).status == 404
+    assert (await api.get("/order/12345")).status == 404
 
 
 @pytest.mark.gen_test
-async def test_a_body_may_have_64_kibibytes_and_not_one_more(service: Service) -> None:
+async def test_a_body_may_have_64_kibibytes_and_not_one_more(api: RunningApi) -> None:
     largest = order_text() + b" " * (MAX_BODY_BYTES - len(order_text()))
     assert len(largest) == 65_536
-    assert (await service.post(largest)).status == 202
-    answer = await service.post(largest + b" ")
+    assert (await api.post(largest)).status == 202
+    answer = await api.post(largest + b" ")
     problem = assert_is_problem(answer, 413, "too-large")
     assert problem["detail"] == "The body of one request is at most 65536 bytes."
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order", "/order/1", "/livez", "/nowhere", "/metrics"])
-async def test_a_body_that_is_too_large_is_a_413_wherever_it_goes(service: Service, path: str) -> None:
-    answer = await service.request("POST", path, b"x" * (MAX_BODY_BYTES + 1), JSON)
+async def test_a_body_that_is_too_large_is_a_413_wherever_it_goes(api: RunningApi, path: str) -> None:
+    answer = await api.request("POST", path, b"x" * (MAX_BODY_BYTES + 1), JSON)
     assert_is_problem(answer, 413, "too-large", path)
 
 
 @pytest.mark.gen_test
-async def test_after_a_body_that_is_too_large_the_connection_goes_on(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_after_a_body_that_is_too_large_the_connection_goes_on(api: RunningApi) -> None:
+    async with api.connection() as connection:
         for _ in range(2):
             await connection.send(post_text(b" " * 300_000))
             assert_is_problem(await connection.answer(), 413, "too-large")
@@ -171,8 +171,8 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 @pytest.mark.gen_test
-async def test_a_chunked_body_has_the_same_limit(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_chunked_body_has_the_same_limit(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(chunked(*[order_text()[i : i + 7] for i in range(0, len(order_text()), 7)]))
         assert (await connection.answer()).status == 202
         await connection.send(chunked(order_text(), b" " * (MAX_BODY_BYTES - len(order_text()))))
@@ -200,43 +200,43 @@ def announced(length: int) -> bytes:
         10**30,
     ],
 )
-async def test_a_body_too_large_to_be_read_to_its_end_is_a_413_before_it_is_sent(service: Service, length: int) -> None:
-    async with service.connection() as connection:
+async def test_a_body_too_large_to_be_read_to_its_end_is_a_413_before_it_is_sent(api: RunningApi, length: int) -> None:
+    async with api.connection() as connection:
         await connection.send(announced(length))
         assert_is_problem(await connection.answer(), 413, "too-large")
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
-async def test_an_answer_after_which_the_connection_ends_says_so(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_an_answer_after_which_the_connection_ends_says_so(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(announced(MAX_DISCARDED_BYTES + 1))
         assert (await connection.answer()).headers.get("Connection") == "close"
 
 
 @pytest.mark.gen_test
-async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(api: RunningApi) -> None:
+    async with api.connection() as connection:
         whole = chunked(order_text(), *[b" " * 1_000_000] * (MAX_DISCARDED_BYTES // 1_000_000 + 1))
         await connection.send(whole.removesuffix(b"0\r\n\r\n"))
         answer = await connection.answer()
         assert_is_problem(answer, 413, "too-large")
         assert answer.headers["Connection"] == "close"
-        assert await connection.is_at_its_end()
-    assert (await service.get("/order/12345")).status == 404
+        assert await connection.is_closed_by_server()
+    assert (await api.get("/order/12345")).status == 404
 
 
 @pytest.mark.gen_test
-async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(post_text(b" " * 200_000)[:100_000])
-    await service.in_flight.drain(5)
+    await api.in_flight.drain(5)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("when", ["at once", "later"])
 async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
-    serve: Serve, log: list[logging.LogRecord], when: str
+    start_api: StartApi, log: list[logging.LogRecord], when: str
 ) -> None:
     def insert(order: object) -> "asyncio.Future[object]":
         error = RuntimeError("the secret in orders.db")
@@ -246,8 +246,8 @@ async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
         future.set_exception(error)
         return future
 
-    service = await serve(insert=insert)
-    answer = await service.post(order_text(), JSON | {"X-Request-Id": "abc-123"})
+    api = await start_api(insert=insert)
+    answer = await api.post(order_text(), JSON | {"X-Request-Id": "abc-123"})
     assert_is_problem(answer, 500, "internal-error")
     assert b"secret" not in answer.body
     assert b"Traceback" not in answer.body
@@ -261,13 +261,13 @@ async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("path", "name"), [("/order/1", "find"), ("/metrics", "totals"), ("/readyz", "check_storage")])
 async def test_what_nobody_foresaw_is_a_500_on_every_route(
-    serve: Serve, log: list[logging.LogRecord], path: str, name: str
+    start_api: StartApi, log: list[logging.LogRecord], path: str, name: str
 ) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError("unforeseen")
 
-    service = await serve(**{name: fail})
-    answer = await service.get(path)
+    api = await start_api(**{name: fail})
+    answer = await api.get(path)
     problem = assert_is_problem(answer, 500, "internal-error", path)
     assert [record.getMessage() for record in log] == [f"request {problem['request_id']} failed: {path}"]
     log.clear()
@@ -279,54 +279,56 @@ def assert_says_when_to_try_again(answer: Answer, slug: str, path: str = "/order
 
 
 @pytest.mark.gen_test
-async def test_a_database_locked_by_another_program_is_a_503(service: Service, tmp_path: Path) -> None:
+async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert_says_when_to_try_again(await service.post(order_text()), "storage-busy")
-        assert_says_when_to_try_again(await service.get("/readyz"), "storage-busy", "/readyz")
-        assert (await service.get("/order/12345")).status == 404
-        assert (await service.get("/metrics")).status == 200
-        assert (await service.get("/livez")).status == 200
+        assert_says_when_to_try_again(await api.post(order_text()), "storage-busy")
+        assert_says_when_to_try_again(await api.get("/readyz"), "storage-busy", "/readyz")
+        assert (await api.get("/order/12345")).status == 404
+        assert (await api.get("/metrics")).status == 200
+        assert (await api.get("/livez")).status == 200
         other.execute("ROLLBACK")
-    assert (await service.get("/readyz")).status == 200
-    assert (await service.post(order_text())).status == 202
+    assert (await api.get("/readyz")).status == 200
+    assert (await api.post(order_text())).status == 202
 
 
 @pytest.mark.gen_test
-async def test_a_database_that_can_not_be_written_is_a_503(service: Service) -> None:
-    await service.pragma("query_only", 1)
-    assert_says_when_to_try_again(await service.post(order_text()), "storage-unavailable")
-    assert_says_when_to_try_again(await service.get("/readyz"), "storage-unavailable", "/readyz")
-    assert (await service.get("/order/12345")).status == 404
-    await service.pragma("query_only", 0)
-    assert (await service.get("/readyz")).status == 200
-    assert (await service.post(order_text())).status == 202
+async def test_a_database_that_can_not_be_written_is_a_503(api: RunningApi) -> None:
+    await api.pragma("query_only", 1)
+    assert_says_when_to_try_again(await api.post(order_text()), "storage-unavailable")
+    assert_says_when_to_try_again(await api.get("/readyz"), "storage-unavailable", "/readyz")
+    assert (await api.get("/order/12345")).status == 404
+    await api.pragma("query_only", 0)
+    assert (await api.get("/readyz")).status == 200
+    assert (await api.post(order_text())).status == 202
 
 
 @pytest.mark.gen_test
-async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(serve: Serve) -> None:
-    service = await serve(max_intake=3)
-    async with service.connection() as first, service.connection() as second, service.connection() as third:
+async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(start_api: StartApi) -> None:
+    api = await start_api(max_intake=3)
+    async with api.connection() as first, api.connection() as second, api.connection() as third:
         connections = [first, second, third]
-        with service.held():
+        with api.blocked():
             # The first one leaves for the writer, the next two wait for it: all three wait for their commit.
             for order_id, connection in enumerate(connections, 1):
                 await connection.send(post_text(order_text(order_id=str(order_id))))
-                await service.until_in_flight(order_id)
-            assert_says_when_to_try_again(await service.post(order_text(order_id="4")), "overloaded")
+                await api.until_in_flight(order_id)
+            assert_says_when_to_try_again(await api.post(order_text(order_id="4")), "overloaded")
         assert [(await connection.answer()).status for connection in connections] == [202] * 3
-    assert (await service.get("/order/4")).status == 404
-    assert (await service.post(order_text(order_id="4"))).status == 202
+    assert (await api.get("/order/4")).status == 404
+    assert (await api.post(order_text(order_id="4"))).status == 202
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_comes_when_no_more_are_taken_is_a_503(service: Service) -> None:
-    await service.orders.close()
-    assert_says_when_to_try_again(await service.post(order_text()), "stopping")
+async def test_an_order_that_comes_when_no_more_are_taken_is_a_503(api: RunningApi) -> None:
+    await api.orders.close()
+    assert_says_when_to_try_again(await api.post(order_text()), "stopping")
 
 
 @pytest.mark.gen_test
-async def test_many_errors_at_once_are_each_logged_once_and_briefly(serve: Serve, log: list[logging.LogRecord]) -> None:
+async def test_many_errors_at_once_are_each_logged_once_and_briefly(
+    start_api: StartApi, log: list[logging.LogRecord]
+) -> None:
     shared = RuntimeError("one for all")
     futures: list[asyncio.Future[object]] = []
 
@@ -334,8 +336,8 @@ async def test_many_errors_at_once_are_each_logged_once_and_briefly(serve: Serve
         futures.append(asyncio.get_running_loop().create_future())
         return futures[-1]
 
-    service = await serve(insert=insert)
-    async with service.connection() as first, service.connection() as second, service.connection() as third:
+    api = await start_api(insert=insert)
+    async with api.connection() as first, api.connection() as second, api.connection() as third:
         connections = [first, second, third]
         for connection in connections:
             await connection.send(post_text(order_text()))
@@ -365,16 +367,16 @@ async def until(condition: Callable[[], bool]) -> None:
     ],
 )
 async def test_a_form_where_none_is_wanted_is_not_looked_at(
-    service: Service, method: str, path: str, status: int, slug: str
+    api: RunningApi, method: str, path: str, status: int, slug: str
 ) -> None:
-    answer = await service.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
+    answer = await api.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
     assert_is_problem(answer, status, slug, path)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["BREW", "TRACE", "get"])
-async def test_an_unknown_method_on_an_unknown_path_is_a_404(service: Service, method: str) -> None:
-    async with service.connection() as connection:
+async def test_an_unknown_method_on_an_unknown_path_is_a_404(api: RunningApi, method: str) -> None:
+    async with api.connection() as connection:
         await connection.send(get_text("/nowhere", method=method))
         answer = await connection.answer()
     assert_is_problem(answer, 404, "not-found", "/nowhere")

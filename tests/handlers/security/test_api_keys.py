@@ -44,7 +44,7 @@ def test_a_new_key_has_256_random_bits_and_is_known_by_its_hash() -> None:
 
 
 def test_a_new_keys_line_is_read_back(tmp_path: Path) -> None:
-    made = [(scope.word, scope, *new_key(scope.word, scope, entropy=secrets.token_bytes)) for scope in Scope]
+    made = [(scope.label, scope, *new_key(scope.label, scope, entropy=secrets.token_bytes)) for scope in Scope]
     text = "".join(f"{line}\n" for *_, line in made)
     assert read(tmp_path, text) == [ApiKey(name, scope, digest_of(key)) for name, scope, key, _ in made]
 

@@ -44,7 +44,7 @@ def test_anything_else_is_no_limit(text: str) -> None:
 
 def test_one_periods_worth_may_come_at_once_and_no_more(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
-    assert [limiter.take("a") for _ in range(4)] == [
+    assert [limiter.acquire("a") for _ in range(4)] == [
         RateLimitDecision(True, 2, 20),
         RateLimitDecision(True, 1, 20),
         RateLimitDecision(True, 0, 20),
@@ -55,19 +55,19 @@ def test_one_periods_worth_may_come_at_once_and_no_more(clock: Clock) -> None:
 def test_it_fills_evenly_and_what_is_refused_takes_nothing(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
     for _ in range(10):
-        limiter.take("a")
+        limiter.acquire("a")
     clock.now_ns += 20 * SECOND_NS - 1
-    assert limiter.take("a") == RateLimitDecision(False, 0, 1)
+    assert limiter.acquire("a") == RateLimitDecision(False, 0, 1)
     clock.now_ns += 1
-    assert limiter.take("a") == RateLimitDecision(True, 0, 20)
-    assert not limiter.take("a").is_allowed
+    assert limiter.acquire("a") == RateLimitDecision(True, 0, 20)
+    assert not limiter.acquire("a").is_allowed
     clock.now_ns += 1_000 * SECOND_NS
-    assert limiter.take("a") == RateLimitDecision(True, 2, 20)
+    assert limiter.acquire("a") == RateLimitDecision(True, 2, 20)
 
 
 def test_each_client_has_a_bucket_of_its_own(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 1), clock_ns=clock)
-    assert [limiter.take(client).is_allowed for client in "abab"] == [True, True, False, False]
+    assert [limiter.acquire(client).is_allowed for client in "abab"] == [True, True, False, False]
 
 
 @given(limit=LIMITS, pauses_ns=st.lists(st.integers(0, 3_600 * SECOND_NS // 4), max_size=30))
@@ -76,13 +76,13 @@ def test_whoever_waits_as_long_as_it_says_is_let_in(limit: RateLimit, pauses_ns:
     limiter = RateLimiter(limit, clock_ns=clock)
     for pause_ns in pauses_ns:
         clock.now_ns += pause_ns
-        taken = limiter.take("a")
-        assert 0 <= taken.left < limit.requests
+        taken = limiter.acquire("a")
+        assert 0 <= taken.remaining < limit.requests
         assert taken.next_s >= 1
         if not taken.is_allowed:
-            assert taken.left == 0
+            assert taken.remaining == 0
             clock.now_ns += taken.next_s * SECOND_NS
-            assert limiter.take("a").is_allowed
+            assert limiter.acquire("a").is_allowed
 
 
 @given(
@@ -95,7 +95,7 @@ def test_in_any_time_no_more_get_through_than_a_burst_and_the_rate(requests: int
     let_in_ns = []
     for pause_ns in pauses_ns:
         clock.now_ns += pause_ns
-        if limiter.take("a").is_allowed:
+        if limiter.acquire("a").is_allowed:
             let_in_ns.append(clock.now_ns)
     interval_ns = SECOND_NS // requests
     for first, begin_ns in enumerate(let_in_ns):
@@ -106,24 +106,24 @@ def test_in_any_time_no_more_get_through_than_a_burst_and_the_rate(requests: int
 def test_clients_whose_buckets_are_full_again_are_forgotten(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(10, 1), clock_ns=clock)
     for number in range(1_000):
-        limiter.take(str(number))
+        limiter.acquire(str(number))
     assert len(limiter) == 1_000
     clock.now_ns += SECOND_NS
-    limiter.take("last")
+    limiter.acquire("last")
     assert len(limiter) == 1
 
 
 def test_however_many_clients_come_no_more_are_remembered_than_allowed(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 3_600), clock_ns=clock)
     for number in range(25_000):
-        limiter.take(str(number))
+        limiter.acquire(str(number))
     assert len(limiter) == 10_000
 
 
 def test_of_too_many_clients_the_one_that_came_last_longest_ago_is_forgotten(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 3_600), clock_ns=clock, max_clients=2)
     for client in "abac":
-        limiter.take(client)
-    assert not limiter.take("a").is_allowed
-    assert not limiter.take("c").is_allowed
-    assert limiter.take("b").is_allowed
+        limiter.acquire(client)
+    assert not limiter.acquire("a").is_allowed
+    assert not limiter.acquire("c").is_allowed
+    assert limiter.acquire("b").is_allowed

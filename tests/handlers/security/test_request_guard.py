@@ -10,13 +10,13 @@ import pytest
 from handlers.security.api_keys import ApiKey, Scope, digest_of, new_key
 from handlers.security.rate_limit import RateLimit
 from handlers.security.request_guard import RequestGuard, exposure_warning
-from tests.handlers.conftest import Serve
-from tests.handlers.service import JSON, Answer, Service, get_text, post_text
+from tests.handlers.conftest import StartApi
+from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text
 from tests.models.samples import order_text
 
 REALM = 'Bearer realm="orders"'
-TOKENS = {scope.word: new_key(scope.word, scope, entropy=bytes([scope]).__mul__)[0] for scope in Scope}
-KEYS = [ApiKey(scope.word, scope, digest_of(TOKENS[scope.word])) for scope in Scope]
+TOKENS = {scope.label: new_key(scope.label, scope, entropy=bytes([scope]).__mul__)[0] for scope in Scope}
+KEYS = [ApiKey(scope.label, scope, digest_of(TOKENS[scope.label])) for scope in Scope]
 UNKNOWN = new_key("nobody", Scope.ADMIN, entropy=b"?".__mul__)[0]
 READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99"), ("GET", "/docs")]
 READS += [
@@ -35,9 +35,9 @@ def gate(limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS
     return RequestGuard(keys=keys, limit=limit, **{"clock_ns": lambda: 0, **options})
 
 
-async def ask(service: Service, method: str, path: str, headers: dict[str, str]) -> Answer:
+async def ask(api: RunningApi, method: str, path: str, headers: dict[str, str]) -> Answer:
     body = order_text() if method == "POST" else None
-    return await service.request(method, path, body, headers=headers | (JSON if body else {}))
+    return await api.request(method, path, body, headers=headers | (JSON if body else {}))
 
 
 def assert_refused(answer: Answer, status: int, kind: str, challenge: str | None) -> None:
@@ -50,34 +50,34 @@ def assert_refused(answer: Answer, status: int, kind: str, challenge: str | None
 
 
 @pytest.mark.gen_test
-async def test_without_a_key_nothing_is_to_be_had_nor_to_be_learnt(serve: Serve) -> None:
-    service = await serve(guard=gate())
+async def test_without_a_key_nothing_is_to_be_had_nor_to_be_learnt(start_api: StartApi) -> None:
+    api = await start_api(guard=gate())
     for method, path in READS + WRITES + ADMINS + OTHERS:
-        assert_refused(await ask(service, method, path, {}), 401, "unauthorized", REALM)
-    assert (await service.get("/order/12345", bearer(TOKENS["read"]))).status == 404
+        assert_refused(await ask(api, method, path, {}), 401, "unauthorized", REALM)
+    assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
 
 
 @pytest.mark.gen_test
-async def test_whoever_watches_over_the_process_needs_no_key(serve: Serve) -> None:
-    service = await serve(guard=gate(RateLimit(1, 3_600)))
+async def test_whoever_watches_over_the_process_needs_no_key(start_api: StartApi) -> None:
+    api = await start_api(guard=gate(RateLimit(1, 3_600)))
     for path in ("/livez", "/readyz", "/livez?x=1", "/readyz"):
-        answer = await service.get(path)
+        answer = await api.get(path)
         assert answer.status == 200
         assert "RateLimit" not in answer.headers
     for path in ("/livez/", "//livez", "/readyz/x", "/livez%20"):
-        assert (await service.get(path)).status in (401, 429)
+        assert (await api.get(path)).status in (401, 429)
 
 
 @pytest.mark.gen_test
-async def test_the_page_needs_no_key_and_is_not_limited(serve: Serve) -> None:
+async def test_the_page_needs_no_key_and_is_not_limited(start_api: StartApi) -> None:
     for keys in (KEYS, None):
-        service = await serve(guard=gate(RateLimit(1, 60), keys=keys))
+        api = await start_api(guard=gate(RateLimit(1, 60), keys=keys))
         paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/charts.js", "/dashboard/nothing", "/")
-        answers = [await service.get(path) for path in paths]
+        answers = [await api.get(path) for path in paths]
         assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
         assert "RateLimit" not in answers[0].headers
         # The one that is allowed is still there.
-        answers = [await service.get("/metrics", bearer(TOKENS["read"])) for _ in range(2)]
+        answers = [await api.get("/metrics", bearer(TOKENS["read"])) for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 429]
 
 
@@ -101,10 +101,10 @@ async def test_the_page_needs_no_key_and_is_not_limited(serve: Serve) -> None:
         (f"Bearer\t{TOKENS['admin']}", False),
     ],
 )
-async def test_what_is_none_of_the_keys_is_refused(serve: Serve, value: str, is_token: bool) -> None:
-    service = await serve(guard=gate())
+async def test_what_is_none_of_the_keys_is_refused(start_api: StartApi, value: str, is_token: bool) -> None:
+    api = await start_api(guard=gate())
     text = get_text("/order/1", headers=f"Authorization: {value}\r\n").decode().encode("latin1")
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(text)
         challenge = f'{REALM}, error="invalid_token"' if is_token else REALM
         assert_refused(await connection.answer(), 401, "unauthorized", challenge)
@@ -112,27 +112,27 @@ async def test_what_is_none_of_the_keys_is_refused(serve: Serve, value: str, is_
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-async def test_the_scheme_may_be_written_in_any_case(serve: Serve, scheme: str) -> None:
-    service = await serve(guard=gate())
-    assert (await service.get("/metrics", {"Authorization": f"{scheme} {TOKENS['read']}"})).status == 200
+async def test_the_scheme_may_be_written_in_any_case(start_api: StartApi, scheme: str) -> None:
+    api = await start_api(guard=gate())
+    assert (await api.get("/metrics", {"Authorization": f"{scheme} {TOKENS['read']}"})).status == 200
 
 
 @pytest.mark.gen_test
-async def test_two_keys_in_one_request_are_none(serve: Serve) -> None:
-    service = await serve(guard=gate())
+async def test_two_keys_in_one_request_are_none(start_api: StartApi) -> None:
+    api = await start_api(guard=gate())
     both = "".join(f"Authorization: Bearer {TOKENS[word]}\r\n" for word in ("admin", "read"))
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(get_text("/metrics", headers=both))
         assert (await connection.answer()).status == 401
 
 
 @pytest.mark.gen_test
-async def test_each_scope_allows_what_is_below_it_and_no_more(serve: Serve) -> None:
-    service = await serve(guard=gate())
+async def test_each_scope_allows_what_is_below_it_and_no_more(start_api: StartApi) -> None:
+    api = await start_api(guard=gate())
     for needed, requests in {"read": READS + OTHERS, "write": WRITES, "admin": ADMINS}.items():
         for scope in Scope:
             for method, path in requests:
-                answer = await ask(service, method, path, bearer(TOKENS[scope.word]))
+                answer = await ask(api, method, path, bearer(TOKENS[scope.label]))
                 if scope >= Scope[needed.upper()]:
                     assert answer.status not in (401, 403), (scope, method, path)
                     assert "WWW-Authenticate" not in answer.headers
@@ -142,20 +142,20 @@ async def test_each_scope_allows_what_is_below_it_and_no_more(serve: Serve) -> N
 
 
 @pytest.mark.gen_test
-async def test_what_is_refused_is_not_done(serve: Serve) -> None:
-    service = await serve(guard=gate())
+async def test_what_is_refused_is_not_done(start_api: StartApi) -> None:
+    api = await start_api(guard=gate())
     for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
-        assert (await service.post(order_text(), JSON | headers)).status in (401, 403)
-    assert (await service.get("/order/12345", bearer(TOKENS["read"]))).status == 404
-    assert (await service.post(order_text(), JSON | bearer(TOKENS["write"]))).status == 202
+        assert (await api.post(order_text(), JSON | headers)).status in (401, 403)
+    assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
+    assert (await api.post(order_text(), JSON | bearer(TOKENS["write"]))).status == 202
 
 
 @pytest.mark.gen_test
-async def test_a_connection_goes_on_after_a_refused_request_with_a_body(serve: Serve) -> None:
-    service = await serve(guard=gate())
+async def test_a_connection_goes_on_after_a_refused_request_with_a_body(start_api: StartApi) -> None:
+    api = await start_api(guard=gate())
     good = f"Authorization: Bearer {TOKENS['write']}\r\n"
     chunked = "POST /order HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(post_text(order_text()) + post_text(b"x" * 100_000) + chunked.encode())
         assert [(await connection.answer()).status for _ in range(3)] == [401, 401, 401]
         await connection.send(post_text(order_text(), headers=good) + get_text("/order/12345", headers=good))
@@ -164,32 +164,32 @@ async def test_a_connection_goes_on_after_a_refused_request_with_a_body(serve: S
 
 @pytest.mark.parametrize("token", [TOKENS["read"], TOKENS["admin"], UNKNOWN, "x", "x" * 1_000])
 @pytest.mark.gen_test
-async def test_every_key_is_compared_whichever_it_is(serve: Serve, token: str) -> None:
+async def test_every_key_is_compared_whichever_it_is(start_api: StartApi, token: str) -> None:
     compared: list[bytes] = []
 
-    def is_same(given: bytes, known: bytes) -> bool:
+    def compare_digest(given: bytes, known: bytes) -> bool:
         compared.append(known)
         return hmac.compare_digest(given, known)
 
-    service = await serve(guard=gate(is_same=is_same))
-    assert (await service.get("/metrics", bearer(token))).status == (200 if token in TOKENS.values() else 401)
+    api = await start_api(guard=gate(compare_digest=compare_digest))
+    assert (await api.get("/metrics", bearer(token))).status == (200 if token in TOKENS.values() else 401)
     assert compared == [key.digest for key in KEYS]
 
 
 @pytest.mark.gen_test
-async def test_every_answer_says_how_much_is_left(serve: Serve) -> None:
-    service = await serve(guard=gate(RateLimit(8, 60)))
+async def test_every_answer_says_how_much_is_left(start_api: StartApi) -> None:
+    api = await start_api(guard=gate(RateLimit(8, 60)))
     write = bearer(TOKENS["write"])
     answers = [
-        await service.post(order_text(), JSON | write),
-        await service.get("/order/12345", write),
-        await service.request("HEAD", "/order/12345", headers=write),
-        await service.get("/order/99", write),
-        await service.get("/metrics", write),
-        await service.post(b"{", JSON | write),
-        await service.request("DELETE", "/order", headers=write),
-        await ask(service, "POST", "/orders/retry", write),
-        await service.get("/metrics", write),
+        await api.post(order_text(), JSON | write),
+        await api.get("/order/12345", write),
+        await api.request("HEAD", "/order/12345", headers=write),
+        await api.get("/order/99", write),
+        await api.get("/metrics", write),
+        await api.post(b"{", JSON | write),
+        await api.request("DELETE", "/order", headers=write),
+        await ask(api, "POST", "/orders/retry", write),
+        await api.get("/metrics", write),
     ]
     assert [answer.status for answer in answers] == [202, 200, 200, 404, 200, 400, 405, 403, 429]
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"default";q=8;w=60'}
@@ -201,28 +201,28 @@ async def test_every_answer_says_how_much_is_left(serve: Serve) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("method", "path"), [("POST", "/order"), ("GET", "/order/12345"), ("GET", "/metrics")])
-async def test_one_too_many_is_told_when_to_come_again(serve: Serve, method: str, path: str) -> None:
+async def test_one_too_many_is_told_when_to_come_again(start_api: StartApi, method: str, path: str) -> None:
     now_ns = 0
-    service = await serve(guard=gate(RateLimit(2, 60), clock_ns=lambda: now_ns))
-    answers = [await ask(service, method, path, bearer(TOKENS["write"])) for _ in range(3)]
+    api = await start_api(guard=gate(RateLimit(2, 60), clock_ns=lambda: now_ns))
+    answers = [await ask(api, method, path, bearer(TOKENS["write"])) for _ in range(3)]
     assert all(answer.status != 429 for answer in answers[:2])
     assert_refused(answers[2], 429, "rate-limited", None)
     assert answers[2].headers["Retry-After"] == "30"
-    assert (await ask(service, method, path, bearer(TOKENS["admin"]))).status != 429
+    assert (await ask(api, method, path, bearer(TOKENS["admin"]))).status != 429
     now_ns = 30_000_000_000
-    assert (await ask(service, method, path, bearer(TOKENS["write"]))).status != 429
+    assert (await ask(api, method, path, bearer(TOKENS["write"]))).status != 429
 
 
 @pytest.mark.gen_test
-async def test_guesses_count_for_the_address_and_never_for_the_keys_used_there(serve: Serve) -> None:
-    service = await serve(guard=gate(RateLimit(3, 60)))
+async def test_guesses_count_for_the_address_and_never_for_the_keys_used_there(start_api: StartApi) -> None:
+    api = await start_api(guard=gate(RateLimit(3, 60)))
     given = [{}, bearer(UNKNOWN), bearer("x"), bearer(UNKNOWN), {}]
-    assert [(await service.get("/metrics", headers)).status for headers in given] == [401, 401, 401, 429, 429]
-    assert [(await service.get("/metrics", bearer(TOKENS["read"]))).status for _ in range(4)] == [200, 200, 200, 429]
+    assert [(await api.get("/metrics", headers)).status for headers in given] == [401, 401, 401, 429, 429]
+    assert [(await api.get("/metrics", bearer(TOKENS["read"]))).status for _ in range(4)] == [200, 200, 200, 429]
 
 
 @pytest.mark.gen_test
-async def test_without_keys_each_address_has_its_own_limit(serve: Serve) -> None:
+async def test_without_keys_each_address_has_its_own_limit(start_api: StartApi) -> None:
     address = "127.0.0.1"
     limited = gate(RateLimit(1, 60), keys=None)
 
@@ -231,7 +231,7 @@ async def test_without_keys_each_address_has_its_own_limit(serve: Serve) -> None
             head.connection.context.remote_ip = address
             limited.admit(head)
 
-    service = await serve(guard=Readdressed())
+    api = await start_api(guard=Readdressed())
     for given, is_allowed in [
         ("192.0.2.1", True),
         ("192.0.2.1", False),
@@ -245,16 +245,16 @@ async def test_without_keys_each_address_has_its_own_limit(serve: Serve) -> None
         ("fe80::2%eth1", False),
     ]:
         address = given
-        answer = await service.get("/metrics")
+        answer = await api.get("/metrics")
         assert (answer.status == 200) is is_allowed
         assert answer.headers["RateLimit"] == '"default";r=0;t=60'
-    assert "for each address" in (await service.get("/metrics")).json["detail"]
+    assert "for each address" in (await api.get("/metrics")).json["detail"]
 
 
 @pytest.mark.gen_test
-async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(serve: Serve) -> None:
-    service = await serve(guard=gate(RateLimit(1, 60), keys=None))
-    async with service.connection() as connection:
+async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(start_api: StartApi) -> None:
+    api = await start_api(guard=gate(RateLimit(1, 60), keys=None))
+    async with api.connection() as connection:
         await connection.send(post_text(order_text()) * 3 + get_text("/livez"))
         answers = [await connection.answer() for _ in range(4)]
     assert [answer.status for answer in answers] == [202, 429, 429, 200]

@@ -83,7 +83,7 @@ def test_ids_rise_by_one_from_call_to_call() -> None:
     ],
 )
 def test_since_gives_what_a_reader_wants_from_a_number_on(interest: EventFilter, expected: list[int]) -> None:
-    text, number = log_of(*changes(6)).since(3, interest, max_bytes=ALL)
+    text, number = log_of(*changes(6)).read(3, interest, max_bytes=ALL)
     assert (ids_in(text), number) == (expected, 7)
 
 
@@ -92,11 +92,11 @@ def test_since_goes_on_from_where_it_stopped_without_gap_or_repeat() -> None:
     for interest, expected in ((ALL_EVENTS, range(1, 5_001)), (EventFilter(user_id=1), range(2, 5_001, 2))):
         number, found = 1, []
         while number < log.end:
-            text, number = log.since(number, interest, max_bytes=500)
+            text, number = log.read(number, interest, max_bytes=500)
             assert len(text) < 1_000
             found += ids_in(text)
         assert found == list(expected)
-        assert log.since(number, interest, max_bytes=500) == (b"", log.end)
+        assert log.read(number, interest, max_bytes=500) == (b"", log.end)
 
 
 def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
@@ -105,7 +105,7 @@ def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
         log.append(changes(3))
         assert log.end == 4 + 3 * number
         assert min(10, log.end - 1) <= log.end - log.first <= 20
-        assert len(ids_in(log.since(log.first, ALL_EVENTS, max_bytes=ALL)[0])) == log.end - log.first
+        assert len(ids_in(log.read(log.first, ALL_EVENTS, max_bytes=ALL)[0])) == log.end - log.first
 
 
 def test_more_changes_at_once_than_are_kept_are_all_rendered() -> None:
@@ -117,9 +117,9 @@ def test_more_changes_at_once_than_are_kept_are_all_rendered() -> None:
 def test_an_id_is_followed_by_the_next_event() -> None:
     log = log_of(*changes(25), max_events=10)
     assert (log.first, log.end) == (16, 26)
-    assert log.after("abc-15") == 16
-    assert log.after("abc-24") == 25
-    assert log.after(log.id_of(25)) == 26
+    assert log.number_after("abc-15") == 16
+    assert log.number_after("abc-24") == 25
+    assert log.number_after(log.id_of(25)) == 26
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_an_id_is_followed_by_the_next_event() -> None:
     ["abc-14", "abc-26", "abd-20", "abc-", "abc-x", "abc--1", "", "20", "abc-20 ", "abc-²", "abc-" + "9" * 5_000, "é"],
 )
 def test_what_follows_an_id_of_another_time_can_not_be_told(event_id: str) -> None:
-    assert log_of(*changes(25), max_events=10).after(event_id) is None
+    assert log_of(*changes(25), max_events=10).number_after(event_id) is None

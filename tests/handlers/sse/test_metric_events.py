@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from handlers.metrics.history import Point
-from handlers.sse.connection import STALLED_S, SseConnection
+from handlers.sse.connection import STALL_TIMEOUT_S, SseConnection
 from models.order import Totals
-from tests.handlers.event_stream import Stream, opened, quiet
+from tests.handlers.event_stream import Stream, opened, silent_reader, unsent_bytes
 from tests.handlers.processing import limited
-from tests.handlers.service import Service, get_text, turn_of_the_loop
+from tests.handlers.running_api import RunningApi, get_text, turn_of_the_loop
 from tests.models.samples import SECOND_US
 from tests.sse import Message
 
@@ -22,25 +22,25 @@ EVENTS = "/metrics/events"
 
 
 @asynccontextmanager
-async def stream(service: Service, *, version: str = "1.1", headers: str = "") -> AsyncIterator[Stream]:
-    async with opened(service.port, get_text(EVENTS, version=version, headers=headers)) as reader:
+async def stream(api: RunningApi, *, version: str = "1.1", headers: str = "") -> AsyncIterator[Stream]:
+    async with opened(api.port, get_text(EVENTS, version=version, headers=headers)) as reader:
         yield reader
 
 
-def tick(service: Service, completed: int = 0) -> None:
+def tick(api: RunningApi, completed: int = 0) -> None:
     """A second goes by."""
-    service.monotonic_s += 1
-    service.clock.now_us += SECOND_US
-    service.metrics_streams.tell(Totals(1, 2, completed, 0, 0, 0, None), is_writable=service.is_writable)
-    service.metrics_streams.beat()
+    api.monotonic_s += 1
+    api.clock.now_us += SECOND_US
+    api.metric_events.publish(Totals(1, 2, completed, 0, 0, 0, None), is_writable=api.is_writable)
+    api.metric_events.check_readers()
 
 
-def readers_of(service: Service) -> int:
-    return len(service.metrics_streams._readers)
+def readers_of(api: RunningApi) -> int:
+    return len(api.metric_events.readers)
 
 
-async def until_readers(service: Service, count: int) -> None:
-    while readers_of(service) != count:
+async def until_readers(api: RunningApi, count: int) -> None:
+    while readers_of(api) != count:
         await turn_of_the_loop()
 
 
@@ -49,10 +49,10 @@ def types(messages: list[Message]) -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_a_stream_begins_with_how_it_went(service: Service) -> None:
+async def test_a_stream_begins_with_how_it_went(api: RunningApi) -> None:
     for completed in (0, 3, 10):
-        tick(service, completed)
-    async with stream(service, headers="X-Request-Id: mine\r\n") as reader:
+        tick(api, completed)
+    async with stream(api, headers="X-Request-Id: mine\r\n") as reader:
         assert reader.headers["Content-Type"] == "text/event-stream"
         assert reader.headers["Cache-Control"] == "no-store"
         assert reader.headers["X-Request-Id"] == "mine"
@@ -66,24 +66,24 @@ async def test_a_stream_begins_with_how_it_went(service: Service) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_metrics_are_those_of_the_json(service: Service) -> None:
-    totals = await service.orders.totals()
-    service.metrics_streams.tell(totals)
-    async with stream(service) as reader:
+async def test_the_metrics_are_those_of_the_json(api: RunningApi) -> None:
+    totals = await api.orders.totals()
+    api.metric_events.publish(totals)
+    async with stream(api) as reader:
         _, metrics = await reader.take(2)
-    assert metrics.data.encode() == (await service.get("/metrics")).body
+    assert metrics.data.encode() == (await api.get("/metrics")).body
 
 
 @pytest.mark.gen_test
-async def test_each_second_brings_the_metrics_and_a_point(service: Service) -> None:
-    async with stream(service) as reader:
+async def test_each_second_brings_the_metrics_and_a_point(api: RunningApi) -> None:
+    async with stream(api) as reader:
         assert types(await reader.take(1)) == ["history"]
-        tick(service)
+        tick(api)
         # From one look alone there are no rates.
         assert types(await reader.take(1)) == ["metrics"]
         for second in range(1, 4):
-            service.instruments.ack_s.observe(0.25)
-            tick(service, completed=second * second)
+            api.instruments.ack_s.observe(0.25)
+            tick(api, completed=second * second)
             metrics, point = await reader.take(2)
             assert types([metrics, point]) == ["metrics", "point"]
             assert list(point.json) == list(Point.__struct_fields__)
@@ -93,158 +93,161 @@ async def test_each_second_brings_the_metrics_and_a_point(service: Service) -> N
 
 
 @pytest.mark.gen_test
-async def test_while_writes_fail_the_stream_says_so(service: Service) -> None:
-    async with stream(service) as reader:
-        service.is_writable = False
-        tick(service)
+async def test_while_writes_fail_the_stream_says_so(api: RunningApi) -> None:
+    async with stream(api) as reader:
+        api.is_writable = False
+        tick(api)
         history, storage, metrics = await reader.take(3)
         assert types([history, storage, metrics]) == ["history", "storage", "metrics"]
         assert storage.json == {"is_writable": False}
-        async with stream(service) as late:
+        async with stream(api) as late:
             assert types(await late.take(3)) == ["history", "storage", "metrics"]
-        tick(service)
+        tick(api)
         assert types(await reader.take(3)) == ["storage", "metrics", "point"]
-        service.is_writable = True
-        tick(service)
+        api.is_writable = True
+        tick(api)
         assert types(await reader.take(2)) == ["metrics", "point"]
 
 
 @pytest.mark.gen_test
-async def test_who_comes_later_gets_as_history_what_others_got_as_points(service: Service) -> None:
-    tick(service)
-    async with stream(service) as early:
+async def test_who_comes_later_gets_as_history_what_others_got_as_points(api: RunningApi) -> None:
+    tick(api)
+    async with stream(api) as early:
         await early.take(2)
         for completed in (5, 7, 7):
-            tick(service, completed)
+            tick(api, completed)
         points = [message.json for message in await early.take(6) if message.type == "point"]
-        async with stream(service) as late, stream(service) as other:
+        async with stream(api) as late, stream(api) as other:
             history, metrics = await late.take(2)
             assert await other.take(2) == [history, metrics]
             assert [{name: history.json[name][n] for name in point} for n, point in enumerate(points)] == points
-            tick(service, 8)
+            tick(api, 8)
             assert await late.take(2) == await early.take(2) == await other.take(2)
 
 
 @pytest.mark.gen_test
-async def test_a_second_without_totals_brings_nothing(service: Service) -> None:
-    tick(service)
-    async with stream(service) as reader:
+async def test_a_second_without_totals_brings_nothing(api: RunningApi) -> None:
+    tick(api)
+    async with stream(api) as reader:
         await reader.take(2)
-        service.monotonic_s += 1
-        service.metrics_streams.beat()
-        tick(service, 4)
+        api.monotonic_s += 1
+        api.metric_events.check_readers()
+        tick(api, 4)
         metrics, point = await reader.take(2)
         assert (types([metrics, point]), point.json["completed_per_second"]) == (["metrics", "point"], 2)
-        service.metrics_streams.close()
+        api.metric_events.close()
         assert await reader.rest() == []
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_never_reads_misses_points_and_is_dropped(service: Service) -> None:
-    async with stream(service) as reader:
+async def test_a_reader_that_never_reads_misses_points_and_is_dropped(api: RunningApi) -> None:
+    async with stream(api) as reader:
         await reader.next()
-        silent = await quiet(service.port, get_text(EVENTS))
-        await until_readers(service, 2)
-        [connection] = [each for each in service.metrics_streams._readers if not _is_read_by(each, reader)]
+        silent = await silent_reader(api.port, get_text(EVENTS))
+        await until_readers(api, 2)
+        [connection] = [each for each in api.metric_events.readers if _peer_of(each) != reader.local_address]
         while not connection.is_busy:
-            tick(service)
+            tick(api)
             await reader.next()
             await turn_of_the_loop()
-        held_bytes = connection._connection.stream._write_buffer._size
-        for _ in range(int(STALLED_S) - 1):
-            tick(service)
-        assert connection._connection.stream._write_buffer._size == held_bytes < 1_500
-        assert readers_of(service) == 2
-        tick(service)
-        assert readers_of(service) == 1
+        held_bytes = unsent_bytes(connection)
+        for _ in range(int(STALL_TIMEOUT_S) - 1):
+            tick(api)
+        assert unsent_bytes(connection) == held_bytes < 1_500
+        assert readers_of(api) == 2
+        tick(api)
+        assert readers_of(api) == 1
         silent.close()
 
 
-def _is_read_by(connection: SseConnection, reader: Stream) -> bool:
-    peer: tuple[str, int] = connection._connection.stream.socket.getpeername()
-    own: tuple[str, int] = reader._writer.get_extra_info("sockname")
-    return peer == own
+def _peer_of(connection: SseConnection) -> tuple[str, int]:
+    address: tuple[str, int] = connection.stream.socket.getpeername()
+    return address
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_reader_that_goes_away_is_forgotten(service: Service, reset: bool) -> None:
-    async with stream(service), stream(service):
-        assert readers_of(service) == 2
-    await until_readers(service, 0)
+async def test_a_reader_that_goes_away_is_forgotten(api: RunningApi, reset: bool) -> None:
+    async with stream(api), stream(api):
+        assert readers_of(api) == 2
+    await until_readers(api, 0)
     for _ in range(5):
-        silent = await quiet(service.port, get_text(EVENTS))
+        silent = await silent_reader(api.port, get_text(EVENTS))
         if reset:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         silent.close()
-        await service.get("/livez")
-        await until_readers(service, 0)
-    tick(service)
+        await api.get("/livez")
+        await until_readers(api, 0)
+    tick(api)
 
 
 @pytest.mark.gen_test
 async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_metrics_readers=2) as service:
-        async with stream(service), stream(service):
-            answer = await service.get(EVENTS)
+    async with limited(tmp_path, max_metrics_readers=2) as api:
+        async with stream(api), stream(api):
+            answer = await api.get(EVENTS)
             assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
             assert answer.headers["Retry-After"] == "1"
-        await until_readers(service, 0)
-        async with stream(service):
+        await until_readers(api, 0)
+        async with stream(api):
             pass
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("query", ["user_id=1", "interval=", "x=1&x=2"])
-async def test_it_knows_no_parameters(service: Service, query: str) -> None:
-    answer = await service.get(f"{EVENTS}?{query}")
+async def test_it_knows_no_parameters(api: RunningApi, query: str) -> None:
+    answer = await api.get(f"{EVENTS}?{query}")
     assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
-    assert readers_of(service) == 0
+    assert readers_of(api) == 0
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
-async def test_it_can_only_be_got(service: Service, method: str) -> None:
-    answer = await service.request(method, EVENTS)
+async def test_it_can_only_be_got(api: RunningApi, method: str) -> None:
+    answer = await api.request(method, EVENTS)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
-async def test_a_client_of_http_1_0_reads_to_the_connections_end(service: Service, headers: str) -> None:
-    async with stream(service, version="1.0", headers=headers) as reader:
+async def test_a_client_of_http_1_0_reads_to_the_connections_end(api: RunningApi, headers: str) -> None:
+    async with stream(api, version="1.0", headers=headers) as reader:
         assert "Transfer-Encoding" not in reader.headers
         assert reader.headers["Connection"] == "close"
         assert (await reader.next()).type == "history"
-        tick(service)
-        service.metrics_streams.close()
+        tick(api)
+        api.metric_events.close()
         assert types(await reader.rest()) == ["metrics"]
 
 
 @pytest.mark.gen_test
-async def test_a_stop_ends_every_stream(service: Service) -> None:
-    async with stream(service) as reader, stream(service) as other:
-        tick(service)
-        service.metrics_streams.close()
-        service.metrics_streams.close()
+async def test_a_stop_ends_every_stream(api: RunningApi) -> None:
+    async with stream(api) as reader, stream(api) as other:
+        tick(api)
+        api.metric_events.close()
+        api.metric_events.close()
         assert types(await reader.rest()) == types(await other.rest()) == ["history", "metrics"]
-    assert readers_of(service) == 0
-    answer = await service.get(EVENTS)
+    assert readers_of(api) == 0
+    answer = await api.get(EVENTS)
     assert (answer.status, answer.json["type"]) == (503, "/problems/stopping")
-    tick(service)
+    tick(api)
 
 
 @pytest.mark.gen_test
-async def test_all_that_come_within_a_second_share_what_they_are_told(service: Service) -> None:
-    tick(service)
-    await asyncio.gather(*(_history(service) for _ in range(5)))
-    first = service.metrics_streams._greeting
-    await _history(service)
-    assert service.metrics_streams._greeting is first
-    tick(service)
-    assert service.metrics_streams._greeting is None
+async def test_first_events_are_rendered_once_a_second(api: RunningApi) -> None:
+    tick(api)
+    first, *others = await asyncio.gather(*(_history(api) for _ in range(5)))
+    assert others == [first] * 4
+    # A point that the history gets by another way than `publish` shows whether it is rendered again.
+    api.monotonic_s += 1
+    assert api.telemetry.history.add(Totals(1, 2, 0, 0, 0, 0, None)) is not None
+    assert await _history(api) == first
+    tick(api)
+    assert await _history(api) != first
 
 
-async def _history(service: Service) -> None:
-    async with stream(service) as reader:
-        assert (await reader.next()).type == "history"
+async def _history(api: RunningApi) -> Message:
+    async with stream(api) as reader:
+        message = await reader.next()
+        assert message.type == "history"
+        return message

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from handlers.sse.connection import STALLED_S
+from handlers.sse.connection import STALL_TIMEOUT_S
 from handlers.sse.order_events import HEARTBEAT_S
 from models.changes import OrderChange
 from models.order import Status
-from tests.handlers.event_stream import Stream, opened, quiet
+from tests.handlers.event_stream import Stream, opened, silent_reader, unsent_bytes
 from tests.handlers.processing import claim, end, limited, process
-from tests.handlers.service import JSON, Service, get_text, turn_of_the_loop
+from tests.handlers.running_api import JSON, RunningApi, get_text, turn_of_the_loop
 from tests.models.samples import order_text
 
 EVENTS = "/orders/events"
@@ -26,46 +26,46 @@ LINES = {"Content-Type": "application/x-ndjson"}
 
 @asynccontextmanager
 async def stream(
-    service: Service, query: str = "", *, last_id: str | None = None, version: str = "1.1", headers: str = ""
+    api: RunningApi, query: str = "", *, last_id: str | None = None, version: str = "1.1", headers: str = ""
 ) -> AsyncIterator[Stream]:
     """A reader whose stream has begun."""
     headers += "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
-    async with opened(service.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
+    async with opened(api.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
         yield reader
 
 
-def publish(service: Service, order_ids: Sequence[int], *, error: str | None = None) -> None:
-    service.monotonic_s += 1
-    service.streams.publish(
+def publish(api: RunningApi, order_ids: Sequence[int], *, error: str | None = None) -> None:
+    api.monotonic_s += 1
+    api.order_events.publish(
         [OrderChange(order_id, order_id % 2 + 1, Status.PENDING, 0, error) for order_id in order_ids]
     )
 
 
-async def told(service: Service) -> None:
+async def told(api: RunningApi) -> None:
     """Returns when what has been published is written."""
-    service.monotonic_s += 1
+    api.monotonic_s += 1
     for _ in range(3):
         await turn_of_the_loop()
 
 
-def readers_of(service: Service) -> int:
-    return len(service.streams._everybody())
+def readers_of(api: RunningApi) -> int:
+    return len(api.order_events.readers)
 
 
-async def until_readers(service: Service, count: int) -> None:
-    while readers_of(service) != count:
+async def until_readers(api: RunningApi, count: int) -> None:
+    while readers_of(api) != count:
         await turn_of_the_loop()
 
 
-async def quiet_reader(service: Service, query: str = "", last_id: str = "") -> socket.socket:
+async def quiet_reader(api: RunningApi, query: str = "", last_id: str = "") -> socket.socket:
     """The socket of a reader that takes nothing of what it is sent."""
     headers = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-    return await quiet(service.port, get_text(EVENTS + query, headers=headers))
+    return await silent_reader(api.port, get_text(EVENTS + query, headers=headers))
 
 
 @pytest.mark.gen_test
-async def test_a_stream_begins_with_the_headers_of_one_and_an_id_to_go_on_from(service: Service) -> None:
-    async with stream(service, headers="X-Request-Id: mine\r\n") as reader:
+async def test_a_stream_begins_with_the_headers_of_one_and_an_id_to_go_on_from(api: RunningApi) -> None:
+    async with stream(api, headers="X-Request-Id: mine\r\n") as reader:
         assert reader.headers["Content-Type"] == "text/event-stream"
         assert reader.headers["Cache-Control"] == "no-store"
         assert reader.headers["X-Request-Id"] == "mine"
@@ -76,14 +76,14 @@ async def test_a_stream_begins_with_the_headers_of_one_and_an_id_to_go_on_from(s
 
 
 @pytest.mark.gen_test
-async def test_every_change_of_an_orders_life_is_told_in_its_order(service: Service) -> None:
-    async with stream(service) as reader:
-        await service.post(order_text(user_id="7"))
-        await end(service, await claim(service), Status.PENDING, "later", due_us=0)
-        await end(service, await claim(service), Status.PENDING)
-        await process(service, Status.FAILED, "no")
-        await service.request("POST", "/order/12345/retry")
-        await process(service)
+async def test_every_change_of_an_orders_life_is_told_in_its_order(api: RunningApi) -> None:
+    async with stream(api) as reader:
+        await api.post(order_text(user_id="7"))
+        await end(api, await claim(api), Status.PENDING, "later", due_us=0)
+        await end(api, await claim(api), Status.PENDING)
+        await process(api, Status.FAILED, "no")
+        await api.request("POST", "/order/12345/retry")
+        await process(api)
         messages = await reader.take(10)
         assert {message.type for message in messages} == {"order"}
         assert [message.last_id for message in messages] == [f"abc-{number}" for number in range(1, 11)]
@@ -104,14 +104,14 @@ async def test_every_change_of_an_orders_life_is_told_in_its_order(service: Serv
 
 
 @pytest.mark.gen_test
-async def test_what_people_do_with_orders_is_told(service: Service) -> None:
-    async with stream(service) as reader:
+async def test_what_people_do_with_orders_is_told(api: RunningApi) -> None:
+    async with stream(api) as reader:
         for order_id in ("1", "2", "3"):
-            await service.post(order_text(order_id=order_id))
-        await service.request("POST", "/order/2/cancel")
-        await service.request("POST", "/order/2/cancel")
-        await process(service, Status.FAILED, "no")
-        await service.request("POST", "/orders/retry?status=Failed")
+            await api.post(order_text(order_id=order_id))
+        await api.request("POST", "/order/2/cancel")
+        await api.request("POST", "/order/2/cancel")
+        await process(api, Status.FAILED, "no")
+        await api.request("POST", "/orders/retry?status=Failed")
         assert await reader.statuses(10) == [
             (1, "Pending"),
             (2, "Pending"),
@@ -128,13 +128,13 @@ async def test_what_people_do_with_orders_is_told(service: Service) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", [JSON, LINES])
-async def test_orders_that_come_many_at_once_are_told_one_by_one(service: Service, headers: dict[str, str]) -> None:
-    await service.post(order_text(order_id="2"))
+async def test_orders_that_come_many_at_once_are_told_one_by_one(api: RunningApi, headers: dict[str, str]) -> None:
+    await api.post(order_text(order_id="2"))
     orders: list[Any] = [json.loads(order_text(order_id=order_id)) for order_id in ("1", "2", "3", "1")]
     orders.append({"order_id": 4})
-    async with stream(service) as reader:
+    async with stream(api) as reader:
         body = json.dumps(orders) if headers is JSON else "\n".join(map(json.dumps, orders))
-        assert (await service.request("POST", "/orders", body.encode(), headers)).status == 202
+        assert (await api.request("POST", "/orders", body.encode(), headers)).status == 202
         assert await reader.statuses(2) == [(1, "Pending"), (3, "Pending")]
 
 
@@ -149,24 +149,24 @@ async def test_orders_that_come_many_at_once_are_told_one_by_one(service: Servic
         ("?user_id=2&order_id=4", []),
     ],
 )
-async def test_a_reader_hears_what_it_asked_for(service: Service, query: str, expected: list[int]) -> None:
-    async with stream(service, query) as reader, stream(service) as other:
-        publish(service, [1, 2, 3])
-        await told(service)
-        publish(service, [4, 5, 6])
+async def test_a_reader_hears_what_it_asked_for(api: RunningApi, query: str, expected: list[int]) -> None:
+    async with stream(api, query) as reader, stream(api) as other:
+        publish(api, [1, 2, 3])
+        await told(api)
+        publish(api, [4, 5, 6])
         await other.take(6)
-        service.streams.close()
+        api.order_events.close()
         assert [message.json["order_id"] for message in await reader.rest()] == expected
 
 
 @pytest.mark.gen_test
-async def test_who_comes_back_hears_exactly_what_was_missed(service: Service) -> None:
-    async with stream(service) as reader:
-        publish(service, range(1, 11))
+async def test_who_comes_back_hears_exactly_what_was_missed(api: RunningApi) -> None:
+    async with stream(api) as reader:
+        publish(api, range(1, 11))
         ids = [message.last_id for message in await reader.take(10)]
     for place, last_id in enumerate(ids):
-        async with stream(service, last_id=last_id) as reader, stream(service, "?user_id=1", last_id=last_id) as some:
-            publish(service, [100])
+        async with stream(api, last_id=last_id) as reader, stream(api, "?user_id=1", last_id=last_id) as some:
+            publish(api, [100])
             missed = [*range(place + 2, 11), *[100] * (place + 1)]
             assert [each.json["order_id"] for each in await reader.take(len(missed))] == missed
             wanted = [order_id for order_id in missed if order_id % 2 == 0]
@@ -174,153 +174,153 @@ async def test_who_comes_back_hears_exactly_what_was_missed(service: Service) ->
 
 
 @pytest.mark.gen_test
-async def test_a_connection_that_was_lost_before_the_first_event_can_be_taken_up(service: Service) -> None:
-    async with stream(service) as reader:
+async def test_a_connection_that_was_lost_before_the_first_event_can_be_taken_up(api: RunningApi) -> None:
+    async with stream(api) as reader:
         first_id = reader.parser.last_id
-    publish(service, [1, 2])
-    await told(service)
-    async with stream(service, last_id=first_id) as reader:
+    publish(api, [1, 2])
+    await told(api)
+    async with stream(api, last_id=first_id) as reader:
         assert await reader.statuses(2) == [(1, "Pending"), (2, "Pending")]
-    async with stream(service) as reader:
-        publish(service, [3])
+    async with stream(api) as reader:
+        publish(api, [3])
         assert [message.last_id for message in await reader.take(1)] == ["abc-3"]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("last_id", ["abd-1", "abc-99", "abc-1", "1", "x", "é", "abc-" + "9" * 400])
 async def test_who_can_not_go_on_from_where_it_was_is_told_so(tmp_path: Path, last_id: str) -> None:
-    async with limited(tmp_path, max_events=5) as service:
-        async with stream(service):
-            publish(service, range(1, 21))
-            await told(service)
-        async with stream(service, "?user_id=1", last_id=last_id) as reader:
-            publish(service, [21, 22])
+    async with limited(tmp_path, max_events=5) as api:
+        async with stream(api):
+            publish(api, range(1, 21))
+            await told(api)
+        async with stream(api, "?user_id=1", last_id=last_id) as reader:
+            publish(api, [21, 22])
             reset, message = await reader.take(2)
             assert (reset.type, reset.json, reset.last_id) == ("reset", {}, "abc-20")
             assert (message.json["order_id"], message.last_id) == (22, "abc-22")
 
 
 @pytest.mark.gen_test
-async def test_an_empty_last_id_is_none(service: Service) -> None:
-    async with stream(service, headers="Last-Event-ID:\r\n") as reader:
-        publish(service, [1])
+async def test_an_empty_last_id_is_none(api: RunningApi) -> None:
+    async with stream(api, headers="Last-Event-ID:\r\n") as reader:
+        publish(api, [1])
         assert (await reader.next()).type == "order"
 
 
 @pytest.mark.gen_test
-async def test_a_quiet_stream_gets_a_comment_every_15_seconds(service: Service) -> None:
-    async with stream(service) as reader, stream(service, "?order_id=1") as other:
-        service.monotonic_s += HEARTBEAT_S - 2
-        service.streams.beat()
-        publish(service, [5])
+async def test_a_quiet_stream_gets_a_comment_every_15_seconds(api: RunningApi) -> None:
+    async with stream(api) as reader, stream(api, "?order_id=1") as other:
+        api.monotonic_s += HEARTBEAT_S - 2
+        api.order_events.check_readers()
+        publish(api, [5])
         await reader.next()
         assert (reader.parser.comments, other.parser.comments) == ([], [])
-        service.monotonic_s += 2
-        service.streams.beat()
+        api.monotonic_s += 2
+        api.order_events.check_readers()
         # With an id: what it did not want to hear, it has not missed.
         await other.until_comments(1)
         assert (other.parser.last_id, reader.parser.comments) == ("abc-1", [])
-        service.monotonic_s += HEARTBEAT_S
-        service.streams.beat()
+        api.monotonic_s += HEARTBEAT_S
+        api.order_events.check_readers()
         await asyncio.gather(reader.until_comments(1), other.until_comments(2))
-        service.streams.beat()
-        publish(service, [1])
+        api.order_events.check_readers()
+        publish(api, [1])
         assert (await other.next()).json["order_id"] == 1
         assert (reader.parser.comments, other.parser.comments) == ([""], [""] * 2)
 
 
 @pytest.mark.gen_test
-async def test_what_comes_in_quick_succession_is_told_together_and_in_order(service: Service) -> None:
-    async with stream(service) as reader:
+async def test_what_comes_in_quick_succession_is_told_together_and_in_order(api: RunningApi) -> None:
+    async with stream(api) as reader:
         for order_id in range(1, 51):
-            service.streams.publish([OrderChange(order_id, 1, Status.PENDING)])
+            api.order_events.publish([OrderChange(order_id, 1, Status.PENDING)])
             await turn_of_the_loop()
         assert await reader.statuses(50) == [(order_id, "Pending") for order_id in range(1, 51)]
 
 
 @pytest.mark.gen_test
 async def test_a_reader_that_never_reads_holds_no_more_than_one_write_and_is_dropped(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_events=500) as service, stream(service) as reader:
-        silent = await quiet_reader(service)
-        await until_readers(service, 2)
-        stalled = next(each for each in service.streams._everybody() if not each.is_busy)
+    async with limited(tmp_path, max_events=500) as api, stream(api) as reader:
+        silent = await quiet_reader(api)
+        await until_readers(api, 2)
+        stalled = next(each for each in api.order_events.readers if not each.is_busy)
         numbers = iter(range(1, 10**9))
-        while not any(each.is_left_behind for each in service.streams._everybody()):
-            publish(service, [next(numbers) for _ in range(500)], error="x" * 200)
+        while not any(each.has_missed_events for each in api.order_events.readers):
+            publish(api, [next(numbers) for _ in range(500)], error="x" * 200)
             assert len(await reader.take(500)) == 500
-            for each in service.streams._everybody():
-                assert each._connection.stream._write_buffer._size < 500 * 400
-        assert stalled in service.streams._everybody()
-        service.streams.beat()
-        await until_readers(service, 1)
-        publish(service, [next(numbers)])
+            for each in api.order_events.readers:
+                assert unsent_bytes(each) < 500 * 400
+        assert stalled in api.order_events.readers
+        api.order_events.check_readers()
+        await until_readers(api, 1)
+        publish(api, [next(numbers)])
         await reader.next()
         silent.close()
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_takes_nothing_for_long_is_dropped(service: Service) -> None:
-    async with stream(service):
-        publish(service, range(1, 1_001), error="é" * 200)
-        await told(service)
-    silent = await quiet_reader(service, last_id="abc-0")
-    await until_readers(service, 1)
-    while not service.streams._everybody()[0].is_busy:
-        publish(service, range(1, 1_001), error="é" * 200)
-        await told(service)
-    service.monotonic_s += STALLED_S - 1
-    service.streams.beat()
-    assert readers_of(service) == 1
-    service.monotonic_s += 1
-    service.streams.beat()
-    assert readers_of(service) == 0
+async def test_a_reader_that_takes_nothing_for_long_is_dropped(api: RunningApi) -> None:
+    async with stream(api):
+        publish(api, range(1, 1_001), error="é" * 200)
+        await told(api)
+    silent = await quiet_reader(api, last_id="abc-0")
+    await until_readers(api, 1)
+    while not api.order_events.readers[0].is_busy:
+        publish(api, range(1, 1_001), error="é" * 200)
+        await told(api)
+    api.monotonic_s += STALL_TIMEOUT_S - 1
+    api.order_events.check_readers()
+    assert readers_of(api) == 1
+    api.monotonic_s += 1
+    api.order_events.check_readers()
+    assert readers_of(api) == 0
     silent.close()
 
 
 @pytest.mark.gen_test
 async def test_a_slow_reader_that_goes_on_in_time_misses_nothing(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_events=20_000) as service, stream(service) as reader:
+    async with limited(tmp_path, max_events=20_000) as api, stream(api) as reader:
         for first in range(0, 20_000, 1_000):
-            publish(service, range(first, first + 1_000), error="x" * 150)
-            await told(service)
-        assert any(each.is_busy for each in service.streams._everybody())
+            publish(api, range(first, first + 1_000), error="x" * 150)
+            await told(api)
+        assert any(each.is_busy for each in api.order_events.readers)
         assert [each.json["order_id"] for each in await reader.take(20_000)] == list(range(20_000))
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_goes_away_is_forgotten(service: Service) -> None:
-    async with stream(service), stream(service, "?order_id=1"):
-        assert readers_of(service) == 2
-    await until_readers(service, 0)
-    publish(service, [1])
-    await told(service)
+async def test_a_reader_that_goes_away_is_forgotten(api: RunningApi) -> None:
+    async with stream(api), stream(api, "?order_id=1"):
+        assert readers_of(api) == 2
+    await until_readers(api, 0)
+    publish(api, [1])
+    await told(api)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_reader_that_has_gone_when_its_request_is_read_is_forgotten(tmp_path: Path, reset: bool) -> None:
-    async with limited(tmp_path, max_event_readers=5) as service:
+    async with limited(tmp_path, max_event_readers=5) as api:
         for _ in range(20):
-            silent = await quiet_reader(service)
+            silent = await quiet_reader(api)
             if reset:
                 silent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             silent.close()
-            await service.get("/livez")
-            await until_readers(service, 0)
-        async with stream(service) as reader:
-            publish(service, [1])
+            await api.get("/livez")
+            await until_readers(api, 0)
+        async with stream(api) as reader:
+            publish(api, [1])
             await reader.next()
 
 
 @pytest.mark.gen_test
 async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_event_readers=2) as service:
-        async with stream(service), stream(service, "?order_id=1"):
-            answer = await service.get(EVENTS)
+    async with limited(tmp_path, max_event_readers=2) as api:
+        async with stream(api), stream(api, "?order_id=1"):
+            answer = await api.get(EVENTS)
             assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
             assert answer.headers["Retry-After"] == "1"
-        await until_readers(service, 0)
-        async with stream(service):
+        await until_readers(api, 0)
+        async with stream(api):
             pass
 
 
@@ -338,66 +338,66 @@ async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path
     ],
 )
 async def test_a_parameter_that_is_unknown_or_bad_is_refused(
-    service: Service, query: str, parameters: list[str]
+    api: RunningApi, query: str, parameters: list[str]
 ) -> None:
-    answer = await service.get(f"{EVENTS}?{query}")
+    answer = await api.get(f"{EVENTS}?{query}")
     assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
     assert [error["parameter"] for error in answer.json["errors"]] == parameters
-    assert readers_of(service) == 0
+    assert readers_of(api) == 0
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE", "OPTIONS"])
-async def test_events_can_only_be_got(service: Service, method: str) -> None:
-    answer = await service.request(method, EVENTS)
+async def test_events_can_only_be_got(api: RunningApi, method: str) -> None:
+    answer = await api.request(method, EVENTS)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
-async def test_a_client_of_http_1_0_reads_to_the_connections_end(service: Service, headers: str) -> None:
-    async with stream(service, version="1.0", headers=headers) as reader:
+async def test_a_client_of_http_1_0_reads_to_the_connections_end(api: RunningApi, headers: str) -> None:
+    async with stream(api, version="1.0", headers=headers) as reader:
         assert "Transfer-Encoding" not in reader.headers
         assert reader.headers["Connection"] == "close"
-        publish(service, [1])
+        publish(api, [1])
         assert (await reader.next()).json["order_id"] == 1
-        publish(service, [2])
-        service.streams.close()
+        publish(api, [2])
+        api.order_events.close()
         assert [message.json["order_id"] for message in await reader.rest()] == [2]
 
 
 @pytest.mark.gen_test
-async def test_a_stop_tells_the_last_changes_and_ends_every_stream(service: Service) -> None:
-    async with stream(service) as reader, stream(service, "?user_id=1") as other:
-        publish(service, [1, 2])
-        service.streams.close()
-        service.streams.close()
+async def test_a_stop_tells_the_last_changes_and_ends_every_stream(api: RunningApi) -> None:
+    async with stream(api) as reader, stream(api, "?user_id=1") as other:
+        publish(api, [1, 2])
+        api.order_events.close()
+        api.order_events.close()
         assert [message.json["order_id"] for message in await reader.rest()] == [1, 2]
         assert [message.json["order_id"] for message in await other.rest()] == [2]
-    assert readers_of(service) == 0
-    answer = await service.get(EVENTS)
+    assert readers_of(api) == 0
+    answer = await api.get(EVENTS)
     assert (answer.status, answer.json["type"]) == (503, "/problems/stopping")
 
 
 @pytest.mark.gen_test
-async def test_a_connection_may_turn_to_events_after_other_requests(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_connection_may_turn_to_events_after_other_requests(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(get_text("/livez") + get_text("/order/1"))
         assert [(await connection.answer()).status for _ in range(2)] == [200, 404]
-        reader = Stream(connection._reader, connection._writer)
+        reader = Stream(connection.reader, connection.writer)
         await reader.open(get_text(EVENTS))
-        publish(service, [1])
+        publish(api, [1])
         assert (await reader.next()).json["order_id"] == 1
 
 
 @pytest.mark.gen_test
-async def test_until_somebody_has_come_nothing_is_kept(service: Service) -> None:
-    assert not service.streams
-    publish(service, range(1, 11))
-    async with stream(service) as reader:
-        assert service.streams
+async def test_until_somebody_has_come_nothing_is_kept(api: RunningApi) -> None:
+    assert not api.order_events.wants_changes
+    publish(api, range(1, 11))
+    async with stream(api) as reader:
+        assert api.order_events.wants_changes
         assert reader.parser.last_id == "abc-0"
-        publish(service, [11])
+        publish(api, [11])
         message = await reader.next()
         assert (message.last_id, message.json["order_id"]) == ("abc-1", 11)
-    assert service.streams
+    assert api.order_events.wants_changes

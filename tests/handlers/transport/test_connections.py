@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from tests.handlers.conftest import Serve
-from tests.handlers.service import JSON, Service, get_text, post_text, turn_of_the_loop
+from tests.handlers.conftest import StartApi
+from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
 
 PATHS = ["/order/12345", "/metrics", "/livez", "/readyz"]
@@ -16,9 +16,9 @@ PATHS = ["/order/12345", "/metrics", "/livez", "/readyz"]
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", [*PATHS, "/order", "/order/99", "/nowhere"])
-async def test_head_is_get_without_the_body(service: Service, path: str) -> None:
-    await service.post(order_text())
-    async with service.connection() as connection:
+async def test_head_is_get_without_the_body(api: RunningApi, path: str) -> None:
+    await api.post(order_text())
+    async with api.connection() as connection:
         await connection.send(get_text(path))
         with_body = await connection.answer()
         await connection.send(get_text(path, method="HEAD"))
@@ -32,21 +32,21 @@ async def test_head_is_get_without_the_body(service: Service, path: str) -> None
 
 
 @pytest.mark.gen_test
-async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(post_text(order_text(), version="1.0"))
         assert (await connection.answer()).status == 202
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
     for path in [*PATHS, "/nowhere"]:
-        async with service.connection() as connection:
+        async with api.connection() as connection:
             await connection.send(get_text(path, version="1.0"))
             assert (await connection.answer()).status == (404 if path == "/nowhere" else 200)
-            assert await connection.is_at_its_end()
+            assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
-async def test_a_client_of_http_1_0_may_ask_to_go_on(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_client_of_http_1_0_may_ask_to_go_on(api: RunningApi) -> None:
+    async with api.connection() as connection:
         for _ in range(2):
             await connection.send(post_text(order_text(), version="1.0", headers="Connection: keep-alive\r\n"))
             answer = await connection.answer()
@@ -54,23 +54,23 @@ async def test_a_client_of_http_1_0_may_ask_to_go_on(service: Service) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_says_close_gets_its_answer_and_the_end(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_client_that_says_close_gets_its_answer_and_the_end(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(post_text(order_text(), headers="Connection: close\r\n"))
         answer = await connection.answer()
         assert (answer.status, answer.headers["Connection"]) == (202, "close")
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_of", [partial(post_text, order_text()), partial(get_text, "/order/12345")])
 async def test_an_answer_is_the_same_byte_for_byte_if_the_request_says_what_goes_without_saying(
-    service: Service, request_of: Callable[..., bytes]
+    api: RunningApi, request_of: Callable[..., bytes]
 ) -> None:
-    await service.post(order_text())
+    await api.post(order_text())
     answers = []
     for header in ("", "Connection: keep-alive\r\n"):
-        async with service.connection() as connection:
+        async with api.connection() as connection:
             await connection.send(request_of(headers=f"X-Request-Id: mine\r\n{header}"))
             answers.append(await connection.answer())
     usual, unusual = answers
@@ -79,8 +79,8 @@ async def test_an_answer_is_the_same_byte_for_byte_if_the_request_says_what_goes
 
 
 @pytest.mark.gen_test
-async def test_requests_sent_without_waiting_are_answered_in_their_order(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_requests_sent_without_waiting_are_answered_in_their_order(api: RunningApi) -> None:
+    async with api.connection() as connection:
         requests = [post_text(order_text(order_id=str(order_id))) for order_id in range(1, 21)]
         requests += [get_text(f"/order/{order_id}") for order_id in range(20, 0, -1)]
         requests += [get_text("/nowhere"), post_text(b"{"), get_text("/metrics")]
@@ -93,19 +93,19 @@ async def test_requests_sent_without_waiting_are_answered_in_their_order(service
 
 
 @pytest.mark.gen_test
-async def test_a_request_may_come_byte_by_byte(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_a_request_may_come_byte_by_byte(api: RunningApi) -> None:
+    async with api.connection() as connection:
         for byte in post_text(order_text(metadata='{"a":"é"}')):
             await connection.send(bytes([byte]))
             await turn_of_the_loop()
         assert (await connection.answer()).status == 202
-    assert (await service.get("/order/12345")).json["metadata"] == {"a": "é"}
+    assert (await api.get("/order/12345")).json["metadata"] == {"a": "é"}
 
 
 @pytest.mark.gen_test
-async def test_a_client_may_ask_before_it_sends_the_body(service: Service) -> None:
+async def test_a_client_may_ask_before_it_sends_the_body(api: RunningApi) -> None:
     head, _, body = post_text(order_text(), headers="Expect: 100-continue\r\n").partition(b"\r\n\r\n")
-    async with service.connection() as connection:
+    async with api.connection() as connection:
         await connection.send(head + b"\r\n\r\n")
         assert (await connection.answer(has_body=False)).status == 100
         await connection.send(body)
@@ -114,52 +114,52 @@ async def test_a_client_may_ask_before_it_sends_the_body(service: Service) -> No
 
 @pytest.mark.gen_test
 async def test_a_client_that_goes_away_before_the_commit_has_its_order_stored_and_harms_nobody(
-    service: Service,
+    api: RunningApi,
 ) -> None:
-    async with service.connection() as other:
-        with service.held():
-            async with service.connection() as connection:
+    async with api.connection() as other:
+        with api.blocked():
+            async with api.connection() as connection:
                 await connection.send(post_text(order_text(order_id="1")))
-                await service.until_in_flight(1)
+                await api.until_in_flight(1)
             await other.send(post_text(order_text(order_id="2")))
-            await service.until_in_flight(2)
+            await api.until_in_flight(2)
         assert (await other.answer()).status == 202
-    await service.until_in_flight(0)
-    assert (await service.get("/order/1")).json["status"] == "Pending"
-    assert (await service.get("/order/2")).json["status"] == "Pending"
+    await api.until_in_flight(0)
+    assert (await api.get("/order/1")).json["status"] == "Pending"
+    assert (await api.get("/order/2")).json["status"] == "Pending"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/1", "/order/99", "/metrics"])
-async def test_a_client_that_goes_away_before_it_is_answered_harms_nobody(service: Service, path: str) -> None:
-    await service.post(order_text(order_id="1"))
-    with service.held(reads=True):
-        async with service.connection() as connection:
+async def test_a_client_that_goes_away_before_it_is_answered_harms_nobody(api: RunningApi, path: str) -> None:
+    await api.post(order_text(order_id="1"))
+    with api.blocked(reads=True):
+        async with api.connection() as connection:
             await connection.send(get_text(path))
-            await service.until_in_flight(1)
-    await service.until_in_flight(0)
-    assert (await service.get("/order/1")).status == 200
+            await api.until_in_flight(1)
+    await api.until_in_flight(0)
+    assert (await api.get("/order/1")).status == 200
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [1, 30, -1])
-async def test_a_client_that_goes_away_before_it_has_asked_leaves_nothing_behind(service: Service, sent: int) -> None:
-    async with service.connection() as connection:
+async def test_a_client_that_goes_away_before_it_has_asked_leaves_nothing_behind(api: RunningApi, sent: int) -> None:
+    async with api.connection() as connection:
         await connection.send(post_text(order_text())[:sent])
-    assert (await service.get("/livez")).status == 200
-    await service.until_in_flight(0)
-    assert (await service.get("/order/12345")).status == 404
+    assert (await api.get("/livez")).status == 200
+    await api.until_in_flight(0)
+    assert (await api.get("/order/12345")).status == 404
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/12345", "/metrics", "/livez", "/order/99", "/order", "/nowhere", "/readyz"])
-async def test_while_it_drains_every_answer_says_that_the_connection_ends(service: Service, path: str) -> None:
-    await service.post(order_text())
-    async with service.connection() as connection:
+async def test_while_it_drains_every_answer_says_that_the_connection_ends(api: RunningApi, path: str) -> None:
+    await api.post(order_text())
+    async with api.connection() as connection:
         await connection.send(get_text(path))
         before = await connection.answer()
         assert "Connection" not in before.headers
-        service.in_flight.draining = True
+        api.in_flight.draining = True
         await connection.send(get_text(path))
         answer = await connection.answer()
         assert answer.headers["Connection"] == "close"
@@ -167,57 +167,57 @@ async def test_while_it_drains_every_answer_says_that_the_connection_ends(servic
 
 
 @pytest.mark.gen_test
-async def test_while_it_drains_orders_on_open_connections_are_still_taken(service: Service) -> None:
-    async with service.connection() as connection:
+async def test_while_it_drains_orders_on_open_connections_are_still_taken(api: RunningApi) -> None:
+    async with api.connection() as connection:
         await connection.send(get_text("/readyz"))
         assert (await connection.answer()).status == 200
-        service.in_flight.draining = True
+        api.in_flight.draining = True
         await connection.send(post_text(order_text()))
         answer = await connection.answer()
         assert (answer.status, answer.headers["Connection"]) == (202, "close")
-    answer = await service.get("/readyz")
+    answer = await api.get("/readyz")
     assert (answer.status, answer.json["type"]) == (503, "/problems/stopping")
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.gen_test
-async def test_draining_waits_for_the_answers_on_their_way(service: Service) -> None:
-    async with service.connection() as connection:
-        with service.held():
+async def test_draining_waits_for_the_answers_on_their_way(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        with api.blocked():
             await connection.send(post_text(order_text()))
-            await service.until_in_flight(1)
-            draining = asyncio.ensure_future(service.in_flight.drain(60))
+            await api.until_in_flight(1)
+            draining = asyncio.ensure_future(api.in_flight.drain(60))
             await turn_of_the_loop()
-            assert service.in_flight.draining
+            assert api.in_flight.draining
             assert not draining.done()
         assert (await connection.answer()).status == 202
         await draining
 
 
 @pytest.mark.gen_test
-async def test_draining_ends_when_its_time_is_up(service: Service, log: list[logging.LogRecord]) -> None:
-    async with service.connection() as connection:
-        with service.held():
+async def test_draining_ends_when_its_time_is_up(api: RunningApi, log: list[logging.LogRecord]) -> None:
+    async with api.connection() as connection:
+        with api.blocked():
             await connection.send(post_text(order_text()))
-            await service.until_in_flight(1)
-            await service.in_flight.drain(0)
+            await api.until_in_flight(1)
+            await api.in_flight.drain(0)
             assert [record.getMessage() for record in log] == ["1 requests were still in flight"]
             log.clear()
         assert (await connection.answer()).status == 202
 
 
 @pytest.mark.gen_test
-async def test_every_route_answers(serve: Serve) -> None:
-    service = await serve()
+async def test_every_route_answers(start_api: StartApi) -> None:
+    api = await start_api()
     answers = [
-        await service.request("POST", "/order", order_text(), JSON),
-        await service.get("/order/12345"),
-        await service.get("/metrics"),
-        await service.get("/livez"),
-        await service.get("/readyz"),
-        await service.request("DELETE", "/order"),
-        await service.request("DELETE", "/order/12345"),
-        await service.get("/nowhere"),
+        await api.request("POST", "/order", order_text(), JSON),
+        await api.get("/order/12345"),
+        await api.get("/metrics"),
+        await api.get("/livez"),
+        await api.get("/readyz"),
+        await api.request("DELETE", "/order"),
+        await api.request("DELETE", "/order/12345"),
+        await api.get("/nowhere"),
     ]
     assert [answer.status for answer in answers] == [202, 200, 200, 200, 200, 405, 405, 404]
     assert [answer.json for answer in answers[3:5]] == [{"status": "ok"}] * 2
@@ -227,9 +227,9 @@ async def test_every_route_answers(serve: Serve) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("origin", ["http://test", "HTTP://shop.example:8080", "https://[::1]:8443"])
-async def test_a_target_in_absolute_form_is_the_same_resource(service: Service, origin: str) -> None:
-    await service.post(order_text())
-    async with service.connection() as connection:
+async def test_a_target_in_absolute_form_is_the_same_resource(api: RunningApi, origin: str) -> None:
+    await api.post(order_text())
+    async with api.connection() as connection:
         for path in ("/order/12345", "/order/12345?x=1", "/metrics", "/livez"):
             await connection.send(get_text(f"{origin}{path}"))
             assert (await connection.answer()).status == 200

@@ -20,13 +20,13 @@ from tornado.httputil import (
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
-from handlers.transport.guarded_stream import ANSWER_STEP_BYTES, BODY_STEP_BYTES, Timeouts, lift_body_limit
+from handlers.transport.connection_stream import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, lift_body_timeout
 from handlers.transport.http_server import BoundedHTTPServer
 from tests.handlers.problems.test_problem import assert_is_problem
-from tests.handlers.service import Connection, get_text, turn_of_the_loop
+from tests.handlers.running_api import Connection, get_text, turn_of_the_loop
 from tests.process import need
 
-LIMITS = Timeouts(handshake_s=10, idle_s=70, head_s=20, body_s=30, answer_s=40)
+TIMEOUTS = Timeouts(handshake_s=10, idle_s=70, head_s=20, body_s=30, response_s=40)
 # More than the buffers of both ends of a connection take in.
 LARGE_BYTES = 16 * 1024 * 1024
 MALFORMED = [
@@ -59,7 +59,7 @@ class _Request(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         self._path = start_line.path
         if self._path == "/stream":
-            lift_body_limit(self._connection)
+            lift_body_timeout(self._connection)
 
     def finish(self) -> None:
         if self._path == "/never":
@@ -75,7 +75,7 @@ class Bounded:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.now_s = 1_000.0
-        self.server = BoundedHTTPServer(_Paths(), limits=LIMITS, clock=lambda: self.now_s, ssl_options=tls)
+        self.server = BoundedHTTPServer(_Paths(), timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls)
         listener, self.port = bind_unused_port()
         self.server.add_socket(listener)
 
@@ -91,9 +91,9 @@ class Bounded:
         """The server has read what was sent until now, and looks at its connections now and after some seconds."""
         for _ in range(20):
             await turn_of_the_loop()
-        await self.server.close_late()
+        await self.server.close_timed_out()
         self.now_s += seconds
-        await self.server.close_late()
+        await self.server.close_timed_out()
 
     async def close(self) -> None:
         self.server.stop()
@@ -121,7 +121,7 @@ async def test_a_connection_that_has_asked_for_nothing_is_closed_when_its_time_i
         await bounded.passes(69)
         await assert_is_served(used)
         await bounded.passes(1)
-        assert await idle.is_at_its_end()
+        assert await idle.is_closed_by_server()
         await assert_is_served(used)
 
 
@@ -133,7 +133,7 @@ async def test_the_time_of_an_idle_connection_counts_from_its_last_request(bound
             await bounded.passes(69)
         await assert_is_served(connection)
         await bounded.passes(70)
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
@@ -150,7 +150,7 @@ async def test_a_head_that_does_not_end_is_a_408_however_it_goes_on(bounded: Bou
         problem = assert_is_problem(answer, 408, "request-timeout", "/")
         assert problem["detail"] == "The head did not come within 20 seconds."
         assert answer.headers["Connection"] == "close"
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
@@ -164,7 +164,7 @@ async def test_a_body_that_does_not_end_is_a_408_however_it_goes_on(bounded: Bou
         answer = await connection.answer()
         problem = assert_is_problem(answer, 408, "request-timeout", "/")
         assert problem["detail"] == "The body did not come within 30 seconds."
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
@@ -225,7 +225,7 @@ async def test_a_client_that_does_not_take_its_answers_is_closed_and_no_more_are
 
 @pytest.mark.gen_test
 async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(bounded: Bounded) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", bounded.port, limit=ANSWER_STEP_BYTES)
+    reader, writer = await asyncio.open_connection("127.0.0.1", bounded.port, limit=RESPONSE_STEP_BYTES)
     writer.write(get_text("/large"))
     await reader.readuntil(b"\r\n\r\n")
     for _ in range(4):
@@ -244,7 +244,7 @@ async def test_what_is_no_http_is_a_400_and_the_end(bounded: Bounded, sent: byte
         assert_is_problem(answer, 400, "bad-request", "/")
         assert answer.headers["Connection"] == "close"
         assert answer.headers["Date"].endswith("GMT")
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
@@ -255,7 +255,7 @@ async def test_a_head_that_is_too_large_is_a_431_and_the_end(bounded: Bounded, m
         answer = await connection.answer()
         assert_is_problem(answer, 431, "head-too-large", "/")
         assert answer.headers["Connection"] == "close"
-        assert await connection.is_at_its_end()
+        assert await connection.is_closed_by_server()
 
 
 @pytest.mark.gen_test
@@ -272,7 +272,7 @@ async def test_one_connection_too_many_is_a_503_until_another_ends(
                     answer = await third.answer()
                     assert_is_problem(answer, 503, "overloaded", "/")
                     assert answer.headers["Retry-After"] == "1"
-                    assert await third.is_at_its_end()
+                    assert await third.is_closed_by_server()
         assert [record.getMessage() for record in log] == ["all 2 connections are in use: new ones are refused"]
         log.clear()
         await assert_is_served(first)
@@ -311,8 +311,8 @@ async def test_a_tls_handshake_that_does_not_end_is_closed(tls: ssl.SSLContext, 
         await bounded.passes(9)
         await assert_is_served(done)
         await bounded.passes(1)
-        assert await silent.is_at_its_end()
-        assert await begun.is_at_its_end()
+        assert await silent.is_closed_by_server()
+        assert await begun.is_closed_by_server()
         await assert_is_served(done)
     await bounded.close()
 
@@ -327,5 +327,5 @@ async def test_over_tls_the_limits_and_answers_are_the_same(tls: ssl.SSLContext,
         assert_is_problem(await malformed.answer(), 400, "bad-request", "/")
         await bounded.passes(20)
         assert_is_problem(await dripping.answer(), 408, "request-timeout", "/")
-        assert await dripping.is_at_its_end()
+        assert await dripping.is_closed_by_server()
     await bounded.close()

@@ -6,17 +6,17 @@ import pytest
 from tornado.escape import parse_qs_bytes
 
 from handlers.problems.problem import INVALID_PARAMETER, Problem
-from handlers.transport.query_parameters import Parameters
+from handlers.transport.query_parameters import QueryParameters
 from models.parsing.order_body import MAX_ID
 
 NOON_US = 1_740_830_400_000_000
 
 
-def parameters(query: str) -> Parameters:
-    return Parameters(parse_qs_bytes(query, keep_blank_values=True), known=("name", "other"))
+def parameters(query: str) -> QueryParameters:
+    return QueryParameters(parse_qs_bytes(query, keep_blank_values=True), allowed=("name", "other"))
 
 
-def complaints(given: Parameters) -> list[tuple[str, str]]:
+def complaints(given: QueryParameters) -> list[tuple[str, str]]:
     """Who is refused and why."""
     with pytest.raises(Problem) as caught:
         given.check()
@@ -110,7 +110,7 @@ def test_a_choice_is_one_of_them_letter_for_letter() -> None:
         assert complaints(given) == [("name", "must be one of Pending, Failed")]
 
 
-READERS: list[Callable[[Parameters], object]] = [
+READERS: list[Callable[[QueryParameters], object]] = [
     lambda given: given.text("name"),
     lambda given: given.choice("name", ("x",)),
     lambda given: given.integer("name", 0, 1),
@@ -119,7 +119,7 @@ READERS: list[Callable[[Parameters], object]] = [
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_is_not_given_is_none(read: Callable[[Parameters], object]) -> None:
+def test_what_is_not_given_is_none(read: Callable[[QueryParameters], object]) -> None:
     given = parameters("")
     assert read(given) is None
     given.check()
@@ -136,7 +136,7 @@ def test_what_is_not_given_is_none(read: Callable[[Parameters], object]) -> None
     ],
 )
 def test_what_is_empty_or_repeated_is_refused_once(
-    read: Callable[[Parameters], object], query: str, detail: str
+    read: Callable[[QueryParameters], object], query: str, detail: str
 ) -> None:
     given = parameters(query)
     assert read(given) is None
@@ -146,7 +146,7 @@ def test_what_is_empty_or_repeated_is_refused_once(
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     given = parameters("what=1&name=x&%C3%A9=2&Name=3&other=")
     given.integer("name", 1, 2)
-    given.refuse("other", "is not what it was")
+    given.add_error("other", "is not what it was")
     assert complaints(given) == [
         ("what", "is not known here"),
         ("é", "is not known here"),

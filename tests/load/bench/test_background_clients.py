@@ -14,7 +14,7 @@ from tornado.testing import bind_unused_port
 from load.bench.background_clients import EventReaders, NoEvents, SlowClients
 from load.bench.workloads import posts
 from load.http.address import Address, ServerUrl, reach
-from tests.handlers.service import turn_of_the_loop
+from tests.handlers.running_api import turn_of_the_loop
 from tests.load.event_streams import events_of
 from tests.load.shop import Shop
 from tests.load.steps import DEADLINE_S

@@ -1,4 +1,4 @@
-"""The HTTP API on a real port over a real order service, and ways to talk to it."""
+"""The HTTP API on a real port with a real order service, and clients for it."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,7 @@ from handlers.api import HttpApi
 from handlers.metrics.rates import Rate, Rates
 from handlers.security.request_guard import Guard, RequestGuard
 from handlers.telemetry import Telemetry, TelemetryLimits
+from handlers.transport.body_limit import MAX_BUFFERED_BYTES
 from handlers.transport.in_flight import InFlightRequests
 from models.listing import Listing, Page
 from models.order import Order, Totals
@@ -34,75 +35,71 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Answer(NamedTuple):
+    """A response."""
+
     status: int
     headers: HTTPHeaders
     body: bytes
 
     @property
     def json(self) -> Any:
-        """The body; numbers with a point or an exponent as the decimals that they are."""
+        """The body. Numbers with a decimal point or an exponent are Decimals."""
         return json.loads(self.body, parse_float=Decimal)
 
 
-class CountedRequests(InFlightRequests):
-    """InFlightRequests that a test can count."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.in_flight = 0
-
-    def begin(self) -> None:
-        super().begin()
-        self.in_flight += 1
+class CheckedRequests(InFlightRequests):
+    """InFlightRequests that fail if a request ends twice."""
 
     def end(self) -> None:
         super().end()
-        self.in_flight -= 1
-        assert self.in_flight >= 0
+        assert self.count >= 0
 
 
 class Connection:
-    """One connection, on which a test says byte for byte what is sent."""
+    """One client connection. The test chooses every byte that is sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+        self.reader = reader
+        self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
+        self.writer.write(data)
+        await self.writer.drain()
 
     async def answer(self, *, has_body: bool = True) -> Answer:
-        start_line, _, fields = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin1").partition("\r\n")
+        start_line, _, fields = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin1").partition("\r\n")
         version, status, _ = start_line.split(" ", 2)
         assert version == "HTTP/1.1"
         headers = HTTPHeaders.parse(fields)
-        body = await self._reader.readexactly(int(headers["Content-Length"])) if has_body else b""
+        body = await self.reader.readexactly(int(headers["Content-Length"])) if has_body else b""
         return Answer(int(status), headers, body)
 
-    async def is_at_its_end(self) -> bool:
-        """Waits for more from the server; whether that is the end, be it a reset for what the server left unread."""
+    async def is_closed_by_server(self) -> bool:
+        """Waits for the next byte or the end. True for the end.
+
+        A reset counts, too: it follows if the server left bytes unread.
+        """
         try:
-            return await self._reader.read(1) == b""
+            return await self.reader.read(1) == b""
         except ConnectionResetError:
             return True
 
     async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(ConnectionResetError):  # it is closed then, too
-            await self._writer.wait_closed()
+        self.writer.close()
+        with contextlib.suppress(ConnectionResetError):  # then it is closed as well
+            await self.writer.wait_closed()
 
 
-class HeldStore(ShorthandStore):
-    """A store whose writes, reads and listings a test can hold, and whose writer's thread it can use."""
+class BlockableStore(ShorthandStore):
+    """A store whose writes, reads and listings a test can block, and whose pragmas it can change."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         database = open_new_database(path)
         super().__init__(SqliteStore(database, clock=clock))
         self._pragma = database.pragma
         self._before_write: list[Callable[[], object]] = []
-        self.holds = {name: threading.Event() for name in ("writes", "reads", "listings")}
-        for each in self.holds.values():
+        self.gates = {name: threading.Event() for name in ("writes", "reads", "listings")}
+        for each in self.gates.values():
             each.set()
 
     def set_pragma(self, name: str, value: int) -> None:
@@ -118,25 +115,25 @@ class HeldStore(ShorthandStore):
         super().probe()
 
     def _prepare_write(self) -> None:
-        self.holds["writes"].wait()
+        self.gates["writes"].wait()
         while self._before_write:
             self._before_write.pop()()
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
-        self.holds["reads"].wait()
+        self.gates["reads"].wait()
         return super().find(order_ids)
 
     def totals(self) -> Totals:
-        self.holds["reads"].wait()
+        self.gates["reads"].wait()
         return super().totals()
 
     def list_orders(self, listing: Listing) -> Page:
-        self.holds["listings"].wait()
+        self.gates["listings"].wait()
         return super().list_orders(listing)
 
 
 class FixedRates(Rates):
-    """Rates that a test sets."""
+    """Constant rates."""
 
     value = Rate(3.14159, 2.71828)
 
@@ -144,8 +141,8 @@ class FixedRates(Rates):
         return self.value
 
 
-class Replaced:
-    """An order service of which some methods are replaced."""
+class ServiceWithOverrides:
+    """An order service with some methods overridden."""
 
     def __init__(self, service: OrderService, methods: Mapping[str, Any]) -> None:
         self._service = service
@@ -155,10 +152,10 @@ class Replaced:
         return self._methods.get(name) or getattr(self._service, name)
 
 
-class Service:
-    """The API over a real order service that processes nothing by itself. Open it on a running loop.
+class RunningApi:
+    """The HTTP API over an OrderService that is open but not started: it processes orders only when a test says so.
 
-    `replaced` are methods of the order service that the handlers see instead of its own.
+    Open it on a running loop. `overrides` replace methods of the order service, for the handlers only.
     """
 
     UPTIME_S = 12.3456
@@ -171,20 +168,22 @@ class Service:
         max_intake: int = 1_000,
         guard: Guard | None = None,
         has_keys: bool = False,
-        **replaced: Any,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+        **overrides: Any,
     ) -> None:
         self.clock = clock
         self.is_writable = True
         self.limits = ServiceLimits(max_intake=max_intake, max_backlog=1_000, max_waiters=100)
         self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
         self.monotonic_s = 0.0
-        self.store = HeldStore(path, clock=clock)
+        self.store = BlockableStore(path, clock=clock)
         self._guard = guard
         self._has_keys = has_keys
-        self._replaced = replaced
+        self._max_buffered_bytes = max_buffered_bytes
+        self._overrides = overrides
 
     async def open(self) -> None:
-        self.in_flight = CountedRequests()
+        self.in_flight = CheckedRequests()
         self.telemetry = Telemetry(
             version="1.2.3",
             run="abc",
@@ -195,7 +194,7 @@ class Service:
         )
         self.monotonic_s = self.UPTIME_S
         self.instruments = self.telemetry.instruments
-        self.streams, self.metrics_streams = self.telemetry.order_events, self.telemetry.metric_events
+        self.order_events, self.metric_events = self.telemetry.order_events, self.telemetry.metric_events
         self.orders = OrderService(
             store=self.store,
             processor=RecordProcessor(),
@@ -205,12 +204,13 @@ class Service:
         )
         await self.orders.open()
         self._api = HttpApi(
-            service=cast(OrderService, Replaced(self.orders, self._replaced)),
+            service=cast(OrderService, ServiceWithOverrides(self.orders, self._overrides)),
             telemetry=self.telemetry,
             guard=self._guard or RequestGuard(keys=None, limit=None, clock_ns=lambda: 0),
             in_flight=self.in_flight,
             version="1.2.3",
             has_keys=self._has_keys,
+            max_buffered_bytes=self._max_buffered_bytes,
         )
         self.router = self._api.router
         socket, self.port = bind_unused_port()
@@ -218,7 +218,7 @@ class Service:
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def close(self) -> None:
-        """Closes everything; a request that was never answered for is a warning in the log."""
+        """Closes everything. A request without a response causes a warning in the log, which fails the test."""
         await asyncio.gather(self.orders.stop(0), self._api.drain(5))
         self._client.close()
         await self.orders.close()
@@ -255,45 +255,46 @@ class Service:
             await connection.close()
 
     async def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        """Records outcomes and claims orders, as a dispatcher does."""
+        """Records outcomes and claims orders, as the dispatcher does."""
         return (await self.orders.finish_and_claim(FinishAndClaim(outcomes, limit))).orders
 
     async def until_in_flight(self, count: int) -> None:
-        """Returns when `count` requests have come whole and are not answered."""
-        while self.in_flight.in_flight != count:
+        """Returns when exactly `count` requests are in flight."""
+        while self.in_flight.count != count:
             await turn_of_the_loop()
 
     async def pragma(self, name: str, value: int) -> None:
         self.store.set_pragma(name, value)
 
     @contextmanager
-    def held(self, *, reads: bool = False, listings: bool = False) -> Iterator[None]:
-        """Nothing is written (or read, or listed) while the block runs."""
-        hold = self.store.holds["listings" if listings else "reads" if reads else "writes"]
-        hold.clear()
+    def blocked(self, *, reads: bool = False, listings: bool = False) -> Iterator[None]:
+        """Blocks the store's writes (or reads, or listings) while the `with` block runs."""
+        gate = self.store.gates["listings" if listings else "reads" if reads else "writes"]
+        gate.clear()
         try:
             yield
         finally:
-            hold.set()
+            gate.set()
 
 
-def stand_in(**methods: Any) -> Any:
-    """An order service that has these methods alone."""
+def fake_service(**methods: Any) -> Any:
+    """An order service with only these methods."""
     return SimpleNamespace(**methods)
 
 
 def post_text(body: bytes, *, version: str = "1.1", headers: str = "") -> bytes:
-    """A whole `POST /order`, as it is sent."""
+    """A whole `POST /order` as bytes."""
     head = f"POST /order HTTP/{version}\r\nHost: test\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 def get_text(path: str, *, method: str = "GET", version: str = "1.1", headers: str = "") -> bytes:
+    """A whole request without a body as bytes."""
     return f"{method} {path} HTTP/{version}\r\nHost: test\r\n{headers}\r\n".encode()
 
 
 async def turn_of_the_loop() -> None:
-    """Lets everything run that is ready to."""
+    """Runs all callbacks that are ready."""
     loop = asyncio.get_running_loop()
     turned = loop.create_future()
     loop.call_soon(turned.set_result, None)

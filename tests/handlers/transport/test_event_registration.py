@@ -9,9 +9,9 @@ import pytest
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 
-from handlers.transport.guarded_stream import GuardedStream, Timeouts
-from handlers.transport.lazy_io_loop import LazyIOLoop
-from tests.handlers.service import turn_of_the_loop
+from handlers.transport.connection_stream import ConnectionStream, Timeouts
+from handlers.transport.event_registration import EventRegistration
+from tests.handlers.running_api import turn_of_the_loop
 
 FILE = 7
 READ, WRITE, ERROR = IOLoop.READ, IOLoop.WRITE, IOLoop.ERROR
@@ -46,14 +46,14 @@ def loop() -> Loop:
 
 
 @pytest.fixture
-def registration(loop: Loop) -> LazyIOLoop:
-    registration = LazyIOLoop(cast(Any, loop))
+def registration(loop: Loop) -> EventRegistration:
+    registration = EventRegistration(cast(Any, loop))
     registration.add_handler(FILE, lambda file, events: loop.seen.append(events), READ | ERROR)
     return registration
 
 
 def test_who_stops_reading_and_begins_again_before_anything_came_costs_the_loop_nothing(
-    loop: Loop, registration: LazyIOLoop
+    loop: Loop, registration: EventRegistration
 ) -> None:
     for _ in range(3):
         registration.update_handler(FILE, ERROR)
@@ -64,7 +64,7 @@ def test_who_stops_reading_and_begins_again_before_anything_came_costs_the_loop_
 
 
 def test_what_comes_while_nobody_reads_is_not_told_and_the_loop_listens_no_more(
-    loop: Loop, registration: LazyIOLoop
+    loop: Loop, registration: EventRegistration
 ) -> None:
     registration.update_handler(FILE, ERROR)
     loop.come(READ)
@@ -72,7 +72,9 @@ def test_what_comes_while_nobody_reads_is_not_told_and_the_loop_listens_no_more(
     assert loop.told == [READ | ERROR, ERROR]
 
 
-def test_who_reads_again_after_something_came_is_listened_for_again(loop: Loop, registration: LazyIOLoop) -> None:
+def test_who_reads_again_after_something_came_is_listened_for_again(
+    loop: Loop, registration: EventRegistration
+) -> None:
     registration.update_handler(FILE, ERROR)
     loop.come(READ)
     registration.update_handler(FILE, READ | ERROR)
@@ -81,20 +83,20 @@ def test_who_reads_again_after_something_came_is_listened_for_again(loop: Loop, 
     assert loop.seen == [READ]
 
 
-def test_what_comes_together_with_an_unwanted_read_is_told(loop: Loop, registration: LazyIOLoop) -> None:
+def test_what_comes_together_with_an_unwanted_read_is_told(loop: Loop, registration: EventRegistration) -> None:
     registration.update_handler(FILE, ERROR)
     loop.come(READ | ERROR)
     assert loop.seen == [ERROR]
 
 
 @pytest.mark.parametrize("reads", [READ, 0])
-def test_writes_are_told_at_once(loop: Loop, registration: LazyIOLoop, reads: int) -> None:
+def test_writes_are_told_at_once(loop: Loop, registration: EventRegistration, reads: int) -> None:
     registration.update_handler(FILE, WRITE | ERROR | reads)
     registration.update_handler(FILE, ERROR | reads)
     assert loop.told == [READ | ERROR, WRITE | ERROR | reads, ERROR | reads]
 
 
-def test_a_file_that_is_removed_is_removed_from_the_loop(loop: Loop, registration: LazyIOLoop) -> None:
+def test_a_file_that_is_removed_is_removed_from_the_loop(loop: Loop, registration: EventRegistration) -> None:
     registration.remove_handler(FILE)
     assert loop.told == [READ | ERROR, None]
 
@@ -112,7 +114,7 @@ def test_a_stream_leaves_in_the_socket_what_comes_while_nobody_reads_and_reads_i
     ours, theirs = pair
 
     async def read() -> None:
-        stream = GuardedStream(ours, limits=Timeouts())
+        stream = ConnectionStream(ours, timeouts=Timeouts())
         try:
             first = stream.read_until(b"\n")
             theirs.sendall(b"first\nsec")

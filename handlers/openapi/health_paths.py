@@ -1,0 +1,38 @@
+"""Describes the paths of probes. Pure."""
+
+from handlers.openapi.operations import operation, response
+from handlers.openapi.problems import STORAGE
+from handlers.openapi.schemas import Schema
+
+_OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+
+
+def health_paths() -> dict[str, Schema]:
+    """The operations, by path and method."""
+    return {
+        "/livez": {"get": _live()},
+        "/readyz": {"get": _ready()},
+    }
+
+
+def _live() -> Schema:
+    return operation(
+        "getLive",
+        "Liveness probe",
+        "200 as long as the event loop runs.",
+        tag="Health",
+        responses={"200": response("The process is alive.", json=_OK, example={"status": "ok"})},
+        is_public=True,
+    )
+
+
+def _ready() -> Schema:
+    return operation(
+        "getReady",
+        "Readiness probe",
+        "200 as long as orders can be stored. If the last write failed, a test write decides.",
+        tag="Health",
+        responses={"200": response("Orders can be stored.", json=_OK, example={"status": "ok"})},
+        problems=STORAGE,
+        is_public=True,
+    )

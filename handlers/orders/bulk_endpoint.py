@@ -1,0 +1,67 @@
+"""`POST /orders`: chooses the exchange by content type, and limits the memory of all such requests.
+
+Runs on the event loop.
+"""
+
+import asyncio
+
+from tornado.httputil import HTTPMessageDelegate
+
+from handlers.metrics.instruments import Instruments
+from handlers.orders.buffer_budget import BufferBudget
+from handlers.orders.bulk_array import MAX_ARRAY_BYTES, BulkArrayExchange
+from handlers.orders.bulk_insert import BulkInsert
+from handlers.orders.bulk_stream import BulkStreamExchange
+from handlers.orders.single import check_not_encoded
+from handlers.problems.problem import UNSUPPORTED_MEDIA_TYPE, Problem
+from handlers.service import Service
+from handlers.transport.body_limit import BodyLimit
+from handlers.transport.error_responses import ErrorResponder
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.request_head import RequestHead
+
+MAX_GROUPS = 5
+"""How many groups of orders may be in memory: one that is being parsed, others that are written or wait for it."""
+
+
+class BulkEndpoint:
+    """Serves every `POST /orders`.
+
+    `max_buffered_bytes` limits all arrays together that are being received or stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        instruments: Instruments,
+        in_flight: InFlightRequests,
+        errors: ErrorResponder,
+        max_buffered_bytes: int,
+    ) -> None:
+        self._service = service
+        self._instruments = instruments
+        self._in_flight = in_flight
+        self._errors = errors
+        self._group_slots = asyncio.Semaphore(MAX_GROUPS)
+        self._array_buffers = BufferBudget(max_buffered_bytes)
+
+    def open(self, head: RequestHead) -> HTTPMessageDelegate:
+        """The delegate that reads the body of the request and answers it."""
+        try:
+            check_not_encoded(head.headers)
+        except Problem as problem:
+            return self._reject(head, problem)
+        in_flight, errors = self._in_flight, self._errors
+        bulk = BulkInsert(service=self._service, group_slots=self._group_slots, instruments=self._instruments)
+        media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type == "application/x-ndjson":
+            return BulkStreamExchange(head, in_flight=in_flight, errors=errors, bulk=bulk)
+        if media_type == "application/json":
+            array = BulkArrayExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers)
+            return BodyLimit(array, head, errors=errors, limit_bytes=MAX_ARRAY_BYTES)
+        detail = "Send orders as application/json (an array) or as application/x-ndjson (one a line)."
+        return self._reject(head, Problem(UNSUPPORTED_MEDIA_TYPE, detail))
+
+    def _reject(self, head: RequestHead, problem: Problem) -> HTTPMessageDelegate:
+        return BodyLimit(HTTPMessageDelegate(), head, errors=self._errors, problem=problem)

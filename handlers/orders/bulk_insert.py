@@ -1,0 +1,127 @@
+"""Parses and stores the orders of one `POST /orders`, in groups. Runs on the event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from handlers.metrics.instruments import Instruments, IntakeOutcome
+from handlers.orders.bulk_view import BulkView
+from handlers.problems.problem import Problem, problem_for
+from handlers.service import Service
+from models.errors import QueueClosedError, QueueFullError
+from models.parsing.bulk import parse_orders
+from models.writes import Insertion, NewOrder
+
+PARSE_STEP_ORDERS = 250
+"""How many orders are parsed before the event loop runs other callbacks."""
+PARSE_STEP_BYTES = 64 * 1024
+"""The same for the length of their JSON."""
+
+
+class BulkInsert:
+    """Stores the orders of one request. A bad order is rejected alone.
+
+    `group_slots` limits the groups of all requests that are being parsed or written. If the storage fails for one
+    group, each later call raises its error, and no other group is written.
+    """
+
+    def __init__(self, *, service: Service, group_slots: asyncio.Semaphore, instruments: Instruments) -> None:
+        self.view = BulkView(rejected=[])
+        self._service = service
+        self._group_slots = group_slots
+        self._instruments = instruments
+        self._groups: deque[asyncio.Task[None]] = deque()
+        self._parsed = asyncio.Semaphore(0)
+        self._error: Exception | None = None
+
+    async def add(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
+        """Starts to write these numbered orders as one group.
+
+        Returns when they are parsed and the previous group is stored, so at most two groups of a request are in memory.
+        """
+        if orders and not self._error:
+            await self._group_slots.acquire()
+            task = asyncio.create_task(self._write(orders))
+            task.add_done_callback(lambda _: self._group_slots.release())
+            self._groups.append(task)
+            await self._parsed.acquire()
+        await self._wait_for_groups(keep=1)
+
+    async def finish(self) -> BulkView:
+        """The result, once the last group is stored. Raises the storage's error if it failed."""
+        try:
+            await self._wait_for_groups()
+        finally:
+            self.view.rejected.sort(key=lambda rejection: rejection.index)
+        return self.view
+
+    async def finish_or_explain(self, error: Exception | None = None) -> BulkView:
+        """The same. If the storage failed, or the request ended in `error`, raises a Problem with the result so far."""
+        try:
+            view = await self.finish()
+        except Exception as failure:  # noqa: BLE001 - raised below, as the problem to answer with
+            error = error or failure
+        if error is None:
+            return view
+        problem = problem_for(error)
+        detail = "The counted orders are done. Send all orders again: those that are stored count as duplicates."
+        raise Problem(problem.kind, detail, members=self.view.members(), headers=problem.headers) from error
+
+    async def _wait_for_groups(self, *, keep: int = 0) -> None:
+        while len(self._groups) > keep:
+            await self._groups.popleft()
+        if self._error:
+            raise self._error
+
+    async def _write(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
+        try:
+            group = await self._parse(orders)
+        finally:
+            self._parsed.release()
+        await self._insert(group)
+
+    async def _parse(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> list[tuple[int, NewOrder]]:
+        group: list[tuple[int, NewOrder]] = []
+        texts: list[tuple[int, bytes]] = []
+        size = 0
+        for index, order in orders:
+            if isinstance(order, NewOrder):
+                group.append((index, order))
+                continue
+            texts.append((index, order))
+            size += len(order)
+            if len(texts) >= PARSE_STEP_ORDERS or size >= PARSE_STEP_BYTES:
+                group += self._parse_texts(texts)
+                texts, size = [], 0
+                await asyncio.sleep(0)
+        return group + self._parse_texts(texts)
+
+    def _parse_texts(self, texts: Sequence[tuple[int, bytes]]) -> list[tuple[int, NewOrder]]:
+        group: list[tuple[int, NewOrder]] = []
+        for (index, _), parsed in zip(texts, parse_orders([text for _, text in texts]), strict=True):
+            if isinstance(parsed, NewOrder):
+                group.append((index, parsed))
+            else:
+                self.view.reject(index, parsed)
+                self._instruments.count_intake(IntakeOutcome.INVALID)
+        return group
+
+    async def _insert(self, group: Sequence[tuple[int, NewOrder]]) -> None:
+        if not group or self._error:
+            return
+        try:
+            results = await self._service.insert_many([order for _, order in group])
+        except Exception as error:  # noqa: BLE001 - the top of the task: `_wait_for_groups` raises it
+            self._error = self._error or error
+            if isinstance(error, QueueFullError | QueueClosedError):
+                self._instruments.count_intake(IntakeOutcome.REFUSED, len(group))
+            return
+        accepted = results.count(Insertion.ACCEPTED)
+        self.view.accepted += accepted
+        if accepted == len(results):
+            return
+        for (index, _), result in zip(group, results, strict=True):
+            if result is Insertion.REPLAYED:
+                self.view.duplicates += 1
+            elif isinstance(result, Exception):
+                self.view.reject(index, result)

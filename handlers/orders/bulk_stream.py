@@ -1,0 +1,122 @@
+"""`POST /orders` with NDJSON, one order a line, which is stored while it is read. Runs on the event loop."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from typing import cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+
+from handlers.orders.bulk_insert import BulkInsert
+from handlers.orders.bulk_view import BulkView
+from handlers.problems.problem import Problem
+from handlers.transport.connection_stream import lift_body_timeout
+from handlers.transport.early_response import EarlyResponseConnection
+from handlers.transport.error_responses import ErrorResponder
+from handlers.transport.exchange import ACCEPTED, Exchange
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.json_encoder import encode
+from handlers.transport.request_head import RequestHead
+from models.errors import QueueClosedError
+from models.parsing.bulk import Lines
+
+STALL_TIMEOUT_S = 30.0
+"""Closes the connection if the client sends nothing for this long, or sends for this long after an early response."""
+
+
+class BulkStreamExchange(Exchange):
+    """A stream of orders: 202 once the last good order is on disk.
+
+    Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Orders that
+    are stored stay stored, however the stream ends. If the storage fails or the server stops, the response is sent
+    immediately, and the rest of the body is discarded, so that the client can read the response.
+    """
+
+    def __init__(
+        self, head: RequestHead, *, in_flight: InFlightRequests, errors: ErrorResponder, bulk: BulkInsert
+    ) -> None:
+        super().__init__(head, in_flight=in_flight, errors=errors)
+        self._connection = cast(HTTP1Connection, head.connection)
+        self._bulk = bulk
+        self._lines = Lines()
+        self._is_answered = False
+        self._loop = asyncio.get_running_loop()
+        self._idle_since_s: float | None = self._loop.time()
+        """When the server began to wait for the client; None while the client waits for the server."""
+        self._timer = self._loop.call_later(STALL_TIMEOUT_S, self._check_stall)
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._in_flight.begin()
+        self._in_flight.drain_listeners.add(self)
+        self._connection.set_max_body_size(sys.maxsize)
+        lift_body_timeout(self._connection)
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return None if self._is_answered else self._receive(self._lines.add(chunk))
+
+    def finish(self) -> None:
+        self._stop_reading()
+        if self._is_answered:
+            self._connection.finish()
+        else:
+            asyncio.create_task(self._finish()).add_done_callback(self._on_done)
+
+    def on_connection_close(self) -> None:
+        self._stop_reading()
+        if not self._is_answered:
+            self._in_flight.end()
+
+    def answer(self, result: BulkView) -> None:
+        result.check_any_stored()
+        self.write(ACCEPTED, {}, encode(result))
+
+    def drain_started(self) -> None:
+        """Sends 503 now if the client is silent. Otherwise its next line is refused."""
+        if self._idle_since_s is not None and not self._is_answered:
+            self._early_answer = asyncio.create_task(self._answer_early(QueueClosedError()))
+
+    async def _receive(self, lines: list[tuple[int, bytes]]) -> None:
+        self._idle_since_s = None
+        try:
+            await self._add(lines)
+        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
+            await self._answer_early(error)
+        self._idle_since_s = self._loop.time()
+
+    async def _finish(self) -> BulkView:
+        error: Exception | None = None
+        try:
+            await self._add(self._lines.end())
+        except Exception as failure:  # noqa: BLE001 - the top of the request: every error becomes a response
+            error = failure
+        return await self._bulk.finish_or_explain(error)
+
+    async def _add(self, lines: list[tuple[int, bytes]]) -> None:
+        if lines and self._in_flight.draining:
+            raise QueueClosedError
+        await self._bulk.add(lines)
+
+    def _stop_reading(self) -> None:
+        self._timer.cancel()
+        self._in_flight.drain_listeners.discard(self)
+
+    async def _answer_early(self, error: Exception) -> None:
+        """Answers before the body has been read completely."""
+        try:
+            await self._bulk.finish_or_explain(error)
+        except Problem as problem:
+            self._is_answered = True
+            self.head.connection = EarlyResponseConnection(self._connection)
+            self._fail(problem)
+
+    def _check_stall(self) -> None:
+        now_s = self._loop.time()
+        idle_s = 0.0 if self._idle_since_s is None else now_s - self._idle_since_s
+        if idle_s >= STALL_TIMEOUT_S:
+            self._connection.close()
+        else:
+            self._timer = self._loop.call_later(STALL_TIMEOUT_S - idle_s, self._check_stall)

@@ -1,0 +1,53 @@
+"""The readers of order events, by filter. Runs on the event loop."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from handlers.sse.event_log import ALL_EVENTS, Event
+from handlers.sse.event_reader import OrderEventReader
+
+
+class ReaderIndex:
+    """The open readers. Finds those that an event matches without looking at the others."""
+
+    def __init__(self) -> None:
+        # The keys are plain tuples or filters, which are equal and have the same hash.
+        self._by_filter: defaultdict[tuple[int | None, int | None], set[OrderEventReader]] = defaultdict(set)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[OrderEventReader]:
+        """The readers, as of this moment: readers may be removed during the iteration."""
+        return iter([reader for readers in self._by_filter.values() for reader in readers])
+
+    def add(self, reader: OrderEventReader) -> None:
+        self._by_filter[reader.event_filter].add(reader)
+        self._count += 1
+
+    def discard(self, reader: OrderEventReader, /) -> None:
+        """Removes the reader, if it is there."""
+        readers = self._by_filter.get(reader.event_filter, set())
+        if reader in readers:
+            self._count -= 1
+            readers.remove(reader)
+            if not readers:
+                del self._by_filter[reader.event_filter]
+
+    def idle_unfiltered(self) -> list[OrderEventReader]:
+        """The readers of all events that are not busy."""
+        return [reader for reader in self._by_filter.get(ALL_EVENTS, ()) if not reader.is_busy]
+
+    def match(self, events: Sequence[Event]) -> dict[OrderEventReader, list[bytes]]:
+        """The texts for each reader with a filter that is not busy and gets any of the events."""
+        matches: defaultdict[OrderEventReader, list[bytes]] = defaultdict(list)
+        if self._by_filter.keys() <= {ALL_EVENTS}:
+            return matches
+        for event in events:
+            order_id, user_id = event.order_id, event.user_id
+            for key in ((order_id, None), (None, user_id), (order_id, user_id)):
+                for reader in self._by_filter.get(key, ()):
+                    if not reader.is_busy:
+                        matches[reader].append(event.text)
+        return matches

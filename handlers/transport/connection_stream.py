@@ -1,0 +1,184 @@
+"""The stream of one client connection: enforces time-outs, and answers malformed requests with a problem.
+
+Tornado's own time-outs cost a timer and a future for each request. These streams only count while a request is served;
+the server calls `check_timeouts` on each of them at intervals. Runs on the event loop.
+"""
+
+import contextlib
+import math
+import ssl
+from asyncio import Future
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, cast
+
+from tornado.httputil import HTTPConnection
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
+
+from handlers.problems.problem import BAD_REQUEST, HEAD_TOO_LARGE, REQUEST_TIMEOUT, Problem
+from handlers.transport.error_responses import response_bytes
+from handlers.transport.event_registration import EventRegistration
+
+BODY_STEP_BYTES = 64 * 1024
+RESPONSE_STEP_BYTES = 16 * 1024
+MAX_DISCARDED_CHUNKS = 16
+
+_TORNADOS_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_MALFORMED = Problem(BAD_REQUEST, "The request line, a header or the framing of the body is not valid HTTP/1.1.")
+_LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too long.")
+
+
+class Timeouts(NamedTuple):
+    """How long a client may take, in seconds."""
+
+    handshake_s: float = 20.0
+    """For the TLS handshake, from the connection on."""
+    idle_s: float = 75.0
+    """Between two requests (keep-alive)."""
+    head_s: float = 20.0
+    """From the first byte of a request's head to its last."""
+    body_s: float = 30.0
+    """To send a body, or each further `BODY_STEP_BYTES` of a longer one."""
+    response_s: float = 30.0
+    """To read a response, or each further `RESPONSE_STEP_BYTES` of a longer one."""
+
+
+class _Wait(NamedTuple):
+    """What the server waits for. Equal to the one before: the client has made no progress in between."""
+
+    timeout_s: float
+    phase: str
+    request: int = 0
+    progress: int = 0
+
+
+class ConnectionStream(IOStream):
+    """A stream that closes itself when its client exceeds a time-out, and sends a problem for malformed HTTP.
+
+    `_read_buffer_size`, `_total_write_done_index` and `_state` (the events it listens for) are attributes that Tornado
+    provides for subclasses.
+    """
+
+    def __init__(self, *arguments: Any, timeouts: Timeouts, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        io_loop, self.io_loop = self.io_loop, cast(IOLoop, EventRegistration(self.io_loop))
+        if self._state is not None:  # a TLS stream waits for its handshake from the start
+            io_loop.remove_handler(self.fileno())
+            self.io_loop.add_handler(self.fileno(), self._handle_events, self._state)
+        super().set_nodelay(True)
+        self._timeouts = timeouts
+        self._head: Future[bytes] | None = None
+        self._requests = 0
+        self._received_bytes = 0
+        self._body_timeout_s = timeouts.body_s
+        self._is_rejected = False
+        self._is_timed_out = False
+        self._wait = _Wait(math.inf, "first check")
+        self._wait_began_s = 0.0
+
+    def check_timeouts(self, now_s: float) -> None:
+        """Closes the stream if a time-out has passed; an unfinished request is answered with 408.
+
+        To be called several times within the shortest time-out: a wait counts from the first call that finds it.
+        """
+        wait = self._current_wait()
+        if wait != self._wait:
+            self._wait = wait
+            self._wait_began_s = now_s
+        elif now_s - self._wait_began_s >= wait.timeout_s:
+            if wait.phase in ("head", "body"):
+                detail = f"The {wait.phase} did not come within {wait.timeout_s:g} seconds."
+                self.reject(Problem(REQUEST_TIMEOUT, detail))
+            self._is_timed_out = True
+            self.close()
+
+    def lift_body_timeout(self) -> None:
+        """Lets the body of the request that is being read take any time."""
+        self._body_timeout_s = math.inf
+
+    def reject(self, problem: Problem) -> None:
+        """Sends the problem for a request that has no handler. The caller closes the stream afterwards."""
+        if not self.closed():
+            self._is_rejected = True
+            super().write(response_bytes(problem))
+
+    def _current_wait(self) -> _Wait:
+        if self.writing():
+            progress = self._total_write_done_index // RESPONSE_STEP_BYTES
+            return _Wait(self._timeouts.response_s, "response", progress=progress)
+        if not self.reading():
+            return _Wait(math.inf, "nothing")
+        if self._is_in_head():
+            if self._read_buffer_size:
+                return _Wait(self._timeouts.head_s, "head", self._requests)
+            return _Wait(self._timeouts.idle_s, "request", self._requests)
+        return _Wait(self._body_timeout_s, "body", self._requests, self._received_bytes // BODY_STEP_BYTES)
+
+    def _is_in_head(self) -> bool:
+        return self._head is None or not self._head.done()
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        # Tornado reads only heads with it, and would still serve buffered requests after the stream is closed.
+        if self._is_timed_out:
+            raise StreamClosedError
+        self._requests += 1
+        self._received_bytes = 0
+        self._body_timeout_s = self._timeouts.body_s
+        self._head = None
+        self._head = cast("Future[bytes]", super().read_until_regex(regex, max_bytes))
+        return self._head
+
+    def set_nodelay(self, value: bool) -> None:
+        # Always on, because responses are written whole. Tornado switches it for each response: two system calls.
+        pass
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        if count:
+            self._received_bytes += count
+        return count
+
+    def write(self, data: bytes | memoryview) -> "Future[None]":
+        if data == _TORNADOS_BAD_REQUEST:
+            self._is_rejected = True
+            data = response_bytes(_MALFORMED)
+        return super().write(data)
+
+    def close(self, exc_info: Any = False) -> None:
+        if isinstance(exc_info, UnsatisfiableReadError):
+            # Outside of a head, the line before a chunk is too long.
+            self.reject(_LONG_HEAD if self._is_in_head() else _MALFORMED)
+        if self._is_rejected and not self.closed():
+            self._discard_received()
+        super().close(exc_info)
+
+    def _discard_received(self) -> None:
+        # A close with unread bytes sends a reset, which may overtake the response.
+        scratch = bytearray(self.read_chunk_size)
+        with contextlib.suppress(OSError):
+            for _ in range(MAX_DISCARDED_CHUNKS):
+                if not super().read_from_fd(scratch):
+                    return
+
+
+class TlsConnectionStream(ConnectionStream, SSLIOStream):
+    """The same over TLS. `_ssl_accepting` is Tornado's: the handshake is not finished yet."""
+
+    socket: ssl.SSLSocket
+
+    def _current_wait(self) -> _Wait:
+        if self._ssl_accepting:
+            return _Wait(self._timeouts.handshake_s, "handshake")
+        return super()._current_wait()
+
+    def reject(self, problem: Problem) -> None:
+        # Nothing can be sent before the end of the handshake.
+        if not self._ssl_accepting:
+            super().reject(problem)
+
+
+def lift_body_timeout(connection: HTTPConnection) -> None:
+    """Lets the body of the request that `connection` is reading take any time."""
+    stream = getattr(connection, "stream", None)
+    if isinstance(stream, ConnectionStream):
+        stream.lift_body_timeout()

@@ -1,0 +1,96 @@
+"""Error responses: the handlers for problems, 404 and 405, and responses for requests that have no handler.
+
+Runs on the event loop.
+"""
+
+import time
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httputil import format_timestamp
+from tornado.web import Application
+
+from handlers.problems.problem import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_members
+from handlers.transport.base_handler import BaseHandler
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.json_encoder import encode
+from handlers.transport.request_head import RequestHead
+from handlers.transport.request_ids import new_request_id
+
+
+class ErrorResponder:
+    """Answers requests with problems. Uses a RequestHandler, so that all error responses are made in one place."""
+
+    def __init__(self, *, application: Application, in_flight: InFlightRequests) -> None:
+        self._application = application
+        self._in_flight = in_flight
+
+    def respond(self, head: RequestHead, error: BaseException) -> None:
+        """Sends the problem that `problem_for` returns for the error."""
+        arguments = {"in_flight": self._in_flight, "error": error}
+        self._application.get_handler_delegate(head.as_bodyless_request(), ProblemHandler, arguments).finish()
+
+
+class ProblemHandler(BaseHandler):
+    """Answers every method with one problem."""
+
+    def initialize(self, *, in_flight: InFlightRequests, error: BaseException) -> None:
+        self._join(in_flight=in_flight)
+        self._error = error
+
+    def prepare(self) -> None:
+        # Not raised: an error that many requests share would get a longer traceback with each of them.
+        error_info = (type(self._error), self._error, self._error.__traceback__)
+        self.log_exception(*error_info)
+        self.send_error(exc_info=error_info)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        # Replaces Tornado's own error for an unknown method, too, which comes before `prepare`.
+        kwargs["exc_info"] = (type(self._error), self._error, self._error.__traceback__)
+        super().write_error(status_code, **kwargs)
+
+
+class OtherMethodHandler(BaseHandler):
+    """Answers with 405, for the methods of a path that the router doesn't serve itself."""
+
+    def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
+        self._join(in_flight=in_flight)
+        self._allowed = allowed
+
+    def prepare(self) -> None:
+        raise Problem(METHOD_NOT_ALLOWED, f"This path allows {' and '.join(self._allowed)}.")
+
+    def allowed_methods(self) -> list[str]:
+        return list(self._allowed)
+
+
+class NotFoundHandler(BaseHandler):
+    """Answers with 404, for every path without a route."""
+
+    def prepare(self) -> None:
+        raise self._problem()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        # Tornado checks the method before the path: an unknown one would be a 405.
+        super().write_error(HTTPStatus.NOT_FOUND, exc_info=(Problem, self._problem(), None))
+
+    def _problem(self) -> Problem:
+        return Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")
+
+
+def response_bytes(problem: Problem) -> bytes:
+    """A whole HTTP/1.1 response, after which the connection is closed."""
+    request_id = new_request_id()
+    # The path is not known; "/" stands for the server as a whole.
+    body = encode(problem_members(problem, instance="/", request_id=request_id))
+    status = HTTPStatus(problem.kind.status)
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Date": format_timestamp(time.time()),
+        "X-Request-Id": request_id,
+        "Connection": "close",
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
