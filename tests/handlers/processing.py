@@ -1,4 +1,4 @@
-"""A dispatcher's turns, one call each, whose changes are told as the server tells them; and a api with limits."""
+"""Processes orders like the dispatcher, step by step; and starts an API with other limits."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,8 +12,8 @@ from workers.service import ServiceLimits
 
 
 async def claim(api: RunningApi, limit: int = 1_000) -> list[Order]:
-    """Up to `limit` orders, Processing from now on."""
-    return await _turn(api, (), (), limit)
+    """Claims up to `limit` orders, which become Processing."""
+    return await _finish_and_claim(api, (), (), limit)
 
 
 async def end(
@@ -23,23 +23,25 @@ async def end(
     error: str | None = None,
     due_us: int | None = None,
 ) -> None:
-    """Ends an attempt at each of the orders, all alike."""
+    """Ends an attempt at each of the orders with the same outcome."""
     outcomes = [Outcome(order.sequence, order.claims, status, error, due_us) for order in orders]
-    await _turn(api, outcomes, orders, 0)
+    await _finish_and_claim(api, outcomes, orders, 0)
 
 
 async def process(api: RunningApi, status: Status = Status.COMPLETED, error: str | None = None) -> None:
-    """One attempt at every order that is Pending."""
+    """Makes one attempt at every Pending order."""
     await end(api, await claim(api), status, error)
 
 
-async def _turn(api: RunningApi, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int) -> list[Order]:
+async def _finish_and_claim(
+    api: RunningApi, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int
+) -> list[Order]:
     return (await api.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders
 
 
 @asynccontextmanager
 async def limited(folder: Path, **limits: int) -> AsyncIterator[RunningApi]:
-    """A api with some limits of ServiceLimits or TelemetryLimits changed."""
+    """An API with other values for some fields of ServiceLimits or TelemetryLimits."""
     api = RunningApi(folder / "limited.db", Clock())
     for name, value in limits.items():
         if name in ServiceLimits._fields:

@@ -1,4 +1,4 @@
-"""The access log: what a line says, and that every answer has one."""
+"""The access log: the fields of a line, and that every response is logged."""
 
 import logging
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from handlers.logs.access_log import MAX_TARGET_CHARACTERS, AccessLog
 from handlers.logs.log_format import formatter
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
-from tests.handlers.security.test_request_guard import TOKENS, UNKNOWN, bearer, gate
+from tests.handlers.security.test_request_guard import TOKENS, UNKNOWN, bearer, build_guard
 from tests.models.samples import order_text
 
 
 class Lines(logging.Handler):
-    """The access log's records."""
+    """Collects the access log's records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Lines(logging.Handler):
     def fields(self) -> list[dict[str, Any]]:
         return [vars(record)["fields"] for record in self.records]
 
-    def shown(self, name: str) -> list[Any]:
+    def values(self, name: str) -> list[Any]:
         return [fields[name] for fields in self.fields]
 
 
@@ -46,13 +46,13 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture
 def logged(start_api: StartApi, lines: Lines, io_loop: Any) -> RunningApi:
     times_ns = iter(range(0, 10**12, 1_234_567))
-    access_log = AccessLog(guard=gate(), clock_ns=lambda: next(times_ns))
+    access_log = AccessLog(guard=build_guard(), clock_ns=lambda: next(times_ns))
     opened: RunningApi = io_loop.run_sync(lambda: start_api(guard=access_log))
     return opened
 
 
 @pytest.mark.gen_test
-async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: RunningApi, lines: Lines) -> None:
+async def test_a_line_contains_all_fields_of_request_and_response(logged: RunningApi, lines: Lines) -> None:
     body = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
     await logged.post(order_text(), JSON | bearer(TOKENS["write"]) | {"X-Request-Id": "mine"})
     assert lines.fields == [
@@ -70,7 +70,7 @@ async def test_a_line_says_who_asked_for_what_and_what_came_of_it(logged: Runnin
 
 
 @pytest.mark.gen_test
-async def test_every_answer_has_a_line_of_its_own(logged: RunningApi, lines: Lines) -> None:
+async def test_every_response_is_logged_once(logged: RunningApi, lines: Lines) -> None:
     key = bearer(TOKENS["write"])
     answers = [
         await logged.post(order_text(), JSON | key),
@@ -89,56 +89,54 @@ async def test_every_answer_has_a_line_of_its_own(logged: RunningApi, lines: Lin
     ]
     statuses = [202, 200, 200, 404, 200, 200, 404, 405, 405, 400, 413, 401, 403]
     assert [answer.status for answer in answers] == statuses
-    assert lines.shown("status") == statuses
-    assert lines.shown("bytes") == [len(answer.body) for answer in answers]
-    assert lines.shown("request_id") == [answer.headers["X-Request-Id"] for answer in answers]
-    assert lines.shown("key") == ["write"] * 5 + ["-"] + ["write"] * 5 + ["-"] + ["write"]
-    assert lines.shown("path")[1] == "/order/12345?x=1"
+    assert lines.values("status") == statuses
+    assert lines.values("bytes") == [len(answer.body) for answer in answers]
+    assert lines.values("request_id") == [answer.headers["X-Request-Id"] for answer in answers]
+    assert lines.values("key") == ["write"] * 5 + ["-"] + ["write"] * 5 + ["-"] + ["write"]
+    assert lines.values("path")[1] == "/order/12345?x=1"
 
 
 @pytest.mark.gen_test
-async def test_pipelined_requests_have_a_line_each(logged: RunningApi, lines: Lines) -> None:
+async def test_pipelined_requests_are_logged_one_by_one(logged: RunningApi, lines: Lines) -> None:
     key = f"Authorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=key) + get_text("/order/12345", headers=key) * 2)
         assert [(await connection.answer()).status for _ in range(3)] == [202, 200, 200]
-    assert lines.shown("method") == ["POST", "GET", "GET"]
+    assert lines.values("method") == ["POST", "GET", "GET"]
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_goes_away_unanswered_has_one_line_without_a_status(
-    logged: RunningApi, lines: Lines
-) -> None:
+async def test_a_disconnect_before_the_response_is_logged_without_a_status(logged: RunningApi, lines: Lines) -> None:
     key = f"Authorization: Bearer {TOKENS['read']}\r\n"
     for path in ("/order/12345", "/metrics"):
         with logged.blocked(reads=True):
             async with logged.connection() as connection:
                 await connection.send(get_text(path, headers=key))
                 await logged.until_in_flight(1)
-            while path not in lines.shown("path"):
+            while path not in lines.values("path"):
                 await turn_of_the_loop()
         await logged.until_in_flight(0)
-    assert (lines.shown("path"), lines.shown("status")) == (["/order/12345", "/metrics"], [None, None])
+    assert (lines.values("path"), lines.values("status")) == (["/order/12345", "/metrics"], [None, None])
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [-1, -30])
-async def test_a_request_that_is_cut_off_has_a_line_too(logged: RunningApi, lines: Lines, sent: int) -> None:
+async def test_a_disconnect_within_the_body_is_logged(logged: RunningApi, lines: Lines, sent: int) -> None:
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=f"Authorization: Bearer {TOKENS['write']}\r\n")[:sent])
     while not lines.records:
         await turn_of_the_loop()
-    assert (lines.shown("path"), lines.shown("status"), lines.shown("key")) == (["/order"], [None], ["write"])
+    assert (lines.values("path"), lines.values("status"), lines.values("key")) == (["/order"], [None], ["write"])
 
 
 @pytest.mark.gen_test
-async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: RunningApi, lines: Lines) -> None:
+async def test_a_413_without_reading_the_body_is_logged(logged: RunningApi, lines: Lines) -> None:
     head = f"POST /order HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
         assert (await connection.answer()).status == 413
         assert await connection.is_closed_by_server()
-    assert lines.shown("status") == [413]
+    assert lines.values("status") == [413]
 
 
 @pytest.mark.gen_test
@@ -152,18 +150,18 @@ async def test_a_body_that_is_too_long_to_be_read_has_a_line(logged: RunningApi,
         ("/" + "x" * 5_000, "/" + "x" * (MAX_TARGET_CHARACTERS - 1) + "..."),
     ],
 )
-async def test_what_is_not_plain_text_is_escaped_and_what_is_long_is_cut(
+async def test_special_characters_of_a_path_are_escaped_and_a_long_path_is_cut(
     logged: RunningApi, lines: Lines, sent: str, shown: str
 ) -> None:
     async with logged.connection() as connection:
         await connection.send(f"GET {sent} HTTP/1.1\r\nHost: test\r\n\r\n".encode("latin1"))
         assert (await connection.answer(has_body=False)).status == 401
-    assert lines.shown("path") == [shown]
+    assert lines.values("path") == [shown]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_no_key_and_no_second_line_gets_into_the_log(logged: RunningApi, lines: Lines, log_format: str) -> None:
+async def test_no_request_can_log_a_key_or_a_second_line(logged: RunningApi, lines: Lines, log_format: str) -> None:
     tokens = [*TOKENS.values(), UNKNOWN]
     for token in tokens:
         await logged.get(f"/order/1?key={token}", bearer(token))

@@ -1,4 +1,4 @@
-"""How lines of the log look, and that nothing shown in one passes for another."""
+"""The formats of log lines, and that no logged value can forge a line."""
 
 import json
 import logging
@@ -65,7 +65,7 @@ def test_a_traceback_is_indented_in_text_and_a_string_in_json() -> None:
 
 @pytest.mark.parametrize("log_format", FORMATS)
 @pytest.mark.parametrize("evil", EVIL)
-def test_nothing_shown_in_a_line_begins_another_or_steers_a_terminal(log_format: str, evil: str) -> None:
+def test_line_breaks_and_control_characters_are_escaped(log_format: str, evil: str) -> None:
     show = formatter(log_format).format
     for line in (show(record("got %s", evil)), show(record(evil)), show(record("x", fields={"path": evil}))):
         assert line.isprintable()
@@ -76,7 +76,7 @@ def test_nothing_shown_in_a_line_begins_another_or_steers_a_terminal(log_format:
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
-def test_a_key_is_blacked_out_of_messages_fields_and_tracebacks(log_format: str) -> None:
+def test_keys_are_redacted_in_messages_fields_and_tracebacks(log_format: str) -> None:
     key = "orderskey_" + "k" * 43
     line = formatter(log_format).format(record("got %s", key, error=raised(key), fields={"path": key}))
     assert key not in line

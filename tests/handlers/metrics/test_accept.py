@@ -1,4 +1,4 @@
-"""Which format an Accept header prefers."""
+"""Content negotiation by the Accept header."""
 
 import pytest
 
@@ -31,12 +31,12 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
         ("application/json;q=0, application/openmetrics-text;q=0.001", OPEN_METRICS),
     ],
 )
-def test_the_format_that_a_client_likes_best_is_chosen(accept: str, chosen: str) -> None:
+def test_the_format_with_the_highest_quality_is_chosen(accept: str, chosen: str) -> None:
     assert preferred(accept, ANY_FORMAT).media_type == chosen
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*, text/html;q=0.5", "text/plain;q=0", ",", " , "])
-def test_a_header_that_accepts_nothing_that_there_is_gets_the_first_format(accept: str) -> None:
+def test_without_an_acceptable_format_the_first_is_chosen(accept: str) -> None:
     assert preferred(accept, ANY_FORMAT).media_type == JSON
     assert preferred(accept, PROMETHEUS_FORMATS).media_type == TEXT
 
@@ -45,22 +45,22 @@ def test_a_header_that_accepts_nothing_that_there_is_gets_the_first_format(accep
     "accept",
     ["text", "text/plain/x", ";q=1", "text/plain, ;", "text/plain, \x00", "=", "/", "\xff\xfe", "application/json;q"],
 )
-def test_a_malformed_header_is_treated_as_none(accept: str) -> None:
+def test_a_malformed_header_is_ignored(accept: str) -> None:
     assert preferred(accept, ANY_FORMAT).media_type == JSON
 
 
 @pytest.mark.parametrize("quality", ["", "x", "2", "-1", "nan", "inf", "1_0"])
-def test_a_quality_that_is_none_counts_as_one(quality: str) -> None:
+def test_an_invalid_quality_counts_as_1(quality: str) -> None:
     assert preferred(f"text/plain;q={quality}, application/json;q=0.9", ANY_FORMAT).media_type == TEXT
 
 
-def test_a_header_that_is_too_long_to_be_meant_is_treated_as_none() -> None:
+def test_a_header_over_the_length_limit_is_ignored() -> None:
     longest = "text/plain".ljust(MAX_CHARACTERS, ",")
     assert preferred(longest, ANY_FORMAT).media_type == TEXT
     assert preferred(longest + ",", ANY_FORMAT).media_type == JSON
 
 
-def test_the_parameters_are_those_of_the_range_that_is_liked_best() -> None:
+def test_the_parameters_are_those_of_the_best_range() -> None:
     accept = 'text/plain;version=0.0.4;q=0.2, text/plain;Version="1.0.0";q=0.9, application/json;q=0.5'
     chosen, parameters = preferred(accept, ANY_FORMAT)
     assert (chosen, parameters["version"]) == (TEXT, "1.0.0")

@@ -1,4 +1,4 @@
-"""`GET /metrics`: the eleven numbers, and which format they are asked for in."""
+"""`GET /metrics`: its eleven numbers, and the choice of the format."""
 
 from decimal import Decimal
 
@@ -25,14 +25,14 @@ EMPTY = {
 
 
 @pytest.mark.gen_test
-async def test_without_orders_all_counts_are_nought_and_in_their_order(api: RunningApi) -> None:
+async def test_without_orders_all_counts_are_0(api: RunningApi) -> None:
     answer = await api.get("/metrics")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert list(answer.json.items()) == list(EMPTY.items())
 
 
 @pytest.mark.gen_test
-async def test_each_order_is_counted_where_it_is(api: RunningApi) -> None:
+async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
     for order_id in range(1, 7):
         assert (await api.post(order_text(order_id=str(order_id)))).status == 202
         api.clock.now_us += SECOND_US
@@ -56,7 +56,7 @@ async def test_each_order_is_counted_where_it_is(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_clock_that_goes_back_makes_no_order_younger_than_now(api: RunningApi) -> None:
+async def test_a_clock_set_back_makes_no_age_negative(api: RunningApi) -> None:
     await api.post(order_text())
     api.clock.now_us -= 60 * SECOND_US
     assert (await api.get("/metrics")).json["oldest_pending_seconds"] == 0
@@ -105,7 +105,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
         ("text/plain;version=1.x\xe4", TEXT_TYPE, TEXT_TYPE),
         ("application/openmetrics-text;q=0.1, text/plain;q=0.9", TEXT_TYPE, TEXT_TYPE),
         ("application/openmetrics-text", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
-        # A version that is not written is not promised.
+        # A version that is not supported.
         ("application/openmetrics-text;version=9.9.9", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
         ("application/openmetrics-text;escaping=x", *[OPEN_METRICS_TYPE.format("underscores")] * 2),
         (PROMETHEUS_2, *[OPEN_METRICS_TYPE.format("underscores")] * 2),
@@ -113,7 +113,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
         (WITH_PROTOBUF, *[OPEN_METRICS_TYPE.format("allow-utf-8")] * 2),
     ],
 )
-async def test_the_client_gets_the_format_that_it_asks_for(
+async def test_the_accept_header_selects_the_format(
     api: RunningApi, method: str, accept: str | None, anywhere: str, for_prometheus: str
 ) -> None:
     for path, expected in (("/metrics", anywhere), ("/metrics/prometheus", for_prometheus)):
@@ -129,14 +129,14 @@ async def test_the_client_gets_the_format_that_it_asks_for(
 
 
 @pytest.mark.gen_test
-async def test_several_accept_headers_are_one(api: RunningApi) -> None:
+async def test_several_accept_headers_are_combined(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(get_text("/metrics", headers="Accept: application/json;q=0.5\r\nAccept: text/plain\r\n"))
         assert (await connection.answer()).headers["Content-Type"] == TEXT_TYPE
 
 
 @pytest.mark.gen_test
-async def test_a_stopping_server_asks_for_the_end_of_the_connection_in_every_format(api: RunningApi) -> None:
+async def test_while_draining_every_format_closes_the_connection(api: RunningApi) -> None:
     api.in_flight.draining = True
     for accept in ("application/json", "text/plain", "application/openmetrics-text"):
         async with api.connection() as connection:

@@ -1,4 +1,4 @@
-"""How often values fell where, and their quantiles, held against exact ones."""
+"""Histograms: buckets, and quantiles in comparison with exact ones."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ PARTS = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 
 
 def exact(values: Sequence[float], part: float) -> float:
-    """By nearest rank."""
+    """The quantile by nearest rank."""
     return sorted(values)[max(ceil(part * len(values)), 1) - 1]
 
 
@@ -46,7 +46,7 @@ def assert_close(values: Sequence[float]) -> None:
         ([0.1, 1.5, 7], [1, 2, 3]),
     ],
 )
-def test_a_bucket_holds_what_is_at_most_its_bound(values: Sequence[float], buckets: list[int]) -> None:
+def test_a_bucket_counts_values_up_to_its_bound(values: Sequence[float], buckets: list[int]) -> None:
     histogram = Histogram((1, 2))
     for value in values:
         histogram.observe(value)
@@ -54,15 +54,15 @@ def test_a_bucket_holds_what_is_at_most_its_bound(values: Sequence[float], bucke
     assert histogram.sum == sum(values)
 
 
-def test_a_value_that_was_met_often_is_noted_at_once() -> None:
+def test_a_value_can_be_observed_several_times_in_one_call() -> None:
     histogram = Histogram((1, 2))
     histogram.observe(1.5, 3)
     assert (histogram.buckets(), histogram.sum) == ([(1, 0), (2, 3), (inf, 3)], 4.5)
 
 
 @given(st.floats(0, 20), st.sampled_from([0, 1, 2]))
-def test_the_steps_within_leave_the_buckets_as_they_are(value: float, near: int) -> None:
-    # At the bounds themselves, too, and at what comes next to them.
+def test_the_internal_steps_do_not_change_the_buckets(value: float, near: int) -> None:
+    # Also at the bounds, and at the values next to them.
     for each in (value, BOUNDS[int(value) % len(BOUNDS)] * (1 + (near - 1) * 1e-15)):
         histogram = Histogram(BOUNDS)
         histogram.observe(each)
@@ -70,17 +70,17 @@ def test_the_steps_within_leave_the_buckets_as_they_are(value: float, near: int)
 
 
 @given(st.lists(st.one_of(st.floats(0, 20), st.floats(LOWEST, 0.01), st.sampled_from(BOUNDS)), min_size=1))
-def test_a_quantile_is_as_exact_as_is_said(values: list[float]) -> None:
+def test_a_quantile_is_within_the_documented_error(values: list[float]) -> None:
     assert_close(values)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_quantile_of_many_durations_is_as_exact_as_is_said(seed: int) -> None:
+def test_a_quantile_of_many_durations_is_within_the_documented_error(seed: int) -> None:
     source = random.Random(seed)
     assert_close([source.lognormvariate(-5, 1.5) for _ in range(2_000)])
 
 
-def test_of_values_that_spread_evenly_a_quantile_is_much_closer() -> None:
+def test_a_quantile_of_uniform_values_is_within_one_percent() -> None:
     histogram = Histogram(BOUNDS)
     for number in range(1, 10_001):
         histogram.observe(number / 10_000)
@@ -88,12 +88,12 @@ def test_of_values_that_spread_evenly_a_quantile_is_much_closer() -> None:
         assert histogram.quantile(histogram.counts(), part) == pytest.approx(part, rel=0.01)
 
 
-def test_of_nothing_there_is_no_quantile() -> None:
+def test_without_values_there_is_no_quantile() -> None:
     histogram = Histogram(BOUNDS)
     assert histogram.quantile(histogram.counts(), 0.5) is None
 
 
-def test_only_what_came_since_the_last_look_is_recent() -> None:
+def test_recent_quantiles_cover_values_since_the_last_call() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe(5, 1_000)
     recent = RecentQuantiles(histogram)
@@ -106,7 +106,7 @@ def test_only_what_came_since_the_last_look_is_recent() -> None:
     assert recent.quantiles(1) == [0.1]
 
 
-def test_what_another_thread_notes_is_never_counted_in_part_or_twice() -> None:
+def test_concurrent_observations_are_counted_exactly_once() -> None:
     histogram = Histogram(BOUNDS)
     recent = RecentQuantiles(histogram)
     before = histogram.counts()

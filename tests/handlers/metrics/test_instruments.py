@@ -1,4 +1,4 @@
-"""What the server notes about itself."""
+"""The counters and histograms of a server."""
 
 import pytest
 from msgspec import structs
@@ -39,7 +39,7 @@ def note(instruments: Instruments, *batch: tuple[AnyWrite, WriteResult | BaseExc
 
 
 def intake_of(instruments: Instruments) -> dict[str, int]:
-    """The outcomes that there were."""
+    """The outcomes with a count above 0."""
     return {str(outcome): count for outcome, count in instruments.intake.items() if count}
 
 
@@ -47,7 +47,7 @@ def count_of(histogram: Histogram) -> int:
     return histogram.buckets()[-1][1]
 
 
-def test_all_bounds_ascend(instruments: Instruments) -> None:
+def test_all_bounds_are_in_ascending_order(instruments: Instruments) -> None:
     histograms = [each for each in vars(instruments).values() if isinstance(each, Histogram)]
     assert len(histograms) == 5
     for histogram in histograms:
@@ -67,11 +67,11 @@ def test_new_orders_are_counted_by_outcome_and_by_commit(instruments: Instrument
     instruments.count_intake(IntakeOutcome.INVALID, 2)
     instruments.count_intake(IntakeOutcome.REFUSED)
     assert intake_of(instruments) == {"accepted": 2, "replayed": 3, "conflict": 1, "invalid": 2, "refused": 1}
-    # The second batch had nothing new.
+    # The second batch contained no new order.
     assert (count_of(instruments.commit_orders), instruments.commit_orders.sum) == (1, 2)
 
 
-def test_orders_that_the_storage_did_not_take_are_refused(instruments: Instruments) -> None:
+def test_orders_of_a_failed_write_are_counted_as_refused(instruments: Instruments) -> None:
     error = StorageUnavailableError("full")
     note(
         instruments,
@@ -83,7 +83,7 @@ def test_orders_that_the_storage_did_not_take_are_refused(instruments: Instrumen
     assert count_of(instruments.commit_orders) == 0
 
 
-def test_attempts_are_counted_by_outcome_once_that_is_stored(instruments: Instruments) -> None:
+def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instruments) -> None:
     turn = FinishAndClaim(
         [
             Outcome(1, 1, Status.COMPLETED),
@@ -105,7 +105,7 @@ def test_attempts_are_counted_by_outcome_once_that_is_stored(instruments: Instru
     }
 
 
-def test_an_order_waits_until_its_first_attempt_alone(instruments: Instruments, clock: Clock) -> None:
+def test_queue_wait_ends_with_the_first_attempt(instruments: Instruments, clock: Clock) -> None:
     waited = stored(1, clock, age_us=2 * SECOND_US)
     again = stored(2, clock, age_us=50 * SECOND_US, claims=2)
     together = [stored(order_id, clock, age_us=SECOND_US) for order_id in (3, 4)]
@@ -113,12 +113,12 @@ def test_an_order_waits_until_its_first_attempt_alone(instruments: Instruments, 
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (3, 2 + 1 + 1)
 
 
-def test_a_clock_that_is_set_back_makes_no_wait_shorter_than_nothing(instruments: Instruments, clock: Clock) -> None:
+def test_a_clock_set_back_makes_no_wait_negative(instruments: Instruments, clock: Clock) -> None:
     note(instruments, (FinishAndClaim([], 9), ClaimedOrders([stored(1, clock, age_us=-SECOND_US)])))
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (1, 0)
 
 
-def test_what_persons_asked_for_is_counted_where_it_changed_something(instruments: Instruments, clock: Clock) -> None:
+def test_cancels_and_retries_are_counted_if_they_changed_an_order(instruments: Instruments, clock: Clock) -> None:
     order = stored(1, clock)
     note(
         instruments,

@@ -1,4 +1,4 @@
-"""What Prometheus is told: read by the parsers of both formats, from a running api."""
+"""Prometheus text and OpenMetrics of a running API, read by the parsers of both formats."""
 
 import itertools
 from math import inf
@@ -48,7 +48,7 @@ OF_EVERY_PROCESS = {
 
 
 async def scrape(api: RunningApi, media_type: str = OPEN_METRICS) -> dict[str, Metric]:
-    """The families by name."""
+    """The metric families by name."""
     answer = await api.get("/metrics", {"Accept": media_type})
     assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, media_type)
     families = list((parse_text if media_type == TEXT else parse_openmetrics)(answer.body.decode()))
@@ -58,12 +58,12 @@ async def scrape(api: RunningApi, media_type: str = OPEN_METRICS) -> dict[str, M
 
 
 def values(family: Metric) -> dict[str, float]:
-    """The samples' values by their one label, or by their names where they have none."""
+    """The samples' values by their only label, or by name if they have none."""
     return {next(iter(sample.labels.values()), sample.name): sample.value for sample in family.samples}
 
 
 def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
-    """What may never fall."""
+    """The values that must never decrease."""
     return {
         (sample.name, str(sample.labels)): sample.value
         for family in families.values()
@@ -72,30 +72,30 @@ def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
     }
 
 
-def note_some(api: RunningApi, rounds: int = 1) -> None:
-    noted, order = api.instruments, claimed_order(new_order(1), 1, api.clock.now_us - SECOND_US)
+def record_some(api: RunningApi, rounds: int = 1) -> None:
+    instruments, order = api.instruments, claimed_order(new_order(1), 1, api.clock.now_us - SECOND_US)
     for number in range(rounds):
-        for histogram in (noted.ack_s, noted.processing_s, noted.commit_s):
+        for histogram in (instruments.ack_s, instruments.processing_s, instruments.commit_s):
             histogram.observe(0.002 * (number + 1))
         outcomes = [Outcome(1, 1, Status.COMPLETED)]
-        noted.count_batch(
+        instruments.count_batch(
             [new_order(1), FinishAndClaim(outcomes, 1), Cancel(2)],
             [Insertion.ACCEPTED, ClaimedOrders([order]), StatusChanged(order, Status.PENDING)],
         )
-        noted.count_intake(IntakeOutcome.INVALID)
+        instruments.count_intake(IntakeOutcome.INVALID)
 
 
 @pytest.mark.gen_test
-async def test_every_family_has_its_type_its_unit_and_a_text_in_openmetrics(api: RunningApi) -> None:
+async def test_every_family_has_type_unit_and_help_in_openmetrics(api: RunningApi) -> None:
     families = await scrape(api)
     assert {name: (family.type, family.unit) for name, family in families.items()} == FAMILIES | OF_EVERY_PROCESS
     assert all(family.documentation for family in families.values())
 
 
 @pytest.mark.gen_test
-async def test_every_family_has_its_type_and_a_text_in_the_text_format(api: RunningApi) -> None:
+async def test_every_family_has_type_and_help_in_the_text_format(api: RunningApi) -> None:
     families = await scrape(api, TEXT)
-    # It knows no units, and an info is a gauge to it.
+    # This format has no units, and shows an info as a gauge.
     expected = {name: kind for name, (kind, _) in (FAMILIES | OF_EVERY_PROCESS).items() if kind != "info"}
     assert {name: family.type for name, family in families.items()} == expected | {"orders_build_info": "gauge"}
     assert all(family.documentation for family in families.values())
@@ -103,8 +103,8 @@ async def test_every_family_has_its_type_and_a_text_in_the_text_format(api: Runn
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_buckets_are_cumulative_and_end_with_the_count(api: RunningApi, media_type: str) -> None:
-    note_some(api, rounds=10)
+async def test_buckets_are_cumulative_and_the_last_is_the_count(api: RunningApi, media_type: str) -> None:
+    record_some(api, rounds=10)
     families = await scrape(api, media_type)
     histograms = [family for family in families.values() if family.type == "histogram"]
     assert len(histograms) == sum(isinstance(each, Histogram) for each in vars(api.instruments).values())
@@ -119,8 +119,8 @@ async def test_buckets_are_cumulative_and_end_with_the_count(api: RunningApi, me
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_what_was_noted_is_told(api: RunningApi, media_type: str) -> None:
-    note_some(api)
+async def test_counters_and_histograms_are_rendered(api: RunningApi, media_type: str) -> None:
+    record_some(api)
     families = await scrape(api, media_type)
     none = dict.fromkeys(IntakeOutcome, 0)
     assert values(families["orders_intake"]) == none | {IntakeOutcome.ACCEPTED: 1, IntakeOutcome.INVALID: 1}
@@ -140,10 +140,10 @@ async def test_what_was_noted_is_told(api: RunningApi, media_type: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_counters_only_rise(api: RunningApi) -> None:
-    note_some(api)
+async def test_counters_never_decrease(api: RunningApi) -> None:
+    record_some(api)
     before = counters(await scrape(api))
-    note_some(api)
+    record_some(api)
     after = counters(await scrape(api))
     assert after.keys() == before.keys()
     assert all(after[name] >= before[name] for name in before)
@@ -152,7 +152,7 @@ async def test_counters_only_rise(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 @FORMATS
-async def test_all_statuses_are_there_with_their_orders(api: RunningApi, media_type: str) -> None:
+async def test_orders_are_counted_under_every_status(api: RunningApi, media_type: str) -> None:
     families = await scrape(api, media_type)
     assert values(families["orders_by_status"]) == dict.fromkeys(Status, 0)
     for order_id in range(1, 7):
@@ -179,7 +179,7 @@ async def test_all_statuses_are_there_with_their_orders(api: RunningApi, media_t
 
 
 @pytest.mark.gen_test
-async def test_the_server_and_its_process_are_told(api: RunningApi) -> None:
+async def test_build_uptime_and_process_are_rendered(api: RunningApi) -> None:
     families = await scrape(api)
     assert families["orders_build"].samples[0].labels == {"version": "1.2.3"}
     assert values(families["orders_uptime_seconds"]) == {"orders_uptime_seconds": 12.3456}
@@ -192,9 +192,9 @@ async def test_the_server_and_its_process_are_told(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_no_label_tells_an_order_or_a_user(api: RunningApi) -> None:
+async def test_no_label_contains_an_order_or_user_id(api: RunningApi) -> None:
     await api.post(order_text())
-    note_some(api)
+    record_some(api)
     families = await scrape(api)
     labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
     ours = {label for name, label in labels if name.startswith("orders_")}

@@ -1,4 +1,4 @@
-"""Orders per second, from samples of totals at times that the test says."""
+"""Orders per second, from samples of totals at chosen times."""
 
 from handlers.metrics.rates import SHORTEST_SPAN_S, WINDOW_S, Rates
 from models.order import Totals
@@ -8,7 +8,9 @@ def totals(*, pending: int = 0, completed: int = 0) -> Totals:
     return Totals(pending, 0, completed, 0, 0, 0, None)
 
 
-class Watch:
+class SteppedClock:
+    """Monotonic seconds, which the test sets."""
+
     def __init__(self) -> None:
         self.now_s = 50.0
 
@@ -16,39 +18,39 @@ class Watch:
         return self.now_s
 
 
-def test_without_a_sample_the_rates_are_nought() -> None:
-    assert Rates(clock=Watch()).up_to(totals(pending=5)) == (0.0, 0.0)
+def test_without_a_sample_the_rates_are_0() -> None:
+    assert Rates(clock=SteppedClock()).up_to(totals(pending=5)) == (0.0, 0.0)
 
 
-def test_what_was_there_before_the_first_sample_does_not_count() -> None:
-    watch = Watch()
-    rates = Rates(clock=watch)
+def test_orders_before_the_first_sample_do_not_count() -> None:
+    clock = SteppedClock()
+    rates = Rates(clock=clock)
     rates.sample(totals(pending=1_000, completed=500))
-    watch.now_s += 10
+    clock.now_s += 10
     assert rates.up_to(totals(pending=1_000, completed=500)) == (0.0, 0.0)
 
 
-def test_rates_are_taken_from_the_first_sample_on() -> None:
-    watch = Watch()
-    rates = Rates(clock=watch)
+def test_rates_begin_with_the_first_sample() -> None:
+    clock = SteppedClock()
+    rates = Rates(clock=clock)
     rates.sample(totals())
-    watch.now_s += 10
+    clock.now_s += 10
     assert rates.up_to(totals(pending=30, completed=20)) == (5.0, 2.0)
 
 
-def test_a_short_time_counts_as_a_second() -> None:
-    watch = Watch()
-    rates = Rates(clock=watch)
+def test_a_span_under_a_second_counts_as_a_second() -> None:
+    clock = SteppedClock()
+    rates = Rates(clock=clock)
     rates.sample(totals())
-    watch.now_s += SHORTEST_SPAN_S / 100
+    clock.now_s += SHORTEST_SPAN_S / 100
     assert rates.up_to(totals(completed=3)) == (3.0, 3.0)
 
 
 def test_only_the_last_minute_counts() -> None:
-    watch = Watch()
-    rates = Rates(clock=watch)
+    clock = SteppedClock()
+    rates = Rates(clock=clock)
     for second in range(200):
-        watch.now_s = float(second)
+        clock.now_s = float(second)
         # 100 orders a second in the first 100 seconds, then 1.
         count = 100 * second if second <= 100 else 10_000 + (second - 100)
         rates.sample(totals(completed=count))
@@ -56,12 +58,12 @@ def test_only_the_last_minute_counts() -> None:
 
 
 def test_a_sample_exactly_as_old_as_the_window_still_counts() -> None:
-    watch = Watch()
-    rates = Rates(clock=watch)
+    clock = SteppedClock()
+    rates = Rates(clock=clock)
     rates.sample(totals())
-    watch.now_s += WINDOW_S
+    clock.now_s += WINDOW_S
     rates.sample(totals(completed=600))
     assert rates.up_to(totals(completed=600)).completed == 10.0
-    watch.now_s += 1
+    clock.now_s += 1
     rates.sample(totals(completed=600))
     assert rates.up_to(totals(completed=600)).completed == 0.0

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: that it is valid, complete, and says what the code does."""
+"""`GET /openapi.json`: it is valid and complete, and matches the server."""
 
 import ast
 import json
@@ -31,14 +31,14 @@ ORDER = '{"order_id": 1, "user_id": 1, "item_ids": [1], "total_amount": %s}'
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Path, method and description of each."""
+    """Path, method and description of each operation."""
     for path, item in PATHS.items():
         for method, operation in item.items():
             yield path, method.upper(), operation
 
 
 def urls(path: str) -> list[str]:
-    """URLs that the path stands for."""
+    """The URLs of a path with parameters."""
     files = (FILES if path.startswith("/docs") else SHOWN) if "{file}" in path else [""]
     return [path.format(order_id=12345, file=file) for file in files]
 
@@ -54,22 +54,22 @@ def routes() -> list[str]:
     ]
 
 
-def fits(value: Any, schema: dict[str, Any]) -> bool:
-    """Whether the value is what a schema of the document describes."""
-    # Beside the schema, so that its references lead there.
+def matches(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether the value matches a schema of the document."""
+    # The components make the schema's references resolve.
     return bool(OAS31Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
 
 
-def test_it_is_a_valid_openapi_document() -> None:
+def test_the_document_is_valid_openapi() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
     assert DOCUMENT["openapi"].startswith("3.1.")
 
 
-def test_it_has_the_servers_version() -> None:
+def test_the_document_has_the_servers_version() -> None:
     assert DOCUMENT["info"]["version"] == "1.2.3"
 
 
-def test_every_route_is_in_it_and_everything_in_it_has_a_route() -> None:
+def test_routes_and_documented_paths_are_the_same() -> None:
     described = [url for path in PATHS for url in urls(path)]
     patterns = routes()
     assert len(patterns) >= len(PATHS)
@@ -78,18 +78,18 @@ def test_every_route_is_in_it_and_everything_in_it_has_a_route() -> None:
 
 
 @pytest.mark.gen_test
-async def test_every_path_knows_just_the_methods_that_it_says(api: RunningApi) -> None:
+async def test_every_path_allows_exactly_the_documented_methods(api: RunningApi) -> None:
     for path, item in PATHS.items():
         for url in urls(path):
             answer = await api.request("DELETE", url)
             allowed = set(answer.headers["Allow"].split(", "))
-            # HEAD goes with GET without being said.
+            # HEAD is not documented; it comes with GET.
             assert (url, answer.status, allowed - {"HEAD"}) == (url, 405, {method.upper() for method in item})
             assert ("HEAD" in allowed) == ("get" in item and not url.endswith("/events"))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
-def test_every_kind_of_problem_is_an_answer_to_something(kind: ProblemType) -> None:
+def test_every_problem_type_is_a_response_of_some_operation(kind: ProblemType) -> None:
     name = f"#/components/schemas/{schema_name(kind)}"
     found = [
         operation["operationId"]
@@ -100,7 +100,7 @@ def test_every_kind_of_problem_is_an_answer_to_something(kind: ProblemType) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_problem_is_what_its_schema_says(api: RunningApi) -> None:
+async def test_problems_match_their_schemas(api: RunningApi) -> None:
     for kind, answer in [
         (problems.INVALID_ORDER, await api.post(b"{}")),
         (problems.NOT_JSON, await api.post(b"{")),
@@ -111,10 +111,10 @@ async def test_a_problem_is_what_its_schema_says(api: RunningApi) -> None:
         (problems.CROSS_ORIGIN, await api.request("POST", "/orders/retry", b"", {"Sec-Fetch-Site": "cross-site"})),
     ]:
         assert (kind.slug, answer.status) == (kind.slug, kind.status)
-        assert fits(json.loads(answer.body), DOCUMENT["components"]["schemas"][schema_name(kind)])
+        assert matches(json.loads(answer.body), DOCUMENT["components"]["schemas"][schema_name(kind)])
 
 
-def test_every_operation_has_a_name_of_its_own_a_tag_and_words() -> None:
+def test_every_operation_has_a_unique_name_a_tag_and_a_description() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
     assert len(set(names)) == len(names)
     tags = [tag["name"] for tag in DOCUMENT["tags"]]
@@ -122,7 +122,7 @@ def test_every_operation_has_a_name_of_its_own_a_tag_and_words() -> None:
     assert all(operation["summary"] and operation["description"] for _, _, operation in operations())
 
 
-def test_every_reference_leads_somewhere_and_everything_there_is_referred_to() -> None:
+def test_every_reference_resolves_and_every_component_is_used() -> None:
     references = set(re.findall(r'"#/components/(\w+/[\w-]+)', json.dumps(DOCUMENT)))
     components = {
         f"{kind}/{name}"
@@ -133,7 +133,7 @@ def test_every_reference_leads_somewhere_and_everything_there_is_referred_to() -
     assert components == references
 
 
-def test_every_example_is_what_its_schema_says() -> None:
+def test_examples_match_their_schemas() -> None:
     examples = [
         (operation["operationId"], media)
         for _, _, operation in operations()
@@ -142,20 +142,22 @@ def test_every_example_is_what_its_schema_says() -> None:
         if "example" in media and name == "application/json"
     ]
     assert len(examples) > 8
-    assert [name for name, media in examples if not fits(media["example"], media["schema"])] == []
+    assert [name for name, media in examples if not matches(media["example"], media["schema"])] == []
 
 
-def test_every_example_of_a_problem_is_one() -> None:
+def test_examples_of_problems_match_their_schemas() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    assert [name for kind in KINDS if not fits(schemas[name := schema_name(kind)]["examples"][0], schemas[name])] == []
+    assert [
+        name for kind in KINDS if not matches(schemas[name := schema_name(kind)]["examples"][0], schemas[name])
+    ] == []
 
 
-def test_every_line_of_the_example_of_many_is_an_order() -> None:
+def test_every_line_of_the_ndjson_example_is_an_order() -> None:
     media = PATHS["/orders"]["post"]["requestBody"]["content"]["application/x-ndjson"]
-    assert fits([json.loads(line) for line in media["example"].splitlines()], media["schema"])
+    assert matches([json.loads(line) for line in media["example"].splitlines()], media["schema"])
 
 
-def test_the_examples_are_those_of_the_readme() -> None:
+def test_the_examples_are_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     send, look = PATHS["/order"]["post"], PATHS["/order/{order_id}"]["get"]
     for content in (send["requestBody"], send["responses"]["202"]):
@@ -174,18 +176,18 @@ def test_the_examples_are_those_of_the_readme() -> None:
         *('"10000000000"', '"1,5"', '"\u0661"'),
     ],
 )
-def test_an_amount_fits_the_schema_where_the_server_takes_it(amount: str) -> None:
+def test_the_schema_accepts_the_same_amounts_as_the_server(amount: str) -> None:
     body = (ORDER % amount).encode()
     try:
         parse_order(body)
         is_taken = True
     except InvalidOrderError:
         is_taken = False
-    assert fits(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
+    assert matches(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
 
 
 @pytest.mark.gen_test
-async def test_what_the_server_answers_is_what_the_document_says(api: RunningApi) -> None:
+async def test_responses_match_the_document(api: RunningApi) -> None:
     body = (ORDER.replace("}", ', "metadata": {"a": 1}}') % "99.99").encode()
     accepted = await api.post(body)
     order, metrics = await api.get("/order/1"), await api.get("/metrics")
@@ -201,7 +203,7 @@ async def test_what_the_server_answers_is_what_the_document_says(api: RunningApi
         item = PATHS[name]
         operation = item["get" if status == "200" else "post"]["responses"][status]
         assert (name, answer.status) == (name, int(status))
-        assert fits(json.loads(answer.body), operation["content"]["application/json"]["schema"])
+        assert matches(json.loads(answer.body), operation["content"]["application/json"]["schema"])
         required = [
             header for header in operation["headers"] if DOCUMENT["components"]["headers"][header].get("required")
         ]
@@ -209,7 +211,7 @@ async def test_what_the_server_answers_is_what_the_document_says(api: RunningApi
 
 
 @pytest.mark.gen_test
-async def test_the_events_of_both_streams_are_what_the_document_says(api: RunningApi) -> None:
+async def test_events_match_the_document(api: RunningApi) -> None:
     for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point"})):
         media = PATHS[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
         data = {
@@ -227,12 +229,12 @@ async def test_the_events_of_both_streams_are_what_the_document_says(api: Runnin
                 message = await stream.next()
                 messages[message.type] = message
         assert known <= data.keys()
-        assert [name for name, message in messages.items() if not fits(message.json, data[name])] == []
+        assert [name for name, message in messages.items() if not matches(message.json, data[name])] == []
         await api.request("POST", "/order/1/cancel")
 
 
 @pytest.mark.gen_test
-async def test_it_is_sent_once_to_a_client_that_keeps_it(api: RunningApi) -> None:
+async def test_an_unchanged_document_is_answered_with_304(api: RunningApi) -> None:
     first = await api.get("/openapi.json")
     assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
     assert first.body == document(version="1.2.3", dashboard_files=SHOWN)
@@ -242,7 +244,7 @@ async def test_it_is_sent_once_to_a_client_that_keeps_it(api: RunningApi) -> Non
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(first.body)), b"")
 
 
-def test_what_is_open_wants_no_key_and_is_not_limited() -> None:
+def test_public_paths_have_no_401_and_no_429() -> None:
     described = {path: operation for path, item in DOCUMENT["paths"].items() for operation in item.values()}
     is_open = {path for path, operation in described.items() if operation.get("security") == []}
     assert is_open == {"/", "/dashboard/{file}", "/livez", "/readyz"}

@@ -23,7 +23,7 @@ async def accept(api: RunningApi, *order_ids: int) -> None:
 
 
 async def end_as(api: RunningApi, status: Status, limit: int = 1_000) -> None:
-    """ClaimedOrders what is Pending, and ends it."""
+    """Claims Pending orders and ends their attempts."""
     claimed = await api.finish_and_claim([], limit)
     await api.finish_and_claim([Outcome(order.sequence, order.claims, status, "no stock") for order in claimed], 0)
 
@@ -33,7 +33,7 @@ async def statuses(api: RunningApi, *order_ids: int) -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_a_pending_order_is_cancelled_and_is_so_when_asked_again(api: RunningApi) -> None:
+async def test_cancelling_a_pending_order_is_idempotent(api: RunningApi) -> None:
     await accept(api, 12345)
     for _ in range(2):
         answer = await api.request("POST", "/order/12345/cancel")
@@ -47,7 +47,7 @@ async def test_a_pending_order_is_cancelled_and_is_so_when_asked_again(api: Runn
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_waits_for_a_retry_can_be_cancelled(api: RunningApi) -> None:
+async def test_an_order_waiting_for_a_retry_can_be_cancelled(api: RunningApi) -> None:
     await accept(api, 1)
     [order] = await api.finish_and_claim([], 1)
     due_us = api.clock.now_us + SECOND_US
@@ -60,7 +60,7 @@ async def test_an_order_that_waits_for_a_retry_can_be_cancelled(api: RunningApi)
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.PROCESSING, Status.COMPLETED, Status.FAILED])
-async def test_an_order_that_is_not_pending_any_more_is_not_cancelled(api: RunningApi, status: Status) -> None:
+async def test_cancelling_an_order_that_is_not_pending_is_a_409(api: RunningApi, status: Status) -> None:
     await accept(api, 7)
     if status is Status.PROCESSING:
         await api.finish_and_claim([], 1)
@@ -73,7 +73,7 @@ async def test_an_order_that_is_not_pending_any_more_is_not_cancelled(api: Runni
 
 
 @pytest.mark.gen_test
-async def test_a_failed_order_is_tried_again_from_the_beginning(api: RunningApi) -> None:
+async def test_retrying_a_failed_order_resets_its_attempts(api: RunningApi) -> None:
     await accept(api, 1)
     await end_as(api, Status.FAILED)
     assert (await api.get("/order/1")).json["error"] == "no stock"
@@ -88,7 +88,7 @@ async def test_a_failed_order_is_tried_again_from_the_beginning(api: RunningApi)
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.CANCELLED])
-async def test_an_order_that_is_not_failed_is_not_tried_again(api: RunningApi, status: Status) -> None:
+async def test_retrying_an_order_that_is_not_failed_is_a_409(api: RunningApi, status: Status) -> None:
     await accept(api, 7)
     if status is Status.PROCESSING:
         await api.finish_and_claim([], 1)
@@ -102,7 +102,7 @@ async def test_an_order_that_is_not_failed_is_not_tried_again(api: RunningApi, s
 
 
 @pytest.mark.gen_test
-async def test_of_two_who_ask_for_a_retry_at_once_one_gets_it(api: RunningApi) -> None:
+async def test_only_one_of_several_concurrent_retries_succeeds(api: RunningApi) -> None:
     await accept(api, 1)
     await end_as(api, Status.FAILED)
     with api.blocked():
@@ -117,7 +117,7 @@ async def test_of_two_who_ask_for_a_retry_at_once_one_gets_it(api: RunningApi) -
 @pytest.mark.gen_test
 @pytest.mark.parametrize("action", ["cancel", "retry"])
 @pytest.mark.parametrize("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
-async def test_what_is_no_order_can_not_be_acted_on(api: RunningApi, action: str, digits: str) -> None:
+async def test_an_action_on_an_unknown_order_is_a_404(api: RunningApi, action: str, digits: str) -> None:
     path = f"/order/{digits}/{action}"
     problem = assert_is_problem(await api.request("POST", path), 404, "not-found", path)
     assert problem["detail"] == f"There is no order {digits}."
@@ -126,14 +126,14 @@ async def test_what_is_no_order_can_not_be_acted_on(api: RunningApi, action: str
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/1/cancel", "/order/1/retry", "/orders/retry?status=Failed"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_nothing_is_done_but_by_post(api: RunningApi, method: str, path: str) -> None:
+async def test_actions_allow_only_post(api: RunningApi, method: str, path: str) -> None:
     answer = await api.request(method, path, b"" if method in ("PUT", "PATCH") else None)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", [b"{}", b"not json", b"x" * 1_000])
-async def test_a_body_is_of_no_interest(api: RunningApi, body: bytes) -> None:
+async def test_the_body_of_an_action_is_ignored(api: RunningApi, body: bytes) -> None:
     await accept(api, 1)
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (await api.request("POST", "/order/1/cancel", body, headers)).status == 200
@@ -141,7 +141,7 @@ async def test_a_body_is_of_no_interest(api: RunningApi, body: bytes) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1_000])
-async def test_all_failed_orders_are_tried_again_and_no_others(tmp_path: Path, at_once: int) -> None:
+async def test_retrying_failed_orders_changes_no_others(tmp_path: Path, at_once: int) -> None:
     async with limited(tmp_path, max_retried_at_once=at_once) as api:
         await accept(api, 1, 2, 3, 4)
         await end_as(api, Status.FAILED, 3)
@@ -167,9 +167,7 @@ async def test_all_failed_orders_are_tried_again_and_no_others(tmp_path: Path, a
         ("?state=Failed", {"state": "is not known here", "status": "must be Failed"}),
     ],
 )
-async def test_a_query_that_asks_for_something_else_is_a_422(
-    api: RunningApi, query: str, errors: dict[str, str]
-) -> None:
+async def test_any_query_other_than_status_failed_is_a_422(api: RunningApi, query: str, errors: dict[str, str]) -> None:
     await accept(api, 1)
     await end_as(api, Status.FAILED)
     answer = await api.request("POST", f"/orders/retry{query}")
@@ -180,7 +178,9 @@ async def test_a_query_that_asks_for_something_else_is_a_422(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("done", "members"), [(0, {}), (2, {"retried": 2})])
-async def test_an_error_half_way_says_how_far_it_came(start_api: StartApi, done: int, members: dict[str, Any]) -> None:
+async def test_an_error_between_transactions_reports_the_retried_orders(
+    start_api: StartApi, done: int, members: dict[str, Any]
+) -> None:
     parts = [RetriedOrders([OrderIds(sequence, sequence, 1)], sequence) for sequence in range(1, done + 1)]
 
     async def retry_failed(after: int) -> RetriedOrders:
@@ -199,7 +199,7 @@ async def test_an_error_half_way_says_how_far_it_came(start_api: StartApi, done:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/1/cancel", "/order/1/retry"])
-async def test_a_database_that_is_locked_is_a_503(start_api: StartApi, path: str) -> None:
+async def test_a_locked_database_is_a_503(start_api: StartApi, path: str) -> None:
     async def act(order_id: int) -> Order | None:
         raise StorageBusyError("locked")
 
@@ -209,7 +209,7 @@ async def test_a_database_that_is_locked_is_a_503(start_api: StartApi, path: str
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Same-Origin", "same-origin, cross-site", "\xe9"])
-async def test_a_page_of_another_site_may_not_act(api: RunningApi, site: str) -> None:
+async def test_actions_of_other_sites_are_rejected(api: RunningApi, site: str) -> None:
     await accept(api, 1, 2)
     await end_as(api, Status.FAILED, 1)
     for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
@@ -231,7 +231,7 @@ async def test_a_page_of_another_site_may_not_act(api: RunningApi, site: str) ->
         "http://[",
     ],
 )
-async def test_over_plain_http_the_origin_must_be_the_host(api: RunningApi, origin: str) -> None:
+async def test_without_sec_fetch_site_the_origin_must_equal_the_host(api: RunningApi, origin: str) -> None:
     await accept(api, 1, 2)
     await end_as(api, Status.FAILED, 1)
     for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
@@ -251,7 +251,7 @@ async def test_over_plain_http_the_origin_must_be_the_host(api: RunningApi, orig
         {"Origin": "http://evil.test", "Authorization": "Bearer key"},
     ],
 )
-async def test_a_page_of_this_server_and_a_person_may_act(api: RunningApi, headers: dict[str, str]) -> None:
+async def test_same_origin_and_user_actions_are_allowed(api: RunningApi, headers: dict[str, str]) -> None:
     await accept(api, 1, 2)
     await end_as(api, Status.FAILED, 1)
     for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
@@ -260,8 +260,8 @@ async def test_a_page_of_this_server_and_a_person_may_act(api: RunningApi, heade
 
 
 @pytest.mark.gen_test
-async def test_a_form_of_another_site_can_not_send_orders(api: RunningApi) -> None:
-    # Those are the types that a page may send without asking first.
+async def test_a_form_of_another_site_cannot_send_orders(api: RunningApi) -> None:
+    # The types that a page may send without a preflight.
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         for path in ("/order", "/orders"):
             headers = {"Content-Type": content_type, "Sec-Fetch-Site": "cross-site"}
@@ -269,6 +269,6 @@ async def test_a_form_of_another_site_can_not_send_orders(api: RunningApi) -> No
 
 
 @pytest.mark.gen_test
-async def test_a_link_from_another_site_is_answered_as_ever(api: RunningApi) -> None:
+async def test_a_get_from_another_site_is_answered_with_405(api: RunningApi) -> None:
     answer = await api.get("/order/1/cancel", {"Sec-Fetch-Site": "cross-site"})
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")

@@ -1,4 +1,4 @@
-"""`POST /orders`: each order for itself, streams that break off, and a storage that does not keep up."""
+"""`POST /orders`: bad orders, interrupted streams, limits, and failures of the storage."""
 
 import asyncio
 import sqlite3
@@ -62,7 +62,7 @@ async def send(api: RunningApi, orders: Sequence[bytes], *, as_lines: bool) -> A
 
 
 def assert_is_problem(answer: Answer, status: int, slug: str) -> None:
-    """The same of an answer to `/orders`."""
+    """The same for a response of `/orders`."""
     assert_is_problem_of(answer, status, slug, "/orders")
 
 
@@ -96,7 +96,7 @@ def lines_of(*order_ids: int) -> bytes:
 
 @BOTH
 @pytest.mark.gen_test
-async def test_good_orders_are_all_accepted_and_can_be_read(api: RunningApi, as_lines: bool) -> None:
+async def test_good_orders_are_accepted_and_stored(api: RunningApi, as_lines: bool) -> None:
     answer = await send(api, [text(1), text(2)], as_lines=as_lines)
     assert answer.status == 202
     assert answer.headers["Content-Type"] == "application/json"
@@ -108,7 +108,7 @@ async def test_good_orders_are_all_accepted_and_can_be_read(api: RunningApi, as_
 
 @BOTH
 @pytest.mark.gen_test
-async def test_a_bad_order_fails_alone_and_is_named(api: RunningApi, as_lines: bool) -> None:
+async def test_a_bad_order_is_rejected_alone_and_listed(api: RunningApi, as_lines: bool) -> None:
     await api.post(text(1))
     orders = [
         text(1),
@@ -140,7 +140,7 @@ async def test_a_bad_order_fails_alone_and_is_named(api: RunningApi, as_lines: b
 
 
 @pytest.mark.gen_test
-async def test_a_line_that_is_no_json_costs_itself_alone(api: RunningApi) -> None:
+async def test_a_line_that_is_not_json_is_rejected_alone(api: RunningApi) -> None:
     answer = await send(api, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
     assert answer.status == 202
     assert [each["index"] for each in answer.json["rejected"]] == [0, 2, 3]
@@ -149,7 +149,7 @@ async def test_a_line_that_is_no_json_costs_itself_alone(api: RunningApi) -> Non
 
 
 @pytest.mark.gen_test
-async def test_a_thousand_rejections_are_listed_and_all_are_counted(api: RunningApi) -> None:
+async def test_at_most_1000_rejections_are_listed_and_all_are_counted(api: RunningApi) -> None:
     answer = await send(api, [*[text(0)] * 1_500, text(1)], as_lines=True)
     assert answer.status == 202
     assert [each["index"] for each in answer.json["rejected"]] == list(range(1_000))
@@ -158,7 +158,7 @@ async def test_a_thousand_rejections_are_listed_and_all_are_counted(api: Running
 
 @BOTH
 @pytest.mark.gen_test
-async def test_orders_that_are_all_there_already_are_no_failure(api: RunningApi, as_lines: bool) -> None:
+async def test_only_duplicates_are_a_202(api: RunningApi, as_lines: bool) -> None:
     for expected in (counts(3), counts(0, 3)):
         answer = await send(api, [text(1), text(2), text(3)], as_lines=as_lines)
         assert (answer.status, answer.json) == (202, expected)
@@ -166,7 +166,7 @@ async def test_orders_that_are_all_there_already_are_no_failure(api: RunningApi,
 
 @BOTH
 @pytest.mark.gen_test
-async def test_orders_of_which_none_is_good_are_a_422_with_the_same_members(api: RunningApi, as_lines: bool) -> None:
+async def test_only_bad_orders_are_a_422_with_the_counts(api: RunningApi, as_lines: bool) -> None:
     answer = await send(api, [text(7, user_id="0"), b"1"], as_lines=as_lines)
     assert_is_problem(answer, 422, "nothing-accepted")
     rejected: list[dict[str, object]] = [
@@ -182,14 +182,14 @@ async def test_orders_of_which_none_is_good_are_a_422_with_the_same_members(api:
 
 @BOTH
 @pytest.mark.gen_test
-async def test_no_orders_at_all_are_nothing_accepted(api: RunningApi, as_lines: bool) -> None:
+async def test_no_orders_are_a_422(api: RunningApi, as_lines: bool) -> None:
     answer = await send(api, [], as_lines=as_lines)
     assert_is_problem(answer, 422, "nothing-accepted")
     assert answer.json.items() >= counts(0).items()
 
 
 @pytest.mark.gen_test
-async def test_an_array_of_a_thousand_is_taken_and_a_longer_one_is_refused_as_a_whole(api: RunningApi) -> None:
+async def test_an_array_of_more_than_1000_orders_is_refused_whole(api: RunningApi) -> None:
     assert_is_problem(await send(api, [text(1)] * 1_001, as_lines=False), 422, "invalid-order")
     assert await stored(api) == 0
     answer = await send(api, [text(order_id) for order_id in range(1, 1_001)], as_lines=False)
@@ -198,13 +198,13 @@ async def test_an_array_of_a_thousand_is_taken_and_a_longer_one_is_refused_as_a_
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("body", [b"", b"[", b"[" + text(1), b"[1,]", b"[" * 100_000, lines_of(1, 2)])
-async def test_what_is_no_json_is_a_400(api: RunningApi, body: bytes) -> None:
+async def test_an_array_that_is_not_json_is_a_400(api: RunningApi, body: bytes) -> None:
     assert_is_problem(await api.request("POST", "/orders", body, headers=JSON), 400, "not-json")
     assert await stored(api) == 0
 
 
 @pytest.mark.gen_test
-async def test_json_that_is_no_array_is_a_422_that_says_what_is_wanted(api: RunningApi) -> None:
+async def test_json_that_is_not_an_array_is_a_422(api: RunningApi) -> None:
     answer = await api.request("POST", "/orders", text(1), headers=JSON)
     assert_is_problem(answer, 422, "invalid-order")
     assert answer.json["errors"] == [{"pointer": "#", "detail": "must be an array of orders"}]
@@ -223,13 +223,13 @@ async def test_another_content_type_is_a_415(api: RunningApi, media_type: str | 
 @pytest.mark.parametrize(
     "media_type", ["application/x-ndjson; charset=utf-8", "Application/X-NDJSON", "application/JSON"]
 )
-async def test_content_types_are_read_as_http_says(api: RunningApi, media_type: str) -> None:
+async def test_content_types_ignore_case_and_parameters(api: RunningApi, media_type: str) -> None:
     body = b"[" + text(1) + b"]" if media_type.endswith("JSON") and "X-" not in media_type else text(1)
     assert (await api.request("POST", "/orders", body, headers={"Content-Type": media_type})).status == 202
 
 
 @pytest.mark.gen_test
-async def test_an_array_of_eight_mib_is_taken_and_a_longer_one_is_a_413(api: RunningApi) -> None:
+async def test_an_array_of_more_than_8_mib_is_a_413(api: RunningApi) -> None:
     body = b"[" + text(1) + b"]"
     padding = b" " * (MAX_ARRAY_BYTES - len(body))
     answer = await api.request("POST", "/orders", body + padding + b" ", headers=JSON)
@@ -239,7 +239,7 @@ async def test_an_array_of_eight_mib_is_taken_and_a_longer_one_is_a_413(api: Run
 
 
 @pytest.mark.gen_test
-async def test_blank_lines_are_left_out_and_counted(api: RunningApi) -> None:
+async def test_blank_lines_are_skipped_but_count_for_the_index(api: RunningApi) -> None:
     body = b"\r\n" + text(1) + b"\r\n\r\n \t\r\n" + text(0) + b"\r\n" + text(2)
     answer = await api.request("POST", "/orders", body, headers=NDJSON)
     assert answer.status == 202
@@ -247,7 +247,7 @@ async def test_blank_lines_are_left_out_and_counted(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_line_that_is_too_long_costs_itself_alone(api: RunningApi) -> None:
+async def test_a_line_over_the_limit_is_rejected_alone(api: RunningApi) -> None:
     answer = await send(api, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
     detail = f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
     assert answer.json == counts(2, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
@@ -255,7 +255,7 @@ async def test_a_line_that_is_too_long_costs_itself_alone(api: RunningApi) -> No
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("step", [1, 7, 1_000, 100_000])
-async def test_lines_may_come_in_chunks_cut_anywhere(api: RunningApi, step: int) -> None:
+async def test_lines_may_be_split_into_chunks_anywhere(api: RunningApi, step: int) -> None:
     body = b"\n".join([text(1), text(1), b"\xff", text(2, user_id="0"), text(3)])
     chunks = [chunk(body[begin : begin + step]) for begin in range(0, len(body), step)]
     async with api.connection() as connection:
@@ -264,7 +264,7 @@ async def test_lines_may_come_in_chunks_cut_anywhere(api: RunningApi, step: int)
         assert answer.status == 202
         assert (answer.json["accepted"], answer.json["duplicates"]) == (2, 1)
         assert [each["index"] for each in answer.json["rejected"]] == [2, 3]
-        # The connection goes on.
+        # The connection can still be used.
         await connection.send(post_text(text(4)))
         assert (await connection.answer()).status == 202
         await connection.send(head(f"Content-Length: {len(body)}") + body)
@@ -272,7 +272,7 @@ async def test_lines_may_come_in_chunks_cut_anywhere(api: RunningApi, step: int)
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_asks_first_is_told_to_go_on(api: RunningApi) -> None:
+async def test_expect_100_continue_is_answered(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(head(f"Content-Length: {len(lines_of(1))}", "Expect: 100-continue"))
         assert (await connection.answer(has_body=False)).status == 100
@@ -281,7 +281,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(api: RunningApi) -> Non
 
 
 @pytest.mark.gen_test
-async def test_lines_are_written_as_they_come(api: RunningApi) -> None:
+async def test_lines_are_stored_while_the_stream_continues(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD)
         for order_id in (1, 2, 3):
@@ -292,7 +292,7 @@ async def test_lines_are_written_as_they_come(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_what_a_connection_that_is_cut_has_brought_stays_and_sending_it_again_does_no_harm(
+async def test_orders_of_a_lost_connection_stay_and_can_be_sent_again(
     api: RunningApi,
 ) -> None:
     async with api.connection() as connection:
@@ -305,7 +305,7 @@ async def test_what_a_connection_that_is_cut_has_brought_stays_and_sending_it_ag
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_goes_away_while_its_orders_wait_frees_what_it_held(api: RunningApi) -> None:
+async def test_a_disconnect_while_orders_wait_releases_their_slots(api: RunningApi) -> None:
     with api.blocked():
         async with api.connection() as connection:
             await connection.send(CHUNKED_HEAD + chunk(lines_of(1)) + chunk(lines_of(2)) + chunk(lines_of(3)))
@@ -317,7 +317,7 @@ async def test_a_client_that_goes_away_while_its_orders_wait_frees_what_it_held(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("broken", [b"no length\r\n", b"5\r\n1234567"])
-async def test_a_stream_that_is_no_http_any_more_keeps_what_it_has_brought(api: RunningApi, broken: bytes) -> None:
+async def test_orders_before_a_framing_error_stay_stored(api: RunningApi, broken: bytes) -> None:
     async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2)))
         await until_stored(api, 2)
@@ -326,17 +326,20 @@ async def test_a_stream_that_is_no_http_any_more_keeps_what_it_has_brought(api: 
     assert (await send(api, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
 
 
-class Jumps:
-    """Makes the event loop's time jump, and with it every timer's."""
+class LoopTime:
+    """Advances the event loop's time, so that its timers become due.
+
+    Replaces the loop's public method `time`, because asyncio accepts no clock.
+    """
 
     def __init__(self, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead_s = 0.0
         time = asyncio_loop_of(io_loop).time
         monkeypatch.setattr(asyncio_loop_of(io_loop), "time", lambda: time() + self._ahead_s)
 
-    async def by(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         self._ahead_s += seconds
-        # A turn in which timers are due, and one for what they do.
+        # One turn for the timers, and others for what they start.
         for _ in range(3):
             await turn_of_the_loop()
 
@@ -347,43 +350,43 @@ def asyncio_loop_of(io_loop: IOLoop) -> asyncio.AbstractEventLoop:
 
 
 @pytest.fixture
-def jumps(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> Jumps:
-    return Jumps(io_loop, monkeypatch)
+def loop_time(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    return LoopTime(io_loop, monkeypatch)
 
 
-# The limit of the tests themselves goes by the same time.
-with_jumps = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
+# The time limit of these tests uses the same time.
+with_loop_time = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
 
 
-@with_jumps
+@with_loop_time
 @pytest.mark.parametrize("begin", [b"", chunk(lines_of(1) + text(2)), chunk(lines_of(1))[:-1]])
-async def test_a_stream_that_stalls_is_cut_off(api: RunningApi, jumps: Jumps, begin: bytes) -> None:
+async def test_a_stalled_stream_is_closed(api: RunningApi, loop_time: LoopTime, begin: bytes) -> None:
     async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD + begin)
         await api.until_in_flight(1)
         await until_stored(api, int(begin != b""))
-        await jumps.by(STALL_TIMEOUT_S)
+        await loop_time.advance(STALL_TIMEOUT_S)
         assert await connection.is_closed_by_server()
     await api.until_in_flight(0)
     assert await stored(api) == int(begin != b"")
 
 
-@with_jumps
-async def test_a_stream_that_is_slow_is_not_cut_off(api: RunningApi, jumps: Jumps) -> None:
+@with_loop_time
+async def test_a_slow_stream_is_not_closed(api: RunningApi, loop_time: LoopTime) -> None:
     async with api.connection() as connection:
         await connection.send(CHUNKED_HEAD)
         for order_id in range(1, 6):
             await connection.send(chunk(lines_of(order_id)))
             await until_stored(api, order_id)
-            await jumps.by(0.9 * STALL_TIMEOUT_S)
+            await loop_time.advance(0.9 * STALL_TIMEOUT_S)
         await connection.send(LAST_CHUNK)
         assert (await connection.answer()).json == counts(5)
 
 
-@with_jumps
-async def test_waiting_for_the_disk_is_no_stall(api: RunningApi, jumps: Jumps) -> None:
+@with_loop_time
+async def test_waiting_for_the_disk_is_not_a_stall(api: RunningApi, loop_time: LoopTime) -> None:
     items = str([101] * 500)
-    # More than is read before the first of it is on disk.
+    # More than the server reads before the first group is on disk.
     body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
     assert len(body) > 4 * 65_536
     async with api.connection() as connection:
@@ -391,12 +394,12 @@ async def test_waiting_for_the_disk_is_no_stall(api: RunningApi, jumps: Jumps) -
             await connection.send(head(f"Content-Length: {len(body)}") + body)
             await api.until_in_flight(1)
             for _ in range(3):
-                await jumps.by(STALL_TIMEOUT_S)
+                await loop_time.advance(STALL_TIMEOUT_S)
         assert (await connection.answer()).json == counts(200)
 
 
 @pytest.mark.gen_test
-async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(api: RunningApi) -> None:
+async def test_the_body_timeout_does_not_apply_to_a_stream(api: RunningApi) -> None:
     now_s = 1_000.0
     server = BoundedHTTPServer(api.router, timeouts=Timeouts(body_s=30), clock=lambda: now_s)
     listener, port = bind_unused_port()
@@ -417,12 +420,12 @@ async def test_the_limit_on_the_time_for_a_body_is_not_for_a_stream(api: Running
 
 
 async def begin_stream(api: RunningApi, connection: Connection, *, orders: int = 3) -> None:
-    """Sends the head and some orders, and returns when they are stored."""
+    """Sends the head and some orders. Returns when they are stored."""
     await connection.send(CHUNKED_HEAD + chunk(lines_of(*range(1, orders + 1)) + text(0) + b"\n"))
     await until_stored(api, orders)
 
 
-def assert_broke_off(answer: Answer, slug: str, *, accepted: int) -> None:
+def assert_partial(answer: Answer, slug: str, *, accepted: int) -> None:
     assert_is_problem(answer, 503, slug)
     assert int(answer.headers["Retry-After"]) >= 1
     assert (answer.json["accepted"], answer.json["duplicates"], answer.json["rejected_total"]) == (accepted, 0, 1)
@@ -430,12 +433,12 @@ def assert_broke_off(answer: Answer, slug: str, *, accepted: int) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_storage_that_fails_in_the_middle_is_a_503_with_what_was_done(api: RunningApi) -> None:
+async def test_a_storage_failure_within_a_stream_is_a_503_with_the_counts(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         await api.pragma("query_only", 1)
         await connection.send(chunk(lines_of(4, 5)) + chunk(lines_of(6)) + LAST_CHUNK)
-        assert_broke_off(await connection.answer(), "storage-unavailable", accepted=3)
+        assert_partial(await connection.answer(), "storage-unavailable", accepted=3)
         assert await stored(api) == 3
         await api.pragma("query_only", 0)
         body = lines_of(*range(1, 7))
@@ -451,7 +454,7 @@ async def test_a_locked_database_is_a_503_and_nothing_is_stored(
     other = sqlite3.connect(tmp_path / "orders.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     answer = await send(api, [text(0), text(1), text(2)], as_lines=as_lines)
-    assert_broke_off(answer, "storage-busy", accepted=0)
+    assert_partial(answer, "storage-busy", accepted=0)
     other.execute("ROLLBACK")
     other.close()
     answer = await send(api, [text(1), text(2)], as_lines=as_lines)
@@ -459,14 +462,14 @@ async def test_a_locked_database_is_a_503_and_nothing_is_stored(
 
 
 @pytest.mark.gen_test
-async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(api: RunningApi) -> None:
+async def test_a_refused_stream_is_answered_before_its_end(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
-        assert_broke_off(await connection.answer(), "stopping", accepted=3)
+        assert_partial(await connection.answer(), "stopping", accepted=3)
         await api.until_in_flight(0)
-        # What is still under way is thrown away, and then the connection may be used again.
+        # The rest of the body is discarded, and then the connection can be used again.
         api.in_flight.draining = False
         for _ in range(20):
             await connection.send(chunk(b"x" * 1_000_000))
@@ -474,23 +477,25 @@ async def test_the_answer_to_a_stream_that_breaks_off_does_not_wait_for_its_end(
         assert (await connection.answer()).status == 404
 
 
-@with_jumps
-async def test_who_goes_on_for_long_after_the_answer_is_cut_off(api: RunningApi, jumps: Jumps) -> None:
+@with_loop_time
+async def test_a_client_that_keeps_sending_after_the_response_is_disconnected(
+    api: RunningApi, loop_time: LoopTime
+) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert (await connection.answer()).status == 503
         await connection.send(chunk(lines_of(5)))
-        await jumps.by(0.9 * STALL_TIMEOUT_S)
+        await loop_time.advance(0.9 * STALL_TIMEOUT_S)
         await connection.send(chunk(lines_of(6)))
-        await jumps.by(0.2 * STALL_TIMEOUT_S)
+        await loop_time.advance(0.2 * STALL_TIMEOUT_S)
         assert await connection.is_closed_by_server()
     assert api.in_flight.count == 0
 
 
 @pytest.mark.gen_test
-async def test_a_stream_whose_last_line_is_in_is_finished_by_a_stop_and_not_refused(api: RunningApi) -> None:
+async def test_a_stream_without_further_lines_is_accepted_while_draining(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         api.in_flight.draining = True
@@ -516,11 +521,11 @@ async def process_all(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_backlog_that_is_full_in_the_middle_is_a_503_with_what_was_done(tmp_path: Path, clock: Clock) -> None:
+async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path: Path, clock: Clock) -> None:
     async with small_backlog(tmp_path / "orders.db", clock) as api, api.connection() as connection:
         await begin_stream(api, connection)
         await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)) + LAST_CHUNK)
-        assert_broke_off(await connection.answer(), "overloaded", accepted=3)
+        assert_partial(await connection.answer(), "overloaded", accepted=3)
         assert_is_problem(await send(api, [text(4)], as_lines=False), 503, "overloaded")
         assert await stored(api) == 3
         await process_all(api)
@@ -528,9 +533,7 @@ async def test_a_backlog_that_is_full_in_the_middle_is_a_503_with_what_was_done(
 
 
 @pytest.mark.gen_test
-async def test_a_full_backlog_refuses_orders_that_come_one_by_one_until_it_shrinks(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: Path, clock: Clock) -> None:
     async with small_backlog(tmp_path / "orders.db", clock) as api:
         for order_id in (1, 2, 3):
             assert (await api.post(text(order_id))).status == 202
@@ -541,14 +544,14 @@ async def test_a_full_backlog_refuses_orders_that_come_one_by_one_until_it_shrin
         [claimed] = await api.finish_and_claim([], 1)
         assert (await api.post(text(4))).status == 202
         assert (await api.post(text(5))).status == 503
-        # Back in the backlog.
+        # The order is Pending again, which fills the backlog.
         await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.PENDING)], 0)
         await process_all(api)
         assert (await api.post(text(5))).status == 202
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_comes_alone_does_not_wait_for_the_end_of_a_stream(api: RunningApi) -> None:
+async def test_a_single_order_does_not_wait_for_the_end_of_a_stream(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         with api.blocked():
@@ -561,7 +564,7 @@ async def test_an_order_that_comes_alone_does_not_wait_for_the_end_of_a_stream(a
 
 
 class FakeStore:
-    """Takes groups of orders as the store does."""
+    """Stores groups of orders in memory, with the results of the real store."""
 
     def __init__(self) -> None:
         self._stored: dict[int, NewOrder] = {}
@@ -577,7 +580,7 @@ class FakeStore:
         return Insertion.REPLAYED if first == order else OrderConflictError(order.order_id)
 
 
-async def order_view(parts: Sequence[bytes]) -> BulkView:
+async def insert_stream(parts: Sequence[bytes]) -> BulkView:
     bulk = BulkInsert(
         service=fake_service(insert_many=FakeStore().insert_many),
         group_slots=asyncio.Semaphore(2),
@@ -597,15 +600,15 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=50, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=30), cuts=st.lists(st.integers(0, 2_000), max_size=30))
-def test_what_becomes_of_a_stream_does_not_depend_on_how_it_is_cut(pieces: list[bytes], cuts: list[int]) -> None:
+def test_the_result_of_a_stream_does_not_depend_on_its_chunks(pieces: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(pieces)
     ends = sorted({0, len(whole), *(min(cut, len(whole)) for cut in cuts)})
     parts = [whole[begin:end] for begin, end in pairwise(ends)]
-    assert asyncio.run(order_view(parts)) == asyncio.run(order_view([whole]))
+    assert asyncio.run(insert_stream(parts)) == asyncio.run(insert_stream([whole]))
 
 
 @pytest.mark.gen_test
-async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_last_is_waited_for() -> None:
+async def test_after_a_storage_error_no_further_group_is_written() -> None:
     begun: list[list[int]] = []
     results: list[asyncio.Future[list[Any]]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
 
@@ -634,14 +637,14 @@ async def test_after_an_error_of_the_storage_no_further_group_is_begun_and_the_l
 
 
 @pytest.mark.gen_test
-async def test_what_is_wrong_with_an_order_is_told_at_a_bounded_length(api: RunningApi) -> None:
+async def test_the_detail_of_a_rejection_has_a_maximum_length(api: RunningApi) -> None:
     answer = await send(api, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
     [rejection] = answer.json["rejected"]
     assert len(rejection["detail"]) == MAX_DETAIL_CHARACTERS
 
 
 @pytest.mark.gen_test
-async def test_others_have_their_turn_while_long_orders_are_looked_at() -> None:
+async def test_parsing_long_orders_does_not_block_the_event_loop() -> None:
     store = FakeStore()
     bulk = BulkInsert(
         service=fake_service(insert_many=store.insert_many),
@@ -664,7 +667,7 @@ async def test_all_arrays_together_have_a_limited_buffer(start_api: StartApi) ->
     for body, status in ((b"[" + text(1) + b"]", 202), (b"[{", 400), (b"[" + b" " * 1_000 + b"]", 503)):
         assert (await api.request("POST", "/orders", body, headers=JSON)).status == status
     async with api.connection() as connection:
-        # Only what has come counts, not what is announced.
+        # Only received bytes count, not the announced length.
         await connection.send(head("Content-Length: 2000").replace(b"x-ndjson", b"json"))
         assert (await send(api, [text(2)], as_lines=False)).status == 202
         await connection.send(b"[" + b" " * 949)
@@ -676,15 +679,15 @@ async def test_all_arrays_together_have_a_limited_buffer(start_api: StartApi) ->
 
 
 @pytest.mark.gen_test
-async def test_a_stop_ends_a_stream_that_is_quiet_with_what_was_done(api: RunningApi) -> None:
+async def test_draining_answers_a_silent_stream_with_the_counts(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection, orders=3)
         await api.in_flight.drain(5)
-        assert_broke_off(await connection.answer(), "stopping", accepted=3)
+        assert_partial(await connection.answer(), "stopping", accepted=3)
 
 
 @pytest.mark.gen_test
-async def test_an_exponent_of_any_size_costs_no_time(api: RunningApi) -> None:
+async def test_a_huge_exponent_is_rejected_quickly(api: RunningApi) -> None:
     huge = [text(order_id, total_amount=f"1e{10**order_id}") for order_id in range(1, 19)]
     for as_lines in (True, False):
         assert (await send(api, [*huge, text(99)], as_lines=as_lines)).json["rejected_total"] == len(huge)

@@ -1,4 +1,4 @@
-"""`GET /orders`: filters, pages, links, and what it refuses."""
+"""`GET /orders`: filters, pages, links and invalid queries."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from tests.models.samples import SECOND_US, order_text
 
 
 async def accept(api: RunningApi, count: int) -> None:
-    """Orders 1 to `count`, a second apart, of users 1 and 2 by turns."""
+    """Sends orders 1 to `count`, a second apart, for users 1 and 2 alternately."""
     for order_id in range(1, count + 1):
         answer = await api.post(order_text(order_id=str(order_id), user_id=str(2 - order_id % 2)))
         assert answer.status == 202
@@ -34,7 +34,7 @@ def ids(answer: Answer) -> list[int]:
 
 
 def next_of(answer: Answer) -> str | None:
-    """Where the answer's link leads, which must be where its cursor does."""
+    """The path of the next page, which must contain the cursor."""
     cursor = answer.json["next_cursor"]
     link = answer.headers.get("Link")
     if link is None:
@@ -47,7 +47,7 @@ def next_of(answer: Answer) -> str | None:
 
 
 async def follow(api: RunningApi, path: str | None) -> list[list[int]]:
-    """The ids of each page, from link to link."""
+    """The ids of each page. Follows the links."""
     pages = []
     while path is not None:
         answer = await api.get(path)
@@ -64,7 +64,7 @@ async def test_without_orders_the_page_is_empty(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_order_is_as_it_is_alone(api: RunningApi) -> None:
+async def test_a_listed_order_equals_the_single_order(api: RunningApi) -> None:
     await accept(api, 3)
     [claimed] = await api.finish_and_claim([], 1)
     await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no stock")], 0)
@@ -73,7 +73,7 @@ async def test_each_order_is_as_it_is_alone(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_links_lead_through_all_pages_to_the_last(api: RunningApi) -> None:
+async def test_the_links_lead_through_all_pages(api: RunningApi) -> None:
     await accept(api, 7)
     assert await follow(api, "/orders?limit=3") == [[7, 6, 5], [4, 3, 2], [1]]
     assert await follow(api, "/orders?limit=7") == [[7, 6, 5, 4, 3, 2, 1]]
@@ -81,14 +81,14 @@ async def test_the_links_lead_through_all_pages_to_the_last(api: RunningApi) -> 
 
 
 @pytest.mark.gen_test
-async def test_fifty_orders_are_a_page_unless_asked_otherwise(api: RunningApi) -> None:
+async def test_a_page_has_50_orders_by_default(api: RunningApi) -> None:
     await accept(api, 51)
     assert [len(page) for page in await follow(api, "/orders")] == [50, 1]
     assert [len(page) for page in await follow(api, "/orders?limit=200")] == [51]
 
 
 @pytest.mark.gen_test
-async def test_orders_that_come_in_meanwhile_shift_no_page(api: RunningApi) -> None:
+async def test_new_orders_do_not_shift_the_pages(api: RunningApi) -> None:
     await accept(api, 5)
     first = await api.get("/orders?limit=2")
     assert (await api.post(order_text(order_id="99"))).status == 202
@@ -96,7 +96,7 @@ async def test_orders_that_come_in_meanwhile_shift_no_page(api: RunningApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_every_filter_stays_on_every_page(api: RunningApi) -> None:
+async def test_the_next_link_keeps_all_filters(api: RunningApi) -> None:
     await accept(api, 12)
     claimed = await api.finish_and_claim([], 10)
     await api.finish_and_claim([Outcome(each.sequence, each.claims, Status.COMPLETED) for each in claimed], 0)
@@ -130,7 +130,7 @@ async def test_every_filter_stays_on_every_page(api: RunningApi) -> None:
         ("created_before=0001-01-01T00:00:00Z", []),
     ],
 )
-async def test_each_filter_lets_through_what_it_says(api: RunningApi, query: str, expected: list[int]) -> None:
+async def test_each_filter_selects_the_matching_orders(api: RunningApi, query: str, expected: list[int]) -> None:
     await accept(api, 5)
     await api.request("POST", "/order/5/cancel")
     first, _ = await api.finish_and_claim([], 2)
@@ -158,7 +158,7 @@ async def test_each_filter_lets_through_what_it_says(api: RunningApi, query: str
         ("x=1&status=&limit=x&user_id=-1&created_after=1&created_before=1&cursor=1", "all seven"),
     ],
 )
-async def test_what_is_unknown_repeated_empty_or_bad_is_named(api: RunningApi, query: str, wrong: Any) -> None:
+async def test_invalid_parameters_are_all_reported(api: RunningApi, query: str, wrong: Any) -> None:
     problem = assert_is_problem(await api.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
     if wrong == "all seven":
         wrong = ["x", "status", "user_id", "created_after", "created_before", "limit", "cursor"]
@@ -171,13 +171,13 @@ async def test_what_is_unknown_repeated_empty_or_bad_is_named(api: RunningApi, q
     "cursor",
     ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
 )
-async def test_a_cursor_that_is_none_of_ours_is_refused(api: RunningApi, cursor: str) -> None:
+async def test_an_invalid_cursor_is_refused(api: RunningApi, cursor: str) -> None:
     problem = assert_is_problem(await api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
     assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
 
 
 @pytest.mark.gen_test
-async def test_any_cursor_of_ours_is_taken(api: RunningApi) -> None:
+async def test_any_valid_cursor_is_accepted(api: RunningApi) -> None:
     await accept(api, 2)
     for before, expected in ((1, []), (2, [1]), (HIGHEST, [2, 1])):
         assert ids(await api.get(f"/orders?cursor={cursor_of(before)}")) == expected
@@ -196,14 +196,14 @@ async def test_head_is_get_without_the_body(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
-async def test_other_methods_are_told_which_there_are(api: RunningApi, method: str) -> None:
+async def test_other_methods_are_a_405_with_allow(api: RunningApi, method: str) -> None:
     answer = await api.request(method, "/orders", b"")
     assert_is_problem(answer, 405, "method-not-allowed", "/orders")
     assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.gen_test
-async def test_a_long_listing_holds_up_no_other_request(api: RunningApi) -> None:
+async def test_a_long_listing_does_not_delay_other_requests(api: RunningApi) -> None:
     await accept(api, 1)
     with api.blocked(listings=True):
         listing = asyncio.ensure_future(api.get("/orders"))
@@ -220,7 +220,7 @@ async def test_a_long_listing_holds_up_no_other_request(api: RunningApi) -> None
     [(QueueFullError(), "overloaded"), (StorageUnavailableError("gone"), "storage-unavailable")],
     ids=["full", "gone"],
 )
-async def test_what_can_not_be_listed_now_is_a_503(start_api: StartApi, error: Exception, slug: str) -> None:
+async def test_a_listing_that_cannot_be_read_is_a_503(start_api: StartApi, error: Exception, slug: str) -> None:
     def fail(listing: Listing) -> Future[Page]:
         raise error
 
@@ -230,7 +230,7 @@ async def test_what_can_not_be_listed_now_is_a_503(start_api: StartApi, error: E
 
 
 @pytest.mark.gen_test
-async def test_a_listing_whose_client_has_gone_is_given_up(start_api: StartApi) -> None:
+async def test_a_disconnect_cancels_the_listing(start_api: StartApi) -> None:
     asked: list[Future[Page]] = []
 
     def wait(listing: Listing) -> Future[Page]:

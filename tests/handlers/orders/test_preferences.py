@@ -1,4 +1,4 @@
-"""The header Prefer, as RFC 7240 has it."""
+"""The header Prefer (RFC 7240)."""
 
 import time
 
@@ -38,11 +38,11 @@ def wait_of(*lines: str) -> int | None:
         "=7, wait=5",
     ],
 )
-def test_a_wait_is_found_among_whatever_else_is_preferred(line: str) -> None:
+def test_wait_is_found_among_other_preferences(line: str) -> None:
     assert wait_of(line) == 5
 
 
-def test_several_lines_are_one_list() -> None:
+def test_several_header_lines_are_combined() -> None:
     assert wait_of("respond-async", "handling=lenient, wait=5", "wait=9") == 5
 
 
@@ -67,21 +67,21 @@ def test_several_lines_are_one_list() -> None:
         "await=5",
         "respond-async",
         'note="wait=5',
-        # Only the first one is considered.
+        # Only the first one counts.
         "wait=x, wait=5",
         "wait, wait=5",
     ],
 )
-def test_what_makes_no_sense_is_ignored(line: str) -> None:
+def test_invalid_preferences_are_ignored(line: str) -> None:
     assert wait_of(line) is None
 
 
-def test_no_header_is_no_preference() -> None:
+def test_without_the_header_there_is_no_preference() -> None:
     assert preferred_wait_s(HTTPHeaders()) is None
 
 
 @pytest.mark.parametrize(("given", "wait_s"), [("0", 0), ("1", 1), ("30", 30), ("31", 30), ("999999999", 30)])
-def test_nobody_waits_longer_than_30_seconds(given: str, wait_s: int) -> None:
+def test_a_wait_is_limited_to_30_seconds(given: str, wait_s: int) -> None:
     assert wait_of(f"wait={given}") == wait_s
 
 
@@ -90,7 +90,7 @@ def test_nobody_waits_longer_than_30_seconds(given: str, wait_s: int) -> None:
     ["a" + " " * 60_000 + "@", "a=" + " " * 60_000 + "@", '"\\' * 30_000, 'a="' * 20_000, "a;b=c " * 10_000 + "@"],
     ids=["spaces", "spaces of a value", "escapes", "quotes", "parameters"],
 )
-def test_no_header_takes_long_to_read(line: str) -> None:
+def test_parsing_takes_linear_time(line: str) -> None:
     begun_s = time.process_time()
     assert wait_of(line) is None
     assert time.process_time() - begun_s < 0.2

@@ -1,4 +1,4 @@
-"""`POST /order` and `GET /order/{id}`: the contract, byte for byte where it says so."""
+"""`POST /order` and `GET /order/{id}`: the documented requests and responses."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def finish(api: RunningApi, status: Status, error: str | None = None) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_new_order_is_accepted_with_the_body_of_the_contract(api: RunningApi) -> None:
+async def test_a_new_order_is_accepted_with_the_documented_response(api: RunningApi) -> None:
     answer = await api.post(order_text())
     assert (answer.status, answer.body) == (202, ACCEPTED_BODY)
     assert answer.json["order_id"] == "12345"
@@ -36,7 +36,7 @@ async def test_a_new_order_is_accepted_with_the_body_of_the_contract(api: Runnin
 
 
 @pytest.mark.gen_test
-async def test_an_order_is_given_back_with_all_its_fields_in_their_order(api: RunningApi) -> None:
+async def test_an_order_is_returned_with_all_fields_in_order(api: RunningApi) -> None:
     await api.post(order_text())
     answer = await api.get("/order/12345")
     assert answer.status == 200
@@ -57,7 +57,7 @@ async def test_an_order_is_given_back_with_all_its_fields_in_their_order(api: Ru
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("status", "error"), [(Status.COMPLETED, None), (Status.FAILED, 'no such card: é\n"x"')])
-async def test_an_order_that_is_done_says_when_and_how(api: RunningApi, status: Status, error: str | None) -> None:
+async def test_a_processed_order_has_its_time_and_error(api: RunningApi, status: Status, error: str | None) -> None:
     await api.post(order_text())
     await finish(api, status, error)
     order = (await api.get("/order/12345")).json
@@ -67,7 +67,7 @@ async def test_an_order_that_is_done_says_when_and_how(api: RunningApi, status: 
 
 
 @pytest.mark.gen_test
-async def test_an_order_on_its_way_has_no_processed_time(api: RunningApi) -> None:
+async def test_a_processing_order_has_no_processed_time(api: RunningApi) -> None:
     await api.post(order_text())
     await api.finish_and_claim([], 1)
     order = (await api.get("/order/12345")).json
@@ -94,7 +94,7 @@ async def test_times_are_utc_to_the_second(api: RunningApi, clock: Clock, us: in
 @pytest.mark.parametrize(
     "again", [order_text(), order_text(total_amount='"99.9900"'), order_text(total_amount="9999e-2")]
 )
-async def test_the_same_order_again_is_the_same_answer_marked_as_replayed(api: RunningApi, again: bytes) -> None:
+async def test_the_same_order_again_gets_the_same_response_marked_as_replayed(api: RunningApi, again: bytes) -> None:
     first = await api.post(order_text())
     replayed = await api.post(again)
     assert (replayed.status, replayed.body) == (first.status, first.body)
@@ -106,7 +106,7 @@ async def test_the_same_order_again_is_the_same_answer_marked_as_replayed(api: R
 
 
 @pytest.mark.gen_test
-async def test_another_order_under_the_same_id_is_a_conflict_that_changes_nothing(api: RunningApi) -> None:
+async def test_another_order_with_the_same_id_is_a_409(api: RunningApi) -> None:
     await api.post(order_text())
     before = await api.get("/order/12345")
     answer = await api.post(order_text(user_id="2"))
@@ -117,7 +117,7 @@ async def test_another_order_under_the_same_id_is_a_conflict_that_changes_nothin
 
 
 @pytest.mark.gen_test
-async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(api: RunningApi) -> None:
+async def test_a_bad_order_or_duplicate_does_not_affect_others(api: RunningApi) -> None:
     await api.post(order_text(order_id="3"))
     bodies = [order_text(order_id=str(order_id)) for order_id in (1, 2, 3, 2)]
     bodies += [order_text(order_id="4", user_id="0"), order_text(order_id="3", user_id="9"), b"{"]
@@ -144,9 +144,7 @@ async def test_a_bad_order_or_a_duplicate_costs_that_order_alone(api: RunningApi
         ('"9999999999.9999"', "9999999999.9999"),
     ],
 )
-async def test_an_amount_comes_back_as_a_json_number_of_the_same_value(
-    api: RunningApi, given: str, amount: str
-) -> None:
+async def test_an_amount_is_returned_as_a_number_of_the_same_value(api: RunningApi, given: str, amount: str) -> None:
     await api.post(order_text(total_amount=given))
     answer = await api.get("/order/12345")
     assert f'"total_amount":{amount},'.encode() in answer.body
@@ -165,14 +163,14 @@ async def test_an_amount_comes_back_as_a_json_number_of_the_same_value(
     ],
     ids=lambda text: text[:20],
 )
-async def test_metadata_comes_back_byte_for_byte_after_the_other_fields(api: RunningApi, metadata: str) -> None:
+async def test_metadata_is_returned_byte_for_byte_as_the_last_field(api: RunningApi, metadata: str) -> None:
     assert (await api.post(order_text(metadata=metadata))).status == 202
     answer = await api.get("/order/12345")
     assert answer.body.endswith(b'"processing_time":null,"metadata":' + metadata.encode() + b"}")
 
 
 @pytest.mark.gen_test
-async def test_the_largest_order_goes_in_and_comes_out(api: RunningApi) -> None:
+async def test_the_largest_order_is_accepted_and_returned(api: RunningApi) -> None:
     largest = order_text(
         order_id=str(MAX_ID), user_id=str(MAX_ID), item_ids=json.dumps([MAX_ID] * 1_000), total_amount="9999999999.9999"
     )
@@ -187,7 +185,7 @@ async def test_the_largest_order_goes_in_and_comes_out(api: RunningApi) -> None:
 @pytest.mark.parametrize(
     "order_id", ["99", "0", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5_000, "00000"]
 )
-async def test_an_id_that_no_order_has_is_not_found(api: RunningApi, order_id: str) -> None:
+async def test_an_unknown_id_is_a_404(api: RunningApi, order_id: str) -> None:
     answer = await api.get(f"/order/{order_id}")
     assert (answer.status, answer.json["type"]) == (404, "/problems/not-found")
     assert answer.json["detail"] == f"There is no order {order_id}."
@@ -197,7 +195,7 @@ async def test_an_id_that_no_order_has_is_not_found(api: RunningApi, order_id: s
 @pytest.mark.parametrize(
     "path", ["/order/", "/order/abc", "/order/-1", "/order/1.0", "/order/1e2", "/order/1/", "/order/%31", "/order/+1"]
 )
-async def test_what_is_no_id_is_not_found(api: RunningApi, path: str) -> None:
+async def test_an_invalid_id_is_a_404(api: RunningApi, path: str) -> None:
     await api.post(order_text(order_id="1"))
     assert (await api.get(path)).status == 404
 
@@ -207,11 +205,11 @@ async def test_what_is_no_id_is_not_found(api: RunningApi, path: str) -> None:
     "content_type",
     ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=UTF-8"],
 )
-async def test_json_is_json_whatever_the_parameters(api: RunningApi, content_type: str) -> None:
+async def test_the_parameters_of_the_content_type_are_ignored(api: RunningApi, content_type: str) -> None:
     assert (await api.post(order_text(), {"Content-Type": content_type})).status == 202
 
 
 @pytest.mark.gen_test
-async def test_a_query_makes_no_difference_to_which_order_it_is(api: RunningApi) -> None:
+async def test_other_query_parameters_are_ignored(api: RunningApi) -> None:
     await api.request("POST", "/order?source=test", order_text(), JSON)
     assert (await api.get("/order/12345?fresh=1")).json["order_id"] == 12345

@@ -1,4 +1,4 @@
-"""`GET /order/{id}?wait=N` and `POST /order` with `Prefer: wait=N`: who waits for an order's end, and until when."""
+"""`GET /order/{id}?wait=N` and `POST /order` with `Prefer: wait=N`: waiting for an order's end."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,16 +22,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def until_waiting(api: RunningApi, count: int) -> None:
-    """Returns when so many wait, none of whom the order's look-up can end any more."""
+    """Returns when `count` requests wait, and their first look-up of the order is over."""
     await api.until_in_flight(count)
     await until(lambda: api.orders.waiting > 0)
-    # Theirs are before this one.
+    # Their look-ups come before this one.
     await api.orders.find(1)
     await turn_of_the_loop()
 
 
-def times_of(waited: list[float]) -> dict[str, object]:
-    """Overrides that note for how long is to be waited, and answer at once with the order as it is."""
+def recording_waits(waited: list[float]) -> dict[str, object]:
+    """Overrides that record the wait in seconds and find no order."""
 
     async def find_when_ended(order_id: int, timeout_s: float) -> Order | None:
         waited.append(timeout_s)
@@ -48,7 +48,7 @@ def times_of(waited: list[float]) -> dict[str, object]:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-async def test_an_order_that_has_come_to_its_end_is_answered_at_once(api: RunningApi, status: Status) -> None:
+async def test_an_order_that_has_ended_is_returned_immediately(api: RunningApi, status: Status) -> None:
     await api.post(order_text())
     await (api.request("POST", "/order/12345/cancel") if status is Status.CANCELLED else process(api, status))
     answer = await api.get(WAITING)
@@ -58,7 +58,7 @@ async def test_an_order_that_has_come_to_its_end_is_answered_at_once(api: Runnin
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
-async def test_who_waits_is_answered_when_the_order_comes_to_its_end(api: RunningApi, status: Status) -> None:
+async def test_a_wait_ends_when_the_order_ends(api: RunningApi, status: Status) -> None:
     await api.post(order_text())
     waiting = asyncio.ensure_future(api.get(WAITING))
     await until_waiting(api, 1)
@@ -71,7 +71,7 @@ async def test_who_waits_is_answered_when_the_order_comes_to_its_end(api: Runnin
 
 
 @pytest.mark.gen_test
-async def test_who_waits_is_answered_when_the_order_is_cancelled(api: RunningApi) -> None:
+async def test_a_wait_ends_when_the_order_is_cancelled(api: RunningApi) -> None:
     await api.post(order_text())
     waiting = asyncio.ensure_future(api.get(WAITING))
     await until_waiting(api, 1)
@@ -80,7 +80,7 @@ async def test_who_waits_is_answered_when_the_order_is_cancelled(api: RunningApi
 
 
 @pytest.mark.gen_test
-async def test_a_wait_goes_on_while_the_order_is_tried_again(api: RunningApi) -> None:
+async def test_a_wait_continues_while_the_order_is_retried(api: RunningApi) -> None:
     await api.post(order_text())
     waiting = asyncio.ensure_future(api.get(WAITING))
     await until_waiting(api, 1)
@@ -95,7 +95,7 @@ async def test_a_wait_goes_on_while_the_order_is_tried_again(api: RunningApi) ->
 
 @pytest.mark.slow
 @pytest.mark.gen_test
-async def test_after_its_time_a_wait_is_answered_with_what_the_order_is_then(api: RunningApi) -> None:
+async def test_after_its_timeout_a_wait_returns_the_current_order(api: RunningApi) -> None:
     await api.post(order_text())
     begun_s = asyncio.get_running_loop().time()
     waiting = asyncio.ensure_future(api.get("/order/12345?wait=1"))
@@ -111,9 +111,9 @@ async def test_after_its_time_a_wait_is_answered_with_what_the_order_is_then(api
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("query", "wait_s"), [("wait=0", 0), ("wait=1", 1), ("wait=30", 30), ("fresh=1&wait=2", 2)])
-async def test_a_wait_takes_from_0_to_30_seconds(start_api: StartApi, query: str, wait_s: int) -> None:
+async def test_a_wait_may_be_0_to_30_seconds(start_api: StartApi, query: str, wait_s: int) -> None:
     waited: list[float] = []
-    api = await start_api(**times_of(waited))
+    api = await start_api(**recording_waits(waited))
     await api.get(f"/order/12345?{query}")
     assert waited == [wait_s]
 
@@ -122,7 +122,7 @@ async def test_a_wait_takes_from_0_to_30_seconds(start_api: StartApi, query: str
 @pytest.mark.parametrize(
     "query", ["wait=31", "wait=-1", "wait=", "wait", "wait=x", "wait=1.5", "wait=05", "wait=1&wait=1", "wait=%31%20"]
 )
-async def test_a_wait_that_makes_no_sense_is_refused(api: RunningApi, query: str) -> None:
+async def test_an_invalid_wait_is_a_422(api: RunningApi, query: str) -> None:
     await api.post(order_text())
     for order_id in ("12345", "99"):
         answer = await api.get(f"/order/{order_id}?{query}")
@@ -131,7 +131,7 @@ async def test_a_wait_that_makes_no_sense_is_refused(api: RunningApi, query: str
 
 
 @pytest.mark.gen_test
-async def test_without_a_wait_nothing_is_waited_for(api: RunningApi) -> None:
+async def test_without_wait_the_order_is_returned_immediately(api: RunningApi) -> None:
     await api.post(order_text())
     for path in ("/order/12345", "/order/12345?", "/order/12345?wait=0", "/order/12345?Wait=30"):
         assert (await api.get(path)).json["status"] == "Pending"
@@ -139,14 +139,14 @@ async def test_without_a_wait_nothing_is_waited_for(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("order_id", ["99", "0", "9" * 30])
-async def test_for_an_order_that_is_not_there_nobody_waits(api: RunningApi, order_id: str) -> None:
+async def test_a_wait_for_an_unknown_order_is_a_404_immediately(api: RunningApi, order_id: str) -> None:
     answer = await api.get(f"/order/{order_id}?wait=30")
     assert (answer.status, answer.json["detail"]) == (404, f"There is no order {order_id}.")
     assert not api.orders.waiting
 
 
 @pytest.mark.gen_test
-async def test_head_waits_as_get_does(api: RunningApi) -> None:
+async def test_head_waits_like_get(api: RunningApi) -> None:
     await api.post(order_text())
     async with api.connection() as connection:
         await connection.send(get_text(WAITING, method="HEAD"))
@@ -160,7 +160,7 @@ async def test_head_waits_as_get_does(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_everybody_who_waits_for_one_order_is_answered_at_its_end(start_api: StartApi) -> None:
+async def test_all_waits_for_one_order_end_together(start_api: StartApi) -> None:
     api = await start_api()
     await api.post(order_text())
     await api.post(order_text(order_id="2"))
@@ -185,23 +185,21 @@ async def one_answer(api: RunningApi, request: bytes) -> Answer:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_text", [get_text(WAITING), post_text(order_text(), headers="Prefer: wait=30\r\n")])
-async def test_a_client_that_goes_away_frees_its_place(api: RunningApi, request_text: bytes) -> None:
+async def test_a_disconnect_releases_the_wait(api: RunningApi, request_text: bytes) -> None:
     await api.post(order_text())
     async with api.connection() as connection:
         await connection.send(request_text)
         await until_waiting(api, 1)
     await api.until_in_flight(0)
     assert not api.orders.waiting
-    # What it waited for comes to its end all the same.
+    # The order is processed all the same.
     await process(api)
     assert (await api.get(WAITING)).json["status"] == "Completed"
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_text", [get_text(WAITING), post_text(order_text(), headers="Prefer: wait=30\r\n")])
-async def test_a_client_that_has_gone_when_its_request_is_read_waits_for_nothing(
-    api: RunningApi, request_text: bytes
-) -> None:
+async def test_a_disconnect_before_the_request_is_read_starts_no_wait(api: RunningApi, request_text: bytes) -> None:
     await api.post(order_text())
     for _ in range(20):
         async with api.connection() as connection:
@@ -212,7 +210,7 @@ async def test_a_client_that_has_gone_when_its_request_is_read_waits_for_nothing
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_waited_may_go_on_on_its_connection(api: RunningApi) -> None:
+async def test_the_connection_can_be_used_after_a_wait(api: RunningApi) -> None:
     async with api.connection() as connection:
         for order_id in ("1", "2"):
             await connection.send(post_text(order_text(order_id=order_id)) + get_text(f"/order/{order_id}?wait=30"))
@@ -223,7 +221,7 @@ async def test_a_client_that_waited_may_go_on_on_its_connection(api: RunningApi)
 
 
 @pytest.mark.gen_test
-async def test_where_too_many_wait_the_next_one_is_refused(tmp_path: Path) -> None:
+async def test_a_wait_over_the_limit_is_refused(tmp_path: Path) -> None:
     async with limited(tmp_path, max_waiters=2) as api:
         await api.post(order_text())
         waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(2)]
@@ -231,7 +229,7 @@ async def test_where_too_many_wait_the_next_one_is_refused(tmp_path: Path) -> No
         refused = await api.get(WAITING)
         assert (refused.status, refused.json["type"]) == (503, "/problems/overloaded")
         assert refused.headers["Retry-After"] == "1"
-        # An order is taken in all the same, and who only looks is not refused.
+        # New orders are still accepted, and a GET without a wait is not refused.
         posted = await api.post(order_text(order_id="2"), PREFER)
         assert (posted.status, "Preference-Applied" in posted.headers) == (202, False)
         assert (await api.get("/order/2")).json["status"] == "Pending"
@@ -241,7 +239,7 @@ async def test_where_too_many_wait_the_next_one_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.gen_test
-async def test_a_stop_answers_at_once_who_waits(api: RunningApi) -> None:
+async def test_a_stop_ends_all_waits_immediately(api: RunningApi) -> None:
     await api.post(order_text())
     waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(3)]
     posting = asyncio.ensure_future(api.post(order_text(order_id="2"), PREFER))
@@ -258,9 +256,7 @@ async def test_a_stop_answers_at_once_who_waits(api: RunningApi) -> None:
 @pytest.mark.parametrize(
     ("prefer", "applied"), [("wait=30", "wait=30"), ("wait=60", "wait=30"), ("respond-async, Wait=7", "wait=7")]
 )
-async def test_an_order_that_is_processed_in_time_is_answered_as_it_is_then(
-    api: RunningApi, prefer: str, applied: str
-) -> None:
+async def test_prefer_wait_returns_the_order_if_it_ends_in_time(api: RunningApi, prefer: str, applied: str) -> None:
     posting = asyncio.ensure_future(api.post(order_text(), JSON | {"Prefer": prefer}))
     await until_waiting(api, 1)
     await process(api, Status.FAILED, "no such card")
@@ -274,14 +270,14 @@ async def test_an_order_that_is_processed_in_time_is_answered_as_it_is_then(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=x", "respond-async", "wait", ""])
-async def test_who_does_not_prefer_to_wait_gets_the_202(api: RunningApi, prefer: str) -> None:
+async def test_without_a_valid_wait_the_response_is_the_202(api: RunningApi, prefer: str) -> None:
     answer = await api.post(order_text(), JSON | {"Prefer": prefer})
     assert (answer.status, "Preference-Applied" in answer.headers) == (202, False)
     assert answer.body == (await api.post(order_text())).body
 
 
 @pytest.mark.gen_test
-async def test_the_same_order_again_may_be_waited_for_too(api: RunningApi) -> None:
+async def test_prefer_wait_works_for_a_replayed_order(api: RunningApi) -> None:
     await api.post(order_text())
     posting = asyncio.ensure_future(api.post(order_text(), PREFER))
     await until_waiting(api, 1)
@@ -296,7 +292,7 @@ async def test_the_same_order_again_may_be_waited_for_too(api: RunningApi) -> No
 @pytest.mark.parametrize(
     ("body", "status"), [(order_text(user_id="2"), 409), (order_text(user_id="0"), 422), (b"{", 400)]
 )
-async def test_an_order_that_is_refused_is_refused_at_once(api: RunningApi, body: bytes, status: int) -> None:
+async def test_a_refused_order_is_answered_immediately(api: RunningApi, body: bytes, status: int) -> None:
     await api.post(order_text())
     answer = await api.post(body, PREFER)
     assert (answer.status, "Preference-Applied" in answer.headers) == (status, False)
@@ -304,7 +300,7 @@ async def test_an_order_that_is_refused_is_refused_at_once(api: RunningApi, body
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_finds_the_backlog_full_is_refused_at_once(tmp_path: Path) -> None:
+async def test_a_full_backlog_refuses_the_order_immediately(tmp_path: Path) -> None:
     async with limited(tmp_path, max_backlog=0) as api:
         assert (await api.post(order_text(), PREFER)).status == 503
         assert not api.orders.waiting

@@ -1,4 +1,4 @@
-"""Every error is `application/problem+json` that says what, where and under which request id, and nothing more."""
+"""Every error is `application/problem+json` with type, instance and request id, and without internal details."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from tests.models.samples import order_text
 
 
 def assert_is_problem(answer: Answer, status: int, slug: str, instance: str = "/order") -> dict[str, Any]:
-    """The members of the problem, all of which it has."""
+    """Checks the members that every problem has. Returns the problem."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json
@@ -45,12 +45,12 @@ def assert_is_problem(answer: Answer, status: int, slug: str, instance: str = "/
     ],
     ids=lambda value: repr(value)[:20],
 )
-async def test_what_is_not_json_is_a_400(api: RunningApi, body: bytes, detail: str) -> None:
+async def test_a_body_that_is_not_json_is_a_400(api: RunningApi, body: bytes, detail: str) -> None:
     assert assert_is_problem(await api.post(body), 400, "not-json")["detail"] == detail
 
 
 @pytest.mark.gen_test
-async def test_json_that_is_no_order_is_a_422_that_names_every_error(api: RunningApi) -> None:
+async def test_an_invalid_order_is_a_422_with_all_errors(api: RunningApi) -> None:
     answer = await api.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
     problem = assert_is_problem(answer, 422, "invalid-order")
     assert sorted(problem["errors"], key=lambda error: error["pointer"]) == [
@@ -62,7 +62,7 @@ async def test_json_that_is_no_order_is_a_422_that_names_every_error(api: Runnin
 
 
 @pytest.mark.gen_test
-async def test_half_a_surrogate_pair_is_the_clients_error(api: RunningApi) -> None:
+async def test_half_a_surrogate_pair_is_a_422(api: RunningApi) -> None:
     answer = await api.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
     assert_is_problem(answer, 422, "invalid-order")
 
@@ -70,7 +70,7 @@ async def test_half_a_surrogate_pair_is_the_clients_error(api: RunningApi) -> No
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_a_path_that_nobody_knows_is_a_404(api: RunningApi, method: str, path: str) -> None:
+async def test_an_unknown_path_is_a_404(api: RunningApi, method: str, path: str) -> None:
     body = b"{}" if method == "POST" else None
     answer = await api.request(method, path, body)
     problem = assert_is_problem(answer, 404, "not-found", path)
@@ -89,7 +89,7 @@ async def test_a_path_that_nobody_knows_is_a_404(api: RunningApi, method: str, p
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_a_method_that_a_resource_does_not_know_is_a_405_with_allow(
+async def test_a_method_that_a_path_does_not_allow_is_a_405_with_allow(
     api: RunningApi, method: str, path: str, allowed: str
 ) -> None:
     if method in allowed:
@@ -108,7 +108,7 @@ async def test_a_method_that_a_resource_does_not_know_is_a_405_with_allow(
         ("/order/1", {"GET", "HEAD"}),
     ],
 )
-async def test_a_method_that_nobody_knows_is_a_405_with_allow(api: RunningApi, path: str, allowed: set[str]) -> None:
+async def test_an_unknown_method_is_a_405_with_allow(api: RunningApi, path: str, allowed: set[str]) -> None:
     async with api.connection() as connection:
         await connection.send(get_text(path, method="BREW"))
         answer = await connection.answer()
@@ -139,7 +139,7 @@ async def test_another_content_type_is_a_415(api: RunningApi, content_type: str 
 
 
 @pytest.mark.gen_test
-async def test_a_body_may_have_64_kibibytes_and_not_one_more(api: RunningApi) -> None:
+async def test_a_body_over_64_kib_is_a_413(api: RunningApi) -> None:
     largest = order_text() + b" " * (MAX_BODY_BYTES - len(order_text()))
     assert len(largest) == 65_536
     assert (await api.post(largest)).status == 202
@@ -150,13 +150,13 @@ async def test_a_body_may_have_64_kibibytes_and_not_one_more(api: RunningApi) ->
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order", "/order/1", "/livez", "/nowhere", "/metrics"])
-async def test_a_body_that_is_too_large_is_a_413_wherever_it_goes(api: RunningApi, path: str) -> None:
+async def test_a_body_that_is_too_large_is_a_413_on_every_path(api: RunningApi, path: str) -> None:
     answer = await api.request("POST", path, b"x" * (MAX_BODY_BYTES + 1), JSON)
     assert_is_problem(answer, 413, "too-large", path)
 
 
 @pytest.mark.gen_test
-async def test_after_a_body_that_is_too_large_the_connection_goes_on(api: RunningApi) -> None:
+async def test_the_connection_can_be_used_after_a_413(api: RunningApi) -> None:
     async with api.connection() as connection:
         for _ in range(2):
             await connection.send(post_text(b" " * 300_000))
@@ -200,7 +200,7 @@ def announced(length: int) -> bytes:
         10**30,
     ],
 )
-async def test_a_body_too_large_to_be_read_to_its_end_is_a_413_before_it_is_sent(api: RunningApi, length: int) -> None:
+async def test_a_body_too_large_to_be_discarded_is_refused_before_it_is_sent(api: RunningApi, length: int) -> None:
     async with api.connection() as connection:
         await connection.send(announced(length))
         assert_is_problem(await connection.answer(), 413, "too-large")
@@ -208,14 +208,14 @@ async def test_a_body_too_large_to_be_read_to_its_end_is_a_413_before_it_is_sent
 
 
 @pytest.mark.gen_test
-async def test_an_answer_after_which_the_connection_ends_says_so(api: RunningApi) -> None:
+async def test_a_response_that_ends_the_connection_says_close(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(announced(MAX_DISCARDED_BYTES + 1))
         assert (await connection.answer()).headers.get("Connection") == "close"
 
 
 @pytest.mark.gen_test
-async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(api: RunningApi) -> None:
+async def test_an_endless_chunked_body_is_a_413_and_closed(api: RunningApi) -> None:
     async with api.connection() as connection:
         whole = chunked(order_text(), *[b" " * 1_000_000] * (MAX_DISCARDED_BYTES // 1_000_000 + 1))
         await connection.send(whole.removesuffix(b"0\r\n\r\n"))
@@ -227,7 +227,7 @@ async def test_a_chunked_body_that_does_not_end_is_answered_and_cut_off(api: Run
 
 
 @pytest.mark.gen_test
-async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(api: RunningApi) -> None:
+async def test_an_unfinished_oversized_body_is_not_in_flight(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(post_text(b" " * 200_000)[:100_000])
     await api.in_flight.drain(5)
@@ -235,7 +235,7 @@ async def test_a_half_of_a_too_large_body_that_never_ends_holds_nothing(api: Run
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("when", ["at once", "later"])
-async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
+async def test_an_unexpected_error_is_a_500_without_details(
     start_api: StartApi, log: list[logging.LogRecord], when: str
 ) -> None:
     def insert(order: object) -> "asyncio.Future[object]":
@@ -260,7 +260,7 @@ async def test_what_nobody_foresaw_is_a_500_that_gives_nothing_away(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("path", "name"), [("/order/1", "find"), ("/metrics", "totals"), ("/readyz", "check_storage")])
-async def test_what_nobody_foresaw_is_a_500_on_every_route(
+async def test_an_unexpected_error_is_a_500_on_every_route(
     start_api: StartApi, log: list[logging.LogRecord], path: str, name: str
 ) -> None:
     def fail(*arguments: object) -> None:
@@ -293,7 +293,7 @@ async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tm
 
 
 @pytest.mark.gen_test
-async def test_a_database_that_can_not_be_written_is_a_503(api: RunningApi) -> None:
+async def test_a_database_that_cannot_be_written_is_a_503(api: RunningApi) -> None:
     await api.pragma("query_only", 1)
     assert_says_when_to_try_again(await api.post(order_text()), "storage-unavailable")
     assert_says_when_to_try_again(await api.get("/readyz"), "storage-unavailable", "/readyz")
@@ -304,12 +304,12 @@ async def test_a_database_that_can_not_be_written_is_a_503(api: RunningApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(start_api: StartApi) -> None:
+async def test_orders_over_the_intake_limit_are_a_503_and_not_stored(start_api: StartApi) -> None:
     api = await start_api(max_intake=3)
     async with api.connection() as first, api.connection() as second, api.connection() as third:
         connections = [first, second, third]
         with api.blocked():
-            # The first one leaves for the writer, the next two wait for it: all three wait for their commit.
+            # The first one is with the writer, the next two wait for it: all three wait for their commit.
             for order_id, connection in enumerate(connections, 1):
                 await connection.send(post_text(order_text(order_id=str(order_id))))
                 await api.until_in_flight(order_id)
@@ -320,13 +320,13 @@ async def test_more_orders_than_may_wait_are_a_503_and_are_not_stored(start_api:
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_comes_when_no_more_are_taken_is_a_503(api: RunningApi) -> None:
+async def test_an_order_after_the_close_of_the_service_is_a_503(api: RunningApi) -> None:
     await api.orders.close()
     assert_says_when_to_try_again(await api.post(order_text()), "stopping")
 
 
 @pytest.mark.gen_test
-async def test_many_errors_at_once_are_each_logged_once_and_briefly(
+async def test_a_shared_error_is_logged_once_for_each_request(
     start_api: StartApi, log: list[logging.LogRecord]
 ) -> None:
     shared = RuntimeError("one for all")
@@ -366,9 +366,7 @@ async def until(condition: Callable[[], bool]) -> None:
         ("POST", "/nowhere", 404, "not-found"),
     ],
 )
-async def test_a_form_where_none_is_wanted_is_not_looked_at(
-    api: RunningApi, method: str, path: str, status: int, slug: str
-) -> None:
+async def test_a_form_is_not_parsed(api: RunningApi, method: str, path: str, status: int, slug: str) -> None:
     answer = await api.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
     assert_is_problem(answer, status, slug, path)
 

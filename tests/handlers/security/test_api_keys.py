@@ -1,4 +1,4 @@
-"""API keys: making them, and reading their file."""
+"""API keys: new keys, and the file of keys."""
 
 import hashlib
 import secrets
@@ -29,7 +29,7 @@ def read(folder: Path, content: str | bytes) -> list[ApiKey]:
     return read_keys(path)
 
 
-def test_a_new_key_has_256_random_bits_and_is_known_by_its_hash() -> None:
+def test_a_new_key_has_256_random_bits_and_its_line_a_sha_256() -> None:
     asked = []
 
     def entropy(count: int) -> bytes:
@@ -43,7 +43,7 @@ def test_a_new_key_has_256_random_bits_and_is_known_by_its_hash() -> None:
     assert digest_of(key).hex() == line.split()[2]
 
 
-def test_a_new_keys_line_is_read_back(tmp_path: Path) -> None:
+def test_the_line_of_a_new_key_can_be_read(tmp_path: Path) -> None:
     made = [(scope.label, scope, *new_key(scope.label, scope, entropy=secrets.token_bytes)) for scope in Scope]
     text = "".join(f"{line}\n" for *_, line in made)
     assert read(tmp_path, text) == [ApiKey(name, scope, digest_of(key)) for name, scope, key, _ in made]
@@ -60,7 +60,7 @@ def test_a_new_keys_line_is_read_back(tmp_path: Path) -> None:
         b"# caf\xe9\nshop read " + HASH.encode(),
     ],
 )
-def test_blank_lines_white_space_and_comments_do_no_harm(tmp_path: Path, content: str | bytes) -> None:
+def test_blank_lines_white_space_and_comments_are_ignored(tmp_path: Path, content: str | bytes) -> None:
     assert read(tmp_path, content) == [ApiKey("shop", Scope.READ, bytes.fromhex(HASH))]
 
 
@@ -78,7 +78,7 @@ def test_blank_lines_white_space_and_comments_do_no_harm(tmp_path: Path, content
         (f"second write {HASH.upper()}", "the SHA-256 is that of an earlier line"),
     ],
 )
-def test_a_bad_line_is_told_by_its_number_and_never_shown(tmp_path: Path, line: str, reason: str) -> None:
+def test_an_invalid_line_is_reported_by_number_without_its_text(tmp_path: Path, line: str, reason: str) -> None:
     with pytest.raises(KeysRefusedError) as refusal:
         read(tmp_path, f"# keys\nfirst read {HASH}\n{line}\n")
     text = str(refusal.value)
@@ -94,7 +94,7 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
         read(tmp_path, content)
 
 
-def test_what_is_no_file_of_keys_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_or_oversized_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeysRefusedError, match="nowhere can't be read: No such file"):
         read_keys(tmp_path / "nowhere")
     with pytest.raises(KeysRefusedError, match="can't be read: Is a directory"):
@@ -103,7 +103,7 @@ def test_what_is_no_file_of_keys_is_refused(tmp_path: Path) -> None:
         read(tmp_path, b"#" * (MAX_FILE_BYTES + 1))
 
 
-def test_more_keys_than_a_request_can_be_compared_with_are_refused(tmp_path: Path) -> None:
+def test_a_file_with_too_many_keys_is_refused(tmp_path: Path) -> None:
     lines = [f"key{number} read {number:064x}\n" for number in range(MAX_KEYS + 1)]
     assert len(read(tmp_path, "".join(lines[:-1]))) == MAX_KEYS
     with pytest.raises(KeysRefusedError, match=f"line {MAX_KEYS + 1}: there are more than {MAX_KEYS} keys"):
@@ -111,13 +111,13 @@ def test_more_keys_than_a_request_can_be_compared_with_are_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "a#b", "tab\t", "caf\xe9", "line\n"])
-def test_a_name_that_the_file_could_not_hold_is_no_name(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII"):
         check_name(name)
     assert check_name("web-shop_2.eu") == "web-shop_2.eu"
 
 
-def test_a_key_is_blacked_out_wherever_it_stands() -> None:
+def test_a_key_is_redacted_anywhere_in_a_text() -> None:
     key, _ = new_key("shop", Scope.READ, entropy=secrets.token_bytes)
     assert without_keys(f"/order/1?key={key}&x=1 {key}") == "/order/1?key=orderskey_...&x=1 orderskey_..."
     assert without_keys("orderskey_ is how they begin") == "orderskey_ is how they begin"

@@ -1,4 +1,4 @@
-"""The token bucket: how much it lets through, what it says of itself, and how much it remembers."""
+"""The token bucket: allowed requests, decisions, and the number of buckets."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ LIMITS = st.builds(RateLimit, st.integers(1, MAX_COUNT), st.sampled_from([1, 60,
 
 
 class Clock:
-    """Monotonic nanoseconds; stands still until a test moves it."""
+    """Monotonic nanoseconds, which the test sets."""
 
     def __init__(self) -> None:
         self.now_ns = 5 * SECOND_NS
@@ -37,12 +37,12 @@ def test_a_limit_is_a_number_and_a_period(text: str, limit: tuple[int, int]) -> 
     "text",
     ["", "100", "/s", "0/s", "-1/s", "1.5/s", "01/s", "1000001/s", "1/d", "1/S", "1 /s", "1/s\n", "\u0661/s", "1e3/s"],
 )
-def test_anything_else_is_no_limit(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a whole number from 1 to 1000000 and a period"):
         parse_rate_limit(text)
 
 
-def test_one_periods_worth_may_come_at_once_and_no_more(clock: Clock) -> None:
+def test_a_burst_may_be_as_large_as_the_limit(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
     assert [limiter.acquire("a") for _ in range(4)] == [
         RateLimitDecision(True, 2, 20),
@@ -52,7 +52,7 @@ def test_one_periods_worth_may_come_at_once_and_no_more(clock: Clock) -> None:
     ]
 
 
-def test_it_fills_evenly_and_what_is_refused_takes_nothing(clock: Clock) -> None:
+def test_a_bucket_fills_evenly_and_refused_requests_take_no_token(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
     for _ in range(10):
         limiter.acquire("a")
@@ -65,23 +65,23 @@ def test_it_fills_evenly_and_what_is_refused_takes_nothing(clock: Clock) -> None
     assert limiter.acquire("a") == RateLimitDecision(True, 2, 20)
 
 
-def test_each_client_has_a_bucket_of_its_own(clock: Clock) -> None:
+def test_each_client_has_its_own_bucket(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 1), clock_ns=clock)
     assert [limiter.acquire(client).is_allowed for client in "abab"] == [True, True, False, False]
 
 
 @given(limit=LIMITS, pauses_ns=st.lists(st.integers(0, 3_600 * SECOND_NS // 4), max_size=30))
-def test_whoever_waits_as_long_as_it_says_is_let_in(limit: RateLimit, pauses_ns: list[int]) -> None:
+def test_a_request_is_allowed_after_the_announced_wait(limit: RateLimit, pauses_ns: list[int]) -> None:
     clock = Clock()
     limiter = RateLimiter(limit, clock_ns=clock)
     for pause_ns in pauses_ns:
         clock.now_ns += pause_ns
-        taken = limiter.acquire("a")
-        assert 0 <= taken.remaining < limit.requests
-        assert taken.next_s >= 1
-        if not taken.is_allowed:
-            assert taken.remaining == 0
-            clock.now_ns += taken.next_s * SECOND_NS
+        decision = limiter.acquire("a")
+        assert 0 <= decision.remaining < limit.requests
+        assert decision.next_s >= 1
+        if not decision.is_allowed:
+            assert decision.remaining == 0
+            clock.now_ns += decision.next_s * SECOND_NS
             assert limiter.acquire("a").is_allowed
 
 
@@ -89,21 +89,21 @@ def test_whoever_waits_as_long_as_it_says_is_let_in(limit: RateLimit, pauses_ns:
     requests=st.integers(1, 9),
     pauses_ns=st.lists(st.integers(0, SECOND_NS // 3), min_size=1, max_size=60),
 )
-def test_in_any_time_no_more_get_through_than_a_burst_and_the_rate(requests: int, pauses_ns: list[int]) -> None:
+def test_no_interval_allows_more_than_a_burst_plus_the_rate(requests: int, pauses_ns: list[int]) -> None:
     clock = Clock()
     limiter = RateLimiter(RateLimit(requests, 1), clock_ns=clock)
-    let_in_ns = []
+    allowed_ns = []
     for pause_ns in pauses_ns:
         clock.now_ns += pause_ns
         if limiter.acquire("a").is_allowed:
-            let_in_ns.append(clock.now_ns)
+            allowed_ns.append(clock.now_ns)
     interval_ns = SECOND_NS // requests
-    for first, begin_ns in enumerate(let_in_ns):
-        for last, end_ns in enumerate(let_in_ns[first:], first):
+    for first, begin_ns in enumerate(allowed_ns):
+        for last, end_ns in enumerate(allowed_ns[first:], first):
             assert last - first + 1 <= requests + (end_ns - begin_ns) // interval_ns
 
 
-def test_clients_whose_buckets_are_full_again_are_forgotten(clock: Clock) -> None:
+def test_full_buckets_are_removed(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(10, 1), clock_ns=clock)
     for number in range(1_000):
         limiter.acquire(str(number))
@@ -113,14 +113,14 @@ def test_clients_whose_buckets_are_full_again_are_forgotten(clock: Clock) -> Non
     assert len(limiter) == 1
 
 
-def test_however_many_clients_come_no_more_are_remembered_than_allowed(clock: Clock) -> None:
+def test_the_number_of_buckets_is_limited(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 3_600), clock_ns=clock)
     for number in range(25_000):
         limiter.acquire(str(number))
     assert len(limiter) == 10_000
 
 
-def test_of_too_many_clients_the_one_that_came_last_longest_ago_is_forgotten(clock: Clock) -> None:
+def test_the_least_recently_used_bucket_is_removed_first(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(1, 3_600), clock_ns=clock, max_clients=2)
     for client in "abac":
         limiter.acquire(client)

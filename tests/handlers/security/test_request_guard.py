@@ -1,4 +1,4 @@
-"""Who may ask for what: API keys, their scopes, and the limit on how often."""
+"""The request guard: API keys, scopes and rate limits."""
 
 import hmac
 from collections.abc import Sequence
@@ -31,7 +31,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def gate(limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS, **options: Any) -> RequestGuard:
+def build_guard(
+    limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS, **options: Any
+) -> RequestGuard:
     return RequestGuard(keys=keys, limit=limit, **{"clock_ns": lambda: 0, **options})
 
 
@@ -50,16 +52,16 @@ def assert_refused(answer: Answer, status: int, kind: str, challenge: str | None
 
 
 @pytest.mark.gen_test
-async def test_without_a_key_nothing_is_to_be_had_nor_to_be_learnt(start_api: StartApi) -> None:
-    api = await start_api(guard=gate())
+async def test_without_a_key_every_path_is_a_401(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
     for method, path in READS + WRITES + ADMINS + OTHERS:
         assert_refused(await ask(api, method, path, {}), 401, "unauthorized", REALM)
     assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
 
 
 @pytest.mark.gen_test
-async def test_whoever_watches_over_the_process_needs_no_key(start_api: StartApi) -> None:
-    api = await start_api(guard=gate(RateLimit(1, 3_600)))
+async def test_probes_need_no_key(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard(RateLimit(1, 3_600)))
     for path in ("/livez", "/readyz", "/livez?x=1", "/readyz"):
         answer = await api.get(path)
         assert answer.status == 200
@@ -69,14 +71,14 @@ async def test_whoever_watches_over_the_process_needs_no_key(start_api: StartApi
 
 
 @pytest.mark.gen_test
-async def test_the_page_needs_no_key_and_is_not_limited(start_api: StartApi) -> None:
+async def test_the_dashboard_needs_no_key_and_has_no_rate_limit(start_api: StartApi) -> None:
     for keys in (KEYS, None):
-        api = await start_api(guard=gate(RateLimit(1, 60), keys=keys))
+        api = await start_api(guard=build_guard(RateLimit(1, 60), keys=keys))
         paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/charts.js", "/dashboard/nothing", "/")
         answers = [await api.get(path) for path in paths]
         assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
         assert "RateLimit" not in answers[0].headers
-        # The one that is allowed is still there.
+        # The only token of the bucket is still there.
         answers = [await api.get("/metrics", bearer(TOKENS["read"])) for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 429]
 
@@ -101,8 +103,8 @@ async def test_the_page_needs_no_key_and_is_not_limited(start_api: StartApi) -> 
         (f"Bearer\t{TOKENS['admin']}", False),
     ],
 )
-async def test_what_is_none_of_the_keys_is_refused(start_api: StartApi, value: str, is_token: bool) -> None:
-    api = await start_api(guard=gate())
+async def test_an_unknown_key_is_a_401(start_api: StartApi, value: str, is_token: bool) -> None:
+    api = await start_api(guard=build_guard())
     text = get_text("/order/1", headers=f"Authorization: {value}\r\n").decode().encode("latin1")
     async with api.connection() as connection:
         await connection.send(text)
@@ -112,14 +114,14 @@ async def test_what_is_none_of_the_keys_is_refused(start_api: StartApi, value: s
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-async def test_the_scheme_may_be_written_in_any_case(start_api: StartApi, scheme: str) -> None:
-    api = await start_api(guard=gate())
+async def test_the_scheme_is_case_insensitive(start_api: StartApi, scheme: str) -> None:
+    api = await start_api(guard=build_guard())
     assert (await api.get("/metrics", {"Authorization": f"{scheme} {TOKENS['read']}"})).status == 200
 
 
 @pytest.mark.gen_test
-async def test_two_keys_in_one_request_are_none(start_api: StartApi) -> None:
-    api = await start_api(guard=gate())
+async def test_two_authorization_headers_are_a_401(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
     both = "".join(f"Authorization: Bearer {TOKENS[word]}\r\n" for word in ("admin", "read"))
     async with api.connection() as connection:
         await connection.send(get_text("/metrics", headers=both))
@@ -127,8 +129,8 @@ async def test_two_keys_in_one_request_are_none(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_scope_allows_what_is_below_it_and_no_more(start_api: StartApi) -> None:
-    api = await start_api(guard=gate())
+async def test_each_scope_includes_only_the_lower_ones(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
     for needed, requests in {"read": READS + OTHERS, "write": WRITES, "admin": ADMINS}.items():
         for scope in Scope:
             for method, path in requests:
@@ -142,8 +144,8 @@ async def test_each_scope_allows_what_is_below_it_and_no_more(start_api: StartAp
 
 
 @pytest.mark.gen_test
-async def test_what_is_refused_is_not_done(start_api: StartApi) -> None:
-    api = await start_api(guard=gate())
+async def test_a_refused_request_changes_nothing(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
     for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
         assert (await api.post(order_text(), JSON | headers)).status in (401, 403)
     assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
@@ -151,8 +153,8 @@ async def test_what_is_refused_is_not_done(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_connection_goes_on_after_a_refused_request_with_a_body(start_api: StartApi) -> None:
-    api = await start_api(guard=gate())
+async def test_the_connection_can_be_used_after_a_refused_body(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
     good = f"Authorization: Bearer {TOKENS['write']}\r\n"
     chunked = "POST /order HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     async with api.connection() as connection:
@@ -164,21 +166,21 @@ async def test_a_connection_goes_on_after_a_refused_request_with_a_body(start_ap
 
 @pytest.mark.parametrize("token", [TOKENS["read"], TOKENS["admin"], UNKNOWN, "x", "x" * 1_000])
 @pytest.mark.gen_test
-async def test_every_key_is_compared_whichever_it_is(start_api: StartApi, token: str) -> None:
+async def test_all_keys_are_compared_whichever_matches(start_api: StartApi, token: str) -> None:
     compared: list[bytes] = []
 
     def compare_digest(given: bytes, known: bytes) -> bool:
         compared.append(known)
         return hmac.compare_digest(given, known)
 
-    api = await start_api(guard=gate(compare_digest=compare_digest))
+    api = await start_api(guard=build_guard(compare_digest=compare_digest))
     assert (await api.get("/metrics", bearer(token))).status == (200 if token in TOKENS.values() else 401)
     assert compared == [key.digest for key in KEYS]
 
 
 @pytest.mark.gen_test
-async def test_every_answer_says_how_much_is_left(start_api: StartApi) -> None:
-    api = await start_api(guard=gate(RateLimit(8, 60)))
+async def test_every_response_has_ratelimit_headers(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard(RateLimit(8, 60)))
     write = bearer(TOKENS["write"])
     answers = [
         await api.post(order_text(), JSON | write),
@@ -201,9 +203,9 @@ async def test_every_answer_says_how_much_is_left(start_api: StartApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("method", "path"), [("POST", "/order"), ("GET", "/order/12345"), ("GET", "/metrics")])
-async def test_one_too_many_is_told_when_to_come_again(start_api: StartApi, method: str, path: str) -> None:
+async def test_a_request_over_the_limit_is_a_429_with_retry_after(start_api: StartApi, method: str, path: str) -> None:
     now_ns = 0
-    api = await start_api(guard=gate(RateLimit(2, 60), clock_ns=lambda: now_ns))
+    api = await start_api(guard=build_guard(RateLimit(2, 60), clock_ns=lambda: now_ns))
     answers = [await ask(api, method, path, bearer(TOKENS["write"])) for _ in range(3)]
     assert all(answer.status != 429 for answer in answers[:2])
     assert_refused(answers[2], 429, "rate-limited", None)
@@ -214,8 +216,8 @@ async def test_one_too_many_is_told_when_to_come_again(start_api: StartApi, meth
 
 
 @pytest.mark.gen_test
-async def test_guesses_count_for_the_address_and_never_for_the_keys_used_there(start_api: StartApi) -> None:
-    api = await start_api(guard=gate(RateLimit(3, 60)))
+async def test_invalid_keys_count_for_the_address_and_not_for_valid_keys(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard(RateLimit(3, 60)))
     given = [{}, bearer(UNKNOWN), bearer("x"), bearer(UNKNOWN), {}]
     assert [(await api.get("/metrics", headers)).status for headers in given] == [401, 401, 401, 429, 429]
     assert [(await api.get("/metrics", bearer(TOKENS["read"]))).status for _ in range(4)] == [200, 200, 200, 429]
@@ -224,7 +226,7 @@ async def test_guesses_count_for_the_address_and_never_for_the_keys_used_there(s
 @pytest.mark.gen_test
 async def test_without_keys_each_address_has_its_own_limit(start_api: StartApi) -> None:
     address = "127.0.0.1"
-    limited = gate(RateLimit(1, 60), keys=None)
+    limited = build_guard(RateLimit(1, 60), keys=None)
 
     class Readdressed:
         def admit(self, head: Any) -> None:
@@ -252,8 +254,8 @@ async def test_without_keys_each_address_has_its_own_limit(start_api: StartApi) 
 
 
 @pytest.mark.gen_test
-async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(start_api: StartApi) -> None:
-    api = await start_api(guard=gate(RateLimit(1, 60), keys=None))
+async def test_a_429_does_not_close_the_connection(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard(RateLimit(1, 60), keys=None))
     async with api.connection() as connection:
         await connection.send(post_text(order_text()) * 3 + get_text("/livez"))
         answers = [await connection.answer() for _ in range(4)]
@@ -274,12 +276,12 @@ async def test_a_request_that_is_too_much_leaves_the_connection_as_it_was(start_
         ("::", True, True, None),
     ],
 )
-def test_whoever_opens_it_to_the_network_is_warned(
+def test_listening_on_the_network_without_protection_is_warned_about(
     address: str, has_keys: bool, has_tls: bool, warning: str | None
 ) -> None:
     said = exposure_warning([address], has_keys=has_keys, has_tls=has_tls)
     assert said is None if warning is None else warning in (said or "")
 
 
-def test_scopes_rise() -> None:
+def test_scopes_are_ordered() -> None:
     assert all(lower < higher for lower, higher in pairwise(Scope))

@@ -1,4 +1,4 @@
-"""The last changes, numbered, for those who come late or come back."""
+"""The event log: rendering, numbering, filters and its maximum length."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def log_of(*changes: OrderChange, max_events: int = 100) -> EventLog:
 
 
 def changes(count: int) -> list[OrderChange]:
-    """Of orders 1, 2, 3 …, each of user 1 or 2."""
+    """Changes of orders 1 to `count`, of users 1 and 2 alternately."""
     return [OrderChange(number, number % 2 + 1, Status.PENDING) for number in range(1, count + 1)]
 
 
@@ -27,14 +27,14 @@ def ids_in(texts: bytes) -> list[int]:
     return [message.json["order_id"] for message in EventParser().feed(texts)]
 
 
-def test_an_event_says_what_has_become_of_which_order() -> None:
+def test_an_event_contains_id_user_status_and_attempts() -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(5, 7, Status.PROCESSING, 2)])
     expected = b'id: abc-1\nevent: order\ndata: {"order_id":5,"user_id":7,"status":"Processing","attempts":2}\n\n'
     assert event.text == expected
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_every_status_goes_by_its_name(status: Status) -> None:
+def test_every_status_is_rendered_by_its_name(status: Status) -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(2**63 - 1, 2**63 - 1, status)])
     [message] = EventParser().feed(event.text)
     fields = {"order_id": 2**63 - 1, "user_id": 2**63 - 1, "status": status.value, "attempts": 0}
@@ -42,7 +42,7 @@ def test_every_status_goes_by_its_name(status: Status) -> None:
 
 
 @pytest.mark.parametrize("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
-def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
+def test_an_error_text_cannot_forge_an_event(error: str) -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, error)])
     parser = EventParser()
     [message] = parser.feed(event.text)
@@ -50,20 +50,20 @@ def test_an_error_can_not_break_out_of_its_event(error: str) -> None:
     assert message.json["error"] == error
 
 
-def test_an_error_that_is_no_text_is_told_as_it_is_stored() -> None:
+def test_an_error_with_a_lone_surrogate_is_sent_as_stored() -> None:
     order = claimed_order(new_order(1), 1, 0)
     turn = FinishAndClaim([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
     [event] = EventLog(run="abc", max_events=1).append(changes_in([turn], [ClaimedOrders([])]))
     assert b'"error":"bad ?"' in event.text
 
 
-def test_a_long_error_is_cut_off() -> None:
+def test_a_long_error_is_cut() -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, "é" * 100_000)])
     [message] = EventParser().feed(event.text)
     assert message.json["error"] == "é" * MAX_ERROR_CHARACTERS
 
 
-def test_ids_rise_by_one_from_call_to_call() -> None:
+def test_ids_increase_by_one_across_calls() -> None:
     log = log_of()
     texts = b"".join(event.text for size in (1, 3, 0, 2) for event in log.append(changes(size)))
     messages = list(EventParser().feed(texts))
@@ -72,7 +72,7 @@ def test_ids_rise_by_one_from_call_to_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interest", "expected"),
+    ("event_filter", "expected"),
     [
         (ALL_EVENTS, [3, 4, 5, 6]),
         (EventFilter(order_id=5), [5]),
@@ -82,24 +82,24 @@ def test_ids_rise_by_one_from_call_to_call() -> None:
         (EventFilter(order_id=4, user_id=2), []),
     ],
 )
-def test_since_gives_what_a_reader_wants_from_a_number_on(interest: EventFilter, expected: list[int]) -> None:
-    text, number = log_of(*changes(6)).read(3, interest, max_bytes=ALL)
+def test_read_returns_matching_events_from_a_number_on(event_filter: EventFilter, expected: list[int]) -> None:
+    text, number = log_of(*changes(6)).read(3, event_filter, max_bytes=ALL)
     assert (ids_in(text), number) == (expected, 7)
 
 
-def test_since_goes_on_from_where_it_stopped_without_gap_or_repeat() -> None:
+def test_read_continues_without_gap_or_repetition() -> None:
     log = log_of(*changes(5_000), max_events=5_000)
-    for interest, expected in ((ALL_EVENTS, range(1, 5_001)), (EventFilter(user_id=1), range(2, 5_001, 2))):
+    for event_filter, expected in ((ALL_EVENTS, range(1, 5_001)), (EventFilter(user_id=1), range(2, 5_001, 2))):
         number, found = 1, []
         while number < log.end:
-            text, number = log.read(number, interest, max_bytes=500)
+            text, number = log.read(number, event_filter, max_bytes=500)
             assert len(text) < 1_000
             found += ids_in(text)
         assert found == list(expected)
-        assert log.read(number, interest, max_bytes=500) == (b"", log.end)
+        assert log.read(number, event_filter, max_bytes=500) == (b"", log.end)
 
 
-def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
+def test_the_log_keeps_one_to_two_times_its_maximum() -> None:
     log = log_of(max_events=10)
     for number in range(100):
         log.append(changes(3))
@@ -108,13 +108,13 @@ def test_at_least_the_last_events_are_kept_and_at_most_twice_as_many() -> None:
         assert len(ids_in(log.read(log.first, ALL_EVENTS, max_bytes=ALL)[0])) == log.end - log.first
 
 
-def test_more_changes_at_once_than_are_kept_are_all_rendered() -> None:
+def test_more_changes_than_the_maximum_are_all_rendered() -> None:
     log = log_of(max_events=10)
     assert len(log.append(changes(1_000))) == 1_000
     assert (log.first, log.end) == (991, 1_001)
 
 
-def test_an_id_is_followed_by_the_next_event() -> None:
+def test_number_after_returns_the_next_event() -> None:
     log = log_of(*changes(25), max_events=10)
     assert (log.first, log.end) == (16, 26)
     assert log.number_after("abc-15") == 16
@@ -126,5 +126,5 @@ def test_an_id_is_followed_by_the_next_event() -> None:
     "event_id",
     ["abc-14", "abc-26", "abd-20", "abc-", "abc-x", "abc--1", "", "20", "abc-20 ", "abc-²", "abc-" + "9" * 5_000, "é"],
 )
-def test_what_follows_an_id_of_another_time_can_not_be_told(event_id: str) -> None:
+def test_number_after_is_none_for_unknown_or_old_ids(event_id: str) -> None:
     assert log_of(*changes(25), max_events=10).number_after(event_id) is None

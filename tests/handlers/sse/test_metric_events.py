@@ -1,4 +1,4 @@
-"""`GET /metrics/events`: how it went and how it goes, as Server-Sent Events."""
+"""`GET /metrics/events`: history and metrics as Server-Sent Events."""
 
 import asyncio
 import socket
@@ -27,20 +27,20 @@ async def stream(api: RunningApi, *, version: str = "1.1", headers: str = "") ->
         yield reader
 
 
-def tick(api: RunningApi, completed: int = 0) -> None:
-    """A second goes by."""
+def pass_second(api: RunningApi, completed: int = 0) -> None:
+    """Advances the clocks by a second and publishes totals."""
     api.monotonic_s += 1
     api.clock.now_us += SECOND_US
     api.metric_events.publish(Totals(1, 2, completed, 0, 0, 0, None), is_writable=api.is_writable)
     api.metric_events.check_readers()
 
 
-def readers_of(api: RunningApi) -> int:
+def reader_count(api: RunningApi) -> int:
     return len(api.metric_events.readers)
 
 
 async def until_readers(api: RunningApi, count: int) -> None:
-    while readers_of(api) != count:
+    while reader_count(api) != count:
         await turn_of_the_loop()
 
 
@@ -49,9 +49,9 @@ def types(messages: list[Message]) -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_a_stream_begins_with_how_it_went(api: RunningApi) -> None:
+async def test_a_stream_begins_with_the_history(api: RunningApi) -> None:
     for completed in (0, 3, 10):
-        tick(api, completed)
+        pass_second(api, completed)
     async with stream(api, headers="X-Request-Id: mine\r\n") as reader:
         assert reader.headers["Content-Type"] == "text/event-stream"
         assert reader.headers["Cache-Control"] == "no-store"
@@ -66,7 +66,7 @@ async def test_a_stream_begins_with_how_it_went(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_metrics_are_those_of_the_json(api: RunningApi) -> None:
+async def test_the_metrics_event_equals_get_metrics(api: RunningApi) -> None:
     totals = await api.orders.totals()
     api.metric_events.publish(totals)
     async with stream(api) as reader:
@@ -75,15 +75,15 @@ async def test_the_metrics_are_those_of_the_json(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_second_brings_the_metrics_and_a_point(api: RunningApi) -> None:
+async def test_each_second_sends_metrics_and_a_point(api: RunningApi) -> None:
     async with stream(api) as reader:
         assert types(await reader.take(1)) == ["history"]
-        tick(api)
-        # From one look alone there are no rates.
+        pass_second(api)
+        # The first totals make no point.
         assert types(await reader.take(1)) == ["metrics"]
         for second in range(1, 4):
             api.instruments.ack_s.observe(0.25)
-            tick(api, completed=second * second)
+            pass_second(api, completed=second * second)
             metrics, point = await reader.take(2)
             assert types([metrics, point]) == ["metrics", "point"]
             assert list(point.json) == list(Point.__struct_fields__)
@@ -93,46 +93,46 @@ async def test_each_second_brings_the_metrics_and_a_point(api: RunningApi) -> No
 
 
 @pytest.mark.gen_test
-async def test_while_writes_fail_the_stream_says_so(api: RunningApi) -> None:
+async def test_a_storage_event_is_sent_while_writes_fail(api: RunningApi) -> None:
     async with stream(api) as reader:
         api.is_writable = False
-        tick(api)
+        pass_second(api)
         history, storage, metrics = await reader.take(3)
         assert types([history, storage, metrics]) == ["history", "storage", "metrics"]
         assert storage.json == {"is_writable": False}
         async with stream(api) as late:
             assert types(await late.take(3)) == ["history", "storage", "metrics"]
-        tick(api)
+        pass_second(api)
         assert types(await reader.take(3)) == ["storage", "metrics", "point"]
         api.is_writable = True
-        tick(api)
+        pass_second(api)
         assert types(await reader.take(2)) == ["metrics", "point"]
 
 
 @pytest.mark.gen_test
-async def test_who_comes_later_gets_as_history_what_others_got_as_points(api: RunningApi) -> None:
-    tick(api)
+async def test_the_history_of_a_new_reader_equals_the_points_sent_to_others(api: RunningApi) -> None:
+    pass_second(api)
     async with stream(api) as early:
         await early.take(2)
         for completed in (5, 7, 7):
-            tick(api, completed)
+            pass_second(api, completed)
         points = [message.json for message in await early.take(6) if message.type == "point"]
         async with stream(api) as late, stream(api) as other:
             history, metrics = await late.take(2)
             assert await other.take(2) == [history, metrics]
             assert [{name: history.json[name][n] for name in point} for n, point in enumerate(points)] == points
-            tick(api, 8)
+            pass_second(api, 8)
             assert await late.take(2) == await early.take(2) == await other.take(2)
 
 
 @pytest.mark.gen_test
-async def test_a_second_without_totals_brings_nothing(api: RunningApi) -> None:
-    tick(api)
+async def test_a_second_without_totals_sends_nothing(api: RunningApi) -> None:
+    pass_second(api)
     async with stream(api) as reader:
         await reader.take(2)
         api.monotonic_s += 1
         api.metric_events.check_readers()
-        tick(api, 4)
+        pass_second(api, 4)
         metrics, point = await reader.take(2)
         assert (types([metrics, point]), point.json["completed_per_second"]) == (["metrics", "point"], 2)
         api.metric_events.close()
@@ -140,23 +140,23 @@ async def test_a_second_without_totals_brings_nothing(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_never_reads_misses_points_and_is_dropped(api: RunningApi) -> None:
+async def test_a_reader_that_never_reads_is_disconnected(api: RunningApi) -> None:
     async with stream(api) as reader:
         await reader.next()
         silent = await silent_reader(api.port, get_text(EVENTS))
         await until_readers(api, 2)
         [connection] = [each for each in api.metric_events.readers if _peer_of(each) != reader.local_address]
         while not connection.is_busy:
-            tick(api)
+            pass_second(api)
             await reader.next()
             await turn_of_the_loop()
         held_bytes = unsent_bytes(connection)
         for _ in range(int(STALL_TIMEOUT_S) - 1):
-            tick(api)
+            pass_second(api)
         assert unsent_bytes(connection) == held_bytes < 1_500
-        assert readers_of(api) == 2
-        tick(api)
-        assert readers_of(api) == 1
+        assert reader_count(api) == 2
+        pass_second(api)
+        assert reader_count(api) == 1
         silent.close()
 
 
@@ -167,9 +167,9 @@ def _peer_of(connection: SseConnection) -> tuple[str, int]:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_reader_that_goes_away_is_forgotten(api: RunningApi, reset: bool) -> None:
+async def test_a_disconnected_reader_is_removed(api: RunningApi, reset: bool) -> None:
     async with stream(api), stream(api):
-        assert readers_of(api) == 2
+        assert reader_count(api) == 2
     await until_readers(api, 0)
     for _ in range(5):
         silent = await silent_reader(api.port, get_text(EVENTS))
@@ -178,11 +178,11 @@ async def test_a_reader_that_goes_away_is_forgotten(api: RunningApi, reset: bool
         silent.close()
         await api.get("/livez")
         await until_readers(api, 0)
-    tick(api)
+    pass_second(api)
 
 
 @pytest.mark.gen_test
-async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path: Path) -> None:
+async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
     async with limited(tmp_path, max_metrics_readers=2) as api:
         async with stream(api), stream(api):
             answer = await api.get(EVENTS)
@@ -195,54 +195,54 @@ async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("query", ["user_id=1", "interval=", "x=1&x=2"])
-async def test_it_knows_no_parameters(api: RunningApi, query: str) -> None:
+async def test_any_parameter_is_a_422(api: RunningApi, query: str) -> None:
     answer = await api.get(f"{EVENTS}?{query}")
     assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
-    assert readers_of(api) == 0
+    assert reader_count(api) == 0
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
-async def test_it_can_only_be_got(api: RunningApi, method: str) -> None:
+async def test_only_get_is_allowed(api: RunningApi, method: str) -> None:
     answer = await api.request(method, EVENTS)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
-async def test_a_client_of_http_1_0_reads_to_the_connections_end(api: RunningApi, headers: str) -> None:
+async def test_an_http_1_0_stream_ends_with_the_connection(api: RunningApi, headers: str) -> None:
     async with stream(api, version="1.0", headers=headers) as reader:
         assert "Transfer-Encoding" not in reader.headers
         assert reader.headers["Connection"] == "close"
         assert (await reader.next()).type == "history"
-        tick(api)
+        pass_second(api)
         api.metric_events.close()
         assert types(await reader.rest()) == ["metrics"]
 
 
 @pytest.mark.gen_test
-async def test_a_stop_ends_every_stream(api: RunningApi) -> None:
+async def test_closing_ends_every_stream(api: RunningApi) -> None:
     async with stream(api) as reader, stream(api) as other:
-        tick(api)
+        pass_second(api)
         api.metric_events.close()
         api.metric_events.close()
         assert types(await reader.rest()) == types(await other.rest()) == ["history", "metrics"]
-    assert readers_of(api) == 0
+    assert reader_count(api) == 0
     answer = await api.get(EVENTS)
     assert (answer.status, answer.json["type"]) == (503, "/problems/stopping")
-    tick(api)
+    pass_second(api)
 
 
 @pytest.mark.gen_test
 async def test_first_events_are_rendered_once_a_second(api: RunningApi) -> None:
-    tick(api)
+    pass_second(api)
     first, *others = await asyncio.gather(*(_history(api) for _ in range(5)))
     assert others == [first] * 4
-    # A point that the history gets by another way than `publish` shows whether it is rendered again.
+    # A point that is added without `publish` would be seen if the history were rendered again.
     api.monotonic_s += 1
     assert api.telemetry.history.add(Totals(1, 2, 0, 0, 0, 0, None)) is not None
     assert await _history(api) == first
-    tick(api)
+    pass_second(api)
     assert await _history(api) != first
 
 

@@ -28,7 +28,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 async def stream(
     api: RunningApi, query: str = "", *, last_id: str | None = None, version: str = "1.1", headers: str = ""
 ) -> AsyncIterator[Stream]:
-    """A reader whose stream has begun."""
+    """Opens a stream and reads its first event."""
     headers += "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
     async with opened(api.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
         yield reader
@@ -41,30 +41,30 @@ def publish(api: RunningApi, order_ids: Sequence[int], *, error: str | None = No
     )
 
 
-async def told(api: RunningApi) -> None:
-    """Returns when what has been published is written."""
+async def flushed(api: RunningApi) -> None:
+    """Returns when the published changes have been written."""
     api.monotonic_s += 1
     for _ in range(3):
         await turn_of_the_loop()
 
 
-def readers_of(api: RunningApi) -> int:
+def reader_count(api: RunningApi) -> int:
     return len(api.order_events.readers)
 
 
 async def until_readers(api: RunningApi, count: int) -> None:
-    while readers_of(api) != count:
+    while reader_count(api) != count:
         await turn_of_the_loop()
 
 
-async def quiet_reader(api: RunningApi, query: str = "", last_id: str = "") -> socket.socket:
-    """The socket of a reader that takes nothing of what it is sent."""
+async def open_silent_reader(api: RunningApi, query: str = "", last_id: str = "") -> socket.socket:
+    """The socket of a reader that never reads."""
     headers = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
     return await silent_reader(api.port, get_text(EVENTS + query, headers=headers))
 
 
 @pytest.mark.gen_test
-async def test_a_stream_begins_with_the_headers_of_one_and_an_id_to_go_on_from(api: RunningApi) -> None:
+async def test_a_stream_begins_with_its_headers_and_an_event_id(api: RunningApi) -> None:
     async with stream(api, headers="X-Request-Id: mine\r\n") as reader:
         assert reader.headers["Content-Type"] == "text/event-stream"
         assert reader.headers["Cache-Control"] == "no-store"
@@ -76,7 +76,7 @@ async def test_a_stream_begins_with_the_headers_of_one_and_an_id_to_go_on_from(a
 
 
 @pytest.mark.gen_test
-async def test_every_change_of_an_orders_life_is_told_in_its_order(api: RunningApi) -> None:
+async def test_every_change_of_status_is_sent_in_order(api: RunningApi) -> None:
     async with stream(api) as reader:
         await api.post(order_text(user_id="7"))
         await end(api, await claim(api), Status.PENDING, "later", due_us=0)
@@ -104,7 +104,7 @@ async def test_every_change_of_an_orders_life_is_told_in_its_order(api: RunningA
 
 
 @pytest.mark.gen_test
-async def test_what_people_do_with_orders_is_told(api: RunningApi) -> None:
+async def test_cancels_and_retries_are_sent(api: RunningApi) -> None:
     async with stream(api) as reader:
         for order_id in ("1", "2", "3"):
             await api.post(order_text(order_id=order_id))
@@ -128,7 +128,7 @@ async def test_what_people_do_with_orders_is_told(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", [JSON, LINES])
-async def test_orders_that_come_many_at_once_are_told_one_by_one(api: RunningApi, headers: dict[str, str]) -> None:
+async def test_each_order_of_a_bulk_request_has_its_own_event(api: RunningApi, headers: dict[str, str]) -> None:
     await api.post(order_text(order_id="2"))
     orders: list[Any] = [json.loads(order_text(order_id=order_id)) for order_id in ("1", "2", "3", "1")]
     orders.append({"order_id": 4})
@@ -149,10 +149,10 @@ async def test_orders_that_come_many_at_once_are_told_one_by_one(api: RunningApi
         ("?user_id=2&order_id=4", []),
     ],
 )
-async def test_a_reader_hears_what_it_asked_for(api: RunningApi, query: str, expected: list[int]) -> None:
+async def test_a_filter_selects_the_matching_events(api: RunningApi, query: str, expected: list[int]) -> None:
     async with stream(api, query) as reader, stream(api) as other:
         publish(api, [1, 2, 3])
-        await told(api)
+        await flushed(api)
         publish(api, [4, 5, 6])
         await other.take(6)
         api.order_events.close()
@@ -160,7 +160,7 @@ async def test_a_reader_hears_what_it_asked_for(api: RunningApi, query: str, exp
 
 
 @pytest.mark.gen_test
-async def test_who_comes_back_hears_exactly_what_was_missed(api: RunningApi) -> None:
+async def test_a_reconnected_reader_gets_exactly_the_missed_events(api: RunningApi) -> None:
     async with stream(api) as reader:
         publish(api, range(1, 11))
         ids = [message.last_id for message in await reader.take(10)]
@@ -174,11 +174,11 @@ async def test_who_comes_back_hears_exactly_what_was_missed(api: RunningApi) -> 
 
 
 @pytest.mark.gen_test
-async def test_a_connection_that_was_lost_before_the_first_event_can_be_taken_up(api: RunningApi) -> None:
+async def test_a_reader_can_resume_from_before_the_first_event(api: RunningApi) -> None:
     async with stream(api) as reader:
         first_id = reader.parser.last_id
     publish(api, [1, 2])
-    await told(api)
+    await flushed(api)
     async with stream(api, last_id=first_id) as reader:
         assert await reader.statuses(2) == [(1, "Pending"), (2, "Pending")]
     async with stream(api) as reader:
@@ -188,11 +188,11 @@ async def test_a_connection_that_was_lost_before_the_first_event_can_be_taken_up
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("last_id", ["abd-1", "abc-99", "abc-1", "1", "x", "é", "abc-" + "9" * 400])
-async def test_who_can_not_go_on_from_where_it_was_is_told_so(tmp_path: Path, last_id: str) -> None:
+async def test_a_reader_that_cannot_resume_gets_a_reset_event(tmp_path: Path, last_id: str) -> None:
     async with limited(tmp_path, max_events=5) as api:
         async with stream(api):
             publish(api, range(1, 21))
-            await told(api)
+            await flushed(api)
         async with stream(api, "?user_id=1", last_id=last_id) as reader:
             publish(api, [21, 22])
             reset, message = await reader.take(2)
@@ -201,14 +201,14 @@ async def test_who_can_not_go_on_from_where_it_was_is_told_so(tmp_path: Path, la
 
 
 @pytest.mark.gen_test
-async def test_an_empty_last_id_is_none(api: RunningApi) -> None:
+async def test_an_empty_last_event_id_is_ignored(api: RunningApi) -> None:
     async with stream(api, headers="Last-Event-ID:\r\n") as reader:
         publish(api, [1])
         assert (await reader.next()).type == "order"
 
 
 @pytest.mark.gen_test
-async def test_a_quiet_stream_gets_a_comment_every_15_seconds(api: RunningApi) -> None:
+async def test_an_idle_stream_gets_a_heartbeat_every_15_seconds(api: RunningApi) -> None:
     async with stream(api) as reader, stream(api, "?order_id=1") as other:
         api.monotonic_s += HEARTBEAT_S - 2
         api.order_events.check_readers()
@@ -217,7 +217,7 @@ async def test_a_quiet_stream_gets_a_comment_every_15_seconds(api: RunningApi) -
         assert (reader.parser.comments, other.parser.comments) == ([], [])
         api.monotonic_s += 2
         api.order_events.check_readers()
-        # With an id: what it did not want to hear, it has not missed.
+        # With an id: events that its filter excludes do not count as missed.
         await other.until_comments(1)
         assert (other.parser.last_id, reader.parser.comments) == ("abc-1", [])
         api.monotonic_s += HEARTBEAT_S
@@ -230,7 +230,7 @@ async def test_a_quiet_stream_gets_a_comment_every_15_seconds(api: RunningApi) -
 
 
 @pytest.mark.gen_test
-async def test_what_comes_in_quick_succession_is_told_together_and_in_order(api: RunningApi) -> None:
+async def test_changes_in_quick_succession_are_sent_in_order(api: RunningApi) -> None:
     async with stream(api) as reader:
         for order_id in range(1, 51):
             api.order_events.publish([OrderChange(order_id, 1, Status.PENDING)])
@@ -239,9 +239,9 @@ async def test_what_comes_in_quick_succession_is_told_together_and_in_order(api:
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_never_reads_holds_no_more_than_one_write_and_is_dropped(tmp_path: Path) -> None:
+async def test_a_reader_that_misses_events_is_disconnected_with_little_buffered(tmp_path: Path) -> None:
     async with limited(tmp_path, max_events=500) as api, stream(api) as reader:
-        silent = await quiet_reader(api)
+        silent = await open_silent_reader(api)
         await until_readers(api, 2)
         stalled = next(each for each in api.order_events.readers if not each.is_busy)
         numbers = iter(range(1, 10**9))
@@ -259,49 +259,49 @@ async def test_a_reader_that_never_reads_holds_no_more_than_one_write_and_is_dro
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_takes_nothing_for_long_is_dropped(api: RunningApi) -> None:
+async def test_a_stalled_reader_is_disconnected(api: RunningApi) -> None:
     async with stream(api):
         publish(api, range(1, 1_001), error="é" * 200)
-        await told(api)
-    silent = await quiet_reader(api, last_id="abc-0")
+        await flushed(api)
+    silent = await open_silent_reader(api, last_id="abc-0")
     await until_readers(api, 1)
     while not api.order_events.readers[0].is_busy:
         publish(api, range(1, 1_001), error="é" * 200)
-        await told(api)
+        await flushed(api)
     api.monotonic_s += STALL_TIMEOUT_S - 1
     api.order_events.check_readers()
-    assert readers_of(api) == 1
+    assert reader_count(api) == 1
     api.monotonic_s += 1
     api.order_events.check_readers()
-    assert readers_of(api) == 0
+    assert reader_count(api) == 0
     silent.close()
 
 
 @pytest.mark.gen_test
-async def test_a_slow_reader_that_goes_on_in_time_misses_nothing(tmp_path: Path) -> None:
+async def test_a_slow_reader_that_catches_up_misses_nothing(tmp_path: Path) -> None:
     async with limited(tmp_path, max_events=20_000) as api, stream(api) as reader:
         for first in range(0, 20_000, 1_000):
             publish(api, range(first, first + 1_000), error="x" * 150)
-            await told(api)
+            await flushed(api)
         assert any(each.is_busy for each in api.order_events.readers)
         assert [each.json["order_id"] for each in await reader.take(20_000)] == list(range(20_000))
 
 
 @pytest.mark.gen_test
-async def test_a_reader_that_goes_away_is_forgotten(api: RunningApi) -> None:
+async def test_a_disconnected_reader_is_removed(api: RunningApi) -> None:
     async with stream(api), stream(api, "?order_id=1"):
-        assert readers_of(api) == 2
+        assert reader_count(api) == 2
     await until_readers(api, 0)
     publish(api, [1])
-    await told(api)
+    await flushed(api)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_reader_that_has_gone_when_its_request_is_read_is_forgotten(tmp_path: Path, reset: bool) -> None:
+async def test_a_reader_that_disconnects_before_its_response_is_removed(tmp_path: Path, reset: bool) -> None:
     async with limited(tmp_path, max_event_readers=5) as api:
         for _ in range(20):
-            silent = await quiet_reader(api)
+            silent = await open_silent_reader(api)
             if reset:
                 silent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             silent.close()
@@ -313,7 +313,7 @@ async def test_a_reader_that_has_gone_when_its_request_is_read_is_forgotten(tmp_
 
 
 @pytest.mark.gen_test
-async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path: Path) -> None:
+async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
     async with limited(tmp_path, max_event_readers=2) as api:
         async with stream(api), stream(api, "?order_id=1"):
             answer = await api.get(EVENTS)
@@ -337,25 +337,23 @@ async def test_where_there_are_too_many_readers_the_next_one_is_refused(tmp_path
         ("order=1", ["order"]),
     ],
 )
-async def test_a_parameter_that_is_unknown_or_bad_is_refused(
-    api: RunningApi, query: str, parameters: list[str]
-) -> None:
+async def test_an_unknown_or_invalid_parameter_is_a_422(api: RunningApi, query: str, parameters: list[str]) -> None:
     answer = await api.get(f"{EVENTS}?{query}")
     assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
     assert [error["parameter"] for error in answer.json["errors"]] == parameters
-    assert readers_of(api) == 0
+    assert reader_count(api) == 0
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE", "OPTIONS"])
-async def test_events_can_only_be_got(api: RunningApi, method: str) -> None:
+async def test_only_get_is_allowed(api: RunningApi, method: str) -> None:
     answer = await api.request(method, EVENTS)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
-async def test_a_client_of_http_1_0_reads_to_the_connections_end(api: RunningApi, headers: str) -> None:
+async def test_an_http_1_0_stream_ends_with_the_connection(api: RunningApi, headers: str) -> None:
     async with stream(api, version="1.0", headers=headers) as reader:
         assert "Transfer-Encoding" not in reader.headers
         assert reader.headers["Connection"] == "close"
@@ -367,20 +365,20 @@ async def test_a_client_of_http_1_0_reads_to_the_connections_end(api: RunningApi
 
 
 @pytest.mark.gen_test
-async def test_a_stop_tells_the_last_changes_and_ends_every_stream(api: RunningApi) -> None:
+async def test_closing_sends_the_last_changes_and_ends_every_stream(api: RunningApi) -> None:
     async with stream(api) as reader, stream(api, "?user_id=1") as other:
         publish(api, [1, 2])
         api.order_events.close()
         api.order_events.close()
         assert [message.json["order_id"] for message in await reader.rest()] == [1, 2]
         assert [message.json["order_id"] for message in await other.rest()] == [2]
-    assert readers_of(api) == 0
+    assert reader_count(api) == 0
     answer = await api.get(EVENTS)
     assert (answer.status, answer.json["type"]) == (503, "/problems/stopping")
 
 
 @pytest.mark.gen_test
-async def test_a_connection_may_turn_to_events_after_other_requests(api: RunningApi) -> None:
+async def test_a_stream_may_follow_other_requests_on_a_connection(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(get_text("/livez") + get_text("/order/1"))
         assert [(await connection.answer()).status for _ in range(2)] == [200, 404]
@@ -391,7 +389,7 @@ async def test_a_connection_may_turn_to_events_after_other_requests(api: Running
 
 
 @pytest.mark.gen_test
-async def test_until_somebody_has_come_nothing_is_kept(api: RunningApi) -> None:
+async def test_nothing_is_logged_before_the_first_reader(api: RunningApi) -> None:
     assert not api.order_events.wants_changes
     publish(api, range(1, 11))
     async with stream(api) as reader:

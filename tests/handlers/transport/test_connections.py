@@ -1,4 +1,4 @@
-"""What goes over the wire besides one good request after the other."""
+"""HTTP connections: HEAD, HTTP/1.0, keep-alive, pipelining, disconnects and draining."""
 
 import asyncio
 import logging
@@ -26,13 +26,13 @@ async def test_head_is_get_without_the_body(api: RunningApi, path: str) -> None:
         assert without.status == with_body.status
         for name in ("Content-Type", "Content-Length"):
             assert without.headers[name] == with_body.headers[name]
-        # No body came: the next answer begins where the last one's headers ended.
+        # There was no body: the next response begins where the last one's headers ended.
         await connection.send(get_text("/livez"))
         assert (await connection.answer()).json == {"status": "ok"}
 
 
 @pytest.mark.gen_test
-async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(api: RunningApi) -> None:
+async def test_an_http_1_0_connection_closes_after_the_response(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(post_text(order_text(), version="1.0"))
         assert (await connection.answer()).status == 202
@@ -45,7 +45,7 @@ async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(api: RunningApi)
 
 
 @pytest.mark.gen_test
-async def test_a_client_of_http_1_0_may_ask_to_go_on(api: RunningApi) -> None:
+async def test_an_http_1_0_client_may_ask_for_keep_alive(api: RunningApi) -> None:
     async with api.connection() as connection:
         for _ in range(2):
             await connection.send(post_text(order_text(), version="1.0", headers="Connection: keep-alive\r\n"))
@@ -54,7 +54,7 @@ async def test_a_client_of_http_1_0_may_ask_to_go_on(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_says_close_gets_its_answer_and_the_end(api: RunningApi) -> None:
+async def test_connection_close_is_honoured(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(post_text(order_text(), headers="Connection: close\r\n"))
         answer = await connection.answer()
@@ -64,7 +64,7 @@ async def test_a_client_that_says_close_gets_its_answer_and_the_end(api: Running
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("request_of", [partial(post_text, order_text()), partial(get_text, "/order/12345")])
-async def test_an_answer_is_the_same_byte_for_byte_if_the_request_says_what_goes_without_saying(
+async def test_an_explicit_keep_alive_does_not_change_the_response(
     api: RunningApi, request_of: Callable[..., bytes]
 ) -> None:
     await api.post(order_text())
@@ -79,7 +79,7 @@ async def test_an_answer_is_the_same_byte_for_byte_if_the_request_says_what_goes
 
 
 @pytest.mark.gen_test
-async def test_requests_sent_without_waiting_are_answered_in_their_order(api: RunningApi) -> None:
+async def test_pipelined_requests_are_answered_in_order(api: RunningApi) -> None:
     async with api.connection() as connection:
         requests = [post_text(order_text(order_id=str(order_id))) for order_id in range(1, 21)]
         requests += [get_text(f"/order/{order_id}") for order_id in range(20, 0, -1)]
@@ -93,7 +93,7 @@ async def test_requests_sent_without_waiting_are_answered_in_their_order(api: Ru
 
 
 @pytest.mark.gen_test
-async def test_a_request_may_come_byte_by_byte(api: RunningApi) -> None:
+async def test_a_request_may_arrive_byte_by_byte(api: RunningApi) -> None:
     async with api.connection() as connection:
         for byte in post_text(order_text(metadata='{"a":"é"}')):
             await connection.send(bytes([byte]))
@@ -103,7 +103,7 @@ async def test_a_request_may_come_byte_by_byte(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_client_may_ask_before_it_sends_the_body(api: RunningApi) -> None:
+async def test_expect_100_continue_is_answered(api: RunningApi) -> None:
     head, _, body = post_text(order_text(), headers="Expect: 100-continue\r\n").partition(b"\r\n\r\n")
     async with api.connection() as connection:
         await connection.send(head + b"\r\n\r\n")
@@ -113,7 +113,7 @@ async def test_a_client_may_ask_before_it_sends_the_body(api: RunningApi) -> Non
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_goes_away_before_the_commit_has_its_order_stored_and_harms_nobody(
+async def test_an_order_is_stored_if_its_client_disconnects_before_the_commit(
     api: RunningApi,
 ) -> None:
     async with api.connection() as other:
@@ -131,7 +131,7 @@ async def test_a_client_that_goes_away_before_the_commit_has_its_order_stored_an
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/1", "/order/99", "/metrics"])
-async def test_a_client_that_goes_away_before_it_is_answered_harms_nobody(api: RunningApi, path: str) -> None:
+async def test_a_disconnect_before_the_response_does_not_affect_others(api: RunningApi, path: str) -> None:
     await api.post(order_text(order_id="1"))
     with api.blocked(reads=True):
         async with api.connection() as connection:
@@ -143,7 +143,7 @@ async def test_a_client_that_goes_away_before_it_is_answered_harms_nobody(api: R
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [1, 30, -1])
-async def test_a_client_that_goes_away_before_it_has_asked_leaves_nothing_behind(api: RunningApi, sent: int) -> None:
+async def test_a_disconnect_within_the_request_leaves_nothing_in_flight(api: RunningApi, sent: int) -> None:
     async with api.connection() as connection:
         await connection.send(post_text(order_text())[:sent])
     assert (await api.get("/livez")).status == 200
@@ -153,7 +153,7 @@ async def test_a_client_that_goes_away_before_it_has_asked_leaves_nothing_behind
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/12345", "/metrics", "/livez", "/order/99", "/order", "/nowhere", "/readyz"])
-async def test_while_it_drains_every_answer_says_that_the_connection_ends(api: RunningApi, path: str) -> None:
+async def test_while_draining_every_response_closes_its_connection(api: RunningApi, path: str) -> None:
     await api.post(order_text())
     async with api.connection() as connection:
         await connection.send(get_text(path))
@@ -167,7 +167,7 @@ async def test_while_it_drains_every_answer_says_that_the_connection_ends(api: R
 
 
 @pytest.mark.gen_test
-async def test_while_it_drains_orders_on_open_connections_are_still_taken(api: RunningApi) -> None:
+async def test_while_draining_orders_on_open_connections_are_accepted(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(get_text("/readyz"))
         assert (await connection.answer()).status == 200
@@ -181,7 +181,7 @@ async def test_while_it_drains_orders_on_open_connections_are_still_taken(api: R
 
 
 @pytest.mark.gen_test
-async def test_draining_waits_for_the_answers_on_their_way(api: RunningApi) -> None:
+async def test_draining_waits_for_requests_in_flight(api: RunningApi) -> None:
     async with api.connection() as connection:
         with api.blocked():
             await connection.send(post_text(order_text()))
@@ -195,7 +195,7 @@ async def test_draining_waits_for_the_answers_on_their_way(api: RunningApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_draining_ends_when_its_time_is_up(api: RunningApi, log: list[logging.LogRecord]) -> None:
+async def test_draining_ends_after_its_timeout(api: RunningApi, log: list[logging.LogRecord]) -> None:
     async with api.connection() as connection:
         with api.blocked():
             await connection.send(post_text(order_text()))
@@ -227,7 +227,7 @@ async def test_every_route_answers(start_api: StartApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("origin", ["http://test", "HTTP://shop.example:8080", "https://[::1]:8443"])
-async def test_a_target_in_absolute_form_is_the_same_resource(api: RunningApi, origin: str) -> None:
+async def test_the_absolute_form_of_a_target_is_accepted(api: RunningApi, origin: str) -> None:
     await api.post(order_text())
     async with api.connection() as connection:
         for path in ("/order/12345", "/order/12345?x=1", "/metrics", "/livez"):

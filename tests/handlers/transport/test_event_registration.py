@@ -1,4 +1,4 @@
-"""What the loop is told of a stream that listens, stops listening and listens again."""
+"""How the loop is updated when a stream starts and stops to listen."""
 
 import asyncio
 import socket
@@ -17,88 +17,88 @@ FILE = 7
 READ, WRITE, ERROR = IOLoop.READ, IOLoop.WRITE, IOLoop.ERROR
 
 
-class Loop:
-    """An IOLoop that writes down what it is told, and calls the handler as the kernel would have it."""
+class FakeLoop:
+    """Records the calls of an IOLoop, and calls the handler when the test says so."""
 
     add_callback = add_future = time = None
 
     def __init__(self) -> None:
-        self.told: list[int | None] = []
-        self.seen: list[int] = []
+        self.calls: list[int | None] = []
+        self.handled: list[int] = []
 
     def add_handler(self, file: int, handler: Any, events: int) -> None:
-        self.told.append(events)
+        self.calls.append(events)
         self._handler = handler
 
     def update_handler(self, file: int, events: int) -> None:
-        self.told.append(events)
+        self.calls.append(events)
 
     def remove_handler(self, file: int) -> None:
-        self.told.append(None)
+        self.calls.append(None)
 
-    def come(self, events: int) -> None:
+    def raise_events(self, events: int) -> None:
         self._handler(FILE, events)
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop()
+def loop() -> FakeLoop:
+    return FakeLoop()
 
 
 @pytest.fixture
-def registration(loop: Loop) -> EventRegistration:
+def registration(loop: FakeLoop) -> EventRegistration:
     registration = EventRegistration(cast(Any, loop))
-    registration.add_handler(FILE, lambda file, events: loop.seen.append(events), READ | ERROR)
+    registration.add_handler(FILE, lambda file, events: loop.handled.append(events), READ | ERROR)
     return registration
 
 
-def test_who_stops_reading_and_begins_again_before_anything_came_costs_the_loop_nothing(
-    loop: Loop, registration: EventRegistration
-) -> None:
+def test_a_pause_without_data_does_not_update_the_loop(loop: FakeLoop, registration: EventRegistration) -> None:
     for _ in range(3):
         registration.update_handler(FILE, ERROR)
         registration.update_handler(FILE, READ | ERROR)
-    loop.come(READ)
-    assert loop.told == [READ | ERROR]
-    assert loop.seen == [READ]
+    loop.raise_events(READ)
+    assert loop.calls == [READ | ERROR]
+    assert loop.handled == [READ]
 
 
-def test_what_comes_while_nobody_reads_is_not_told_and_the_loop_listens_no_more(
-    loop: Loop, registration: EventRegistration
+def test_data_during_a_pause_updates_the_loop_and_is_not_handled(
+    loop: FakeLoop, registration: EventRegistration
 ) -> None:
     registration.update_handler(FILE, ERROR)
-    loop.come(READ)
-    assert loop.seen == []
-    assert loop.told == [READ | ERROR, ERROR]
+    loop.raise_events(READ)
+    assert loop.handled == []
+    assert loop.calls == [READ | ERROR, ERROR]
 
 
-def test_who_reads_again_after_something_came_is_listened_for_again(
-    loop: Loop, registration: EventRegistration
-) -> None:
+def test_reading_again_after_data_updates_the_loop(loop: FakeLoop, registration: EventRegistration) -> None:
     registration.update_handler(FILE, ERROR)
-    loop.come(READ)
+    loop.raise_events(READ)
     registration.update_handler(FILE, READ | ERROR)
-    loop.come(READ)
-    assert loop.told == [READ | ERROR, ERROR, READ | ERROR]
-    assert loop.seen == [READ]
+    loop.raise_events(READ)
+    assert loop.calls == [READ | ERROR, ERROR, READ | ERROR]
+    assert loop.handled == [READ]
 
 
-def test_what_comes_together_with_an_unwanted_read_is_told(loop: Loop, registration: EventRegistration) -> None:
+def test_other_events_are_handled_together_with_an_unrequested_read(
+    loop: FakeLoop, registration: EventRegistration
+) -> None:
     registration.update_handler(FILE, ERROR)
-    loop.come(READ | ERROR)
-    assert loop.seen == [ERROR]
+    loop.raise_events(READ | ERROR)
+    assert loop.handled == [ERROR]
 
 
 @pytest.mark.parametrize("reads", [READ, 0])
-def test_writes_are_told_at_once(loop: Loop, registration: EventRegistration, reads: int) -> None:
+def test_changes_for_writing_update_the_loop_immediately(
+    loop: FakeLoop, registration: EventRegistration, reads: int
+) -> None:
     registration.update_handler(FILE, WRITE | ERROR | reads)
     registration.update_handler(FILE, ERROR | reads)
-    assert loop.told == [READ | ERROR, WRITE | ERROR | reads, ERROR | reads]
+    assert loop.calls == [READ | ERROR, WRITE | ERROR | reads, ERROR | reads]
 
 
-def test_a_file_that_is_removed_is_removed_from_the_loop(loop: Loop, registration: EventRegistration) -> None:
+def test_removing_the_handler_removes_it_from_the_loop(loop: FakeLoop, registration: EventRegistration) -> None:
     registration.remove_handler(FILE)
-    assert loop.told == [READ | ERROR, None]
+    assert loop.calls == [READ | ERROR, None]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_a_stream_leaves_in_the_socket_what_comes_while_nobody_reads_and_reads_it_later(
+def test_a_paused_stream_leaves_data_in_the_socket_and_reads_it_later(
     io_loop: IOLoop, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair

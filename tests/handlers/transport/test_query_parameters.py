@@ -1,4 +1,4 @@
-"""The query of a URL: what each reader takes, and that everything that is wrong is said at once."""
+"""Query parameters: what each getter accepts, and that all errors are reported."""
 
 from collections.abc import Callable
 
@@ -16,8 +16,8 @@ def parameters(query: str) -> QueryParameters:
     return QueryParameters(parse_qs_bytes(query, keep_blank_values=True), allowed=("name", "other"))
 
 
-def complaints(given: QueryParameters) -> list[tuple[str, str]]:
-    """Who is refused and why."""
+def errors_of(given: QueryParameters) -> list[tuple[str, str]]:
+    """The reported errors: parameter and reason."""
     with pytest.raises(Problem) as caught:
         given.check()
     assert caught.value.kind is INVALID_PARAMETER
@@ -46,7 +46,7 @@ def complaints(given: QueryParameters) -> list[tuple[str, str]]:
         ("9999-12-31T23:59:59-23:59", 253_402_387_139_000_000),
     ],
 )
-def test_a_time_is_read_to_the_microsecond(text: str, time_us: int) -> None:
+def test_a_time_is_parsed_to_the_microsecond(text: str, time_us: int) -> None:
     given = parameters(f"name={text}")
     assert given.time("name") == time_us
     given.check()
@@ -79,15 +79,15 @@ def test_a_time_is_read_to_the_microsecond(text: str, time_us: int) -> None:
         "now",
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.time("name") is None
-    [(name, detail)] = complaints(given)
+    [(name, detail)] = errors_of(given)
     assert (name, detail.startswith("must be a time such as 2025-03-01T12:00:00Z")) == ("name", True)
 
 
 @pytest.mark.parametrize("text", ["0", "7", str(MAX_ID)])
-def test_an_integer_is_digits_without_zeros_before_them(text: str) -> None:
+def test_an_integer_has_no_leading_zeros(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.integer("name", 0, MAX_ID) == int(text)
     given.check()
@@ -96,21 +96,21 @@ def test_an_integer_is_digits_without_zeros_before_them(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["-1", "%2B1", "01", "00", "1.0", "1e3", "1_0", "%201", "0x1", "%D9%A1", "201", "9" * 5_000, "x"]
 )
-def test_what_is_no_integer_in_range_is_refused(text: str) -> None:
+def test_an_invalid_integer_is_refused(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.integer("name", 0, 200) is None
-    assert complaints(given) == [("name", "must be an integer from 0 to 200")]
+    assert errors_of(given) == [("name", "must be an integer from 0 to 200")]
 
 
-def test_a_choice_is_one_of_them_letter_for_letter() -> None:
+def test_a_choice_is_case_sensitive() -> None:
     assert parameters("name=Failed").choice("name", ("Pending", "Failed")) == "Failed"
     for text in ("failed", "Failed%20", "F", "Pending,Failed", "%FF"):
         given = parameters(f"name={text}")
         assert given.choice("name", ("Pending", "Failed")) is None
-        assert complaints(given) == [("name", "must be one of Pending, Failed")]
+        assert errors_of(given) == [("name", "must be one of Pending, Failed")]
 
 
-READERS: list[Callable[[QueryParameters], object]] = [
+GETTERS: list[Callable[[QueryParameters], object]] = [
     lambda given: given.text("name"),
     lambda given: given.choice("name", ("x",)),
     lambda given: given.integer("name", 0, 1),
@@ -118,14 +118,14 @@ READERS: list[Callable[[QueryParameters], object]] = [
 ]
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_what_is_not_given_is_none(read: Callable[[QueryParameters], object]) -> None:
+@pytest.mark.parametrize("read", GETTERS)
+def test_a_missing_parameter_is_none(read: Callable[[QueryParameters], object]) -> None:
     given = parameters("")
     assert read(given) is None
     given.check()
 
 
-@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("read", GETTERS)
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
@@ -135,19 +135,19 @@ def test_what_is_not_given_is_none(read: Callable[[QueryParameters], object]) ->
         ("name=&name=1", "must not be given more than once"),
     ],
 )
-def test_what_is_empty_or_repeated_is_refused_once(
+def test_an_empty_or_repeated_parameter_is_refused_once(
     read: Callable[[QueryParameters], object], query: str, detail: str
 ) -> None:
     given = parameters(query)
     assert read(given) is None
-    assert complaints(given) == [("name", detail)]
+    assert errors_of(given) == [("name", detail)]
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     given = parameters("what=1&name=x&%C3%A9=2&Name=3&other=")
     given.integer("name", 1, 2)
     given.add_error("other", "is not what it was")
-    assert complaints(given) == [
+    assert errors_of(given) == [
         ("what", "is not known here"),
         ("é", "is not known here"),
         ("Name", "is not known here"),

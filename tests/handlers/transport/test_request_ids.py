@@ -1,4 +1,4 @@
-"""`X-Request-Id`: echoed where it is one, else made."""
+"""`X-Request-Id`: echoed if it is valid, otherwise generated."""
 
 import re
 
@@ -16,20 +16,20 @@ PATHS = ["/order/1", "/metrics", "/livez", "/readyz", "/nowhere", "/order"]
 @pytest.mark.parametrize(
     "given", ["a", "f058ebd6-02f7-4d3f-942e-904344e8cde5", "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~", "x" * 128]
 )
-async def test_a_request_id_is_given_back_as_it_came(api: RunningApi, path: str, given: str) -> None:
+async def test_a_valid_request_id_is_echoed(api: RunningApi, path: str, given: str) -> None:
     await api.post(order_text(order_id="1"))
     assert (await api.get(path, {"X-Request-Id": given})).headers["X-Request-Id"] == given
 
 
 @pytest.mark.gen_test
-async def test_a_request_id_is_given_back_with_an_accepted_order(api: RunningApi) -> None:
+async def test_a_request_id_is_echoed_with_a_202(api: RunningApi) -> None:
     answer = await api.post(order_text(), JSON | {"X-Request-Id": "mine"})
     assert (answer.status, answer.headers["X-Request-Id"]) == (202, "mine")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", PATHS)
-async def test_without_one_each_request_gets_its_own(api: RunningApi, path: str) -> None:
+async def test_without_a_request_id_each_request_gets_a_new_one(api: RunningApi, path: str) -> None:
     await api.post(order_text(order_id="1"))
     made = [(await api.get(path)).headers["X-Request-Id"] for _ in range(3)]
     assert len(set(made)) == 3
@@ -39,7 +39,7 @@ async def test_without_one_each_request_gets_its_own(api: RunningApi, path: str)
 @pytest.mark.gen_test
 @pytest.mark.parametrize("given", ["", " ", "x" * 129, "two words", "tab\there", "caf\xe9", "\xa0", "x" * 4_000])
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", "/order/1"])
-async def test_what_is_no_request_id_is_replaced(api: RunningApi, path: str, given: str) -> None:
+async def test_an_invalid_request_id_is_replaced(api: RunningApi, path: str, given: str) -> None:
     await api.post(order_text(order_id="1"))
     async with api.connection() as connection:
         await connection.send(get_text(path, headers=f"X-Request-Id: {given}\r\n").decode().encode("latin1"))
@@ -49,7 +49,7 @@ async def test_what_is_no_request_id_is_replaced(api: RunningApi, path: str, giv
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("given", [b"a\r\n Set-Cookie: evil=1", b"a\r\n\tSet-Cookie: evil=1", b"a\r\nX-Request-Id: b"])
-async def test_a_request_id_brings_no_header_of_its_own_along(api: RunningApi, given: bytes) -> None:
+async def test_a_request_id_cannot_inject_headers(api: RunningApi, given: bytes) -> None:
     for request in (
         get_text("/livez", headers="X-Request-Id: ?\r\n"),
         post_text(order_text(), headers="X-Request-Id: ?\r\n"),
@@ -64,7 +64,7 @@ async def test_a_request_id_brings_no_header_of_its_own_along(api: RunningApi, g
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("given", [b"a\rSet-Cookie: evil=1", b"a\nSet-Cookie: evil=1", b"a\0b", b"a\x0bb"])
-async def test_a_request_id_with_control_characters_never_comes_back(api: RunningApi, given: bytes) -> None:
+async def test_a_request_id_with_control_characters_is_not_echoed(api: RunningApi, given: bytes) -> None:
     async with api.connection() as connection:
         await connection.send(get_text("/livez", headers="X-Request-Id: ?\r\n").replace(b"?", given))
         answer = await connection.answer(has_body=False)
@@ -77,7 +77,7 @@ async def test_a_request_id_with_control_characters_never_comes_back(api: Runnin
 @pytest.mark.parametrize(
     "path", ["/order/%0d%0aSet-Cookie:evil=1", "/%0aLocation:evil", "/<script>", "/caf\xe9", '/"quoted"']
 )
-async def test_a_path_comes_back_in_a_problem_and_nowhere_else(api: RunningApi, path: str) -> None:
+async def test_a_path_is_echoed_only_in_the_problem(api: RunningApi, path: str) -> None:
     async with api.connection() as connection:
         await connection.send(get_text(path).decode().encode("latin1"))
         answer = await connection.answer()
