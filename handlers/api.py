@@ -18,7 +18,11 @@ LAST_ANSWERS_S = 1.0
 
 
 class HttpApi:
-    """Serves HTTP from `listen` until `close`. Raises DashboardBrokenError. `tls` None: without TLS."""
+    """Serves HTTP from `listen` until `close`. `tls` None: without TLS. Raises DashboardBrokenError and
+    AssetsMissingError.
+
+    `max_buffered_bytes` limits all arrays of orders together that are being received or stored.
+    """
 
     def __init__(
         self,

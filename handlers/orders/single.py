@@ -44,7 +44,8 @@ class OrderView(msgspec.Struct, gc=False):
 
 
 def order_view(order: Order) -> OrderView:
-    done = order.processed_us
+    """The order as it is sent to clients."""
+    processed_us = order.processed_us
     return OrderView(
         order.order_id,
         order.user_id,
@@ -52,10 +53,10 @@ def order_view(order: Order) -> OrderView:
         amount_as_decimal(order.total_amount),
         order.status,
         time_as_text(order.created_us),
-        None if done is None else time_as_text(done),
+        None if processed_us is None else time_as_text(processed_us),
         order.attempts,
         order.error,
-        None if done is None else (done - order.created_us) / _MICROSECONDS,
+        None if processed_us is None else (processed_us - order.created_us) / _MICROSECONDS,
         msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
     )
 
@@ -74,6 +75,7 @@ def check_not_encoded(headers: HTTPHeaders) -> None:
 
 
 def order_not_found(digits: str) -> Problem:
+    """The 404 for an unknown order; `digits` is the id as it was sent."""
     return Problem(NOT_FOUND, f"There is no order {digits}.")
 
 

@@ -20,7 +20,7 @@ class Guard(Protocol):
 
 
 class DigestComparison(Protocol):
-    """Whether two digests are equal, found out in constant time."""
+    """Compares two digests in constant time."""
 
     def __call__(self, a: bytes, b: bytes, /) -> bool: ...
 
@@ -99,13 +99,13 @@ class RequestGuard:
 
 
 def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool) -> str | None:
-    """What the operator should know if one of the addresses can be reached from other machines, else None."""
+    """A warning for the operator if one of the addresses can be reached from other machines, else None."""
     if all(ipaddress.ip_address(each).is_loopback for each in addresses):
         return None
     if not has_keys:
-        return "anyone who can reach this address can read and change orders: --api-keys asks for keys"
+        return "anyone who can reach this address can read and change orders: use --api-keys to require keys"
     if not has_tls:
-        return "keys travel in the clear unless a proxy encrypts them: --tls-cert and --tls-key serve HTTPS"
+        return "keys are sent in the clear unless a proxy encrypts them: use --tls-cert and --tls-key to serve HTTPS"
     return None
 
 

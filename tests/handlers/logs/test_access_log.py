@@ -10,7 +10,7 @@ from handlers.logs.access_log import MAX_TARGET_CHARACTERS, AccessLog
 from handlers.logs.log_format import formatter
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
-from tests.handlers.security.test_request_guard import TOKENS, UNKNOWN, bearer, build_guard
+from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, bearer, build_guard
 from tests.models.samples import order_text
 
 

@@ -11,7 +11,7 @@ from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
 from models.writes import OrderIds, Outcome, RetriedOrders
 from tests.handlers.conftest import StartApi
-from tests.handlers.problems.test_problem import assert_is_problem
+from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import limited
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, order_text

@@ -14,7 +14,7 @@ from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.writes import Outcome
 from tests.handlers.conftest import StartApi
-from tests.handlers.problems.test_problem import assert_is_problem
+from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Answer, RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
 

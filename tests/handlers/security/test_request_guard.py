@@ -1,40 +1,29 @@
 """The request guard: API keys, scopes and rate limits."""
 
 import hmac
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from handlers.security.api_keys import ApiKey, Scope, digest_of, new_key
+from handlers.security.api_keys import Scope
 from handlers.security.rate_limit import RateLimit
-from handlers.security.request_guard import RequestGuard, exposure_warning
+from handlers.security.request_guard import exposure_warning
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text
+from tests.handlers.security.sample_keys import KEYS, TOKENS, UNKNOWN, bearer, build_guard
 from tests.models.samples import order_text
 
 REALM = 'Bearer realm="orders"'
-TOKENS = {scope.label: new_key(scope.label, scope, entropy=bytes([scope]).__mul__)[0] for scope in Scope}
-KEYS = [ApiKey(scope.label, scope, digest_of(TOKENS[scope.label])) for scope in Scope]
-UNKNOWN = new_key("nobody", Scope.ADMIN, entropy=b"?".__mul__)[0]
 READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99"), ("GET", "/docs")]
 READS += [
     ("GET", path) for path in ("/metrics/events?x=1", "/dashboard", "//", "/nowhere?/dashboard/", "/x/dashboard/")
 ]
+
+
 WRITES = [("POST", "/order"), ("POST", "/order/99/cancel"), ("POST", "/order/99/retry"), ("POST", "/nowhere")]
 ADMINS = [("POST", "/orders/retry?status=Failed")]
 OTHERS = [("DELETE", "/order"), ("PUT", "/order/12345"), ("OPTIONS", "/metrics"), ("BREW", "/nowhere")]
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def build_guard(
-    limit: RateLimit | None = None, *, keys: Sequence[ApiKey] | None = KEYS, **options: Any
-) -> RequestGuard:
-    return RequestGuard(keys=keys, limit=limit, **{"clock_ns": lambda: 0, **options})
 
 
 async def ask(api: RunningApi, method: str, path: str, headers: dict[str, str]) -> Answer:

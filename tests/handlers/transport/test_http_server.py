@@ -22,7 +22,7 @@ from tornado.testing import bind_unused_port
 
 from handlers.transport.connection_stream import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, lift_body_timeout
 from handlers.transport.http_server import BoundedHTTPServer
-from tests.handlers.problems.test_problem import assert_is_problem
+from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop
 from tests.process import need
 

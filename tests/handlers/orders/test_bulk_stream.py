@@ -1,0 +1,314 @@
+"""`POST /orders` with NDJSON: lines, chunks, stalls, early responses and draining."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tornado.ioloop import IOLoop
+from tornado.testing import bind_unused_port
+
+from handlers.orders.bulk_stream import STALL_TIMEOUT_S
+from handlers.transport.connection_stream import Timeouts
+from handlers.transport.http_server import BoundedHTTPServer
+from models.parsing.bulk import MAX_ORDER_BYTES
+from tests.handlers.orders.bulk_requests import (
+    CHUNKED_HEAD,
+    LAST_CHUNK,
+    NDJSON,
+    assert_is_bulk_problem,
+    assert_partial,
+    begin_stream,
+    chunk,
+    counts,
+    head,
+    lines_of,
+    process_all,
+    send,
+    small_backlog,
+    stored,
+    text,
+    until_stored,
+)
+from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.models.samples import Clock
+
+
+@pytest.mark.gen_test
+async def test_a_line_that_is_not_json_is_rejected_alone(api: RunningApi) -> None:
+    answer = await send(api, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
+    assert answer.status == 202
+    assert [each["index"] for each in answer.json["rejected"]] == [0, 2, 3]
+    assert all(each["detail"].startswith("not JSON: ") for each in answer.json["rejected"])
+    assert answer.json["accepted"] == 2
+
+
+@pytest.mark.gen_test
+async def test_blank_lines_are_skipped_but_count_for_the_index(api: RunningApi) -> None:
+    body = b"\r\n" + text(1) + b"\r\n\r\n \t\r\n" + text(0) + b"\r\n" + text(2)
+    answer = await api.request("POST", "/orders", body, headers=NDJSON)
+    assert answer.status == 202
+    assert (answer.json["accepted"], [each["index"] for each in answer.json["rejected"]]) == (2, [4])
+
+
+@pytest.mark.gen_test
+async def test_a_line_over_the_limit_is_rejected_alone(api: RunningApi) -> None:
+    answer = await send(api, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
+    detail = f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
+    assert answer.json == counts(2, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("step", [1, 7, 1_000, 100_000])
+async def test_lines_may_be_split_into_chunks_anywhere(api: RunningApi, step: int) -> None:
+    body = b"\n".join([text(1), text(1), b"\xff", text(2, user_id="0"), text(3)])
+    chunks = [chunk(body[begin : begin + step]) for begin in range(0, len(body), step)]
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD + b"".join(chunks) + LAST_CHUNK)
+        answer = await connection.answer()
+        assert answer.status == 202
+        assert (answer.json["accepted"], answer.json["duplicates"]) == (2, 1)
+        assert [each["index"] for each in answer.json["rejected"]] == [2, 3]
+        # The connection can still be used.
+        await connection.send(post_text(text(4)))
+        assert (await connection.answer()).status == 202
+        await connection.send(head(f"Content-Length: {len(body)}") + body)
+        assert (await connection.answer()).json["duplicates"] == 3
+
+
+@pytest.mark.gen_test
+async def test_expect_100_continue_is_answered(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await connection.send(head(f"Content-Length: {len(lines_of(1))}", "Expect: 100-continue"))
+        assert (await connection.answer(has_body=False)).status == 100
+        await connection.send(lines_of(1))
+        assert (await connection.answer()).json == counts(1)
+
+
+@pytest.mark.gen_test
+async def test_lines_are_stored_while_the_stream_continues(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD)
+        for order_id in (1, 2, 3):
+            await connection.send(chunk(lines_of(order_id)))
+            await until_stored(api, order_id)
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json == counts(3)
+
+
+@pytest.mark.gen_test
+async def test_orders_of_a_lost_connection_stay_and_can_be_sent_again(
+    api: RunningApi,
+) -> None:
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2) + text(3)))
+        await until_stored(api, 2)
+        assert api.in_flight.count == 1
+    await api.until_in_flight(0)
+    answer = await send(api, [text(order_id) for order_id in (1, 2, 3, 4)], as_lines=True)
+    assert (answer.status, answer.json) == (202, counts(2, 2))
+
+
+@pytest.mark.gen_test
+async def test_a_disconnect_while_orders_wait_releases_their_slots(api: RunningApi) -> None:
+    with api.blocked():
+        async with api.connection() as connection:
+            await connection.send(CHUNKED_HEAD + chunk(lines_of(1)) + chunk(lines_of(2)) + chunk(lines_of(3)))
+            await api.until_in_flight(1)
+    await api.until_in_flight(0)
+    for order_id in (4, 5, 6):
+        assert (await send(api, [text(order_id)], as_lines=True)).json == counts(1)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("broken", [b"no length\r\n", b"5\r\n1234567"])
+async def test_orders_before_a_framing_error_stay_stored(api: RunningApi, broken: bytes) -> None:
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD + chunk(lines_of(1, 2)))
+        await until_stored(api, 2)
+        await connection.send(broken)
+        await api.until_in_flight(0)
+    assert (await send(api, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
+
+
+class LoopTime:
+    """Advances the event loop's time, so that its timers become due.
+
+    Replaces the loop's public method `time`, because asyncio accepts no clock.
+    """
+
+    def __init__(self, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead_s = 0.0
+        time = asyncio_loop_of(io_loop).time
+        monkeypatch.setattr(asyncio_loop_of(io_loop), "time", lambda: time() + self._ahead_s)
+
+    async def advance(self, seconds: float) -> None:
+        self._ahead_s += seconds
+        # One turn for the timers, and others for what they start.
+        for _ in range(3):
+            await turn_of_the_loop()
+
+
+def asyncio_loop_of(io_loop: IOLoop) -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = cast(Any, io_loop).asyncio_loop
+    return loop
+
+
+@pytest.fixture
+def loop_time(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    return LoopTime(io_loop, monkeypatch)
+
+
+# The time limit of these tests uses the same time.
+with_loop_time = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
+
+
+@with_loop_time
+@pytest.mark.parametrize("begin", [b"", chunk(lines_of(1) + text(2)), chunk(lines_of(1))[:-1]])
+async def test_a_stalled_stream_is_closed(api: RunningApi, loop_time: LoopTime, begin: bytes) -> None:
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD + begin)
+        await api.until_in_flight(1)
+        await until_stored(api, int(begin != b""))
+        await loop_time.advance(STALL_TIMEOUT_S)
+        assert await connection.is_closed_by_server()
+    await api.until_in_flight(0)
+    assert await stored(api) == int(begin != b"")
+
+
+@with_loop_time
+async def test_a_slow_stream_is_not_closed(api: RunningApi, loop_time: LoopTime) -> None:
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD)
+        for order_id in range(1, 6):
+            await connection.send(chunk(lines_of(order_id)))
+            await until_stored(api, order_id)
+            await loop_time.advance(0.9 * STALL_TIMEOUT_S)
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json == counts(5)
+
+
+@with_loop_time
+async def test_waiting_for_the_disk_is_not_a_stall(api: RunningApi, loop_time: LoopTime) -> None:
+    items = str([101] * 500)
+    # More than the server reads before the first group is on disk.
+    body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
+    assert len(body) > 4 * 65_536
+    async with api.connection() as connection:
+        with api.blocked():
+            await connection.send(head(f"Content-Length: {len(body)}") + body)
+            await api.until_in_flight(1)
+            for _ in range(3):
+                await loop_time.advance(STALL_TIMEOUT_S)
+        assert (await connection.answer()).json == counts(200)
+
+
+@pytest.mark.gen_test
+async def test_the_body_timeout_does_not_apply_to_a_stream(api: RunningApi) -> None:
+    now_s = 1_000.0
+    server = BoundedHTTPServer(api.router, timeouts=Timeouts(body_s=30), clock=lambda: now_s)
+    listener, port = bind_unused_port()
+    server.add_socket(listener)
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    await connection.send(CHUNKED_HEAD)
+    for order_id in range(1, 4):
+        await connection.send(chunk(lines_of(order_id)))
+        await until_stored(api, order_id)
+        await server.close_timed_out()
+        now_s += 25
+    await server.close_timed_out()
+    await connection.send(LAST_CHUNK)
+    assert (await connection.answer()).json == counts(3)
+    await connection.close()
+    server.stop()
+    await server.close_all_connections()
+
+
+@pytest.mark.gen_test
+async def test_a_storage_failure_within_a_stream_is_a_503_with_the_counts(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        await api.pragma("query_only", 1)
+        await connection.send(chunk(lines_of(4, 5)) + chunk(lines_of(6)) + LAST_CHUNK)
+        assert_partial(await connection.answer(), "storage-unavailable", accepted=3)
+        assert await stored(api) == 3
+        await api.pragma("query_only", 0)
+        body = lines_of(*range(1, 7))
+        await connection.send(head(f"Content-Length: {len(body)}") + body)
+        assert (await connection.answer()).json == counts(3, 3)
+
+
+@pytest.mark.gen_test
+async def test_a_refused_stream_is_answered_before_its_end(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
+        await connection.send(chunk(lines_of(4)))
+        assert_partial(await connection.answer(), "stopping", accepted=3)
+        await api.until_in_flight(0)
+        # The rest of the body is discarded, and then the connection can be used again.
+        api.in_flight.draining = False
+        for _ in range(20):
+            await connection.send(chunk(b"x" * 1_000_000))
+        await connection.send(LAST_CHUNK + get_text("/order/4"))
+        assert (await connection.answer()).status == 404
+
+
+@with_loop_time
+async def test_a_client_that_keeps_sending_after_the_response_is_disconnected(
+    api: RunningApi, loop_time: LoopTime
+) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
+        await connection.send(chunk(lines_of(4)))
+        assert (await connection.answer()).status == 503
+        await connection.send(chunk(lines_of(5)))
+        await loop_time.advance(0.9 * STALL_TIMEOUT_S)
+        await connection.send(chunk(lines_of(6)))
+        await loop_time.advance(0.2 * STALL_TIMEOUT_S)
+        assert await connection.is_closed_by_server()
+    assert api.in_flight.count == 0
+
+
+@pytest.mark.gen_test
+async def test_a_stream_without_further_lines_is_accepted_while_draining(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        api.in_flight.draining = True
+        await connection.send(LAST_CHUNK)
+        answer = await connection.answer()
+        assert (answer.status, answer.json["accepted"], answer.headers["Connection"]) == (202, 3, "close")
+
+
+@pytest.mark.gen_test
+async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path: Path, clock: Clock) -> None:
+    async with small_backlog(tmp_path / "orders.db", clock) as api, api.connection() as connection:
+        await begin_stream(api, connection)
+        await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)) + LAST_CHUNK)
+        assert_partial(await connection.answer(), "overloaded", accepted=3)
+        assert_is_bulk_problem(await send(api, [text(4)], as_lines=False), 503, "overloaded")
+        assert await stored(api) == 3
+        await process_all(api)
+        assert (await send(api, [text(3), text(4)], as_lines=False)).json == counts(1, 1)
+
+
+@pytest.mark.gen_test
+async def test_a_single_order_does_not_wait_for_the_end_of_a_stream(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection)
+        with api.blocked():
+            await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)))
+            alone = asyncio.ensure_future(api.post(text(6)))
+            await api.until_in_flight(2)
+        assert (await alone).status == 202
+        await connection.send(LAST_CHUNK)
+        assert (await connection.answer()).json["accepted"] == 5
+
+
+@pytest.mark.gen_test
+async def test_draining_answers_a_silent_stream_with_the_counts(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await begin_stream(api, connection, orders=3)
+        await api.in_flight.drain(5)
+        assert_partial(await connection.answer(), "stopping", accepted=3)
