@@ -18,10 +18,10 @@ LAST_ANSWERS_S = 1.0
 
 
 class HttpApi:
-    """Serves HTTP from `listen` until `close`. `tls` None: without TLS. Raises DashboardBrokenError and
-    AssetsMissingError.
+    """Serves HTTP from `listen` until `close`. `tls` None: without TLS.
 
-    `max_buffered_bytes` limits all arrays of orders together that are being received or stored.
+    `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
+    DashboardBrokenError and AssetsMissingError.
     """
 
     def __init__(
