@@ -1,4 +1,4 @@
-"""The URL table: which handler serves which path, and what each handler is given. Runs on the event loop."""
+"""The URL table: the handler of each path, and the handlers' collaborators. Runs on the event loop."""
 
 from typing import Any
 

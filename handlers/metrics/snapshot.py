@@ -28,7 +28,7 @@ class MetricsView(Struct, gc=False):
 
 
 class MetricsSnapshot(NamedTuple):
-    """The totals at one moment, with what else is true at that moment. Times are in seconds."""
+    """The totals, ages and rates of one moment. Times are in seconds."""
 
     totals: Totals
     oldest_pending_s: float

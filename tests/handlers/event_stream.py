@@ -75,7 +75,7 @@ def unsent_bytes(connection: SseConnection) -> int:
 
 
 @asynccontextmanager
-async def opened(port: int, request: bytes) -> AsyncIterator[Stream]:
+async def open_stream(port: int, request: bytes) -> AsyncIterator[Stream]:
     """Opens a stream and reads its first event."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     stream = Stream(reader, writer)

@@ -40,7 +40,7 @@ async def _finish_and_claim(
 
 
 @asynccontextmanager
-async def limited(folder: Path, **limits: int) -> AsyncIterator[RunningApi]:
+async def api_with_limits(folder: Path, **limits: int) -> AsyncIterator[RunningApi]:
     """An API with other values for some fields of ServiceLimits or TelemetryLimits."""
     api = RunningApi(folder / "limited.db", Clock())
     for name, value in limits.items():

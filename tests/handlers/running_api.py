@@ -299,3 +299,9 @@ async def turn_of_the_loop() -> None:
     turned = loop.create_future()
     loop.call_soon(turned.set_result, None)
     await turned
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Runs the loop until the condition is true."""
+    while not condition():
+        await turn_of_the_loop()

@@ -34,7 +34,7 @@ def stored(order_id: int, clock: Clock, *, age_us: int = 0, claims: int = 1) -> 
     return structs.replace(claimed_order(new_order(order_id), order_id, clock.now_us - age_us), claims=claims)
 
 
-def note(instruments: Instruments, *batch: tuple[AnyWrite, WriteResult | BaseException]) -> None:
+def count_batch(instruments: Instruments, *batch: tuple[AnyWrite, WriteResult | BaseException]) -> None:
     instruments.count_batch([item for item, _ in batch], [result for _, result in batch])
 
 
@@ -56,14 +56,14 @@ def test_all_bounds_are_in_ascending_order(instruments: Instruments) -> None:
 
 
 def test_new_orders_are_counted_by_outcome_and_by_commit(instruments: Instruments) -> None:
-    note(
+    count_batch(
         instruments,
         (new_order(1), Insertion.ACCEPTED),
         (new_order(1), Insertion.REPLAYED),
         (new_order(1, user_id=2), OrderConflictError(1)),
         (NewOrders([new_order(2), new_order(1)]), [Insertion.ACCEPTED, Insertion.REPLAYED]),
     )
-    note(instruments, (new_order(1), Insertion.REPLAYED))
+    count_batch(instruments, (new_order(1), Insertion.REPLAYED))
     instruments.count_intake(IntakeOutcome.INVALID, 2)
     instruments.count_intake(IntakeOutcome.REFUSED)
     assert intake_of(instruments) == {"accepted": 2, "replayed": 3, "conflict": 1, "invalid": 2, "refused": 1}
@@ -73,7 +73,7 @@ def test_new_orders_are_counted_by_outcome_and_by_commit(instruments: Instrument
 
 def test_orders_of_a_failed_write_are_counted_as_refused(instruments: Instruments) -> None:
     error = StorageUnavailableError("full")
-    note(
+    count_batch(
         instruments,
         (new_order(1), error),
         (NewOrders([new_order(2), new_order(3)]), error),
@@ -84,7 +84,7 @@ def test_orders_of_a_failed_write_are_counted_as_refused(instruments: Instrument
 
 
 def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instruments) -> None:
-    turn = FinishAndClaim(
+    write = FinishAndClaim(
         [
             Outcome(1, 1, Status.COMPLETED),
             Outcome(2, 1, Status.COMPLETED),
@@ -94,9 +94,9 @@ def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instrume
         ],
         0,
     )
-    note(instruments, (turn, StorageUnavailableError("full")))
+    count_batch(instruments, (write, StorageUnavailableError("full")))
     assert set(instruments.attempts.values()) == {0}
-    note(instruments, (turn, ClaimedOrders([])))
+    count_batch(instruments, (write, ClaimedOrders([])))
     assert instruments.attempts == {
         AttemptOutcome.COMPLETED: 2,
         AttemptOutcome.FAILED: 1,
@@ -109,18 +109,18 @@ def test_queue_wait_ends_with_the_first_attempt(instruments: Instruments, clock:
     waited = stored(1, clock, age_us=2 * SECOND_US)
     again = stored(2, clock, age_us=50 * SECOND_US, claims=2)
     together = [stored(order_id, clock, age_us=SECOND_US) for order_id in (3, 4)]
-    note(instruments, (FinishAndClaim([], 9), ClaimedOrders([waited, again, *together])))
+    count_batch(instruments, (FinishAndClaim([], 9), ClaimedOrders([waited, again, *together])))
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (3, 2 + 1 + 1)
 
 
 def test_a_clock_set_back_makes_no_wait_negative(instruments: Instruments, clock: Clock) -> None:
-    note(instruments, (FinishAndClaim([], 9), ClaimedOrders([stored(1, clock, age_us=-SECOND_US)])))
+    count_batch(instruments, (FinishAndClaim([], 9), ClaimedOrders([stored(1, clock, age_us=-SECOND_US)])))
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (1, 0)
 
 
 def test_cancels_and_retries_are_counted_if_they_changed_an_order(instruments: Instruments, clock: Clock) -> None:
     order = stored(1, clock)
-    note(
+    count_batch(
         instruments,
         (Cancel(1), StatusChanged(order, Status.PENDING)),
         (Cancel(1), StatusChanged(order, Status.CANCELLED)),

@@ -18,7 +18,7 @@ from handlers.problems import problem as problems
 from handlers.problems.problem import ProblemType
 from models.errors import InvalidOrderError
 from models.parsing.order_parser import parse_order
-from tests.handlers.event_stream import opened
+from tests.handlers.event_stream import open_stream
 from tests.handlers.running_api import RunningApi, get_text
 from tests.process import ROOT
 from tests.sse import EventParser
@@ -219,7 +219,7 @@ async def test_events_match_the_document(api: RunningApi) -> None:
             for each in media["schema"]["oneOf"]
         }
         [example] = EventParser().feed(media["example"].encode())
-        async with opened(api.port, get_text(path)) as stream:
+        async with open_stream(api.port, get_text(path)) as stream:
             await api.post((ORDER % 1).encode())
             for seconds in range(3):
                 api.monotonic_s += seconds

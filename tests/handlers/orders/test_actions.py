@@ -12,7 +12,7 @@ from models.parsing.order_body import MAX_ID
 from models.writes import OrderIds, Outcome, RetriedOrders
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.processing import limited
+from tests.handlers.processing import api_with_limits
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, order_text
 
@@ -142,7 +142,7 @@ async def test_the_body_of_an_action_is_ignored(api: RunningApi, body: bytes) ->
 @pytest.mark.gen_test
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1_000])
 async def test_retrying_failed_orders_changes_no_others(tmp_path: Path, at_once: int) -> None:
-    async with limited(tmp_path, max_retried_at_once=at_once) as api:
+    async with api_with_limits(tmp_path, max_retried_at_once=at_once) as api:
         await accept(api, 1, 2, 3, 4)
         await end_as(api, Status.FAILED, 3)
         await end_as(api, Status.COMPLETED)

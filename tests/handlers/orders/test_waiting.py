@@ -1,24 +1,18 @@
 """`GET /order/{id}?wait=N` and `POST /order` with `Prefer: wait=N`: waiting for an order's end."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from models.order import Order, Status
 from tests.handlers.conftest import StartApi
-from tests.handlers.processing import claim, end, limited, process
-from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.handlers.processing import api_with_limits, claim, end, process
+from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop, until
 from tests.models.samples import order_text
 
 WAITING = "/order/12345?wait=30"
 PREFER = JSON | {"Prefer": "wait=30"}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await turn_of_the_loop()
 
 
 async def until_waiting(api: RunningApi, count: int) -> None:
@@ -222,7 +216,7 @@ async def test_the_connection_can_be_used_after_a_wait(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 async def test_a_wait_over_the_limit_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_waiters=2) as api:
+    async with api_with_limits(tmp_path, max_waiters=2) as api:
         await api.post(order_text())
         waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(2)]
         await until_waiting(api, 2)
@@ -301,6 +295,6 @@ async def test_a_refused_order_is_answered_immediately(api: RunningApi, body: by
 
 @pytest.mark.gen_test
 async def test_a_full_backlog_refuses_the_order_immediately(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_backlog=0) as api:
+    async with api_with_limits(tmp_path, max_backlog=0) as api:
         assert (await api.post(order_text(), PREFER)).status == 503
         assert not api.orders.waiting

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from models.parsing.order_body import MAX_ID
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, until
 from tests.models.samples import order_text
 
 
@@ -123,13 +122,13 @@ async def test_another_content_type_is_a_415(api: RunningApi, content_type: str 
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize("when", ["immediately", "later"])
 async def test_an_unexpected_error_is_a_500_without_details(
     start_api: StartApi, log: list[logging.LogRecord], when: str
 ) -> None:
     def insert(order: object) -> "asyncio.Future[object]":
         error = RuntimeError("the secret in orders.db")
-        if when == "at once":
+        if when == "immediately":
             raise error
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         future.set_exception(error)
@@ -238,11 +237,6 @@ async def test_a_shared_error_is_logged_once_for_each_request(
     lengths = [len(logging.Formatter().format(record).splitlines()) for record in log]
     log.clear()
     assert len(set(lengths)) == 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await turn_of_the_loop()
 
 
 @pytest.mark.gen_test

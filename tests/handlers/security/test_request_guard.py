@@ -268,8 +268,8 @@ async def test_a_429_does_not_close_the_connection(start_api: StartApi) -> None:
 def test_listening_on_the_network_without_protection_is_warned_about(
     address: str, has_keys: bool, has_tls: bool, warning: str | None
 ) -> None:
-    said = exposure_warning([address], has_keys=has_keys, has_tls=has_tls)
-    assert said is None if warning is None else warning in (said or "")
+    text = exposure_warning([address], has_keys=has_keys, has_tls=has_tls)
+    assert text is None if warning is None else warning in (text or "")
 
 
 def test_scopes_are_ordered() -> None:

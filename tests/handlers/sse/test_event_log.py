@@ -52,8 +52,8 @@ def test_an_error_text_cannot_forge_an_event(error: str) -> None:
 
 def test_an_error_with_a_lone_surrogate_is_sent_as_stored() -> None:
     order = claimed_order(new_order(1), 1, 0)
-    turn = FinishAndClaim([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
-    [event] = EventLog(run="abc", max_events=1).append(changes_in([turn], [ClaimedOrders([])]))
+    write = FinishAndClaim([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
+    [event] = EventLog(run="abc", max_events=1).append(changes_in([write], [ClaimedOrders([])]))
     assert b'"error":"bad ?"' in event.text
 
 

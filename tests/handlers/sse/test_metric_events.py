@@ -12,8 +12,8 @@ import pytest
 from handlers.metrics.history import Point
 from handlers.sse.connection import STALL_TIMEOUT_S, SseConnection
 from models.order import Totals
-from tests.handlers.event_stream import Stream, opened, silent_reader, unsent_bytes
-from tests.handlers.processing import limited
+from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes
+from tests.handlers.processing import api_with_limits
 from tests.handlers.running_api import RunningApi, get_text, turn_of_the_loop
 from tests.models.samples import SECOND_US
 from tests.sse import Message
@@ -23,7 +23,7 @@ EVENTS = "/metrics/events"
 
 @asynccontextmanager
 async def stream(api: RunningApi, *, version: str = "1.1", headers: str = "") -> AsyncIterator[Stream]:
-    async with opened(api.port, get_text(EVENTS, version=version, headers=headers)) as reader:
+    async with open_stream(api.port, get_text(EVENTS, version=version, headers=headers)) as reader:
         yield reader
 
 
@@ -183,7 +183,7 @@ async def test_a_disconnected_reader_is_removed(api: RunningApi, reset: bool) ->
 
 @pytest.mark.gen_test
 async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_metrics_readers=2) as api:
+    async with api_with_limits(tmp_path, max_metrics_readers=2) as api:
         async with stream(api), stream(api):
             answer = await api.get(EVENTS)
             assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")

@@ -15,8 +15,8 @@ from handlers.sse.connection import STALL_TIMEOUT_S
 from handlers.sse.order_events import HEARTBEAT_S
 from models.changes import OrderChange
 from models.order import Status
-from tests.handlers.event_stream import Stream, opened, silent_reader, unsent_bytes
-from tests.handlers.processing import claim, end, limited, process
+from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes
+from tests.handlers.processing import api_with_limits, claim, end, process
 from tests.handlers.running_api import JSON, RunningApi, get_text, turn_of_the_loop
 from tests.models.samples import order_text
 
@@ -30,7 +30,7 @@ async def stream(
 ) -> AsyncIterator[Stream]:
     """Opens a stream and reads its first event."""
     headers += "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
-    async with opened(api.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
+    async with open_stream(api.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
         yield reader
 
 
@@ -189,7 +189,7 @@ async def test_a_reader_can_resume_from_before_the_first_event(api: RunningApi) 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("last_id", ["abd-1", "abc-99", "abc-1", "1", "x", "é", "abc-" + "9" * 400])
 async def test_a_reader_that_cannot_resume_gets_a_reset_event(tmp_path: Path, last_id: str) -> None:
-    async with limited(tmp_path, max_events=5) as api:
+    async with api_with_limits(tmp_path, max_events=5) as api:
         async with stream(api):
             publish(api, range(1, 21))
             await flushed(api)
@@ -240,7 +240,7 @@ async def test_changes_in_quick_succession_are_sent_in_order(api: RunningApi) ->
 
 @pytest.mark.gen_test
 async def test_a_reader_that_misses_events_is_disconnected_with_little_buffered(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_events=500) as api, stream(api) as reader:
+    async with api_with_limits(tmp_path, max_events=500) as api, stream(api) as reader:
         silent = await open_silent_reader(api)
         await until_readers(api, 2)
         stalled = next(each for each in api.order_events.readers if not each.is_busy)
@@ -279,7 +279,7 @@ async def test_a_stalled_reader_is_disconnected(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 async def test_a_slow_reader_that_catches_up_misses_nothing(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_events=20_000) as api, stream(api) as reader:
+    async with api_with_limits(tmp_path, max_events=20_000) as api, stream(api) as reader:
         for first in range(0, 20_000, 1_000):
             publish(api, range(first, first + 1_000), error="x" * 150)
             await flushed(api)
@@ -299,7 +299,7 @@ async def test_a_disconnected_reader_is_removed(api: RunningApi) -> None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_reader_that_disconnects_before_its_response_is_removed(tmp_path: Path, reset: bool) -> None:
-    async with limited(tmp_path, max_event_readers=5) as api:
+    async with api_with_limits(tmp_path, max_event_readers=5) as api:
         for _ in range(20):
             silent = await open_silent_reader(api)
             if reset:
@@ -314,7 +314,7 @@ async def test_a_reader_that_disconnects_before_its_response_is_removed(tmp_path
 
 @pytest.mark.gen_test
 async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
-    async with limited(tmp_path, max_event_readers=2) as api:
+    async with api_with_limits(tmp_path, max_event_readers=2) as api:
         async with stream(api), stream(api, "?order_id=1"):
             answer = await api.get(EVENTS)
             assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
