@@ -1,4 +1,4 @@
-"""Fixtures for all tests: an event loop, a clock that a test sets, a database file, and a store in it."""
+"""Fixtures for all tests: an event loop, a clock that a test sets, a database file and a store. Orders the tests."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,14 +16,28 @@ from tests.models.shorthand_store import ShorthandStore
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts slow tests first and timed tests last, and groups them; pytest-xdist runs a group in one process.
+
+    A slow test is in the group of its file, so that its file's fixtures are made once. Timed tests are one group. It
+    starts when no other test is left for its process, so that little else runs beside it.
+    """
     for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("slow"))
+        if item.get_closest_marker("timed"):
+            item.add_marker(pytest.mark.xdist_group("timed"))
+        elif item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=_place)  # stable: within a place the order stays
+
+
+def _place(item: pytest.Item) -> int:
+    if item.get_closest_marker("timed"):
+        return 2
+    return 0 if item.get_closest_marker("slow") else 1
 
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
-    """pytest-tornado's fixture, whose own version makes calls that Tornado has deprecated."""
+    """Replaces the fixture of pytest-tornado, which makes calls that Tornado has deprecated."""
     asyncio_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(asyncio_loop)
     loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)

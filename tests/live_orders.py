@@ -1,4 +1,4 @@
-"""What a running server has of its orders: sending many, waiting for their statuses, counting them everywhere."""
+"""Posts many orders to a running server, waits for their statuses, and checks counts and contents."""
 
 import contextlib
 import sqlite3
@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.process import ServerProcess, is_same, order, wait_until
+from tests.process import ServerProcess, has_values_of, order, wait_until
 
-METRICS = {
+METRIC_NAMES = {
     "Pending": "pending_orders",
     "Processing": "processing_orders",
     "Completed": "completed_orders",
@@ -20,7 +20,7 @@ METRICS = {
 
 
 def post_all(server: ServerProcess, order_ids: Iterable[int], *, clients: int = 8) -> None:
-    """Posts orders over some connections at once; all of them must be accepted."""
+    """Posts orders over several connections. Each must be answered 202."""
     left = iter(order_ids)
     lock = threading.Lock()
 
@@ -39,7 +39,7 @@ def post_all(server: ServerProcess, order_ids: Iterable[int], *, clients: int = 
 
 
 def wait_for_status(server: ServerProcess, order_id: int, status: str) -> dict[str, Any]:
-    """The order, once it has that status."""
+    """Waits until the order has this status, and returns the order."""
     found: dict[str, Any] = {}
 
     def has_status() -> bool:
@@ -52,6 +52,8 @@ def wait_for_status(server: ServerProcess, order_id: int, status: str) -> dict[s
 
 
 def wait_until_processed(server: ServerProcess) -> None:
+    """Waits until no order is Pending or Processing."""
+
     def is_processed() -> bool:
         metrics = client.ask("GET", "/metrics").body
         return not metrics["pending_orders"] and not metrics["processing_orders"]
@@ -61,15 +63,15 @@ def wait_until_processed(server: ServerProcess) -> None:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
+def connect_to(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
 
 
 def assert_counts(server: ServerProcess, **expected: int) -> None:
-    """So many orders of each status, none of any other: in the table, in the totals beside it and in the metrics."""
-    counts = {status: expected.get(status, 0) for status in METRICS}
-    with reading(server.database) as connection:
+    """Checks the number of orders of each status in the table, in the totals and in the metrics. Others must be 0."""
+    counts = {status: expected.get(status, 0) for status in METRIC_NAMES}
+    with connect_to(server.database) as connection:
         found = dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY status"))
         totals = connection.execute("SELECT pending, processing, completed, failed, cancelled FROM totals").fetchall()
         [recounted_us] = connection.execute(
@@ -80,19 +82,19 @@ def assert_counts(server: ServerProcess, **expected: int) -> None:
     assert totals == [tuple(counts.values())]
     assert processing_us == recounted_us
     metrics = server.get("/metrics").body
-    assert {status: metrics[name] for status, name in METRICS.items()} == counts
+    assert {status: metrics[name] for status, name in METRIC_NAMES.items()} == counts
     assert metrics["total_orders"] == sum(counts.values())
 
 
-def assert_all_there(server: ServerProcess, acknowledged: Iterable[int]) -> None:
-    """Every acknowledged order is stored as it was sent, and Completed; the totals agree with a recount."""
+def assert_all_completed(server: ServerProcess, acknowledged: Iterable[int]) -> None:
+    """Checks that every acknowledged order is stored as sent and Completed, and that the total is right."""
     wait_until_processed(server)
     with server.client() as client:
         for order_id in acknowledged:
             answer = client.ask("GET", f"/order/{order_id}")
             assert answer.status == 200, f"order {order_id} is lost"
-            assert is_same(answer.body, order(order_id))
+            assert has_values_of(answer.body, order(order_id))
             assert answer.body["status"] == "Completed"
         total = client.ask("GET", "/metrics").body["total_orders"]
-    with reading(server.database) as connection:
+    with connect_to(server.database) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone()[0] == total

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and a small blocking client for it."""
+"""Runs `python server.py` as a process, and has a small blocking HTTP client for it."""
 
 import contextlib
 import http.client
@@ -23,6 +23,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
+POLL_INTERVAL_S = 0.005
+"""Between two checks of a condition, so that checking takes no CPU time from the server."""
 
 
 class Answer(NamedTuple):
@@ -32,7 +34,10 @@ class Answer(NamedTuple):
 
 
 class ServerProcess:
-    """`python server.py` on a free port; killed at the latest when the `with` block ends."""
+    """`python server.py` on a free port. The end of the `with` block kills it if it still runs.
+
+    `before` is put before the command, `environment` is added to that of the tests.
+    """
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class ServerProcess:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """The exit status, once the process has ended and its log is read."""
+        """Waits until the process has ended and its log is read. Returns the exit status."""
         status = self._process.wait(DEADLINE_S)
         self._reader.join(DEADLINE_S)
         assert self._process.stderr is not None
@@ -111,12 +116,21 @@ class ServerProcess:
 
     @contextmanager
     def client(self) -> Iterator["Client"]:
-        """A keep-alive connection."""
+        """A client with a keep-alive connection."""
         client = Client(self.port)
         try:
             yield client
         finally:
             client.close()
+
+    def memory_kib(self, field: str = "VmRSS") -> int:
+        """The memory that the process uses now, or the largest ever with `VmHWM`; fields of /proc/PID/status."""
+        found = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        assert found
+        return int(found[1])
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def get(self, path: str) -> Answer:
         with self.client() as client:
@@ -149,41 +163,43 @@ class Client(http.client.HTTPConnection):
 
     def ask(self, method: str, path: str) -> Answer:
         if self.sock is None:
-            self.connect()  # before anything else, so that a refused connection can be tried again
+            self.connect()  # first, so that this client can try again after a refused connection
         self.request(method, path)
         return self.answer()
 
 
 def with_open_files(soft: int, hard: int) -> list[str]:
-    """What to put before a command so that it runs with these limits on open files."""
+    """A prefix for a command that makes it run with these limits on open files."""
     limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
     return [sys.executable, "-c", f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"]
 
 
 def limit_file_size(pid: int, size: int) -> None:
-    """Writes beyond `size` bytes of any file fail, as they do on a full disk."""
+    """Makes writes beyond `size` bytes of any file fail, as on a full disk."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds; a refused connection counts as not yet."""
+    """Returns when the condition is true. An OSError, such as a refused connection, counts as false."""
     deadline = time.monotonic() + DEADLINE_S
+    pause = threading.Event()
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if condition():
                 return
-    raise AssertionError("it did not come to pass")
+        pause.wait(POLL_INTERVAL_S)
+    raise AssertionError(f"the condition was not true within {DEADLINE_S:g} s")
 
 
 def need(tool: str) -> None:
-    """Skips the test where the program `tool` is missing; in CI, where nothing may be missing, it fails."""
+    """Skips the test if the program `tool` is not installed. In CI the test fails instead."""
     if shutil.which(tool) is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
 
 
 def order(order_id: int) -> dict[str, Any]:
-    """A valid order whose values follow from its id."""
+    """A valid order. Its values depend on its id only."""
     return {
         "order_id": order_id,
         "user_id": order_id % 97 + 1,
@@ -192,12 +208,13 @@ def order(order_id: int) -> dict[str, Any]:
     }
 
 
-def is_same(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+def has_values_of(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Whether the stored order has every value that was sent."""
     return all(stored[name] == value for name, value in sent.items())
 
 
 def run_server(*flags: str, environment: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str, str]:
-    """Runs the server to its end, for when it is to refuse; the exit status, stdout and stderr."""
+    """Runs a server that is expected to refuse its start. Returns the exit status, stdout and stderr."""
     done = subprocess.run(
         [sys.executable, "server.py", *flags],
         cwd=ROOT,
@@ -211,13 +228,14 @@ def run_server(*flags: str, environment: Mapping[str, str] | None = None, **opti
     return done.returncode, done.stdout, done.stderr
 
 
-class Crowd:
-    """Threads that post orders as fast as they are answered, until told to stop or the server is gone."""
+class PostingClients:
+    """Threads that post orders without a pause until `join` is called or the server is gone."""
 
     def __init__(self, port: int, *, first_id: int, clients: int = 16) -> None:
         self.acknowledged: set[int] = set()
         self.refused: list[Answer] = []
         self.enough = threading.Event()
+        """Set once 200 orders are acknowledged."""
         self._port = port
         self._stop = threading.Event()
         self._threads = [
@@ -241,7 +259,7 @@ class Crowd:
                 if len(self.acknowledged) >= 200:
                     self.enough.set()
         except (OSError, http.client.HTTPException):
-            return  # the server is gone, and what it did not answer is nobody's promise
+            return  # the server is gone; without an answer nothing was promised
         finally:
             client.close()
 
@@ -253,6 +271,6 @@ class Crowd:
 
 
 def free_port() -> tuple[socket.socket, int]:
-    """A listening socket that takes a port, and the port."""
+    """A listening socket on a free port, and the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     return listener, listener.getsockname()[1]

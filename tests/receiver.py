@@ -1,4 +1,4 @@
-"""A real webhook receiver on loopback, which verifies what it gets. Each connection to it has a thread of its own."""
+"""A webhook receiver on loopback that verifies every delivery. Each connection has a thread of its own."""
 
 import contextlib
 import enum
@@ -19,7 +19,7 @@ SECRET = "whsec_" + "c2VjcmV0LWluLXRlc3RzLW9ubHktMDEyMzQ1Njc4OQ=="
 
 
 class Delivery(NamedTuple):
-    """One webhook as it came; `number` counts those with its id, from 1, `arrived_s` is monotonic."""
+    """One request. `number` counts the requests with this id, from 1. `arrived_s` is monotonic."""
 
     webhook_id: str
     number: int
@@ -32,49 +32,49 @@ class Delivery(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer; 2xx takes the order."""
+    """An answer. A 2xx accepts the order."""
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
 
 
-class Silence(enum.Enum):
-    """No answer at all."""
+class NoAnswer(enum.Enum):
+    """The connection ends without an answer."""
 
-    HANG = "until the sender gives up"
+    HANG = "when the sender gives up"
     CLOSE = "at once"
 
 
-Behaviour = Callable[[Delivery], Reply | Silence]
+Behaviour = Callable[[Delivery], Reply | NoAnswer]
 
 
 class Receiver:
-    """Answers as `behave` says, which is called on the connections' threads; refuses connections while it is stopped.
+    """Answers what `behave` returns; it is called on the connections' threads. Refuses connections while stopped.
 
-    Its port is its own from the beginning to `close`, so that it can be started again where it was.
+    Keeps its port until `close`, so it can be started again on the same port.
     """
 
     def __init__(self, behave: Behaviour, *, secret: str = SECRET) -> None:
         self.behave = behave
         self.deliveries: defaultdict[str, list[Delivery]] = defaultdict(list)
-        """By webhook-id, all of them verified."""
+        """The verified requests, by webhook-id."""
         self.taken: set[str] = set()
-        """Ids that got a 2xx."""
+        """The ids that were answered 2xx."""
         self.hung_s: list[float] = []
-        """How long each sender whom nobody answered waited before it gave up."""
+        """How long the sender waited, for each request that was left hanging."""
         self.faults: list[str] = []
-        """What could not be verified, or went wrong here."""
+        """Requests that failed verification, and errors of the receiver."""
         self._webhook = Webhook(secret)
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
-        # Bound but never listening: the port is refused to whoever connects, and given to nobody else.
-        self._place = socket.socket()
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
-        self.port: int = self._place.getsockname()[1]
+        # Bound but not listening: the port refuses connections, and the system gives it to nobody else.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port: int = self._reserved.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/orders?shop=1"
 
     def __enter__(self) -> "Receiver":
@@ -92,29 +92,29 @@ class Receiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cuts every connection and refuses new ones; may be called twice."""
+        """Ends every connection and refuses new ones. May be called twice."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
         self._thread.join()
         with self._changed:
             for each in self._open:
-                with contextlib.suppress(OSError):  # the other side was faster
+                with contextlib.suppress(OSError):  # the sender closed it first
                     each.shutdown(socket.SHUT_RDWR)
         self._server.server_close()  # joins the connections' threads
         self._server = self._thread = None
 
     def close(self) -> None:
         self.stop()
-        self._place.close()
+        self._reserved.close()
 
     def wait_for(self, condition: Callable[[], bool], *, within_s: float) -> None:
-        """Returns when the condition holds, which is looked at whenever something has been delivered or answered."""
+        """Returns when the condition is true. It is checked after each delivery and each answer."""
         with self._changed:
-            assert self._changed.wait_for(condition, within_s), "it did not come to pass"
+            assert self._changed.wait_for(condition, within_s), "the condition was not true in time"
 
-    def deliver(self, headers: Mapping[str, str], body: bytes) -> Reply | Silence:
-        """What to answer to a webhook, which is verified and recorded; the names of `headers` in small letters."""
+    def deliver(self, headers: Mapping[str, str], body: bytes) -> Reply | NoAnswer:
+        """Verifies and records a request, and returns the answer. The names in `headers` are lower case."""
         try:
             self._webhook.verify(body, dict(headers), json_parse=False)
         except WebhookVerificationError as error:
@@ -156,7 +156,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        super().__init__(("127.0.0.1", receiver.port), _handler_of(receiver))
+        super().__init__(("127.0.0.1", receiver.port), _handler_for(receiver))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._receiver.note_open(request)
@@ -167,12 +167,12 @@ class _Server(http.server.ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A sender that was killed is nobody's fault here."""
+        """Records errors, except those of the socket: senders are killed in some tests."""
         if not isinstance(error := sys.exception(), OSError):
             self._receiver.note_fault(repr(error))
 
 
-def _handler_of(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
+def _handler_for(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -182,7 +182,7 @@ def _handler_of(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = self.rfile.read(length)
-            if len(body) < length:  # the sender was killed while it wrote: nothing has been delivered
+            if len(body) < length:  # the sender was killed while it wrote
                 self.close_connection = True
                 return
             answer = receiver.deliver({name.lower(): value for name, value in self.headers.items()}, body)
@@ -194,9 +194,9 @@ def _handler_of(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
                 self.wfile.write(answer.body)
                 return
             self.close_connection = True
-            if answer is Silence.HANG:
+            if answer is NoAnswer.HANG:
                 begin_s = time.monotonic()
-                self.connection.recv(1)  # nothing comes but the end
+                self.connection.recv(1)  # returns when the sender closes the connection
                 receiver.note_hung(time.monotonic() - begin_s)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server calls it so

@@ -1,4 +1,4 @@
-"""A user's module with the function that processes orders, and what a test hears from it."""
+"""A user's module with the function that processes orders, and pipes between the function and the test."""
 
 import os
 import select
@@ -23,10 +23,12 @@ from workers.processors.outcomes import Rejected, RetryLater
 
 HERE = Path(__file__).parent
 
+{setup}
+
 
 def tell(order):
     with (HERE / "calls").open("w") as pipe:
-        pipe.write(f"{order.order_id} {order.attempt} {time_ns() // 1_000}\\n")
+        print(order.order_id, order.attempt, time_ns() // 1_000, file=pipe)
 
 
 def wait_at_gate():
@@ -34,6 +36,7 @@ def wait_at_gate():
 
 
 def process(order):
+{body}
 '''
 
 
@@ -44,18 +47,21 @@ class Call(NamedTuple):
 
 
 class UserModule:
-    """A user's module `shop` in `folder`, whose function `process` has this body.
+    """A user's module `shop` in `folder`. `setup` is code of the module, `body` that of its function `process`.
 
-    It may `tell(order)`, which the test reads here, and `wait_at_gate()`, which takes until `open_gate`; both go
-    through named pipes, which outlive the server.
+    The body can call `tell(order)`, and `call` returns that to the test. It can call `wait_at_gate()`, which returns
+    after `open_gate`. Both use named pipes, which stay when the server ends.
     """
 
-    def __init__(self, folder: Path, body: str) -> None:
-        (folder / "shop.py").write_text(MODULE + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n")
+    def __init__(self, folder: Path, body: str, *, setup: str = "") -> None:
+        module = MODULE.format(
+            setup=textwrap.dedent(setup).strip(), body=textwrap.indent(textwrap.dedent(body).strip(), "    ")
+        )
+        (folder / "shop.py").write_text(module)
         self._gate = folder / "gate"
         for name in ("calls", "gate"):
             os.mkfifo(folder / name)
-        # For writing, too: so it has no end, and nobody waits to open it.
+        # For writing too, so that the pipe never ends and opening it does not block.
         self._calls = os.open(folder / "calls", os.O_RDWR)
         self._unread = b""
         self._database = folder / "orders.db"
@@ -68,25 +74,27 @@ class UserModule:
         os.close(self._calls)
 
     def server(self, *flags: str, before: Sequence[str] = ()) -> ServerProcess:
-        """A server that calls the function; `before` is put before its command."""
+        """A server that processes orders with the function. `before` is put before its command."""
         return ServerProcess(
             self._database, "--processor", "shop:process", *flags, before=before, environment=self._environment
         )
 
     def call(self, *, within_s: float = DEADLINE_S) -> Call:
-        """The next call that was told of."""
+        """Waits for the next `tell(order)` of the function, and returns it."""
         deadline = time.monotonic() + within_s
         while b"\n" not in self._unread:
-            assert select.select([self._calls], [], [], max(0.0, deadline - time.monotonic()))[0], "nothing is told"
+            assert select.select([self._calls], [], [], max(0.0, deadline - time.monotonic()))[0], (
+                "the function told nothing"
+            )
             self._unread += os.read(self._calls, 65_536)
         line, _, self._unread = self._unread.partition(b"\n")
         return Call(*map(int, line.split()))
 
     def open_gate(self) -> None:
-        """Lets pass who waits there, after waiting for somebody to."""
+        """Waits until a call waits at the gate, and lets it continue."""
 
         def was_waiting() -> bool:
-            os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))  # an OSError where nobody waits
+            os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))  # OSError if nobody waits
             return True
 
         wait_until(was_waiting)

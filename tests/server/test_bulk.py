@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.live_orders import assert_counts, reading, wait_until_processed
+from tests.live_orders import assert_counts, connect_to, wait_until_processed
 from tests.process import DEADLINE_S, Answer, ServerProcess, limit_file_size, need, order, wait_until
 from tests.user_module import UserModule
 
@@ -93,7 +93,7 @@ def total(server: ServerProcess) -> int:
 
 
 def stored_ids(path: Path) -> set[int]:
-    with reading(path) as connection:
+    with connect_to(path) as connection:
         return {order_id for (order_id,) in connection.execute("SELECT order_id FROM orders")}
 
 

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.live_orders import METRICS, assert_counts, post_all, wait_for_status, wait_until_processed
+from tests.live_orders import METRIC_NAMES, assert_counts, post_all, wait_for_status, wait_until_processed
 from tests.process import ServerProcess, with_open_files
 from tests.user_module import UserModule
 
@@ -33,7 +33,7 @@ def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[s
 
 def assert_tells(values: dict[str, float], expected: Any) -> None:
     """The same as the JSON, which was asked for before."""
-    for status, name in METRICS.items():
+    for status, name in METRIC_NAMES.items():
         assert values[f"orders_by_status {status}"] == expected[name]
     assert values["orders_turnaround_seconds_count"] == expected["completed_orders"]
     mean_s = values["orders_turnaround_seconds_sum"] / max(1, expected["completed_orders"])

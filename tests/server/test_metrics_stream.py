@@ -1,4 +1,4 @@
-"""How it goes, followed on a whole server: its orders in points, a reload, a stop, and readers that never read."""
+"""`GET /metrics/events` of a real server: orders in its points, a reload, a stop, and clients that never read."""
 
 import http.client
 import signal
@@ -12,18 +12,18 @@ import pytest
 
 from tests.live_orders import post_all, wait_until_processed
 from tests.process import DEADLINE_S, Client, ServerProcess
-from tests.server.test_events import memory_mib, quiet_reader
+from tests.server.test_events import connect_silent_client
 from tests.sse import EventParser, Message
 
-QUIET_READERS = 400
-MAX_READERS = 500
+SILENT_CLIENTS = 400
+MAX_CLIENTS = 500
 MAX_GROWTH_MIB = 4
 PATH = "/metrics/events"
 REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
 
 
-class Followed:
-    """One reader's stream."""
+class MetricsReader:
+    """Reads one response of `GET /metrics/events`."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.response = response
@@ -31,7 +31,7 @@ class Followed:
         self._messages: list[Message] = []
 
     def next(self, kind: str) -> Any:
-        """The data of the next event of that kind; those before it are passed over."""
+        """The data of the next event of that kind. Skips the events before it."""
         while True:
             while not self._messages:
                 data = self.response.read1()
@@ -43,31 +43,31 @@ class Followed:
 
 
 @contextmanager
-def followed(server: ServerProcess) -> Iterator[Followed]:
+def read_metrics(server: ServerProcess) -> Iterator[MetricsReader]:
     client = Client(server.port)
     try:
         client.request("GET", PATH)
         response = client.getresponse()
         assert response.status == 200
-        yield Followed(response)
+        yield MetricsReader(response)
     finally:
         client.close()
 
 
 def points_of(history: dict[str, Any]) -> list[tuple[float, ...]]:
-    """The points in a history."""
+    """The points of a history, which is sent as a list for each value."""
     return list(zip(*(column for name, column in history.items() if name != "interval_seconds"), strict=True))
 
 
 @pytest.mark.slow
 def test_orders_show_in_the_points_and_a_reload_keeps_the_history(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
-        with followed(server) as page:
+        with read_metrics(server) as page:
             first = points_of(page.next("history"))
             seen = [page.next("point")]
             post_all(server, range(1, 301))
             wait_until_processed(server)
-            # What the next second says has all of it.
+            # The point after the metrics with all orders counts all of them.
             metrics = page.next("metrics")
             while metrics["completed_orders"] < 300 and len(seen) < DEADLINE_S:
                 seen.append(page.next("point"))
@@ -83,7 +83,7 @@ def test_orders_show_in_the_points_and_a_reload_keeps_the_history(tmp_path: Path
                 if point["ack_p99_seconds"] is not None:
                     assert 0 < point["ack_p50_seconds"] <= point["ack_p99_seconds"] < 10
             assert any(point["processing_p99_seconds"] is not None for point in seen)
-        with followed(server) as page:
+        with read_metrics(server) as page:
             again = points_of(page.next("history"))
         assert again[: len(first)] == first
         assert [point for point in seen if tuple(point.values()) not in again] == []
@@ -91,11 +91,11 @@ def test_orders_show_in_the_points_and_a_reload_keeps_the_history(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_stop_ends_the_stream_as_it_should(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, followed(server) as page:
+def test_a_stop_ends_the_stream_with_its_last_chunk(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, read_metrics(server) as page:
         page.next("point")
         server.signal(signal.SIGTERM)
-        # read() raises IncompleteRead where the last chunk is missing.
+        # read() raises IncompleteRead if the last chunk is missing.
         list(page.parser.feed(page.response.read()))
         page.parser.end()
         assert server.wait() == 0
@@ -103,20 +103,20 @@ def test_a_stop_ends_the_stream_as_it_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readers_that_never_read_take_no_more_memory_as_time_goes_by(tmp_path: Path) -> None:
+def test_clients_that_never_read_take_no_more_memory_over_time(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, ExitStack() as stack:
-        page = stack.enter_context(followed(server))
-        for _ in range(QUIET_READERS):
-            stack.callback(quiet_reader(server.port, REQUEST).close)
+        page = stack.enter_context(read_metrics(server))
+        for _ in range(SILENT_CLIENTS):
+            stack.callback(connect_silent_client(server.port, REQUEST).close)
         for _ in range(2):
             page.next("point")
-        before_mib = memory_mib(server)
+        before_mib = server.memory_kib() / 1024
         for _ in range(8):
             page.next("point")
-        after_mib = memory_mib(server)
-        print(f"VmRSS {before_mib:.1f} MiB with {QUIET_READERS} readers, {after_mib:.1f} MiB 8 s later")
+        after_mib = server.memory_kib() / 1024
+        print(f"VmRSS {before_mib:.1f} MiB with {SILENT_CLIENTS} clients, {after_mib:.1f} MiB 8 s later")
         assert after_mib - before_mib < MAX_GROWTH_MIB
-        for _ in range(MAX_READERS - QUIET_READERS - 1):
-            stack.callback(quiet_reader(server.port, REQUEST).close)
+        for _ in range(MAX_CLIENTS - SILENT_CLIENTS - 1):
+            stack.callback(connect_silent_client(server.port, REQUEST).close)
         assert server.get(PATH).status == 503
         assert server.stop() == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live_orders import assert_all_there
-from tests.process import DEADLINE_S, Crowd, ServerProcess, order
+from tests.live_orders import assert_all_completed
+from tests.process import DEADLINE_S, PostingClients, ServerProcess, order
 
 ROUNDS = 20
 
@@ -19,7 +19,7 @@ ROUNDS = 20
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
-        crowd = Crowd(server.port, first_id=1)
+        crowd = PostingClients(server.port, first_id=1)
         assert crowd.enough.wait(DEADLINE_S)
         server.signal(number)
         assert server.wait() == 0
@@ -29,7 +29,7 @@ def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["orders.db"]
     with ServerProcess(tmp_path / "orders.db") as server:
         assert "cut off" not in server.log
-        assert_all_there(server, crowd.acknowledged)
+        assert_all_completed(server, crowd.acknowledged)
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: 
         assert answer.headers["Connection"] == "close"
         assert server.wait() == 0
     with ServerProcess(tmp_path / "orders.db") as server:
-        assert_all_there(server, [1])
+        assert_all_completed(server, [1])
 
 
 def wait_until_deaf(server: ServerProcess) -> None:
@@ -90,7 +90,7 @@ def test_kill_9_under_load_loses_no_acknowledged_order_and_leaves_none_in_proces
     acknowledged: set[int] = set()
     for number in range(ROUNDS):
         with ServerProcess(tmp_path / "orders.db") as server:
-            crowd = Crowd(server.port, first_id=1 + number * 10_000_000)
+            crowd = PostingClients(server.port, first_id=1 + number * 10_000_000)
             assert crowd.enough.wait(DEADLINE_S)
             crowd.refused += [answer for answer in [server.get("/livez")] if answer.status != 200]
             end = time.monotonic() + chance.uniform(0.0, 0.3)
@@ -101,6 +101,6 @@ def test_kill_9_under_load_loses_no_acknowledged_order_and_leaves_none_in_proces
             assert not crowd.refused
             acknowledged |= crowd.acknowledged
     with ServerProcess(tmp_path / "orders.db") as server:
-        assert_all_there(server, acknowledged)
+        assert_all_completed(server, acknowledged)
     assert len(acknowledged) >= ROUNDS * 200
     print(f"{ROUNDS} kills, {len(acknowledged)} orders acknowledged, 0 missing, 0 not Completed")

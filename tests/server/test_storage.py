@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live_orders import assert_all_there
+from tests.live_orders import assert_all_completed
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
 
 pytestmark = pytest.mark.slow
@@ -32,14 +32,14 @@ def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_pa
         assert client.ask("GET", "/readyz").status == 200
         assert client.post(order(2)).status == 202
         assert client.ask("GET", "/metrics").body["total_orders"] == 2
-        assert_all_there(server, [1, 2])
+        assert_all_completed(server, [1, 2])
         assert server.stop() == 0
 
 
 def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
         assert reading.post(order(1)).status == 202
-        assert_all_there(server, [1])
+        assert_all_completed(server, [1])
         other = sqlite3.connect(server.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         waiting.send_order(order(2))
@@ -76,7 +76,7 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server, server.client() as client:
         assert client.post(order(1)).status == 202
-        assert_all_there(server, [1])
+        assert_all_completed(server, [1])
         kept = path.rename(tmp_path / "kept.db")
         assert client.post(order(2)).status == 503
         path.touch()
@@ -90,7 +90,7 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
 def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
-        assert_all_there(server, [1])
+        assert_all_completed(server, [1])
         kept = (tmp_path / "orders.db-wal").rename(tmp_path / "kept")
         assert client.post(order(2)).status == 503
         assert client.ask("GET", "/readyz").status == 503
@@ -98,13 +98,13 @@ def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
         assert client.post(order(2)).status == 202
         server.kill()
     with ServerProcess(tmp_path / "orders.db") as server:
-        assert_all_there(server, [1, 2])
+        assert_all_completed(server, [1, 2])
 
 
 def test_orders_that_come_one_by_one_fit_through_an_intake_of_one(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", "--max-intake", "1") as server, server.client() as client:
         assert [client.post(order(number)).status for number in range(1, 101)] == [202] * 100
-        assert_all_there(server, range(1, 101))
+        assert_all_completed(server, range(1, 101))
 
 
 def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
