@@ -13,26 +13,21 @@ from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 
+LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
+"""Files that take the longest. They start first, so that the other processes have work until these end."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts slow tests first and timed tests last, and groups them; pytest-xdist runs a group in one process.
+    """Puts files with slow tests first. pytest-xdist starts the files in this order."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
 
-    A slow test is in the group of its file, so that its file's fixtures are made once. Timed tests are one group. It
-    starts when no other test is left for its process, so that little else runs beside it.
-    """
-    for item in items:
-        if item.get_closest_marker("timed"):
-            item.add_marker(pytest.mark.xdist_group("timed"))
-        elif item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    items.sort(key=_place)  # stable: within a place the order stays
+    def place(item: pytest.Item) -> int:
+        if item.path not in slow_files:
+            return len(LONGEST) + 1
+        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
 
-
-def _place(item: pytest.Item) -> int:
-    if item.get_closest_marker("timed"):
-        return 2
-    return 0 if item.get_closest_marker("slow") else 1
+    items.sort(key=place)
 
 
 @pytest.fixture

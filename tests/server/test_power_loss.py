@@ -22,7 +22,7 @@ from tests.power.recording import Moment, Recording, ends_of_certainty, moments,
 from tests.power.remains import DATABASE, Finding, Promises, Row, examine, put_down
 from tests.process import ServerProcess, need
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
+pytestmark = pytest.mark.slow
 
 SEED = 20_250_301
 CUTS = 160

@@ -16,7 +16,7 @@ from load.chaos.plan import DECK, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
 from tests.process import DEADLINE_S, ROOT, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("harm")]
+pytestmark = pytest.mark.slow
 
 LOSING_SERVER = ["tests/load/chaos/losing_server.py"]
 HARMLESS = str(
