@@ -1,4 +1,4 @@
-"""Requests that no good client would send, and good ones that something happened to; the same for the same seed."""
+"""Generates malformed requests, and valid requests with random changes. A seed always gives the same requests."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -11,13 +11,13 @@ BOMB_SIZES = [100, 5_000, 60_000]
 
 
 class Fuzzer:
-    """An endless source of requests, each as the bytes to be sent."""
+    """Generates requests without end. Each is the bytes to send."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._kinds: list[Callable[[], bytes]] = [
             *(self._noise, self._request_line, self._path, self._query, self._many_headers, self._headers),
-            *(self._length, self._bad_chunks, self._no_json, self._bomb, self._field, self._text, self._lines),
+            *(self._length, self._bad_chunks, self._not_json, self._bomb, self._field, self._text, self._lines),
             *(self._pipeline, self._mutant, self._mutant, self._mutant, self._mutant),
         ]
 
@@ -49,7 +49,7 @@ class Fuzzer:
         return ("{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}").encode()
 
     def _orders(self, order: bytes) -> bytes:
-        """One order, or many."""
+        """A body with the order alone or with another order, as an array or as lines."""
         return self._any([order, b"[%b]" % order, b"[%b, %b]" % (order, self._order()), order + b"\n" + self._order()])
 
     def _valid(self) -> bytes:
@@ -106,8 +106,8 @@ class Fuzzer:
         end = self._any([*odd.CHUNKS, self._bytes(50)])
         return self._chunked([order[:20], order[20:]], path=self._any(odd.POSTED), end=end)
 
-    def _no_json(self) -> bytes:
-        return self._post(self._any([*odd.NO_JSON, b"\xef\xbb\xbf" + self._order(), self._order() * 2]))
+    def _not_json(self) -> bytes:
+        return self._post(self._any([*odd.NOT_JSON, b"\xef\xbb\xbf" + self._order(), self._order() * 2]))
 
     def _bomb(self) -> bytes:
         text = self._any(odd.bombs(self._any(BOMB_SIZES)))
@@ -135,7 +135,7 @@ class Fuzzer:
         return b"".join(self._random.choices(parts, k=self._random.randint(2, 12)))
 
     def _mutant(self) -> bytes:
-        """A good request in which bytes have been changed, lost, added, doubled or cut off."""
+        """A valid request in which bytes were changed, removed, added, repeated or cut off."""
         whole = bytearray(self._valid())
         for _ in range(self._any([1, 1, 2, 5])):
             begin, end = sorted(self._random.randrange(len(whole) + 1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What a request may have in the place of what belongs there; values, of which a `Fuzzer` makes requests."""
+"""Unusual and malformed parts of requests: paths, headers, numbers, bodies. `Fuzzer` builds requests from them."""
 
 
 def _words(text: str) -> list[str]:
@@ -79,7 +79,7 @@ CHUNKS = [
     *(b"-1\r\nx\r\n", b"fffffffffffffffff\r\n", b"0x5\r\n", b"5;a=b\r\nhello\r\n", b"\r\n", b"5\r\nhelloXX"),
     *(b"0\r\nX: y\r\n\r\n", b"g\r\n", b"0" * 100, b"5\nhello\n", b"+5\r\nhello\r\n", b"1_0\r\n", b"0\r\nxx"),
 ]
-NO_JSON = [
+NOT_JSON = [
     *(b"", b" ", b"{", b"[", b"]", b"{}", b"[]", b"[{}]", b"null", b"0", b'"', b"{]", b'{"a"', b"{'a': 1}", b"[1,]"),
     *(b'{"order_id": 1, "order_id": 2}', b"/**/{}"),
 ]
@@ -91,7 +91,7 @@ LINES = [b"", b"{}", b"\xff", b"null", b"[", b"\r", b"x" * 70_000]
 
 
 def bombs(size: int) -> list[str]:
-    """JSON, or nearly, that is deep, wide or large."""
+    """JSON, or almost JSON, that is deep, wide or large."""
     return [
         *("[" * size, '{"a":' * size, "[" * size + "]" * size, "[" + "1," * size + "1]", "[" + "[]," * size + "{}]"),
         *('"' + "\\u0041" * size + '"', '"' + "x" * size + '"', "1" * size, "0." + "1" * size, "1e" + "9" * size),

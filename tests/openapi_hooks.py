@@ -1,4 +1,4 @@
-"""What Schemathesis is told about the API that its document can't say; `tests/schemathesis.toml` names this module."""
+"""Hooks that tell Schemathesis what the OpenAPI document can't express. `tests/schemathesis.toml` names this module."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ from models.parsing.order_body import MAX_AMOUNT
 
 @schemathesis.serializer("application/x-ndjson")
 def as_lines(context: SerializationContext, value: Any) -> bytes:
-    """One element of the array a line; an example is written so already."""
+    """Writes one element of the array a line. An example is a text with lines already."""
     if isinstance(value, str):
         return value.encode()
     lines = value if isinstance(value, list) else [value]
@@ -27,28 +27,28 @@ def as_lines(context: SerializationContext, value: Any) -> bytes:
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     for order in case.body if isinstance(case.body, list) else [case.body]:
         if isinstance(order, dict):
-            write_numbers_as_the_api_wants_them(order)
-    # A text of any kind is a string, but no cursor.
+            write_numbers_as_the_api_requires(order)
+    # To the schema any string is valid, but most are no cursor.
     if not is_negative(case) and not is_cursor((case.query or {}).get("cursor", "")):
         case.query.pop("cursor", None)
 
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """A bad order of many fails alone: what does not fit the schema shows in the answer, not in its status."""
+    """Ignores failures that are none in bulk: the body of the answer lists bad orders, its status does not change."""
     if case.operation.label != "POST /orders":
         return True
     body = response.json()
     if isinstance(failure, AcceptedNegativeData):
         return not body["rejected_total"]
     if isinstance(failure, RejectedPositiveData):
-        # Each of them had the id of another order.
+        # It is no failure if each order had the id of another one.
         return {rejection["status"] for rejection in body.get("rejected", [])} != {409}
     return True
 
 
-def write_numbers_as_the_api_wants_them(order: dict[str, Any]) -> None:
-    """No more than four decimal places, and integers without a point: JSON Schema has no words for either."""
+def write_numbers_as_the_api_requires(order: dict[str, Any]) -> None:
+    """Rounds to four decimal places and writes integers without a point. JSON Schema can express neither."""
     amount = order.get("total_amount")
     if isinstance(amount, float) and 0 <= amount <= MAX_AMOUNT:
         order["total_amount"] = round(amount, AMOUNT_PLACES)

@@ -1,4 +1,4 @@
-"""A strict reader of Server-Sent Events, from the grammar and the steps of the HTML standard.
+"""A strict parser of Server-Sent Events, after the grammar and algorithm of the HTML standard.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Message(NamedTuple):
-    """One event that a page is handed, and the last id at that moment."""
+    """One event that a browser would dispatch, with the last event id at that moment."""
 
     type: str
     data: str
@@ -21,7 +21,7 @@ class Message(NamedTuple):
 
 
 class EventParser:
-    """Takes the bytes of a stream as they come. Fails where the standard would have something ignored."""
+    """Parses the bytes of a stream as they arrive. Fails for anything that the standard says to ignore."""
 
     def __init__(self) -> None:
         self.last_id = ""
@@ -33,7 +33,7 @@ class EventParser:
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The events that are whole now."""
+        """The events that these bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             assert b"\r" not in line
@@ -43,7 +43,7 @@ class EventParser:
                 yield from self._dispatch()
 
     def end(self) -> None:
-        """What is not whole at the stream's end would be lost."""
+        """Checks that the stream does not end within an event, which a browser would drop."""
         assert (self._rest, self._type, self._data) == (b"", "", [])
 
     def _take(self, line: str) -> None:
@@ -65,7 +65,7 @@ class EventParser:
             assert value.isdigit()
             self.retry_ms = int(value)
         else:
-            raise AssertionError(f"a field that is unknown: {line}")
+            raise AssertionError(f"an unknown field: {line}")
 
     def _dispatch(self) -> Iterator[Message]:
         self.last_id = self._id
@@ -74,4 +74,4 @@ class EventParser:
         if data:
             yield Message(kind or "message", "\n".join(data), self.last_id)
         else:
-            assert not kind, "an event without data is not handed to the page"
+            assert not kind, "a browser drops an event without data"

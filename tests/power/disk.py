@@ -1,7 +1,7 @@
-"""A disk with one folder that remembers what must be on it and what need not be, and says what an outage may leave.
+"""A model of a disk with one folder: what is synced, and what a loss of power may leave of the rest.
 
-What is in a file is safe when the file was synced (`tests/power/file.py`), which names the folder has when the folder
-was: a new name that was not may be missing, and one that was taken away may be back, each for itself.
+The content of a file is on disk once the file is synced (`tests/power/file.py`). The names in the folder are on disk
+once the folder is synced. Until then each new name may be missing, and each removed name may be there again.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ from random import Random
 from tests.power.file import File
 
 Files = dict[str, bytes]
-"""What is left, by name."""
+"""The content of each file, by name."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """A name that was given to a file, or taken away where `file` is None."""
+    """A name that was given to a file, or removed if `file` is None."""
 
     name: str
     file: File | None
@@ -27,8 +27,8 @@ class Disk:
     """One folder, empty at first."""
 
     def __init__(self) -> None:
-        self._safe: dict[str, File] = {}
-        self._unsafe: list[Entry] = []
+        self._synced: dict[str, File] = {}
+        self._unsynced: list[Entry] = []
 
     def __getitem__(self, name: str) -> File:
         return self._present()[name]
@@ -37,49 +37,49 @@ class Disk:
         return name in self._present()
 
     def _present(self) -> dict[str, File]:
-        names: dict[str, File | None] = dict(self._safe)
-        names.update((entry.name, entry.file) for entry in self._unsafe)
+        names: dict[str, File | None] = dict(self._synced)
+        names.update((entry.name, entry.file) for entry in self._unsynced)
         return {name: file for name, file in names.items() if file is not None}
 
     def add(self, entry: Entry) -> None:
-        """It begins, and may be on disk from now on."""
-        self._unsafe.append(entry)
+        """Adds a change that begins. It may be on disk from now on."""
+        self._unsynced.append(entry)
 
     def begin_sync(self) -> Callable[[], None]:
-        """A sync of the folder, not of its files, begins; the result is to be called once it has returned."""
-        covered = [entry for entry in self._unsafe if entry.has_returned]
+        """Begins a sync of the folder, but not of its files. To be followed by a call of the result when it returns."""
+        covered = [entry for entry in self._unsynced if entry.has_returned]
 
         def end() -> None:
             for entry in covered:
-                if entry in self._unsafe:
-                    self._unsafe.remove(entry)
+                if entry in self._unsynced:
+                    self._unsynced.remove(entry)
                     self._name(entry)
 
         return end
 
     def _name(self, entry: Entry) -> None:
         if entry.file is None:
-            self._safe.pop(entry.name, None)
+            self._synced.pop(entry.name, None)
         else:
-            self._safe[entry.name] = entry.file
+            self._synced[entry.name] = entry.file
 
-    def safe(self) -> Files:
-        """What must be there."""
-        return {name: file.safe for name, file in self._safe.items()}
+    def synced(self) -> Files:
+        """What is on disk in any case."""
+        return {name: file.synced for name, file in self._synced.items()}
 
     def written(self) -> Files:
-        """What whoever reads the files sees."""
+        """What a program that reads the files finds."""
         return {name: file.written for name, file in self._present().items()}
 
-    def left_over(self, chance: Random) -> Files:
-        """What an outage may leave."""
-        choices: dict[str, list[File | None]] = {name: [file] for name, file in self._safe.items()}
-        for entry in self._unsafe:
+    def after_power_loss(self, chance: Random) -> Files:
+        """What a loss of power may leave, drawn with `chance`."""
+        choices: dict[str, list[File | None]] = {name: [file] for name, file in self._synced.items()}
+        for entry in self._unsynced:
             choices.setdefault(entry.name, [None]).append(entry.file)
         left = {name: chance.choice(files) for name, files in choices.items()}
-        return {name: file.left_over(chance) for name, file in left.items() if file is not None}
+        return {name: file.after_power_loss(chance) for name, file in left.items() if file is not None}
 
 
 def differences(files: Mapping[str, bytes], others: Mapping[str, bytes]) -> list[str]:
-    """The names of files that are not the same on both sides."""
+    """The names of files that differ, or that only one side has."""
     return sorted(name for name in files.keys() | others.keys() if files.get(name) != others.get(name))

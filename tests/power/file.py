@@ -1,10 +1,10 @@
-"""A file that remembers what of it must be on disk and what need not be.
+"""A model of a file: what is synced, and what a loss of power may leave of the rest.
 
-What a write or a truncation changed is safe once a sync has returned that began after they had returned. All else may
-be there or not, each sector for itself:
+A write or truncation is on disk once a sync has returned that began after the write had returned. Every other change
+may be on disk or not, independently for each sector:
 
-- A sector of 512 bytes has its content from before, or any of those it was given since: what was written later may be
-  there and what was written earlier not.
+- A sector of 512 bytes has its old content, or any content that it was given since. A later write may be on disk and an
+  earlier one not.
 - A sector can be torn, the first part newer and the rest older or the other way round, and the bytes that were being
   written can be junk. No byte beside them changes, which SQLite calls "powersafe overwrite" and relies on where a frame
   of its log begins in the middle of a sector (https://www.sqlite.org/psow.html).
@@ -12,7 +12,7 @@ be there or not, each sector for itself:
   better (https://www.sqlite.org/atomiccommit.html, "hardware assumptions"): the frames of its log have checksums
   (https://www.sqlite.org/fileformat.html#the_write_ahead_log), pages go from the log into the database only after the
   log was synced, and the log begins anew only after the database was (https://www.sqlite.org/wal.html).
-- What was synced stays: a disk that lies about that is not covered by anybody's promise.
+- What was synced stays. Disks that report a sync too early are not modelled.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,19 +24,19 @@ SECTOR = 512
 TORN = 0.06
 JUNK = 0.03
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)
-"""How likely a sector that need not be there is: each outage has one of these."""
+"""The probability that an unsynced sector is on disk. Each loss of power has one of these."""
 
 
 @dataclass(eq=False)
 class Change:
-    """A write of `data` at `offset`, or a truncation to `offset` where `data` is None."""
+    """A write of `data` at `offset`, or a truncation to `offset` if `data` is None."""
 
     offset: int
     data: bytes | None
     has_returned: bool = False
 
     def apply(self, content: bytearray) -> range:
-        """The bytes that it may have changed."""
+        """Changes `content` and returns the range of bytes that may be different now."""
         if self.data is None:
             changed = range(min(self.offset, len(content)), max(self.offset, len(content)))
             del content[self.offset :]
@@ -53,7 +53,7 @@ def _grow(content: bytearray, size: int) -> None:
 
 
 class _Version(NamedTuple):
-    """What a sector was given, and which of its bytes were written."""
+    """The content of a sector after a change, and which of its bytes the change wrote."""
 
     content: bytes
     begin: int
@@ -61,53 +61,53 @@ class _Version(NamedTuple):
 
 
 class File:
-    """One file, whatever its name is."""
+    """One file. Its names are in `Disk`."""
 
     def __init__(self) -> None:
-        self._safe = bytearray()
-        self._unsafe: list[Change] = []
+        self._synced = bytearray()
+        self._unsynced: list[Change] = []
 
     @property
-    def safe(self) -> bytes:
-        """What must be there."""
-        return bytes(self._safe)
+    def synced(self) -> bytes:
+        """What is on disk in any case."""
+        return bytes(self._synced)
 
     @property
     def written(self) -> bytes:
-        """What whoever reads the file sees."""
-        content = bytearray(self._safe)
-        for change in self._unsafe:
+        """What a program that reads the file finds."""
+        content = bytearray(self._synced)
+        for change in self._unsynced:
             change.apply(content)
         return bytes(content)
 
     def add(self, change: Change) -> None:
-        """It begins, and may be on disk from now on."""
-        self._unsafe.append(change)
+        """Adds a change that begins. It may be on disk from now on."""
+        self._unsynced.append(change)
 
     def begin_sync(self) -> Callable[[], None]:
-        """A sync begins; the result is to be called once it has returned."""
-        covered = [change for change in self._unsafe if change.has_returned]
+        """Begins a sync. To be followed by a call of the result when it returns."""
+        covered = [change for change in self._unsynced if change.has_returned]
 
         def end() -> None:
             for change in covered:
-                if change in self._unsafe:
-                    self._unsafe.remove(change)
-                    change.apply(self._safe)
+                if change in self._unsynced:
+                    self._unsynced.remove(change)
+                    change.apply(self._synced)
 
         return end
 
-    def left_over(self, chance: Random) -> bytes:
-        """What an outage may leave."""
-        content = bytearray(self._safe)
+    def after_power_loss(self, chance: Random) -> bytes:
+        """What a loss of power may leave, drawn with `chance`."""
+        content = bytearray(self._synced)
         sizes = {len(content)}
         versions: dict[int, list[_Version]] = {}
-        for change in self._unsafe:
+        for change in self._unsynced:
             changed = change.apply(content)
             sizes.add(len(content))
             for sector, version in _versions(content, changed):
                 versions.setdefault(sector, []).append(version)
         size = chance.choice(sorted(sizes))
-        left = bytearray(self._safe)
+        left = bytearray(self._synced)
         missing = max(0, max(sizes) - len(left))
         left.extend(chance.randbytes(missing) if chance.random() < 0.5 else bytes(missing))
         kept = chance.choice(KEPT)
@@ -119,7 +119,7 @@ class File:
 
 
 def _versions(content: bytearray, changed: range) -> Iterator[tuple[int, _Version]]:
-    """What each sector with changed bytes is now; zeros beyond the end of the file."""
+    """The present content of each sector with changed bytes, filled with zeros at the end of the file."""
     for sector in range(changed.start // SECTOR, -(-changed.stop // SECTOR)):
         begin = sector * SECTOR
         now = bytes(content[begin : begin + SECTOR]).ljust(SECTOR, b"\0")

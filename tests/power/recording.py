@@ -1,4 +1,4 @@
-"""Two lives of a server under strace with clients of all kinds, and each moment of them."""
+"""Records two runs of a server under strace, with clients of all kinds, and replays them step by step."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -6,78 +6,78 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.live_orders import wait_until_processed
-from tests.power.calls import read_calls, strace
+from tests.power.clients import Clients
 from tests.power.disk import Disk, Files
-from tests.power.history import INDEX, Step, read_history
-from tests.power.remains import DATABASE, Promises, Row
-from tests.power.traffic import Traffic
+from tests.power.recovery import DATABASE, Acknowledgements, Row
+from tests.power.steps import SHARED_MEMORY, Step, read_steps
+from tests.power.system_calls import read_calls, strace
 from tests.process import ServerProcess
 
-SMALL_LOG = [sys.executable, str(Path(__file__).with_name("small_log.py"))]
+SMALL_WAL = [sys.executable, str(Path(__file__).with_name("small_wal_server.py"))]
 
 
 class Recording(NamedTuple):
-    """Two lives of a server; `stopped` is the number of steps of the first, `files` what was there after each."""
+    """Two runs of a server. `stopped` is the number of steps of the first run, `files` the files after each run."""
 
     steps: list[Step]
     stopped: int
     files: tuple[Files, Files]
-    traffic: Traffic
+    clients: Clients
 
     @property
     def possible(self) -> frozenset[Row]:
-        return frozenset().union(*self.traffic.sent.values())
+        return frozenset().union(*self.clients.sent.values())
 
 
 class Moment(NamedTuple):
-    """After a step: the disk and what clients were told up to now. Both go on to change."""
+    """The disk and the acknowledged orders after the step `place`. Later steps change both objects."""
 
     place: int
     disk: Disk
-    promises: Promises
+    acknowledged: Acknowledgements
 
 
 def record(folder: Path, traces: Path) -> Recording:
-    """A server on a new file that is stopped, and on the same file again until it is killed.
+    """Runs a server on a new file and stops it, then runs one on the same file and kills it.
 
-    Each goes on until the log has begun anew, and so the database been brought up to date before.
+    Each run lasts until the write-ahead log starts again from its beginning, after a checkpoint into the database.
     """
-    traffic = Traffic()
-    with ServerProcess(folder / DATABASE, before=[*strace(traces / "first"), *SMALL_LOG]) as server:
-        traffic.run(server, restarts=2)
+    clients = Clients()
+    with ServerProcess(folder / DATABASE, before=[*strace(traces / "first"), *SMALL_WAL]) as server:
+        clients.run(server, restarts=2)
         assert server.stop() == 0
     after_stop = files_in(folder)
     first = steps_of(traces / "first", folder)
-    with ServerProcess(folder / DATABASE, before=[*strace(traces / "second"), *SMALL_LOG]) as server:
-        traffic.run(server, restarts=1)
+    with ServerProcess(folder / DATABASE, before=[*strace(traces / "second"), *SMALL_WAL]) as server:
+        clients.run(server, restarts=1)
         wait_until_processed(server)
         server.kill()
     steps = [*first, *steps_of(traces / "second", folder, first_line=first[-1].line + 1)]
-    return Recording(steps, len(first), (after_stop, files_in(folder)), traffic)
+    return Recording(steps, len(first), (after_stop, files_in(folder)), clients)
 
 
 def steps_of(trace: Path, folder: Path, first_line: int = 0) -> list[Step]:
     with trace.open(encoding="ascii") as lines:
-        return read_history(read_calls(lines, first_line=first_line), folder)
+        return read_steps(read_calls(lines, first_line=first_line), folder)
 
 
 def files_in(folder: Path) -> Files:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(INDEX)}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(SHARED_MEMORY)}
 
 
 def moments(recording: Recording, steps: Sequence[Step] | None = None) -> Iterator[Moment]:
-    """Each moment of the two lives, or of these steps instead."""
-    disk, promises = Disk(), Promises(recording.traffic.sent)
+    """Each moment of the two runs, or of `steps` instead."""
+    disk, acknowledged = Disk(), Acknowledgements(recording.clients.sent)
     for place, step in enumerate(steps or recording.steps):
-        promises.hear(step.sent)
-        step.happen(disk)
-        yield Moment(place, disk, promises)
+        acknowledged.read(step.sent)
+        step.apply(disk)
+        yield Moment(place, disk, acknowledged)
 
 
-def ends_of_certainty(steps: Sequence[Step]) -> set[int]:
-    """The places just before what must be there changes, and the last one.
+def places_before_syncs(steps: Sequence[Step]) -> set[int]:
+    """The places of the last step before each end of a sync, and of the last step of all.
 
-    From one to the next what was synced stays the same and clients are only told more: with nothing but that left, all
-    moments between are as good as the second of the two.
+    Between two of these places the synced content stays the same and only more orders are acknowledged. So if all of
+    these are stored at the second place, they are at every moment between.
     """
     return {place - 1 for place, step in enumerate(steps) if step.synced is not None and place} | {len(steps) - 1}

@@ -1,4 +1,4 @@
-"""What an outage may leave of writes that were not synced, and what it must leave."""
+"""What the model of a disk may leave of unsynced writes, and what it must leave."""
 
 from random import Random
 
@@ -8,39 +8,39 @@ from tests.power.file import SECTOR, Change, File
 OLD, NEW, NEWEST = (letter * SECTOR for letter in (b"o", b"n", b"x"))
 
 
-def file_with(content: bytes, *unsafe: tuple[int, bytes | None]) -> File:
+def file_with(content: bytes, *unsynced: tuple[int, bytes | None]) -> File:
     """A file with that content, synced, and then changed."""
     file = File()
     file.add(Change(0, content, has_returned=True))
     file.begin_sync()()
-    for offset, data in unsafe:
+    for offset, data in unsynced:
         file.add(Change(offset, data, has_returned=True))
     return file
 
 
 def outcomes(file: File, times: int = 600) -> set[bytes]:
     chance = Random(1)
-    return {file.left_over(chance) for _ in range(times)}
+    return {file.after_power_loss(chance) for _ in range(times)}
 
 
-def test_what_was_synced_and_not_changed_since_is_always_left() -> None:
+def test_synced_content_is_always_left() -> None:
     assert outcomes(file_with(OLD * 3)) == {OLD * 3}
     changed_in_the_middle = outcomes(file_with(OLD * 3, (SECTOR, NEW)))
     assert {(left[:SECTOR], left[2 * SECTOR :]) for left in changed_in_the_middle} == {(OLD, OLD)}
 
 
-def test_each_sector_is_old_or_new_for_itself() -> None:
+def test_each_sector_is_old_or_new_independently() -> None:
     left = outcomes(file_with(OLD * 3, (0, NEW * 3)))
     assert {a + b + c for a in (OLD, NEW) for b in (OLD, NEW) for c in (OLD, NEW)} <= left
 
 
-def test_a_later_write_may_be_there_without_an_earlier_one_and_the_other_way_round() -> None:
+def test_a_later_write_may_be_on_disk_without_an_earlier_one() -> None:
     left = outcomes(file_with(OLD * 2, (0, NEW), (SECTOR, NEWEST)))
     assert {OLD + OLD, NEW + OLD, OLD + NEWEST, NEW + NEWEST} <= left
     assert {OLD, NEW, NEWEST} <= outcomes(file_with(OLD, (0, NEW), (0, NEWEST)))
 
 
-def test_a_sector_may_be_torn_and_what_was_written_be_junk() -> None:
+def test_a_sector_may_be_torn_or_have_junk_where_it_was_written() -> None:
     left = outcomes(file_with(OLD, (0, NEW)))
     assert any(len(set(each)) == 2 and each[:1] != each[-1:] for each in left)
     assert any(len(set(each)) > 2 for each in left)
@@ -52,7 +52,7 @@ def test_bytes_beside_a_write_do_not_change() -> None:
     assert len({each[100:124] for each in left}) > 3
 
 
-def test_a_file_that_grew_may_have_its_old_size_or_zeros_or_junk_where_it_grew() -> None:
+def test_a_file_that_grew_may_have_its_old_size_zeros_or_junk() -> None:
     left = outcomes(file_with(OLD, (SECTOR, NEW * 2)))
     assert {len(each) for each in left} == {SECTOR, 3 * SECTOR}
     grown = {each[SECTOR:] for each in left}
@@ -60,13 +60,13 @@ def test_a_file_that_grew_may_have_its_old_size_or_zeros_or_junk_where_it_grew()
     assert any(len(set(each)) > 100 for each in grown)
 
 
-def test_a_file_that_was_truncated_may_have_any_size_that_it_had() -> None:
+def test_a_truncated_file_may_have_any_earlier_size() -> None:
     left = outcomes(file_with(OLD * 2, (SECTOR, None), (SECTOR, NEW * 2)))
     assert {len(each) for each in left} == {SECTOR, 2 * SECTOR, 3 * SECTOR}
     assert {OLD, OLD * 2, OLD + NEW * 2, OLD + bytes(SECTOR)} <= left
 
 
-def test_a_sync_covers_what_had_returned_when_it_began() -> None:
+def test_a_sync_covers_writes_that_returned_before_it_began() -> None:
     file = file_with(OLD)
     slow = Change(0, b"slow")
     file.add(slow)
@@ -74,13 +74,13 @@ def test_a_sync_covers_what_had_returned_when_it_began() -> None:
     end = file.begin_sync()
     slow.has_returned = True
     file.add(Change(9, b"late", has_returned=True))
-    assert file.safe == OLD
+    assert file.synced == OLD
     end()
-    assert file.safe == OLD[:4] + b"quick" + OLD[9:]
+    assert file.synced == OLD[:4] + b"quick" + OLD[9:]
     assert file.written == b"slowquicklate" + OLD[13:]
 
 
-def test_a_name_may_stand_for_any_file_it_stood_for_since_the_folder_was_synced() -> None:
+def test_a_name_may_have_any_file_it_had_since_the_folder_was_synced() -> None:
     disk = Disk()
     disk.add(Entry("a", file_with(b"old"), has_returned=True))
     disk.begin_sync()()
@@ -88,15 +88,15 @@ def test_a_name_may_stand_for_any_file_it_stood_for_since_the_folder_was_synced(
     disk.add(Entry("a", file_with(b"new"), has_returned=True))
     disk.add(Entry("b", file_with(b"other"), has_returned=True))
     chance = Random(1)
-    left = [disk.left_over(chance) for _ in range(100)]
+    left = [disk.after_power_loss(chance) for _ in range(100)]
     assert {(files.get("a"), files.get("b")) for files in left} == {
         (a, b) for a in (b"old", None, b"new") for b in (None, b"other")
     }
-    assert disk.safe() == {"a": b"old"}
+    assert disk.synced() == {"a": b"old"}
     assert disk.written() == {"a": b"new", "b": b"other"}
-    assert differences(disk.safe(), disk.written()) == ["a", "b"]
+    assert differences(disk.synced(), disk.written()) == ["a", "b"]
 
 
 def test_the_same_seed_leaves_the_same() -> None:
     file = file_with(OLD * 9, (100, NEW * 20))
-    assert file.left_over(Random(7)) == file.left_over(Random(7))
+    assert file.after_power_loss(Random(7)) == file.after_power_loss(Random(7))

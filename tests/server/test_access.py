@@ -1,4 +1,4 @@
-"""Keys, limits, HTTPS and the access log of real servers, as whoever runs one meets them."""
+"""API keys, rate limits, HTTPS and the access log of a real server."""
 
 import json
 import re
@@ -22,7 +22,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def make_key(file: Path, name: str, scope: str) -> str:
-    """A new key, as the server makes it; its line is added to the file."""
+    """Has the server make a new key, adds its line to the file, and returns the key."""
     status, stdout, stderr = run_server("--new-api-key", name, "--scope", scope)
     assert (status, stderr) == (0, "")
     _, key, _, _, line = stdout.splitlines()
@@ -43,7 +43,7 @@ def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate, its key, and another key, plain and encrypted."""
+    """A folder with a certificate and its key, another pair, and a pair whose key is encrypted."""
     need("openssl")
     folder = tmp_path_factory.mktemp("pems")
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
@@ -65,7 +65,7 @@ def https_server(folder: Path, pems: Path, *flags: str) -> Iterator[ServerProces
         yield server
 
 
-def test_a_new_key_is_printed_once_and_opens_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_key_is_printed_and_no_server_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = tmp_path / "orders.db"
     status, stdout, stderr = run_server("--database", str(database), "--new-api-key", "shop", "--scope", "admin")
     assert (status, stderr) == (0, "")
@@ -98,7 +98,7 @@ def test_a_new_key_is_printed_once_and_opens_nothing_else(tmp_path: Path, capsys
     ],
     ids=" ".join,
 )
-def test_flags_that_make_no_sense_end_with_status_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_or_incomplete_flags_end_with_status_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse_settings(flags, {})
     assert exit_.value.code == 2
@@ -131,7 +131,7 @@ def test_a_bad_switch_in_the_environment_ends_with_status_2(value: str) -> None:
     assert exit_.value.code == 2
 
 
-def test_a_bad_file_of_keys_is_one_line_and_nothing_is_touched(tmp_path: Path) -> None:
+def test_a_bad_key_file_is_a_one_line_error_and_no_file_is_created(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("shop write orderskey_" + "k" * 43)
     status, stdout, stderr = run_server(
@@ -143,7 +143,7 @@ def test_a_bad_file_of_keys_is_one_line_and_nothing_is_touched(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_keys_let_in_whom_they_should_and_never_get_into_the_log(tmp_path: Path, log_format: str) -> None:
+def test_keys_allow_what_their_scope_says_and_are_never_logged(tmp_path: Path, log_format: str) -> None:
     file = tmp_path / "keys"
     reader, writer, admin = (make_key(file, name, name) for name in ("read", "write", "admin"))
     stranger = make_key(tmp_path / "other keys", "stranger", "admin")
@@ -187,7 +187,7 @@ def test_keys_let_in_whom_they_should_and_never_get_into_the_log(tmp_path: Path,
         )
 
 
-def test_a_limit_is_kept_per_address_where_there_are_no_keys(tmp_path: Path) -> None:
+def test_without_keys_the_rate_limit_is_per_address(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", "--rate-limit", "2/h") as server, server.client() as client:
         answers = [client.post(order(number)) for number in (1, 2, 3)]
         assert [answer.status for answer in answers] == [202, 202, 429]
@@ -219,14 +219,14 @@ def test_https_is_served_with_the_certificate_given(tmp_path: Path, pems: Path) 
         ("nowhere.pem", "key.pem", "nowhere.pem can't be read: No such file or directory"),
     ],
 )
-def test_a_certificate_that_can_not_be_used_is_refused(pems: Path, certificate: str, key: str, reason: str) -> None:
+def test_an_unusable_certificate_is_refused(pems: Path, certificate: str, key: str, reason: str) -> None:
     with pytest.raises(TlsRefusedError) as refusal:
         load_tls(pems / certificate, pems / key)
     assert reason in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_refused_certificate_is_one_line_and_nothing_is_touched(tmp_path: Path, pems: Path) -> None:
+def test_a_bad_certificate_is_a_one_line_error_and_no_file_is_created(tmp_path: Path, pems: Path) -> None:
     files = ["--tls-cert", str(pems / "cert.pem"), "--tls-key", str(pems / "other-key.pem")]
     status, stdout, stderr = run_server("--port", "0", "--database", str(tmp_path / "orders.db"), *files)
     assert (status, stdout) == (1, "")
@@ -234,25 +234,24 @@ def test_a_refused_certificate_is_one_line_and_nothing_is_touched(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clients_that_know_nothing_of_tls_harm_nobody(tmp_path: Path, pems: Path) -> None:
+def test_clients_without_tls_do_not_disturb_others(tmp_path: Path, pems: Path) -> None:
     need("curl")
     with https_server(tmp_path, pems) as server:
-        files = Path(f"/proc/{server.pid}/fd")
-        before = len(list(files.iterdir()))
+        before = server.open_files()
         with closing(Client(server.port)) as client, pytest.raises(OSError):  # noqa: PT011
             client.post(order(1))
         for sent in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             for _ in range(20):
                 connection = socket.create_connection(("127.0.0.1", server.port))
                 connection.sendall(sent)
-                # Closed so, it is reset, often before it has been accepted.
+                # With this option close() resets the connection, often before the server has accepted it.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
-        # One that never ends its handshake is in nobody's way.
+        # A client that does not complete its handshake delays no other.
         with closing(socket.create_connection(("127.0.0.1", server.port))):
             url = f"https://127.0.0.1:{server.port}/livez"
             assert curl("--cacert", str(pems / "cert.pem"), url).stdout == '{"status":"ok"}'
-        wait_until(lambda: len(list(files.iterdir())) <= before)
+        wait_until(lambda: server.open_files() <= before)
         assert server.stop() == 0
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log

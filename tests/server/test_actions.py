@@ -1,4 +1,4 @@
-"""Cancelling and retrying orders of a real server."""
+"""Cancelling and retrying orders on a real server."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def ask(server: ServerProcess, path: str) -> tuple[int, Any]:
-    """POSTs without a body; the status and the answer, which is a problem where it is an error."""
+    """Sends a POST without a body. Returns the status and the body, which is a problem if it is an error."""
     with server.client() as client:
         answer = client.ask("POST", path)
     kind = "application/json" if answer.status < 400 else "application/problem+json"
@@ -21,7 +21,7 @@ def ask(server: ServerProcess, path: str) -> tuple[int, Any]:
     return answer.status, answer.body
 
 
-def test_a_pending_order_can_be_cancelled_and_is_never_called_then(tmp_path: Path) -> None:
+def test_a_cancelled_order_is_never_processed(tmp_path: Path) -> None:
     with (
         UserModule(tmp_path, "tell(order)\nif order.order_id == 1: wait_at_gate()") as shop,
         shop.server("--workers", "1") as server,
@@ -50,7 +50,7 @@ def test_a_pending_order_can_be_cancelled_and_is_never_called_then(tmp_path: Pat
         assert_counts(server, Completed=2, Cancelled=1)
 
 
-def test_failed_orders_can_be_tried_again(tmp_path: Path) -> None:
+def test_failed_orders_can_be_retried(tmp_path: Path) -> None:
     body = """
         if order.order_id > 1 and not (HERE / "mended").exists():
             raise Rejected("no flour")

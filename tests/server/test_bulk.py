@@ -1,4 +1,4 @@
-"""Streams of orders to real processes: disks that fill up, locks, stops, kills, and what it all costs in memory."""
+"""`POST /orders` to a real server: full disks, locks, stops, kills, clients that leave, and the server's memory."""
 
 import http.client
 import json
@@ -33,16 +33,16 @@ def lines_of(order_ids: Iterable[int]) -> bytes:
     return b"".join(json.dumps(order(order_id)).encode() + b"\n" for order_id in order_ids)
 
 
-class Stream:
-    """One `POST /orders` that goes on as long as the test, or the server, wants it to."""
+class OrderStream:
+    """One `POST /orders` whose lines are sent in chunks, until the test ends it or the server answers."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self.sent = 0
-        """How many orders have been sent; their ids are 1, 2, and so on."""
+        """The number of orders sent. Their ids are 1, 2, and so on."""
         self.socket.sendall(HEAD)
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> "OrderStream":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class Stream:
         self.sent += count
 
     def send_until_refused(self) -> None:
-        """Sends on until there is an answer, or the connection is cut."""
+        """Sends orders until the server answers or closes the connection."""
         try:
             while not self._has_answer():
                 self.send()
@@ -97,11 +97,6 @@ def stored_ids(path: Path) -> set[int]:
         return {order_id for (order_id,) in connection.execute("SELECT order_id FROM orders")}
 
 
-def memory_kib(server: ServerProcess, name: str = "VmRSS") -> int:
-    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
 def counts(accepted: int, duplicates: int = 0) -> dict[str, Any]:
     return {"accepted": accepted, "duplicates": duplicates, "rejected": [], "rejected_total": 0}
 
@@ -119,7 +114,7 @@ def test_curl_sends_a_file_of_orders(tmp_path: Path) -> None:
 
 
 def curl(server: ServerProcess, path: Path) -> Any:
-    """What the answer to the whole file is."""
+    """Sends the whole file and returns the body of the answer."""
     command = ["curl", "-sS", "-X", "POST", "-T", str(path), "-H", "Content-Type: application/x-ndjson"]
     url = f"http://127.0.0.1:{server.port}/orders"
     done = subprocess.run([*command, url], capture_output=True, text=True, timeout=300, check=True)
@@ -127,7 +122,7 @@ def curl(server: ServerProcess, path: Path) -> Any:
 
 
 @pytest.mark.slow
-def test_an_upload_that_is_cut_and_sent_again_is_counted_exactly(tmp_path: Path) -> None:
+def test_an_interrupted_upload_that_is_sent_again_is_counted_exactly(tmp_path: Path) -> None:
     need("curl")
     count = 200_000
     path = tmp_path / "orders.ndjson"
@@ -143,11 +138,11 @@ def test_an_upload_that_is_cut_and_sent_again_is_counted_exactly(tmp_path: Path)
         assert total(server) == count
         wait_until_processed(server)
         assert_counts(server, Completed=count)
-        assert memory_kib(server, "VmHWM") < 100 * 1024
+        assert server.memory_kib("VmHWM") < 100 * 1024
 
 
 @pytest.mark.slow
-def test_the_answer_of_a_server_that_refuses_reaches_curl_long_before_the_file_ends(tmp_path: Path) -> None:
+def test_curl_gets_a_503_before_it_has_sent_the_whole_file(tmp_path: Path) -> None:
     need("curl")
     path = tmp_path / "orders.ndjson"
     path.write_bytes(lines_of(range(1, 20_001)))
@@ -165,18 +160,18 @@ def test_the_answer_of_a_server_that_refuses_reaches_curl_long_before_the_file_e
 
 
 @pytest.mark.slow
-def test_memory_stays_as_it_is_when_the_client_is_faster_than_the_disk(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+def test_memory_does_not_grow_if_the_client_is_faster_than_the_disk(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
-        before_kib = memory_kib(server)
+        before_kib = server.memory_kib()
         with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             data = padded_lines(range(stream.sent + 1, stream.sent + PADDED_ORDERS + 1))
             left = send_until_blocked(stream.socket, b"%x\r\n%b\r\n" % (len(data), data))
-            grown_kib = memory_kib(server) - before_kib
+            grown_kib = server.memory_kib() - before_kib
             print(f"{(len(data) - len(left)) >> 10} of {len(data) >> 10} KiB sent, {grown_kib} KiB of memory")
-            # The two sockets hold some of it.
+            # The buffers of the two sockets hold some of the data.
             assert len(left) > len(data) / 2
             assert grown_kib < 8 * 1024
             assert server.get("/livez").status == 200
@@ -192,12 +187,12 @@ PADDED_ORDERS = 5_000
 
 
 def padded_lines(order_ids: Iterable[int]) -> bytes:
-    """40 MiB of orders, so that it takes few."""
+    """Lines of 8 KiB, so that few orders are much data."""
     return b"".join(line.ljust(8_191) + b"\n" for line in lines_of(order_ids).splitlines())
 
 
 def send_until_blocked(client: socket.socket, data: bytes) -> bytes:
-    """What is left when the client can send no more for a while."""
+    """Sends until nothing can be sent for half a second. Returns the rest of the data."""
     client.settimeout(0.5)
     left = memoryview(data)
     while left:
@@ -209,8 +204,8 @@ def send_until_blocked(client: socket.socket, data: bytes) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_in_the_middle_costs_nothing_that_was_counted(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+def test_a_disk_that_fills_up_during_a_stream_loses_no_counted_order(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
         limit_file_size(server.pid, 1024 * 1024)
@@ -228,8 +223,8 @@ def test_a_disk_that_fills_up_in_the_middle_costs_nothing_that_was_counted(tmp_p
 
 
 @pytest.mark.slow
-def test_a_lock_held_for_longer_than_the_deadline_breaks_a_stream_off_with_what_was_done(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_its_counts(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
         wait_until_processed(server)
@@ -245,8 +240,8 @@ def test_a_lock_held_for_longer_than_the_deadline_breaks_a_stream_off_with_what_
 
 
 @pytest.mark.slow
-def test_a_stop_in_the_middle_of_a_stream_keeps_all_that_was_counted(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream:
+def test_a_stop_during_a_stream_loses_no_counted_order(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         sending = threading.Thread(target=stream.send_until_refused)
         sending.start()
         wait_until(lambda: total(server) > 5_000)
@@ -266,8 +261,8 @@ def test_a_stop_in_the_middle_of_a_stream_keeps_all_that_was_counted(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_stop_answers_a_stream_that_has_nothing_more_to_say(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db", "--drain-timeout", "5") as server, Stream(server.port) as stream:
+def test_a_stop_answers_a_stream_that_sends_nothing_more(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", "--drain-timeout", "5") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
         assert server.stop() == 0
@@ -277,7 +272,7 @@ def test_a_stop_answers_a_stream_that_has_nothing_more_to_say(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_kill_9_in_the_middle_loses_nothing_that_an_answer_has_counted(tmp_path: Path) -> None:
+def test_kill_9_during_streams_loses_no_order_that_an_answer_counted(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -305,7 +300,7 @@ def all_have_counted(uploads: Iterable["Uploads"]) -> bool:
 
 
 class Uploads:
-    """A thread that sends one stream of orders after the other, and notes those that an answer has accepted."""
+    """A thread that sends one stream of orders after another. `counted` has the orders that an answer counted."""
 
     def __init__(self, server: ServerProcess, *, first_id: int) -> None:
         self.counted: set[int] = set()
@@ -320,7 +315,7 @@ class Uploads:
             try:
                 answer = post_lines(self._server, order_ids)
             except (OSError, http.client.HTTPException):
-                return  # the server is gone, and what it did not answer is nobody's promise
+                return  # the server is gone; without an answer nothing was promised
             assert (answer.status, answer.body) == (202, counts(2_000))
             self.counted.update(order_ids)
             self._next_id += 2_000
@@ -331,46 +326,45 @@ class Uploads:
 
 
 @pytest.mark.slow
-def test_orders_that_come_one_by_one_get_in_while_a_stream_does(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, Stream(server.port) as stream, server.client() as client:
-        go_on = threading.Event()
-        go_on.set()
-        sending = threading.Thread(target=send_while, args=(stream, go_on))
+def test_single_orders_are_accepted_during_a_stream(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream, server.client() as client:
+        is_sending = threading.Event()
+        is_sending.set()
+        sending = threading.Thread(target=send_while, args=(stream, is_sending))
         sending.start()
         wait_until(lambda: total(server) > 0)
         begun = total(server)
         for order_id in range(1_000_000_000, 1_000_000_100):
             assert client.post(order(order_id)).status == 202
         taken = total(server) - begun
-        go_on.clear()
+        is_sending.clear()
         sending.join(DEADLINE_S)
         assert stream.end().body == counts(stream.sent)
         assert total(server) == stream.sent + 100
     print(f"{taken} orders of a stream were stored while 100 came one by one")
-    # Each waits for the commit that is under way and for its own, which have about 1,500 orders at most.
+    # Each single order waits for the running commit and for its own. A commit has about 1,500 orders at most.
     assert taken < 100 * 10_000
 
 
-def send_while(stream: Stream, go_on: threading.Event) -> None:
-    while go_on.is_set():
+def send_while(stream: OrderStream, is_sending: threading.Event) -> None:
+    while is_sending.is_set():
         stream.send()
 
 
 @pytest.mark.slow
-def test_clients_that_go_away_in_the_middle_leave_nothing_behind(tmp_path: Path) -> None:
+def test_clients_that_leave_during_a_stream_keep_no_memory_or_files(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         assert post_lines(server, range(1, ORDERS_A_CHUNK + 1)).body["accepted"] == ORDERS_A_CHUNK
         for _ in range(20):
-            with Stream(server.port) as stream:
+            with OrderStream(server.port) as stream:
                 stream.send()
-        files = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-        before_kib = memory_kib(server)
+        files = server.open_files()
+        before_kib = server.memory_kib()
         for _ in range(200):
-            with Stream(server.port) as stream:
+            with OrderStream(server.port) as stream:
                 stream.send()
-        wait_until(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= files)
-        assert memory_kib(server) - before_kib < 8 * 1024
+        wait_until(lambda: server.open_files() <= files)
+        assert server.memory_kib() - before_kib < 8 * 1024
         assert post_lines(server, range(1, ORDERS_A_CHUNK + 11)).body["duplicates"] == ORDERS_A_CHUNK
-        # Nobody is waited for.
         assert server.stop() == 0
         assert "in flight" not in server.log

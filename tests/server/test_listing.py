@@ -1,4 +1,4 @@
-"""Listings of many orders: by a real server, and counted in steps of SQLite's."""
+"""Listings of two million orders: by a real server, and their cost in instructions of SQLite."""
 
 import re
 import sqlite3
@@ -22,12 +22,12 @@ WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {N})
 INSERT INTO orders (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us)
 SELECT i, iif(i % 2, 1, 2 + i * 7919 % 100000), '[1]', 1, iif(i % 4096, 'Completed', 'Failed'), 1, 1, i
 FROM n"""
-"""Every other order is the first user's, and none of those has failed. The others have users of their own."""
+"""Every other order has user 1, and none of these is Failed. The other orders are spread over many users."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with two million orders."""
+    """A file with `N` orders."""
     path = tmp_path_factory.mktemp("many") / "orders.db"
     database = open_database(path)
     with database.connection_context():
@@ -44,7 +44,7 @@ def database(many: Path) -> Iterator[RetryingSqliteDatabase]:
 
 
 def steps(database: RetryingSqliteDatabase, work: Callable[[], object]) -> int:
-    """How many hundred instructions of SQLite's virtual machine it takes."""
+    """How many hundred instructions SQLite's virtual machine runs for `work`."""
     connection = cast(sqlite3.Connection, cast(Any, database).connection())
     count = 0
 
@@ -80,7 +80,7 @@ LOOKS_INTO_EACH_BLOCK = [
 
 
 @pytest.mark.slow
-def test_a_page_takes_a_small_part_of_what_reading_all_orders_takes(database: RetryingSqliteDatabase) -> None:
+def test_a_page_costs_a_small_part_of_reading_all_orders(database: RetryingSqliteDatabase) -> None:
     reading = steps(database, lambda: database.execute_sql("SELECT sum(attempts) FROM orders").fetchone())
     for part, kinds in ((400, STOPS_AT_ITS_LAST_ORDER), (100, GATHERS_SOME_BLOCKS), (50, LOOKS_INTO_EACH_BLOCK)):
         for wanted in cast(list[dict[str, Any]], kinds):
@@ -91,7 +91,7 @@ def test_a_page_takes_a_small_part_of_what_reading_all_orders_takes(database: Re
 
 
 @pytest.mark.slow
-def test_a_server_lists_some_of_very_many_orders(many: Path) -> None:
+def test_a_server_lists_selected_orders_among_two_million(many: Path) -> None:
     with ServerProcess(many) as server, server.client() as client:
         newest = client.ask("GET", "/orders?limit=2").body["orders"]
         assert [order["order_id"] for order in newest] == [N, N - 1]
@@ -102,7 +102,7 @@ def test_a_server_lists_some_of_very_many_orders(many: Path) -> None:
 
 
 def follow(client: Client, path: str) -> list[int]:
-    """The ids on every page, from link to link."""
+    """The ids on all pages, found by following the links."""
     ids = []
     while True:
         answer = client.ask("GET", path)
@@ -116,7 +116,7 @@ def follow(client: Client, path: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_what_was_posted_is_listed_newest_first_also_after_a_restart(tmp_path: Path) -> None:
+def test_orders_are_listed_newest_first_also_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server, server.client() as client:
         post_all(server, range(1, 31), clients=1)
@@ -125,5 +125,5 @@ def test_what_was_posted_is_listed_newest_first_also_after_a_restart(tmp_path: P
         assert server.stop() == 0
     with ServerProcess(path) as server, server.client() as client:
         assert follow(client, "/orders?limit=11") == list(range(30, 0, -1))
-        # The users of these orders follow from their ids.
+        # The user of each order depends on its id.
         assert follow(client, "/orders?user_id=6") == [5]

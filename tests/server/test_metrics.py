@@ -1,4 +1,4 @@
-"""What a real server tells Prometheus."""
+"""The metrics of a real server in the formats for Prometheus."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ FORMATS: dict[str, Parse] = {"text/plain": parse_text, "application/openmetrics-
 
 
 def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[str, float]:
-    """The values, each by its name and its labels' values."""
+    """The samples. Each key is the name and the values of the labels."""
     with server.client() as client:
         client.request("GET", path, headers={"Accept": accept})
         response = client.getresponse()
@@ -31,8 +31,8 @@ def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[s
     return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
 
 
-def assert_tells(values: dict[str, float], expected: Any) -> None:
-    """The same as the JSON, which was asked for before."""
+def assert_agrees(values: dict[str, float], expected: Any) -> None:
+    """Checks the samples against the JSON metrics, which were requested before."""
     for status, name in METRIC_NAMES.items():
         assert values[f"orders_by_status {status}"] == expected[name]
     assert values["orders_turnaround_seconds_count"] == expected["completed_orders"]
@@ -43,7 +43,7 @@ def assert_tells(values: dict[str, float], expected: Any) -> None:
 
 
 @pytest.mark.slow
-def test_prometheus_is_told_what_everybody_is_told(tmp_path: Path) -> None:
+def test_prometheus_metrics_agree_with_the_json_metrics(tmp_path: Path) -> None:
     body = """
         if order.order_id == 4: raise Rejected("no flour")
         if order.order_id == 5: wait_at_gate()
@@ -56,13 +56,13 @@ def test_prometheus_is_told_what_everybody_is_told(tmp_path: Path) -> None:
         assert_counts(server, Pending=1, Processing=1, Completed=3, Failed=1, Cancelled=1)
         for accept, path in itertools.product(FORMATS, ("/metrics", "/metrics/prometheus")):
             expected = server.get("/metrics").body
-            assert_tells(scrape(server, accept, path), expected)
+            assert_agrees(scrape(server, accept, path), expected)
         shop.open_gate()
         wait_until_processed(server)
         for accept in FORMATS:
             expected = server.get("/metrics").body
             values = scrape(server, accept)
-            assert_tells(values, expected)
+            assert_agrees(values, expected)
             assert values["orders_intake_total accepted"] == values["orders_ack_seconds_count"] == 7
             assert values["orders_attempts_total completed"] == values["orders_queue_wait_seconds_count"] - 1 == 5
             assert values["orders_attempts_total failed"] == values["orders_cancelled_total"] == 1
@@ -72,7 +72,7 @@ def test_prometheus_is_told_what_everybody_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_connections_are_among_the_open_files_and_have_a_limit(tmp_path: Path) -> None:
+def test_open_files_include_connections_and_have_their_limit(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "orders.db", before=with_open_files(soft=100, hard=200)) as server,
         ExitStack() as stack,

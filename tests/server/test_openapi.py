@@ -1,4 +1,4 @@
-"""The API's description of itself, held against a real server, and shown in a real browser."""
+"""Tests a real server against its OpenAPI document, and shows the document in a real browser."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.process import ROOT, ServerProcess, need
 BROWSER_FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=8000"),
-    # What the page complains about, such as its policy, is on stderr then.
+    # Writes the messages of the page's console to stderr.
     "--enable-logging=stderr",
 ]
 MODULE = """
@@ -28,7 +28,7 @@ def process(order):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server in which orders fail and complete."""
+    """A server in which odd orders fail and even ones complete."""
     (tmp_path / "shop.py").write_text(MODULE)
     environment = {"PYTHONPATH": str(tmp_path)}
     flags = ("--processor", "shop:process")
@@ -37,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.slow
-def test_the_server_does_what_its_document_says_whatever_it_is_sent(server: ServerProcess, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_difference_from_the_document(server: ServerProcess, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests" / "schemathesis.toml")]
     done = subprocess.run(
         [*command, "run", f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all"],
@@ -51,14 +51,14 @@ def test_the_server_does_what_its_document_says_whatever_it_is_sent(server: Serv
     assert done.returncode == 0, done.stdout + done.stderr
     described = server.get("/openapi.json").body["paths"]
     operations = sum(len(item) for item in described.values())
-    # All but the document itself, which it leaves out.
+    # Schemathesis leaves out the operation that returns the document.
     assert f"Selected: {operations - 1}/{operations - 1}" in done.stdout
     assert re.findall(r"❌|⚡", done.stdout) == []
     assert re.findall(r".* ERROR .*|Traceback.*", server.log) == []
 
 
 @pytest.mark.slow
-def test_the_version_is_that_of_the_server(server: ServerProcess) -> None:
+def test_the_document_has_the_version_of_the_server(server: ServerProcess) -> None:
     shown = subprocess.run(
         [sys.executable, "server.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,9 +1,9 @@
-"""Loss of power, at many moments of a server's life: every order that got a 202 is in what was synced by then.
+"""Simulates losses of power at many moments: every order that was answered 202 is in the synced files.
 
 A server runs under strace with clients of all kinds, is stopped, and runs again on the same file until it is killed.
-From its system calls follows what a disk must have and what it may have at any moment (`tests/power/file.py` says what
-is assumed of one), and what clients were told. The power is cut by putting such files down, and opening them as a
-restart would. Where the disk does not hear of a sync, orders must be found missing: so much for the test itself.
+Its system calls say what a disk has or may have at any moment (`tests/power/file.py` has the assumptions), and which
+orders were acknowledged. A loss of power is simulated by writing such files to a folder and opening them as a restart
+does. To test the simulation itself, some syncs are ignored: then orders must be missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ import pytest
 
 from tests.live_orders import assert_counts, wait_until_processed
 from tests.power.disk import Disk, Files, differences
-from tests.power.history import INDEX, Step, syncs, without
-from tests.power.recording import Moment, Recording, ends_of_certainty, moments, record
-from tests.power.remains import DATABASE, Finding, Promises, Row, examine, put_down
+from tests.power.recording import Moment, Recording, moments, places_before_syncs, record
+from tests.power.recovery import DATABASE, Acknowledgements, Finding, Row, check_recovery, write_files
+from tests.power.steps import SHARED_MEMORY, Step, syncs, without_steps
 from tests.process import ServerProcess, need
 
 pytestmark = pytest.mark.slow
@@ -40,14 +40,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture
-def wreck() -> Iterator[Path]:
-    """A folder for what is left; in memory, where there is a place for that, since it is made hundreds of times."""
+def folder() -> Iterator[Path]:
+    """A folder for the files after a loss of power. In memory if possible, because it is written hundreds of times."""
     memory = Path("/dev/shm")  # noqa: S108
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder) / "left"
 
 
-def test_the_calls_tell_all_that_happened_to_the_files_and_all_that_was_acknowledged(recording: Recording) -> None:
+def test_the_recorded_calls_explain_all_files_and_acknowledgements(recording: Recording) -> None:
     steps = recording.steps
     for moment in moments(recording):
         if moment.place == recording.stopped - 1:
@@ -55,68 +55,66 @@ def test_the_calls_tell_all_that_happened_to_the_files_and_all_that_was_acknowle
     assert differences(moment.disk.written(), recording.files[1]) == []
     assert set(recording.files[0]) == {DATABASE}
     assert set(recording.files[1]) == {DATABASE, LOG, DATABASE + ".lock"}
-    assert moment.promises.requests == recording.traffic.accepted
+    assert moment.acknowledged.requests == recording.clients.accepted
     for name, at_least in ((LOG, 50), (DATABASE, 5), (FOLDER, 3)):
         assert len(syncs(steps, name)) >= at_least
-    print(f"{len(moment.promises.stored)} orders acknowledged, {len(ends_of_certainty(steps)) - 1} syncs")
+    print(f"{len(moment.acknowledged.stored)} orders acknowledged, {len(places_before_syncs(steps)) - 1} syncs")
 
 
-def test_every_acknowledged_order_is_in_what_was_synced(recording: Recording, wreck: Path) -> None:
-    places = ends_of_certainty(recording.steps)
+def test_every_acknowledged_order_is_in_the_synced_files(recording: Recording, folder: Path) -> None:
+    places = places_before_syncs(recording.steps)
     for moment in moments(recording):
         if moment.place in places:
-            put_down(moment.disk.safe(), wreck)
-            assert_nothing_is_lost(recording, wreck, moment)
+            write_files(moment.disk.synced(), folder)
+            assert_nothing_is_lost(recording, folder, moment)
 
 
-def test_every_acknowledged_order_is_there_whatever_else_reached_the_disk(recording: Recording, wreck: Path) -> None:
+def test_no_order_is_lost_whatever_unsynced_data_reached_the_disk(recording: Recording, folder: Path) -> None:
     chance = Random(SEED)
     places = draw_places(recording.steps, chance)
     print(f"seed {SEED}: {len(places)} of {len(recording.steps)} moments, two outcomes each")
     for moment in moments(recording):
         if moment.place in places:
-            put_down(moment.disk.written(), wreck)
-            assert_nothing_is_lost(recording, wreck, moment)
-            put_down(left_over(moment.disk, chance), wreck)
-            assert_nothing_is_lost(recording, wreck, moment)
+            write_files(moment.disk.written(), folder)
+            assert_nothing_is_lost(recording, folder, moment)
+            write_files(after_power_loss(moment.disk, chance), folder)
+            assert_nothing_is_lost(recording, folder, moment)
 
 
 def draw_places(steps: Sequence[Step], chance: Random) -> set[int]:
-    """As many moments at which something is sent as at which anything happens."""
+    """Half of the places are steps that send an answer, half are any steps."""
     sending = [place for place, step in enumerate(steps) if step.sent]
     return {*chance.sample(sending, CUTS // 2), *chance.sample(range(len(steps)), CUTS // 2)}
 
 
-def left_over(disk: Disk, chance: Random) -> Files:
-    files = disk.left_over(chance)
+def after_power_loss(disk: Disk, chance: Random) -> Files:
+    files = disk.after_power_loss(chance)
     if chance.random() < 0.5:
-        # Nobody syncs SQLite's index of the log, so anything may be in it.
-        files[DATABASE + INDEX] = chance.randbytes(32_768)
+        # SQLite's shared memory is never synced, so it may have any content.
+        files[DATABASE + SHARED_MEMORY] = chance.randbytes(32_768)
     return files
 
 
-def assert_nothing_is_lost(recording: Recording, wreck: Path, moment: Moment) -> None:
-    found = examine(wreck, moment.promises, recording.possible)
+def assert_nothing_is_lost(recording: Recording, folder: Path, moment: Moment) -> None:
+    found = check_recovery(folder, moment.acknowledged, recording.possible)
     assert found == Finding(0, []), f"after step {moment.place}, seed {SEED}"
 
 
-def test_a_server_that_starts_after_an_outage_answers_for_every_acknowledged_order(
-    recording: Recording, tmp_path: Path
-) -> None:
+def test_a_server_started_after_a_loss_of_power_has_all_orders(recording: Recording, tmp_path: Path) -> None:
     chance = Random(SEED)
     places = chance.sample(range(len(recording.steps)), RESTARTS)
-    told: list[set[Row]] = []
+    acknowledged: list[set[Row]] = []
     for moment in moments(recording):
         if moment.place in places:
-            put_down(left_over(moment.disk, chance), tmp_path / str(len(told)))
-            told.append(set(moment.promises.stored))
+            write_files(after_power_loss(moment.disk, chance), tmp_path / str(len(acknowledged)))
+            acknowledged.append(set(moment.acknowledged.stored))
     with ExitStack() as running:
         servers = [running.enter_context(ServerProcess(tmp_path / str(n) / DATABASE)) for n in range(RESTARTS)]
-        for server, stored in zip(servers, told, strict=True):
-            assert_answers_for(server, stored, recording.possible, chance)
+        for server, stored in zip(servers, acknowledged, strict=True):
+            assert_has_orders(server, stored, recording.possible, chance)
 
 
-def assert_answers_for(server: ServerProcess, stored: set[Row], possible: frozenset[Row], chance: Random) -> None:
+def assert_has_orders(server: ServerProcess, stored: set[Row], possible: frozenset[Row], chance: Random) -> None:
     wait_until_processed(server)
     with server.client() as client:
         for row in chance.sample(sorted(stored), min(ASKED, len(stored))):
@@ -126,43 +124,41 @@ def assert_answers_for(server: ServerProcess, stored: set[Row], possible: frozen
             assert round(answer.body["total_amount"] * 10_000) == row.total_amount
         total = client.ask("GET", "/metrics").body["total_orders"]
     assert_counts(server, Completed=total)
-    told = Promises({}, stored=stored, completed={row.order_id for row in stored})
-    assert examine(server.database.parent, told, possible) == Finding(0, [])
+    acknowledged = Acknowledgements({}, stored=stored, completed={row.order_id for row in stored})
+    assert check_recovery(server.database.parent, acknowledged, possible) == Finding(0, [])
 
 
-@pytest.mark.parametrize("unheard", [LOG, DATABASE, FOLDER])
-def test_without_the_syncs_of_one_kind_acknowledged_orders_are_found_missing(
-    recording: Recording, wreck: Path, unheard: str
-) -> None:
-    steps = without(recording.steps, set(syncs(recording.steps, unheard)))
-    places = Random(SEED).sample(sorted(ends_of_certainty(recording.steps)), SPOT_CHECKS)
-    missing = [found.missing for found in examine_safe(recording, steps, places, wreck)]
-    print(f"without the syncs of {unheard or 'the folder'}: missing {missing}")
+@pytest.mark.parametrize("ignored", [LOG, DATABASE, FOLDER])
+def test_if_syncs_of_one_file_are_ignored_orders_are_missing(recording: Recording, folder: Path, ignored: str) -> None:
+    steps = without_steps(recording.steps, set(syncs(recording.steps, ignored)))
+    places = Random(SEED).sample(sorted(places_before_syncs(recording.steps)), SPOT_CHECKS)
+    missing = [found.missing for found in check_synced(recording, steps, places, folder)]
+    print(f"without the syncs of {ignored or 'the folder'}: missing {missing}")
     assert max(missing) >= 100
 
 
-def test_a_single_sync_of_the_log_that_is_left_out_before_a_202_is_found(recording: Recording, wreck: Path) -> None:
+def test_if_one_sync_of_the_log_is_ignored_orders_are_missing(recording: Recording, folder: Path) -> None:
     chance = Random(SEED)
     ends = syncs(recording.steps, LOG)
-    telling = [
+    acknowledging = [
         (end, following)
         for end, following in pairwise(ends)
         if any(b" 202 " in step.sent for step in recording.steps[end:following])
     ]
-    # Not two in a row: the next sync makes up for the one before.
-    chosen = dict(chance.sample(telling[::2], SPOT_CHECKS))
-    steps = without(recording.steps, chosen.keys())
-    findings = examine_safe(recording, steps, [following - 1 for following in chosen.values()], wreck)
+    # Not two in a row, because the next sync covers what the ignored one did not.
+    chosen = dict(chance.sample(acknowledging[::2], SPOT_CHECKS))
+    steps = without_steps(recording.steps, chosen.keys())
+    findings = check_synced(recording, steps, [following - 1 for following in chosen.values()], folder)
     print(f"without one sync of the log each: missing {[found.missing for found in findings]}")
-    # Some syncs cover what had ended or was moved into the database, and no new orders.
+    # Some syncs cover only ended attempts or checkpoints, and no new orders.
     assert sum(found.missing > 0 for found in findings) > SPOT_CHECKS / 2
 
 
-def examine_safe(recording: Recording, steps: Sequence[Step], places: Sequence[int], wreck: Path) -> list[Finding]:
-    """What is wrong with what was synced and nothing else, at these places of other steps."""
+def check_synced(recording: Recording, steps: Sequence[Step], places: Sequence[int], folder: Path) -> list[Finding]:
+    """Checks the synced files without any unsynced data, at these places of `steps`."""
     findings = []
     for moment in moments(recording, steps):
         if moment.place in places:
-            put_down(moment.disk.safe(), wreck)
-            findings.append(examine(wreck, moment.promises, recording.possible))
+            write_files(moment.disk.synced(), folder)
+            findings.append(check_recovery(folder, moment.acknowledged, recording.possible))
     return findings

@@ -1,4 +1,4 @@
-"""What `--processor` takes, and what it refuses at the start."""
+"""The values of `--processor` and the webhook flags that the server refuses at its start."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
         ("shop:process", "async def process(order): ...", "coroutine"),
     ],
 )
-def test_a_function_that_can_not_be_had_is_one_line_and_no_file(
+def test_a_bad_function_is_a_one_line_error_and_no_file_is_created(
     tmp_path: Path, path: str, text: str, saying: str
 ) -> None:
     (tmp_path / "shop.py").write_text(text)
@@ -43,7 +43,7 @@ def test_a_function_that_can_not_be_had_is_one_line_and_no_file(
     assert list(database.parent.iterdir()) == []
 
 
-def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_path: Path) -> None:
+def test_a_function_is_found_in_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("raise RuntimeError('found')")
     done = subprocess.run(
         [sys.executable, ROOT / "server.py", "--port", "0", "--processor", "shop:process"],
@@ -58,7 +58,7 @@ def test_a_function_is_found_in_the_folder_that_the_server_is_started_in(tmp_pat
     assert not (tmp_path / "orders.db").exists()
 
 
-def test_a_refusal_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
+def test_a_refused_start_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
     status, _, stderr = run_server(
         "--port", "0", "--processor", "shop:process", environment={"PYTHONPATH": str(tmp_path)}
@@ -116,7 +116,7 @@ def test_a_bad_processor_or_webhook_ends_with_status_2_and_shows_no_secret(
     assert SECRET.removeprefix("whsec_") not in stderr
 
 
-def test_a_bad_secret_in_the_environment_ends_the_process_with_status_2_and_is_not_shown(tmp_path: Path) -> None:
+def test_a_bad_secret_in_the_environment_ends_with_status_2_unshown(tmp_path: Path) -> None:
     status, stdout, stderr = run_server(
         "--database",
         str(tmp_path / "orders.db"),
@@ -131,7 +131,7 @@ def test_a_bad_secret_in_the_environment_ends_the_process_with_status_2_and_is_n
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_url_in_the_environment_waits_for_the_processor_that_uses_it() -> None:
+def test_a_webhook_url_in_the_environment_needs_no_webhook_processor() -> None:
     environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
     assert parse_settings(["--processor", "record"], environment).processor == "record"
     assert parse_settings(["--processor", "webhook"], environment).webhook_url == URL

@@ -1,4 +1,4 @@
-"""How the server starts, and when it does not: real processes, real files."""
+"""Starting a real server: flags, environment, files that it refuses, a second server, limits on open files."""
 
 import contextlib
 import hashlib
@@ -44,7 +44,7 @@ def assert_refused(folder: Path, *flags: str, saying: str) -> None:
     assert fingerprint(folder) == before
 
 
-def test_the_first_start_makes_the_file_and_the_next_one_finds_its_orders(tmp_path: Path) -> None:
+def test_the_first_start_creates_the_file_and_the_next_finds_its_orders(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         assert server.post(order(1)).status == 202
         assert server.stop() == 0
@@ -53,7 +53,7 @@ def test_the_first_start_makes_the_file_and_the_next_one_finds_its_orders(tmp_pa
         assert server.get("/order/1").body["order_id"] == 1
 
 
-def test_a_second_server_on_the_same_file_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_a_second_server_on_the_same_file_is_refused_with_the_first_pid(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         status, _, stderr = run_server("--port", "0", "--database", str(path))
@@ -62,7 +62,7 @@ def test_a_second_server_on_the_same_file_is_refused_with_the_pid_of_the_first(t
         assert server.post(order(1)).status == 202
 
 
-def test_a_second_server_is_refused_through_a_symbolic_link_too(tmp_path: Path) -> None:
+def test_a_second_server_is_refused_through_a_symbolic_link(tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "orders.db")
     with ServerProcess(tmp_path / "orders.db") as server:
@@ -71,20 +71,20 @@ def test_a_second_server_is_refused_through_a_symbolic_link_too(tmp_path: Path) 
         assert f"process {server.pid}" in stderr
 
 
-def test_a_killed_server_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_killed_server_leaves_no_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         server.kill()
     with ServerProcess(tmp_path / "orders.db") as server:
         assert server.get("/livez").status == 200
 
 
-def test_a_file_that_is_no_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     path.write_text("Dear diary, today I sold a hat.\n" * 100)
     assert_refused(tmp_path, "--database", str(path), saying="is not an SQLite database")
 
 
-def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         server.stop()
@@ -94,7 +94,7 @@ def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
     assert_refused(tmp_path, "--database", str(path), saying="schema version 99")
 
 
-def test_another_programs_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+def test_another_programs_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "photos.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE photos (name)")
@@ -113,14 +113,14 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     assert re.fullmatch(r"server\.py: .*is not a regular file\n", stderr)
 
 
-def test_a_folder_that_can_not_be_written_is_refused() -> None:
-    # The kernel lets nobody make files here, root included.
+def test_a_read_only_folder_is_refused() -> None:
+    # Not even root can create files in /proc.
     status, stdout, stderr = run_server("--port", "0", "--database", "/proc/orders.db")
     assert (status, stdout) == (1, "")
     assert re.fullmatch(r"server\.py: /proc/orders\.db\.lock can't be written: [^\n]+\n", stderr)
 
 
-def test_a_port_that_is_taken_is_refused_and_no_file_is_made(tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused_and_no_file_is_created(tmp_path: Path) -> None:
     listener, port = free_port()
     with listener:
         status, _, stderr = run_server("--port", str(port), "--database", str(tmp_path / "orders.db"))
@@ -175,12 +175,12 @@ def test_a_bad_flag_ends_the_process_with_status_2(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_environment_sets_what_no_flag_sets() -> None:
+def test_a_flag_overrides_the_environment() -> None:
     settings = parse_settings(["--workers", "3"], {"ORDERS_WORKERS": "5", "ORDERS_MAX_INTAKE": "7"})
     assert (settings.workers, settings.max_intake, settings.port) == (3, 7, 8080)
 
 
-def test_what_is_set_to_nothing_in_the_environment_is_not_set() -> None:
+def test_an_empty_environment_variable_is_ignored() -> None:
     assert parse_settings([], {"ORDERS_PORT": "", "ORDERS_WEBHOOK_URL": "", "ORDERS_HOST": ""}) == parse_settings(
         [], {}
     )
@@ -225,18 +225,18 @@ def test_every_flag_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None
     assert {flag for flag in flags if f"`{flag}" not in readme} == set()
 
 
-def test_more_clients_than_files_are_turned_away_and_the_others_are_served(tmp_path: Path) -> None:
+def test_connections_beyond_the_file_limit_are_refused_others_served(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "orders.db", before=with_open_files(60, 60)) as server,
         contextlib.ExitStack() as stack,
     ):
-        own_files = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+        own_files = server.open_files()
         clients = [stack.enter_context(server.client()) for _ in range(60)]
         served = 0
         for number, client in enumerate(clients, 1):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 served += client.post(order(number)).status == 202
-        # One more file was open when they were counted: the folder that lists them.
+        # The count included one file too many: the folder that lists the files.
         assert served == 60 - own_files - SPARE_FILES - 1
         assert clients[0].ask("GET", "/readyz").status == 200
         for client in clients[1:]:
@@ -248,7 +248,7 @@ def test_more_clients_than_files_are_turned_away_and_the_others_are_served(tmp_p
 
 
 @pytest.mark.parametrize("database", ["/dev/null", "fifo"])
-def test_what_is_no_regular_file_is_refused(tmp_path: Path, database: str) -> None:
+def test_a_device_or_pipe_is_refused(tmp_path: Path, database: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     beside = sorted(Path("/dev").glob("null*"))
     status, _, stderr = run_server("--port", "0", "--database", str(tmp_path / database))
@@ -257,7 +257,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, database: str) -> No
     assert sorted(Path("/dev").glob("null*")) == beside
 
 
-def test_a_full_disk_at_the_start_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+def test_a_full_disk_at_the_start_is_a_one_line_error_and_leaves_no_file(tmp_path: Path) -> None:
     status, _, stderr = run_server(
         "--port", "0", "--database", str(tmp_path / "orders.db"), preexec_fn=lambda: limit_file_size(0, 0)
     )
@@ -266,7 +266,7 @@ def test_a_full_disk_at_the_start_is_one_line_and_leaves_no_file(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refused_start_through_a_link_to_nowhere_leaves_the_link_and_nothing_else(tmp_path: Path) -> None:
+def test_a_refused_start_through_a_dangling_link_leaves_only_the_link(tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "target.db")
     status, _, stderr = run_server("--port", "0", "--database", str(link), preexec_fn=lambda: limit_file_size(0, 4096))
@@ -275,7 +275,7 @@ def test_a_refused_start_through_a_link_to_nowhere_leaves_the_link_and_nothing_e
     assert [path.name for path in tmp_path.iterdir()] == ["link.db"]
 
 
-def test_a_database_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_damaged_database_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         server.stop()
@@ -285,7 +285,7 @@ def test_a_database_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
     assert_refused(tmp_path, "--database", str(path), saying=f"{path}: the database can't be used")
 
 
-def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
+def test_a_server_runs_with_closed_standard_streams(tmp_path: Path) -> None:
     listener, port = free_port()
     listener.close()
     command = f'exec "{sys.executable}" server.py --port {port} --database "{tmp_path}/orders.db" 0<&- 1>&- 2>&-'
@@ -305,7 +305,7 @@ def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path, "--database", ":memory:", saying="orders in memory would be lost")
 
 
-def test_a_lock_that_is_held_at_the_start_is_one_line(tmp_path: Path) -> None:
+def test_a_lock_held_at_the_start_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         server.stop()
@@ -318,7 +318,7 @@ def test_a_lock_that_is_held_at_the_start_is_one_line(tmp_path: Path) -> None:
     assert re.fullmatch(r"server\.py: [^\n]*locked[^\n]*\n", stderr), stderr
 
 
-def test_the_limit_on_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+def test_the_soft_limit_on_open_files_is_raised_to_the_hard_limit(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", before=with_open_files(100, 5000)) as server:
         limits = Path(f"/proc/{server.pid}/limits").read_text()
     assert re.search(r"Max open files +5000 +5000 ", limits)

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGKILL to real processes under load, and what is left afterwards."""
+"""SIGTERM, SIGINT and SIGKILL to a real server under load, and the orders that it has after a restart."""
 
 import random
 import select
@@ -17,23 +17,23 @@ ROUNDS = 20
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_stop_under_load_ends_with_status_0_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stop_under_load_ends_with_status_0_and_loses_no_order(tmp_path: Path, number: signal.Signals) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
-        crowd = PostingClients(server.port, first_id=1)
-        assert crowd.enough.wait(DEADLINE_S)
+        clients = PostingClients(server.port, first_id=1)
+        assert clients.enough.wait(DEADLINE_S)
         server.signal(number)
         assert server.wait() == 0
-        crowd.join()
-        assert not crowd.refused
+        clients.join()
+        assert not clients.refused
         assert "Traceback" not in server.log
     assert [path.name for path in tmp_path.iterdir()] == ["orders.db"]
     with ServerProcess(tmp_path / "orders.db") as server:
         assert "cut off" not in server.log
-        assert_all_completed(server, crowd.acknowledged)
+        assert_all_completed(server, clients.acknowledged)
 
 
 @pytest.mark.slow
-def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: Path) -> None:
+def test_a_stop_answers_requests_in_flight_and_accepts_no_connection(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
         assert probe.ask("GET", "/readyz").status == 200
         other = sqlite3.connect(server.database, isolation_level=None)
@@ -41,7 +41,7 @@ def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: 
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
-        wait_until_deaf(server)
+        wait_until_refusing(server)
         ready = probe.ask("GET", "/readyz")
         assert ready.status == 503
         assert ready.body["type"] == "/problems/stopping"
@@ -56,50 +56,50 @@ def test_a_stop_answers_what_is_in_flight_and_takes_no_new_connection(tmp_path: 
         assert_all_completed(server, [1])
 
 
-def wait_until_deaf(server: ServerProcess) -> None:
-    """Returns when the server takes no new connection."""
+def wait_until_refusing(server: ServerProcess) -> None:
+    """Waits until the server accepts no new connection."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         with server.client() as client:
             try:
                 client.connect()
-            except (ConnectionRefusedError, ConnectionResetError):  # reset: it waited to be accepted, in vain
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the listen queue
                 return
-    raise AssertionError("the server still takes connections")
+    raise AssertionError("the server still accepts connections")
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
         other = sqlite3.connect(server.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
-        wait_until_deaf(server)
+        wait_until_refusing(server)
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
         other.close()
 
 
 @pytest.mark.slow
-def test_kill_9_under_load_loses_no_acknowledged_order_and_leaves_none_in_processing(tmp_path: Path) -> None:
+def test_kill_9_under_load_loses_no_order_and_leaves_none_in_processing(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     acknowledged: set[int] = set()
     for number in range(ROUNDS):
         with ServerProcess(tmp_path / "orders.db") as server:
-            crowd = PostingClients(server.port, first_id=1 + number * 10_000_000)
-            assert crowd.enough.wait(DEADLINE_S)
-            crowd.refused += [answer for answer in [server.get("/livez")] if answer.status != 200]
+            clients = PostingClients(server.port, first_id=1 + number * 10_000_000)
+            assert clients.enough.wait(DEADLINE_S)
+            clients.refused += [answer for answer in [server.get("/livez")] if answer.status != 200]
             end = time.monotonic() + chance.uniform(0.0, 0.3)
             while time.monotonic() < end:
                 assert server.get("/livez").status == 200
             server.kill()
-            crowd.join()
-            assert not crowd.refused
-            acknowledged |= crowd.acknowledged
+            clients.join()
+            assert not clients.refused
+            acknowledged |= clients.acknowledged
     with ServerProcess(tmp_path / "orders.db") as server:
         assert_all_completed(server, acknowledged)
     assert len(acknowledged) >= ROUNDS * 200

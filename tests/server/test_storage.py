@@ -1,4 +1,4 @@
-"""Disks that fill up, locks that others hold, and the order of sync and answer: real processes, real files."""
+"""A real server whose disk is full or whose database is locked, removed or replaced; and that it syncs before a 202."""
 
 import re
 import resource
@@ -15,7 +15,7 @@ from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, orde
 pytestmark = pytest.mark.slow
 
 
-def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
+def test_orders_are_refused_while_the_disk_is_full(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
         limit_file_size(server.pid, 4096)
@@ -36,7 +36,7 @@ def test_a_full_disk_refuses_orders_and_it_works_again_when_there_is_room(tmp_pa
         assert server.stop() == 0
 
 
-def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp_path: Path) -> None:
+def test_an_order_waits_for_a_lock_and_reads_do_not(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
         assert reading.post(order(1)).status == 202
         assert_all_completed(server, [1])
@@ -50,14 +50,14 @@ def test_an_order_waits_while_another_program_holds_the_lock_and_reads_go_on(tmp
         assert waiting.answer().status == 202
 
 
-def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_path: Path) -> None:
+def test_a_lock_held_beyond_the_deadline_is_a_503_with_retry_after(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client, server.client() as later:
         other = sqlite3.connect(server.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         begun = time.monotonic()
         client.send_order(order(1))
         assert not select.select([client.sock], [], [], 0.3)[0]
-        # This one can't share the first one's commit, but it waits for the same lock.
+        # This order is not in the first one's commit, but it waits for the same lock.
         later.send_order(order(2))
         for each in (client, later):
             refused = each.answer()
@@ -72,7 +72,7 @@ def test_a_lock_held_for_longer_than_the_deadline_is_a_503_with_retry_after(tmp_
         assert client.post(order(1)).status == 202
 
 
-def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path: Path) -> None:
+def test_no_order_is_accepted_while_the_file_is_removed_or_replaced(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server, server.client() as client:
         assert client.post(order(1)).status == 202
@@ -87,7 +87,7 @@ def test_a_database_that_is_removed_or_replaced_gets_no_orders_any_more(tmp_path
         assert client.post(order(2)).status == 202
 
 
-def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
+def test_no_order_is_accepted_while_the_write_ahead_log_is_removed(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
         assert_all_completed(server, [1])
@@ -101,13 +101,13 @@ def test_a_log_that_is_removed_ends_the_acknowledging(tmp_path: Path) -> None:
         assert_all_completed(server, [1, 2])
 
 
-def test_orders_that_come_one_by_one_fit_through_an_intake_of_one(tmp_path: Path) -> None:
+def test_single_orders_are_accepted_with_max_intake_1(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", "--max-intake", "1") as server, server.client() as client:
         assert [client.post(order(number)).status for number in range(1, 101)] == [202] * 100
         assert_all_completed(server, range(1, 101))
 
 
-def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> None:
+def test_the_write_ahead_log_is_synced_before_the_202(tmp_path: Path) -> None:
     need("strace")
     trace = tmp_path / "trace"
     calls = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg"
@@ -124,7 +124,7 @@ def test_the_log_is_synced_before_a_lone_order_gets_its_202(tmp_path: Path) -> N
 
 
 def finished_calls(trace: str) -> list[str]:
-    """Each call with its result, at the place where it returned; strace splits calls that others overtake."""
+    """The calls in the order in which they returned. strace splits a call in two if another call returns meanwhile."""
     begun: dict[str, str] = {}
     calls = []
     for line in trace.splitlines():
@@ -145,7 +145,7 @@ def last_index(calls: list[str], pattern: str) -> int:
     return found[-1]
 
 
-def test_a_limit_that_fills_the_disk_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_under_load_loses_no_acknowledged_order(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         acknowledged = []
         limit_file_size(server.pid, 256 * 1024)

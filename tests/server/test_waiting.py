@@ -1,4 +1,4 @@
-"""Waiting for an order's end, on a whole server."""
+"""Requests to a real server that wait for an order's end."""
 
 import json
 import time
@@ -13,11 +13,11 @@ from tests.user_module import UserModule
 
 WAITERS = 100
 SOON_S = 5.0
-"""Well below the 30 s that they would wait."""
+"""Well below the 30 s that the requests ask to wait."""
 
 
 @pytest.mark.slow
-def test_an_order_is_posted_and_its_end_comes_back_with_the_answer(tmp_path: Path) -> None:
+def test_a_post_that_waits_is_answered_with_the_completed_order(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         body = json.dumps(order(1)).encode()
         client.request("POST", "/order", body, {"Content-Type": "application/json", "Prefer": "wait=30"})
@@ -29,7 +29,7 @@ def test_an_order_is_posted_and_its_end_comes_back_with_the_answer(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_wait_lasts_over_retries_until_the_order_is_completed(tmp_path: Path) -> None:
+def test_a_wait_continues_over_retries_until_the_order_is_completed(tmp_path: Path) -> None:
     body = "if order.attempt == 1: raise RetryLater(0.5)"
     with UserModule(tmp_path, body) as module, module.server() as server, server.client() as client:
         client.post(order(1))
@@ -38,7 +38,7 @@ def test_a_wait_lasts_over_retries_until_the_order_is_completed(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_stop_answers_at_once_everybody_who_waits(tmp_path: Path) -> None:
+def test_a_stop_answers_all_waiting_requests_at_once(tmp_path: Path) -> None:
     with UserModule(tmp_path, "tell(order)\nwait_at_gate()") as module, ExitStack() as clients:
         server = clients.enter_context(module.server("--workers", "1", "--drain-timeout", "1"))
         client = clients.enter_context(server.client())
@@ -51,7 +51,7 @@ def test_a_stop_answers_at_once_everybody_who_waits(tmp_path: Path) -> None:
         for place, poster in enumerate(posters, 3):
             text = json.dumps(order(place)).encode()
             poster.request("POST", "/order", text, {"Content-Type": "application/json", "Prefer": "wait=30"})
-        # When its turn has come, all of these have been read.
+        # This later request is answered after the server has read all of the earlier ones.
         assert client.ask("GET", f"/order/{WAITERS + 2}?wait=0").status in (200, 404)
         stopped_s = time.monotonic()
         with ThreadPoolExecutor(1) as pool:

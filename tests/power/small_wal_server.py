@@ -1,6 +1,6 @@
-"""Runs the server with a log that moves into the database every 1,000 pages, so that seconds see it begin anew.
+"""Runs the server with checkpoints of the write-ahead log every 1,000 pages, so that the log restarts within seconds.
 
-`python small_log.py python server.py FLAGS`, as what goes before a server's command line.
+`python small_wal_server.py python server.py FLAGS`: a prefix for the command of a server.
 """
 
 import os
@@ -14,5 +14,6 @@ if __name__ == "__main__":
     import models.sqlite.opening
     from server import main
 
+    # The server has no flag for this constant.
     models.sqlite.opening.WAL_PAGES = 1_000
     sys.exit(main(sys.argv[3:], os.environ))

@@ -1,8 +1,8 @@
-"""System calls of a process, read from what strace wrote while they were made.
+"""Reads the system calls of a process from the output of strace.
 
-Where threads overtake each other strace splits a call in two, `<unfinished ...>` and `resumed`: it began at the line of
-the first, and had returned at the line of the second. strace holds a thread at both, so that of two calls of which one
-waited for the other the lines are in that order.
+If another thread makes a call meanwhile, strace splits a call in two lines, `<unfinished ...>` and `resumed`. The call
+begins at the first line and returns at the second. strace stops the thread at both, so if one call waits for another,
+their lines are in that order.
 """
 
 import ast
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_BYTES = 100_000_000
-"""Of one write that strace shows; the longest is a few pages."""
+"""How many bytes of a write strace shows. The longest write has a few pages."""
 TRACED = (
-    # What changes a file's content, or what of it is on disk.
+    # Calls that change or sync the content of a file.
     *("pwrite64", "write", "pwritev", "pwritev2", "writev", "ftruncate", "truncate", "fallocate"),
     *("fsync", "fdatasync", "copy_file_range", "sendfile", "mmap"),
-    # What changes a folder.
+    # Calls that change a folder.
     *("open", "openat", "creat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat"),
     *("mkdir", "mkdirat", "rmdir", "symlink", "symlinkat"),
-    # What an answer leaves by.
+    # Calls that send answers.
     *("sendto", "sendmsg"),
 )
 UNFINISHED = "<unfinished ...>"
@@ -29,11 +29,11 @@ _RESULT = re.compile(r"\)\s+= (-?\w+|\?)(?:<(.*)>)?(?: .*)?$")
 
 
 class UnreadableTrace(Exception):
-    """A line that can't be what strace writes, or lacks a part of the data."""
+    """A line that strace does not write, or that has only a part of the data."""
 
 
 class Call(NamedTuple):
-    """One call. `begin` and `end` are numbers of lines; `end` and `result` are None where it never returned.
+    """One call. `begin` and `end` are line numbers. `end` and `result` are None if the call never returned.
 
     `arguments` is as strace writes them; `opened` is the path behind a result that is a file descriptor.
     """
@@ -47,7 +47,7 @@ class Call(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """The bytes handed over, in all strings together. Raises UnreadableTrace where some are not shown."""
+        """The bytes of all strings in the arguments. Raises UnreadableTrace if strace has cut a string."""
         parts = re.findall(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\.\.\.)?', self.arguments)
         if any(cut_off for _, cut_off in parts):
             raise UnreadableTrace(f"{self.name} is not shown whole")
@@ -55,9 +55,9 @@ class Call(NamedTuple):
 
 
 def strace(trace: Path) -> list[str]:
-    """What to put before a command for its calls, those of all its threads, to be written to the file `trace`."""
+    """A prefix for a command that makes strace write the calls of all its threads to the file `trace`."""
     shown = ["-y", "-s", str(MAX_BYTES), "-e", "signal=none", "-e", f"trace={','.join(TRACED)}"]
-    # Other calls are not even stopped at.
+    # With this flag other calls are not slowed down.
     return ["strace", "-f", "--seccomp-bpf", *shown, "-o", str(trace)]
 
 
@@ -72,7 +72,7 @@ def read_calls(lines: Iterable[str], *, first_line: int = 0) -> list[Call]:
             continue
         if resumed := _RESUMED.match(text):
             if thread not in unfinished:
-                raise UnreadableTrace(f"line {number}: what is resumed was never begun")
+                raise UnreadableTrace(f"line {number}: a resumed call that never began")
             place = unfinished.pop(thread)
             begun = calls[place]
             calls[place] = _finished(begun.name, begun.arguments + text[resumed.end() :], begun.begin, number)
@@ -89,13 +89,13 @@ def read_calls(lines: Iterable[str], *, first_line: int = 0) -> list[Call]:
 
 
 def _finished(name: str, text: str, begin: int, end: int) -> Call:
-    # Data may hold anything, but never a quotation mark that is not escaped.
+    # Quotation marks in data are escaped, so the last unescaped one is the end of the data.
     after_data = text.rfind('"') + 1
     found = _RESULT.search(text, after_data)
     if found is None:
         raise UnreadableTrace(f"line {end}: {name} has no result")
     arguments = text[: found.start()]
     if found[1] == "?":
-        # The process ended within the call.
+        # The process ended during the call.
         return Call(name, arguments, begin, None, None)
     return Call(name, arguments, begin, end, int(found[1], 0), found[2])

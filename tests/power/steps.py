@@ -1,7 +1,7 @@
-"""What a process did to the files of one folder and what it told its clients, step by step, from its system calls.
+"""Turns the system calls of a process into steps: changes of the files of one folder, and answers to clients.
 
-A call that changes something is two steps: it begins, and from then on what it does may be on disk; it returns, and
-only a sync that begins later covers it. What is sent counts as told from the step at which it begins.
+A call that changes a file is two steps. From the first on, when it begins, the change may be on disk. Only a sync that
+begins after the second, when it returns, covers it. An answer counts as sent when its call begins.
 """
 
 import ast
@@ -10,50 +10,50 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.power.calls import Call
 from tests.power.disk import Disk, Entry
 from tests.power.file import Change, File
+from tests.power.system_calls import Call
 
-INDEX = "-shm"
-"""SQLite's index of its log, which it makes anew: mapped into memory, so that its content is in no call."""
+SHARED_MEMORY = "-shm"
+"""The suffix of SQLite's shared memory. SQLite rebuilds it at a restart, and no system call has its content."""
 ANSWER = "HTTP/1.1 20"
 SENDING = {"write", "writev", "sendto", "sendmsg"}
 _DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
 
 
 class UnknownCall(Exception):
-    """A call that may change the folder in a way that is not modelled."""
+    """A call that may change the folder in a way that the model does not have."""
 
 
 class Step(NamedTuple):
-    """Something that happens to the disk, or something that is sent, as the text of `sent`, or both.
+    """A change of the disk by `apply`, bytes in `sent` that a client is sent, or both.
 
     `synced` is the name that a sync is about, "" for the folder, where this is the end of a sync that worked.
     """
 
     line: int
-    happen: Callable[[Disk], None]
+    apply: Callable[[Disk], None]
     sent: bytes = b""
     synced: str | None = None
 
 
-def read_history(calls: Iterable[Call], folder: Path) -> list[Step]:
-    """The steps in their order. Raises UnknownCall."""
+def read_steps(calls: Iterable[Call], folder: Path) -> list[Step]:
+    """The steps in the order in which they happened. Raises UnknownCall."""
     reader = _Reader(folder)
     for call in calls:
         reader.add(call)
-    # Sorting is stable: of two steps at one line the first one added comes first, a call's beginning before its end.
+    # Sorting is stable, so a call's beginning stays before its end if both are at the same line.
     return sorted(reader.steps, key=lambda step: step.line)
 
 
 def syncs(steps: Sequence[Step], of: str) -> list[int]:
-    """Where the syncs of the file `of` end; "" is the folder."""
+    """The places of the steps at which syncs of the file `of` end. "" is the folder."""
     return [place for place, step in enumerate(steps) if step.synced == of]
 
 
-def without(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
-    """The same, except that the disk does not hear of the steps at these places."""
-    return [step._replace(happen=_nothing) if place in places else step for place, step in enumerate(steps)]
+def without_steps(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
+    """The same steps, but those at these places do not change the disk."""
+    return [step._replace(apply=_nothing) if place in places else step for place, step in enumerate(steps)]
 
 
 def _nothing(disk: Disk) -> None:
@@ -84,17 +84,17 @@ class _Reader:
             return
         known = self._known.get(call.name)
         name = self._name(call)
-        # SQLite makes its index anew, and a call that failed changes nothing.
-        if name is None or name.endswith(INDEX) or (call.result is not None and call.result < 0):
+        # SQLite rebuilds its shared memory, and a call that failed changes nothing.
+        if name is None or name.endswith(SHARED_MEMORY) or (call.result is not None and call.result < 0):
             return
         if known is None or "(deleted)" in call.arguments:
             raise UnknownCall(f"{call.name}({call.arguments[:120]}")
         known(call, name)
 
     def _name(self, call: Call) -> str | None:
-        """The file in the folder that the call is about, "" for the folder; None where it is about neither."""
+        """The name of the file that the call uses, "" for the folder, None for anything else."""
         if call.name not in (*self._known, *SENDING, "mmap"):
-            # Where a call that is not known has its paths is not known either.
+            # The position of paths in an unknown call is unknown too.
             return call.arguments if self._folder in call.arguments else None
         path = _path_of(call)
         if path == self._folder:
@@ -186,7 +186,7 @@ def _path_of(call: Call) -> str | None:
 
 
 def _mapped(call: Call) -> str | None:
-    """The file behind memory that changes it; what is private or only read changes nothing."""
+    """The file that is mapped shared and writable; None for other mappings, which can't change a file."""
     if "MAP_SHARED" not in call.arguments or "PROT_WRITE" not in call.arguments:
         return None
     found = _DESCRIPTOR.search(call.arguments.partition("MAP_SHARED")[2])

@@ -1,4 +1,4 @@
-"""Clients of a server, several dozen at once, each of whose requests has an id that its answer gives back."""
+"""Several dozen clients that post orders at once. Each request has an id, which its answer repeats."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.power.remains import Row, row_of
+from tests.power.recovery import Row, row_of
 from tests.process import Answer, Client, ServerProcess, order
 
 SINGLE_CLIENTS = 28
@@ -18,13 +18,13 @@ BULK = 15
 LONGEST_S = 120.0
 LARGE = 1_000_000_000
 _SEQUENCE = slice(12, 16)
-"""Where the head of SQLite's log counts how often it began anew (https://www.sqlite.org/fileformat.html#walformat)."""
+"""Where the header of SQLite's log counts its restarts (https://www.sqlite.org/fileformat.html#walformat)."""
 
 Order = dict[str, Any]
 
 
-class Traffic:
-    """Orders that are sent and what came with each request: `sent`, and `accepted` once the answer was read."""
+class Clients:
+    """`sent` has the orders of each request by its id, `accepted` the ids of requests whose answer was read."""
 
     def __init__(self) -> None:
         self.sent: dict[str, frozenset[Row]] = {}
@@ -33,14 +33,14 @@ class Traffic:
         self._stop = threading.Event()
 
     def run(self, server: ServerProcess, *, restarts: int) -> None:
-        """Sends orders in all ways at once until the server's log has begun anew so many times."""
+        """Sends orders in all ways at once until the server's write-ahead log has restarted `restarts` times."""
         deadline = time.monotonic() + LONGEST_S
         log = server.database.with_name(server.database.name + "-wal")
         self._stop.clear()
 
         def send_lines(client: Client) -> None:
             self._send_lines(client)
-            assert time.monotonic() < deadline, "the log does not begin anew"
+            assert time.monotonic() < deadline, "the log does not restart"
             if _restarts(log) >= restarts:
                 self._stop.set()
 
@@ -61,7 +61,7 @@ class Traffic:
                 while not self._stop.is_set():
                     way(client)
         finally:
-            # Where one has failed the others need not go on.
+            # If one client has failed, the others stop too.
             self._stop.set()
 
     def _send_one(self, client: Client) -> None:
@@ -101,7 +101,7 @@ class Traffic:
         if order_id % 10 == 0:
             new["metadata"] = {"currency": "EUR", "note": "n" * (order_id % 900)}
         if order_id % 8 == 0:
-            # It takes pages of its own, so that fewer orders fill the log.
+            # Large orders fill the log sooner.
             new["item_ids"] = list(range(LARGE, LARGE + 400))
         return new
 

@@ -1,4 +1,4 @@
-"""What a restart finds in the files that an outage left, held against what clients were told before."""
+"""Opens the files that a loss of power left, as a restart does, and checks them against the acknowledged orders."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 class Row(NamedTuple):
-    """An order as it is stored; `total_amount` in ten-thousandths."""
+    """A stored order. `total_amount` is in ten-thousandths."""
 
     order_id: int
     user_id: int
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def row_of(order: Mapping[str, Any]) -> Row:
-    """How an order that is sent as JSON is to be stored."""
+    """The row that an order sent as JSON must be stored as."""
     metadata = order.get("metadata")
     return Row(
         order["order_id"],
@@ -41,8 +41,8 @@ def row_of(order: Mapping[str, Any]) -> Row:
 
 
 @dataclass
-class Promises:
-    """What clients were told: `stored` are orders with a 202, `completed` the ids of those shown as Completed.
+class Acknowledgements:
+    """What answers said: `stored` are the orders with a 202, `completed` the ids of those shown as Completed.
 
     `sent` has what came with each request, by the id of the request. Everybody asks with one.
     """
@@ -52,8 +52,8 @@ class Promises:
     stored: set[Row] = field(default_factory=set)
     completed: set[int] = field(default_factory=set)
 
-    def hear(self, answer: bytes) -> None:
-        """Answers, or parts of them, that began to be sent."""
+    def read(self, answer: bytes) -> None:
+        """Reads bytes that the server began to send: answers or parts of answers."""
         for head in re.findall(rb"HTTP/1\.1 20[02] .*?\r\n\r\n", answer, re.DOTALL):
             request = re.search(rb"\r\nX-Request-Id: (\S+)", head)
             if request is None or (name := request[1].decode()) not in self.sent:
@@ -65,47 +65,47 @@ class Promises:
 
 
 class Finding(NamedTuple):
-    """What is wrong: how many promised orders are missing, and anything else in words."""
+    """What is wrong: the number of missing acknowledged orders, and descriptions of all other faults."""
 
     missing: int
     faults: list[str]
 
 
-def put_down(files: Files, folder: Path) -> None:
-    """Makes these the files of the folder."""
+def write_files(files: Files, folder: Path) -> None:
+    """Replaces the folder by one with these files."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
-def examine(folder: Path, promises: Promises, possible: frozenset[Row]) -> Finding:
-    """Opens what is left as a restart does; `possible` is all that was ever sent."""
+def check_recovery(folder: Path, acknowledged: Acknowledgements, possible: frozenset[Row]) -> Finding:
+    """Opens the files in the folder as a restart does, and checks them. `possible` has all orders that were sent."""
     try:
         open_database(folder / DATABASE)
-        # The folder's own disk need not be waited for.
+        # No syncs: this folder need not survive a real loss of power.
         with contextlib.closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous=OFF")
-            return _examine(database, promises, possible)
+            return _check(database, acknowledged, possible)
     except (sqlite3.DatabaseError, DatabaseRefusedError) as error:
-        return Finding(len(promises.stored), [f"it can't be opened: {error}"])
+        return Finding(len(acknowledged.stored), [f"the database can't be opened: {error}"])
 
 
-def _examine(database: sqlite3.Connection, promises: Promises, possible: frozenset[Row]) -> Finding:
+def _check(database: sqlite3.Connection, acknowledged: Acknowledgements, possible: frozenset[Row]) -> Finding:
     faults = []
     verdict = database.execute("PRAGMA integrity_check").fetchall()
     if verdict != [("ok",)]:
         faults.append(f"integrity_check says: {verdict[:_SHOWN]}")
     if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        # Cut before the tables were made: as good as no file.
-        return Finding(len(promises.stored), faults)
+        # Power was lost before the tables were created, so nothing was acknowledged.
+        return Finding(len(acknowledged.stored), faults)
     stored: set[tuple[Any, ...]] = set(database.execute(f"SELECT {', '.join(Row._fields)} FROM orders"))
     if foreign := stored - possible:
         faults.append(f"nobody sent {sorted(foreign)[:_SHOWN]}")
     completed = {row[0] for row in database.execute("SELECT order_id FROM orders WHERE status = 'Completed'")}
-    if undone := promises.completed - completed:
+    if undone := acknowledged.completed - completed:
         faults.append(f"not Completed any more: {sorted(undone)[:_SHOWN]}")
-    return Finding(len(promises.stored - stored), [*faults, *_wrong_totals(database)])
+    return Finding(len(acknowledged.stored - stored), [*faults, *_wrong_totals(database)])
 
 
 def _wrong_totals(database: sqlite3.Connection) -> Iterable[str]:
