@@ -1,8 +1,8 @@
 """Polls GET /metrics until no orders are left to be processed. Runs on the event loop."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from typing import Any, Self
@@ -15,6 +15,8 @@ from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json
 
 POLL_WHILE_SENDING_S = 0.25
+LONGEST_GAP_S = 1.0
+"""If two polls are further apart, the later one does not tell when the orders were processed."""
 QUIET_S = 2.0
 """Orders from before the run that have not changed for this long are taken to be waiting for a time of their own."""
 MOST_ORDERS = 2**63 - 1
@@ -86,7 +88,9 @@ class BacklogState(Enum):
 class Backlog:
     """The server's orders that are not processed yet, others' included; `left` is their number at the last poll.
 
-    `changed_ns` is when `wait` last saw the metrics change. `seen` is called with the number at every poll.
+    This is only a hint, since the orders themselves are read back. `changed_ns` is when `wait` last saw the metrics
+    change. `processed_ns` is when they said that all was processed, None if they did not, or not within a second of
+    it. `seen` is called with the number at every poll.
     """
 
     address: Address
@@ -96,19 +100,35 @@ class Backlog:
     seen: Callable[[int], None] = lambda waiting: None
     left: int = field(default=0, init=False)
     changed_ns: int = field(default=0, init=False)
+    processed_ns: int | None = field(default=None, init=False)
+    _is_silent: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._connection = Connection(self.address)
 
-    async def look(self) -> Metrics:
-        """Request the metrics once; NoResponse or NoMetrics if that fails."""
-        request = self.address.get("/metrics")
-        metrics = Metrics.parse(await send_request(self._connection, request, limit_s=self.timeouts.answer_s))
+    async def look(self, *, limit_s: float | None = None) -> Metrics:
+        """Request the metrics once; NoResponse or NoMetrics if that fails. The limit is by default `answer_s`."""
+        limit_s = self.timeouts.answer_s if limit_s is None else limit_s
+        metrics = Metrics.parse(await send_request(self._connection, self.address.get("/metrics"), limit_s=limit_s))
         self.left = metrics.waiting
         self.seen(metrics.waiting)
         return metrics
 
-    async def watch(self, end: asyncio.Event) -> None:
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Poll while the block runs, at least once if the server answers."""
+        end = asyncio.Event()
+        watch = asyncio.create_task(self._watch(end))
+        try:
+            yield
+            end.set()
+            _, unfinished = await asyncio.wait({watch}, timeout=self.timeouts.connection_s)
+            self._is_silent = bool(unfinished)
+        finally:
+            if watch.cancel():
+                self.close()
+
+    async def _watch(self, end: asyncio.Event) -> None:
         """Poll about four times a second, and at least once, until the end is set or there are no metrics."""
         while True:
             try:
@@ -123,35 +143,39 @@ class Backlog:
             if end.is_set():
                 return
 
-    async def wait(self, *, before: int) -> BacklogState:
+    async def wait(self, *, before: int, limit_s: float | None = None) -> BacklogState:
         """Wait until no order waits, or as many were finished as wait at first, since others may go on sending.
 
         Also ends when no more wait than did `before` the load and nothing changes: orders of others may wait for hours.
+        UNKNOWN if the metrics did not respond while orders were sent, or do not now; `limit_s` is as for `look`.
         """
         first: Metrics | None = None
         seen: Metrics | None = None
         answered_ns = self.changed_ns = self.clock_ns()
         quiet_ns = min(QUIET_S, self.timeouts.processing_s) * 1e9
-        while True:
+        while not self._is_silent:
             try:
-                now = await self.look()
+                now = await self.look(limit_s=limit_s)
             except NoMetrics:
-                return BacklogState.UNKNOWN
+                break
             except NoResponse:
                 if self.clock_ns() - answered_ns > self.timeouts.connection_s * 1e9:
-                    return BacklogState.UNKNOWN
+                    break
             else:
                 first = first or now
-                answered_ns = self.clock_ns()
+                before_ns, answered_ns = answered_ns, self.clock_ns()
                 if now != seen:
                     seen, self.changed_ns = now, answered_ns
                 unchanged_ns = answered_ns - self.changed_ns
                 is_quiet = now.waiting <= before and unchanged_ns > quiet_ns
                 if now.waiting == 0 or now.finished - first.finished >= first.waiting or is_quiet:
+                    is_exact = answered_ns - before_ns <= LONGEST_GAP_S * 1e9
+                    self.processed_ns = self.changed_ns if is_exact else None
                     return BacklogState.PROCESSED
                 if unchanged_ns > self.timeouts.processing_s * 1e9:
                     return BacklogState.STUCK
             await asyncio.sleep(self.timeouts.poll_s)
+        return BacklogState.UNKNOWN
 
     def close(self) -> None:
         """Close the connection; may be called twice."""

@@ -55,12 +55,22 @@ class Load(Command):
         settings = self._settings
         source = _source(settings)
         try:
-            allow_connections(min(settings.concurrency, -(-len(source) // (settings.bulk or 1))))
+            allow_connections(settings.connections_for(len(source)))
         except TooFewFiles as error:
             flag = "--batch" if settings.batch else "--concurrency"
             raise UsageError(f"{error}, with {flag} {error.possible}") from None
         with self._own_server() if settings.own_server else nullcontext():
-            result = self._load(source)
+            run = Run(
+                settings=self._settings,
+                source=source,
+                timeouts=self._timeouts,
+                progress=ProgressBar(Console(stderr=True)),
+                print_line=self._print_line,
+                clock_ns=time.perf_counter_ns,
+                cpu_clock_ns=time.process_time_ns,
+                wall_clock_ns=time.time_ns,
+            )
+            self._result = result = run_to_end(run.complete())
         if result.interrupted:
             return ExitStatus.INTERRUPTED
         return ExitStatus.PASSED if result.is_good else ExitStatus.FAILED
@@ -69,7 +79,7 @@ class Load(Command):
     def _own_server(self) -> Iterator[None]:
         """Run a server while the block runs, and keep its files if an order was lost or differs."""
         with folder_to_keep(
-            Path(gettempdir()), prefix="load-", is_wanted=lambda: self._found_faults, print_line=self._print_line
+            Path(gettempdir()), prefix="load-", is_wanted=self._found_faults, print_line=self._print_line
         ) as folder:
             command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
             error: CommandError | None = None
@@ -83,26 +93,9 @@ class Load(Command):
         if error:
             raise error
 
-    @property
     def _found_faults(self) -> bool:
         result = self._result
-        if result is None or result.tally.wrong_202:
-            return result is not None
-        return result.read_back is not None and not result.read_back.is_good
-
-    def _load(self, source: OrderSource) -> Result:
-        run = Run(
-            settings=self._settings,
-            source=source,
-            timeouts=self._timeouts,
-            progress=ProgressBar(Console(stderr=True)),
-            print_line=self._print_line,
-            clock_ns=time.perf_counter_ns,
-            cpu_clock_ns=time.process_time_ns,
-            wall_clock_ns=time.time_ns,
-        )
-        self._result = run_to_end(run.complete())
-        return self._result
+        return bool(result and (result.tally.wrong_202 or (result.read_back and not result.read_back.is_good)))
 
     def _print_line(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -31,6 +31,15 @@ BULK_CONCURRENCY = 4
 BULK_REQUESTS = 100
 OPEN_LOOP_CONNECTIONS = 1000
 DURATION_S = 10.0
+EXCLUSIVE = (
+    ("own_server", "url", "a server of its own has its own address"),
+    ("own_server", "api_key", "a server of its own wants no key"),
+    ("batch", "concurrency", "a batch opens as many connections as it has orders"),
+    ("batch", "bulk", "a batch is of requests with one order each"),
+    ("batch", "rate", "a batch waits for answers, an open loop does not"),
+    ("duration", "orders", "either one ends a run"),
+    ("duration", "replay", "either one ends a run"),
+)
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 DESCRIPTION = """\
@@ -52,14 +61,14 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
     flags = parser.parse(argv)
     if mistake := _find_contradiction(flags):
         parser.error(mistake)
-    key = flags.api_key or ""
     if flags.api_key is None and not flags.own_server and environment.get(KEY_VARIABLE):
         try:
-            key = _api_key(environment[KEY_VARIABLE])
+            flags.api_key = _api_key(environment[KEY_VARIABLE])
         except argparse.ArgumentTypeError as problem:
             parser.error(f"{KEY_VARIABLE}: {problem}")
-    duration_s = flags.duration or (DURATION_S if flags.rate and not (flags.orders or flags.replay) else None)
-    orders = _orders(flags, duration_s)
+    if flags.rate and not (flags.orders or flags.replay or flags.duration):
+        flags.duration = DURATION_S
+    orders = _orders(flags)
     takes_all = flags.replay and not flags.orders
     if flags.first_id and not takes_all and flags.first_id + orders - 1 > HIGHEST:
         parser.error(f"--first-id {flags.first_id} leaves no room for {orders} ids below 2^63")
@@ -71,44 +80,35 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
         batch=flags.batch,
         bulk=flags.bulk,
         rate=flags.rate,
-        duration_s=duration_s,
-        warm_up_s=flags.warm_up or 0.0,
+        duration_s=flags.duration,
+        warm_up_s=flags.warm_up,
         replay=flags.replay,
         first_id=flags.first_id,
-        api_key=key,
+        api_key=flags.api_key or "",
         json=flags.json,
         report=flags.report,
     )
 
 
 def _find_contradiction(flags: argparse.Namespace) -> str:
-    exclusive = (
-        ("own_server", "url", "a server of its own has its own address"),
-        ("own_server", "api_key", "a server of its own wants no key"),
-        ("batch", "concurrency", "a batch opens as many connections as it has orders"),
-        ("batch", "bulk", "a batch is of requests with one order each"),
-        ("batch", "rate", "a batch waits for answers, an open loop does not"),
-        ("duration", "orders", "either one ends a run"),
-        ("duration", "replay", "either one ends a run"),
-    )
     if flags.json and flags.json == flags.report:
         return "--json and --report name the same file"
     if flags.duration and not flags.rate:
         return "--duration wants --rate: without it the number of orders ends a run"
-    for one, other, reason in exclusive:
+    for one, other, reason in EXCLUSIVE:
         if getattr(flags, one) and getattr(flags, other):
             return f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other: {reason}"
     return ""
 
 
-def _orders(flags: argparse.Namespace, duration_s: float | None) -> int:
+def _orders(flags: argparse.Namespace) -> int:
     if flags.orders:
         return int(flags.orders)
     if flags.replay:
         return HIGHEST
-    if duration_s:
+    if flags.duration:
         # All that are due before the end; rounded, so that a float's last digit does not add one.
-        due: float = flags.rate * ((flags.warm_up or 0.0) + duration_s)
+        due: float = flags.rate * (flags.warm_up + flags.duration)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
 
@@ -158,6 +158,7 @@ def _new_parser() -> CommandParser:
     to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
     add("--json", "FILE", writable_file, to_json)
     add("--report", "FILE", named_file, "write a page with charts to this HTML file")
+    parser.set_defaults(warm_up=0.0)
     return parser
 
 

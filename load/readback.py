@@ -38,39 +38,41 @@ class OrderReader:
 
     address: Address
     source: OrderSource
-    clients: ClosedLoop
     timeouts: Timeouts
     clock_ns: Callable[[], int]
     result: ReadBackResult = field(default_factory=ReadBackResult)
     processed_ns: int | None = None
     _deferred: list[ReadOrder] = field(default_factory=list)
 
-    async def read(self, places: Iterable[int], *, again: bool) -> None:
+    async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
         """Read the orders at these places of the source; `again` says whether to wait for those not processed."""
         order_id = self.source.order_id
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))
         orders = (ReadOrder(one_id, list(group)) for one_id, group in groupby(ascending, key=order_id))
-        await self._read_once(orders)
-        self._deferred.extend(orders)
-        changed_ns, left = self.clock_ns(), len(self._deferred)
-        while again and self._deferred and not self.clients.gone:
-            await asyncio.sleep(self.timeouts.poll_s)
-            await self._read_once(iter(self._deferred))
-            if len(self._deferred) < left:
-                changed_ns, left = self.clock_ns(), len(self._deferred)
-            again = self.clock_ns() - changed_ns <= self.timeouts.processing_s * 1e9
+        loop = ClosedLoop(self.address, count=connections, timeouts=self.timeouts, clock_ns=self.clock_ns)
+        with closing(loop) as clients:
+            await self._read_once(clients, orders)
+            self._deferred.extend(orders)
+            changed_ns, left = self.clock_ns(), len(self._deferred)
+            while again and self._deferred and not clients.gone:
+                await asyncio.sleep(self.timeouts.poll_s)
+                await self._read_once(clients, iter(self._deferred))
+                if len(self._deferred) < left:
+                    changed_ns, left = self.clock_ns(), len(self._deferred)
+                again = self.clock_ns() - changed_ns <= self.timeouts.processing_s * 1e9
         for order in self._deferred:
             if order.unread or order.found is None:
                 self.result.unread[order.order_id] = order.unread or "the server went away"
             else:
                 self.result.unprocessed[order.order_id] = order.found["status"]
                 self._count(order)
+        return self.result
 
-    async def _read_once(self, orders: Iterator[ReadOrder]) -> None:
+    async def _read_once(self, clients: ClosedLoop, orders: Iterator[ReadOrder]) -> None:
         self._deferred = []
         jobs = ((order, self.address.get(f"/order/{order.order_id}")) for order in orders)
-        await self.clients.work(jobs, answered=self._check, unanswered=self._defer)
+        await clients.work(jobs, answered=self._check, unanswered=self._defer)
 
     def _defer(self, order: ReadOrder, reason: str) -> None:
         order.unread = reason
@@ -108,20 +110,3 @@ class OrderReader:
         result.total_amount = sum_of(result.total_amount, order.found)
         if isinstance(order.found, dict):
             result.statuses[str(order.found.get("status"))] += 1
-
-
-async def read_back(
-    address: Address,
-    *,
-    source: OrderSource,
-    places: Iterable[int],
-    again: bool,
-    connections: int,
-    timeouts: Timeouts,
-    clock_ns: Callable[[], int],
-) -> ReadBackResult:
-    """Read the orders at these places of the source on connections of their own; `again` as for OrderReader."""
-    with closing(ClosedLoop(address, count=connections, timeouts=timeouts, clock_ns=clock_ns)) as clients:
-        reader = OrderReader(address=address, source=source, clients=clients, timeouts=timeouts, clock_ns=clock_ns)
-        await reader.read(places, again=again)
-    return reader.result

@@ -1,23 +1,23 @@
 """One run: connect, send, wait until all orders are processed, read them back. Runs on the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
-from load.backlog import BacklogState, NotAllowed
+from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
 from load.cli.progress import ProgressBar
-from load.http.address import Address, Unreachable, reach
+from load.http.address import Address, Unreachable, reach, refuse_tls
 from load.http.closed_loop import ClosedLoop
+from load.http.connection import NoResponse, TooSlow
 from load.http.connections import Connections, Timeouts
 from load.http.open_loop import OpenLoop
 from load.http.send_delays import SendDelays
-from load.orders.sources import OrderSource
-from load.processing import Processing
+from load.orders.sources import OrderSource, requests_of
 from load.readback import OrderReader
-from load.results.counting import BulkCounter, PostCounter, ResponseCounter
+from load.results.counting import ResponseCounter
 from load.results.recording import Recording
 from load.results.result import Result
-from load.sender import requests_of, send_batches, with_due_times
 from load.settings import KEY_VARIABLE, Settings
 from load.system.machine import most_connections
 
@@ -48,112 +48,112 @@ class Run:
 
     async def complete(self) -> Result:
         """Run to the end; when cancelled, return what is known. Unreachable before anything is sent."""
-        settings = self.settings
+        settings, limit_s = self.settings, self.timeouts.connection_s
         self.result.started_ns = self.wall_clock_ns()
         try:
-            address = await reach(settings.url, timeout_s=self.timeouts.connection_s, api_key=settings.api_key)
-            processing = Processing(address, timeouts=self.timeouts, clock_ns=self.clock_ns, seen=self._note_backlog)
+            address = await reach(settings.url, timeout_s=limit_s, api_key=settings.api_key)
+            backlog = Backlog(address, timeouts=self.timeouts, clock_ns=self.clock_ns, seen=self._note_backlog)
             try:
-                await processing.look_first()
-                if not settings.own_server:
-                    self.print_line(_stock_line(settings, processing.orders_before, len(self.source)))
-                await self._send(address, processing)
-                state = await self._wait(processing)
+                waiting_before = await self._look_first(backlog)
+                await self._send(address, backlog)
+                state = await self._wait(backlog, waiting_before)
             finally:
-                processing.close()
-            await self._read_back(address, state, processing.processed_ns)
+                backlog.close()
+            await self._read_back(address, state, backlog.processed_ns)
         except NotAllowed as refusal:
             raise Unreachable(_explain(refusal, settings)) from None
         except asyncio.CancelledError:
             self.result.interrupted = True
         return self.result
 
-    async def _send(self, address: Address, processing: Processing) -> None:
-        settings, tally = self.settings, self.result.tally
-        self.result.phase = "sending"
+    async def _look_first(self, backlog: Backlog) -> int:
+        """Say how many orders the server has, and return how many of them wait. NotAllowed if an API key is missing."""
+        orders, waiting, limit_s = None, 0, self.timeouts.connection_s
+        try:
+            metrics = await backlog.look(limit_s=limit_s)
+        except NotAllowed:
+            raise
+        except (NoMetrics, TooSlow):
+            # A server without metrics may still take orders, and a slow one is what is to be measured.
+            backlog.close()
+        except NoResponse:
+            backlog.close()
+            await refuse_tls(self.settings.url, timeout_s=limit_s)
+        else:
+            orders, waiting = metrics.orders, metrics.waiting
+        if not self.settings.own_server:
+            self.print_line(_stock_line(self.settings, orders, len(self.source)))
+        return waiting
+
+    async def _send(self, address: Address, backlog: Backlog) -> None:
+        settings, source, result = self.settings, self.source, self.result
+        result.phase = "sending"
         self._started_ns = self.clock_ns()
         cpu_started_ns = self.cpu_clock_ns()
-        self.result.recording = Recording(started_ns=self._started_ns)
-        counter = self._counter()
-        requests = requests_of(self.source, address, bulk=settings.bulk)
-        count = min(settings.concurrency, -(-len(self.source) // (settings.bulk or 1)))
+        result.recording = Recording(started_ns=self._started_ns)
+        counter = ResponseCounter(source=source, tally=result.tally, recording=result.recording, bulk=settings.bulk)
+        requests = requests_of(source, address, bulk=settings.bulk)
+        count = settings.connections_for(len(source))
         connections: Connections
         if settings.rate:
-            delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
-            self.result.delays = delays
-            connections = OpenLoop(address, limit=count, timeouts=self.timeouts, delays=delays, clock_ns=self.clock_ns)
-            jobs = with_due_times(requests, per_second=settings.rate, started_ns=self._started_ns)
-            sending = connections.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
-        else:
-            connections = self._clients(address, count)
-            sending = (
-                send_batches(connections, requests, counter, size=settings.batch)
-                if settings.batch
-                else connections.work(requests, answered=counter.answered, unanswered=counter.unanswered)
+            result.delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
+            connections = open_loop = OpenLoop(
+                address, limit=count, timeouts=self.timeouts, delays=result.delays, clock_ns=self.clock_ns
             )
-        with self.progress.phase("Sending", total=len(self.source), done=lambda: tally.sent):
-            async with processing.watching():
+            jobs = _with_due_times(requests, per_second=settings.rate, started_ns=self._started_ns)
+            sending = open_loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
+        else:
+            connections = clients = ClosedLoop(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
+            if settings.batch:
+                sending = _send_batches(clients, requests, counter, size=settings.batch)
+            else:
+                sending = clients.work(requests, answered=counter.answered, unanswered=counter.unanswered)
+        with self.progress.phase("Sending", total=len(source), done=lambda: result.tally.sent):
+            async with backlog.watching():
                 try:
                     await sending
                 finally:
                     self._note_sending(connections, self.cpu_clock_ns() - cpu_started_ns)
                     connections.close()
 
-    def _counter(self) -> ResponseCounter:
-        source, tally, recording = self.source, self.result.tally, self.result.recording
-        if self.settings.bulk is None:
-            return PostCounter(source=source, tally=tally, recording=recording)
-        return BulkCounter(source=source, tally=tally, recording=recording, size=self.settings.bulk)
-
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
-        result, ended_s = self.result, self._seconds_since_start()
+        """Note how long the sending took.
+
+        A closed loop's time ends with the last response: waiting in vain for a server that is gone is not its speed. An
+        open loop's lasts at least until all that was sent was due, answered or not.
+        """
+        result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
         last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9
         result.stopped_s = last_answer_s if connections.gone else None
-        result.sending_s = self._sending_s(last_answer_s if result.tally.acknowledged else ended_s, ended_s)
         result.cpu_share = cpu_ns / 1e9 / ended_s
+        result.sending_s = last_answer_s if result.tally.acknowledged else ended_s
+        if settings.rate:
+            orders, sent = len(self.source), result.tally.sent
+            due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
+            if sent < orders:
+                due_s = max(sent / settings.rate, min(due_s, ended_s))
+            result.sending_s = max(result.sending_s, due_s)
 
-    def _sending_s(self, last_answer_s: float, ended_s: float) -> float:
-        """Return the time that the figures are over: a closed loop's ends with the last response.
-
-        Waiting in vain for a server that is gone is not its speed. An open loop's time lasts at least until all that
-        was sent was due, answered or not.
-        """
-        settings, orders, sent = self.settings, len(self.source), self.result.tally.sent
-        if settings.rate is None:
-            return last_answer_s
-        due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
-        if sent < orders:
-            due_s = max(sent / settings.rate, min(due_s, ended_s))
-        return max(last_answer_s, due_s)
-
-    async def _wait(self, processing: Processing) -> BacklogState:
+    async def _wait(self, backlog: Backlog, waiting_before: int) -> BacklogState:
         total = len(self.result.tally.acknowledged)
         if not total:
             return BacklogState.UNKNOWN
         self.result.phase = "waiting for the processing"
-        with self.progress.phase("Processing", total=total, done=lambda: max(0, total - processing.left)):
-            return await processing.wait()
+        with self.progress.phase("Processing", total=total, done=lambda: max(0, total - backlog.left)):
+            return await backlog.wait(before=waiting_before, limit_s=self.timeouts.connection_s)
 
     async def _read_back(self, address: Address, backlog: BacklogState, processed_ns: int | None) -> None:
         result, acknowledged = self.result, self.result.tally.acknowledged
-        clients = self._clients(address, min(READ_CLIENTS, most_connections(), max(1, len(acknowledged))))
-        reader = OrderReader(
-            address=address, source=self.source, clients=clients, timeouts=self.timeouts, clock_ns=self.clock_ns
-        )
+        reader = OrderReader(address=address, source=self.source, timeouts=self.timeouts, clock_ns=self.clock_ns)
         result.phase = "reading back"
         result.read_back = found = reader.result
-        try:
-            with self.progress.phase("Reading back", total=len(acknowledged), done=lambda: found.read):
-                await reader.read(acknowledged, again=backlog is not BacklogState.STUCK)
-        finally:
-            clients.close()
+        connections = min(READ_CLIENTS, most_connections(), max(1, len(acknowledged)))
+        with self.progress.phase("Reading back", total=len(acknowledged), done=lambda: found.read):
+            await reader.read(acknowledged, again=backlog is not BacklogState.STUCK, connections=connections)
         result.is_read = True
         processed_ns = reader.processed_ns or processed_ns
         if processed_ns is not None and not (found.unprocessed or found.unread or found.lost):
             result.waited_s = (processed_ns - self._started_ns) / 1e9
-
-    def _clients(self, address: Address, count: int) -> ClosedLoop:
-        return ClosedLoop(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
 
     def _note_backlog(self, waiting: int) -> None:
         if self._started_ns:
@@ -161,6 +161,22 @@ class Run:
 
     def _seconds_since_start(self) -> float:
         return (self.clock_ns() - self._started_ns) / 1e9
+
+
+async def _send_batches(
+    clients: ClosedLoop, requests: Iterator[tuple[int, bytes]], counter: ResponseCounter, *, size: int
+) -> None:
+    """Send `size` requests at once, wait for all of their responses, and then send the next."""
+    while not clients.gone and (batch := list(islice(requests, size))):
+        await clients.work(iter(batch), answered=counter.answered, unanswered=counter.unanswered)
+
+
+def _with_due_times(
+    requests: Iterator[tuple[int, bytes]], *, per_second: float, started_ns: int
+) -> Iterator[tuple[int, int, bytes]]:
+    """Add to each request when its first order is due, at a rate of orders per second."""
+    for first, request in requests:
+        yield started_ns + int(first * 1_000_000_000 // per_second), first, request
 
 
 def _stock_line(settings: Settings, before: int | None, added: int) -> str:

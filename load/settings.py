@@ -33,6 +33,10 @@ class Settings:
     json: Path | None = None
     report: Path | None = None
 
+    def connections_for(self, orders: int) -> int:
+        """Return how many connections that many orders need."""
+        return min(self.concurrency, -(-orders // (self.bulk or 1)))
+
     @property
     def mode(self) -> str:
         return "batches" if self.batch else "open loop" if self.rate else "closed loop"

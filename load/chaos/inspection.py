@@ -13,7 +13,7 @@ from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
-from load.readback import read_back
+from load.readback import OrderReader
 from load.results.read_back import ReadBackResult
 
 TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)
@@ -50,15 +50,9 @@ class Inspection:
         `delivered` has the ids that the webhook receiver took; None if there is none.
         """
         findings = target.findings
-        result = await read_back(
-            target.address,
-            source=target.ledger.orders,
-            places=target.ledger.acknowledged_indexes(),
-            again=False,
-            connections=READERS,
-            timeouts=self.timeouts,
-            clock_ns=self.clock_ns,
-        )
+        orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
+        reader = OrderReader(address=target.address, source=orders, timeouts=self.timeouts, clock_ns=self.clock_ns)
+        result = await reader.read(indexes, again=False, connections=READERS)
         metrics = None
         with closing(RetryingClient(target)) as client, suppress(TimeoutError, BadJson):
             async with asyncio.timeout(self.timeouts.answer_s):

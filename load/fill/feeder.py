@@ -11,7 +11,7 @@ from load.http.connections import RequestTiming, Timeouts
 from load.http.response import Response
 from load.orders.generated import GeneratedOrders
 from load.orders.responses import ACCEPTED, fault_of_bulk, reason_in
-from load.sender import requests_of
+from load.orders.sources import requests_of
 
 ARRAY_SIZE = 1000
 CLIENTS = 2

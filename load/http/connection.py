@@ -23,6 +23,10 @@ class NoResponse(CommandError):
     """The request got no valid response; the text says why."""
 
 
+class TooSlow(NoResponse):
+    """No response came in time."""
+
+
 class NoConnection(NoResponse):
     """The request was not sent, because no connection could be opened."""
 
@@ -115,4 +119,4 @@ async def send_request(connection: Connection, request: bytes, *, limit_s: float
             return await connection.exchange(request)
     except TimeoutError:
         connection.close()
-        raise NoResponse(f"no answer within {limit_s:g} s") from None
+        raise TooSlow(f"no answer within {limit_s:g} s") from None

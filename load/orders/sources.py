@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from load.cli.errors import UsageError, reason_of_os_error
+from load.http.address import Address
 from load.orders.comparison import BadJson, decode_json
 from load.orders.csv import BadCsv, read_csv
 
@@ -33,6 +34,21 @@ class OrderSource(Protocol):
     def order(self, index: int) -> dict[str, object]:
         """Return the values in `body`, with exact numbers."""
         ...
+
+
+def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
+    """Encode every order of a source, one or `bulk` in each request; the last request may have fewer.
+
+    Yields the place in the source of the request's first order, and the encoded request.
+    """
+    orders = len(source)
+    if bulk is None:
+        for place in range(orders):
+            yield place, address.post("/order", source.body(place))
+        return
+    for first in range(0, orders, bulk):
+        bodies = map(source.body, range(first, min(first + bulk, orders)))
+        yield first, address.post("/orders", b"[%s]" % b",".join(bodies))
 
 
 class BadReplay(UsageError):

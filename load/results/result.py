@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from load.http.send_delays import SendDelays
+from load.results.counting import Tally
 from load.results.read_back import ReadBackResult
-from load.results.recording import Distribution, Recording, percentile_of
-from load.results.tally import Tally
-from load.results.timeline import TimeSeries
+from load.results.recording import Distribution, Recording, TimeSeries
 from load.system.machine import BUSY_SHARE
 
 LATE_S = 0.010
@@ -59,21 +58,12 @@ class Result:
         return Distribution(self.counted.sending_latencies_ns if self.delays else ())
 
     @property
-    def all_in_warm_up(self) -> bool:
-        """Whether all acknowledged orders were due during the warm-up."""
-        return len(self.recording) > 0 and len(self.counted) == 0
-
-    @property
     def elapsed_s(self) -> float | None:
         """From the end of the warm-up to the end of the sending."""
-        return self._after_warm_up(self.sending_s)
+        return self.after_warm_up(self.sending_s)
 
-    @property
-    def processed_s(self) -> float | None:
-        """From the end of the warm-up until all was processed, at the latest; None if not known."""
-        return self._after_warm_up(self.waited_s)
-
-    def _after_warm_up(self, time_s: float | None) -> float | None:
+    def after_warm_up(self, time_s: float | None) -> float | None:
+        """Count a time from the end of the warm-up; None if it is not known, or if nothing came after the warm-up."""
         if time_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return time_s - self.warm_up_s
@@ -81,13 +71,7 @@ class Result:
     @property
     def orders_per_second(self) -> float | None:
         """Acknowledged orders by the time that the sending took, both without the warm-up."""
-        return self.counted.total_orders / self.elapsed_s if self.elapsed_s else None
-
-    @property
-    def late_p99_s(self) -> float | None:
-        """How late the client itself sent requests of an open loop that had a free connection: the 99th percentile."""
-        late_ns = self.delays.late_ns if self.delays else None
-        return percentile_of(sorted(late_ns), 99) / 1e9 if late_ns else None
+        return sum(self.counted.orders) / self.elapsed_s if self.elapsed_s else None
 
     @property
     def was_busy(self) -> bool:
@@ -95,19 +79,13 @@ class Result:
 
         False if the server stopped answering, since trying to connect used the core up, and for fewer than 100 orders.
         """
-        if self.cpu_share is None or self.stopped_s is not None or self.tally.sent < FEWEST_REQUESTS:
-            return False
-        return self.cpu_share > BUSY_SHARE
+        is_measured = self.stopped_s is None and self.tally.sent >= FEWEST_REQUESTS
+        return is_measured and (self.cpu_share or 0.0) > BUSY_SHARE
 
-    @property
+    @cached_property
     def late_limit_s(self) -> float:
         """The delay from which a request is late enough to distort the latencies."""
         return max(LATE_S, LATE_SHARE_OF_P99 * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
-
-    @cached_property
-    def late_requests(self) -> int:
-        """How many requests that had a free connection were later than that."""
-        return self.delays.later_than(self.late_limit_s * 1e9) if self.delays else 0
 
     @property
     def was_late(self) -> bool:
@@ -120,8 +98,8 @@ class Result:
         """
         if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False
-        count = len(self.delays.late_ns)
-        return count >= FEWEST_REQUESTS and self.late_requests > max(FEW_LATE_REQUESTS, LATE_SHARE_OF_REQUESTS * count)
+        count, late = len(self.delays.late_ns), self.delays.later_than(self.late_limit_s * 1e9)
+        return count >= FEWEST_REQUESTS and late > max(FEW_LATE_REQUESTS, LATE_SHARE_OF_REQUESTS * count)
 
     @property
     def generator_was_the_limit(self) -> bool:

@@ -5,10 +5,9 @@ from typing import Any
 
 from load.results.notes import notes_of
 from load.results.read_back import ReadBackResult
-from load.results.recording import Distribution
+from load.results.recording import Distribution, timeline_of
 from load.results.result import Result
 from load.results.summary import PERCENTILES
-from load.results.timeline import timeline_of
 from load.settings import Settings
 from load.system.machine import describe_machine
 
@@ -42,9 +41,9 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "orders_per_second": result.orders_per_second,
         **_percentiles("latency", result.latencies),
         **_percentiles("sending_latency", result.sending_latencies),
-        "all_processed_after_s": result.processed_s,
+        "all_processed_after_s": result.after_warm_up(result.waited_s),
         "generator_cpu_share": result.cpu_share,
-        "generator_late_p99_ms": None if result.late_p99_s is None else result.late_p99_s * 1e3,
+        "generator_late_p99_ms": Distribution(result.delays.late_ns if result.delays else ()).percentile_ms(99),
         "generator_was_the_limit": result.generator_was_the_limit,
         "server_behind_s": result.behind_s,
         "server_stopped_after_s": result.stopped_s,

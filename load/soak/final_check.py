@@ -13,7 +13,7 @@ from load.http.connection import Connection, NoResponse, send_request
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.sent_orders import SentOrders
-from load.readback import read_back
+from load.readback import OrderReader
 from load.soak.measurements import Sample
 
 READ_BACK_ORDERS, READ_BACK_CONNECTIONS = 1_000, 8
@@ -61,15 +61,9 @@ async def check_server(
         metrics = await backlog.look()
     found.incomplete = metrics.orders - metrics.completed
     drawn = (ledger.any_acknowledged(rng) for _ in range(READ_BACK_ORDERS))
-    result = await read_back(
-        address,
-        source=ledger.orders,
-        places={index for index in drawn if index is not None},
-        again=True,
-        connections=READ_BACK_CONNECTIONS,
-        timeouts=Timeouts(),
-        clock_ns=clock_ns,
-    )
+    places = {index for index in drawn if index is not None}
+    reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=clock_ns)
+    result = await reader.read(places, again=True, connections=READ_BACK_CONNECTIONS)
     found.mistaken = sum(map(len, (result.lost, result.different, result.unprocessed, result.unread)))
     found.read_back = result.line
     await _list_orders(address, ledger, found)

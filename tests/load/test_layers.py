@@ -16,13 +16,11 @@ LAYERS: Mapping[str, set[str]] = {
     "system": {"cli", "http"},
     "results": {"cli", "http", "orders", "settings", "system"},
     "report": {"cli"},
-    "sender": {"http", "orders", "results"},
     "readback": {"http", "orders", "results"},
     "backlog": {"cli", "http", "orders"},
-    "processing": {"backlog", "http"},
     "run": {
         *("cli", "http", "orders", "results", "settings", "system"),
-        *("sender", "readback", "backlog", "processing"),
+        *("readback", "backlog"),
     },
 }
 """What each may import. Commands may import all of them, and not each other, except that bench uses fill."""
