@@ -8,8 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from load.http.address import Address
-from load.http.closed_loop import ClosedLoop
-from load.http.connections import RequestTiming, Timeouts
+from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json, find_contradiction, find_difference, sum_of
 from load.orders.sources import OrderSource

@@ -8,11 +8,9 @@ from itertools import islice
 from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
 from load.cli.progress import ProgressBar
 from load.http.address import Address, Unreachable, reach, refuse_tls
-from load.http.closed_loop import ClosedLoop
 from load.http.connection import NoResponse, TooSlow
-from load.http.connections import Connections, Timeouts
-from load.http.open_loop import OpenLoop
-from load.http.send_delays import SendDelays
+from load.http.connections import ClosedLoop, Connections, Timeouts
+from load.http.open_loop import OpenLoop, SendDelays
 from load.orders.sources import OrderSource, requests_of
 from load.readback import OrderReader
 from load.results.counting import ResponseCounter

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from load.http.address import Address
-from load.http.closed_loop import ClosedLoop
-from load.http.connections import RequestTiming, Timeouts
-from load.http.open_loop import OpenLoop
+from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.http.open_loop import OpenLoop, SendDelays
 from load.http.response import Response
-from load.http.send_delays import SendDelays
 from load.results.recording import percentile_of
 
 CLIENTS = 64

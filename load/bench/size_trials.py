@@ -77,7 +77,7 @@ async def start(trial: Trial) -> list[Row]:
     clock_ns = trial.meter.clock_ns
     # Nothing else runs on this loop, so starting a server may block it.
     with trial.start_server(*HOLDING) as server:
-        stored = await count_orders(await reach(server.url), clock_ns=clock_ns)
+        stored = await count_orders(await reach(server.url))
     name = f"from exec to the first 200 of /readyz with {stored:,} stored orders and {PENDING_AT_START:,} Pending"
     row = Row(name=name, unit=" s", at_most=2.0)
     for number in range(1, trial.runs + 1):
@@ -133,7 +133,7 @@ async def find_stored(trial: Trial) -> Trial:
     for server in trial.servers:
         address = server.address
         await trial.wait_until_processed(address)
-        stored = await count_orders(address, clock_ns=trial.meter.clock_ns)
+        stored = await count_orders(address)
         with closing(Connection(address)) as connection:
             statuses = [
                 (await send_request(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)

@@ -1,13 +1,13 @@
 """Sends orders to a server that is to keep them, as fast as it takes them. Runs on the event loop."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 
-from load.backlog import Backlog, BacklogState
+from load.backlog import Backlog
 from load.cli.errors import CommandError
 from load.http.address import Address
-from load.http.closed_loop import ClosedLoop
-from load.http.connections import RequestTiming, Timeouts
+from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.http.response import Response
 from load.orders.generated import GeneratedOrders
 from load.orders.responses import ACCEPTED, fault_of_bulk, reason_in
@@ -58,17 +58,7 @@ class OrderFeeder:
         self._fault = self._fault or fault
 
 
-async def count_orders(address: Address, *, clock_ns: Callable[[], int]) -> int:
+async def count_orders(address: Address) -> int:
     """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
-    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns)) as backlog:
+    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
         return (await backlog.look()).orders
-
-
-async def await_processing(address: Address, *, clock_ns: Callable[[], int], seen: Callable[[int], None]) -> None:
-    """Wait until all orders are processed; FillFailed if nothing changes any more, or the server does not say.
-
-    `seen` is called with how many are left.
-    """
-    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=clock_ns, seen=seen)) as backlog:
-        if await backlog.wait(before=0) is not BacklogState.PROCESSED:
-            raise FillFailed(f"{backlog.left} orders were not processed")

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from load.backlog import Backlog, BacklogState
 from load.cli.progress import ProgressBar
-from load.fill.feeder import ARRAY_SIZE, CLIENTS, FillFailed, OrderFeeder, await_processing, count_orders
+from load.fill.feeder import ARRAY_SIZE, CLIENTS, TIMEOUTS, FillFailed, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.system.machine import run_to_end
 from load.system.server_process import ServerProcess
@@ -35,17 +37,14 @@ class FillJob:
         """
         completed = self.orders - self.pending
         # Counted by a server that processes nothing, or it would complete what is to stay Pending.
-        before = self._with_server(self._count, *HOLDING) if self.database.exists() else 0
+        before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0
         if before > self.orders:
             raise FillFailed(f"{self.database} has {before:,} orders already, which are more than {self.orders:,}")
-        added = 0
         if before <= completed:
-            added = self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
+            self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
         if self.pending:
-            added += self._with_server(
-                lambda address: self._feed(address, upto=self.orders, is_processed=False), *HOLDING
-            )
-        return added
+            self._with_server(lambda address: self._feed(address, upto=self.orders, is_processed=False), *HOLDING)
+        return self.orders - before
 
     def _with_server(self, work: Callable[[Address], Coroutine[None, None, int]], *flags: str) -> int:
         command = ["server.py", "--port", "0", "--database", str(self.database.resolve())]
@@ -61,24 +60,23 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send the orders 1 to `upto` that the server does not have yet, and return how many these were."""
-        before = await self._count(address)
+        """Send the orders 1 to `upto` that the server does not have yet, and return how many it has then."""
         # Of the last arrays before an interruption, later ones may be stored and earlier ones not.
-        first = max(0, before - CLIENTS * ARRAY_SIZE)
+        first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
         phase = "Storing" if is_processed else "Storing as Pending"
         with self.progress.phase(phase, total=upto - first, done=lambda: feeder.taken):
             await feeder.send()
         if is_processed:
             await self._await_processing(address)
-        if (count := await self._count(address)) != upto:
+        if (count := await count_orders(address)) != upto:
             raise FillFailed(f"{self.database} has {count:,} orders, not {upto:,}: it was not begun by this program")
-        return upto - before
-
-    async def _count(self, address: Address) -> int:
-        return await count_orders(address, clock_ns=time.perf_counter_ns)
+        return count
 
     async def _await_processing(self, address: Address) -> None:
-        left = [0]
-        with self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - left[-1]):
-            await await_processing(address, clock_ns=time.perf_counter_ns, seen=left.append)
+        with (
+            closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog,
+            self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - backlog.left),
+        ):
+            if await backlog.wait(before=0) is not BacklogState.PROCESSED:
+                raise FillFailed(f"{backlog.left} orders were not processed")

@@ -1,9 +1,11 @@
 """The server's URL, and the socket address that took a connection for it. Runs on the event loop."""
 
+import asyncio
 import os
 import re
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -12,11 +14,12 @@ from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 from tornado.util import TimeoutError as TornadoTimeoutError
 
-from load.cli.errors import CommandError
-from load.http.tls import CERTIFICATES, NoCertificates, context_that_trusts, speaks_http, speaks_tls
+from load.cli.errors import CommandError, reason_of_os_error
 
 PORTS = {"http": 80, "https": 443}
 REACH_S = 5.0
+CERTIFICATES = "SSL_CERT_FILE"
+"""The environment variable that OpenSSL reads; it ignores a file that does not exist."""
 
 
 class BadUrl(ValueError):
@@ -108,34 +111,60 @@ async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = ""
 
     For https:// it trusts the system's certificates, or those in the file that SSL_CERT_FILE names.
     """
-    try:
-        tls = context_that_trusts(os.environ.get(CERTIFICATES)) if url.scheme == "https" else None
-    except NoCertificates as problem:
-        raise Unreachable(str(problem)) from None
+    tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)
-    except TornadoTimeoutError:
-        fault = f"no answer within {timeout_s:g} s"
-        raise Unreachable(await _explain(url, fault, timeout_s=timeout_s)) from None
     except ssl.SSLCertVerificationError as problem:
         raise Unreachable(f"The certificate of {url} is not trusted: {problem.verify_message.rstrip('.')}") from None
-    except (StreamClosedError, OSError) as problem:
-        raise Unreachable(await _explain(url, reason_of(problem, "connection closed"), timeout_s=timeout_s)) from None
+    except (TornadoTimeoutError, StreamClosedError, OSError) as problem:
+        timed_out = isinstance(problem, TornadoTimeoutError)
+        fault = f"no answer within {timeout_s:g} s" if timed_out else reason_of(problem, "connection closed")
+        if url.scheme == "https" and await _speaks_http(url, timeout_s=timeout_s):
+            fault = f"The server at {url} does not speak TLS: is it http://{url.netloc}{url.path}?"
+            raise Unreachable(fault) from None
+        raise Unreachable(f"No server at {url}: {fault}") from None
     address = Address(url, stream.socket.family, stream.socket.getpeername(), tls, api_key)
     stream.close()
     return address
 
 
-async def _explain(url: ServerUrl, fault: str, *, timeout_s: float) -> str:
-    if url.scheme == "https" and await speaks_http(url.host, url.port, timeout_s=timeout_s):
-        return f"The server at {url} does not speak TLS: is it http://{url.netloc}{url.path}?"
-    return f"No server at {url}: {fault}"
-
-
 async def refuse_tls(url: ServerUrl, *, timeout_s: float) -> None:
     """Raise Unreachable if the URL is http:// and the server speaks TLS; called after a request got no response."""
-    if url.scheme == "http" and await speaks_tls(url.host, url.port, timeout_s=timeout_s):
-        raise Unreachable(f"The server at {url} speaks TLS: is it https://{url.netloc}{url.path}?")
+    if url.scheme == "http":
+        # The certificate is not checked, since nothing is sent.
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname = False
+        anybody.verify_mode = ssl.CERT_NONE
+        with suppress(TornadoTimeoutError, StreamClosedError, OSError):
+            stream = await TCPClient().connect(url.host, url.port, ssl_options=anybody, timeout=timeout_s)
+            stream.close()
+            raise Unreachable(f"The server at {url} speaks TLS: is it https://{url.netloc}{url.path}?")
+
+
+def _trusting_context() -> ssl.SSLContext:
+    context, file = ssl.create_default_context(), os.environ.get(CERTIFICATES)
+    try:
+        if file:
+            context.load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise Unreachable(f"{CERTIFICATES}: {file} has no certificate (PEM) in it") from None
+    except OSError as problem:
+        raise Unreachable(f"{CERTIFICATES}: {file} can't be read: {reason_of_os_error(problem)}") from None
+    return context
+
+
+async def _speaks_http(url: ServerUrl, *, timeout_s: float) -> bool:
+    """Return whether an unencrypted request gets a response there."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            stream = await TCPClient().connect(url.host, url.port)
+            try:
+                await stream.write(f"GET / HTTP/1.1\r\nHost: {url.host}\r\nConnection: close\r\n\r\n".encode())
+                return await stream.read_bytes(5) == b"HTTP/"
+            finally:
+                stream.close()
+    except (StreamClosedError, OSError):
+        return False
 
 
 def reason_of(problem: BaseException, otherwise: str) -> str:

@@ -136,3 +136,34 @@ class Connections:
             self.gone = True
         for connection in abandoned:
             connection.abandon(f"no answer within {self._timeouts.answer_s:g} s")
+
+
+class ClosedLoop(Connections):
+    """A closed loop: `count` clients that each send their next request when the last one is answered."""
+
+    def __init__(self, address: Address, *, count: int, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
+        super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)
+        self._connections = [Connection(address) for _ in range(count)]
+
+    async def work(
+        self,
+        jobs: Iterator[tuple[Key, bytes]],
+        *,
+        answered: Callable[[Key, Response, RequestTiming], None],
+        unanswered: Callable[[Key, str], None],
+    ) -> None:
+        """Let every client send requests until there are no more, or the server is gone.
+
+        Each job is a key and an encoded request; `answered` and `unanswered` are called with its key. Jobs that no
+        client had taken when the server went away stay in the iterator.
+        """
+
+        async def serve(connection: Connection) -> None:
+            while not self.gone and (job := next(jobs, None)) is not None:
+                sent_ns = self._clock_ns()
+                await self._request(
+                    connection, *job, due_ns=sent_ns, sent_ns=sent_ns, answered=answered, unanswered=unanswered
+                )
+
+        with self._watched():
+            await asyncio.gather(*map(serve, self._connections))

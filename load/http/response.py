@@ -1,11 +1,13 @@
 """Reads one HTTP response from bytes as they arrive. Pure values, any thread."""
 
+import re
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
+STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
 
 
 class MalformedResponse(ValueError):
@@ -29,60 +31,50 @@ class ResponseReader:
     """
 
     def __init__(self) -> None:
-        self._status = 0
+        self._data = bytearray()
         self._head = b""
         self._head_bytes = 0
+        self._status = 0
         self._length: int | None = None
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._undecided = b""
 
     def add(self, data: bytes, *, ended: bool = False) -> Response | None:
         """Take the next bytes, and return the response, or None while bytes are missing.
 
         `ended` says that no more will come: only then is a response without Content-Length complete.
         """
-        if self._status < 200:
-            data = self._take_heads(self._undecided + data)
-            if self._status < 200:
-                self._undecided = data
-                return None
-        self._parts.append(data)
-        self._size += len(data)
-        if self._length is None:
-            if self._size > MAX_BODY_BYTES:
-                raise MalformedResponse(f"a body of over {MAX_BODY_BYTES >> 20} MiB")
-            return self._whole(keep_alive=False) if ended else None
-        if self._size < self._length:
+        searched = len(self._data)
+        self._data += data
+        if self._status < 200 and not self._take_heads(searched):
             return None
-        if self._size > self._length:
+        size, length = len(self._data), self._length
+        if length is None and size > MAX_BODY_BYTES:
+            raise MalformedResponse(f"a body of over {MAX_BODY_BYTES >> 20} MiB")
+        if length is not None and size > length:
             raise MalformedResponse("more bytes than its Content-Length says")
-        return self._whole(keep_alive=self._head[7:8] == b"1" and b"\r\nconnection: close" not in self._head)
+        if size != length and not (length is None and ended):
+            return None
+        is_kept = length is not None and self._head[7:8] == b"1" and b"\r\nconnection: close" not in self._head
+        return Response(self._status, self._head, bytes(self._data), is_kept)
 
-    def _take_heads(self, data: bytes) -> bytes:
-        """Read heads up to that of the response itself, and return the bytes after them."""
+    def _take_heads(self, searched: int) -> bool:
+        """Read heads up to that of the response itself; False if that is not complete."""
         while self._status < 200:
             # The end may be partly in the bytes from before and partly in the new ones.
-            head_end = data.find(HEAD_END, max(0, len(self._undecided) - len(HEAD_END)))
-            self._undecided = b""
-            if self._head_bytes + (len(data) if head_end < 0 else head_end) > MAX_HEAD_BYTES:
+            end = self._data.find(HEAD_END, max(0, searched - len(HEAD_END)))
+            searched = 0
+            if self._head_bytes + (len(self._data) if end < 0 else end) > MAX_HEAD_BYTES:
                 raise MalformedResponse(f"headers of over {MAX_HEAD_BYTES >> 10} KiB")
-            if head_end < 0:
-                if data and not b"HTTP/1.".startswith(data[:7]):
-                    raise MalformedResponse("not an HTTP/1 answer")
-                break
-            head = data[:head_end].lower()
-            if not (head.startswith((b"http/1.1 ", b"http/1.0 ")) and head[9:12].isdigit()):
+            if end < 0 and b"HTTP/1.".startswith(self._data[:7]):
+                return False
+            head = bytes(self._data[:end]).lower()
+            status = STATUS_LINE.match(head)
+            if end < 0 or not status:
                 raise MalformedResponse("not an HTTP/1 answer")
-            self._head, self._status = head, int(head[9:12])
-            self._head_bytes += head_end + len(HEAD_END)
-            data = data[head_end + len(HEAD_END) :]
-        else:
-            self._length = _content_length(self._head, self._status)
-        return data
-
-    def _whole(self, *, keep_alive: bool) -> Response:
-        return Response(self._status, self._head, b"".join(self._parts), keep_alive)
+            self._head, self._status = head, int(status[1])
+            self._head_bytes += end + len(HEAD_END)
+            del self._data[: end + len(HEAD_END)]
+        self._length = _content_length(self._head, self._status)
+        return True
 
 
 def _content_length(head: bytes, status: int) -> int | None:

@@ -8,27 +8,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from load.report.figures import OPEN_LOOP
-from load.report.numbers import counted, exact, measured
-from load.report.tables import Row, Table, aligned, cell_of
-
-RANKS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
-
-
-class Key(NamedTuple):
-    """A line of a chart: its name, and its class in the style sheet."""
-
-    name: str
-    look: str
+from load.report.figures import OPEN_LOOP, PERCENTILES
+from load.report.tables import Row, Table, aligned, cell_of, counted, exact, measured
 
 
 class Chart(NamedTuple):
-    """A chart, with its name in charts.js; `table` is None if there is nothing to draw."""
+    """A chart, with its name in charts.js; `table` is None if there is nothing to draw.
+
+    `keys` are its lines: the name, and the class in the style sheet.
+    """
 
     name: str
     title: str
     note: str
-    keys: Sequence[Key]
+    keys: Sequence[tuple[str, str]]
     table: Table | None
 
 
@@ -42,28 +35,28 @@ def charts_of(result: Mapping[str, Any]) -> list[Chart]:
             "throughput",
             "Throughput over time",
             f"Acknowledged orders by when their answer came.{warm_up}",
-            [Key("acknowledged", "blue"), *([Key("due", "due")] if result["rate_per_second"] else [])],
+            [("acknowledged", "blue"), *([("due", "due")] if result["rate_per_second"] else [])],
             _timeline(result, {"orders_per_second": ("orders/s", measured)}),
         ),
         Chart(
             "latency",
             "Latency over time",
             f"Of a request, from {since}; by when the answer came.{warm_up}",
-            [Key("p50", "blue"), Key("p99", "orange")],
+            [("p50", "blue"), ("p99", "orange")],
             _timeline(result, {"latency_p50_ms": ("p50, ms", measured), "latency_p99_ms": ("p99, ms", measured)}),
         ),
         Chart(
             "percentiles",
             "Latency by percentile",
             "The latency that 50, 90, 99 per cent of the requests did not exceed.",
-            [Key("from due", "blue"), Key("from sending", "sending")] if is_open else [Key("latency", "blue")],
+            [("from due", "blue"), ("from sending", "sending")] if is_open else [("latency", "blue")],
             _table(result, "percentiles", {"percentile": ("percentile", exact), "latency_ms": ("ms", measured)}),
         ),
         Chart(
             "backlog",
             "Backlog over time",
             "Orders that the server had yet to process, as it counts them.",
-            [Key("waiting", "blue")],
+            [("waiting", "blue")],
             _table(result, "backlog", {"time_s": ("s", measured), "waiting": ("orders", counted)}),
         ),
     ]
@@ -71,7 +64,7 @@ def charts_of(result: Mapping[str, Any]) -> list[Chart]:
 
 def data_of(result: Mapping[str, Any]) -> bytes:
     """Return what charts.js draws as JSON that can stand in a script element: it has no `<`."""
-    latencies = {rank: result[f"sending_latency_{name}_ms"] for name, rank in RANKS.items()}
+    latencies = {rank: result[f"sending_latency_{name.replace('.', '_')}_ms"] for name, rank in PERCENTILES.items()}
     data = {
         "timeline": result["timeline"],
         "backlog": result["backlog"],

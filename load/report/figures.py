@@ -1,14 +1,16 @@
-"""The page's figures: a few large ones, and tables of all of them. Pure functions, any thread."""
+"""The page's figures: large ones, tables of all, and how they were measured. Pure functions, any thread."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from load.report.numbers import counted, exact, measured, share
-from load.report.tables import Cell, Row, Table, aligned, cell_of
+from load.report.tables import Cell, Row, Table, aligned, cell_of, counted, exact, share
 
-PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
-"""Names of percentiles by their names in the result."""
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+"""Percentiles by their names; in the names of the result's fields the point is an underscore."""
 OPEN_LOOP = "open loop"
+MACHINE = {"cpus": "Processors", "platform": "Platform", "python": "Python", "sqlite": "SQLite"}
+"""Names that differ from those in the result; packages keep theirs."""
 
 
 class Tile(NamedTuple):
@@ -19,19 +21,23 @@ class Tile(NamedTuple):
     note: str
 
 
+class Fact(NamedTuple):
+    """A name, its value, and the flag that sets it, if there is one."""
+
+    name: str
+    value: str
+    flag: str = ""
+
+
 def tiles_of(result: Mapping[str, Any]) -> list[Tile]:
     """Return the figures that a reader looks for first."""
-
-    def tile(name: str, field: str, unit: str, note: str) -> Tile:
-        return Tile(name, cell_of(result, field, text=measured, unit=unit), note)
-
     latency_note = "from when a request was due" if result["mode"] == OPEN_LOOP else "from sending to the answer"
     start = "from the end of the warm-up" if result["warm_up_s"] else "from the first request"
     return [
-        tile("Throughput", "orders_per_second", "orders/s", _throughput_note(result)),
-        tile("Latency p50", "latency_p50_ms", "ms", latency_note),
-        tile("Latency p99", "latency_p99_ms", "ms", latency_note),
-        tile("All processed after", "all_processed_after_s", "s", start),
+        Tile("Throughput", cell_of(result, "orders_per_second", unit="orders/s"), _throughput_note(result)),
+        Tile("Latency p50", cell_of(result, "latency_p50_ms", unit="ms"), latency_note),
+        Tile("Latency p99", cell_of(result, "latency_p99_ms", unit="ms"), latency_note),
+        Tile("All processed after", cell_of(result, "all_processed_after_s", unit="s"), start),
     ]
 
 
@@ -56,25 +62,22 @@ def tables_of(result: Mapping[str, Any]) -> list[Table]:
 
 
 def _orders(result: Mapping[str, Any]) -> Table:
-    def rows(name: str, field: str, parts: str = "", prefix: str = "") -> list[Row]:
-        part_rows = [
-            Row(f"{prefix}{part}", [cell_of(result, parts, part, text=counted)], is_part=True)
-            for part in (result[parts] if parts else ())
-        ]
-        return [Row(name, [cell_of(result, field, text=counted)]), *part_rows]
-
-    return Table(
-        "Orders",
-        [
-            *rows("Sent", "sent"),
-            *rows("Accepted", "accepted"),
-            *rows("Duplicates", "duplicates"),
-            *rows("Refused", "refused", "refused_by_status", "status "),
-            *rows("Errors", "errors", "errors_by_reason"),
-            *(rows("Wrong 202", "wrong_202", "wrong_202_by_reason") if result["wrong_202"] else []),
-            *(rows("Not sent", "not_sent") if result["not_sent"] else []),
-        ],
-    )
+    rows = []
+    for name, field, prefix in (
+        ("Sent", "sent", ""),
+        ("Accepted", "accepted", ""),
+        ("Duplicates", "duplicates", ""),
+        ("Refused", "refused", "status "),
+        ("Errors", "errors", ""),
+        ("Wrong 202", "wrong_202", ""),
+        ("Not sent", "not_sent", ""),
+    ):
+        if result[field] or field not in ("wrong_202", "not_sent"):
+            rows.append(Row(name, [cell_of(result, field, text=counted)]))
+        parts = f"{field}_by_status" if field == "refused" else f"{field}_by_reason"
+        for part in result.get(parts, ()):
+            rows.append(Row(f"{prefix}{part}", [cell_of(result, parts, part, text=counted)], is_part=True))
+    return Table("Orders", rows)
 
 
 def _latency(result: Mapping[str, Any]) -> Table:
@@ -90,26 +93,54 @@ def _latency(result: Mapping[str, Any]) -> Table:
     if result["bulk"]:
         note += f" Of requests with up to {counted(result['bulk'])} orders each."
     rows = [
-        Row(name, [cell_of(result, f"{prefix}_{key}_ms", text=measured) for prefix in prefixes])
-        for key, name in PERCENTILES.items()
+        Row(name, [cell_of(result, f"{prefix}_{name.replace('.', '_')}_ms") for prefix in prefixes])
+        for name in PERCENTILES
     ]
     return Table("Latency, ms", aligned(rows), ["", "from due", "from sending"] if is_open else [], note)
 
 
 def _run(result: Mapping[str, Any]) -> Table:
-    def row(name: str, field: str, unit: str) -> Row:
-        return Row(name, [cell_of(result, field, text=measured, unit=unit)])
-
     rows = [
-        row("Throughput", "orders_per_second", "orders/s"),
-        row("Sending took", "elapsed_s", "s"),
-        row("All processed after", "all_processed_after_s", "s"),
+        Row("Throughput", [cell_of(result, "orders_per_second", unit="orders/s")]),
+        Row("Sending took", [cell_of(result, "elapsed_s", unit="s")]),
+        Row("All processed after", [cell_of(result, "all_processed_after_s", unit="s")]),
         Row("Load generator's CPU", [cell_of(result, "generator_cpu_share", text=share, unit="of a core")]),
     ]
     if result["mode"] == OPEN_LOOP:
-        rows.append(row("Load generator late, p99", "generator_late_p99_ms", "ms"))
+        rows.append(Row("Load generator late, p99", [cell_of(result, "generator_late_p99_ms", unit="ms")]))
     if result["read_back"] is not None:
         rows.append(Row("Read back", [cell_of(result, "read_back", "read", text=counted)]))
     warm_up = "Counted from the end of the warm-up." if result["warm_up_s"] else ""
     limit = "The load generator was the limit." if result["generator_was_the_limit"] else ""
     return Table("The run", rows, note=f"{warm_up} {limit}".strip())
+
+
+def settings_of(result: Mapping[str, Any]) -> list[Fact]:
+    """Return what the run was told to do, without settings that were not given."""
+    settings = [
+        ("Server", "--url", "url"),
+        ("Replayed file", "--replay", "replay"),
+        ("Orders", "--orders", "orders"),
+        ("Connections, at most", "--concurrency", "concurrency"),
+        ("Orders at once", "--batch", "batch"),
+        ("Orders a request", "--bulk", "bulk"),
+        ("Orders due a second", "--rate", "rate_per_second"),
+        ("Duration, s", "--duration", "duration_s"),
+        ("Warm-up, s", "--warm-up", "warm_up_s"),
+    ]
+    given = [Fact(name, _text(result[field]), flag) for name, flag, field in settings if result[field] not in (None, 0)]
+    return [Fact("Kind of load", result["mode"]), Fact("Started", started(result)), *given]
+
+
+def machine_of(result: Mapping[str, Any]) -> list[Fact]:
+    """Return what the load generator ran on."""
+    return [Fact(MACHINE.get(name, name), _text(value)) for name, value in result["machine"].items()]
+
+
+def started(result: Mapping[str, Any]) -> str:
+    """Return when the run started, to the second."""
+    return f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _text(value: Any) -> str:
+    return exact(value) if isinstance(value, int | float) else str(value)

@@ -13,8 +13,7 @@ from typing import Any
 from tornado.template import Loader
 
 from load.report.charts import charts_of, data_of
-from load.report.facts import machine_of, settings_of, started
-from load.report.figures import tables_of, tiles_of
+from load.report.figures import machine_of, settings_of, started, tables_of, tiles_of
 from load.report.verdict import verdict_of
 
 FOLDER = Path(__file__).parent

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from load.cli.text import printable
-from load.report.numbers import counted, plural
+from load.report.tables import counted, plural
 
 NAMED = 100
 """How many orders of a kind are named; the JSON names all."""

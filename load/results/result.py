@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from load.http.send_delays import SendDelays
+from load.http.open_loop import SendDelays
 from load.results.counting import Tally
 from load.results.read_back import ReadBackResult
 from load.results.recording import Distribution, Recording, TimeSeries

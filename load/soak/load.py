@@ -20,9 +20,8 @@ from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
 from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
-from load.http.open_loop import OpenLoop
+from load.http.open_loop import OpenLoop, SendDelays
 from load.http.response import Response
-from load.http.send_delays import SendDelays
 from load.orders.sent_orders import SentOrders
 from load.soak.disk import measure_syncs
 from load.soak.measurements import Minute, MinuteRecorder, Sample

@@ -10,8 +10,7 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
-from load.http.closed_loop import ClosedLoop
-from load.http.connections import RequestTiming, Timeouts
+from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.http.response import Response
 
 

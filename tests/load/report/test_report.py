@@ -12,7 +12,7 @@ import pytest
 from load.report import render
 from load.report.charts import data_of
 from load.report.figures import tiles_of
-from load.report.numbers import exact, measured, share
+from load.report.tables import exact, measured, share
 from load.report.verdict import NAMED, Tone, verdict_of
 from tests.load import sample_results as results
 

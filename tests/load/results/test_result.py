@@ -7,7 +7,7 @@ from rich.console import Console
 
 from load.flags import parse_settings
 from load.http.connections import RequestTiming
-from load.http.send_delays import SendDelays
+from load.http.open_loop import SendDelays
 from load.results.recording import MOST_POINTS, Distribution, Recording, TimeSeries, interval_for, timeline_of
 from load.results.result import Result
 from load.results.result_json import to_json
