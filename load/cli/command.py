@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from load.cli.errors import CommandError, ExitStatus, Unwritable
+from load.cli.errors import CommandError, ExitStatus, reason_of_os_error
 from load.cli.flags import STDOUT
 from load.cli.text import without_keys
 
@@ -45,10 +45,8 @@ class Command(ABC):
 
     def execute(self) -> int:
         """Run the command, write its outputs, and return the exit status. Errors are one line on stderr."""
-        try:
-            check_outputs(*self._files)
-        except Unwritable as error:
-            return self._fail(str(error), error.exit_status)
+        if problem := _find_unwritable(self._files):
+            return self._fail(problem, ExitStatus.FAILED)
         try:
             status: int = self.run()
         except CommandError as error:
@@ -72,7 +70,7 @@ class Command(ABC):
                 try:
                     remaining[0].write()
                 except OSError as error:
-                    status = self._fail(str(Unwritable.from_os_error(remaining[0].name, error)), ExitStatus.FAILED)
+                    status = self._fail(_unwritable(remaining[0].name, error), ExitStatus.FAILED)
                 del remaining[0]
         except KeyboardInterrupt:
             status = ExitStatus.INTERRUPTED
@@ -109,23 +107,24 @@ def json_output(path: Path, result: Callable[[], object]) -> Output:
     return file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """Check that standard output is open and that the files can be written; Unwritable. Leaves no new file behind."""
+def _find_unwritable(paths: Sequence[Path | None]) -> str:
+    """Return why standard output or a file can't be written, or "". Leaves no new file behind."""
     # None if the process was started with it closed.
     if sys.stdout is None:
-        raise Unwritable("the result can't be printed: standard output is closed")
-    for path in paths:
+        return "the result can't be printed: standard output is closed"
+    for path in filter(None, paths):
+        existed = path.exists()
         # A pipe is not opened: its reader would take the closing for the end.
-        if path and path != STDOUT and (path.is_file() or not path.exists()):
-            _check_file(path)
+        if path == STDOUT or (existed and not path.is_file()):
+            continue
+        try:
+            path.open("ab").close()
+            if not existed:
+                path.unlink()
+        except OSError as error:
+            return _unwritable(path, error)
+    return ""
 
 
-def _check_file(path: Path) -> None:
-    existed = path.exists()
-    try:
-        with path.open("ab"):
-            pass
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise Unwritable.from_os_error(path, error) from None
+def _unwritable(name: object, error: OSError) -> str:
+    return f"{name} can't be written: {reason_of_os_error(error)}"

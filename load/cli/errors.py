@@ -25,14 +25,6 @@ class UsageError(CommandError):
     exit_status = ExitStatus.BAD_USAGE
 
 
-class Unwritable(CommandError):
-    """A result can't be written."""
-
-    @classmethod
-    def from_os_error(cls, name: object, error: OSError) -> "Unwritable":
-        return cls(f"{name} can't be written: {reason_of_os_error(error)}")
-
-
 def reason_of_os_error(error: OSError) -> str:
     """Return the system's words for the error in lower case, such as "no space left on device"."""
     return (error.strerror or "unknown error").lower()

@@ -25,10 +25,7 @@ FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The parser of `python -m NAME`; it reports a mistake in one line and exits with status 2.
-
-    Flags can't be abbreviated.
-    """
+    """The parser of `python -m NAME`; it reports a mistake in one line and exits with status 2."""
 
     def __init__(self, module: str, *, description: str, epilog: str | None = None, keeps_lines: bool = False) -> None:
         super().__init__(
@@ -57,18 +54,13 @@ class CommandParser(argparse.ArgumentParser):
 
     def add_folder(self) -> None:
         """Add --folder: where databases are created."""
-        self.add_argument(
-            "--folder",
-            type=writable_folder,
-            default=Path(),
-            help="where to create the databases: on a disk, not on tmpfs (the current folder)",
-        )
+        where = "where to create the databases: on a disk, not on tmpfs (the current folder)"
+        self.add_argument("--folder", type=writable_folder, default=Path(), help=where)
 
     def add_seed(self, default: int, *, shown: str | None = None) -> None:
         """Add --seed: of the random numbers; --help shows the default as `shown`."""
-        self.add_argument(
-            "--seed", type=whole_number(), default=default, help=f"of the random numbers ({shown or default})"
-        )
+        text = f"of the random numbers ({shown or default})"
+        self.add_argument("--seed", type=whole_number(), default=default, help=text)
 
 
 def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:

@@ -60,18 +60,12 @@ class Fill(Command):
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.fill", description=__doc__)
-    parser.add_argument(
-        "--orders", type=whole_number(MOST), required=True, help="how many orders the file has at the end"
-    )
-    parser.add_argument(
-        "--database", type=named_file, required=True, metavar="FILE", help="the file to create; it must not exist yet"
-    )
-    parser.add_argument(
-        "--pending", type=whole_number(MOST), default=0, metavar="N", help="leave the last N of them Pending"
-    )
-    parser.add_argument(
-        "--continue", dest="goes_on", action="store_true", help="go on with a FILE that an earlier run did not complete"
-    )
+    number, file = whole_number(MOST), "the file to create; it must not exist yet"
+    parser.add_argument("--orders", type=number, required=True, help="how many orders the file has at the end")
+    parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help=file)
+    parser.add_argument("--pending", type=number, default=0, metavar="N", help="leave the last N of them Pending")
+    unfinished = "go on with a FILE that an earlier run did not complete"
+    parser.add_argument("--continue", dest="goes_on", action="store_true", help=unfinished)
     flags = parser.parse(argv)
     if flags.pending > flags.orders:
         parser.error(f"--pending: there are no {flags.pending} orders to be Pending")

@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
 OTHER_FILES = 20
+IGNORE_ALL = "*\n"
+"""Content of a .gitignore that keeps the databases out of a commit that is made meanwhile."""
 BUSY_SHARE = 0.9
 """A client that used more of a core than this had hardly any time left: the server might have taken more."""
 
@@ -55,9 +57,8 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
 def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
     """Create a folder for databases, with an absolute path, and remove it at the end."""
     with TemporaryDirectory(dir=parent.resolve(), prefix=prefix) as name:
-        folder = Path(name)
-        _keep_from_git(folder)
-        yield folder
+        (Path(name) / ".gitignore").write_text(IGNORE_ALL)
+        yield Path(name)
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def folder_to_keep(
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     is_kept = True
     try:
-        _keep_from_git(folder)
+        (folder / ".gitignore").write_text(IGNORE_ALL)
         yield folder
         is_kept = is_wanted()
     except (KeyboardInterrupt, asyncio.CancelledError, BrokenPipeError):
@@ -82,11 +83,6 @@ def folder_to_keep(
             print_line(f"The databases and logs are in {parent / folder.name}")
         else:
             shutil.rmtree(folder)
-
-
-def _keep_from_git(folder: Path) -> None:
-    """Keep the databases out of a commit that is made meanwhile."""
-    (folder / ".gitignore").write_text("*\n")
 
 
 def allow_connections(count: int) -> None:
@@ -129,12 +125,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    models = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
+
+
+def _lines(file: str) -> list[str]:
+    """Return the lines of a file of Linux; none on another system."""
+    return Path(file).read_text().splitlines() if Path(file).exists() else []
 
 
 def _version(package: str) -> str:
@@ -146,10 +143,6 @@ def _version(package: str) -> str:
 
 def _file_system(folder: Path) -> str:
     """Return the type of the file system, since a sync on tmpfs costs nothing."""
-    try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return "unknown file system"
-    path = folder.resolve()
-    above = [(len(mount[1]), mount[2]) for mount in mounts if path.is_relative_to(mount[1])]
+    mounts = [line.split() for line in _lines("/proc/mounts")]
+    above = [(len(mount[1]), mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above)[1] if above else "unknown file system"

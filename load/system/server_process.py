@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -108,15 +109,17 @@ class ServerProcess:
             self.url = self._await_url()
         except BaseException:
             if self._process is not None:
-                self._stop()
+                self.terminate(self._stop_s)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        fault = self._stop()
-        if fault and kind is None:
+        status = self.terminate(self._stop_s)
+        if status != 0 and kind is None:
+            late = f"it did not end within {self._stop_s:g} s after SIGTERM"
+            fault = late if status is None else f"exit status {status} after SIGTERM"
             raise DidNotEnd(f"{' '.join(self._arguments)}: {fault}")
 
     def _await_url(self) -> ServerUrl:
@@ -124,24 +127,14 @@ class ServerProcess:
         while self._clock_s() < deadline_s:
             ended = self._ends_within(LOOK_EVERY_S)
             text = self._log.read_text(errors="replace")
-            found = LISTENING.search(text)
-            if found:
+            if found := LISTENING.search(text):
                 return ServerUrl.parse(found[1])
             if ended:
                 last = "\n".join(text.splitlines()[-LAST_LINES:])
                 raise DidNotStart(f"{' '.join(self._arguments)} ended at once:\n{last}")
         raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
 
-    def _stop(self) -> str:
-        """Stop the server and return what was wrong with its end, or ""."""
-        status = self.terminate(self._stop_s)
-        if status is None:
-            return f"it did not end within {self._stop_s:g} s after SIGTERM"
-        return f"exit status {status} after SIGTERM" if status else ""
-
     def _ends_within(self, limit_s: float) -> bool:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._launched.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return self.exit_status is not None
