@@ -31,6 +31,7 @@ def main(arguments):
 run_program("__main__")
 """
 TALKER = """
+from load.cli.program import run_program
 main = lambda _: [print('x' * 100) for _ in range(10_000)][0]
 run_program('__main__')
 """
