@@ -132,6 +132,12 @@ class ServerProcess:
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def assert_alive_for(self, duration_s: float) -> None:
+        """Checks during this time that the server answers, so that a kill at the end meets it at a random moment."""
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            assert self.get("/livez").status == 200
+
     def get(self, path: str) -> Answer:
         with self.client() as client:
             return client.ask("GET", path)
