@@ -280,3 +280,16 @@ def free_port() -> tuple[socket.socket, int]:
     """A listening socket on a free port, and the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     return listener, listener.getsockname()[1]
+
+
+def processes_with(*texts: str) -> list[int]:
+    """The ids of the processes whose command lines name all of them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode(errors="replace")
+        except OSError:  # it has ended
+            continue
+        if all(text in line for text in texts):
+            found.append(int(path.parent.name))
+    return found

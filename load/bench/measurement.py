@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from load.http.address import Address
-from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.http.connections import ClosedLoop, Connections, RequestTiming, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
 from load.http.response import Response
 from load.results.recording import percentile_of
@@ -31,6 +32,7 @@ class Measurement:
     `latencies_ns` are those of right responses, in no order: in an open loop from when the request was due, otherwise
     from when it was sent. `late_ns` says how late an open loop sent the requests that had a free connection; this is
     part of their latency. `empty_after_s` is how long the server then took to process all orders, if that was measured.
+    `invalid` counts the reasons for which this does not measure the server; `figures` and `notes` are more to report.
     """
 
     right: int = 0
@@ -41,6 +43,9 @@ class Measurement:
     late_ns: list[int] = field(default_factory=list)
     empty_after_s: float = 0.0
     rounds: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -71,25 +76,24 @@ class Measurement:
         self.late_ns += other.late_ns
         self.empty_after_s += other.empty_after_s
         self.rounds += 1
+        self.invalid += other.invalid
+        self.figures |= other.figures
+        self.notes += other.notes
 
+    def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
+        """Return a function that counts a response; a right one only if it was due at `from_ns` or later."""
 
-@dataclass(frozen=True)
-class ResponseCounter:
-    """Counts responses in a Measurement; right ones only if they were due at `counted_from_ns` or later."""
+        def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
+            if fault := check(response):
+                self.wrong[fault] += 1
+            elif due_ns >= from_ns:
+                self.right += 1
+                self.latencies_ns.append(timing.from_due_ns)
 
-    measured: Measurement
-    check: Check
-    counted_from_ns: int = 0
+        return count
 
-    def answered(self, due_ns: int, response: Response, timing: RequestTiming) -> None:
-        if fault := self.check(response):
-            self.measured.wrong[fault] += 1
-        elif due_ns >= self.counted_from_ns:
-            self.measured.right += 1
-            self.measured.latencies_ns.append(timing.from_due_ns)
-
-    def unanswered(self, due_ns: int, reason: str) -> None:
-        self.measured.wrong[reason] += 1
+    def note_unanswered(self, due_ns: int, reason: str) -> None:
+        self.wrong[reason] += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,19 +111,12 @@ class Meter:
         There is no time limit when `seconds` is 0. The time runs from the first connect to the last response.
         """
         measured = Measurement()
-        counter = ResponseCounter(measured, check)
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
-        begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
-        end_ns = begun_ns + int(seconds * 1e9)
+        end_ns = self.clock_ns() + int(seconds * 1e9)
         in_time = takewhile(lambda _: self.clock_ns() < end_ns, requests) if seconds else requests
         jobs = ((0, request) for request in in_time)
-        try:
-            await loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
-            elapsed_ns = self.clock_ns() - begun_ns
-            measured.elapsed_s = elapsed_ns / 1e9
-            measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
-        finally:
-            loop.close()
+        with self._timing(loop, measured):
+            await loop.work(jobs, answered=measured.counter(check), unanswered=measured.note_unanswered)
         return measured
 
     async def latency(
@@ -142,20 +139,25 @@ class Meter:
         measured, delays = Measurement(), SendDelays()
         lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
         loop = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=delays, clock_ns=self.clock_ns)
-        begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
-        first_ns = delays.counted_from_ns = begun_ns + lead_in * 1_000_000_000 // per_second
-        counter = ResponseCounter(measured, check, first_ns)
+        lead_in_ns = lead_in * 1_000_000_000 // per_second
+        first_ns = delays.counted_from_ns = self.clock_ns() + lead_in_ns
         dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
         jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
-        try:
-            await loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
-            ended_ns = self.clock_ns()
-            measured.elapsed_s = (ended_ns - first_ns) / 1e9
-            measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / (ended_ns - begun_ns)
-        finally:
-            loop.close()
+        answered = measured.counter(check, from_ns=first_ns)
+        with self._timing(loop, measured, lead_in_ns=lead_in_ns):
+            await loop.work(jobs, answered=answered, unanswered=measured.note_unanswered)
         measured.late_ns = delays.late_ns.tolist()
         return measured
+
+    @contextmanager
+    def _timing(self, loop: Connections, measured: Measurement, *, lead_in_ns: int = 0) -> Iterator[None]:
+        """Measure the time and the CPU time of the block, and close the loop."""
+        begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
+        with closing(loop):
+            yield
+            elapsed_ns = self.clock_ns() - begun_ns
+            measured.elapsed_s = (elapsed_ns - lead_in_ns) / 1e9
+            measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
 
 
 def percentile_ms(times_ns: list[int], percentile: float) -> float:

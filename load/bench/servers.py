@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -26,13 +27,13 @@ class TrialServers:
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder
         self._checkout = checkout
-        self._count = 0
+        self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
             copy_to_disk(stored, folder / "orders.db")
 
     def ours(self, *flags: str) -> ServerProcess:
         """Return our server with further flags, on the trial's database, not started yet."""
-        return self._server(self._folder, *flags)
+        return self._process("server.py", "--port", "0", "--database", str(self._folder / "orders.db"), *flags)
 
     def named(self, name: str) -> ServerProcess:
         """Return a server by its name, not started yet.
@@ -45,21 +46,15 @@ class TrialServers:
             return self.ours()
         if name in (BARE_TORNADO, FIXED_RESPONSE):
             return self._process("-m", "load.bench.reference_servers", name, "0")
-        folder = self._folder / name
-        folder.mkdir()
+        database = self._folder / name / "orders.db"
+        database.parent.mkdir()
         if name == "small":
-            progress = ProgressBar(Console(stderr=True))
-            FillJob(database=folder / "orders.db", orders=STORED_ORDERS, progress=progress).run()
-        return self._server(folder, checkout=self._checkout if name == "other" else None)
-
-    def _server(self, folder: Path, *flags: str, checkout: Path | None = None) -> ServerProcess:
-        program = str((checkout or Path()) / "server.py")
-        return self._process(program, "--port", "0", "--database", str(folder / "orders.db"), *flags)
+            FillJob(database=database, orders=STORED_ORDERS, progress=ProgressBar(Console(stderr=True))).run()
+        program = (self._checkout or Path()) / "server.py"
+        return self._process(str(program), "--port", "0", "--database", str(database))
 
     def _process(self, *arguments: str) -> ServerProcess:
-        self._count += 1
-        log = self._folder / f"{self._count}.log"
-        return ServerProcess(arguments, log=log, clock_s=time.monotonic, start_s=START_S)
+        return ServerProcess(arguments, log=next(self._logs), clock_s=time.monotonic, start_s=START_S)
 
 
 def copy_to_disk(source: Path, target: Path) -> None:

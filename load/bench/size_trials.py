@@ -9,6 +9,7 @@ from itertools import count
 from load.bench.measurement import cpu_and_errors
 from load.bench.row import Row
 from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Server, Trial, Value
+from load.bench.trials import CROWD, STEADY
 from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
 from load.fill.feeder import ARRAY_SIZE, OrderFeeder, count_orders
@@ -31,13 +32,10 @@ class NotStored(CommandError):
     """A server does not have the orders that it should have."""
 
 
-async def compare_sizes(
-    trial: Trial, *, load: Load, figures: dict[str, Figure], rounds: int = ROUNDS, share: float = 1 / ROUNDS
-) -> list[Row]:
-    """Return a row for each named figure; its value is how many times as long it takes with many orders.
-
-    `share` is that of the trial's seconds in one round.
-    """
+async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
+    """Return a row for each named figure; its value is how many times as long it takes with many orders."""
+    # A p99 needs many answers, and each of its rounds has a lead-in.
+    rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
     sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
     rows = [(Row(name=f"{name}: {sizes}", at_most=1.25, aim=1.1), figure) for name, figure in figures.items()]
@@ -50,15 +48,8 @@ stored_intake = partial(
     figures={"durable POST /order, 64 clients": RATE, "the same until each of them is Completed": PROCESSED_RATE},
 )
 stored_reading = partial(compare_sizes, load=get_orders, figures={"GET /order/{id}, 64 clients, any order": RATE})
-stored_crowd = partial(
-    compare_sizes,
-    load=settled(post_at_once),
-    figures={"1,000 clients connecting at once, one order each, until all have their 202": ROUND_TIME},
-)
-# A p99 needs many answers, and each round has a lead-in.
-stored_steady = partial(
-    compare_sizes, load=post_at_rate, figures={"p99 of POST /order at 500 orders/s, open loop": P99}, rounds=2, share=1
-)
+stored_crowd = partial(compare_sizes, load=settled(post_at_once), figures={CROWD: ROUND_TIME})
+stored_steady = partial(compare_sizes, load=post_at_rate, figures={STEADY: P99})
 stored_bulk = partial(
     compare_sizes, load=settled(post_arrays), figures={"POST /orders, 1,000 a request, 4 clients": RATE}
 )
@@ -88,7 +79,7 @@ async def start(trial: Trial) -> list[Row]:
         with trial.start_server() as server:
             listening_s = (clock_ns() - begun_ns) / 1e9
             address = await reach(server.url)
-            await _await_ready(trial, address)
+            await _await_ready(address)
             ready_s = (clock_ns() - begun_ns) / 1e9
             await trial.wait_until_processed(address)
             processed_s = (clock_ns() - begun_ns) / 1e9
@@ -135,10 +126,9 @@ async def find_stored(trial: Trial) -> Trial:
         await trial.wait_until_processed(address)
         stored = await count_orders(address)
         with closing(Connection(address)) as connection:
-            statuses = [
-                (await send_request(connection, address.get(f"/order/{stored + more}"))).status for more in (0, 1)
-            ]
-        if statuses != [200, 404]:
+            last = await send_request(connection, address.get(f"/order/{stored}"))
+            next_one = await send_request(connection, address.get(f"/order/{stored + 1}"))
+        if (last.status, next_one.status) != (200, 404):
             raise NotStored(f"the server has {stored:,} orders, but not those with the ids from 1 on: use load.fill")
         servers.append(server._replace(stored=stored, ids=count(stored + 1)))
     small, big = servers
@@ -155,17 +145,16 @@ async def _store_pending(trial: Trial, address: Address, *, first_id: int, order
         raise NotStored(f"of {orders:,} orders no more than {waiting:,} are Pending")
 
 
-async def _await_ready(trial: Trial, address: Address) -> None:
+async def _await_ready(address: Address) -> None:
     """Return at the first 200 of /readyz; NoResponse if none comes in time."""
-    clock_ns = trial.meter.clock_ns
-    request, deadline_ns = address.get("/readyz"), clock_ns() + int(READY_S * 1e9)
     with closing(Connection(address)) as connection:
-        while (left_ns := deadline_ns - clock_ns()) > 0:
-            if (await send_request(connection, request, limit_s=left_ns / 1e9)).status == 200:
-                return
-            # Polling without a pause would take CPU time from the server.
-            await asyncio.sleep(LOOK_S)
-    raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s")
+        try:
+            async with asyncio.timeout(READY_S):
+                while (await send_request(connection, address.get("/readyz"))).status != 200:  # noqa: ASYNC110
+                    # Polling without a pause would take CPU time from the server.
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s") from None
 
 
 def _memory_mib(pid: int) -> tuple[float, float]:

@@ -4,11 +4,14 @@ from contextlib import closing
 from itertools import count
 
 from load.bench import workloads
-from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
+from load.bench.background_clients import READERS, SLOW_CLIENTS
+from load.bench.background_connections import background_connections
 from load.bench.row import Row
 from load.bench.trial import P99, RATE, ROUND_TIME, Trial, Value
 from load.system.machine import BUSY_SHARE
 
+CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
+STEADY = "p99 of POST /order at 500 orders/s, open loop"
 EMPTY_WITHIN_S = 1.0
 READING_CLIENTS = 100
 # Two events of over 100 bytes each: one when processing begins, one when the order is Completed.
@@ -69,21 +72,20 @@ async def reading(trial: Trial) -> list[Row]:
 
 async def crowd(trial: Trial) -> list[Row]:
     """1,000 clients connect at once and send an order each, until the last has its answer."""
-    row = Row(name="1,000 clients connecting at once, one order each, until all have their 202", unit=" s")
-    row.at_most, row.aim = 0.5, 0.3
+    row = Row(name=CROWD, unit=" s", at_most=0.5, aim=0.3)
     return await trial.compare(workloads.post_at_once, (row, ROUND_TIME), value=Value.SECOND)
 
 
 async def steady(trial: Trial) -> list[Row]:
     """POST /order at 500 a second, in an open loop. The client's own delays are a part of each figure."""
-    row = Row(name="p99 of POST /order at 500 orders/s, open loop", unit=" ms", at_most=10.0, aim=5.0)
+    row = Row(name=STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
 
 
 async def bulk(trial: Trial) -> list[Row]:
     """POST /orders against POST /order on the same server, each time from an empty backlog."""
-    row = Row(name="POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients", at_least=20.0)
-    row.aim = 30.0
+    name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
+    row = Row(name=name, at_least=20.0, aim=30.0)
     for number in range(1, trial.runs + 1):
         single = await workloads.settled(workloads.post_encoded_orders)(trial, trial.ours)
         arrays = await workloads.settled(workloads.post_arrays)(trial, trial.ours)
@@ -100,15 +102,15 @@ async def readers(trial: Trial) -> list[Row]:
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none", at_least=0.90)
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)
-        async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as connections:
+        async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as close:
             # The readers read the last events, too, before they stop.
             among = await workloads.settled(workloads.post_orders)(trial, trial.ours)
-            report = await connections.stop()
+            report = await close()
         trial.check(row, without, among)
         trial.add_run(row, number, RATE, {trial.other.name: without, "ours": among}, value=Value.SPEED)
         readers_share = report.cpu_s / among.elapsed_s
-        row.runs[-1] |= {"readers_cpu_share": readers_share}
-        row.runs[-1] |= {"least_bytes": report.least_bytes, "most_bytes": report.most_bytes}
+        received = {"least_bytes": report.least_bytes, "most_bytes": report.most_bytes}
+        row.runs[-1] |= {"readers_cpu_share": readers_share, **received}
         if report.ended:
             row.wrong["an event stream that ended"] += report.ended
         # All of them get the same events, but in different frames.
@@ -130,9 +132,9 @@ async def slow_clients(trial: Trial) -> list[Row]:
     for number in range(1, trial.runs + 1):
         # Both ask for the same orders.
         alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-        async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as connections:
+        async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as close:
             among = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-            report = await connections.stop()
+            report = await close()
         trial.check(row, alone, among)
         if report.ended * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
             row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1

@@ -48,15 +48,16 @@ def posts(address: Address, ids: Iterator[int]) -> Iterator[bytes]:
 def array_posts(address: Address, ids: Iterator[int], *, size: int) -> Iterator[bytes]:
     """Post the orders in arrays of `size`, without end."""
     while True:
-        yield address.post("/orders", b"[" + b",".join([body(next(ids)) for _ in range(size)]) + b"]")
+        yield address.post("/orders", b"[%s]" % b",".join(map(body, islice(ids, size))))
 
 
-def gets(address: Address, *, stored: int, random: Random) -> Iterator[bytes]:
-    """Ask for the orders 1 to `stored` at random, without end; the same seed gives the same sequence."""
+def gets(server: Server) -> Iterator[bytes]:
+    """Ask for stored orders at random, without end; the same seed gives the same sequence."""
+    random = Random(next(server.seeds))
     # Encoded one by one, so that their number makes no difference.
-    before, after = address.get("/order/#").split(b"#")
+    before, after = server.address.get("/order/#").split(b"#")
     while True:
-        yield b"%s%d%s" % (before, 1 + int(random.random() * stored), after)
+        yield b"%s%d%s" % (before, 1 + int(random.random() * server.stored), after)
 
 
 async def post_orders(trial: Trial, server: Server) -> Measurement:
@@ -95,12 +96,12 @@ async def post_at_rate(trial: Trial, server: Server) -> Measurement:
 
 async def get_orders(trial: Trial, server: Server) -> Measurement:
     """Send `GET /order/{id}` of random stored orders in a closed loop."""
-    return await trial.meter.throughput(server.address, _random_gets(server), found, seconds=trial.seconds)
+    return await trial.meter.throughput(server.address, gets(server), found, seconds=trial.seconds)
 
 
 async def get_at_rate(trial: Trial, server: Server) -> Measurement:
     """Send 500 `GET /order/{id}` a second, of random stored orders, in an open loop."""
-    return await _send_at_rate(trial, server, _random_gets(server), found)
+    return await _send_at_rate(trial, server, gets(server), found)
 
 
 async def get_metrics(trial: Trial, server: Server) -> Measurement:
@@ -130,10 +131,6 @@ async def store_orders(trial: Trial, row: Row) -> Trial:
     row.wrong.update((await trial.meter.throughput(address, requests, new_order)).wrong)
     await trial.wait_until_processed(address)
     return replace(trial, servers=[server._replace(stored=STORED_ORDERS) for server in trial.servers])
-
-
-def _random_gets(server: Server) -> Iterator[bytes]:
-    return gets(server.address, stored=server.stored, random=Random(next(server.seeds)))
 
 
 async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes], check: Check) -> Measurement:

@@ -1,6 +1,5 @@
 """Runs wrk, another load generator, and compares ours with it. Runs on the event loop; wrk is another process."""
 
-import asyncio
 import json
 import resource
 import subprocess
@@ -11,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from load.bench.background_connections import child_process, read_report
 from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
 from load.bench.row import Row
 from load.bench.trial import RATE, Server, Trial, Value
 from load.bench.workloads import BODY, STRIDE, USERS, post_orders
-from load.cli.errors import CommandError
 from load.http.address import Address
 
 WRK = "wrk"
@@ -54,10 +53,6 @@ end
 """
 
 
-class WrkFailed(CommandError):
-    """wrk did not end as it should; the text has its last line."""
-
-
 class Report(msgspec.Struct):
     """What the script writes as wrk's last line, with counts of wrong statuses and of socket errors."""
 
@@ -74,22 +69,16 @@ def wrk_version() -> str:
     return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
 
 
-def children_cpu_ns() -> int:
-    """Return the CPU time of all ended child processes."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return int((usage.ru_utime + usage.ru_stime) * 1e9)
-
-
 async def generator(trial: Trial) -> list[Row]:
     """POST of orders in closed loops by ours and by wrk, to a bare Tornado and to a server with a fixed response.
 
     A bare Tornado limits both clients. What they can send without this limit shows at the other server, and in the CPU
-    time that a request costs them.
+    time that a request costs them. Runs stay valid when a client uses all of its CPU time: the clients are measured.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
-    sending = Row(name="load generator's rate to a fixed-response server, against its rate to bare Tornado")
-    sending.at_least = 2.00
-    at_fixed = Row(name="load generator's rate to a fixed-response server, 64 clients, against wrk's")
+    to_fixed = "load generator's rate to a fixed-response server"
+    sending = Row(name=f"{to_fixed}, against its rate to bare Tornado", at_least=2.00)
+    at_fixed = Row(name=f"{to_fixed}, 64 clients, against wrk's")
     for number in range(1, trial.runs + 1):
         bare = await _compare_clients(trial, at_bare, number, trial.other, label="to bare Tornado: ")
         fixed = await _compare_clients(trial, at_fixed, number, trial.ours, label="to the fixed-response server: ")
@@ -99,10 +88,7 @@ async def generator(trial: Trial) -> list[Row]:
 
 
 async def _compare_clients(trial: Trial, row: Row, number: int, server: Server, *, label: str) -> Measurement:
-    """Add a run of wrk and one of ours to a row, and return ours.
-
-    Runs stay valid when a client uses all of its CPU time: it is the clients that are measured.
-    """
+    """Add a run of wrk and one of ours to a row, and return ours."""
     wrk = await measure_wrk(server.address, clients=CLIENTS, seconds=trial.seconds)
     ours = await post_orders(trial, server)
     row.wrong.update(wrk.wrong + ours.wrong)
@@ -119,20 +105,22 @@ async def measure_wrk(address: Address, *, clients: int, seconds: float) -> Meas
     The requests are those of `workloads.posts`, byte for byte. Answers with another status than 202 and socket errors
     are wrong. The CPU time is that of wrk, provided that no other child process ends meanwhile.
     """
-    cpu_begun_ns = children_cpu_ns()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with TemporaryDirectory(prefix="load-wrk-") as folder:
         script = Path(folder) / "orders.lua"
         script.write_text(_script(address))
         arguments = ["--threads", "1", "--connections", str(clients), "--duration", f"{ceil(seconds)}s"]
         arguments += ["--timeout", f"{ceil(TIMEOUTS.answer_s)}s", "--script", str(script), f"{address.url}{PATH}"]
-        report = await _run(arguments)
+        async with child_process(WRK, *arguments) as process:
+            report = await read_report(process, Report, name=WRK)
+    after, elapsed_s = resource.getrusage(resource.RUSAGE_CHILDREN), report.elapsed_us / 1e6
     wrong = Counter({f"wrk: status {each}": times for each, times in report.statuses.items()})
     wrong.update({f"wrk: {kind} error of a socket": times for kind, times in report.errors.items() if times})
     return Measurement(
         right=report.answers - sum(report.statuses.values()),
         wrong=wrong,
-        elapsed_s=report.elapsed_us / 1e6,
-        cpu_share=(children_cpu_ns() - cpu_begun_ns) / 1e3 / report.elapsed_us,
+        elapsed_s=elapsed_s,
+        cpu_share=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / elapsed_s,
     )
 
 
@@ -142,23 +130,3 @@ def _script(address: Address) -> str:
     # A JSON string of ASCII characters is a Lua string, too.
     texts = {"head": json.dumps(head), "body": json.dumps(BODY.decode())}
     return SCRIPT % {**texts, "stride": STRIDE, "users": USERS}
-
-
-async def _run(arguments: list[str]) -> Report:
-    pipe = asyncio.subprocess.PIPE
-    # In a session of its own: Ctrl-C ends the measurement, and that ends wrk.
-    process = await asyncio.create_subprocess_exec(
-        WRK, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    last = (out.splitlines() or [b""])[-1]
-    try:
-        return msgspec.json.decode(last, type=Report)
-    except msgspec.DecodeError:
-        words = (err.splitlines() or [last])[-1].decode(errors="replace")
-        raise WrkFailed(f"{WRK} ended with status {process.returncode}: {words}") from None

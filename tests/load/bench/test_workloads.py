@@ -3,9 +3,9 @@
 import json
 from itertools import count, islice
 from math import gcd
-from random import Random
 from socket import AF_INET
 
+from load.bench.trial import Server
 from load.bench.workloads import STRIDE, USERS, array_posts, body, gets, posts
 from load.http.address import Address, ServerUrl
 
@@ -44,6 +44,7 @@ def test_orders_are_posted_in_arrays_without_end() -> None:
 
 
 def test_the_same_seed_asks_for_the_same_orders() -> None:
-    one, other = (list(islice(gets(ADDRESS, stored=10, random=Random(3)), 20)) for _ in range(2))
+    servers = [Server("ours", ADDRESS, ids=count(1), seeds=count(3), stored=10) for _ in range(2)]
+    one, other = (list(islice(gets(server), 20)) for server in servers)
     assert one == other
     assert len(set(one)) > 1

@@ -2,11 +2,12 @@
 
 import pytest
 
+from load.bench.background_connections import ProgramFailed
 from load.bench.command import main
 from load.bench.measurement import Measurement
 from load.bench.plans import PLANS, choose_plans
 from load.bench.workloads import body
-from load.bench.wrk_trial import WRK, WrkFailed, measure_wrk, wrk_version
+from load.bench.wrk_trial import WRK, measure_wrk, wrk_version
 from load.cli.errors import CommandError, ExitStatus
 from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Fault, Shop
@@ -54,7 +55,7 @@ async def test_a_missing_server_is_reported_with_wrks_last_line() -> None:
     need(WRK)
     with Shop() as shop:
         address = await _reach(shop)
-    with pytest.raises(WrkFailed, match=r"wrk ended with status 1: unable to connect to 127\.0\.0\.1"):
+    with pytest.raises(ProgramFailed, match=r"wrk ended with status 1: unable to connect to 127\.0\.0\.1"):
         await _measure(address)
 
 

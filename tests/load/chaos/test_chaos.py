@@ -14,7 +14,7 @@ from load.chaos.command import main
 from load.chaos.inspection import Inspection
 from load.chaos.plan import DECK, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
-from tests.process import DEADLINE_S, ROOT, wait_until
+from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -39,19 +39,6 @@ def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def processes_with(*texts: str) -> list[int]:
-    """The ids of the processes whose command lines name all of them."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().decode(errors="replace")
-        except OSError:  # it has ended
-            continue
-        if all(text in line for text in texts):
-            found.append(int(path.parent.name))
-    return found
 
 
 def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
