@@ -1,7 +1,7 @@
 """The clients of a target server: they send orders until answered, and check every answer. Run on the event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, suppress
 from random import Random
 from typing import Any
@@ -10,7 +10,6 @@ from load.chaos.answer_checks import Reply, check_bulk, check_conflict, check_ne
 from load.chaos.plan import RECORD, WEBHOOK
 from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
 from load.chaos.target import TargetServer
-from load.http.address import Address
 from load.http.connection import Connection, NoConnection, NoResponse
 from load.orders.generated import as_another_order
 from load.orders.responses import ACCEPTED
@@ -26,6 +25,7 @@ CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
 RETRY_AFTER = b"\r\nretry-after:"
+NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
 DISK_FULL = "disk full"
 FOLLOW_UP_SHARE = 0.05
@@ -96,8 +96,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
-            [index] = ledger.take(1)
-            ledger.note_sent([index])
+            [index] = ledger.take(1, is_sent=True)
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
             target.findings.add_answer(check_new(reply, order_id), order_id)
@@ -133,24 +132,18 @@ async def send_bulk_orders(
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(count := rng.randint(max(1, most // 4), most)):
             known = ledger.any_acknowledged(rng) if rng.random() < BULK_FOLLOW_UP_SHARE else None
-            indexes = ledger.take(count)
+            indexes = ledger.take(count, is_sent=True)
             bodies = [ledger.orders.body(index) for index in indexes]
             if known is not None:
                 body = ledger.orders.body(known)
                 bodies += [body, as_another_order(body)]
-            ledger.note_sent(indexes)
+            lines = target.address.post("/orders", b"\n".join(bodies), content=NDJSON)
             array = target.address.post("/orders", b"[%s]" % b",".join(bodies))
-            reply = await client.send(encode_lines(bodies, target.address) if as_lines else array)
+            reply = await client.send(lines if as_lines else array)
             problem = check_bulk(reply, new=count, has_known=known is not None)
             target.findings.add_answer(problem, ledger.orders.order_id(indexes[0]))
             if not problem:
                 ledger.note_acknowledged(indexes)
-
-
-def encode_lines(bodies: Sequence[bytes], address: Address) -> bytes:
-    """Encode a POST of NDJSON, one order a line."""
-    request = address.post("/orders", b"\n".join(bodies))
-    return request.replace(b"application/json", b"application/x-ndjson", 1)
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:

@@ -6,12 +6,13 @@ import signal
 import socket
 import struct
 import threading
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
 from tornado.iostream import IOStream, StreamClosedError
 
-from load.chaos.clients import DISK_FULL, encode_lines
+from load.chaos.clients import DISK_FULL, NDJSON
 from load.chaos.database import checkpoint, hold_lock
 from load.chaos.plan import Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import Receiver
@@ -97,18 +98,19 @@ class FaultInjector:
         return Effect(was_held, f"held for {fault.length_s:.1f} s" if was_held else "the lock could not be taken")
 
     async def _checkpoint(self, target: TargetServer, fault: Fault) -> Effect:
-        modes = fault.detail.split()
-        results = await asyncio.to_thread(
-            checkpoint, target.database, modes, reader_s=fault.length_s, ended=self._ended
-        )
+        run = partial(checkpoint, target.database, fault.detail.split(), reader_s=fault.length_s, ended=self._ended)
+        results = await asyncio.to_thread(run)
         reader = ", with a reader" if fault.length_s else ""
         counts = ", ".join(f"{count} {result}" for result, count in sorted(results.items()))
         return Effect(results["done"] + results["busy"] == fault.count, f"{fault.detail}{reader}: {counts}")
 
     async def _disconnect_clients(self, target: TargetServer, fault: Fault) -> Effect:
         rng = self._rng
-        parts = [(_cut_request(target, n % 4, rng), rng.uniform(0, fault.length_s)) for n in range(fault.count)]
-        sent = sum(await asyncio.gather(*(_send_and_leave(target, part, stay_s, rng) for part, stay_s in parts)))
+        clients = [
+            _send_and_leave(target, _cut_request(target, number % 4, rng), rng.uniform(0, fault.length_s), rng)
+            for number in range(fault.count)
+        ]
+        sent = sum(await asyncio.gather(*clients))
         return Effect(sent > 0, f"{sent} of {fault.count} clients disconnected in the middle of a request")
 
     async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
@@ -185,4 +187,4 @@ def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
     whole = rng.randrange(1, len(bodies))
     ledger.note_sent(indexes[:whole])
     cut = len(b"\n".join(bodies[whole:])) - rng.randrange(1, len(bodies[whole]))
-    return encode_lines(bodies, address)[:-cut]
+    return address.post("/orders", b"\n".join(bodies), content=NDJSON)[:-cut]

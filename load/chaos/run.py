@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from load.chaos.clients import client_sessions, plan_rates
@@ -28,6 +29,7 @@ WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-se
 """So many attempts that faults alone make no order fail."""
 
 
+@dataclass(kw_only=True)
 class ChaosRun:
     """Injects the faults of `plan` into servers under load, which have their databases in `folder`.
 
@@ -35,45 +37,39 @@ class ChaosRun:
     flags. `outcome` grows meanwhile.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: Sequence[Fault],
-        orders: int,
-        seed: int,
-        folder: Path,
-        server: Sequence[str],
-        clock_ns: Callable[[], int],
-        wall_clock_s: Callable[[], float],
-    ) -> None:
-        self._plan = plan
-        self._duration_s = sum(fault.pause_s for fault in plan)
-        self._orders = orders
-        self._seed = seed
-        self._clock_s: Callable[[], float] = lambda: clock_ns() / 1e9
+    plan: Sequence[Fault]
+    orders: int
+    seed: int
+    folder: Path
+    server: Sequence[str]
+    clock_ns: Callable[[], int]
+    wall_clock_s: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._duration_s = sum(fault.pause_s for fault in self.plan)
         self._begun_s = self._clock_s()
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
-        checker = WebhookChecker(orders=orders_for(seed=seed, name=WEBHOOK), secret=SECRET)
+        checker = WebhookChecker(orders=orders_for(seed=self.seed, name=WEBHOOK), secret=SECRET)
         self._receiver = Receiver(checker, findings=findings[WEBHOOK])
         flags = {RECORD: (), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
         self._targets = {
             name: TargetServer(
                 findings=findings[name],
-                command=[*server, "--processor", name, *flags[name]],
-                folder=folder / name,
-                seed=seed,
+                command=[*self.server, "--processor", name, *flags[name]],
+                folder=self.folder / name,
+                seed=self.seed,
                 clock_s=self._clock_s,
             )
             for name in TARGETS
         }
         self.outcome = Outcome(findings=[*findings.values()])
-        self._injector = FaultInjector(receiver=self._receiver, seed=seed, ended=self._ended)
-        self._inspection = Inspection(clock_ns=clock_ns, wall_clock_s=wall_clock_s)
+        self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
+        self._inspection = Inspection(clock_ns=self.clock_ns, wall_clock_s=self.wall_clock_s)
 
     async def run(self) -> None:
         """Run everything; taking too long is a failure. ServerLost, ReceiverLost, or a group of them."""
-        limit_s = self._duration_s + FAULT_LIMIT_S * len(self._plan) + self._orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
+        limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
             async with asyncio.timeout(limit_s):
@@ -99,22 +95,22 @@ class ChaosRun:
 
         Ctrl-C cancels all tasks at once: a client or restart that outlived a cancelled fault would find false problems.
         """
-        rates, ending = plan_rates(orders=self._orders, duration_s=self._duration_s), asyncio.Event()
+        rates, ending = plan_rates(orders=self.orders, duration_s=self._duration_s), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             restarts = [group.create_task(target.restart_when_ended()) for target in self._targets.values()]
             clients = [
                 group.create_task(session)
                 for name, target in self._targets.items()
                 for session in client_sessions(
-                    target, rates[name], seed=self._seed, clock_s=self._clock_s, ending=ending
+                    target, rates[name], seed=self.seed, clock_s=self._clock_s, ending=ending
                 )
             ]
             faults = []
-            for fault in self._plan:
+            for fault in self.plan:
                 await asyncio.sleep(fault.pause_s)
                 faults.append(group.create_task(self._inject(fault)))
             await asyncio.wait(faults)
-            while self._acknowledged < self._orders:  # noqa: ASYNC110 - polling is cheaper than an event for each order
+            while self._acknowledged < self.orders:  # noqa: ASYNC110 - polling is cheaper than an event for each order
                 await asyncio.sleep(LOOK_EVERY_S)
             self._log("all faults are over", f"{self._acknowledged:,} orders acknowledged")
             ending.set()
@@ -132,6 +128,9 @@ class ChaosRun:
             delivered = self._receiver.delivered if target.name == WEBHOOK else None
             await self._inspection.inspect(target, delivered=delivered)
             self._log(f"read {target.findings.acknowledged:,} acknowledged orders back", target=target.name)
+
+    def _clock_s(self) -> float:
+        return self.clock_ns() / 1e9
 
     @property
     def _acknowledged(self) -> int:

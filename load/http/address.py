@@ -90,20 +90,17 @@ class Address:
     tls: ssl.SSLContext | None = None
     api_key: str = field(default="", repr=False)
 
-    def post(self, path: str, body: bytes) -> bytes:
-        """Encode a POST request with a JSON body."""
-        return (
-            f"POST {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
+    def post(self, path: str, body: bytes, *, content: str = "application/json", header: str = "") -> bytes:
+        """Encode a POST request; `header` as for `get`."""
+        return self._head("POST", path, f"Content-Type: {content}\r\nContent-Length: {len(body)}\r\n{header}") + body
 
-    def get(self, path: str) -> bytes:
-        """Encode a GET request."""
-        return (f"GET {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{self._authorization}\r\n").encode()
+    def get(self, path: str, *, header: str = "") -> bytes:
+        """Encode a GET request; `header` has more lines of the head, each with its CRLF."""
+        return self._head("GET", path, header)
 
-    @property
-    def _authorization(self) -> str:
-        return f"Authorization: Bearer {self.api_key}\r\n" if self.api_key else ""
+    def _head(self, method: str, path: str, header: str) -> bytes:
+        key = f"Authorization: Bearer {self.api_key}\r\n" if self.api_key else ""
+        return f"{method} {self.url.path}{path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{key}{header}\r\n".encode()
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:

@@ -27,10 +27,10 @@ class SentOrders:
     def __len__(self) -> int:
         return len(self._states)
 
-    def take(self, count: int) -> range:
-        """Return the indexes of that many orders that were not taken before."""
+    def take(self, count: int, *, is_sent: bool = False) -> range:
+        """Return the indexes of that many orders that were not taken before, and note whether they are sent now."""
         first = len(self._states)
-        self._states.extend(bytes(count))
+        self._states.extend(bytes([SENT if is_sent else UNSENT]) * count)
         return range(first, first + count)
 
     def note_sent(self, indexes: Iterable[int]) -> None:

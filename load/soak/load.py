@@ -25,7 +25,7 @@ from load.http.response import Response
 from load.orders.sent_orders import SentOrders
 from load.soak.disk import measure_syncs
 from load.soak.measurements import Minute, MinuteRecorder, Sample
-from load.soak.requests import SessionRequests, check_new, take_orders
+from load.soak.requests import SessionRequests, check_new
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
 FILLING_ARRAYS = 60
@@ -58,7 +58,6 @@ class SoakLoad:
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
-    _sent_before: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone, DiskFailed.
@@ -98,16 +97,20 @@ class SoakLoad:
             ended.set()
 
     async def _send_orders(self, begun_ns: int) -> None:
-        """Send orders at their rate."""
+        def jobs() -> Iterator[tuple[int, int, bytes]]:
+            for number in range(int((self.parts + 1) * self.part_s * self.rate)):
+                [index] = self.ledger.take(1, is_sent=True)
+                request = self.address.post("/order", self.ledger.orders.body(index))
+                yield begun_ns + int(number * 1e9 / self.rate), index, request
+
         delays, clock_ns = self._delays, self.clock_ns
         loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns)
         with closing(loop):
-            await loop.work(self._jobs(begun_ns), answered=self._note_answer, unanswered=self._note_no_answer)
+            await loop.work(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
         if loop.gone:
             raise ServerGone("the server has stopped answering")
 
     async def _send_arrays(self, arrays: int) -> None:
-        """Send arrays of orders one after another."""
         requests = SessionRequests(self.address, ledger=self.ledger, rng=Random(self.seed)).arrays()
         with closing(Connection(self.address)) as connection:
             for _ in range(arrays):
@@ -124,11 +127,11 @@ class SoakLoad:
         end_ns = begun_ns + int(self.part_s * 1e9)
         step_ns = int(min(SAMPLE_EVERY_S, self.part_s / SAMPLES_PER_MINUTE) * 1e9)
         orders_before, due_ns, cpu_before_s = self._metrics.orders, begun_ns, self.take_sample().cpu_s
+        sent_before = len(self._delays.late_ns)
         while due_ns < end_ns:
             due_ns = min(end_ns, max(due_ns + step_ns, self.clock_ns()))
             await asyncio.sleep(max(0.0, (due_ns - self.clock_ns()) / 1e9))
-            sample = self.take_sample()
-            self._recorder.samples.append(sample)
+            self._recorder.samples.append(self.take_sample())
             await self._read_metrics(backlog)
         recorder, self._recorder = self._recorder, MinuteRecorder()
         minute = recorder.finish(
@@ -137,10 +140,9 @@ class SoakLoad:
             orders=self._metrics.orders,
             new=self._metrics.orders - orders_before,
             backlog=self._metrics.waiting,
-            late_ns=self._delays.late_ns[self._sent_before :],
-            cpu_s=sample.cpu_s - cpu_before_s,
+            late_ns=self._delays.late_ns[sent_before:],
+            cpu_s=recorder.samples[-1].cpu_s - cpu_before_s,
         )
-        self._sent_before = len(self._delays.late_ns)
         self.recorded.append(minute)
         print_line(minute.line)
 
@@ -149,12 +151,6 @@ class SoakLoad:
             self._metrics = await backlog.look()
         except (NoResponse, NoMetrics) as problem:
             self._report(f"reading the metrics: {problem}")
-
-    def _jobs(self, begun_ns: int) -> Iterator[tuple[int, int, bytes]]:
-        for number in range(int((self.parts + 1) * self.part_s * self.rate)):
-            [index] = take_orders(self.ledger, 1)
-            request = self.address.post("/order", self.ledger.orders.body(index))
-            yield begun_ns + int(number * 1e9 / self.rate), index, request
 
     def _note_answer(self, index: int, answer: Response, timing: RequestTiming) -> None:
         if problem := check_new(answer, self.ledger.orders.order_id(index)):

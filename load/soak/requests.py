@@ -4,6 +4,7 @@ A check returns what is wrong with an answer, or an empty text. All choices are 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import cycle
 from random import Random
@@ -32,13 +33,14 @@ class CheckedRequest(NamedTuple):
 Requests = Iterator[CheckedRequest]
 
 
+@dataclass(frozen=True)
 class SessionRequests:
     """The requests of one session, by kind. At least one order must be acknowledged; new ones are noted in `ledger`."""
 
-    def __init__(self, address: Address, *, ledger: SentOrders, rng: Random) -> None:
-        self._address = address
-        self._ledger = ledger
-        self._rng = rng
+    address: Address
+    _: KW_ONLY
+    ledger: SentOrders
+    rng: Random
 
     def lookups(self) -> Requests:
         """Read acknowledged orders."""
@@ -49,27 +51,27 @@ class SessionRequests:
         """Wait until an order is processed, by `?wait=` for a known order and by `Prefer: wait` for a new one."""
         while True:
             yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
-            [index] = take_orders(self._ledger, 1)
-            request = self._address.post("/order", self._ledger.orders.body(index))
-            check = partial(check_read, self._ledger.orders.order(index), is_completed=True)
+            [index] = self.ledger.take(1, is_sent=True)
+            body, prefer = self.ledger.orders.body(index), f"Prefer: wait={WAIT_S}\r\n"
+            check = partial(check_read, self.ledger.orders.order(index), is_completed=True)
             yield CheckedRequest(
-                with_header(request, b"Prefer: wait=%d\r\n" % WAIT_S), partial(self._acknowledge, [index], check)
+                self.address.post("/order", body, header=prefer), partial(self._acknowledge, [index], check)
             )
 
     def listings(self) -> Requests:
         """List the newest orders, those of a status, and those of a user."""
         while True:
-            user_id = self._rng.randrange(1, 1_000)
+            user_id = self.rng.randrange(1, 1_000)
             queries = ("?limit=200", "", "?status=Completed&limit=20", "?status=Failed", f"?user_id={user_id}&limit=5")
             for query in queries:
                 yield self._get(f"/orders{query}")
 
     def metrics(self) -> Requests:
         """Read the metrics in one format after another."""
-        accepts = (b"", b"Accept: text/plain\r\n", b"Accept: application/openmetrics-text\r\n")
+        accepts = ("", "Accept: text/plain\r\n", "Accept: application/openmetrics-text\r\n")
         while True:
-            for lines in accepts:
-                yield self._expect(200, with_header(self._address.get("/metrics"), lines))
+            for accept in accepts:
+                yield self._expect(200, self.address.get("/metrics", header=accept))
             yield self._get("/metrics/prometheus")
 
     def health_checks(self) -> Requests:
@@ -79,13 +81,13 @@ class SessionRequests:
     def arrays(self) -> Requests:
         """Send arrays of 1,000 new orders."""
         while True:
-            indexes = take_orders(self._ledger, ARRAY_SIZE)
-            body = b"[%s]" % b",".join(map(self._ledger.orders.body, indexes))
-            yield CheckedRequest(self._address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
+            indexes = self.ledger.take(ARRAY_SIZE, is_sent=True)
+            body = b"[%s]" % b",".join(map(self.ledger.orders.body, indexes))
+            yield CheckedRequest(self.address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
 
     def mistakes(self) -> Requests:
         """Send requests that must be refused, and repeat an acknowledged order."""
-        orders, post = self._ledger.orders, self._address.post
+        orders, post = self.ledger.orders, self.address.post
         while True:
             yield self._get("/order/9223372036854775807", 404)
             yield self._get("/nowhere", 404)
@@ -101,35 +103,28 @@ class SessionRequests:
             yield self._expect(409, post(f"/order/{orders.order_id(index)}/retry", b""))
 
     def _get(self, path: str, status: int = 200) -> CheckedRequest:
-        return self._expect(status, self._address.get(path))
+        return self._expect(status, self.address.get(path))
 
     def _expect(self, status: int, request: bytes) -> CheckedRequest:
         return CheckedRequest(request, partial(check_status, status))
 
     def _read(self, index: int, query: str = "", *, is_completed: bool = False) -> CheckedRequest:
-        orders = self._ledger.orders
-        request = self._address.get(f"/order/{orders.order_id(index)}{query}")
+        orders = self.ledger.orders
+        request = self.address.get(f"/order/{orders.order_id(index)}{query}")
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
         """Check an answer, and note the orders as acknowledged if nothing is wrong."""
         problem = check(answer)
         if not problem:
-            self._ledger.note_acknowledged(indexes)
+            self.ledger.note_acknowledged(indexes)
         return problem
 
     def _any_index(self) -> int:
-        index = self._ledger.any_acknowledged(self._rng)
+        index = self.ledger.any_acknowledged(self.rng)
         if index is None:
             raise ValueError("no order was acknowledged")
         return index
-
-
-def take_orders(ledger: SentOrders, count: int) -> range:
-    """Return the indexes of `count` new orders, which count as sent from now on."""
-    indexes = ledger.take(count)
-    ledger.note_sent(indexes)
-    return indexes
 
 
 def check_status(status: int, answer: Response) -> str:
@@ -162,8 +157,3 @@ def check_repeated(answer: Response) -> str:
 def check_array(answer: Response) -> str:
     """Check the answer to an array of new orders."""
     return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)
-
-
-def with_header(request: bytes, lines: bytes) -> bytes:
-    """Add header lines to an encoded request."""
-    return request.replace(b"\r\n\r\n", b"\r\n%s\r\n" % lines, 1)

@@ -14,7 +14,7 @@ from typing import Any
 from load.http.address import Address, reason_of
 from load.http.connection import Connection, NoResponse, send_request
 from load.orders.sent_orders import SentOrders
-from load.soak.requests import CheckedRequest, SessionRequests, with_header
+from load.soak.requests import CheckedRequest, Requests, SessionRequests
 
 ANSWER_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 5.0
@@ -23,25 +23,22 @@ READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
 DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
 """The server closes the connection of a reader that reads nothing for 30 seconds."""
 NUMBER = re.compile(r"\d+")
+EVENT_ID = re.compile(rb"\nid: (.*)\nevent: order\n")
 Report = Callable[[str], None]
 
 
 async def send_requests(
-    address: Address,
-    requests: Iterator[CheckedRequest],
-    *,
-    pause_s: float,
-    rng: Random,
-    report: Report,
-    keep_alive: bool,
+    address: Address, requests: Requests, *, pause_s: float, rng: Random, report: Report, keep_alive: bool
 ) -> None:
-    """Send requests one after another, each followed by a pause of `pause_s` on average.
-
-    If this is cancelled during a request, its answer is waited for: its orders may be stored.
-    """
+    """Send requests one after another, each followed by a pause of `pause_s` on average."""
     with closing(Connection(address)) as connection:
         for each in requests:
-            await _complete(_send_request(connection, each, report))
+            sending = asyncio.create_task(_send_request(connection, each, report))
+            try:
+                await asyncio.shield(sending)
+            finally:
+                # Also if this is cancelled, since the orders of the request may be stored.
+                await sending
             if not keep_alive:
                 connection.close()
             await asyncio.sleep(rng.expovariate(1 / pause_s))
@@ -58,21 +55,11 @@ async def _send_request(connection: Connection, checked: CheckedRequest, report:
         report(f"{request_line}: {problem}")
 
 
-async def _complete(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; if cancelled meanwhile, wait for its end first."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
-
-
 async def resume_events(address: Address, *, rng: Random, report: Report) -> None:
     """Read events for a while, disconnect, and resume after the last event, as browsers do."""
     last_id = b""
     while True:
-        header = b"Last-Event-ID: %s\r\n" % last_id if last_id else b""
+        header = f"Last-Event-ID: {last_id.decode()}\r\n" if last_id else ""
         async with _stream(address, "/orders/events", header, report=report) as stream:
             with suppress(TimeoutError):
                 async with asyncio.timeout(rng.uniform(0, LONGEST_STREAM_S)):
@@ -121,15 +108,14 @@ async def disconnect(address: Address, *, rng: Random, report: Report) -> None:
 
 async def _receive(stream: socket.socket) -> bytes:
     """Return what comes next; nothing if the connection has ended."""
-    try:
+    with suppress(ConnectionError):
         return await asyncio.get_running_loop().sock_recv(stream, READ_BYTES)
-    except ConnectionError:
-        return b""
+    return b""
 
 
 @asynccontextmanager
 async def _stream(
-    address: Address, path: str, header: bytes = b"", *, report: Report, receive_buffer_bytes: int = 0
+    address: Address, path: str, header: str = "", *, report: Report, receive_buffer_bytes: int = 0
 ) -> AsyncIterator[socket.socket | None]:
     """Provide a connection on which a stream has begun; None, after a report, if it has not."""
     loop = asyncio.get_running_loop()
@@ -140,7 +126,7 @@ async def _stream(
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await loop.sock_connect(own, address.sockaddr)
-                await loop.sock_sendall(own, with_header(address.get(path), header))
+                await loop.sock_sendall(own, address.get(path, header=header))
                 status_line = (await loop.sock_recv(own, 512)).partition(b"\r\n")[0].decode("latin-1")
             problem = "" if " 200 " in status_line else status_line or "no answer"
         except TimeoutError:
@@ -154,9 +140,8 @@ async def _stream(
 
 def last_id_in(data: bytes) -> bytes:
     """Return the last whole event id in a part of a stream; an empty text if there is none."""
-    before, found, _ = data.rpartition(b"\nevent: order\n")
-    _, at, last = before.rpartition(b"\nid: ")
-    return last if found and at else b""
+    ids = EVENT_ID.findall(data)
+    return ids[-1] if ids else b""
 
 
 REQUEST_SESSIONS = (
