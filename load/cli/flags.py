@@ -82,8 +82,8 @@ def rate(highest: int) -> Callable[[str], float]:
     """Return an argparse type for orders per second, from 0.001 to `highest`; a whole number becomes an int."""
 
     def parse(text: str) -> float:
-        number = _number(text, "orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
-        return int(number) if number.is_integer() else number
+        found = number(text, "orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
+        return int(found) if found.is_integer() else found
 
     return parse
 
@@ -91,24 +91,25 @@ def rate(highest: int) -> Callable[[str], float]:
 def seconds(text: str) -> float:
     """Read a time in seconds: more than 0, a day at most."""
     # The smallest positive number is the lowest that is allowed.
-    return _number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
+    return number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
 
 
 def seconds_or_zero(text: str) -> float:
     """Read a time in seconds: 0 or more, a day at most."""
-    return _number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
+    return number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
-def _number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
+def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
+    """Read a number in this unit from `lowest` to `highest`, which `bounds` says in words."""
     try:
-        number = float(text)
+        found = float(text)
     except ValueError:
-        number = float("nan")
-    if not isfinite(number):
+        found = float("nan")
+    if not isfinite(found):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of {unit}")
-    if not lowest <= number <= highest:
+    if not lowest <= found <= highest:
         raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
-    return number
+    return found
 
 
 def writable_file(text: str) -> Path:

@@ -13,14 +13,15 @@ import math
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from load.cli.command import Command, Output, json_output, print_line
+from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
-from load.cli.flags import CommandParser, rate
+from load.cli.flags import CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import VariedOrders
 from load.orders.sent_orders import SentOrders
@@ -54,7 +55,8 @@ class Soak(Command):
         super().__init__(prog="python -m load.soak", files=[flags.json])
         self._flags = flags
         self._ledger = SentOrders(VariedOrders(first_id=1, count=MAX_ID))
-        self._load: SoakLoad | None = None
+        self._recorded: list[Minute] = []
+        self._errors: Counter[str] = Counter()
         self._final: FinalCheck | None = None
         self._log_problems: list[str] = []
 
@@ -75,8 +77,7 @@ class Soak(Command):
         return ExitStatus.PASSED if self._passed else ExitStatus.FAILED
 
     def outputs(self) -> Sequence[Output]:
-        file = self._flags.json
-        return [Output("the result", self._print_result), *([json_output(file, self._to_json)] if file else [])]
+        return [Output("the result", self._print_result), *json_outputs(self._flags.json, self._to_json)]
 
     async def _run(self, server: ServerProcess, database: Path) -> None:
         def sample() -> Sample:
@@ -85,7 +86,7 @@ class Soak(Command):
         flags, sockets_before = self._flags, sample().sockets
         address = await reach(server.url)
         parts, part_s = split(flags.minutes)
-        self._load = SoakLoad(
+        load = SoakLoad(
             address=address,
             ledger=self._ledger,
             take_sample=sample,
@@ -95,8 +96,10 @@ class Soak(Command):
             part_s=part_s,
             seed=flags.seed,
             clock_ns=time.perf_counter_ns,
+            recorded=self._recorded,
+            errors=self._errors,
         )
-        await self._load.run()
+        await load.run()
         self._final = await check_server(
             address,
             ledger=self._ledger,
@@ -109,15 +112,13 @@ class Soak(Command):
     @property
     def _minutes(self) -> list[Minute]:
         """The minutes that are over, without the warm-up."""
-        return self._load.recorded[1:] if self._load else []
+        return self._recorded[1:]
 
     @property
     def _findings(self) -> list[Finding]:
         """What can be said so far."""
-        return [
-            *(compare_minutes(self._minutes, self._load.errors) if self._load and len(self._minutes) > 1 else ()),
-            *(check_final(self._final, log_problems=len(self._log_problems)) if self._final else ()),
-        ]
+        compared = compare_minutes(self._minutes, self._errors) if len(self._minutes) > 1 else []
+        return compared + (check_final(self._final, log_problems=len(self._log_problems)) if self._final else [])
 
     @property
     def _passed(self) -> bool:
@@ -135,27 +136,24 @@ class Soak(Command):
         for line in self._log_problems[:MAX_SHOWN]:
             print(f"server: {line}", file=sys.stderr)
         print()
-        if self._load:
-            for reason, times in self._load.errors.most_common(MAX_SHOWN):
-                print(f"wrong or missing: {reason}, {times} times")
+        for reason, times in self._errors.most_common(MAX_SHOWN):
+            print(f"wrong or missing: {reason}, {times} times")
         if self._final:
             print(f"{self._final.read_back}\n{self._final.counted:,} orders counted in the listing")
-        for finding in self._findings:
-            print(finding.line)
-        for line in find_other_causes(self._minutes):
+        for line in (*(finding.line for finding in self._findings), *find_other_causes(self._minutes)):
             print(line)
         if self._final is None:
             print("interrupted: the orders were not counted")
 
     def _to_json(self) -> dict[str, Any]:
-        load, flags = self._load, self._flags
+        flags = self._flags
         return {
             "seed": flags.seed,
             "rate": flags.rate,
             "machine": describe_machine(flags.folder),
-            "warm_up": load.recorded[0] if load and load.recorded else None,
+            "warm_up": self._recorded[0] if self._recorded else None,
             "minutes": self._minutes,
-            "errors": dict(load.errors) if load else {},
+            "errors": dict(self._errors),
             "sent": len(self._ledger),
             "acknowledged": self._ledger.acknowledged,
             "closing": self._final,
@@ -181,10 +179,5 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes <= MOST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes up to {MOST_MINUTES}")
-    return minutes
+    # The smallest positive number is the lowest that is allowed.
+    return number(text, "minutes", f"more than 0 and at most {MOST_MINUTES}", math.nextafter(0, 1), MOST_MINUTES)

@@ -23,8 +23,7 @@ from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
 from load.http.response import Response
 from load.orders.sent_orders import SentOrders
-from load.soak.disk import measure_syncs
-from load.soak.measurements import Minute, MinuteRecorder, Sample
+from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
 from load.soak.requests import SessionRequests, check_new
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
@@ -53,8 +52,8 @@ class SoakLoad:
     part_s: float
     seed: int
     clock_ns: Callable[[], int]
-    recorded: list[Minute] = field(default_factory=list, init=False)
-    errors: Counter[str] = field(default_factory=Counter, init=False)
+    recorded: list[Minute] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)

@@ -1,19 +1,23 @@
-"""Samples of the server's process and database, and the minutes that they are summed up in. Any thread."""
+"""Samples of the server's process, its database and the disk, and the minutes they are summed up in. Any thread."""
 
+import os
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median_low
+from threading import Event
 from typing import NamedTuple
 
 import msgspec
 
+from load.cli.errors import CommandError, reason_of_os_error
 from load.results.recording import percentile_of
 from load.system.process_status import ProcessStatus
 
 MIB = 1024 * 1024
+SYNC_EVERY_NS = 50_000_000
+BLOCK = bytes(4096)
 HEADER = (
     f"{'':>8} {'orders':>10} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'late p99':>9} {'disk p99':>9}"
     f" {'memory':>8} {'peak':>7} {'files':>6} {'sockets':>8} {'threads':>8}"
@@ -43,13 +47,8 @@ def take_sample(process: Path, database: Path) -> Sample:
     status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
     memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
-    return Sample(memory_mib, peak_mib, *status[2:], _size_mib(wal), _size_mib(database))
-
-
-def _size_mib(path: Path) -> float:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size / MIB
-    return 0.0
+    wal_mib, database_mib = (file.stat().st_size / MIB if file.exists() else 0.0 for file in (wal, database))
+    return Sample(memory_mib, peak_mib, *status[2:], wal_mib, database_mib)
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,3 +125,27 @@ class MinuteRecorder:
 
 def _percentile_ms(times_ns: Sequence[int], percentile: float) -> float | None:
     return percentile_of(sorted(times_ns), percentile) / 1e6 if times_ns else None
+
+
+class DiskFailed(CommandError):
+    """A file beside the database can't be written or synced."""
+
+
+def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
+    """Write and sync a block 20 times a second, and note the nanoseconds it takes, until `ended` is set; DiskFailed.
+
+    Syncs that are due while another one runs are not made. They are noted with the time that they would have waited,
+    so that a stall counts for as long as it lasts.
+    """
+    took_ns = 0
+    try:
+        with file.open("wb", buffering=0) as own:
+            while not ended.wait((SYNC_EVERY_NS - took_ns % SYNC_EVERY_NS) / 1e9):
+                begun_ns = clock_ns()
+                os.pwrite(own.fileno(), BLOCK, 0)
+                os.fdatasync(own.fileno())
+                took_ns = clock_ns() - begun_ns
+                for waited_ns in range(took_ns, 0, -SYNC_EVERY_NS):
+                    note(waited_ns)
+    except OSError as problem:
+        raise DiskFailed(f"{file} can't be synced: {reason_of_os_error(problem)}") from None

@@ -132,7 +132,6 @@ def check_status(status: int, answer: Response) -> str:
 
 
 def check_new(answer: Response, order_id: int) -> str:
-    """Check the answer to a new order."""
     return check_status(202, answer) or mistake_in(answer, order_id) or fault_of_post(answer)
 
 
@@ -150,10 +149,8 @@ def check_read(order: dict[str, object], answer: Response, *, is_completed: bool
 
 
 def check_repeated(answer: Response) -> str:
-    """Check the answer to an acknowledged order that is sent again."""
     return check_status(202, answer) or ("" if REPLAYED in answer.head else "a repeated order that was taken as new")
 
 
 def check_array(answer: Response) -> str:
-    """Check the answer to an array of new orders."""
     return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)

@@ -6,7 +6,7 @@ import pytest
 
 from load.soak import command
 from load.soak.command import main, split
-from load.soak.disk import DiskFailed
+from load.soak.measurements import DiskFailed
 
 
 @pytest.mark.parametrize(

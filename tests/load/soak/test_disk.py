@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from load.soak import disk
-from load.soak.disk import BLOCK, DiskFailed, measure_syncs
+from load.soak import measurements
+from load.soak.measurements import BLOCK, DiskFailed, measure_syncs
 from tests.load.steps import meanwhile
 
 STEP_NS = 1_000_000
@@ -17,7 +17,7 @@ STEP_NS = 1_000_000
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "SYNC_EVERY_NS", STEP_NS)
+    monkeypatch.setattr(measurements, "SYNC_EVERY_NS", STEP_NS)
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
