@@ -13,7 +13,7 @@ from tempfile import gettempdir
 
 from rich.console import Console
 
-from load.cli.command import Command, Output, file_output, json_output
+from load.cli.command import Command, Output, file_output, json_outputs
 from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import STDOUT
 from load.cli.progress import ProgressBar
@@ -107,8 +107,7 @@ class Load(Command):
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
         # Made only when it is written, so that a Ctrl-C meanwhile names the files that are missing.
         result_json = cache(lambda: to_json(result, settings))
-        if settings.json:
-            outputs.append(json_output(settings.json, result_json))
+        outputs += json_outputs(settings.json, result_json)
         if settings.report:
             outputs.append(file_output(settings.report, lambda: render(result_json())))
         return outputs

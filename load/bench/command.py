@@ -23,7 +23,7 @@ from load.bench.servers import TrialServers
 from load.bench.trial import Server, Trial
 from load.bench.workloads import AT_ONCE
 from load.bench.wrk_trial import WRK, wrk_version
-from load.cli.command import Command, Output, json_output, print_line
+from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
 from load.http.address import reach
@@ -62,23 +62,21 @@ class Benchmark(Command):
                 )
                 self._rows += run_plan(plan, servers, runs=flags.runs, seconds=flags.seconds)
         self._is_complete = True
-        return ExitStatus.PASSED if self.passed else ExitStatus.FAILED
+        return ExitStatus.PASSED if self._passed else ExitStatus.FAILED
 
     def outputs(self) -> Sequence[Output]:
         if not self._machine:
             return []
-        outputs = [Output("the result", self._print_rows)]
-        return [*outputs, json_output(self._flags.json, self.to_json)] if self._flags.json else outputs
+        return [Output("the result", self._print_rows), *json_outputs(self._flags.json, self._to_json)]
 
     @property
-    def passed(self) -> bool:
+    def _passed(self) -> bool:
         """Whether all trials ran and all of their rows passed."""
         return self._is_complete and all(row.passed for row in self._rows)
 
-    def to_json(self) -> Mapping[str, object]:
-        against = "bare Tornado" if self._flags.against is None else str(self._flags.against)
-        rows = [row.to_json() for row in self._rows]
-        return {"against": against, "machine": self._machine, "rows": rows, "passed": self.passed}
+    def _to_json(self) -> Mapping[str, object]:
+        against, rows = str(self._flags.against or "bare Tornado"), [row.to_json() for row in self._rows]
+        return {"against": against, "machine": self._machine, "rows": rows, "passed": self._passed}
 
     def _print_head(self) -> None:
         flags = self._flags

@@ -36,17 +36,13 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 BACKLOG = 2048
 
 
-class AcceptHandler(RequestHandler):
-    """Accepts every order and stores none."""
+class ConstantHandler(RequestHandler):
+    """Accepts every order and stores none, and returns the same order for every id."""
 
     def post(self) -> None:
         self.set_status(202)
         self.set_header("Content-Type", JSON)
         self.write(ACCEPTED)
-
-
-class FixedOrderHandler(RequestHandler):
-    """Returns the same order for every id."""
 
     def get(self, order_id: str) -> None:
         self.set_header("Content-Type", JSON)
@@ -81,7 +77,7 @@ async def serve(name: str, port: int) -> None:
     [listener] = bind_sockets(port, "127.0.0.1", family=socket.AF_INET, backlog=BACKLOG)
     loop = asyncio.get_running_loop()
     if name == BARE_TORNADO:
-        routes = [("/order", AcceptHandler), ("/order/([0-9]+)", FixedOrderHandler)]
+        routes = [("/order", ConstantHandler), ("/order/([0-9]+)", ConstantHandler)]
         HTTPServer(Application(routes)).add_socket(listener)
     else:
         await loop.create_server(FixedResponseConnection, sock=listener, backlog=BACKLOG)

@@ -50,9 +50,9 @@ class Row:
     @property
     def lines(self) -> list[str]:
         """The verdict, followed by what was wrong."""
-        verdict = (
-            "invalid" if self.is_invalid else "FAIL" if not self.passed else "info" if self.bound is None else "pass"
-        )
+        verdict = "info" if self.bound is None else "pass"
+        if not self.passed:
+            verdict = "invalid" if self.is_invalid else "FAIL"
         bound = "" if self.bound is None else f", must be {self._as_text(self.bound)}"
         if self.aim is not None:
             bound += f", aim {self._as_text(self.aim)} {'reached' if self.reached else 'missed'}"

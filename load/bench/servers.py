@@ -29,7 +29,9 @@ class TrialServers:
         self._checkout = checkout
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
-            copy_to_disk(stored, folder / "orders.db")
+            with Path(shutil.copyfile(stored, folder / "orders.db")).open("rb") as copy:
+                # So that no part of it is written during a trial.
+                os.fsync(copy.fileno())
 
     def ours(self, *flags: str) -> ServerProcess:
         """Return our server with further flags, on the trial's database, not started yet."""
@@ -55,11 +57,3 @@ class TrialServers:
 
     def _process(self, *arguments: str) -> ServerProcess:
         return ServerProcess(arguments, log=next(self._logs), clock_s=time.monotonic, start_s=START_S)
-
-
-def copy_to_disk(source: Path, target: Path) -> None:
-    """Copy a file and return when it is on the disk, so that no part of it is written during a trial."""
-    with source.open("rb") as from_file, target.open("xb") as to_file:
-        shutil.copyfileobj(from_file, to_file, 1 << 20)
-        to_file.flush()
-        os.fsync(to_file.fileno())

@@ -25,7 +25,6 @@ MAX_LATE_MS = 2.0
 
 
 async def change(trial: Trial) -> list[Row]:
-    """POST /order in a closed loop, against another version of the server."""
     row = Row(name=f"durable POST /order, 64 clients, against {trial.other.name}", at_least=0.95)
     return await trial.compare(workloads.post_orders, (row, RATE), value=Value.SPEED)
 
@@ -64,20 +63,18 @@ async def intake(trial: Trial) -> list[Row]:
 
 
 async def reading(trial: Trial) -> list[Row]:
-    """GET /order/{id} of stored orders in a closed loop."""
     row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=0.80, aim=1.00)
     trial = await workloads.store_orders(trial, row)
     return await trial.compare(workloads.get_orders, (row, RATE), value=Value.SPEED)
 
 
 async def crowd(trial: Trial) -> list[Row]:
-    """1,000 clients connect at once and send an order each, until the last has its answer."""
     row = Row(name=CROWD, unit=" s", at_most=0.5, aim=0.3)
     return await trial.compare(workloads.post_at_once, (row, ROUND_TIME), value=Value.SECOND)
 
 
 async def steady(trial: Trial) -> list[Row]:
-    """POST /order at 500 a second, in an open loop. The client's own delays are a part of each figure."""
+    # The client's own delays are a part of each figure.
     row = Row(name=STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
 

@@ -41,7 +41,6 @@ def body(order_id: int) -> bytes:
 
 
 def posts(address: Address, ids: Iterator[int]) -> Iterator[bytes]:
-    """Post an order for every id."""
     return (address.post("/order", body(order_id)) for order_id in ids)
 
 

@@ -18,7 +18,6 @@ class Reply(NamedTuple):
 
 
 def check_new(reply: Reply, order_id: int) -> str:
-    """Check the answer to a new order."""
     if problem := _check_accepted(reply.answer, order_id, "a new order"):
         return problem
     # An order may be stored although an earlier request got no answer; a 503 says that nothing was stored.
@@ -28,7 +27,6 @@ def check_new(reply: Reply, order_id: int) -> str:
 
 
 def check_replay(reply: Reply, order_id: int) -> str:
-    """Check the answer to an acknowledged order that is sent again."""
     if problem := _check_accepted(reply.answer, order_id, "an acknowledged order that was sent again"):
         return problem
     return "" if REPLAYED in reply.answer.head else "a replay was answered as a new order"
@@ -41,7 +39,6 @@ def check_conflict(reply: Reply) -> str:
 
 
 def check_read(reply: Reply, order: dict[str, object]) -> str:
-    """Check the answer to GET /order/{id} for an acknowledged order."""
     if reply.answer.status != OK:
         return f"reading an acknowledged order got {reply.answer.status}"
     try:

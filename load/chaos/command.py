@@ -19,7 +19,7 @@ from load.chaos.receiver import ReceiverLost
 from load.chaos.report import Outcome, format_outcome, to_json
 from load.chaos.run import ChaosRun
 from load.chaos.target import ServerLost
-from load.cli.command import Command, Output, json_output, print_line
+from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
 from load.system.machine import allow_connections, folder_to_keep, run_to_end
@@ -50,10 +50,8 @@ class Chaos(Command):
         allow_connections(CONNECTIONS)
         flags = self._flags
         with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
-            databases = flags.folder / folder.name
-            print_line(
-                f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders, databases in {databases}"
-            )
+            load = f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders"
+            print_line(f"{load}, databases in {flags.folder / folder.name}")
             run = ChaosRun(
                 plan=self._plan,
                 orders=flags.orders,
@@ -79,10 +77,8 @@ class Chaos(Command):
         return ExitStatus.PASSED if outcome.passed else ExitStatus.FAILED
 
     def outputs(self) -> Sequence[Output]:
-        file, outcome = self._flags.json, self._outcome
-        if not file or not outcome:
-            return []
-        return [json_output(file, lambda: to_json(outcome, self._plan, seed=self._flags.seed))]
+        flags, outcome = self._flags, self._outcome
+        return json_outputs(flags.json, lambda: to_json(outcome, self._plan, seed=flags.seed)) if outcome else []
 
     @property
     def _is_wrong(self) -> bool:

@@ -84,9 +84,9 @@ class FaultInjector:
 
     async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
         process, before = target.process, target.client_errors[DISK_FULL]
-        is_full = _limit_file_size(process, 1)
         try:
-            await asyncio.sleep(fault.length_s if is_full else 0.0)
+            if _limit_file_size(process, 1):
+                await asyncio.sleep(fault.length_s)
         finally:
             _limit_file_size(process, None)
         refused = target.client_errors[DISK_FULL] - before
@@ -106,11 +106,8 @@ class FaultInjector:
 
     async def _disconnect_clients(self, target: TargetServer, fault: Fault) -> Effect:
         rng = self._rng
-        clients = [
-            _send_and_leave(target, _cut_request(target, number % 4, rng), rng.uniform(0, fault.length_s), rng)
-            for number in range(fault.count)
-        ]
-        sent = sum(await asyncio.gather(*clients))
+        parts = [(_cut_request(target, n % 4, rng), rng.uniform(0, fault.length_s)) for n in range(fault.count)]
+        sent = sum(await asyncio.gather(*(_send_and_leave(target, part, stay_s, rng) for part, stay_s in parts)))
         return Effect(sent > 0, f"{sent} of {fault.count} clients disconnected in the middle of a request")
 
     async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
@@ -177,13 +174,11 @@ def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
     if way == 0:
         head = address.post("/order", b"")
         return head[: rng.randrange(1, len(head) - 4)]
-    indexes = ledger.take(LINES_PER_REQUEST if way == 3 else 1)
+    indexes = ledger.take(LINES_PER_REQUEST if way == 3 else 1, is_sent=way == 2)
     bodies = [ledger.orders.body(index) for index in indexes]
-    if way == 1:
-        return address.post("/order", bodies[0])[: -rng.randrange(1, len(bodies[0]))]
-    if way == 2:
-        ledger.note_sent(indexes)
-        return address.post("/order", bodies[0])
+    if way < 3:
+        request = address.post("/order", bodies[0])
+        return request if way == 2 else request[: -rng.randrange(1, len(bodies[0]))]
     whole = rng.randrange(1, len(bodies))
     ledger.note_sent(indexes[:whole])
     cut = len(b"\n".join(bodies[whole:])) - rng.randrange(1, len(bodies[whole]))

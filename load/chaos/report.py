@@ -113,7 +113,6 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
 
 
 def to_json(outcome: Outcome, plan: Sequence[Fault], *, seed: int) -> dict[str, Any]:
-    """Return the result as JSON values."""
     planned = Counter(fault.kind for fault in plan)
     return {
         "seed": seed,

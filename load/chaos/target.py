@@ -6,6 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -60,7 +61,6 @@ class TargetServer:
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.client_errors: Counter[str] = Counter()
         self.restart_lock = asyncio.Lock()
-        self._folder = folder
         self._clock_s = clock_s
         self._blocks = 0
         self._unblocked_s = 0.0
@@ -68,7 +68,7 @@ class TargetServer:
         port = self._reserved_port.getsockname()[1]
         self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
         self._arguments = [*command, "--port", str(port), "--database", str(self.database)]
-        self._launches = 0
+        self._logs = (folder / f"server-{number}.log" for number in count())
         self.process = self._new_process()
 
     @contextmanager
@@ -153,14 +153,13 @@ class TargetServer:
 
     def _launch(self) -> asyncio.Future[ServerProcess]:
         """Launch the next process. The result comes when it listens, DidNotStart if it does not."""
-        self._launches += 1
         self.process = self._new_process()
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
 
     def _new_process(self) -> ServerProcess:
         return ServerProcess(
             self._arguments,
-            log=self._folder / f"server-{self._launches}.log",
+            log=next(self._logs),
             clock_s=self._clock_s,
             start_s=LAUNCH_LIMIT_S,
             stop_s=FAILED_LAUNCH_STOP_S,

@@ -102,9 +102,11 @@ def file_output(path: Path, content: Callable[[], bytes]) -> Output:
     return Output(str(path), write)
 
 
-def json_output(path: Path, result: Callable[[], object]) -> Output:
-    """Return the output that writes a result as indented JSON; `result` is called when it is written."""
-    return file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")
+def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output]:
+    """Return the output that writes a result as indented JSON, if asked for; `result` is called when it is written."""
+    if path is None:
+        return []
+    return [file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")]
 
 
 def _find_unwritable(paths: Sequence[Path | None]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from load.cli.command import Command, Output, json_output
+from load.cli.command import Command, Output, json_outputs
 from load.cli.errors import CommandError, ExitStatus, UsageError
 
 
@@ -66,7 +66,7 @@ def test_an_output_that_cannot_be_written_fails_the_command_and_not_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "result.json"
-    outputs = [json_output(Path("/dev/full"), dict), json_output(file, lambda: {"passed": True})]
+    outputs = [*json_outputs(Path("/dev/full"), dict), *json_outputs(file, lambda: {"passed": True})]
     assert Sample(passes, outputs=outputs).execute() == 1
     assert capsys.readouterr().err == "python -m sample: /dev/full can't be written: no space left on device\n"
     assert file.read_text() == '{\n  "passed": true\n}\n'
