@@ -95,7 +95,6 @@ class Soak(Command):
             parts=parts,
             part_s=part_s,
             seed=flags.seed,
-            clock_ns=time.perf_counter_ns,
             recorded=self._recorded,
             errors=self._errors,
         )
@@ -106,7 +105,6 @@ class Soak(Command):
             take_sample=sample,
             sockets_before=sockets_before,
             rng=Random(f"{flags.seed} reading back"),
-            clock_ns=time.perf_counter_ns,
         )
 
     @property

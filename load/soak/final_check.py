@@ -1,6 +1,7 @@
 """The check after a soak: are all orders processed and stored, all connections closed? Runs on the event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import closing
 from random import Random
@@ -47,7 +48,6 @@ async def check_server(
     take_sample: Callable[[], Sample],
     sockets_before: int,
     rng: Random,
-    clock_ns: Callable[[], int],
     close_limit_s: float = CLOSE_LIMIT_S,
 ) -> FinalCheck:
     """Wait until orders are processed, then read some back, list all, and count connections.
@@ -56,21 +56,21 @@ async def check_server(
     ProcessGone.
     """
     found = FinalCheck()
-    with closing(Backlog(address, timeouts=Timeouts(), clock_ns=clock_ns)) as backlog:
+    with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
         await backlog.wait(before=0)
         metrics = await backlog.look()
     found.incomplete = metrics.orders - metrics.completed
     drawn = (ledger.any_acknowledged(rng) for _ in range(READ_BACK_ORDERS))
     places = {index for index in drawn if index is not None}
-    reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=clock_ns)
+    reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
     result = await reader.read(places, again=True, connections=READ_BACK_CONNECTIONS)
     found.mistaken = sum(map(len, (result.lost, result.different, result.unprocessed, result.unread)))
     found.read_back = result.line
     await _list_orders(address, ledger, found)
     found.unlisted = ledger.missing
     found.miscounted = abs(metrics.orders - found.counted)
-    deadline_ns = clock_ns() + int(close_limit_s * 1e9)
-    while (left := take_sample().sockets - sockets_before) > 0 and clock_ns() <= deadline_ns:  # noqa: ASYNC110
+    deadline_s = time.monotonic() + close_limit_s
+    while (left := take_sample().sockets - sockets_before) > 0 and time.monotonic() <= deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_EVERY_S)
     found.sockets_left = max(0, left)
     return found

@@ -1,7 +1,6 @@
 """The load of a soak, with short minutes, against the fake server."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -29,7 +28,6 @@ def _load(address: Address, sample: Callable[[], Sample], folder: Path) -> SoakL
         parts=2,
         part_s=0.06,
         seed=1,
-        clock_ns=time.perf_counter_ns,
     )
 
 

@@ -64,7 +64,6 @@ async def test_the_final_check_finds_lost_and_unknown_orders_and_connections(tmp
             take_sample=lambda: take_sample(process, database),
             sockets_before=sockets_before,
             rng=Random(1),
-            clock_ns=time.perf_counter_ns,
             close_limit_s=0.2,
         )
         connection.close()
