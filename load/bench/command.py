@@ -57,9 +57,8 @@ class Benchmark(Command):
         for plan in plans:
             print_line(f"\n{plan.title}")
             with new_folder(flags.folder, prefix="load-bench-") as folder:
-                servers = TrialServers(
-                    folder, stored=flags.stored if plan.needs_stored else None, checkout=flags.against
-                )
+                stored = flags.stored if plan.needs_stored else None
+                servers = TrialServers(folder, stored=stored, checkout=flags.against)
                 self._rows += run_plan(plan, servers, runs=flags.runs, seconds=flags.seconds)
         self._is_complete = True
         return ExitStatus.PASSED if self._passed else ExitStatus.FAILED

@@ -1,6 +1,7 @@
 """The clients of a target server: they send orders until answered, and check every answer. Run on the event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, suppress
 from random import Random
@@ -158,10 +159,10 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 
 
 def client_sessions(
-    target: TargetServer, rates: tuple[float, float], *, seed: int, clock_s: Callable[[], float], ending: asyncio.Event
+    target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield clients that send orders until `ending` is set, each until its last order is answered."""
-    single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=clock_s, ending=ending) for rate in rates)
+    single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)
     most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]
     for number in range(singles + arrays + lines):

@@ -11,7 +11,6 @@ prints the results so far.
 import argparse
 import asyncio
 import secrets
-import time
 from collections.abc import Sequence
 
 from load.chaos.plan import plan_faults
@@ -58,8 +57,6 @@ class Chaos(Command):
                 seed=flags.seed,
                 folder=folder,
                 server=self._server,
-                clock_ns=time.monotonic_ns,
-                wall_clock_s=time.time,
             )
             outcome = self._outcome = run.outcome
             try:

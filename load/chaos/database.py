@@ -28,13 +28,12 @@ def _connect(database: Path, *, mode: str, timeout_s: float = 0.0) -> Iterator[s
 
 def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
     """Hold SQLite's write lock for `length_s`, or until `ended` is set; return False if it could not be taken."""
-    was_held = False
     with suppress(sqlite3.Error), _connect(database, mode="rw", timeout_s=LOCK_TIMEOUT_S) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        was_held = True
         ended.wait(length_s)
-        connection.execute("ROLLBACK")
-    return was_held
+        # Closing the connection releases the lock.
+        return True
+    return False
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
@@ -83,9 +82,9 @@ def audit_database(
     """
     try:
         with _connect(database, mode="ro") as connection:
-            rows = connection.execute("PRAGMA integrity_check")
-            for line in (line for (line,) in rows if line != "ok"):
-                findings.add(WRONG, f"integrity_check: {line}")
+            for (line,) in connection.execute("PRAGMA integrity_check"):
+                if line != "ok":
+                    findings.add(WRONG, f"integrity_check: {line}")
             counts = _audit_orders(connection, ledger, findings, delivered)
             for text in (*_compare_totals(connection, counts), *_compare_metrics(metrics, counts)):
                 findings.add(TOTALS, text)

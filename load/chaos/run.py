@@ -2,15 +2,16 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.injection import FaultInjector
-from load.chaos.inspection import Inspection
+from load.chaos.inspection import inspect, wait_until_processed
 from load.chaos.plan import RECORD, TARGETS, WEBHOOK, Fault, FaultKind
 from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import Findings, Outcome
@@ -42,12 +43,10 @@ class ChaosRun:
     seed: int
     folder: Path
     server: Sequence[str]
-    clock_ns: Callable[[], int]
-    wall_clock_s: Callable[[], float]
 
     def __post_init__(self) -> None:
         self._duration_s = sum(fault.pause_s for fault in self.plan)
-        self._begun_s = self._clock_s()
+        self._begun_s = time.monotonic()
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
         checker = WebhookChecker(orders=orders_for(seed=self.seed, name=WEBHOOK), secret=SECRET)
@@ -59,13 +58,11 @@ class ChaosRun:
                 command=[*self.server, "--processor", name, *flags[name]],
                 folder=self.folder / name,
                 seed=self.seed,
-                clock_s=self._clock_s,
             )
             for name in TARGETS
         }
         self.outcome = Outcome(findings=[*findings.values()])
         self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
-        self._inspection = Inspection(clock_ns=self.clock_ns, wall_clock_s=self.wall_clock_s)
 
     async def run(self) -> None:
         """Run everything; taking too long is a failure. ServerLost, ReceiverLost, or a group of them."""
@@ -101,9 +98,7 @@ class ChaosRun:
             clients = [
                 group.create_task(session)
                 for name, target in self._targets.items()
-                for session in client_sessions(
-                    target, rates[name], seed=self.seed, clock_s=self._clock_s, ending=ending
-                )
+                for session in client_sessions(target, rates[name], seed=self.seed, ending=ending)
             ]
             faults = []
             for fault in self.plan:
@@ -120,17 +115,14 @@ class ChaosRun:
 
     async def _inspect(self) -> None:
         for target in self._targets.values():
-            is_processed = await self._inspection.wait_until_processed(target)
+            is_processed = await wait_until_processed(target)
             self._log(f"{'everything' if is_processed else 'NOT everything'} is processed", target=target.name)
             if not is_processed:
                 self.outcome.failures.append(f"the {target.name} server did not process all orders")
         for target in self._targets.values():
             delivered = self._receiver.delivered if target.name == WEBHOOK else None
-            await self._inspection.inspect(target, delivered=delivered)
+            await inspect(target, delivered=delivered)
             self._log(f"read {target.findings.acknowledged:,} acknowledged orders back", target=target.name)
-
-    def _clock_s(self) -> float:
-        return self.clock_ns() / 1e9
 
     @property
     def _acknowledged(self) -> int:
@@ -140,8 +132,8 @@ class ChaosRun:
         """Inject a fault, again if it had no effect, and count what clients met meanwhile."""
         target = self._targets[fault.target]
         before = Counter(target.client_errors)
-        deadline_s = self._clock_s() + ATTEMPTS_S
-        while not (effect := await self._injector.inject(target, fault)).made and self._clock_s() < deadline_s:
+        deadline_s = time.monotonic() + ATTEMPTS_S
+        while not (effect := await self._injector.inject(target, fault)).made and time.monotonic() < deadline_s:
             self._log(f"{effect.text}: no effect, trying again", target=target.name, kind=fault.kind)
             # If the server is being restarted, wait for that.
             async with target.restart_lock:
@@ -158,4 +150,4 @@ class ChaosRun:
 
     def _log(self, *texts: str, target: str = "", kind: FaultKind | None = None) -> None:
         columns = f"{target:<8} {kind.value if kind else '':<11}" if target else ""
-        print_line(f"{self._clock_s() - self._begun_s:6.1f} s  {columns}{', '.join(texts)}")
+        print_line(f"{time.monotonic() - self._begun_s:6.1f} s  {columns}{', '.join(texts)}")

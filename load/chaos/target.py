@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import socket
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -51,9 +52,7 @@ class TargetServer:
     `restart_lock` is held while the server is ended and started again.
     """
 
-    def __init__(
-        self, *, findings: Findings, command: Sequence[str], folder: Path, seed: int, clock_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, findings: Findings, command: Sequence[str], folder: Path, seed: int) -> None:
         folder.mkdir()
         self.name = findings.target
         self.findings = findings
@@ -61,15 +60,18 @@ class TargetServer:
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.client_errors: Counter[str] = Counter()
         self.restart_lock = asyncio.Lock()
-        self._clock_s = clock_s
         self._blocks = 0
         self._unblocked_s = 0.0
         self._reserved_port = reserve_port()
         port = self._reserved_port.getsockname()[1]
         self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
-        self._arguments = [*command, "--port", str(port), "--database", str(self.database)]
-        self._logs = (folder / f"server-{number}.log" for number in count())
-        self.process = self._new_process()
+        arguments = [*command, "--port", str(port), "--database", str(self.database)]
+        limits = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
+        self._processes = (
+            ServerProcess(arguments, log=folder / f"server-{number}.log", clock_s=time.monotonic, **limits)
+            for number in count()
+        )
+        self.process = next(self._processes)
 
     @contextmanager
     def start_blocked(self) -> Iterator[None]:
@@ -79,14 +81,14 @@ class TargetServer:
             yield
         finally:
             self._blocks -= 1
-            self._unblocked_s = self._clock_s()
+            self._unblocked_s = time.monotonic()
 
     async def start(self) -> float:
         """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
 
         A server that finds its database locked by another program may refuse to start.
         """
-        begun_s = self._clock_s()
+        begun_s = time.monotonic()
         for _ in range(START_ATTEMPTS):
             try:
                 await self._launch()
@@ -95,7 +97,7 @@ class TargetServer:
                 self._add_unless_blocked(f"a start failed: {last_line}", since_s=begun_s)
                 await asyncio.sleep(RETRY_START_S)
             else:
-                took_s = self._clock_s() - begun_s
+                took_s = time.monotonic() - begun_s
                 if took_s > START_LIMIT_S:
                     self._add_unless_blocked(f"a start took {took_s:.1f} s", since_s=begun_s)
                 return took_s
@@ -120,7 +122,7 @@ class TargetServer:
 
     async def kill_while_starting(self, *, after_s: float) -> None:
         """Start the server and send SIGKILL `after_s` later; it is wrong if it had ended before."""
-        begun_s = self._clock_s()
+        begun_s = time.monotonic()
         starting = self._launch()
         await asyncio.wait([starting], timeout=after_s)
         # Another thread launches the process, or fails to.
@@ -136,7 +138,7 @@ class TargetServer:
 
     async def terminate(self) -> float:
         """Send SIGTERM and return the seconds until the server ended; any exit status but 0 is wrong."""
-        begun_s = self._clock_s()
+        begun_s = time.monotonic()
         if not self.process.is_running:
             self._add_ended_by_itself(self.process.exit_status)
         status = await asyncio.to_thread(self.process.terminate, STOP_LIMIT_S)
@@ -144,7 +146,7 @@ class TargetServer:
             self.findings.add(WRONG, "the server did not end after SIGTERM")
         elif status:
             self.findings.add(WRONG, f"exit status {status} after SIGTERM")
-        return self._clock_s() - begun_s
+        return time.monotonic() - begun_s
 
     def close(self) -> None:
         """Kill the process and free the port; may be called twice. Blocks for a moment."""
@@ -153,17 +155,8 @@ class TargetServer:
 
     def _launch(self) -> asyncio.Future[ServerProcess]:
         """Launch the next process. The result comes when it listens, DidNotStart if it does not."""
-        self.process = self._new_process()
+        self.process = next(self._processes)
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
-
-    def _new_process(self) -> ServerProcess:
-        return ServerProcess(
-            self._arguments,
-            log=next(self._logs),
-            clock_s=self._clock_s,
-            start_s=LAUNCH_LIMIT_S,
-            stop_s=FAILED_LAUNCH_STOP_S,
-        )
 
     def _add_ended_by_itself(self, status: int | None) -> None:
         self.findings.add(WRONG, f"the server ended by itself with status {status}")

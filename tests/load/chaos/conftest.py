@@ -25,7 +25,6 @@ def target(shop: Shop, tmp_path: Path) -> Iterator[TargetServer]:
         command=["no-server"],
         folder=tmp_path / "record",
         seed=1,
-        clock_s=time.monotonic,
     )
     target.address = Address(ServerUrl.parse(shop.url), socket.AF_INET, ("127.0.0.1", shop.port))
     yield target

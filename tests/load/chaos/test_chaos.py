@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from load.chaos import run
 from load.chaos.command import main
-from load.chaos.inspection import Inspection
 from load.chaos.plan import DECK, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
 from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
@@ -75,10 +75,10 @@ def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.Capt
 def test_unprocessed_orders_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(inspection: Inspection, target: TargetServer) -> bool:
+    async def never(target: TargetServer) -> bool:
         return False
 
-    monkeypatch.setattr(Inspection, "wait_until_processed", never)
+    monkeypatch.setattr(run, "wait_until_processed", never)
     flags = ["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", str(tmp_path)]
     assert main(flags, server=LOSING_SERVER) == 1
     lines = capsys.readouterr().out.splitlines()

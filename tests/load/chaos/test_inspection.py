@@ -1,11 +1,11 @@
 """The inspection of a server by its answers: orders that differ from what was sent are found."""
 
 import asyncio
-import time
 
 import pytest
 
-from load.chaos.inspection import Inspection, add_read_back
+from load.chaos import inspection
+from load.chaos.inspection import add_read_back, wait_until_processed
 from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
 from load.results.read_back import ReadBackResult
@@ -28,11 +28,10 @@ def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None) -> tuple[bool, Findings]:
     """Send some orders, and return whether they were processed and what was found."""
-    inspection = Inspection(clock_ns=time.monotonic_ns, wall_clock_s=time.time, timeouts=SHORT_TIMEOUTS)
 
     async def run() -> bool:
-        is_processed = await inspection.wait_until_processed(target)
-        await inspection.inspect(target, delivered=delivered)
+        is_processed = await wait_until_processed(target, timeouts=SHORT_TIMEOUTS)
+        await inspection.inspect(target, delivered=delivered, timeouts=SHORT_TIMEOUTS)
         return is_processed
 
     send(ORDERS)

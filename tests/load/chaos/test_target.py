@@ -1,7 +1,6 @@
 """Target servers that end or don't start without a fault."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +33,6 @@ def server_of(code: str, folder: Path) -> Iterator[TargetServer]:
         command=["-c", code],
         folder=folder / "record",
         seed=1,
-        clock_s=time.monotonic,
     )
     try:
         yield server
