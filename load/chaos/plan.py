@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain, repeat
 from random import Random
 
 RECORD, WEBHOOK = "record", "webhook"
@@ -64,9 +63,13 @@ class Fault:
 def plan_faults(seed: int, count: int) -> list[Fault]:
     """Return the faults of a run. The same seed gives the same faults; a longer run begins with those of a shorter."""
     rng = Random(f"faults {seed}")
-    kinds = chain.from_iterable(rng.sample(DECK, len(DECK)) for _ in repeat(None))
-    receiver_faults = _receiver_faults(Random(f"manners {seed}"))
+    kinds, receiver_faults = _kinds(rng), _receiver_faults(Random(f"manners {seed}"))
     return [_fault(next(kinds), rng, receiver_faults) for _ in range(count)]
+
+
+def _kinds(rng: Random) -> Iterator[FaultKind]:
+    while True:
+        yield from rng.sample(DECK, len(DECK))
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:

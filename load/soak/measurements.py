@@ -4,6 +4,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
 from threading import Event
@@ -47,8 +48,13 @@ def take_sample(process: Path, database: Path) -> Sample:
     status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
     memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
-    wal_mib, database_mib = (file.stat().st_size / MIB if file.exists() else 0.0 for file in (wal, database))
-    return Sample(memory_mib, peak_mib, *status[2:], wal_mib, database_mib)
+    return Sample(memory_mib, peak_mib, *status[2:], _size_mib(wal), _size_mib(database))
+
+
+def _size_mib(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size / MIB
+    return 0.0
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
