@@ -32,13 +32,13 @@ BULK_REQUESTS = 100
 OPEN_LOOP_CONNECTIONS = 1000
 DURATION_S = 10.0
 EXCLUSIVE = (
-    ("own_server", "url", "a server of its own has its own address"),
-    ("own_server", "api_key", "a server of its own wants no key"),
-    ("batch", "concurrency", "a batch opens as many connections as it has orders"),
-    ("batch", "bulk", "a batch is of requests with one order each"),
-    ("batch", "rate", "a batch waits for answers, an open loop does not"),
-    ("duration", "orders", "either one ends a run"),
-    ("duration", "replay", "either one ends a run"),
+    ("--own-server", "--url", "a server of its own has its own address"),
+    ("--own-server", "--api-key", "a server of its own wants no key"),
+    ("--batch", "--concurrency", "a batch opens as many connections as it has orders"),
+    ("--batch", "--bulk", "a batch is of requests with one order each"),
+    ("--batch", "--rate", "a batch waits for answers, an open loop does not"),
+    ("--duration", "--orders", "either one ends a run"),
+    ("--duration", "--replay", "either one ends a run"),
 )
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -66,38 +66,28 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
             flags.api_key = _api_key(environment[KEY_VARIABLE])
         except argparse.ArgumentTypeError as problem:
             parser.error(f"{KEY_VARIABLE}: {problem}")
-    if flags.rate and not (flags.orders or flags.replay or flags.duration):
-        flags.duration = DURATION_S
+    flags.url = flags.url or ServerUrl.parse(URL)
+    flags.api_key = flags.api_key or ""
+    if flags.rate and not (flags.orders or flags.replay or flags.duration_s):
+        flags.duration_s = DURATION_S
     orders = _orders(flags)
     takes_all = flags.replay and not flags.orders
     if flags.first_id and not takes_all and flags.first_id + orders - 1 > HIGHEST:
         parser.error(f"--first-id {flags.first_id} leaves no room for {orders} ids below 2^63")
-    return Settings(
-        url=flags.url or ServerUrl.parse(URL),
-        own_server=flags.own_server,
-        orders=orders,
-        concurrency=flags.batch or flags.concurrency or _default_concurrency(flags, orders),
-        batch=flags.batch,
-        bulk=flags.bulk,
-        rate=flags.rate,
-        duration_s=flags.duration,
-        warm_up_s=flags.warm_up,
-        replay=flags.replay,
-        first_id=flags.first_id,
-        api_key=flags.api_key or "",
-        json=flags.json,
-        report=flags.report,
-    )
+    flags.concurrency = flags.batch or flags.concurrency or _default_concurrency(flags, orders)
+    flags.orders = orders
+    return Settings(**vars(flags))
 
 
 def _find_contradiction(flags: argparse.Namespace) -> str:
     if flags.json and flags.json == flags.report:
         return "--json and --report name the same file"
-    if flags.duration and not flags.rate:
+    if flags.duration_s and not flags.rate:
         return "--duration wants --rate: without it the number of orders ends a run"
+    given = {f"--{name.removesuffix('_s').replace('_', '-')}" for name, value in vars(flags).items() if value}
     for one, other, reason in EXCLUSIVE:
-        if getattr(flags, one) and getattr(flags, other):
-            return f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other: {reason}"
+        if {one, other} <= given:
+            return f"{one} and {other} exclude each other: {reason}"
     return ""
 
 
@@ -106,9 +96,9 @@ def _orders(flags: argparse.Namespace) -> int:
         return int(flags.orders)
     if flags.replay:
         return HIGHEST
-    if flags.duration:
+    if flags.duration_s:
         # All that are due before the end; rounded, so that a float's last digit does not add one.
-        due: float = flags.rate * (flags.warm_up + flags.duration)
+        due: float = flags.rate * (flags.warm_up_s + flags.duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
 
@@ -126,7 +116,9 @@ def _new_parser() -> CommandParser:
     group = parser.add_argument_group("what is sent")
 
     def add(flag: str, metavar: str, kind: Callable[[str], object], help_text: str) -> None:
-        group.add_argument(flag, metavar=metavar, type=kind, help=help_text)
+        name = flag.strip("-").replace("-", "_")
+        dest = f"{name}_s" if metavar == "S" else name
+        group.add_argument(flag, metavar=metavar, type=kind, help=help_text, dest=dest)
 
     add("--orders", "N", whole_number(), "how many orders to send (1000; with --bulk 100 requests; with --replay all)")
     add("--replay", "FILE", Path, "send the orders of this CSV file, or NDJSON file if its name does not end in .csv")
@@ -158,7 +150,7 @@ def _new_parser() -> CommandParser:
     to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
     add("--json", "FILE", writable_file, to_json)
     add("--report", "FILE", named_file, "write a page with charts to this HTML file")
-    parser.set_defaults(warm_up=0.0)
+    parser.set_defaults(warm_up_s=0.0)
     return parser
 
 

@@ -12,7 +12,11 @@ def without_keys(text: str) -> str:
     return KEY.sub("orderskey_...", text)
 
 
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def printable(text: str, *, longest: int = LONGEST) -> str:
     """Return a text that fits a line and can't control a terminal: escapes control characters, cuts long texts."""
-    cut = text if len(text) <= longest else f"{text[:longest]}..."
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+    shown = cut(text, longest)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

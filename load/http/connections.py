@@ -47,6 +47,11 @@ class RequestTiming(NamedTuple):
     from_sending_ns: int
 
 
+Answered = Callable[[Key, Response, RequestTiming], None]
+Unanswered = Callable[[Key, str], None]
+"""Takes a request's key, and why it got no response."""
+
+
 class Connections:
     """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
 
@@ -87,8 +92,8 @@ class Connections:
         *,
         due_ns: int,
         sent_ns: int,
-        answered: Callable[[Key, Response, RequestTiming], None],
-        unanswered: Callable[[Key, str], None],
+        answered: Answered[Key],
+        unanswered: Unanswered[Key],
     ) -> None:
         """Send one request and call `answered`, or `unanswered` with the reason."""
         try:
@@ -146,11 +151,7 @@ class ClosedLoop(Connections):
         self._connections = [Connection(address) for _ in range(count)]
 
     async def work(
-        self,
-        jobs: Iterator[tuple[Key, bytes]],
-        *,
-        answered: Callable[[Key, Response, RequestTiming], None],
-        unanswered: Callable[[Key, str], None],
+        self, jobs: Iterator[tuple[Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
     ) -> None:
         """Let every client send requests until there are no more, or the server is gone.
 

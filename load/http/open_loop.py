@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 from load.http.address import Address
 from load.http.connection import Connection
-from load.http.connections import Connections, Key, RequestTiming, Timeouts
-from load.http.response import Response
+from load.http.connections import Answered, Connections, Key, Timeouts, Unanswered
 
 CHECK_EVERY_S = 0.25
 """How soon it notices that the server is gone while nothing is due."""
@@ -69,11 +68,7 @@ class OpenLoop(Connections):
         self._free_since_ns = 0
 
     async def work(
-        self,
-        jobs: Iterator[tuple[int, Key, bytes]],
-        *,
-        answered: Callable[[Key, Response, RequestTiming], None],
-        unanswered: Callable[[Key, str], None],
+        self, jobs: Iterator[tuple[int, Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
     ) -> None:
         """Send every request when it is due, and return when all are answered.
 
@@ -100,8 +95,10 @@ class OpenLoop(Connections):
                     job = next(jobs, None)
                     if job is None or not await self._is_due(job[0]):
                         return
-                    connection = self._take()
-                    requests.create_task(serve(connection, *job, self._free_since_ns <= job[0]))
+                    if not self._idle:
+                        self._connections.append(Connection(self._address))
+                        self._idle.append(self._connections[-1])
+                    requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
 
     async def _has_connection(self) -> bool:
         """Wait until a connection is free or may be opened; False when the server is gone."""
@@ -121,13 +118,6 @@ class OpenLoop(Connections):
             left_s = (due_ns - self._clock_ns()) / 1e9
         await asyncio.sleep(max(0.0, left_s))
         return not self.gone
-
-    def _take(self) -> Connection:
-        if self._idle:
-            return self._idle.pop()
-        connection = Connection(self._address)
-        self._connections.append(connection)
-        return connection
 
     def _give_back(self, connection: Connection) -> None:
         if not self._idle and len(self._connections) >= self._limit:

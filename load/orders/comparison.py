@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from load.cli.text import cut
+
 SHOWN = 80
 HIGHEST_EXPONENT, LOWEST_EXPONENT = 30, -30
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
@@ -37,7 +39,7 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
         if not _is_same(sent.get(name), found.get(name)):
             return f"{name} is {_show(found.get(name))}, sent {_show(sent.get(name))}"
     given_back = found.get("total_amount")
-    amount = None if isinstance(given_back, str) else _amount(given_back)
+    amount = _number(given_back)
     if amount is None or amount != _amount(sent.get("total_amount")):
         return f"total_amount is {_show(given_back)}, sent {_show(sent.get('total_amount'))}"
     if not isinstance(found.get("status"), str):
@@ -60,10 +62,9 @@ def find_contradiction(found: dict[str, Any]) -> str:
     if found.get("error") is not None:
         return f"it is Completed with the error {_show(found['error'])}"
     for name, least in (("attempts", 1), ("processing_time", 0)):
-        given_back = found.get(name, least)
-        amount = None if isinstance(given_back, str) else _amount(given_back)
+        amount = _number(found.get(name, least))
         if amount is None or amount < least:
-            return f"{name} is {_show(given_back)}"
+            return f"{name} is {_show(found.get(name))}"
     return ""
 
 
@@ -80,8 +81,7 @@ def sum_of(amount: Decimal, found: object) -> Decimal:
 
 def _show(value: object) -> str:
     """Format a value so that strings and numbers differ; cuts long values."""
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return cut(f'"{value}"' if isinstance(value, str) else str(value), SHOWN)
 
 
 def _amount(value: object) -> Decimal | None:
@@ -92,6 +92,10 @@ def _amount(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
+
+
+def _number(value: object) -> Decimal | None:
+    return None if isinstance(value, str) else _amount(value)
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -7,11 +7,13 @@ that is a JSON number is sent as that number, digit for digit, and any other tex
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
+from load.cli.text import cut
 from load.orders.comparison import BadJson, decode_json
 
 ITEMS, METADATA = "item_ids", "metadata"
@@ -57,16 +59,14 @@ def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Yield every row that is not blank, with the line in which it begins: a quoted field may span lines."""
     # Spaces after a comma are not part of a value, and a quote after them begins a quoted field.
     reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as problem:
-            raise BadCsv(line, f"no CSV: {problem} (is a quote left open, or one within quotes not doubled?)") from None
-        if row is None:
-            return
-        if any(field.strip() for field in row):
-            yield line, row
+    line = 1
+    try:
+        for row in reader:
+            if any(field.strip() for field in row):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as problem:
+        raise BadCsv(line, f"no CSV: {problem} (is a quote left open, or one within quotes not doubled?)") from None
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _column_names(line: int, row: Sequence[str]) -> list[str]:
     columns = f"the header must name {', '.join(REQUIRED)}, and may name {METADATA}, with commas between"
     for place, name in enumerate(names):
         if name and name not in KNOWN:
-            raise BadCsv(line, f"unknown column {_shown(name)}: {columns}")
+            raise BadCsv(line, f"unknown column {cut(name, SHOWN)!r}: {columns}")
         if name and name in names[:place]:
             raise BadCsv(line, f"the column {name} comes twice")
     missing = [name for name in REQUIRED if name not in names]
@@ -90,16 +90,12 @@ def _column_names(line: int, row: Sequence[str]) -> list[str]:
     return names
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
-
-
 def _encode(names: Sequence[str], row: Sequence[str], line: int) -> bytes:
     for name, text in zip(names, row, strict=True):
         if not name and text.strip():
-            raise BadCsv(line, f"{_shown(text)} is in a column that has no name")
+            raise BadCsv(line, f"{cut(text, SHOWN)!r} is in a column that has no name")
     fields = (
-        f'"{name}": {_items(text) if name == ITEMS else _metadata(text) if name == METADATA else _value(text)}'
+        f'"{name}": {_items(text) if name == ITEMS else _json(text, dict) if name == METADATA else _value(text)}'
         for name, text in zip(names, row, strict=True)
         if name and (name != METADATA or text.strip(BLANKS))
     )
@@ -119,15 +115,10 @@ def _items(text: str) -> str:
     return f"[{', '.join(map(_value, BETWEEN_ITEMS.split(items)))}]" if items else "[]"
 
 
-def _metadata(text: str) -> str:
-    return _json(text, dict)
-
-
 def _json(text: str, kind: type) -> str:
     """Return JSON of that kind unchanged, and any other text as `_value` does."""
-    try:
-        is_kind = isinstance(decode_json(text.encode()), kind)
-    except BadJson:
-        is_kind = False
-    # In valid JSON a line break is never inside a string.
-    return text.replace("\n", " ").replace("\r", " ") if is_kind else _value(text)
+    with suppress(BadJson):
+        if isinstance(decode_json(text.encode()), kind):
+            # In valid JSON a line break is never inside a string.
+            return text.replace("\n", " ").replace("\r", " ")
+    return _value(text)

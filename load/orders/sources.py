@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from load.cli.errors import UsageError, reason_of_os_error
+from load.cli.text import cut
 from load.http.address import Address
 from load.orders.comparison import BadJson, decode_json
 from load.orders.csv import BadCsv, read_csv
@@ -131,10 +132,9 @@ def _but(order_id: object) -> str:
     """Describe a bad id. A spreadsheet turns a long id into a power of ten and loses its last digits."""
     if order_id is None:
         return ""
-    text = str(order_id)
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-    rounded = isinstance(order_id, Decimal) and "E" in text
-    return f", but {shown}{': a spreadsheet has rounded it (format the column as text)' if rounded else ''}"
+    rounded = isinstance(order_id, Decimal) and "E" in str(order_id)
+    why = ": a spreadsheet has rounded it (format the column as text)" if rounded else ""
+    return f", but {cut(str(order_id), SHOWN)}{why}"
 
 
 def _with_id(line: bytes, order_id: int) -> bytes:
