@@ -12,8 +12,7 @@ from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figu
 from load.bench.trials import CROWD, STEADY
 from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
-from load.fill.feeder import ARRAY_SIZE, OrderFeeder, count_orders
-from load.fill.fill_job import HOLDING
+from load.fill.fill_job import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.process_status import PROC, ProcessStatus, has_status

@@ -1,47 +1,19 @@
-"""The page's figures: large ones, tables of all, and how they were measured. Pure functions, any thread."""
+"""The tables of the page's figures and charts, and the JSON that charts.js draws. Pure functions, any thread."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from load.report.tables import Cell, Row, Table, aligned, cell_of, counted, exact, share
+import msgspec
+
+from load.report.tables import Row, Table, aligned, cell_of, counted, exact, measured, share
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 """Percentiles by their names; in the names of the result's fields the point is an underscore."""
 OPEN_LOOP = "open loop"
-MACHINE = {"cpus": "Processors", "platform": "Platform", "python": "Python", "sqlite": "SQLite"}
-"""Names that differ from those in the result; packages keep theirs."""
 
 
-class Tile(NamedTuple):
-    """A large figure, its name and a note."""
-
-    name: str
-    cell: Cell
-    note: str
-
-
-class Fact(NamedTuple):
-    """A name, its value, and the flag that sets it, if there is one."""
-
-    name: str
-    value: str
-    flag: str = ""
-
-
-def tiles_of(result: Mapping[str, Any]) -> list[Tile]:
-    """Return the figures that a reader looks for first."""
-    latency_note = "from when a request was due" if result["mode"] == OPEN_LOOP else "from sending to the answer"
-    start = "from the end of the warm-up" if result["warm_up_s"] else "from the first request"
-    return [
-        Tile("Throughput", cell_of(result, "orders_per_second", unit="orders/s"), _throughput_note(result)),
-        Tile("Latency p50", cell_of(result, "latency_p50_ms", unit="ms"), latency_note),
-        Tile("Latency p99", cell_of(result, "latency_p99_ms", unit="ms"), latency_note),
-        Tile("All processed after", cell_of(result, "all_processed_after_s", unit="s"), start),
-    ]
-
-
-def _throughput_note(result: Mapping[str, Any]) -> str:
+def throughput_note(result: Mapping[str, Any]) -> str:
+    """Say what limited the throughput."""
     notes = []
     if result["rate_per_second"] is not None:
         notes.append(f"of {exact(result['rate_per_second'])} that were due")
@@ -115,32 +87,46 @@ def _run(result: Mapping[str, Any]) -> Table:
     return Table("The run", rows, note=f"{warm_up} {limit}".strip())
 
 
-def settings_of(result: Mapping[str, Any]) -> list[Fact]:
-    """Return what the run was told to do, without settings that were not given."""
-    settings = [
-        ("Server", "--url", "url"),
-        ("Replayed file", "--replay", "replay"),
-        ("Orders", "--orders", "orders"),
-        ("Connections, at most", "--concurrency", "concurrency"),
-        ("Orders at once", "--batch", "batch"),
-        ("Orders a request", "--bulk", "bulk"),
-        ("Orders due a second", "--rate", "rate_per_second"),
-        ("Duration, s", "--duration", "duration_s"),
-        ("Warm-up, s", "--warm-up", "warm_up_s"),
+Columns = Mapping[str, tuple[str, Callable[[Any], str]]]
+"""Headings and number formats by the names of the lists."""
+
+
+def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
+    """Return the numbers of each chart by its name; None if there is nothing to draw."""
+    percentiles = {"percentile": ("percentile", exact), "latency_ms": ("ms", measured)}
+    latencies = {"latency_p50_ms": ("p50, ms", measured), "latency_p99_ms": ("p99, ms", measured)}
+    return {
+        "throughput": _timeline(result, {"orders_per_second": ("orders/s", measured)}),
+        "latency": _timeline(result, latencies),
+        "percentiles": _table(result, "percentiles", percentiles),
+        "backlog": _table(result, "backlog", {"time_s": ("s", measured), "waiting": ("orders", counted)}),
+    }
+
+
+def data_of(result: Mapping[str, Any]) -> bytes:
+    """Return what charts.js draws as JSON that can stand in a script element: it has no `<`."""
+    latencies = {rank: result[f"sending_latency_{name.replace('.', '_')}_ms"] for name, rank in PERCENTILES.items()}
+    data = {
+        "timeline": result["timeline"],
+        "backlog": result["backlog"],
+        "percentiles": result["percentiles"],
+        "sending": [each for each in latencies.items() if result["mode"] == OPEN_LOOP and each[1] is not None],
+        "due_per_second": result["rate_per_second"],
+        "warm_up_s": result["warm_up_s"] or 0,
+    }
+    return msgspec.json.encode(data).replace(b"<", b"\\u003c")
+
+
+def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
+    table = _table(result, "timeline", {"start_s": ("from, s", exact), **columns})
+    return table if any(value for name in columns for value in result["timeline"][name]) else None
+
+
+def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
+    """Return the lists of a field side by side, or None if they are empty; the first list names the rows."""
+    (first, (_, text_of_first)), *others = columns.items()
+    rows = [
+        Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])
+        for place, value in enumerate(result[field][first])
     ]
-    given = [Fact(name, _text(result[field]), flag) for name, flag, field in settings if result[field] not in (None, 0)]
-    return [Fact("Kind of load", result["mode"]), Fact("Started", started(result)), *given]
-
-
-def machine_of(result: Mapping[str, Any]) -> list[Fact]:
-    """Return what the load generator ran on."""
-    return [Fact(MACHINE.get(name, name), _text(value)) for name, value in result["machine"].items()]
-
-
-def started(result: Mapping[str, Any]) -> str:
-    """Return when the run started, to the second."""
-    return f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _text(value: Any) -> str:
-    return exact(value) if isinstance(value, int | float) else str(value)
+    return Table("", aligned(rows), [heading for heading, _ in columns.values()]) if rows else None

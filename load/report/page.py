@@ -7,13 +7,14 @@ script or style but its own, even if other markup gets into the page.
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tornado.template import Loader
 
-from load.report.charts import charts_of, data_of
-from load.report.figures import machine_of, settings_of, started, tables_of, tiles_of
+from load.report.figures import OPEN_LOOP, chart_tables, data_of, tables_of, throughput_note
+from load.report.tables import cell_of, exact
 from load.report.verdict import verdict_of
 
 FOLDER = Path(__file__).parent
@@ -33,13 +34,13 @@ def render(result: Mapping[str, Any]) -> bytes:
         scripts=scripts,
         data=data_of(result),
         verdict=verdict_of(result),
-        notices=result["notes"],
-        tiles=tiles_of(result),
+        is_open=result["mode"] == OPEN_LOOP,
+        started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
+        throughput_note=throughput_note(result),
         tables=tables_of(result),
-        charts=charts_of(result),
-        settings=settings_of(result),
-        machine=machine_of(result),
-        started=started(result),
+        chart_tables=chart_tables(result),
+        cell_of=cell_of,
+        exact=exact,
     )
 
 

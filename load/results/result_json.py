@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from load.results.notes import notes_of
 from load.results.read_back import ReadBackResult
 from load.results.recording import Distribution, timeline_of
 from load.results.result import Result
-from load.results.summary import PERCENTILES
+from load.results.summary import PERCENTILES, notes_of
 from load.settings import Settings
 from load.system.machine import describe_machine
 

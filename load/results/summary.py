@@ -1,15 +1,20 @@
-"""A run's result in a terminal: the table and the lines below it. Runs on the main thread."""
+"""A run's result in a terminal: the table, and the sentences below it, which --json and the report have too.
+
+Runs on the main thread.
+"""
+
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from load.cli.text import printable
-from load.results.notes import notes_of
 from load.results.result import Result
 from load.settings import Settings
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+MANY_WAITED = 0.01
 
 Row = tuple[str, ...]
 
@@ -80,3 +85,73 @@ def _lines(result: Result, settings: Settings) -> list[str]:
     if result.read_back is not None and result.tally.acknowledged:
         lines.append(result.read_back.line if result.is_read else result.read_back.line_so_far)
     return lines
+
+
+def notes_of(result: Result, settings: Settings) -> list[str]:
+    """Return the sentences, for the terminal, --json and the report."""
+    notes = [*_order_notes(result, settings)]
+    if result.recording and not result.counted:
+        notes.append(
+            f"Everything fell into the warm-up of {result.warm_up_s:g} s, so there are no figures: send for longer."
+        )
+    return [*notes, *filter(None, [_limit(result, settings)])]
+
+
+def _order_notes(result: Result, settings: Settings) -> Iterator[str]:
+    tally = result.tally
+    if wrong := tally.wrong_202.total():
+        note = f"A wrong 202 was the answer to {_number_of_orders(wrong)}, which fails the run: a 202 is a promise."
+        if settings.bulk:
+            note += " Which of them were promised is not known, so they are not read back."
+        yield note
+    for status, (order_id, reason) in sorted(tally.examples.items()):
+        yield f"Status {status}, order {order_id} for instance: {printable(reason)}"
+    # The response to a duplicate costs the server less than one to a new order.
+    if tally.duplicates and not settings.first_id and not settings.replay:
+        were = "was" if tally.duplicates == 1 else "were"
+        yield f"{_number_of_orders(tally.duplicates)} {were} there already: another run uses the same ids."
+
+
+def _limit(result: Result, settings: Settings) -> str:
+    """Say what limited the figures, or ""."""
+    delays = result.delays
+    if result.stopped_s is not None:
+        return _stopped_note(result, result.stopped_s)
+    if result.was_busy:
+        return (
+            f"The load generator was the limit: it used {result.cpu_share:.0%} of a core while it sent, "
+            "so the server may take more than this."
+        )
+    if delays is None:
+        return ""
+    if result.was_late:
+        limit_s = result.late_limit_s
+        return (
+            f"The load generator was the limit: it sent {delays.later_than(limit_s * 1e9):,} of "
+            f"{len(delays.late_ns):,} requests that had a free connection more than {limit_s * 1e3:,.0f} ms after they "
+            "were due, so the server may be faster than this."
+        )
+    if result.behind_s:
+        return (
+            f"The server did not keep up: {result.orders_per_second or 0:,.0f} of {settings.rate or 0:,.10g} orders/s "
+            f"were answered; the last one was sent {result.behind_s:,.1f} s after it was due."
+        )
+    if delays.waited > MANY_WAITED * delays.count:
+        return (
+            f"{delays.waited:,} of {delays.count:,} requests waited for a free connection, "
+            f"up to {delays.longest_wait_ns / 1e9:,.3f} s: the server stalled, or --concurrency is too low."
+        )
+    return ""
+
+
+def _stopped_note(result: Result, stopped_s: float) -> str:
+    tally = result.tally
+    answered = tally.sent > tally.errors.total()
+    note = f"The server {f'stopped answering {stopped_s:,.1f} s after the start' if answered else 'did not answer'}"
+    if unsent := result.orders - tally.sent:
+        note += f"; {_number_of_orders(unsent)} {'was' if unsent == 1 else 'were'} not sent"
+    return f"{note}." if result.delays or not answered else f"{note}. The figures are of the time before."
+
+
+def _number_of_orders(count: int) -> str:
+    return "1 order" if count == 1 else f"{count:,} orders"

@@ -4,8 +4,8 @@ import pytest
 
 from load.flags import parse_settings
 from load.results.counting import Tally
-from load.results.notes import notes_of
 from load.results.result import Result
+from load.results.summary import notes_of
 
 
 def _notes(duplicates: int, *flags: str) -> list[str]:

@@ -11,7 +11,7 @@ from load.bench import workloads
 from load.bench.command import main
 from load.bench.plans import PLANS, Plan
 from load.bench.row import Row
-from load.fill.feeder import FillFailed
+from load.fill.fill_job import FillFailed
 from load.system.machine import describe_machine
 from load.system.server_process import ROOT
 from tests.process import need

@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from load.report import render
-from load.report.charts import data_of
-from load.report.figures import tiles_of
+from load.report.figures import data_of, throughput_note
 from load.report.tables import exact, measured, share
 from load.report.verdict import NAMED, Tone, verdict_of
 from tests.load import sample_results as results
@@ -137,7 +136,7 @@ def test_a_server_s_texts_are_escaped_and_cut() -> None:
     ],
 )
 def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
-    assert tiles_of(results.open_loop_with_a_stall(**changes))[0].note == note
+    assert throughput_note(results.open_loop_with_a_stall(**changes)) == note
 
 
 def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
