@@ -51,7 +51,7 @@ class ServerUrl:
         except ValueError:
             raise BadUrl(f"{shown} is no URL: its host can't be read") from None
         try:
-            port = parts.port
+            port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         except ValueError:
             if parts.netloc.rpartition(":")[2].isdecimal():
                 raise BadUrl(f"{shown} is no URL: Port out of range 0-65535") from None
@@ -63,7 +63,6 @@ class ServerUrl:
             raise BadUrl(f"{shown} is no URL like http://127.0.0.1:8080")
         if parts.query or parts.fragment or " " in parts.path:
             raise BadUrl(f"{shown} has more than a host, a port and a path")
-        port = PORTS[parts.scheme] if port is None else port
         return cls(parts.hostname, port, parts.netloc, parts.path.rstrip("/"), parts.scheme)
 
     def __str__(self) -> str:

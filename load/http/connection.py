@@ -68,10 +68,15 @@ class Connection:
             self._stream.close()
 
     async def _open(self) -> IOStream:
+        tls = self._address.tls
         try:
-            stream = self._new_stream()
+            new_socket = socket.socket(self._address.family, socket.SOCK_STREAM)
         except OSError as problem:
             raise NoConnection(os.strerror(problem.errno or 0).lower()) from None
+        if tls is None:
+            stream = IOStream(new_socket, read_chunk_size=READ_CHUNK)
+        else:
+            stream = SSLIOStream(new_socket, ssl_options=tls, read_chunk_size=READ_CHUNK)
         stream.set_nodelay(True)
         self._stream = stream
         try:
@@ -86,12 +91,6 @@ class Connection:
                 raise NoResponse(self._abandoned) from None
             raise NoConnection(reason_of(problem, "connection closed")) from None
         return stream
-
-    def _new_stream(self) -> IOStream:
-        new_socket = socket.socket(self._address.family, socket.SOCK_STREAM)
-        if self._address.tls is None:
-            return IOStream(new_socket, read_chunk_size=READ_CHUNK)
-        return SSLIOStream(new_socket, ssl_options=self._address.tls, read_chunk_size=READ_CHUNK)
 
     async def _read(self, stream: IOStream) -> Response:
         reader = ResponseReader()

@@ -13,12 +13,6 @@ REPLAYED = b"\r\nidempotent-replayed: true"
 NO_COUNTS = "a 202 that does not count the orders"
 
 
-class Promise(msgspec.Struct):
-    """What a 202 says of one order."""
-
-    order_id: Any = None
-
-
 class Rejection(msgspec.Struct):
     """One order of an array that was not accepted; `index` is its place in the array."""
 
@@ -61,7 +55,7 @@ class Problem(msgspec.Struct):
     errors: list[InvalidValue] = []
 
 
-_promises = msgspec.json.Decoder(Promise)
+_promises = msgspec.json.Decoder(dict[str, Any])
 _bulk_responses = msgspec.json.Decoder(BulkResponse)
 _problems = msgspec.json.Decoder(Problem)
 _BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError)
@@ -81,7 +75,7 @@ def reason_in(response: Response) -> str:
 def mistake_in(response: Response, order_id: int) -> str:
     """Return what is wrong with a 202 for one order, or "" if it names that order, as a string."""
     try:
-        named = _promises.decode(response.body).order_id
+        named = _promises.decode(response.body).get("order_id")
     except _BAD_JSON:
         named = None
     if named == str(order_id):

@@ -45,7 +45,12 @@ class Verdict(NamedTuple):
 
 def verdict_of(result: Mapping[str, Any]) -> Verdict:
     """Return what the page says first of a result."""
-    faults = ", ".join(_faults(result))
+    read_back = result["read_back"] or {}
+    found = [(len(read_back[kind]), words) for kind, (_, words) in KINDS.items() if read_back.get(kind)]
+    if result["wrong_202"]:
+        found.append((result["wrong_202"], "with a wrong 202"))
+    counts = [plural(count, "order") if place == 0 else counted(count) for place, (count, _) in enumerate(found)]
+    faults = ", ".join(f"{count} {words}" for count, (_, words) in zip(counts, found, strict=True))
     if result["interrupted"] and faults:
         tone, title = Tone.BAD, f"Interrupted: {faults}"
     elif result["interrupted"]:
@@ -55,23 +60,17 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
     else:
         otherwise = "not all could be checked" if _acknowledged(result) else "nothing was accepted"
         tone, title = Tone.BAD, f"Failed: {faults or otherwise}"
-    return Verdict(tone, title, [_read_back_line(result), *_not_acknowledged(result)], _findings(result))
+    lines = [_read_back_line(result)]
+    kinds = {"refused": "refused", "errors": "without a valid answer", "not_sent": "not sent"}
+    if others := [f"{counted(result[field])} {words}" for field, words in kinds.items() if result[field]]:
+        lines.append(f"Not acknowledged, so nothing was promised: {', '.join(others)}.")
+    return Verdict(tone, title, lines, _findings(result))
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:
     """Count the orders to read back; those with a wrong 202 are known only from the reading."""
     read_back = result["read_back"] or {"acknowledged": 0}
     return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
-
-
-def _faults(result: Mapping[str, Any]) -> list[str]:
-    read_back = result["read_back"] or {}
-    found = [(len(read_back[kind]), words) for kind, (_, words) in KINDS.items() if read_back.get(kind)]
-    if result["wrong_202"]:
-        found.append((result["wrong_202"], "with a wrong 202"))
-    return [
-        f"{counted(count) if place else plural(count, 'order')} {words}" for place, (count, words) in enumerate(found)
-    ]
 
 
 def _read_back_line(result: Mapping[str, Any]) -> str:
@@ -83,7 +82,7 @@ def _read_back_line(result: Mapping[str, Any]) -> str:
             f"{plural(_acknowledged(result), 'order')} had been acknowledged. "
             "They were not read back, so it is not known whether one was lost."
         )
-    lost, different, unprocessed = (len(read_back[kind]) for kind in ("lost_ids", "different", "unprocessed"))
+    lost, different, unread, unprocessed = (len(read_back[kind]) for kind in KINDS)
     found = [f"{counted(lost) if lost else 'none'} lost", f"{counted(different) if different else 'none'} different"]
     if result["interrupted"]:
         return (
@@ -92,7 +91,7 @@ def _read_back_line(result: Mapping[str, Any]) -> str:
         )
     if read_back["read"]:
         found.append(f"{counted(unprocessed)} not processed" if unprocessed else "all processed")
-    if unread := len(read_back["unread"]):
+    if unread:
         others = [f"of the others {found[0]}", *found[1:]] if read_back["read"] or lost else []
         found = [f"{counted(unread)} could not be read", *others]
     statuses = printable(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
@@ -100,16 +99,6 @@ def _read_back_line(result: Mapping[str, Any]) -> str:
         f"Read back {counted(read_back['read'])} of {plural(read_back['acknowledged'], 'acknowledged order')}: "
         f"{', '.join(found)}{f' ({statuses})' if statuses else ''}."
     )
-
-
-def _not_acknowledged(result: Mapping[str, Any]) -> list[str]:
-    """Count the orders without a 202, which the server did not promise to keep."""
-    parts = [
-        f"{counted(result[field])} {words}"
-        for field, words in (("refused", "refused"), ("errors", "without a valid answer"), ("not_sent", "not sent"))
-        if result[field]
-    ]
-    return [f"Not acknowledged, so nothing was promised: {', '.join(parts)}."] if parts else []
 
 
 def _findings(result: Mapping[str, Any]) -> list[Finding]:

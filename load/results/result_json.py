@@ -68,16 +68,12 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
 
 
 def _read_back(found: ReadBackResult) -> dict[str, Any]:
-    def by_id(orders: dict[int, str]) -> dict[str, str]:
-        return {str(order_id): reason for order_id, reason in orders.items()}
-
+    reasons = {"different": found.different, "unprocessed": found.unprocessed, "unread": found.unread}
     return {
         "acknowledged": found.acknowledged,
         "read": found.read,
         "lost_ids": found.lost,
-        "different": by_id(found.different),
-        "unprocessed": by_id(found.unprocessed),
-        "unread": by_id(found.unread),
+        **{kind: {str(one): reason for one, reason in orders.items()} for kind, orders in reasons.items()},
         "statuses": dict(found.statuses),
         "total_amount": f"{found.total_amount:f}",
     }

@@ -21,12 +21,10 @@ Row = tuple[str, ...]
 
 def print_summary(result: Result, settings: Settings, console: Console) -> None:
     """Print the table and the lines below it; unknown values are dashes."""
-    rows = [*_orders(result, settings), *_times(result)]
-    table = Table(show_header=False)
-    table.add_column()
-    for _ in range(max(map(len, rows)) - 1):
+    table = Table("", show_header=False)
+    for _ in range(1 if result.delays is None else 2):
         table.add_column(justify="right")
-    for row in rows:
+    for row in (*_orders(result, settings), *_times(result)):
         table.add_row(*row)
     console.print(table)
     for line in _lines(result, settings):

@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, TypeVar
@@ -111,7 +112,7 @@ def describe_machine(folder: Path | None = None) -> dict[str, str]:
         "platform": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
-        **{package: _version(package) for package in PACKAGES},
+        **{name: version(name) if find_spec(name) else "not installed" for name in PACKAGES},
         **({} if folder is None else {"file_system": _file_system(folder)}),
     }
 
@@ -132,13 +133,6 @@ def _cpu_model() -> str:
 def _lines(file: str) -> list[str]:
     """Return the lines of a file of Linux; none on another system."""
     return Path(file).read_text().splitlines() if Path(file).exists() else []
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _file_system(folder: Path) -> str:

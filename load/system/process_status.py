@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from load.cli.errors import CommandError
 
 PROC = Path("/proc")
+NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
 
 class ProcessGone(CommandError):
@@ -41,15 +42,16 @@ class ProcessStatus(NamedTuple):
             links = [_link(entry) for entry in (process / "fd").iterdir()]
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone from None
+        numbers = {name: int(number) for name, number in NUMBERS.findall(status)}
         # A process that has ended and was not waited for is still listed, but has no memory.
-        if "\nVmRSS:" not in status:
+        if "VmRSS" not in numbers:
             raise ProcessGone
         # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are ticks.
         ticks = map(int, stat.rpartition(")")[2].split()[11:13])
         return cls(
-            memory_bytes=_number(status, "VmRSS") * 1024,
-            peak_bytes=_number(status, "VmHWM") * 1024,
-            threads=_number(status, "Threads"),
+            memory_bytes=numbers["VmRSS"] * 1024,
+            peak_bytes=numbers["VmHWM"] * 1024,
+            threads=numbers["Threads"],
             files=sum(bool(link) and not link.startswith("socket:") for link in links),
             sockets=sum(link.startswith("socket:") for link in links),
             cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
@@ -59,11 +61,6 @@ class ProcessStatus(NamedTuple):
 def has_status() -> bool:
     """Whether this system reports the memory of a process."""
     return (PROC / "self" / "status").exists()
-
-
-def _number(text: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 def _link(entry: Path) -> str:
