@@ -55,10 +55,9 @@ class Metrics:
             raise NotAllowed(response.status)
         if response.status != 200:
             raise NoMetrics(f"GET /metrics: status {response.status}")
-        try:
+        counts = None
+        with suppress(BadJson):
             counts = decode_json(response.body)
-        except BadJson:
-            counts = None
         if not isinstance(counts, dict):
             raise NoMetrics("GET /metrics: no JSON object")
         completed = _count(counts, "completed_orders")

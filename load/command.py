@@ -21,7 +21,7 @@ from load.flags import parse_settings
 from load.http.connections import Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
 from load.orders.sources import OrderSource, ReplayedOrders
-from load.report import render
+from load.report.page import render
 from load.results.result import Result
 from load.results.result_json import to_json
 from load.results.summary import print_summary

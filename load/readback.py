@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -85,10 +85,9 @@ class OrderReader:
             self._defer(order, f"status {response.status}")
             return
         was_waiting = order.found is not None
-        try:
+        order.found = None
+        with suppress(BadJson):
             order.found = decode_json(response.body)
-        except BadJson:
-            order.found = None
         differences = (find_difference(self.source.order(place), order.found) for place in order.places)
         difference = next(filter(None, differences), "")
         is_processed = not difference and order.found["status"] in TERMINAL_STATUSES

@@ -1,6 +1,6 @@
 """What the server's responses to POST /order and POST /orders say of the orders. Pure functions, any thread."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -58,15 +58,19 @@ class Problem(msgspec.Struct):
 _promises = msgspec.json.Decoder(dict[str, Any])
 _bulk_responses = msgspec.json.Decoder(BulkResponse)
 _problems = msgspec.json.Decoder(Problem)
-_BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+Kind = TypeVar("Kind")
+
+
+def _decode(response: Response, decoder: "msgspec.json.Decoder[Kind]") -> Kind | None:
+    try:
+        return decoder.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def reason_in(response: Response) -> str:
     """Return the reason that a refusal states, or "" if it states none."""
-    try:
-        problem = _problems.decode(response.body)
-    except _BAD_JSON:
-        return ""
+    problem = _decode(response, _problems) or Problem()
     if problem.errors:
         return "; ".join(f"{error.pointer} {error.detail}".strip() for error in problem.errors)
     return problem.detail or problem.title
@@ -74,10 +78,7 @@ def reason_in(response: Response) -> str:
 
 def mistake_in(response: Response, order_id: int) -> str:
     """Return what is wrong with a 202 for one order, or "" if it names that order, as a string."""
-    try:
-        named = _promises.decode(response.body).get("order_id")
-    except _BAD_JSON:
-        named = None
+    named = (_decode(response, _promises) or {}).get("order_id")
     if named == str(order_id):
         return ""
     if named is None:
@@ -92,10 +93,7 @@ def fault_of_post(response: Response) -> str:
 
 def counts_in(response: Response) -> BulkResponse | None:
     """Return what a response says of an array's orders; None if it does not count them."""
-    try:
-        return _bulk_responses.decode(response.body)
-    except _BAD_JSON:
-        return None
+    return _decode(response, _bulk_responses)
 
 
 def fault_of_bulk(response: Response, *, size: int, may_repeat: bool = False) -> str:

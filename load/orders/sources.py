@@ -124,17 +124,12 @@ def _order_id(line: bytes, place: str) -> int:
         raise BadReplay(f"{place}: no JSON object")
     order_id = order.get("order_id")
     if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
-        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1{_but(order_id)}")
+        shown = "" if order_id is None else f", but {cut(str(order_id), SHOWN)}"
+        if isinstance(order_id, Decimal) and "E" in str(order_id):
+            # A spreadsheet turns a long id into a power of ten and loses its last digits.
+            shown += ": a spreadsheet has rounded it (format the column as text)"
+        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1{shown}")
     return order_id
-
-
-def _but(order_id: object) -> str:
-    """Describe a bad id. A spreadsheet turns a long id into a power of ten and loses its last digits."""
-    if order_id is None:
-        return ""
-    rounded = isinstance(order_id, Decimal) and "E" in str(order_id)
-    why = ": a spreadsheet has rounded it (format the column as text)" if rounded else ""
-    return f", but {cut(str(order_id), SHOWN)}{why}"
 
 
 def _with_id(line: bytes, order_id: int) -> bytes:

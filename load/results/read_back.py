@@ -31,32 +31,20 @@ class ReadBackResult:
         """Whether every acknowledged order is there as it was sent, and processed."""
         return not (self.lost or self.different or self.unprocessed or self.unread)
 
-    @property
-    def line_so_far(self) -> str:
-        """What was found before the reading was interrupted."""
-        return (
-            f"Read back {self.read} of {self.acknowledged} acknowledged orders so far: "
-            f"{', '.join(self._lost_and_different)}."
-        )
-
-    @property
-    def line(self) -> str:
-        """What was found, with the first ids of each kind of error."""
+    def describe(self, *, is_complete: bool = True) -> str:
+        """Say what was found, with the first ids of each kind of error, or what was found so far."""
         statuses = printable(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
-        findings = self._lost_and_different
+        findings = [_finding("lost", self.lost), _finding("different", self.different)]
+        begin = f"Read back {self.read} of {self.acknowledged} acknowledged orders"
+        if not is_complete:
+            return f"{begin} so far: {', '.join(findings)}."
         if self.read:
             findings.append(_finding("not processed", self.unprocessed) if self.unprocessed else "all processed")
         if self.unread:
             others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost else []
             findings = [_finding("could not be read", self.unread), *others]
-        return (
-            f"Read back {self.read} of {self.acknowledged} acknowledged orders: {', '.join(findings)}"
-            f"{f' ({statuses})' if statuses else ''}. Sum of total_amount: {self.total_amount:f}"
-        )
-
-    @property
-    def _lost_and_different(self) -> list[str]:
-        return [_finding("lost", self.lost), _finding("different", self.different)]
+        shown = f" ({statuses})" if statuses else ""
+        return f"{begin}: {', '.join(findings)}{shown}. Sum of total_amount: {self.total_amount:f}"
 
 
 def _finding(what: str, orders: Iterable[int]) -> str:

@@ -81,7 +81,7 @@ def _lines(result: Result, settings: Settings) -> list[str]:
     elif not result.tally.acknowledged and not result.tally.wrong_202:
         lines.append("Nothing was accepted, so there is nothing to read back.")
     if result.read_back is not None and result.tally.acknowledged:
-        lines.append(result.read_back.line if result.is_read else result.read_back.line_so_far)
+        lines.append(result.read_back.describe(is_complete=result.is_read))
     return lines
 
 

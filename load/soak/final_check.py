@@ -65,7 +65,7 @@ async def check_server(
     reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
     result = await reader.read(places, again=True, connections=READ_BACK_CONNECTIONS)
     found.mistaken = sum(map(len, (result.lost, result.different, result.unprocessed, result.unread)))
-    found.read_back = result.line
+    found.read_back = result.describe()
     await _list_orders(address, ledger, found)
     found.unlisted = ledger.missing
     found.miscounted = abs(metrics.orders - found.counted)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from load.report import render
 from load.report.figures import data_of, throughput_note
+from load.report.page import render
 from load.report.tables import exact, measured, share
 from load.report.verdict import NAMED, Tone, verdict_of
 from tests.load import sample_results as results

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from load.report import render
+from load.report.page import render
 from tests.browser import Watched, chromium
 from tests.load import sample_results as results
 
