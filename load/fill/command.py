@@ -37,15 +37,11 @@ class Fill(Command):
 
     def run(self) -> ExitStatus:
         flags = self._flags
-        filling = FillJob(
-            database=flags.database,
-            orders=flags.orders,
-            pending=flags.pending,
-            progress=ProgressBar(Console(stderr=True)),
-        )
+        progress = ProgressBar(Console(stderr=True))
+        job = FillJob(database=flags.database, orders=flags.orders, pending=flags.pending, progress=progress)
         started_s = time.monotonic()
         try:
-            added = filling.run()
+            added = job.run()
         except (KeyboardInterrupt, asyncio.CancelledError):
             print(f"{flags.database} is not complete: --continue goes on with it", file=sys.stderr)
             raise

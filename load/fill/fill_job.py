@@ -51,11 +51,8 @@ class OrderFeeder:
         """Send all orders, in arrays; FillFailed if one was not taken. One that was there before counts as taken."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
         with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
-            await clients.work(
-                (request for request in requests if not self._fault),
-                answered=self._check,
-                unanswered=lambda first, reason: self._note(reason),
-            )
+            jobs = (request for request in requests if not self._fault)
+            await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
         if self.taken < len(self._orders):
             raise FillFailed(f"POST /orders: {self._fault or 'the server went away'}")
 

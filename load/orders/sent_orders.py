@@ -9,7 +9,6 @@ from random import Random
 from load.orders.generated import GeneratedOrders
 
 UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
-TRIES = 8
 
 
 class SentOrders:
@@ -73,10 +72,7 @@ class SentOrders:
         """Return the index of a random order that was acknowledged and not found; None if there is none."""
         if not self._states:
             return None
-        for _ in range(TRIES):
-            index = chance.randrange(len(self._states))
-            if self._states[index] == ACKNOWLEDGED:
-                return index
-        # There are few: take the next one, or the first.
-        found = self._states.find(ACKNOWLEDGED, index)
-        return (found if found >= 0 else self._states.find(ACKNOWLEDGED)) if self.missing else None
+        found = self._states.find(ACKNOWLEDGED, chance.randrange(len(self._states)))
+        if found < 0:
+            found = self._states.find(ACKNOWLEDGED)
+        return found if found >= 0 else None
