@@ -79,14 +79,14 @@ class ResponseCounter:
         tally, order_id = self.tally, self.source.order_id(place)
         if response.status != ACCEPTED:
             tally.refuse(response.status, order_id, reason_in(response))
-            return 0
-        if mistake := mistake_in(response, order_id):
+        elif mistake := mistake_in(response, order_id):
             tally.wrong_202[mistake] += 1
             tally.acknowledged.append(place)
-            return 0
-        is_duplicate = REPLAYED in response.head
-        tally.acknowledge((place,), accepted=not is_duplicate, duplicates=is_duplicate)
-        return 1
+        else:
+            is_duplicate = REPLAYED in response.head
+            tally.acknowledge((place,), accepted=not is_duplicate, duplicates=is_duplicate)
+            return 1
+        return 0
 
     def _count_array(self, first: int, response: Response) -> int:
         """Count the orders of an array, and return how many of them were acknowledged.
@@ -97,20 +97,18 @@ class ResponseCounter:
         counts, is_accepted = counts_in(response), response.status == ACCEPTED
         if not is_accepted and (status != NOTHING_ACCEPTED or counts is None):
             tally.refuse(status, self.source.order_id(first), reason_in(response), orders)
-            return 0
-        if counts is None:
+        elif counts is None:
             tally.wrong_202[NO_COUNTS] += orders
-            return 0
-        if not counts.adds_up(orders):
+        elif not counts.adds_up(orders):
             wrong = tally.wrong_202 if is_accepted else tally.errors
             wrong[f"a {status} whose counts don't add up"] += orders
-            return 0
-        if not is_accepted and counts.rejected_total < orders:
+        elif not is_accepted and counts.rejected_total < orders:
             tally.errors[f"a {status} that accepts orders"] += orders
-            return 0
-        rejected = {rejection.index for rejection in counts.rejected}
-        places = (first + place for place in range(orders) if place not in rejected)
-        tally.acknowledge(places, accepted=counts.accepted, duplicates=counts.duplicates)
-        for rejection in counts.rejected:
-            tally.refuse(rejection.status, self.source.order_id(first + rejection.index), rejection.detail)
-        return orders - counts.rejected_total
+        else:
+            rejected = {rejection.index for rejection in counts.rejected}
+            places = (first + place for place in range(orders) if place not in rejected)
+            tally.acknowledge(places, accepted=counts.accepted, duplicates=counts.duplicates)
+            for rejection in counts.rejected:
+                tally.refuse(rejection.status, self.source.order_id(first + rejection.index), rejection.detail)
+            return orders - counts.rejected_total
+        return 0
