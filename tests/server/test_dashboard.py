@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -285,20 +286,26 @@ def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: P
     assert watched.strangers == []
 
 
+def orders_in(seconds: list[float], values: list[float]) -> float:
+    """The orders that a line of rates stands for, without its first point, whose span is not known."""
+    return sum(value * (later - earlier) for (earlier, later), value in zip(pairwise(seconds), values[1:], strict=True))
+
+
 def test_the_charts_history_survives_a_reload(browser: Browser, server: ServerProcess) -> None:
-    post_all(server, range(1, 501))
     points = f"{POINTS}.map(({{seconds, values}}) => [seconds, values])"
-    has_some = f"() => {POINTS}[0]?.seconds.length >= 4"
     with opened(browser, server) as watched:
         page = watched.page
-        until(page, has_some)
+        until(page, f"() => {POINTS}[0]?.seconds.length >= 1")
+        post_all(server, range(1, 501))
+        # Until each line ends with a second without orders, so that all of them are in it.
+        until(page, f"() => {POINTS}.every(({{values}}) => values.some((value) => value > 0) && values.at(-1) === 0)")
         before = page.evaluate(points)
         page.reload()
-        until(page, has_some)
+        until(page, f"(count) => {POINTS}[0]?.seconds.length >= count", len(before[0][0]))
         after = page.evaluate(points)
         for (times, values), (later_times, later_values) in zip(before, after, strict=True):
             assert (later_times[: len(times)], later_values[: len(values)]) == (times, values)
-            assert sum(values) >= 400
+            assert orders_in(times, values) == pytest.approx(500, rel=0.05)
 
 
 def tab_through(page: Page) -> list[str]:
