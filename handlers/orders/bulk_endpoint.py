@@ -27,7 +27,8 @@ MAX_GROUPS = 5
 class BulkEndpoint:
     """Serves every `POST /orders`.
 
-    `max_buffered_bytes` limits all arrays together that are being received or stored.
+    `max_buffered_bytes` limits all arrays together that are being received or stored, and all lines of streams together
+    that wait to be parsed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class BulkEndpoint:
         self._errors = errors
         self._group_slots = asyncio.Semaphore(MAX_GROUPS)
         self._array_buffers = BufferBudget(max_buffered_bytes)
+        self._line_buffers = BufferBudget(max_buffered_bytes)
 
     def open(self, head: RequestHead) -> HTTPMessageDelegate:
         """The delegate that reads the body of the request and answers it."""
@@ -56,7 +58,7 @@ class BulkEndpoint:
         bulk = BulkInsert(service=self._service, group_slots=self._group_slots, instruments=self._instruments)
         media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == "application/x-ndjson":
-            return BulkStreamExchange(head, in_flight=in_flight, errors=errors, bulk=bulk)
+            return BulkStreamExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._line_buffers)
         if media_type == "application/json":
             array = BulkArrayExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers)
             return BodyLimit(array, head, errors=errors, limit_bytes=MAX_ARRAY_BYTES)

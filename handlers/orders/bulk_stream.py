@@ -8,6 +8,7 @@ from typing import cast
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 
+from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
 from handlers.problems.problem import Problem
@@ -18,7 +19,7 @@ from handlers.transport.exchange import ACCEPTED, Exchange
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from handlers.transport.request_head import RequestHead
-from models.errors import QueueClosedError
+from models.errors import QueueClosedError, QueueFullError
 from models.parsing.bulk import Lines
 
 STALL_TIMEOUT_S = 30.0
@@ -29,16 +30,24 @@ class BulkStreamExchange(Exchange):
     """A stream of orders: 202 once the last good order is on disk.
 
     Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Orders that
-    are stored stay stored, however the stream ends. If the storage fails or the server stops, the response is sent
-    immediately, and the rest of the body is discarded, so that the client can read the response.
+    are stored stay stored, however the stream ends. If the storage fails, the server stops, or `buffers` has no room
+    for lines that wait, the response is sent immediately, and the rest of the body is discarded, so that the client can
+    read the response.
     """
 
     def __init__(
-        self, head: RequestHead, *, in_flight: InFlightRequests, errors: ErrorResponder, bulk: BulkInsert
+        self,
+        head: RequestHead,
+        *,
+        in_flight: InFlightRequests,
+        errors: ErrorResponder,
+        bulk: BulkInsert,
+        buffers: BufferBudget,
     ) -> None:
         super().__init__(head, in_flight=in_flight, errors=errors)
         self._connection = cast(HTTP1Connection, head.connection)
         self._bulk = bulk
+        self._buffers = buffers
         self._lines = Lines()
         self._is_answered = False
         self._loop = asyncio.get_running_loop()
@@ -98,7 +107,14 @@ class BulkStreamExchange(Exchange):
     async def _add(self, lines: list[tuple[int, bytes]]) -> None:
         if lines and self._in_flight.draining:
             raise QueueClosedError
-        await self._bulk.add(lines)
+        # A client that leaves meanwhile is not noticed, so the number of connections is no limit for what waits.
+        size = sum(len(line) for _, line in lines)
+        if not self._buffers.reserve(size):
+            raise QueueFullError
+        try:
+            await self._bulk.add(lines)
+        finally:
+            self._buffers.release(size)
 
     def _stop_reading(self) -> None:
         self._timer.cancel()

@@ -12,6 +12,7 @@ from handlers.orders.bulk_stream import STALL_TIMEOUT_S
 from handlers.transport.connection_stream import Timeouts
 from handlers.transport.http_server import BoundedHTTPServer
 from models.parsing.bulk import MAX_ORDER_BYTES
+from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
     CHUNKED_HEAD,
     LAST_CHUNK,
@@ -118,6 +119,21 @@ async def test_a_disconnect_while_orders_wait_releases_their_slots(api: RunningA
     await api.until_in_flight(0)
     for order_id in (4, 5, 6):
         assert (await send(api, [text(order_id)], as_lines=True)).json == counts(1)
+
+
+@pytest.mark.gen_test
+async def test_waiting_lines_of_clients_that_left_have_a_limited_buffer(start_api: StartApi) -> None:
+    api = await start_api(max_buffered_bytes=1_000)
+    line = text(1).ljust(400)
+    with api.blocked():
+        # Five requests have slots, the lines of two more have room to wait.
+        for count in range(1, 8):
+            async with api.connection() as connection:
+                await connection.send(head(f"Content-Length: {len(line)}") + line)
+                await api.until_in_flight(count)
+        assert_is_bulk_problem(await send(api, [line], as_lines=True), 503, "overloaded")
+    await api.until_in_flight(0)
+    assert (await send(api, [line], as_lines=True)).json == counts(0, 1)
 
 
 @pytest.mark.gen_test
