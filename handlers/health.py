@@ -19,7 +19,7 @@ class ReadyHandler(BaseHandler):
     """`GET /readyz`: 200, or 503 while the server is stopping or can't write."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._service = service
 
     async def get(self) -> None:

@@ -54,7 +54,7 @@ class Router(HTTPServerConnectionDelegate):
         self._bulk = bulk
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return _Routed(self, server_conn, request_conn)
+        return _RoutingDelegate(self, server_conn, request_conn)
 
     def route(self, head: RequestHead) -> HTTPMessageDelegate:
         """The delegate that serves the request."""
@@ -82,7 +82,7 @@ class Router(HTTPServerConnectionDelegate):
         return delegate if is_short(head.headers) else BodyLimit(delegate, head, errors=errors)
 
 
-class _Routed(HTTPMessageDelegate):
+class _RoutingDelegate(HTTPMessageDelegate):
     """Passes a request on to the delegate that the router chooses when the headers have been read."""
 
     def __init__(self, router: Router, server_connection: object, connection: HTTPConnection) -> None:

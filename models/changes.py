@@ -45,7 +45,7 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
     for write, result in pairs:
         if isinstance(result, StatusChanged):
             # A cancel of a Cancelled order changes nothing.
-            if result.was is not result.order.status:
+            if result.previous_status is not result.order.status:
                 changes.append(_current(result.order))
         elif isinstance(result, RetriedOrders):
             changes += [OrderChange(each.order_id, each.user_id, Status.PENDING) for each in result.orders]

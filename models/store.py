@@ -31,10 +31,10 @@ class Store(Protocol):
     def disconnect(self) -> None:
         """Closes the calling thread's connection. May be called without one."""
 
-    def recover(self, judge: Callable[[Attempt], Outcome]) -> int:
-        """Ends every attempt that a crash interrupted with the outcome that `judge` returns, and returns their number.
+    def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
+        """Ends every attempt that a crash interrupted with the outcome that `outcome_of` returns.
 
-        To be called once, before the first claim.
+        Returns the number of these attempts. To be called once, before the first claim.
         """
 
     def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:

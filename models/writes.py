@@ -92,7 +92,7 @@ class StatusChanged(Struct, frozen=True, gc=False):
     """The order after a cancel or a retry, and its status before."""
 
     order: Order
-    was: Status
+    previous_status: Status
 
 
 class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
@@ -119,7 +119,7 @@ class RetriedOrders(Struct, frozen=True, gc=False):
     """The orders that were made Pending, and the sequence of the last one."""
 
     orders: list[OrderIds]
-    last: int
+    last_sequence: int
 
 
 class RetryFailedOrders(Write[RetriedOrders], frozen=True, gc=False):

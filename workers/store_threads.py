@@ -41,12 +41,12 @@ class StoreThreads:
         )
         self._closed = False
 
-    async def open(self, judge: Callable[[Attempt], Outcome]) -> int:
+    async def open(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         """Connects the threads and recovers the store. Returns the number of interrupted attempts."""
         loop = asyncio.get_running_loop()
         for executor in (self._writer, self._reader, self._lister):
             await loop.run_in_executor(executor, self._store.connect)
-        return await loop.run_in_executor(self._writer, self._store.recover, judge)
+        return await loop.run_in_executor(self._writer, self._store.recover, outcome_of)
 
     async def close(self) -> None:
         """Finishes what was accepted, then disconnects the threads and closes the store. May be called twice."""

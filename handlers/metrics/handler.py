@@ -26,7 +26,7 @@ class MetricsHandler(BaseHandler):
         prometheus: PrometheusRenderer,
         media_types: Sequence[str],
     ) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._service = service
         self._snapshots = snapshots
         self._prometheus = prometheus

@@ -102,8 +102,8 @@ class Instruments:
                 self._count_attempts(item, result)
             elif isinstance(result, StatusChanged):
                 # An order that was Cancelled already did not change.
-                self.cancelled += result.was is Status.PENDING
-                self.requested_retries += result.was is Status.FAILED
+                self.cancelled += result.previous_status is Status.PENDING
+                self.requested_retries += result.previous_status is Status.FAILED
             elif isinstance(result, RetriedOrders):
                 self.requested_retries += len(result.orders)
         self.intake[IntakeOutcome.ACCEPTED] += accepted_alone

@@ -16,18 +16,18 @@ class _ActionHandler(BaseHandler):
     """Changes one order's status, and answers with the order."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._service = service
 
     def _act(self, order_id: int) -> Future[StatusChanged | None]:
         raise NotImplementedError
 
-    async def post(self, digits: str) -> None:
+    async def post(self, id_text: str) -> None:
         reject_cross_origin(self.request.headers)
-        order_id = parse_order_id(digits)
+        order_id = parse_order_id(id_text)
         changed = None if order_id is None else await self._act(order_id)
         if changed is None:
-            raise order_not_found(digits)
+            raise order_not_found(id_text)
         self.answer_json(order_view(changed.order))
 
 
@@ -49,7 +49,7 @@ class RetryFailedHandler(BaseHandler):
     """`POST /orders/retry?status=Failed`: retries every Failed order, a part of them in each transaction."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._service = service
 
     async def post(self) -> None:
@@ -58,7 +58,7 @@ class RetryFailedHandler(BaseHandler):
         count, part = 0, RetriedOrders([], 0)
         while True:
             try:
-                part = await self._service.retry_failed(part.last)
+                part = await self._service.retry_failed(part.last_sequence)
             except TEMPORARY_ERRORS as error:
                 if not count:
                     raise

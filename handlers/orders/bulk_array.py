@@ -70,7 +70,7 @@ class BulkArrayExchange(Exchange):
     async def _store(self, orders: Sequence[NewOrder | bytes]) -> BulkView:
         try:
             await self._bulk.add(list(enumerate(orders)))
-            return await self._bulk.finish_or_explain()
+            return await self._bulk.finish_or_raise_problem()
         finally:
             self._release()
 

@@ -55,7 +55,7 @@ class BulkInsert:
             self.view.rejected.sort(key=lambda rejection: rejection.index)
         return self.view
 
-    async def finish_or_explain(self, error: Exception | None = None) -> BulkView:
+    async def finish_or_raise_problem(self, error: Exception | None = None) -> BulkView:
         """The same. If the storage failed, or the request ended in `error`, raises a Problem with the result so far."""
         try:
             view = await self.finish()

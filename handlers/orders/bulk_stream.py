@@ -102,7 +102,7 @@ class BulkStreamExchange(Exchange):
             await self._add(self._lines.end())
         except Exception as failure:  # noqa: BLE001 - the top of the request: every error becomes a response
             error = failure
-        return await self._bulk.finish_or_explain(error)
+        return await self._bulk.finish_or_raise_problem(error)
 
     async def _add(self, lines: list[tuple[int, bytes]]) -> None:
         if lines and self._in_flight.draining:
@@ -123,7 +123,7 @@ class BulkStreamExchange(Exchange):
     async def _answer_early(self, error: Exception) -> None:
         """Answers before the body has been read completely."""
         try:
-            await self._bulk.finish_or_explain(error)
+            await self._bulk.finish_or_raise_problem(error)
         except Problem as problem:
             self._is_answered = True
             self.head.connection = EarlyResponseConnection(self._connection)

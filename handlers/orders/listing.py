@@ -35,7 +35,7 @@ class ListingHandler(BaseHandler):
     """`GET /orders`. If the client disconnects before the listing begins, the listing is cancelled."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._service = service
         self._page: asyncio.Future[Page] | None = None
 

@@ -61,11 +61,11 @@ def order_view(order: Order) -> OrderView:
     )
 
 
-def parse_order_id(digits: str) -> int | None:
+def parse_order_id(id_text: str) -> int | None:
     """The id in a path. None if it has leading zeros or exceeds `MAX_ID`, so that no order can have it."""
-    if digits.startswith("0") or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
+    if id_text.startswith("0") or len(id_text) > len(str(MAX_ID)) or int(id_text) > MAX_ID:
         return None
-    return int(digits)
+    return int(id_text)
 
 
 def check_not_encoded(headers: HTTPHeaders) -> None:
@@ -74,9 +74,9 @@ def check_not_encoded(headers: HTTPHeaders) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send orders without a content encoding.")
 
 
-def order_not_found(digits: str) -> Problem:
-    """The 404 for an unknown order; `digits` is the id as it was sent."""
-    return Problem(NOT_FOUND, f"There is no order {digits}.")
+def order_not_found(id_text: str) -> Problem:
+    """The 404 for an unknown order; `id_text` is the id as it was sent."""
+    return Problem(NOT_FOUND, f"There is no order {id_text}.")
 
 
 class NewOrderExchange(Exchange):
@@ -155,11 +155,11 @@ class OrderExchange(Exchange):
         self._service = service
 
     def begin(self, body: bytes) -> Future[Order | None]:
-        self._digits = self.head.path.removeprefix("/order/")
-        order_id = parse_order_id(self._digits)
+        self._id_text = self.head.path.removeprefix("/order/")
+        order_id = parse_order_id(self._id_text)
         wait_s = self._read_wait() if "?" in self.head.start_line.path else None
         if order_id is None:
-            raise order_not_found(self._digits)
+            raise order_not_found(self._id_text)
         if wait_s:
             return self.cancel_on_disconnect(create_task(self._service.find_when_ended(order_id, wait_s)))
         return self._service.find(order_id)
@@ -174,5 +174,5 @@ class OrderExchange(Exchange):
 
     def answer(self, result: Order | None) -> None:
         if result is None:
-            raise order_not_found(self._digits)
+            raise order_not_found(self._id_text)
         self.write(OK, {}, encode(order_view(result)))

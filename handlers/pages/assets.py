@@ -28,7 +28,7 @@ class AssetHandler(BaseHandler, StaticFileHandler):
     """Answers with a file of `folder`; `types` has the media type of each by its name."""
 
     def _open(self, *, in_flight: InFlightRequests, folder: Path, types: Mapping[str, str]) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._types = types
         StaticFileHandler.initialize(self, str(folder))
 

@@ -56,7 +56,7 @@ class StaticContentHandler(_ContentHandler):
     """Answers with `content`, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, content: StaticContent) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._content = content
 
     def get(self) -> None:
@@ -69,7 +69,7 @@ class StaticFilesHandler(_ContentHandler):
     """Answers with the one of `files` that the URL names, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, files: Mapping[str, StaticContent]) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._files = files
 
     def get(self, name: str) -> None:

@@ -21,13 +21,13 @@ class BaseHandler(RequestHandler):
 
     request_id = ""
 
-    def _join(self, *, in_flight: InFlightRequests) -> None:
+    def _count_in_flight(self, *, in_flight: InFlightRequests) -> None:
         """Counts the request as in flight. To be called by each `initialize`."""
         self._in_flight = in_flight
         in_flight.begin()
 
     # Declared as Tornado does, so that handlers with more collaborators may override it.
-    initialize: Callable[..., None] = _join
+    initialize: Callable[..., None] = _count_in_flight
 
     def set_default_headers(self) -> None:
         # Called again before an error response, for which the id must stay the same.

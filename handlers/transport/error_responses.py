@@ -35,7 +35,7 @@ class ProblemHandler(BaseHandler):
     """Answers every method with one problem."""
 
     def initialize(self, *, in_flight: InFlightRequests, error: BaseException) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._error = error
 
     def prepare(self) -> None:
@@ -54,7 +54,7 @@ class OtherMethodHandler(BaseHandler):
     """Answers with 405, for the methods of a path that the router doesn't serve itself."""
 
     def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
-        self._join(in_flight=in_flight)
+        self._count_in_flight(in_flight=in_flight)
         self._allowed = allowed
 
     def prepare(self) -> None:

@@ -80,10 +80,10 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
 
-    def recover(self, judge: Callable[[Attempt], Outcome]) -> int:
+    def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         def end_interrupted(transaction: Transaction) -> int:
             interrupted = transaction.interrupted()
-            transaction.finish([judge(attempt) for attempt in interrupted])
+            transaction.finish([outcome_of(attempt) for attempt in interrupted])
             return len(interrupted)
 
         count = self._write(end_interrupted)

@@ -50,8 +50,8 @@ class ShorthandStore:
     def disconnect(self) -> None:
         self._store.disconnect()
 
-    def recover(self, judge: Callable[[Attempt], Outcome] = retry_at_once) -> int:
-        return self._store.recover(judge)
+    def recover(self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once) -> int:
+        return self._store.recover(outcome_of)
 
     def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         return self._store.write(batch)

@@ -41,9 +41,9 @@ class RecordingStore(ShorthandStore):
         self._record("disconnect")
         super().disconnect()
 
-    def recover(self, judge: Callable[[Attempt], Outcome] = retry_at_once) -> int:
+    def recover(self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once) -> int:
         self._record("recover")
-        return super().recover(judge)
+        return super().recover(outcome_of)
 
     def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         self._record("write")

@@ -286,15 +286,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(last=st.integers(1, 3), delay_s=st.integers(-1, 2))
     def recover(self, last: int, delay_s: int) -> None:
-        def judge(attempt: Attempt) -> Outcome:
+        def outcome_of(attempt: Attempt) -> Outcome:
             if attempt.number >= last:
                 return Outcome(attempt.sequence, attempt.claim, Status.FAILED, "interrupted")
             due_us = self._clock() + delay_s * SECOND_US
             return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "interrupted", due_us)
 
         interrupted = self._model.interrupted()
-        assert self._store.recover(judge) == len(interrupted)
-        self._model.finish([judge(attempt) for attempt in interrupted])
+        assert self._store.recover(outcome_of) == len(interrupted)
+        self._model.finish([outcome_of(attempt) for attempt in interrupted])
 
     @rule(step_us=st.sampled_from([-1_000, 1, 5_000, SECOND_US, SECOND_US, 2 * SECOND_US]))
     def move_the_clock(self, step_us: int) -> None:

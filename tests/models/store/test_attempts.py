@@ -214,13 +214,13 @@ def test_recovery_ends_each_attempt_with_the_given_outcome(store: ShorthandStore
     store.claim()
     due_us = clock.now_us + SECOND_US
 
-    def judge(attempt: Attempt) -> Outcome:
+    def outcome_of(attempt: Attempt) -> Outcome:
         assert attempt == Attempt(attempt.sequence, 1, 1)
         if attempt.sequence == 1:
             return Outcome(1, 1, Status.FAILED, "killed")
         return Outcome(2, 1, Status.PENDING, "killed", due_us)
 
-    assert store.recover(judge) == 2
+    assert store.recover(outcome_of) == 2
     assert (store.find_one(1).status, store.find_one(1).error) == (Status.FAILED, "killed")
     assert store.finish_and_claim([], 10) == ClaimedOrders([], due_us)
     assert (store.totals().failed, store.totals().pending, store.totals().processing) == (1, 1, 0)

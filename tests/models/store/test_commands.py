@@ -40,7 +40,7 @@ def test_a_retried_order_is_claimed_in_the_same_write(store: ShorthandStore) -> 
     store.finish_attempt(order, Status.FAILED, "no stock")
     [claimed, retried, again] = store.write([FinishAndClaim([], 10), Retry(1), Retry(1)])
     assert isinstance(retried, StatusChanged)
-    assert retried.was is Status.FAILED
+    assert retried.previous_status is Status.FAILED
     assert (retried.order.status, retried.order.attempts, retried.order.error) == (Status.PENDING, 0, None)
     assert isinstance(again, WrongStatusError)
     assert claimed == ClaimedOrders([store.find_one(1)])
