@@ -13,8 +13,8 @@ from handlers.transport.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTE
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 
-LAST_ANSWERS_S = 1.0
-"""How long `close` waits for the answers to requests whose orders could not be written any more."""
+LAST_RESPONSES_S = 1.0
+"""How long `close` waits for the responses to requests whose orders could not be written any more."""
 
 
 class HttpApi:
@@ -47,7 +47,7 @@ class HttpApi:
             has_keys=has_keys,
             max_buffered_bytes=max_buffered_bytes,
         )
-        # Twice what is discarded of a body: Tornado would close the connection without an answer.
+        # Twice what is discarded of a body: Tornado would close the connection without a response.
         self._server = BoundedHTTPServer(
             self.router, clock=time.monotonic, max_body_size=2 * MAX_DISCARDED_BYTES, ssl_options=tls
         )
@@ -58,12 +58,12 @@ class HttpApi:
         self._server.add_sockets(sockets)
 
     async def drain(self, timeout_s: float) -> None:
-        """Accepts no more connections, then waits up to `timeout_s` seconds until every request has been answered."""
+        """Accepts no more connections, then waits up to `timeout_s` seconds until every request has its response."""
         self._server.stop()
         await self._in_flight.drain(timeout_s)
 
     async def close(self) -> None:
-        """Waits for the last answers, then ends the event streams and closes all connections. May be called twice."""
-        await self._in_flight.drain(LAST_ANSWERS_S)
+        """Waits for the last responses, then ends the event streams and closes all connections. May be called twice."""
+        await self._in_flight.drain(LAST_RESPONSES_S)
         self._telemetry.close()
         await self._server.close_all_connections()

@@ -1,4 +1,4 @@
-"""What the handlers ask of the order service. `workers.service.OrderService` implements it and documents the errors."""
+"""The interface of the order service. `workers.service.OrderService` implements it and documents the errors."""
 
 from asyncio import Future
 from typing import Protocol
@@ -15,7 +15,7 @@ class Service(Protocol):
         """Stores the order. The future ends when it is on disk."""
 
     async def insert_many(self, orders: list[NewOrder], /) -> list[InsertResult]:
-        """Stores the orders in one commit. Each is accepted or refused on its own."""
+        """Stores the orders in one commit. Each is accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:
         """The order as it is now; None if there is none."""

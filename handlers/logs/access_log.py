@@ -1,4 +1,4 @@
-"""The access log: one line for each request. Runs on the event loop."""
+"""The access log: one line per request. Runs on the event loop."""
 
 import logging
 import re
@@ -22,7 +22,8 @@ class Access(NamedTuple):
     """One request and its response.
 
     - `path`: with the query, as it was sent, and percent-encoded except for visible ASCII.
-    - `status`: None if the connection ended without a response, or with a 408 after a time-out.
+    - `status`: None if no response was sent through this connection: the client disconnected, or the request timed out
+      (the stream then writes the 408 itself).
     - `bytes`: length of the response's body. An event stream's events are not counted.
     - `ms`: milliseconds from the request's headers to the end of the response.
     - `key`: the name of the API key, or "-".
@@ -58,7 +59,7 @@ class AccessLog:
 
 
 class _LoggedConnection(HTTPConnection):
-    """A connection for one request. Logs the response that is written to it."""
+    """Wraps a connection during one request and logs the response."""
 
     def __init__(self, head: RequestHead, *, clock_ns: Callable[[], int], started_ns: int) -> None:
         self._connection = cast(Any, head.connection)

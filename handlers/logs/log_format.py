@@ -1,6 +1,6 @@
 """Formats log lines as text or as JSON objects. Escapes logged values, so that none of them can forge a line.
 
-A record's `fields` (a mapping, passed as `extra`) are shown by name. May be used on any thread.
+A record's `fields` (a mapping, passed as `extra`) are shown by name. Usable on any thread.
 """
 
 import json

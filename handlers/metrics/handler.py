@@ -15,7 +15,7 @@ PROMETHEUS_FORMATS = (TEXT, OPEN_METRICS)
 
 
 class MetricsHandler(BaseHandler):
-    """`GET /metrics`, in that of `media_types` which the client prefers, the first if it has no preference."""
+    """`GET /metrics`, in the one of `media_types` that the client prefers; the first if it has no preference."""
 
     def initialize(
         self,

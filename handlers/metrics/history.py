@@ -1,4 +1,4 @@
-"""The metrics of the last ten minutes, one point a second, for the dashboard's charts. Runs on the event loop."""
+"""The metrics of the last ten minutes, one point per second, for the dashboard's charts. Runs on the event loop."""
 
 from collections import deque
 from collections.abc import Callable

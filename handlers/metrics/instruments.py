@@ -36,7 +36,7 @@ _ORDER_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 
 
 class IntakeOutcome(enum.StrEnum):
-    """The outcome for an order that a client sent, alone or in bulk."""
+    """The outcome of an order that a client sent, alone or in bulk."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"

@@ -13,7 +13,7 @@ from models.writes import RetriedOrders, StatusChanged
 
 
 class _ActionHandler(BaseHandler):
-    """Changes one order's status, and answers with the order."""
+    """Changes one order's status, and responds with the order."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -46,7 +46,7 @@ class RetryHandler(_ActionHandler):
 
 
 class RetryFailedHandler(BaseHandler):
-    """`POST /orders/retry?status=Failed`: retries every Failed order, a part of them in each transaction."""
+    """`POST /orders/retry?status=Failed`: makes every Failed order Pending, in transactions of at most 1,000 orders."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)

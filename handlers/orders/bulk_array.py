@@ -21,7 +21,7 @@ MAX_ARRAY_BYTES = 8 * 1024 * 1024
 
 
 class BulkArrayExchange(Exchange):
-    """An array of orders: 202 once the good ones are on disk, 503 if `buffers` has no room for its bytes."""
+    """An array of orders: 202 once the valid ones are on disk, 503 if its bytes exceed the budget of `buffers`."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class BulkEndpoint:
         self._line_buffers = BufferBudget(max_buffered_bytes)
 
     def open(self, head: RequestHead) -> HTTPMessageDelegate:
-        """The delegate that reads the body of the request and answers it."""
+        """The delegate that reads the body of the request and sends the response."""
         try:
             check_not_encoded(head.headers)
         except Problem as problem:

@@ -19,7 +19,7 @@ PARSE_STEP_BYTES = 64 * 1024
 
 
 class BulkInsert:
-    """Stores the orders of one request. A bad order is rejected alone.
+    """Stores the orders of one request. An invalid order does not affect the others.
 
     `group_slots` limits the groups of all requests that are being parsed or written. If the storage fails for one
     group, each later call raises its error, and no other group is written.
@@ -56,10 +56,10 @@ class BulkInsert:
         return self.view
 
     async def finish_or_raise_problem(self, error: Exception | None = None) -> BulkView:
-        """The same. If the storage failed, or the request ended in `error`, raises a Problem with the result so far."""
+        """Like `finish`, but raises a Problem with the counts so far if the storage failed or `error` is given."""
         try:
             view = await self.finish()
-        except Exception as failure:  # noqa: BLE001 - raised below, as the problem to answer with
+        except Exception as failure:  # noqa: BLE001 - raised below as a Problem
             error = error or failure
         if error is None:
             return view
@@ -111,8 +111,8 @@ class BulkInsert:
             return
         try:
             results = await self._service.insert_many([order for _, order in group])
-        except Exception as error:  # noqa: BLE001 - the top of the task: `_wait_for_groups` raises it
-            self._error = self._error or error
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
+            self._error = self._error or error  # `_wait_for_groups` raises it
             if isinstance(error, QueueFullError | QueueClosedError):
                 self._instruments.count_intake(IntakeOutcome.REFUSED, len(group))
             return

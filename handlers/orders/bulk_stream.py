@@ -1,4 +1,4 @@
-"""`POST /orders` with NDJSON, one order a line, which is stored while it is read. Runs on the event loop."""
+"""`POST /orders` with NDJSON, one order per line. Stores orders while it reads the stream. Runs on the event loop."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ STALL_TIMEOUT_S = 30.0
 
 
 class BulkStreamExchange(Exchange):
-    """A stream of orders: 202 once the last good order is on disk.
+    """A stream of orders: 202 once the last valid order is on disk.
 
     Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Orders that
     are stored stay stored, however the stream ends. If the storage fails, the server stops, or `buffers` has no room
@@ -84,23 +84,26 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """Sends 503 now if the client is silent. Otherwise its next line is refused."""
+        """If the server is waiting for data from the client, sends 503 immediately.
+
+        Otherwise the client's next line gets the 503.
+        """
         if self._idle_since_s is not None and not self._is_answered:
-            self._early_answer = asyncio.create_task(self._answer_early(QueueClosedError()))
+            self._early_response = asyncio.create_task(self._respond_early(QueueClosedError()))
 
     async def _receive(self, lines: list[tuple[int, bytes]]) -> None:
         self._idle_since_s = None
         try:
             await self._add(lines)
-        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
-            await self._answer_early(error)
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
+            await self._respond_early(error)
         self._idle_since_s = self._loop.time()
 
     async def _finish(self) -> BulkView:
         error: Exception | None = None
         try:
             await self._add(self._lines.end())
-        except Exception as failure:  # noqa: BLE001 - the top of the request: every error becomes a response
+        except Exception as failure:  # noqa: BLE001 - outermost exception handler of the request
             error = failure
         return await self._bulk.finish_or_raise_problem(error)
 
@@ -120,8 +123,8 @@ class BulkStreamExchange(Exchange):
         self._timer.cancel()
         self._in_flight.drain_listeners.discard(self)
 
-    async def _answer_early(self, error: Exception) -> None:
-        """Answers before the body has been read completely."""
+    async def _respond_early(self, error: Exception) -> None:
+        """Sends the error response before the body has been read completely."""
         try:
             await self._bulk.finish_or_raise_problem(error)
         except Problem as problem:

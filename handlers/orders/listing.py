@@ -64,7 +64,7 @@ class ListingHandler(BaseHandler):
 
 
 def _parse_listing(parameters: QueryParameters) -> Listing:
-    """The listing that the query asks for. Raises a Problem that lists every invalid parameter."""
+    """Parses the query parameters into a Listing. Raises a Problem that lists every invalid parameter."""
     status = parameters.choice("status", tuple(Status))
     user_id = parameters.integer("user_id", 1, MAX_ID)
     created_from_us = parameters.time("created_after")

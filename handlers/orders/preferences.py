@@ -15,7 +15,7 @@ _PREFERENCE = re.compile(rf'\s*+({_NAME})\s*+(?:=\s*+(?:({_NAME})|"([^"]*+)")?+\
 
 
 def preferred_wait_s(headers: HTTPHeaders) -> int | None:
-    """How many seconds, up to `MAX_WAIT_S`, the client prefers to wait for the order's end over getting a 202.
+    """How many seconds, at most `MAX_WAIT_S`, the client wants to wait for the order to finish before it gets a 202.
 
     None without a valid `wait`: invalid preferences are ignored (RFC 7240 §2).
     """

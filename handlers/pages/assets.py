@@ -13,7 +13,7 @@ from models.errors import StartRefusedError
 
 
 class AssetsMissingError(StartRefusedError):
-    """A package whose files the server sends is not installed; the text says which."""
+    """A package whose files the server sends is not installed. The message says which."""
 
 
 def package_folder(module: str, package: str) -> Path:
@@ -25,7 +25,7 @@ def package_folder(module: str, package: str) -> Path:
 
 
 class AssetHandler(BaseHandler, StaticFileHandler):
-    """Answers with a file of `folder`; `types` has the media type of each by its name."""
+    """Responds with a file of `folder`; `types` maps file names to media types."""
 
     def _open(self, *, in_flight: InFlightRequests, folder: Path, types: Mapping[str, str]) -> None:
         self._count_in_flight(in_flight=in_flight)

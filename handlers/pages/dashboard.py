@@ -32,7 +32,7 @@ _WITH_KEYS = b'<meta name="orders-keys" content="yes">'
 
 
 class DashboardBrokenError(StartRefusedError):
-    """A file of the dashboard is missing or invalid; the text says which and why in one line."""
+    """A file of the dashboard is missing or invalid. The message says which and why in one line."""
 
 
 class Dashboard(NamedTuple):
@@ -48,7 +48,7 @@ class Dashboard(NamedTuple):
 
 
 def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
-    """Read the dashboard from disk, and tell its page whether the server requires API keys.
+    """Reads the dashboard from disk, and tells its page whether the server requires API keys.
 
     Files of other types, such as an editor's backups, are left out. Raises DashboardBrokenError.
     """

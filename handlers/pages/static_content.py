@@ -42,7 +42,7 @@ class _ContentHandler(BaseHandler):
     def compute_etag(self) -> str | None:
         return self._etag
 
-    def _answer(self, content: StaticContent) -> None:
+    def _respond(self, content: StaticContent) -> None:
         self._etag = content.etag
         self.set_header("Content-Type", content.content_type)
         for name, value in content.headers.items():
@@ -53,20 +53,20 @@ class _ContentHandler(BaseHandler):
 
 
 class StaticContentHandler(_ContentHandler):
-    """Answers with `content`, or with 304 if the client has it."""
+    """Responds with `content`, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, content: StaticContent) -> None:
         self._count_in_flight(in_flight=in_flight)
         self._content = content
 
     def get(self) -> None:
-        self._answer(self._content)
+        self._respond(self._content)
 
     head = get
 
 
 class StaticFilesHandler(_ContentHandler):
-    """Answers with the one of `files` that the URL names, or with 304 if the client has it."""
+    """Responds with the one of `files` that the URL names, or with 304 if the client has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, files: Mapping[str, StaticContent]) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -76,6 +76,6 @@ class StaticFilesHandler(_ContentHandler):
         content = self._files.get(name)
         if content is None:
             raise Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")
-        self._answer(content)
+        self._respond(content)
 
     head = get

@@ -81,7 +81,7 @@ class Problem(HTTPError):
 
 
 def problem_for(error: BaseException | None, status: int = 500) -> Problem:
-    """The problem to answer with if a request ends in `error`.
+    """The error response to a request that fails with `error`.
 
     An unexpected error becomes a 500 without details. `status` is used if there is no error.
     """

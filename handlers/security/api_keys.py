@@ -53,7 +53,10 @@ class ApiKey(NamedTuple):
 
 
 class KeysRefusedError(StartRefusedError):
-    """The file of keys can't be used. The text says why in one line, and contains nothing of the file."""
+    """The file of keys can't be used.
+
+    The message gives the reason in one line and contains none of the file's content.
+    """
 
 
 def digest_of(key: str) -> bytes:

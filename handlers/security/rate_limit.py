@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket for each client, stored as the time at which it is full again (GCRA).
+"""Rate limits: a token bucket per client, stored as the time at which it is full again (GCRA).
 
 Runs on the event loop.
 """
@@ -26,7 +26,7 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate_limit(text: str) -> RateLimit:
-    """The limit that a text such as `100/s` stands for. Raises ValueError."""
+    """Parses a text such as `100/s`. Raises ValueError."""
     found = _TEXT.fullmatch(text)
     if not found or int(found[1]) > MAX_COUNT:
         raise ValueError(f"must be a whole number from 1 to {MAX_COUNT} and a period, /s, /m or /h: 100/s")
@@ -42,7 +42,7 @@ class RateLimitDecision(NamedTuple):
 
 
 class RateLimiter:
-    """A bucket for each client. It holds the requests of one period and fills at a constant rate.
+    """A bucket per client. It holds the requests of one period and fills at a constant rate.
 
     A refused request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
     `max_clients` remain, the least recently used ones are removed, too.

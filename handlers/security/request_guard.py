@@ -16,7 +16,7 @@ class Guard(Protocol):
     """Decides which requests are served."""
 
     def admit(self, head: RequestHead, /) -> None:
-        """Returns if the request is to be served; else raises the Problem to answer with."""
+        """Returns if the request is to be served; else raises the Problem to send."""
 
 
 class DigestComparison(Protocol):
@@ -36,9 +36,9 @@ _CHALLENGE = 'Bearer realm="orders"'
 class RequestGuard:
     """Rejects requests without a valid key, or with a key of too small a scope, and requests over the rate limit.
 
-    Without `keys` no key is needed; without a `limit` there is none. A request with a valid key counts towards that
-    key's limit; any other request counts towards its client address (an IPv6 address towards its network of 64 bits).
-    `clock_ns` is monotonic, in nanoseconds.
+    If `keys` is None, requests need no key. If `limit` is None, there is no rate limit. A request with a valid key
+    counts towards that key's limit; any other request counts towards its client address (an IPv6 address towards its
+    network of 64 bits). `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(

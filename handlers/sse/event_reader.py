@@ -8,7 +8,7 @@ from handlers.sse.event_log import EventFilter, EventLog
 from handlers.transport.request_head import RequestHead
 
 MAX_WRITE_BYTES = 64 * 1024
-"""How many bytes of the log are written at a time to a reader that is behind: what the process buffers for it."""
+"""How many bytes of the log are written at a time to a reader that is behind. The process buffers no more for it."""
 
 
 class OrderEventReader(SseConnection):

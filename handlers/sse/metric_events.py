@@ -45,7 +45,7 @@ class MetricEventStreams:
         return list(self._readers)
 
     def open(self, head: RequestHead) -> None:
-        """Answers with a stream, which lasts until the reader disconnects or `close` is called.
+        """Responds with a stream, which lasts until the reader disconnects or `close` is called.
 
         Raises QueueFullError if there are `max_readers` readers, QueueClosedError after `close`.
         """
@@ -99,7 +99,7 @@ class MetricEventStreams:
 
 
 class MetricEventsExchange(HTTPMessageDelegate):
-    """`GET /metrics/events`: opens a stream, or answers with a problem."""
+    """`GET /metrics/events`: opens a stream, or responds with a problem."""
 
     def __init__(self, head: RequestHead, *, streams: MetricEventStreams, errors: ErrorResponder) -> None:
         self._head = head
@@ -110,7 +110,7 @@ class MetricEventsExchange(HTTPMessageDelegate):
         try:
             QueryParameters(self._head.as_request().query_arguments, allowed=()).check()
             self._streams.open(self._head)
-        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
 
 

@@ -23,7 +23,7 @@ from models.parsing.order_body import MAX_ID
 MIN_FLUSH_INTERVAL_S = 0.1
 MAX_FLUSH_INTERVAL_S = 1.0
 WRITES_PER_S = 400
-"""Under load, all readers are written to together, at an interval that allows this many writes a second in total,
+"""Under load, all readers are written to together, at an interval that allows this many writes per second in total,
 within the two limits above. Each write releases the interpreter lock, which costs more time than the events do."""
 HEARTBEAT_S = 15.0
 """The longest time in which a reader is sent nothing."""
@@ -70,7 +70,7 @@ class OrderEventStreams:
             self._flush_timer = self._loop.call_later(delay_s, self._flush)
 
     def open(self, head: RequestHead, event_filter: EventFilter, last_id: str | None) -> None:
-        """Answers with a stream, which lasts until the reader disconnects or `close` is called.
+        """Responds with a stream, which lasts until the reader disconnects or `close` is called.
 
         `last_id` is the Last-Event-ID of a reader that reconnects. Raises QueueFullError if there are `max_readers`
         readers, QueueClosedError after `close`.
@@ -140,7 +140,7 @@ class OrderEventStreams:
 
 
 class OrderEventsExchange(HTTPMessageDelegate):
-    """`GET /orders/events`: opens a stream, or answers with a problem."""
+    """`GET /orders/events`: opens a stream, or responds with a problem."""
 
     def __init__(self, head: RequestHead, *, streams: OrderEventStreams, errors: ErrorResponder) -> None:
         self._head = head
@@ -156,5 +156,5 @@ class OrderEventsExchange(HTTPMessageDelegate):
             )
             parameters.check()
             self._streams.open(self._head, event_filter, self._head.headers.get("Last-Event-ID") or None)
-        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)

@@ -31,7 +31,7 @@ def is_short(headers: HTTPHeaders) -> bool:
 class BodyLimit(HTTPMessageDelegate):
     """Passes a request on to `delegate`, or sends 413 if its body is longer than `limit_bytes`.
 
-    With a `problem`, that is sent whatever the body is, and nothing is passed on.
+    If `problem` is given, it is sent regardless of the body's length, and the body is discarded.
     """
 
     def __init__(

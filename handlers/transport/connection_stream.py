@@ -1,7 +1,7 @@
-"""The stream of one client connection: enforces time-outs, and answers malformed requests with a problem.
+"""The stream of one client connection: enforces time-outs, and sends a problem for malformed requests.
 
-Tornado's own time-outs cost a timer and a future for each request. These streams only count while a request is served;
-the server calls `check_timeouts` on each of them at intervals. Runs on the event loop.
+Tornado's own time-outs cost a timer and a future per request. While a request is served, these streams only update
+counters; the server calls `check_timeouts` on each of them at intervals. Runs on the event loop.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Timeouts(NamedTuple):
 
 
 class _Wait(NamedTuple):
-    """What the server waits for. Equal to the one before: the client has made no progress in between."""
+    """What the server is waiting for. If two consecutive values are equal, the client made no progress."""
 
     timeout_s: float
     phase: str
@@ -77,9 +77,10 @@ class ConnectionStream(IOStream):
         self._wait_began_s = 0.0
 
     def check_timeouts(self, now_s: float) -> None:
-        """Closes the stream if a time-out has passed; an unfinished request is answered with 408.
+        """Closes the stream if a time-out has passed; sends 408 for an unfinished request.
 
-        To be called several times within the shortest time-out: a wait counts from the first call that finds it.
+        To be called several times within the shortest time-out: a time-out starts at the first call that observes the
+        wait.
         """
         wait = self._current_wait()
         if wait != self._wait:

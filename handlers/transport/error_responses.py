@@ -19,7 +19,7 @@ from handlers.transport.request_ids import new_request_id
 
 
 class ErrorResponder:
-    """Answers requests with problems. Uses a RequestHandler, so that all error responses are made in one place."""
+    """Sends problems as responses. Uses a RequestHandler, so that all error responses are made in one place."""
 
     def __init__(self, *, application: Application, in_flight: InFlightRequests) -> None:
         self._application = application
@@ -32,7 +32,7 @@ class ErrorResponder:
 
 
 class ProblemHandler(BaseHandler):
-    """Answers every method with one problem."""
+    """Responds to every method with one problem."""
 
     def initialize(self, *, in_flight: InFlightRequests, error: BaseException) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -51,7 +51,7 @@ class ProblemHandler(BaseHandler):
 
 
 class OtherMethodHandler(BaseHandler):
-    """Answers with 405, for the methods of a path that the router doesn't serve itself."""
+    """Responds with 405, for the methods of a path that the router doesn't serve itself."""
 
     def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -65,7 +65,7 @@ class OtherMethodHandler(BaseHandler):
 
 
 class NotFoundHandler(BaseHandler):
-    """Answers with 404, for every path without a route."""
+    """Responds with 404, for every path without a route."""
 
     def prepare(self) -> None:
         raise self._problem()
@@ -81,7 +81,7 @@ class NotFoundHandler(BaseHandler):
 def response_bytes(problem: Problem) -> bytes:
     """A whole HTTP/1.1 response, after which the connection is closed."""
     request_id = new_request_id()
-    # The path is not known; "/" stands for the server as a whole.
+    # The path is unknown; "/" means the whole server.
     body = encode(problem_members(problem, instance="/", request_id=request_id))
     status = HTTPStatus(problem.kind.status)
     headers = {

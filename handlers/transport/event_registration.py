@@ -1,7 +1,7 @@
-"""Registers a stream's socket with the event loop, without updates that rarely matter. Runs on the event loop.
+"""Registers a stream's socket with the event loop, and skips updates that are rarely needed. Runs on the event loop.
 
 Tornado's streams stop listening for READ once a request's body is in their buffer, and listen again while the request
-is served: two system calls a request, although hardly any client sends something in between.
+is served: two system calls per request, although hardly any client sends something in between.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from typing import Any
 from tornado.ioloop import IOLoop
 
 Handler = Callable[[Any, int], None]
-"""As Tornado declares it: called with the file and its events."""
+"""Called with the file descriptor or socket, and its events."""
 
 
 class EventRegistration:
-    """Stands in for the IOLoop of one stream, for one file.
+    """Wraps the IOLoop for one stream and its file descriptor.
 
     When the stream stops listening for READ, the loop is updated only if data arrives before the stream listens again;
     the data stays in the socket. Every other change is passed on immediately.

@@ -1,8 +1,8 @@
 """One request and its response, without Tornado's RequestHandler: for the paths that get most of the load.
 
 A RequestHandler would take a large part of a request's time, so these requests are served by an HTTPMessageDelegate
-(https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares the two. Errors are answered
-through a RequestHandler, so that they look alike on every path. Runs on the event loop.
+(https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares the two. Error responses
+are written by a RequestHandler, so that they are the same on every path. Runs on the event loop.
 """
 
 import functools
@@ -24,7 +24,11 @@ ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
 
 class Exchange(HTTPMessageDelegate):
-    """One request: `begin` starts the work, `answer` writes the response to its result. Both may raise."""
+    """One request and its response.
+
+    `begin` starts the work and returns a future; `answer` writes a response from the result of that future. An
+    exception from either becomes the error response.
+    """
 
     def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, errors: ErrorResponder) -> None:
         self.head = head
@@ -33,11 +37,11 @@ class Exchange(HTTPMessageDelegate):
         self._body = b""
 
     def begin(self, body: bytes) -> Future[Any]:
-        """Starts the work that the request asks for. Raises the error to answer with."""
+        """Starts the work. An error that it raises becomes the response."""
         raise NotImplementedError
 
     def answer(self, result: Any) -> None:
-        """Writes the response to the result of `begin`. Raises the error to answer with instead."""
+        """Writes the response for the result of `begin`. An error that it raises becomes the response."""
         raise NotImplementedError
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -48,7 +52,7 @@ class Exchange(HTTPMessageDelegate):
         self._in_flight.begin()
         try:
             self.begin(self._body).add_done_callback(self._on_done)
-        except Exception as error:  # noqa: BLE001 - the top of the request: every error becomes a response
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._fail(error)
 
     def cancel_on_disconnect(self, task: "Task[Any]") -> "Task[Any]":
@@ -71,7 +75,7 @@ class Exchange(HTTPMessageDelegate):
         try:
             if error is None:
                 self.answer(done.result())
-        except Exception as problem:  # noqa: BLE001 - the top of the request: every error becomes a response
+        except Exception as problem:  # noqa: BLE001 - outermost exception handler of the request
             error = problem
         if error is None:
             self._in_flight.end()

@@ -19,7 +19,7 @@ TIMEOUTS = Timeouts()
 CHECKS_PER_TIMEOUT = 4
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
-"""The warning about too many connections is repeated only after fewer than this part of the limit were in use."""
+"""The warning is logged again only after the number of connections has fallen to this fraction of the limit."""
 CHECKS_PER_TURN = 200
 """How many connections are checked before the event loop runs other callbacks."""
 

@@ -8,16 +8,17 @@ _log = logging.getLogger(__name__)
 
 
 class DrainListener(Protocol):
-    """A request that must learn of a drain while its client sends nothing."""
+    """A request that must be notified of a drain even if its client sends no data."""
 
     def drain_started(self) -> None:
         """Called once, when the server begins to drain."""
 
 
 class InFlightRequests:
-    """The number of requests that were read completely and have no response yet.
+    """The number of requests that are being served.
 
-    Each of them calls `begin` once and `end` once. While `draining` is set, each response closes its connection.
+    A request is served from the end of the body, or from the headers for an NDJSON stream, until the response. It calls
+    `begin` once and `end` once. While `draining` is set, each response closes its connection.
     """
 
     def __init__(self) -> None:

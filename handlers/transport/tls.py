@@ -8,7 +8,7 @@ from models.errors import StartRefusedError
 
 
 class TlsRefusedError(StartRefusedError):
-    """The certificate or its key can't be used; the text says why in one line."""
+    """The certificate or its key can't be used. The message gives the reason in one line."""
 
 
 class ServerContext(ssl.SSLContext):
