@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter. Belongs to no thread."""
+"""Exponential backoff with jitter. Usable on any thread."""
 
 import random
 from collections.abc import Callable

@@ -20,13 +20,13 @@ _Waiting = tuple[T, asyncio.Future[R], int, int]
 
 
 class BatchHooks(Protocol):
-    """Is called on the event loop before and after each batch."""
+    """The event loop calls these methods before and after each batch."""
 
     def before_batch(self) -> None:
-        """A batch is about to leave. An item that is submitted with `first` now leaves with it."""
+        """Called before a batch is formed. An item submitted here with `first=True` is part of that batch."""
 
     def after_batch(self, items: Sequence[Any], results: Sequence[Any]) -> None:
-        """All results of the batch have been delivered. A result may be an exception."""
+        """Called when all results of the batch have been delivered. A result may be an exception."""
 
 
 class Batcher(Generic[T, R]):
@@ -35,7 +35,7 @@ class Batcher(Generic[T, R]):
     `work(items)` returns one result for each item, in order. A result that is an exception is raised to that item's
     caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. Its
     items have a total size of about `max_batch`. At most `max_waiting` items wait, including those of the running call.
-    There is no timer: an item that arrives while nothing runs leaves at once.
+    There is no timer: an item that arrives while nothing runs is passed to `work` without delay.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Batcher(Generic[T, R]):
         `size` counts towards `max_batch`. `first` puts the item at the head of the queue. An item with `even_if_full`
         takes no place in the queue, so it is never refused for lack of one. Raises QueueClosedError and QueueFullError.
 
-        Cancelling the future withdraws the item if its batch has not left yet.
+        Cancelling the future withdraws the item if its batch has not been formed yet.
         """
         if self._closed:
             raise QueueClosedError
@@ -111,7 +111,7 @@ class Batcher(Generic[T, R]):
             results = self._work(items)
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(batch)} items, but {len(results)} results")
-        except BaseException as error:  # noqa: BLE001 - the thread's top: the callers handle it
+        except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
             results = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 

@@ -1,4 +1,4 @@
-"""Claims orders, has them processed and records the outcomes, in batches.
+"""Claims orders, passes them to the processor and records the outcomes, in batches.
 
 Runs on the event loop. Claims and outcomes are written on the writer's thread; processors run on worker threads.
 """
@@ -32,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class ClaimQueue(Protocol):
-    """Where the dispatcher's writes go; an Intake is one."""
+    """Interface to which the dispatcher submits its writes. Implemented by Intake."""
 
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
-        """Records outcomes and claims orders. Raises storage errors, and has then changed nothing."""
+        """Records outcomes and claims orders. If it raises a storage error, nothing has been changed."""
 
     async def wait_for_low_load(self) -> None:
         """Returns when the dispatcher may write."""
@@ -96,9 +96,10 @@ class Dispatcher:
         self._changed.set()
 
     def claim_with_next_commit(self) -> None:
-        """Submits a claim with the batch that is about to leave, so that new orders begin in their own commit.
+        """Adds a claim to the batch that is about to be written.
 
-        Does nothing if no thread is free, or if a write of the dispatcher is on its way.
+        New orders can thus be claimed in the commit that stores them. Does nothing if no thread is free or if a write
+        of the dispatcher is pending.
         """
         limit = self._free_slots()
         if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
@@ -108,23 +109,23 @@ class Dispatcher:
         """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
 
         Outcomes that the store can't record leave their orders Processing; the next start recovers them.
-        Returns the number of attempts that were given up: their threads may still be running. May be called twice.
+        Returns the number of attempts that were abandoned: their threads may still be running. May be called twice.
         """
         self._stopping = True
         self.wake()
         if self._task is None:
             return 0
         await asyncio.wait([self._task], timeout=timeout_s)
-        given_up = list(self._running.values())
+        abandoned = list(self._running.values())
         self._running.clear()
-        self._put_back(given_up)
+        self._put_back(abandoned)
         self._last_write.set()
         await asyncio.wait([self._task], timeout=self._last_write_s)
         self._task.cancel()
         if self._outcomes:
             _log.warning("%d outcomes could not be stored: these attempts will be repeated", len(self._outcomes))
         self._set_alarm(None)
-        return len(given_up)
+        return len(abandoned)
 
     async def _run(self) -> None:
         failures = 0
@@ -133,7 +134,7 @@ class Dispatcher:
             self._changed.clear()
             try:
                 await self._finish_and_claim()
-            except Exception as error:  # noqa: BLE001 - the task's top: processing continues after any error
+            except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
                 failures += 1
                 expected = isinstance(error, StorageBusyError | StorageUnavailableError)
                 _log.warning("processing paused: %s", error, exc_info=None if expected else error)
@@ -230,7 +231,7 @@ class Dispatcher:
             return
         try:
             self._processor(orders)
-        except BaseException as error:  # noqa: BLE001 - the thread's top: every attempt must end
+        except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
             outcomes = [self._outcome_of(order, error) for order in orders]
             self._loop.call_soon_threadsafe(self._end, outcomes)
             for order, outcome in zip(orders, outcomes, strict=True):
@@ -242,7 +243,7 @@ class Dispatcher:
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
             return self._retry_policy.after(order.attempt, error)
-        except BaseException:  # noqa: BLE001 - still the thread's top: a user's exception may raise when it is read
+        except BaseException:  # noqa: BLE001 - a user's exception may raise anything when it is read
             return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: list[Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""Logs failed attempts, at a limited rate. Safe on any thread."""
+"""Logs failed attempts, at a limited rate. Usable on any thread."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class FailureLog:
-    """Logs one failed attempt in `MIN_INTERVAL_S` seconds, and counts the others.
+    """Logs at most one failed attempt per `MIN_INTERVAL_S` seconds, and counts the others.
 
     Attempts that are retried, and those after which the order is Failed, are limited separately. `clock` is monotonic,
     in seconds.

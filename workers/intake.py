@@ -1,4 +1,4 @@
-"""How orders get into the store: one by one or in groups, up to the limits. Runs on the event loop."""
+"""Submits new orders to the store, singly or in groups, up to the limits. Runs on the event loop."""
 
 import asyncio
 from typing import Protocol
@@ -14,7 +14,7 @@ GROUPS_BETWEEN_CLAIMS = 8
 
 
 class Backlog(Protocol):
-    """Knows how many orders are Pending; a Store is one."""
+    """Provides the number of Pending orders. Implemented by Store."""
 
     @property
     def pending(self) -> int: ...
@@ -44,9 +44,10 @@ class Intake:
         return self._writes.submit(order)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
-        """Stores the orders in one commit. Waits for its turn to commit, but not for room in the backlog.
+        """Stores the orders in one commit. Waits while `MAX_GROUPS` other groups are in progress.
 
-        Raises QueueFullError, QueueClosedError and storage errors; then none of the orders is stored.
+        Does not wait if the backlog is full: raises QueueFullError. If it raises QueueFullError, QueueClosedError or a
+        storage error, none of the orders has been stored.
         """
         self._open_groups += 1
         try:
@@ -70,7 +71,10 @@ class Intake:
         return self._open_groups > 1
 
     async def wait_for_low_load(self) -> None:
-        """Returns at once, or, under high load, after GROUPS_BETWEEN_CLAIMS groups: new orders go to disk first."""
+        """Returns at once unless the load is high.
+
+        Then returns after GROUPS_BETWEEN_CLAIMS more groups, or when the load falls.
+        """
         enough = self._ended_groups + GROUPS_BETWEEN_CLAIMS
         while self.is_under_high_load and self._ended_groups < enough:
             await self._group_ended.wait()

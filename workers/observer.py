@@ -1,4 +1,4 @@
-"""What the service reports of its work, for metrics and event streams."""
+"""The interface through which the service reports its work, for metrics and event streams."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from models.writes import AnyWrite, WriteResult
 
 
 class ServiceObserver(Protocol):
-    """Is called on the event loop unless a method says otherwise. Must return at once and raise nothing."""
+    """Called on the event loop unless a method says otherwise. Must return at once and raise nothing."""
 
     @property
     def wants_changes(self) -> bool:

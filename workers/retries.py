@@ -1,4 +1,4 @@
-"""Decides after a failed attempt whether the order is retried, and when, or is Failed. Safe on any thread."""
+"""Decides after a failed attempt whether the order is retried, and when, or is Failed. Usable on any thread."""
 
 from collections.abc import Callable
 from typing import TypeGuard

@@ -107,7 +107,7 @@ class OrderService:
     async def open(self) -> None:
         """Connects the threads to the store and recovers the attempts that a crash interrupted."""
         if recovered := await self._threads.open(self._retry_policy.after_crash):
-            _log.info("recovered attempts that the end of the last process cut off: %d", recovered)
+            _log.info("recovered %d attempts that were interrupted when the previous process ended", recovered)
 
     async def start(self) -> None:
         """Begins to process orders and to report to the observer each second."""
@@ -118,14 +118,14 @@ class OrderService:
     async def stop(self, timeout_s: float) -> int:
         """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
 
-        Ends every wait for an order's end, so that such requests are answered. Returns the number of attempts that were
-        given up: their threads may still be running.
+        Ends every wait for an order's end, so that such requests get their responses. Returns the number of attempts
+        that were abandoned: their threads may still be running.
         """
         self._waiters.close()
-        given_up = await self._dispatcher.stop(timeout_s)
+        abandoned = await self._dispatcher.stop(timeout_s)
         self._timer.stop()
         self._failures.log_summary()
-        return given_up
+        return abandoned
 
     async def close(self) -> None:
         """Writes what was accepted, then closes queues, threads and the store. May be called twice."""
@@ -142,7 +142,7 @@ class OrderService:
         return self._intake.insert(order)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
-        """Stores the orders in one commit. Waits for its turn to commit, but not for room in the backlog."""
+        """Stores the orders in one commit. See `Intake.insert_many`."""
         return await self._intake.insert_many(orders)
 
     def find(self, order_id: int) -> asyncio.Future[Order | None]:
@@ -215,7 +215,8 @@ class OrderService:
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._observer.batch_written(items, results)
-        # A claim that got fewer orders than it asked for left none behind that could be processed now.
+        # If a claim returned fewer orders than its limit, no wake-up is needed: no order is ready, or `next_due_us`
+        # wakes the dispatcher.
         if not any(
             isinstance(write, FinishAndClaim) and isinstance(result, ClaimedOrders) and len(result.orders) < write.limit
             for write, result in zip(items, results, strict=True)

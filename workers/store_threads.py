@@ -35,7 +35,7 @@ class StoreThreads:
         self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
         self.totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_WAITING)
-        # One listing a call, so that a short one does not wait for the long ones behind it.
+        # One listing per call, so that a short one does not wait for the long ones behind it.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
         )
@@ -55,7 +55,7 @@ class StoreThreads:
         if self._closed:
             return
         self._closed = True
-        # The writer last: the last connection to close moves the WAL into the database.
+        # The writer last: the last connection to close copies the WAL into the database.
         for executor in (self._reader, self._lister, self._writer):
             await asyncio.get_running_loop().run_in_executor(executor, self._store.disconnect)
             executor.shutdown(wait=False)

@@ -47,7 +47,7 @@ class CompletionWaiters:
                 self._wake(change.order_id)
 
     def close(self) -> None:
-        """Wakes every task, now and from now on. May be called twice."""
+        """Wakes all waiting tasks. Events created later are set immediately. May be called twice."""
         self._closed = True
         for order_id in list(self._waiting):
             self._wake(order_id)

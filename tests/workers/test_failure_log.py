@@ -74,7 +74,7 @@ def test_an_unexpected_error_is_logged_with_its_stack_frames(
 ) -> None:
     try:
         raise error
-    except BaseException as raised:  # noqa: BLE001 - as at a thread's top
+    except BaseException as raised:  # noqa: BLE001 - like the outermost exception handler of a thread
         note(failures, error=raised)
     line, *frames = caplog.messages[0].splitlines()
     assert line == "order 7: attempt 1 failed, it will be retried: it broke"

@@ -115,7 +115,7 @@ async def test_open_recovers_the_attempts_of_a_killed_process(
         assert recovered.error == "the process ended during the attempt"
         assert (other.status, other.attempts) == (Status.PENDING, 0)
     assert [text for text in caplog.messages if "recovered" in text] == [
-        "recovered attempts that the end of the last process cut off: 1"
+        "recovered 1 attempts that were interrupted when the previous process ended"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The exceptions with which a processor reports how an attempt ended. Values; they belong to no thread."""
+"""The exceptions with which a processor reports how an attempt ended. Usable on any thread."""
 
 MAX_DELAY_S = 366 * 86_400
 """The longest delay, in seconds, that a processor can ask for."""
@@ -25,7 +25,10 @@ class RetryLater(Exception):
 
 
 class NotDeliveredError(Exception):
-    """Raised by the webhook processor: the delivery failed. Retry it, but not within `retry_after_s` seconds."""
+    """Raised by the webhook processor: the delivery failed.
+
+    The order is retried, but not before `retry_after_s` seconds have passed.
+    """
 
     def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)

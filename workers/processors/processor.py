@@ -1,4 +1,4 @@
-"""What every processor must be able to do. A processor runs on the worker threads, several calls at a time."""
+"""The interface of a processor. A processor runs on the worker threads, several calls at a time."""
 
 import threading
 from collections.abc import Callable, Sequence

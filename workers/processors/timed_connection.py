@@ -1,4 +1,4 @@
-"""HTTP connections with a deadline for the whole response. Run on the worker threads, a connection on one at a time.
+"""HTTP connections with a deadline for the whole response. Run on the worker threads, each connection on one at a time.
 
 The time-out of a socket begins anew with each byte, so a receiver that sends a byte now and then could block a thread
 without limit.
@@ -66,7 +66,7 @@ class _TimedConnection(HTTPConnection):
         super().request(*arguments, **options)
 
     def getresponse(self) -> Any:
-        # `timeout` is what is left of the request's total time: see urllib3.Timeout.
+        # `timeout` is the rest of the request's total time: see urllib3.Timeout.
         deadline_s = time.monotonic() + (self.timeout or 0.0)
         response_class: Any = functools.partial(_TimedResponse, deadline_s=deadline_s)
         self.response_class = response_class

@@ -60,7 +60,7 @@ class WebhookProcessor:
     the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
 
     An attempt takes at most `timeout_s` seconds, plus the time to look up the receiver's name. If the name has more
-    than three addresses and none of them answers, it takes a third of `timeout_s` for each.
+    than three addresses and none of them responds, it takes a third of `timeout_s` for each.
     """
 
     batch_size = 1
@@ -100,7 +100,7 @@ class WebhookProcessor:
             )
         except HTTPError as error:
             raise NotDeliveredError(self._reason_of(error)) from error
-        _judge(response, _read(response))
+        _check_response(response, _read(response))
 
     def _reason_of(self, error: HTTPError) -> str:
         # Not urllib3's own texts, which contain class names and memory addresses.
@@ -180,7 +180,7 @@ def _shown(text: str) -> str:
     return one_line(text[: 2 * MAX_SHOWN_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
 
 
-def _judge(response: urllib3.BaseHTTPResponse, text: str) -> None:
+def _check_response(response: urllib3.BaseHTTPResponse, text: str) -> None:
     """Returns if the receiver accepted the order, else raises Rejected or NotDeliveredError."""
     status = response.status
     if 200 <= status < 300:
