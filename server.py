@@ -1,4 +1,4 @@
-"""Reads the settings, builds what lives long, serves, drains, closes. All of it runs on the main thread."""
+"""Parses the flags, constructs the long-lived objects, serves requests, drains and closes. Runs on the main thread."""
 
 import argparse
 import asyncio
@@ -44,15 +44,15 @@ VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that returns from SQLite may have to wait for the event loop to release the interpreter lock."""
 GARBAGE_THRESHOLD = 5_000
-"""How many new containers start a search for reference cycles. Thousands of orders in flight have none; with Python's
-default of 700, a tenth of the time of bulk inserts would be spent on searching."""
+"""How many new container objects trigger a garbage collection. Orders in flight contain no reference cycles; with
+Python's default of 700, a tenth of the time of bulk inserts would be spent on garbage collection."""
 
 _log = logging.getLogger("orders")
 T = TypeVar("T")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the flags say."""
+    """The parsed flags."""
 
     port: int
     host: str
@@ -88,7 +88,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     parser = _Parser(
         prog="server.py",
         description="An order backend: one process, one SQLite file. A 202 means that the order is on disk.",
-        epilog="Each flag may come from the environment instead: ORDERS_PORT for --port, and so on. The flag wins.",
+        epilog="Each flag can also be set in the environment: ORDERS_PORT for --port, etc. The flag takes precedence.",
         allow_abbrev=False,
     )
     _add_settings(parser, environment)
@@ -101,7 +101,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     if unknown:
         # The value of a mistyped flag may be a secret.
         shown = [re.split(f"=|whsec_|{PREFIX}", each)[0] for each in unknown if each.startswith("-")]
-        parser.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
+        parser.error(f"unknown: {' '.join(shown)}" if shown else "unexpected arguments")
     values = vars(known)
     name, scope = values.pop("new_api_key"), values.pop("scope")
     if name is not None:
@@ -118,7 +118,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         # Otherwise orders would be Completed without a delivery. The environment may set it for later use.
         parser.error("--webhook-url needs --processor webhook")
     if (settings.tls_cert is None) != (settings.tls_key is None):
-        parser.error("--tls-cert and --tls-key need each other")
+        parser.error("--tls-cert and --tls-key must be used together")
     return settings
 
 
@@ -146,7 +146,7 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
     add("--max-backlog", _between(1, 1_000_000_000), "1000000", "orders that may be Pending before new ones get 503")
     add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
-    add("--api-keys", Path, None, "file of API keys, a line a key; then every request needs one")
+    add("--api-keys", Path, None, "file of API keys, one per line; then every request needs one")
     add("--rate-limit", _checked(parse_rate_limit), None, "requests for each key, or address: 100/s, /m or /h")
     add("--tls-cert", Path, None, "PEM file of the certificate, with its chain, to serve HTTPS with")
     add("--tls-key", Path, None, "PEM file of the certificate's private key")
@@ -183,7 +183,7 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def build_guard(settings: Settings) -> Guard:
-    """The guard that `--api-keys`, `--rate-limit` and `--access-log` ask for. Raises StartRefusedError."""
+    """The guard for `--api-keys`, `--rate-limit` and `--access-log`. Raises StartRefusedError."""
     keys = None if settings.api_keys is None else read_keys(settings.api_keys)
     guard = RequestGuard(keys=keys, limit=settings.rate_limit, clock_ns=time.monotonic_ns)
     return AccessLog(guard=guard, clock_ns=time.monotonic_ns) if settings.access_log else guard
@@ -195,9 +195,9 @@ def now_us() -> int:
 
 
 async def serve(settings: Settings, processor: Processor) -> bool:
-    """Serves until SIGTERM or SIGINT, then drains. False if attempts were given up whose threads still run.
+    """Serves until SIGTERM or SIGINT, then drains. False if attempts were abandoned whose threads still run.
 
-    Raises StartRefusedError and storage errors, and has then accepted no order.
+    If it raises StartRefusedError or a storage error, no order has been accepted.
     """
     stop = asyncio.Event()
     with contextlib.ExitStack() as cleanup:
@@ -242,11 +242,11 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         _log.info("stopping")
-        given_up, _ = await asyncio.gather(service.stop(settings.drain_timeout), api.drain(settings.drain_timeout))
+        abandoned, _ = await asyncio.gather(service.stop(settings.drain_timeout), api.drain(settings.drain_timeout))
         await service.close()
         await api.close()
     _log.info("stopped")
-    return not given_up
+    return not abandoned
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     configure_logging(settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(GARBAGE_THRESHOLD)
-    gc.freeze()  # imported modules stay
+    gc.freeze()  # excludes imported modules from garbage collection
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             processor = build_processor(
@@ -289,7 +289,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _refuse(f"{settings.database}: {error}")
     except KeyboardInterrupt:
         return 130
-    # Threads that a function has started get as long as attempts had; those of given-up attempts get no more time.
+    # Threads that a user's function started get the drain time-out again. If attempts were abandoned, all threads get
+    # only EXIT_DELAY_S.
     exit_within(max(settings.drain_timeout, EXIT_DELAY_S) if finished else EXIT_DELAY_S, 0)
     return 0
 

@@ -1,1 +1,1 @@
-"""Orders and where they are stored. The only package with SQL or Peewee."""
+"""Orders and their storage. The only package with SQL or Peewee."""

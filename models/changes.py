@@ -18,11 +18,11 @@ from models.writes import (
 )
 
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
-"""An order keeps one of these until it is retried by request."""
+"""These statuses are final, except that a client can retry a Failed order."""
 
 
 class OrderChange(Struct, frozen=True, gc=False):
-    """An order's new status. `attempts` is the number of attempts that count; `error` is the last attempt's."""
+    """An order's new status. `attempts` is the number of attempts that count; `error` is that of the last attempt."""
 
     order_id: int
     user_id: int

@@ -1,4 +1,4 @@
-"""The errors that an order, its storage and the queues can raise. Each class stands for one decision of its caller."""
+"""The errors that orders, storage and queues can raise. Callers handle each exception class differently."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which orders a listing asks for, and a page of them. Values; they belong to no thread."""
+"""The filters of a listing, and a page of orders. Immutable values; usable on any thread."""
 
 from msgspec import Struct
 

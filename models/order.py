@@ -1,4 +1,4 @@
-"""A stored order, its status, and the totals over all orders. Values; they belong to no thread."""
+"""A stored order, its status, and the totals over all orders. Immutable values; usable on any thread."""
 
 import enum
 import functools

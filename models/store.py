@@ -1,7 +1,7 @@
-"""What every store of orders can do, and how to open one. The engines are in folders beside this module.
+"""The interface of an order store. `models/sqlite/` implements it.
 
-Every method that reads or writes runs on the caller's thread, blocks it, and is one transaction. It raises
-StorageBusyError or StorageUnavailableError, and has then changed nothing.
+Every method that reads or writes runs on the caller's thread, blocks it, and is one transaction. If it raises
+StorageBusyError or StorageUnavailableError, nothing has been changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Store(Protocol):
         """Closes the calling thread's connection. May be called without one."""
 
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
-        """Ends every attempt that a crash interrupted with the outcome that `outcome_of` returns.
+        """Records an outcome, returned by `outcome_of`, for each attempt that a crash interrupted.
 
         Returns the number of these attempts. To be called once, before the first claim.
         """
@@ -67,6 +67,7 @@ class Store(Protocol):
 def open_store(database: Path, *, clock: Callable[[], int]) -> Store:
     """Opens the store in the SQLite file `database`, and creates the file if it does not exist.
 
-    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError, and has then not changed the file.
+    `clock` returns microseconds since 1970, UTC. If it raises DatabaseRefusedError, the file has not been
+    changed.
     """
     return open_sqlite_store(database, clock=clock)

@@ -1,4 +1,4 @@
-"""What the store can be asked to write, and the results. Values; they belong to no thread."""
+"""The store's write requests and their results. Immutable values; usable on any thread."""
 
 import enum
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Write(Struct, Generic[R], frozen=True, gc=False):
 
 
 class Insertion(enum.Enum):
-    """What the store did with a new order that it did not refuse."""
+    """The result of a new order: stored now, or already stored."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"
@@ -41,7 +41,7 @@ class NewOrder(Write[Insertion], frozen=True, gc=False):
 
 
 class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
-    """Insert these orders in one transaction. Each is accepted or refused on its own."""
+    """Insert these orders in one transaction. Each is accepted or rejected independently."""
 
     orders: list[NewOrder]
 
@@ -50,7 +50,8 @@ class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
     Completed (without an error) and Failed end the order. Pending with `due_us` schedules a retry at that time
-    (microseconds since 1970, UTC). Pending without `due_us` returns the order as if the attempt had not been made.
+    (microseconds since 1970, UTC). Pending without `due_us` makes the order Pending, and the attempt does
+    not count.
     """
 
     sequence: int
@@ -80,7 +81,7 @@ class ClaimedOrders(Struct, frozen=True, gc=False):
 class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     """Record the outcomes of attempts, then claim up to `limit` orders.
 
-    `attempted` are the orders of `outcomes`, in the same order, as they were claimed.
+    `attempted[i]` is the order of `outcomes[i]`, as it was when claimed.
     """
 
     outcomes: Sequence[Outcome]

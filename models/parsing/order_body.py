@@ -1,4 +1,4 @@
-"""The JSON body of an order, and the limits of its fields. Values; they belong to no thread."""
+"""The JSON body of an order, and the limits of its fields. Immutable values; usable on any thread."""
 
 from decimal import Decimal
 from typing import Annotated

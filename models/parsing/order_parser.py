@@ -25,7 +25,11 @@ _METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
 def parse_order(body: bytes) -> NewOrder:
-    """Parses one order. Raises NotJsonError, or InvalidOrderError with every error."""
+    """Parses one order.
+
+    Raises NotJsonError if the body is not JSON, and InvalidOrderError, which lists every error, if the JSON is not a
+    valid order.
+    """
     return parse_order_fast(body) or parse_with_all_errors(body)
 
 

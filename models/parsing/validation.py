@@ -20,7 +20,7 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
 
 
 def parse_with_all_errors(body: bytes) -> NewOrder:
-    """Parses one order. Raises NotJsonError, or InvalidOrderError with every error."""
+    """Parses one order. Raises the errors of `order_parser.parse_order`."""
     value = read_json(body)
     errors = list(repeated_keys(value))
     if not isinstance(value, Object):

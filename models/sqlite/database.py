@@ -23,7 +23,7 @@ LOCK_DEADLINE_S = 10.0
 _FIRST_DELAY_S = 0.002
 _MAX_DELAY_S = 0.25
 _SAME_LOCK_S = 1.0
-"""If a call finds the database locked within this time after another call did, both wait for the same lock."""
+"""Two calls of a thread that find the database locked within this time of each other share one deadline."""
 
 
 class RetryingSqliteDatabase(peewee.SqliteDatabase):

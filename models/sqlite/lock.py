@@ -1,4 +1,4 @@
-"""The lock file that keeps a second server off a database. Used on the main thread."""
+"""The lock file that prevents a second server from opening the database. Used on the main thread."""
 
 import contextlib
 import fcntl

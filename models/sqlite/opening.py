@@ -18,8 +18,8 @@ MINIMUM_SQLITE = (3, 38, 0)
 """The `->>` operator needs 3.38, UPDATE … FROM needs 3.33."""
 
 WAL_PAGES = 4_000
-"""A commit that makes the WAL longer than this also runs a checkpoint, while the orders of the commit wait: 16 MiB,
-where SQLite's default is 4."""
+"""When a commit makes the WAL at least this many pages long (about 16 MiB; SQLite's default is 1,000 pages), SQLite
+runs a checkpoint, and the orders of that commit wait for it."""
 _PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -41,7 +41,7 @@ _MIN_JOURNAL_BYTES = 512
 def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
     """Opens the store in the file `path`, and locks it against other servers until the store is closed.
 
-    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError, and has then not changed the file.
+    `clock` returns microseconds since 1970, UTC. If it raises DatabaseRefusedError, the file has not been changed.
     """
     lock = DatabaseLock(path)
     lock.acquire()
@@ -55,7 +55,7 @@ def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
     """The database in the file `path`, created if it does not exist, with the current schema and no open connection.
 
-    Raises DatabaseRefusedError, and has then not changed the file.
+    If it raises DatabaseRefusedError, the file has not been changed.
     """
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         needed = ".".join(map(str, MINIMUM_SQLITE))
@@ -107,7 +107,7 @@ def _has_content(path: Path, real_path: Path) -> bool:
 def _rolls_back_to_empty(real_path: Path) -> bool:
     """Whether a crash interrupted the creation of the database, before its first commit and before it had a WAL.
 
-    SQLite then removes its one page by the rollback journal.
+    SQLite rolls such a file back to an empty one.
     """
     journal = _read_beginning(_with_suffix(real_path, "-journal"))
     return (
@@ -122,7 +122,7 @@ def _rolls_back_to_empty(real_path: Path) -> bool:
 
 
 def _may_be_restored_from_wal(real_path: Path) -> bool:
-    """Whether a file that does not begin like a database may be one, with a copy of its first page in the WAL.
+    """Whether a file without SQLite's header may be a database whose first page can be restored from the WAL.
 
     A loss of power during a checkpoint can leave any bytes in the first page.
     """

@@ -149,10 +149,11 @@ SELECT json_group_array({_STORED_ORDER}) FROM (
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
     """Selects matching orders from the newest block to the oldest, and stops after `:limit` orders.
 
-    The recursive query is a priority queue of places, processed from the highest to the lowest
+    The recursive query is a priority queue, highest `place` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    The place of an order is its sequence; the place of a block is above those of its orders. Processing a block adds
-    its matching orders and the block below it. So `:limit` orders are found without a look into the blocks below them.
+    An order's place is its sequence; a block's place is higher than the sequences of its orders. Processing a block
+    adds its matching orders and the next lower block, so the search stops after `:limit` orders without reading lower
+    blocks.
     """
     # Pairs: the sequences of the matching orders of a block, and the condition on a single order.
     filters = []

@@ -50,7 +50,7 @@ def _storage_errors() -> Iterator[None]:
 class SqliteStore:
     """A Store over `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
 
-    A claim makes up to `max_made_ready` due retries ready.
+    A claim first makes at most `max_made_ready` retries ready: those whose due time has passed.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SqliteStore:
             self._database.connect()
 
     def disconnect(self) -> None:
-        # The last connection to close moves the WAL into the database.
+        # The last connection to close copies the WAL into the database.
         self._database.close()
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class SqliteStore:
 
 
 def _apply(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[WriteResult]:
-    """Makes the changes in the order that `Store.write` promises."""
+    """Makes the changes in the order that `Store.write` documents."""
     batch = _Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
     if outcomes := [outcome for finish in finishes for outcome in finish.outcomes]:

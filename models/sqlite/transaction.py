@@ -61,8 +61,8 @@ class _Change(msgspec.Struct):
 class Transaction:
     """Steps that take effect together. `add_to_totals` must be the last one.
 
-    `now_us` is the time of all steps (microseconds since 1970, UTC). One claim makes up to `max_made_ready` due retries
-    ready.
+    `now_us` is the time of all steps (microseconds since 1970, UTC). A claim first makes at most
+    `max_made_ready` retries ready: those whose due time has passed.
     """
 
     def __init__(self, database: RetryingSqliteDatabase, *, now_us: int, max_made_ready: int = MAX_MADE_READY) -> None:
@@ -139,7 +139,7 @@ class Transaction:
         """Claims up to `limit` ready orders, oldest first, after making retries ready that are due.
 
         If more retries are due than one call makes ready, it claims none: an older order may be among the others.
-        `next_due_us` has then passed already.
+        In that case `next_due_us` has already passed.
         """
         found, last, next_due_us = self._next_ready(limit)
         if self._is_due(next_due_us):
@@ -251,7 +251,10 @@ class Transaction:
 
 
 def _runs_in(outcomes: Sequence[Outcome]) -> list[tuple[int, int, int]]:
-    """First sequence, last sequence and claim of each run of attempts with consecutive sequences and the same claim."""
+    """Splits the attempts into runs: consecutive sequences with the same claim number.
+
+    Returns (first sequence, last sequence, claim) for each run.
+    """
     runs: list[tuple[int, int, int]] = []
     first = last = claim = -1
     for outcome in outcomes:

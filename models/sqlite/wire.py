@@ -1,7 +1,7 @@
-"""The JSON in which batches travel to SQLite and back. Pure functions.
+"""Encodes batches as JSON parameters for SQLite, and decodes JSON results. Pure functions.
 
 A batch is one JSON parameter and comes back as one JSON value. `sqlite3` releases the GIL and takes it back at each
-step of a statement, so a statement that returns a row a step would wait for the event loop at every row.
+step of a statement, so a statement that returns one row per step would wait for the event loop at every row.
 
 Each function names the columns in their order; the statements of `models/sqlite/statements.py` use the same order.
 """
