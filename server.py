@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """The settings. Prints to stderr and exits with status 2 if a flag is unknown or bad.
+    """The settings. Prints to stderr and exits with status 2 if a flag is unknown or invalid.
 
     `--new-api-key` prints a new API key to stdout and exits with status 0.
     """
@@ -264,7 +264,7 @@ def _refuse(reason: str) -> int:
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit status: 0 after a stop, 1 if the server can't start, 2 if a flag is unknown or bad.
+    """The exit status: 0 after a stop, 1 if the server can't start, 2 if a flag is unknown or invalid.
 
     The process ends soon afterwards, even if threads of a user's function still run.
     """

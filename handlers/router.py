@@ -1,6 +1,6 @@
 """Chooses the exchange or handler of a request when its headers have been read. Runs on the event loop.
 
-The paths that must be fast or that stream are served by exchanges below Tornado's RequestHandler; the URL table in
+Exchanges, which bypass Tornado's RequestHandler, serve the paths that must be fast or that stream; the URL table in
 `handlers/routes.py` serves all others.
 """
 

@@ -63,7 +63,7 @@ class Batcher(Generic[T, R]):
         """The future result for `item`.
 
         `size` counts towards `max_batch`. `first` puts the item at the head of the queue. An item with `even_if_full`
-        takes no place in the queue, so it is never refused for lack of one. Raises QueueClosedError and QueueFullError.
+        takes no place in the queue, so a full queue does not reject it. Raises QueueClosedError and QueueFullError.
 
         Cancelling the future withdraws the item if its batch has not been formed yet.
         """

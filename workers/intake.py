@@ -23,7 +23,7 @@ class Backlog(Protocol):
 class Intake:
     """Puts new orders and the claims of processing into the same commits.
 
-    New orders are refused while `max_backlog` or more orders are Pending.
+    New orders are rejected while `max_backlog` or more orders are Pending.
     """
 
     def __init__(self, *, writes: WriteBatcher, backlog: Backlog, max_backlog: int) -> None:

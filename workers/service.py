@@ -128,7 +128,7 @@ class OrderService:
         return abandoned
 
     async def close(self) -> None:
-        """Writes what was accepted, then closes queues, threads and the store. May be called twice."""
+        """Writes all accepted requests, then closes queues, threads and the store. May be called twice."""
         await self._threads.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

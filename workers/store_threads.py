@@ -49,7 +49,7 @@ class StoreThreads:
         return await loop.run_in_executor(self._writer, self._store.recover, outcome_of)
 
     async def close(self) -> None:
-        """Finishes what was accepted, then disconnects the threads and closes the store. May be called twice."""
+        """Finishes all accepted requests, then disconnects the threads and closes the store. May be called twice."""
         for batcher in (self.writes, self.probes, self.finds, self.totals, self.listings):
             await batcher.close()
         if self._closed:

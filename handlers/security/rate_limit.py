@@ -44,7 +44,7 @@ class RateLimitDecision(NamedTuple):
 class RateLimiter:
     """A bucket per client. It holds the requests of one period and fills at a constant rate.
 
-    A refused request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
+    A rejected request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
     `max_clients` remain, the least recently used ones are removed, too.
     """
 

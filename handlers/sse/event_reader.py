@@ -12,7 +12,7 @@ MAX_WRITE_BYTES = 64 * 1024
 
 
 class OrderEventReader(SseConnection):
-    """Is sent new events while it keeps up. Otherwise it reads on from its position in the log after each write."""
+    """Receives new events while it keeps up. Otherwise it continues from its position in the log after each write."""
 
     def __init__(
         self,

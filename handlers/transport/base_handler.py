@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class BaseHandler(RequestHandler):
-    """A handler that is given its collaborators as keyword arguments by the URL table."""
+    """A handler to which the URL table passes its collaborators as keyword arguments."""
 
     request_id = ""
 

@@ -1,4 +1,4 @@
-"""Limits the length of request bodies, and discards or refuses the rest of a longer one. Runs on the event loop."""
+"""Limits the length of request bodies, and discards or rejects the rest of a longer one. Runs on the event loop."""
 
 from collections.abc import Awaitable
 from typing import cast

@@ -61,7 +61,7 @@ class RequestHead:
         return address
 
     def as_request(self) -> "Request":
-        """The request as RequestHandlers take it. Made on demand, because it parses more than an Exchange needs."""
+        """The request for RequestHandlers. Made on demand, because it parses more than an Exchange needs."""
         request = Request(
             connection=self.connection,
             server_connection=self.server_connection,

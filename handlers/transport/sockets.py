@@ -14,7 +14,7 @@ from models.errors import StartRefusedError
 BACKLOG = 2_048
 """How many clients can connect at once before the event loop accepts the first of them."""
 SPARE_FILES = 1
-"""For the connection that is accepted in order to be refused."""
+"""For a connection over the limit, which is accepted and then rejected."""
 
 
 def check_host(text: str) -> str:

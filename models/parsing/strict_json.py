@@ -10,7 +10,7 @@ from urllib.parse import quote
 from models.errors import FieldError, NotJsonError
 
 MAX_DEPTH = 100
-"""Bodies that are nested deeper are refused."""
+"""Bodies that are nested deeper are rejected."""
 
 
 class Number(str):

@@ -1,4 +1,4 @@
-"""Opens a database file, or refuses it and leaves it unchanged. Runs on the main thread."""
+"""Opens a database file, or rejects it and leaves it unchanged. Runs on the main thread."""
 
 import contextlib
 import os
@@ -147,7 +147,7 @@ def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
 
 
 def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> None:
-    """Refuses another program's database and a newer schema. Uses a connection that can't write."""
+    """Rejects another program's database and a newer schema. Uses a connection that can't write."""
     # Reading through a WAL creates the files beside it. Without a WAL, `immutable` creates none.
     mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
