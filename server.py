@@ -35,7 +35,7 @@ from handlers.transport.sockets import addresses_of, base_url, check_host, liste
 from handlers.transport.tls import load_tls
 from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
 from models.store import open_store
-from workers.process import EXIT_DELAY_S, exit_within, fill_standard_streams
+from workers.process_exit import EXIT_DELAY_S, exit_within, fill_standard_streams
 from workers.processors.processor import Processor
 from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
 from workers.processors.webhook import check_secret, check_url

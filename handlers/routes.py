@@ -1,4 +1,4 @@
-"""The URL table: the handler of each path, and the handlers' collaborators. Runs on the event loop."""
+"""The URL table: the handlers of the paths that the router does not serve itself. Runs on the event loop."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ class Store(Protocol):
 
     @property
     def is_writable(self) -> bool:
-        """Whether the last write reached the disk. Readable on any thread."""
+        """False from a failed write until a new order or a probe has reached the disk. Readable on any thread."""
 
     def connect(self) -> None:
         """Opens a connection for the calling thread. The methods below need one."""
@@ -46,6 +46,9 @@ class Store(Protocol):
         2. `Cancel`, `Retry` and `RetryFailedOrders`.
         3. `NewOrder` and `NewOrders` store orders. An id that is taken, also within the batch, is not stored again.
         4. `FinishAndClaim` claims orders that are due, oldest first.
+
+        Stores the errors of outcomes `with_storable_error`. A new order whose id is taken is replayed if
+        `is_same_order` holds, and is a conflict otherwise.
         """
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
@@ -58,7 +61,7 @@ class Store(Protocol):
         """The totals as of the last commit. The time this takes does not depend on the number of orders."""
 
     def probe(self) -> None:
-        """Writes to disk without changing an order, and so raises the error that a write would raise now."""
+        """Writes to disk without changing an order. Sets `is_writable`, or raises the error that a write would."""
 
     def close(self) -> None:
         """Releases the database for other servers. To be called last; may be called twice."""

@@ -45,8 +45,8 @@ class Dispatcher:
     """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
 
     One write at a time records the outcomes since the last write and claims as many orders as threads are free for. A
-    storage error loses nothing: the next write records the outcomes, after a delay by `backoff`. `clock` returns
-    microseconds since 1970, UTC.
+    storage error loses nothing: the next write records the outcomes, after a delay by `storage_backoff`. `clock`
+    returns microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Dispatcher:
         workers: int,
         retry_policy: RetryPolicy,
         failures: FailureLog,
-        backoff: Backoff,
+        storage_backoff: Backoff,
         clock: Callable[[], int],
         max_sleep_s: float = MAX_SLEEP_S,
         last_write_s: float = LAST_WRITE_S,
@@ -69,7 +69,7 @@ class Dispatcher:
         self._capacity = workers * processor.batch_size
         self._retry_policy = retry_policy
         self._failures = failures
-        self._backoff = backoff
+        self._storage_backoff = storage_backoff
         self._clock = clock
         self._max_sleep_s = max_sleep_s
         self._last_write_s = last_write_s
@@ -142,7 +142,7 @@ class Dispatcher:
                     return
                 self._is_waiting = True
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._last_write.wait(), self._backoff.delay_s(failures))
+                    await asyncio.wait_for(self._last_write.wait(), self._storage_backoff.delay_s(failures))
                 self._is_waiting = False
                 self.wake()
             else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from models.order import Order, Status
 from models.writes import Outcome
-from workers.retries import is_expected, one_line
+from workers.error_text import is_expected, one_line
 
 MIN_INTERVAL_S = 1.0
 """The minimum time between two log lines of the same kind."""

@@ -6,9 +6,9 @@ from typing import TypeGuard
 from models.order import Attempt, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
+from workers.error_text import text_of
 from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
-MAX_ERROR_CHARACTERS = 1_000
 INTERRUPTED = "the process ended during the attempt"
 """The error of an attempt that the end of the process interrupted."""
 
@@ -46,29 +46,3 @@ class RetryPolicy:
 def _is_delay(delay_s: object) -> TypeGuard[float]:
     """Whether the value is a valid delay. A user's subclass of RetryLater may have set any value."""
     return isinstance(delay_s, int | float) and 0 <= delay_s <= MAX_DELAY_S
-
-
-def text_of(error: BaseException) -> str:
-    """The text to store for an error: its reason, preceded by its type unless it is expected.
-
-    At most `MAX_ERROR_CHARACTERS` characters.
-    """
-    try:
-        text = str(error).strip()
-    except Exception:  # noqa: BLE001 - a user's exception may raise anything here
-        text = ""
-    if not text or not is_expected(error):
-        name = type(error).__name__
-        text = f"{name}: {text}" if text else name
-    return text[:MAX_ERROR_CHARACTERS]
-
-
-def one_line(text: str) -> str:
-    """The text in one line: without line breaks, control characters and terminal escapes, with single spaces."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
-
-
-def is_expected(error: BaseException) -> bool:
-    """Whether a processor raised the error to report an outcome. Any other error is unexpected."""
-    # `type`, because a user's exception may raise when `isinstance` reads its `__class__`.
-    return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)

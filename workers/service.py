@@ -95,7 +95,7 @@ class OrderService:
             workers=limits.workers,
             retry_policy=self._retry_policy,
             failures=self._failures,
-            backoff=Backoff(first_s=0.1, max_s=5.0),
+            storage_backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
         )
         self._retrying_failed = asyncio.Lock()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from handlers.metrics.accept import preferred
+from handlers.metrics.content_negotiation import preferred
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT, PrometheusRenderer, RenderedMetrics
 from handlers.metrics.snapshot import SnapshotSource
 from handlers.service import Service

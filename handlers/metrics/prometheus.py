@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from handlers.metrics.accept import AcceptedType
+from handlers.metrics.content_negotiation import AcceptedType
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.process_collector import ProcessCollector

@@ -70,7 +70,7 @@ class OrderRow(peewee.Model):
 
 
 OrderRow.add_index(OrderRow.index(OrderRow.order_id, unique=True, name="orders_order_id"))
-# Partial indexes, which stay small: they contain only orders that are unfinished or Failed.
+# Partial indexes for processing, which stay small: they contain only orders that are unfinished or Failed.
 OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PENDING, name="orders_pending"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))

@@ -62,7 +62,7 @@ UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?
 {_RUNNING.format(join="")}"""
 
 # Without `due_us`, the attempt does not count: the order keeps the error and the number of attempts before it.
-PUT_BACK = f"""
+MAKE_PENDING = f"""
 UPDATE orders SET
     status = 'Pending',
     due_us = outcome.due_us,
@@ -76,7 +76,7 @@ SELECT json_group_array(json_array(sequence, claims, attempts)) FROM orders WHER
 CANCEL = """
 UPDATE orders SET status = 'Cancelled', due_us = NULL WHERE sequence IN (SELECT value FROM json_each(?))"""
 
-RETRY = """
+RETRY_BY_REQUEST = """
 UPDATE orders SET status = 'Pending', attempts = 0, error = NULL, processed_us = NULL
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 

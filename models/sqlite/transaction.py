@@ -9,7 +9,7 @@ import msgspec
 
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Attempt, Order, Status
-from models.parsing.same_order import is_same_order
+from models.same_order import is_same_order
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import (
@@ -172,7 +172,7 @@ class Transaction:
         if failed := [each for each in others if each.status is Status.FAILED]:
             self._change.failed += self._leave_processing(statements.FAIL, self._now_us, encode_outcomes(failed))
         if put_back := [each for each in others if each.status is Status.PENDING]:
-            self._change.pending += self._leave_processing(statements.PUT_BACK, encode_outcomes(put_back))
+            self._change.pending += self._leave_processing(statements.MAKE_PENDING, encode_outcomes(put_back))
 
     def _complete(self, sum_up: str, complete: str, *which: int | str) -> None:
         count, processing_us = self._database.execute_sql(sum_up, (self._now_us, *which)).fetchone()
@@ -235,7 +235,7 @@ class Transaction:
         return results
 
     def _retry(self, sequences: Sequence[int]) -> None:
-        self._database.execute_sql(statements.RETRY, (encode_numbers(sequences),))
+        self._database.execute_sql(statements.RETRY_BY_REQUEST, (encode_numbers(sequences),))
         self._change.failed -= len(sequences)
         self._change.pending += len(sequences)
 

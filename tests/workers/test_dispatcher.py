@@ -194,7 +194,7 @@ def new_dispatcher(
         workers=WORKERS,
         retry_policy=RetryPolicy(max_attempts=3, backoff=retry_backoff, clock=clock),
         failures=FailureLog(clock=lambda: 0.0),
-        backoff=backoff or Backoff(first_s=0, max_s=0),
+        storage_backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,

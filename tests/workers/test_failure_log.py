@@ -7,9 +7,9 @@ import pytest
 
 from models.order import Order, Status
 from models.writes import Outcome
+from workers.error_text import text_of
 from workers.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
-from workers.retries import text_of
 
 
 class Watch:

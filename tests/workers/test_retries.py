@@ -12,8 +12,9 @@ from models.order import Attempt, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
+from workers.error_text import MAX_ERROR_CHARACTERS, is_expected, text_of
 from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
-from workers.retries import INTERRUPTED, MAX_ERROR_CHARACTERS, RetryPolicy, is_expected, text_of
+from workers.retries import INTERRUPTED, RetryPolicy
 
 HOUR_S = 3_600
 NOW_US = 1_740_830_400 * SECOND_US

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from models.errors import StartRefusedError
 from models.order import Order, amount_as_decimal
-from workers.retries import one_line, text_of
+from workers.error_text import one_line, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

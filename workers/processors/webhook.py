@@ -23,9 +23,9 @@ from urllib3.exceptions import (
 )
 
 from models.order import Order, amount_as_decimal, time_as_text
+from workers.error_text import one_line
 from workers.processors.outcomes import NotDeliveredError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
-from workers.retries import one_line
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3

@@ -158,10 +158,10 @@ BY_SEQUENCE = "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"
         ("SUM_UP", [BY_SEQUENCE]),
         ("COMPLETE", [BY_SEQUENCE]),
         ("FAIL", [BY_SEQUENCE]),
-        ("PUT_BACK", [BY_SEQUENCE]),
+        ("MAKE_PENDING", [BY_SEQUENCE]),
         ("INTERRUPTED", ["SCAN orders USING INDEX orders_processing"]),
         ("CANCEL", [BY_SEQUENCE]),
-        ("RETRY", [BY_SEQUENCE]),
+        ("RETRY_BY_REQUEST", [BY_SEQUENCE]),
         ("NEXT_FAILED", ["SEARCH orders USING INDEX orders_failed (sequence>?)"]),
         # A SCAN that stops at the first row.
         ("TOTALS", [READY, "SCAN orders USING INDEX orders_waiting"]),

@@ -92,8 +92,8 @@ def test_encode_outcomes_has_the_column_order_of_fail(database: RetryingSqliteDa
     assert stored_row(database) == STORED | {"item_ids": "[4,5]", "due_us": None}
 
 
-def test_encode_outcomes_has_the_column_order_of_put_back(database: RetryingSqliteDatabase) -> None:
+def test_encode_outcomes_has_the_column_order_of_make_pending(database: RetryingSqliteDatabase) -> None:
     insert_row(database, status=Status.PROCESSING, error=None)
     retried = Outcome(sequence=1, claim=9, status=Status.PENDING, error="ten", due_us=13)
-    database.execute_sql(statements.PUT_BACK, (encode_outcomes([retried]),))
+    database.execute_sql(statements.MAKE_PENDING, (encode_outcomes([retried]),))
     assert stored_row(database) == STORED | {"item_ids": "[4,5]", "status": "Pending", "due_us": 13}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.metrics.accept import MAX_CHARACTERS, preferred
+from handlers.metrics.content_negotiation import MAX_CHARACTERS, preferred
 from handlers.metrics.handler import ANY_FORMAT, JSON, PROMETHEUS_FORMATS
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
 

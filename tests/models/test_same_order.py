@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from models.parsing.same_order import is_same_order
+from models.same_order import is_same_order
 from models.writes import NewOrder
 from tests.models.samples import claimed_order, new_order
 

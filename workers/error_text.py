@@ -1,0 +1,31 @@
+"""The text of a processor's error, as it is stored and logged. Pure functions; usable on any thread."""
+
+from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
+
+MAX_ERROR_CHARACTERS = 1_000
+
+
+def text_of(error: BaseException) -> str:
+    """The text to store for an error: its reason, preceded by its type unless it is expected.
+
+    At most `MAX_ERROR_CHARACTERS` characters.
+    """
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - a user's exception may raise anything here
+        text = ""
+    if not text or not is_expected(error):
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARACTERS]
+
+
+def one_line(text: str) -> str:
+    """The text in one line: without line breaks, control characters and terminal escapes, with single spaces."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether a processor raised the error to report an outcome. Any other error is unexpected."""
+    # `type`, because a user's exception may raise when `isinstance` reads its `__class__`.
+    return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)
