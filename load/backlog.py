@@ -9,14 +9,12 @@ from typing import Any, Self
 
 from load.cli.errors import CommandError
 from load.http.address import Address
-from load.http.connection import Connection, NoResponse, send_request
+from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import Timeouts
-from load.http.response import Response
 from load.orders.comparison import BadJson, decode_json
 
 POLL_WHILE_SENDING_S = 0.25
-LONGEST_GAP_S = 1.0
-"""If two polls are further apart, the later one does not tell when the orders were processed."""
+LONGEST_GAP_S = 1.0  # If two polls are further apart, the later one does not tell when the orders were processed.
 QUIET_S = 2.0
 """Orders from before the run that have not changed for this long are taken to be waiting for a time of their own."""
 MOST_ORDERS = 2**63 - 1
@@ -177,5 +175,4 @@ class Backlog:
         return BacklogState.UNKNOWN
 
     def close(self) -> None:
-        """Close the connection; may be called twice."""
         self._connection.close()

@@ -13,20 +13,17 @@ from tempfile import gettempdir
 
 from rich.console import Console
 
-from load.cli.command import Command, Output, file_output, json_outputs
+from load.cli.command import Command, Output, ProgressBar, file_output, json_outputs
 from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import STDOUT
-from load.cli.progress import ProgressBar
-from load.flags import parse_settings
 from load.http.connections import Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
 from load.orders.sources import OrderSource, ReplayedOrders
 from load.report.page import render
 from load.results.result import Result
-from load.results.result_json import to_json
-from load.results.summary import print_summary
+from load.results.summary import print_summary, to_json
 from load.run import Run
-from load.settings import Settings
+from load.settings import Settings, parse_settings
 from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
 from load.system.server_process import ServerProcess
 

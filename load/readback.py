@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from load.http.address import Address
+from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
-from load.http.response import Response
-from load.orders.comparison import BadJson, decode_json, find_contradiction, find_difference, sum_of
+from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction, sum_of
 from load.orders.sources import OrderSource
-from load.results.read_back import ReadBackResult
+from load.results.result import ReadBackResult
 
 TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
@@ -88,7 +88,7 @@ class OrderReader:
         order.found = None
         with suppress(BadJson):
             order.found = decode_json(response.body)
-        differences = (find_difference(self.source.order(place), order.found) for place in order.places)
+        differences = (difference_in(self.source.order(place), order.found) for place in order.places)
         difference = next(filter(None, differences), "")
         is_processed = not difference and order.found["status"] in TERMINAL_STATUSES
         if is_processed:

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
-from load.cli.progress import ProgressBar
+from load.cli.command import ProgressBar
 from load.http.address import Address, Unreachable, reach, refuse_tls
 from load.http.connection import NoResponse, TooSlow
 from load.http.connections import ClosedLoop, Connections, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
 from load.orders.sources import OrderSource, requests_of
 from load.readback import OrderReader
-from load.results.counting import ResponseCounter
-from load.results.recording import Recording
+from load.results.counting import Recording, ResponseCounter
 from load.results.result import Result
 from load.settings import KEY_VARIABLE, Settings
 from load.system.machine import most_connections
@@ -164,7 +163,6 @@ class Run:
 async def _send_batches(
     clients: ClosedLoop, requests: Iterator[tuple[int, bytes]], counter: ResponseCounter, *, size: int
 ) -> None:
-    """Send `size` requests at once, wait for all of their responses, and then send the next."""
     while not clients.gone and (batch := list(islice(requests, size))):
         await clients.work(iter(batch), answered=counter.answered, unanswered=counter.unanswered)
 

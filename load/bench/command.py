@@ -11,27 +11,85 @@ every figure is within its bound, 1 if not, 2 for bad flags, and 130 after Ctrl-
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from shutil import which
 
+from load.bench import size_trials, trials
 from load.bench.measurement import Meter
-from load.bench.plans import CHANGE, HOW_TO_STORE, PLANS, Plan, choose_plans
-from load.bench.row import Row
-from load.bench.servers import TrialServers
-from load.bench.trial import Server, Trial
-from load.bench.workloads import AT_ONCE
-from load.bench.wrk_trial import WRK, wrk_version
+from load.bench.trial import Row, Server, Trial
+from load.bench.workloads import AT_ONCE, TrialServers
+from load.bench.wrk_trial import WRK, generator, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line
-from load.cli.errors import ExitStatus
+from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
 from load.http.address import reach
 from load.system.machine import allow_connections, describe_machine, new_folder, run_to_end
 
+HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial and its servers, ours last. `needs` is a program; `needs_stored`: ours has the orders of `--stored`."""
+
+    title: str
+    run: Callable[[Trial], Awaitable[list[Row]]]
+    servers: tuple[str, ...] = ("bare", "ours")
+    needs: str = ""
+    needs_stored: bool = False
+
+
+def _stored_plan(title: str, run: Callable[[Trial], Awaitable[list[Row]]]) -> Plan:
+    title = f"{title}: with the orders of the file against 10,000"
+    return Plan(title, run, ("small", "big"), needs_stored=True)
+
+
+PLANS = {
+    "intake": Plan("POST /order, with record processing running all the time", trials.intake),
+    "reading": Plan("GET /order/{id} of 10,000 stored orders, at random", trials.reading),
+    "crowd": Plan("1,000 clients at once", trials.crowd),
+    "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
+    "bulk": Plan("POST /orders, 1,000 orders a request, against one by one", trials.bulk, ("ours",)),
+    "readers": Plan("POST /order while 100 clients read all events, against none", trials.readers, ("twin", "ours")),
+    "slow-clients": Plan(
+        "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.slow_clients, ("ours",)
+    ),
+    "generator": Plan("POST of orders by the load generator and by wrk", generator, ("bare", "fixed"), needs=WRK),
+    "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
+    "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
+    "stored-reading": _stored_plan("GET /order/{id} at random", size_trials.stored_reading),
+    "stored-crowd": _stored_plan("1,000 clients at once, an order each", size_trials.stored_crowd),
+    "stored-steady": _stored_plan("an open loop of 500 POST /order a second", size_trials.stored_steady),
+    "stored-bulk": _stored_plan("POST /orders, 1,000 a request", size_trials.stored_bulk),
+    "stored-metrics": _stored_plan("GET /metrics, one after another", size_trials.stored_metrics),
+    "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
+}
+CHANGE = Plan("POST /order, with record processing running on both servers", trials.change, ("other", "ours"))
+
+
+def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
+    """Return the named trials, or all, that can run, and why others can't. CommandError or UsageError if named."""
+    chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
+    missing = {name: plan for name, plan in chosen.items() if plan.needs and which(plan.needs) is None}
+    lines = [
+        f"{plan.needs} (a Debian package) is not installed, which leaves out: {plan.title}" for plan in missing.values()
+    ]
+    if missing and names:
+        raise CommandError(lines[0])
+    without_file = [name for name, plan in chosen.items() if plan.needs_stored and not has_stored]
+    if without_file:
+        line = f"without --stored FILE, which `{HOW_TO_STORE}` makes, are left out: {', '.join(without_file)}"
+        if names:
+            raise UsageError(line)
+        lines.append(line)
+    return [plan for name, plan in chosen.items() if name not in missing and name not in without_file], lines
+
 
 def main(argv: Sequence[str]) -> int:
-    """Run the benchmark and return the exit status."""
     return Benchmark(_parse(argv)).execute()
 
 
@@ -70,7 +128,6 @@ class Benchmark(Command):
 
     @property
     def _passed(self) -> bool:
-        """Whether all trials ran and all of their rows passed."""
         return self._is_complete and all(row.passed for row in self._rows)
 
     def _to_json(self) -> Mapping[str, object]:
@@ -90,7 +147,6 @@ class Benchmark(Command):
 
 
 def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) -> list[Row]:
-    """Start the servers of a trial, run it, stop them, and return its rows."""
 
     async def run() -> list[Row]:
         running = [Server(name, await reach(each.url), count(1), count(1)) for name, each in processes.items()]

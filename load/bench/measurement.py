@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from load.http.address import Address
+from load.http.connection import Response
 from load.http.connections import ClosedLoop, Connections, RequestTiming, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
-from load.http.response import Response
-from load.results.recording import percentile_of
+from load.results.counting import percentile_of
 
 CLIENTS = 64
 TIMEOUTS = Timeouts(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
 
-Check = Callable[[Response], str]
-"""Says what is wrong with a response; an empty text when nothing is."""
+Check = Callable[[Response], str]  # Says what is wrong with a response; an empty text when nothing is.
 
 
 def expect(status: int, check: Check = lambda response: "") -> Check:
@@ -106,10 +105,7 @@ class Meter:
     async def throughput(
         self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0
     ) -> Measurement:
-        """Send requests in a closed loop, over `clients` new connections, until they run out or the time is over.
-
-        There is no time limit when `seconds` is 0. The time runs from the first connect to the last response.
-        """
+        """Send requests in a closed loop over new connections until they run out, or for `seconds` if not 0."""
         measured = Measurement()
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         end_ns = self.clock_ns() + int(seconds * 1e9)
@@ -151,7 +147,6 @@ class Meter:
 
     @contextmanager
     def _timing(self, loop: Connections, measured: Measurement, *, lead_in_ns: int = 0) -> Iterator[None]:
-        """Measure the time and the CPU time of the block, and close the loop."""
         begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
         with closing(loop):
             yield

@@ -7,15 +7,14 @@ from functools import partial
 from itertools import count
 
 from load.bench.measurement import cpu_and_errors
-from load.bench.row import Row
-from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Server, Trial, Value
+from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Row, Server, Trial, Value
 from load.bench.trials import CROWD, STEADY
 from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
-from load.fill.fill_job import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
+from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
-from load.system.process_status import PROC, ProcessStatus, has_status
+from load.system.machine import PROC, ProcessStatus, has_status
 
 ROUNDS = 6  # Of each server in a run; an even number.
 READY_S = 30.0
@@ -157,6 +156,5 @@ async def _await_ready(address: Address) -> None:
 
 
 def _memory_mib(pid: int) -> tuple[float, float]:
-    """Return a process's resident memory now and at its peak."""
     status = ProcessStatus.read(PROC / str(pid))
     return status.memory_bytes / MEBIBYTE, status.peak_bytes / MEBIBYTE

@@ -1,14 +1,15 @@
-"""What every trial works with: servers, number and length of runs, and how they are compared. On the event loop."""
+"""What every trial works with: servers, number and length of runs, rows of the result. Runs on the event loop."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 from load.backlog import Backlog, BacklogState
 from load.bench.measurement import TIMEOUTS, Measurement, Meter, cpu_and_errors, percentile_ms
-from load.bench.row import Row
 from load.cli.errors import CommandError
 from load.http.address import Address
 from load.system.machine import BUSY_SHARE
@@ -17,15 +18,85 @@ from load.system.server_process import ServerProcess
 CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may be faster"
 
 
+@dataclass(kw_only=True)
+class Row:
+    """A measure with a bound, if it is judged, and perhaps an aim; `wrong` and `invalid` count by reason."""
+
+    name: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    aim: float | None = None
+    runs: list[dict[str, float]] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def value(self) -> float:
+        return median(run["value"] for run in self.runs)
+
+    @property
+    def bound(self) -> float | None:
+        return self.at_most if self.at_least is None else self.at_least
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether so many runs are invalid that the median may be one of them."""
+        return self.invalid.total() * 2 >= len(self.runs) > 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the median is within the bound, no answer was wrong and the row is not invalid."""
+        return (self.bound is None or self._is_within(self.bound)) and not self.wrong and not self.is_invalid
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the row passed and its median reaches the aim; None for a row without an aim."""
+        return None if self.aim is None else self.passed and self._is_within(self.aim)
+
+    @property
+    def lines(self) -> list[str]:
+        verdict = "info" if self.bound is None else "pass"
+        if not self.passed:
+            verdict = "invalid" if self.is_invalid else "FAIL"
+        bound = "" if self.bound is None else f", must be {self._as_text(self.bound)}"
+        if self.aim is not None:
+            bound += f", aim {self._as_text(self.aim)} {'reached' if self.reached else 'missed'}"
+        return [
+            f"{verdict}  median {self.value:.3f}{self.unit}{bound}: {self.name}",
+            *(f"      wrong answers: {reason}, {times} times" for reason, times in self.wrong.items()),
+            *(f"      invalid: {reason}, {times} of {len(self.runs)} runs" for reason, times in self.invalid.items()),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "must": self._as_text(self.bound),
+            "aim": self._as_text(self.aim),
+            "median": self.value,
+            "runs": self.runs,
+            "wrong_answers": dict(self.wrong),
+            "invalid_runs": dict(self.invalid),
+            "is_invalid": self.is_invalid,
+            "passed": self.passed,
+            "aim_reached": self.reached,
+        }
+
+    def _is_within(self, limit: float) -> bool:
+        return self.value <= limit if self.at_least is None else self.value >= limit
+
+    def _as_text(self, bound: float | None) -> str:
+        if bound is None:
+            return ""
+        return f"{'<=' if self.at_least is None else '>='} {bound:.2f}{self.unit}"
+
+
 class BacklogStuck(CommandError):
     """The server does not process the orders that it accepted, or does not report it: nothing can be measured."""
 
 
 class Server(NamedTuple):
-    """A running server; it has the orders 1 to `stored`, and none of the `ids`.
-
-    `seeds` are for the random choice of orders to read, so that all servers are asked for the same ones.
-    """
+    """A running server with the orders 1 to `stored`, none of `ids`. All read orders by the same `seeds`."""
 
     name: str
     address: Address

@@ -4,10 +4,8 @@ from contextlib import closing
 from itertools import count
 
 from load.bench import workloads
-from load.bench.background_clients import READERS, SLOW_CLIENTS
-from load.bench.background_connections import background_connections
-from load.bench.row import Row
-from load.bench.trial import P99, RATE, ROUND_TIME, Trial, Value
+from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
+from load.bench.trial import P99, RATE, ROUND_TIME, Row, Trial, Value
 from load.system.machine import BUSY_SHARE
 
 CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
@@ -92,10 +90,7 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """POST /order while 100 connections read all events, against another process of ours without readers.
-
-    It is another process because one that had a reader keeps its last events from then on.
-    """
+    """POST /order beside 100 event readers, against another process: one that had readers keeps its last events."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none", at_least=0.90)
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)

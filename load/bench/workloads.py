@@ -1,16 +1,25 @@
-"""The requests of the trials, encoded, and the loads that are made of them. Runs on the event loop."""
+"""The servers of a trial, the encoded requests, and the loads made of them. Servers start on the main thread."""
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import count, islice, repeat
+from pathlib import Path
 from random import Random
 
+from rich.console import Console
+
 from load.bench.measurement import Check, Measurement, expect
-from load.bench.row import Row
-from load.bench.trial import Load, Server, Trial
+from load.bench.reference_servers import BARE_TORNADO, FIXED_RESPONSE
+from load.bench.trial import Load, Row, Server, Trial
+from load.cli.command import ProgressBar
+from load.fill.command import FillJob
 from load.http.address import Address
-from load.orders.responses import fault_of_bulk, fault_of_post
+from load.orders.comparison import bulk_fault, post_fault
+from load.system.server_process import ServerProcess
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000
@@ -30,9 +39,10 @@ ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 20_000
 METRICS_GETS = 50
 
-new_order = expect(202, fault_of_post)
-new_array = expect(202, partial(fault_of_bulk, size=ARRAY_SIZE))
+new_order = expect(202, post_fault)
+new_array = expect(202, partial(bulk_fault, size=ARRAY_SIZE))
 found = expect(200)
+START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
 
 
 def body(order_id: int) -> bytes:
@@ -45,7 +55,6 @@ def posts(address: Address, ids: Iterator[int]) -> Iterator[bytes]:
 
 
 def array_posts(address: Address, ids: Iterator[int], *, size: int) -> Iterator[bytes]:
-    """Post the orders in arrays of `size`, without end."""
     while True:
         yield address.post("/orders", b"[%s]" % b",".join(map(body, islice(ids, size))))
 
@@ -60,7 +69,6 @@ def gets(server: Server) -> Iterator[bytes]:
 
 
 async def post_orders(trial: Trial, server: Server) -> Measurement:
-    """Send `POST /order` in a closed loop."""
     requests = posts(server.address, server.ids)
     return await trial.meter.throughput(server.address, requests, new_order, seconds=trial.seconds)
 
@@ -104,7 +112,6 @@ async def get_at_rate(trial: Trial, server: Server) -> Measurement:
 
 
 async def get_metrics(trial: Trial, server: Server) -> Measurement:
-    """Send `GET /metrics` one after another on one connection."""
     requests = repeat(server.address.get("/metrics"), 1 + METRICS_GETS)
     measured = await trial.meter.throughput(server.address, requests, found, clients=1)
     # The first one includes the connecting.
@@ -136,3 +143,41 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
     return await trial.meter.latency(
         server.address, requests, check, per_second=PER_SECOND, seconds=trial.seconds, lead_in_s=LEAD_IN * trial.seconds
     )
+
+
+class TrialServers:
+    """Prepares a trial's servers in a folder; ours begins with the file `stored`, another is that of `checkout`."""
+
+    def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
+        self._folder = folder
+        self._checkout = checkout
+        self._logs = (folder / f"{number}.log" for number in count(1))
+        if stored:
+            with Path(shutil.copyfile(stored, folder / "orders.db")).open("rb") as copy:
+                # So that no part of it is written during a trial.
+                os.fsync(copy.fileno())
+
+    def ours(self, *flags: str) -> ServerProcess:
+        """Return our server with further flags, on the trial's database, not started yet."""
+        return self._process("server.py", "--port", "0", "--database", str(self._folder / "orders.db"), *flags)
+
+    def named(self, name: str) -> ServerProcess:
+        """Return a server by its name, not started yet.
+
+        `ours` is our server, also called `big` beside `small`, another process of it with few orders. `twin` is another
+        process with none, `other` is that of the checkout; `bare` and `fixed` are reference servers. Raises what
+        FillJob raises.
+        """
+        if name in ("ours", "big"):
+            return self.ours()
+        if name in (BARE_TORNADO, FIXED_RESPONSE):
+            return self._process("-m", "load.bench.reference_servers", name, "0")
+        database = self._folder / name / "orders.db"
+        database.parent.mkdir()
+        if name == "small":
+            FillJob(database=database, orders=STORED_ORDERS, progress=ProgressBar(Console(stderr=True))).run()
+        program = (self._checkout or Path()) / "server.py"
+        return self._process(str(program), "--port", "0", "--database", str(database))
+
+    def _process(self, *arguments: str) -> ServerProcess:
+        return ServerProcess(arguments, log=next(self._logs), clock_s=time.monotonic, start_s=START_S)

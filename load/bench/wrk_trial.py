@@ -12,8 +12,7 @@ import msgspec
 
 from load.bench.background_connections import child_process, read_report
 from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
-from load.bench.row import Row
-from load.bench.trial import RATE, Server, Trial, Value
+from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import BODY, STRIDE, USERS, post_orders
 from load.http.address import Address
 

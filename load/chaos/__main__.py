@@ -1,5 +1,3 @@
-"""`python -m load.chaos`."""
-
 from load.cli.program import run_program
 
 if __name__ == "__main__":

@@ -5,24 +5,20 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, suppress
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from load.chaos.answer_checks import Reply, check_bulk, check_conflict, check_new, check_read, check_replay
-from load.chaos.plan import RECORD, WEBHOOK
-from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
+from load.chaos.report import DROPPED, RECORD, REFUSED, UNAVAILABLE, WEBHOOK, WRONG
 from load.chaos.target import TargetServer
-from load.http.connection import Connection, NoConnection, NoResponse
+from load.http.connection import Connection, NoConnection, NoResponse, Response
+from load.orders.comparison import ACCEPTED, REPLAYED, BadJson, counts_in, decode_json, difference_in, mistake_in
 from load.orders.generated import as_another_order
-from load.orders.responses import ACCEPTED
 
-ANSWER_LIMIT_S = 25.0
-"""Well over the 10 s that a server waits for a lock, and freezes of 3 s."""
-RETRY_S = 0.1
-"""Pause before the next attempt: shorter than Retry-After, or most orders would miss the faults."""
+OK, CONFLICT = 200, 409
+ANSWER_LIMIT_S = 25.0  # Well over the 10 s that a server waits for a lock, and freezes of 3 s.
+RETRY_S = 0.1  # Pause before the next attempt: shorter than Retry-After, or most orders would miss the faults.
 CATCH_UP_S = 10.0
 """Orders that were due while a server was down are sent afterwards, but no more than those of this time."""
-CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}
-"""How many clients send single orders, arrays, and lines."""
+CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and lines.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
 RETRY_AFTER = b"\r\nretry-after:"
@@ -32,6 +28,71 @@ DISK_FULL = "disk full"
 FOLLOW_UP_SHARE = 0.05
 """Of new orders: after so many an acknowledged order is repeated, after as many contradicted, after as many read."""
 BULK_FOLLOW_UP_SHARE = 0.2
+
+
+class Reply(NamedTuple):
+    """The final answer, and how often the request had been sent before: without an answer, and with a 503."""
+
+    answer: Response
+    unanswered: int
+    unavailable: int
+
+
+def check_new(reply: Reply, order_id: int) -> str:
+    if problem := _check_accepted(reply.answer, order_id, "a new order"):
+        return problem
+    # An order may be stored although an earlier request got no answer; a 503 says that nothing was stored.
+    if REPLAYED not in reply.answer.head or reply.unanswered:
+        return ""
+    return "a replay after a 503 that stored nothing" if reply.unavailable else "a new order was answered as a replay"
+
+
+def check_replay(reply: Reply, order_id: int) -> str:
+    if problem := _check_accepted(reply.answer, order_id, "an acknowledged order that was sent again"):
+        return problem
+    return "" if REPLAYED in reply.answer.head else "a replay was answered as a new order"
+
+
+def check_conflict(reply: Reply) -> str:
+    """Check the answer to a different order with the id of an acknowledged order."""
+    status = reply.answer.status
+    return "" if status == CONFLICT else f"a different order with a known id got {status}"
+
+
+def check_read(reply: Reply, order: dict[str, object]) -> str:
+    if reply.answer.status != OK:
+        return f"reading an acknowledged order got {reply.answer.status}"
+    try:
+        difference = difference_in(order, decode_json(reply.answer.body))
+    except BadJson:
+        return "reading an acknowledged order got no JSON"
+    return "an acknowledged order was read with other values" if difference else ""
+
+
+def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
+    """Check the answer to `new` new orders. With `has_known` an acknowledged and a conflicting order follow them."""
+    if reply.answer.status != ACCEPTED:
+        return f"a request with new orders got {reply.answer.status}"
+    counts = counts_in(reply.answer)
+    if counts is None:
+        return "a 202 that does not count the orders"
+    if not counts.adds_up(new + 2 * has_known):
+        return "a 202 whose counts don't add up"
+    if [(each.index, each.status) for each in counts.rejected] != [(new + 1, CONFLICT)] * has_known:
+        return "a 202 that rejects other orders than the conflicting one"
+    # After no answer, or a 503 for a part of the orders, some may be stored already.
+    if counts.duplicates != has_known and not (reply.unanswered or reply.unavailable):
+        return "a 202 that counts new orders as duplicates"
+    return ""
+
+
+def _check_accepted(answer: Response, order_id: int, name: str) -> str:
+    if answer.status != ACCEPTED:
+        return f"{name} got {answer.status}"
+    if mistake := mistake_in(answer, order_id):
+        return mistake
+    locations = [line[9:].strip() for line in answer.head.split(b"\r\n") if line.startswith(b"location:")]
+    return "" if locations == [b"/order/%d" % order_id] else "a 202 whose Location is not the order's"
 
 
 class RateLimit:
@@ -148,10 +209,7 @@ async def send_bulk_orders(
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Return the single and bulk orders per second for each target server.
-
-    So `orders` are acknowledged at about the time when the last fault is over.
-    """
+    """Return each target server's single and bulk orders per second, so that `orders` take as long as the faults."""
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)
     single = min(MAX_SINGLE_RATE, total / 2)

@@ -11,23 +11,155 @@ prints the results so far.
 import argparse
 import asyncio
 import secrets
+import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
-from load.chaos.plan import plan_faults
-from load.chaos.receiver import ReceiverLost
-from load.chaos.report import Outcome, format_outcome, to_json
-from load.chaos.run import ChaosRun
-from load.chaos.target import ServerLost
+from load.chaos.clients import client_sessions, plan_rates
+from load.chaos.database import inspect, wait_until_processed
+from load.chaos.injection import FaultInjector
+from load.chaos.receiver import Receiver, ReceiverLost, WebhookChecker
+from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
+from load.chaos.target import ServerLost, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
 from load.system.machine import allow_connections, folder_to_keep, run_to_end
 
+ATTEMPTS_S = 30.0
+"""How long a fault without effect is attempted: longer than a lock that outlasts the server's own deadline."""
+RETRY_S, LOOK_EVERY_S = 0.5, 0.1
+FAULT_LIMIT_S, OTHER_LIMIT_S, LOWEST_RATE_PER_S = 8.0, 300.0, 250
+"""How long a run may take: so long a fault, the orders at the least rate of the slowest server, and so long besides."""
+THREADS = 32  # for locks, checkpoints, starts and ends, which block
+# Not a secret: only this program and its servers use it.
+SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
+WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
+"""So many attempts that faults alone make no order fail."""
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
-CONNECTIONS = 200
-"""Clients, disconnecting clients, readers and webhooks; the servers inherit the limit on open files."""
+CONNECTIONS = 200  # Clients, disconnecting clients, readers and webhooks; the servers inherit the limit on open files.
+
+
+@dataclass(kw_only=True)
+class ChaosRun:
+    """Injects the faults of `plan` into servers under load until `orders` are acknowledged; `outcome` grows."""
+
+    plan: Sequence[Fault]
+    orders: int
+    seed: int
+    folder: Path
+    server: Sequence[str]
+
+    def __post_init__(self) -> None:
+        self._duration_s = sum(fault.pause_s for fault in self.plan)
+        self._begun_s = time.monotonic()
+        self._ended = threading.Event()
+        findings = {name: Findings(target=name) for name in TARGETS}
+        checker = WebhookChecker(orders=orders_for(seed=self.seed, name=WEBHOOK), secret=SECRET)
+        self._receiver = Receiver(checker, findings=findings[WEBHOOK])
+        flags = {RECORD: (), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
+        self._targets = {
+            name: TargetServer(
+                findings=findings[name],
+                command=[*self.server, "--processor", name, *flags[name]],
+                folder=self.folder / name,
+                seed=self.seed,
+            )
+            for name in TARGETS
+        }
+        self.outcome = Outcome(findings=[*findings.values()])
+        self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
+
+    async def run(self) -> None:
+        """Run everything; taking too long is a failure. ServerLost, ReceiverLost, or a group of them."""
+        limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
+        try:
+            async with asyncio.timeout(limit_s):
+                self._receiver.listen()
+                await asyncio.gather(*(target.start() for target in self._targets.values()))
+                await self._run_load()
+                await self._inspect()
+        except TimeoutError:
+            self.outcome.failures.append(f"the run was not over after {limit_s:.0f} s")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Kill the servers. To be called again after the event loop, whose threads may launch a server until then."""
+        self._ended.set()
+        self._receiver.close()
+        for target in self._targets.values():
+            target.findings.acknowledged = target.ledger.acknowledged
+            target.close()
+
+    async def _run_load(self) -> None:
+        """Send orders and inject all faults until enough are acknowledged. Ctrl-C cancels all tasks at once."""
+        rates, ending = plan_rates(orders=self.orders, duration_s=self._duration_s), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            restarts = [group.create_task(target.restart_when_ended()) for target in self._targets.values()]
+            clients = [
+                group.create_task(session)
+                for name, target in self._targets.items()
+                for session in client_sessions(target, rates[name], seed=self.seed, ending=ending)
+            ]
+            faults = []
+            for fault in self.plan:
+                await asyncio.sleep(fault.pause_s)
+                faults.append(group.create_task(self._inject(fault)))
+            await asyncio.wait(faults)
+            while self._acknowledged < self.orders:  # noqa: ASYNC110 - polling is cheaper than an event for each order
+                await asyncio.sleep(LOOK_EVERY_S)
+            self._log("all faults are over", f"{self._acknowledged:,} orders acknowledged")
+            ending.set()
+            await asyncio.wait(clients)
+            for task in restarts:
+                task.cancel()
+
+    async def _inspect(self) -> None:
+        for target in self._targets.values():
+            is_processed = await wait_until_processed(target)
+            self._log(f"{'everything' if is_processed else 'NOT everything'} is processed", target=target.name)
+            if not is_processed:
+                self.outcome.failures.append(f"the {target.name} server did not process all orders")
+        for target in self._targets.values():
+            delivered = self._receiver.delivered if target.name == WEBHOOK else None
+            await inspect(target, delivered=delivered)
+            self._log(f"read {target.findings.acknowledged:,} acknowledged orders back", target=target.name)
+
+    @property
+    def _acknowledged(self) -> int:
+        return sum(target.ledger.acknowledged for target in self._targets.values())
+
+    async def _inject(self, fault: Fault) -> None:
+        """Inject a fault, again if it had no effect, and count what clients met meanwhile."""
+        target = self._targets[fault.target]
+        before = Counter(target.client_errors)
+        deadline_s = time.monotonic() + ATTEMPTS_S
+        while not (effect := await self._injector.inject(target, fault)).made and time.monotonic() < deadline_s:
+            self._log(f"{effect.text}: no effect, trying again", target=target.name, kind=fault.kind)
+            # If the server is being restarted, wait for that.
+            async with target.restart_lock:
+                pass
+            await asyncio.sleep(RETRY_S)
+        self.outcome.made[fault.kind] += effect.made
+        for name, count in (target.client_errors - before).items():
+            self.outcome.client_errors[fault.kind, name] += count
+        if effect.made:
+            self._log(effect.text, target=target.name, kind=fault.kind)
+        else:
+            failure = f"{fault.kind.value} had no effect on the {target.name} server: {effect.text}"
+            self.outcome.failures.append(failure)
+
+    def _log(self, *texts: str, target: str = "", kind: FaultKind | None = None) -> None:
+        columns = f"{target:<8} {kind.value if kind else '':<11}" if target else ""
+        print_line(f"{time.monotonic() - self._begun_s:6.1f} s  {columns}{', '.join(texts)}")
 
 
 def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
@@ -75,11 +207,10 @@ class Chaos(Command):
 
     def outputs(self) -> Sequence[Output]:
         flags, outcome = self._flags, self._outcome
-        return json_outputs(flags.json, lambda: to_json(outcome, self._plan, seed=flags.seed)) if outcome else []
+        return json_outputs(flags.json, lambda: outcome.to_json(self._plan, seed=flags.seed)) if outcome else []
 
     @property
     def _is_wrong(self) -> bool:
-        """Whether anything is wrong so far."""
         outcome = self._outcome
         return outcome is None or (any(outcome.problems) if outcome.is_interrupted else not outcome.passed)
 

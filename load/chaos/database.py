@@ -1,21 +1,32 @@
-"""What this program does with a target server's database: locks, checkpoints, the final audit. All of it blocks."""
+"""What is done with a target server's database, which blocks, and its inspection at the end, on the event loop."""
 
+import asyncio
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 
-from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
-from load.orders.sent_orders import SentOrders
+from load.backlog import Backlog, BacklogState
+from load.chaos.clients import RetryingClient
+from load.chaos.report import DIFFERING, MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.target import TargetServer
+from load.http.connections import Timeouts
+from load.orders.comparison import BadJson, decode_json
+from load.orders.generated import SentOrders
+from load.readback import OrderReader
+from load.results.result import ReadBackResult
 
 LOCK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 10.0, 0.5
 COMPLETED = "Completed"
 STATUSES = ("Pending", "Processing", COMPLETED, "Failed", "Cancelled")
 MICROSECONDS = 1_000_000
-ROUNDING_S = 1e-6
-"""How much a mean in floating point may differ from the exact mean."""
+ROUNDING_S = 1e-6  # How much a mean in floating point may differ from the exact mean.
+TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)  # Without any progress for 60 s, orders are stuck.
+READERS = 16
 
 
 @contextmanager
@@ -37,10 +48,7 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
-    """Run a checkpoint of each mode, and count the results: "done", "busy", or an error.
-
-    If `reader_s` is not 0, a reader keeps a snapshot open meanwhile, and for `reader_s` afterwards.
-    """
+    """Run checkpoints and count "done", "busy" and errors; a reader's snapshot stays `reader_s` longer, if not 0."""
     results: Counter[str] = Counter()
     try:
         with _connect(database, mode="rw") as reader:
@@ -76,10 +84,7 @@ def last_due_us(database: Path) -> int:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Check all orders, and totals and the last GET /metrics against a recount; add what is wrong to `findings`.
-
-    `delivered` has the ids that the webhook receiver took; None if there is none.
-    """
+    """Compare orders, totals and the last GET /metrics with a recount, and with the ids `delivered`, if not None."""
     try:
         with _connect(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -145,3 +150,49 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
         given_s = float(metrics.get("avg_processing_time", given_s))
     if not abs(given_s - mean_s) <= ROUNDING_S:
         yield f"/metrics has avg_processing_time {given_s:.6f}, counted {mean_s:.6f}"
+
+
+async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts = TIMEOUTS) -> bool:
+    """Wait until all orders are processed; return False without progress, or if the metrics can't be read."""
+    with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
+        while True:
+            state = await backlog.wait(before=0)
+            if state is BacklogState.PROCESSED and backlog.left:
+                # Only the orders of the first look are processed, and more were being stored.
+                continue
+            due_s = await asyncio.to_thread(last_due_us, target.database) / MICROSECONDS
+            wait_s = due_s - time.time()
+            if state is not BacklogState.STUCK or wait_s <= 0:
+                return state is BacklogState.PROCESSED
+            # After many attempts, an order waits for its next one longer than the timeouts.
+            await asyncio.sleep(wait_s)
+
+
+async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts: Timeouts = TIMEOUTS) -> None:
+    """Read every acknowledged order back, end the server, audit its database, and add what is wrong to its findings."""
+    findings = target.findings
+    orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
+    reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
+    result = await reader.read(indexes, again=False, connections=READERS)
+    metrics = None
+    with closing(RetryingClient(target)) as client, suppress(TimeoutError, BadJson):
+        async with asyncio.timeout(timeouts.answer_s):
+            metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
+    await target.terminate()
+    audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered)
+    await asyncio.to_thread(audit)
+    add_read_back(findings, result)
+    for order_id in delivered or ():
+        if target.ledger.index_of(order_id) is None:
+            findings.add(WRONG, "a webhook for an order that was never sent", order_id)
+    findings.is_inspected = True
+
+
+def add_read_back(findings: Findings, result: ReadBackResult) -> None:
+    """Add what was wrong with the orders that were read back, unless the audit found it, too."""
+    findings.acknowledged = result.acknowledged
+    findings.add_orders(MISSING, dict.fromkeys(result.lost, ""))
+    findings.add_orders(DIFFERING, result.different)
+    findings.add_orders(STUCK, result.unprocessed)
+    for order_id, reason in result.unread.items():
+        findings.add(WRONG, f"an order can't be read: {reason}", order_id)

@@ -14,15 +14,14 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from load.chaos.clients import DISK_FULL, NDJSON
 from load.chaos.database import checkpoint, hold_lock
-from load.chaos.plan import Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import Receiver
+from load.chaos.report import Fault, FaultKind, ReceiverFault
 from load.chaos.target import TargetServer
 from load.system.server_process import ServerProcess
 
 LINES_PER_REQUEST = 400
 CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""The value of SO_LINGER that sends RST."""
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER that sends RST.
 
 
 class Effect(NamedTuple):

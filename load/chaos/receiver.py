@@ -11,10 +11,9 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
-from load.chaos.plan import ReceiverFault
-from load.chaos.report import WRONG, Findings
+from load.chaos.report import WRONG, Findings, ReceiverFault
 from load.chaos.target import HOST, reserve_port
-from load.orders.comparison import decode_json, find_difference
+from load.orders.comparison import decode_json, difference_in
 from load.orders.generated import GeneratedOrders
 
 DELIVERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -41,10 +40,7 @@ class WebhookChecker:
         self._body_hashes: dict[int, int] = {}
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id, and what is wrong with its webhook; ValueError or KeyError if it is no webhook.
-
-        `headers` have names in lower case.
-        """
+        """Return the order's id and what is wrong; ValueError or KeyError for no webhook. `headers` are lower case."""
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
         if isinstance(order_id, bool) or not isinstance(order_id, int):
@@ -67,7 +63,7 @@ class WebhookChecker:
     def _compare(self, order_id: int, values: dict[str, object]) -> Iterator[str]:
         order = self._orders.order(order_id - self._orders.order_id(0))
         # The comparison requires a status, which webhooks don't have.
-        if difference := find_difference(order, {**values, "status": ""}):
+        if difference := difference_in(order, {**values, "status": ""}):
             yield f"a webhook that differs from the order in its {difference.partition(' ')[0]}"
         if values.keys() != FIELDS | (order.keys() & {"metadata"}):
             yield "a webhook with other fields than an order's"
@@ -79,10 +75,7 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url` from `listen` to `close`.
-
-    `delivered` has the orders that got a 200, `failed_requests` counts the requests that each fault failed.
-    """
+    """Receives webhooks at `url`; `delivered` has the orders that got a 200, `failed_requests` counts by fault."""
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
         self.delivered: set[int] = set()
@@ -108,7 +101,6 @@ class Receiver:
         self._listening.callback(add_accept_handler(listening, self._accept))
 
     def close(self) -> None:
-        """Close all connections and free the port."""
         self._stop()
         self._reserved_port.close()
 
@@ -129,7 +121,6 @@ class Receiver:
         IOLoop.current().add_callback(self._serve, stream)
 
     async def _serve(self, stream: IOStream) -> None:
-        """Receive webhooks until the connection ends."""
         if self._listening is None:
             # It was accepted just before the receiver stopped.
             stream.close()

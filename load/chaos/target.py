@@ -13,15 +13,13 @@ from random import Random
 
 from load.chaos.report import WRONG, Findings
 from load.http.address import Address, ServerUrl
-from load.orders.generated import VariedOrders
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import SentOrders, VariedOrders
 from load.system.server_process import DidNotStart, ServerProcess
 
 HOST = "127.0.0.1"
 LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
 """Before it ends, a server may wait for a lock of 12 s and a webhook of 3 s."""
-START_LIMIT_S = 8.0
-"""The longest that an unblocked start may take; most take less than a second."""
+START_LIMIT_S = 8.0  # The longest that an unblocked start may take; most take less than a second.
 START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
 
@@ -84,10 +82,7 @@ class TargetServer:
             self._unblocked_s = time.monotonic()
 
     async def start(self) -> float:
-        """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
-
-        A server that finds its database locked by another program may refuse to start.
-        """
+        """Start and return the seconds until it listens. Repeats it, as the database may be locked; then ServerLost."""
         begun_s = time.monotonic()
         for _ in range(START_ATTEMPTS):
             try:

@@ -1,4 +1,4 @@
-"""What all commands have in common: check output files, run, report errors, write results, return a status.
+"""What all commands share: check output files, show progress, run, report errors, write results, return a status.
 
 Runs on the main thread, outside the event loop.
 """
@@ -6,15 +6,43 @@ Runs on the main thread, outside the event loop.
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from tornado.ioloop import PeriodicCallback
 
-from load.cli.errors import CommandError, ExitStatus, reason_of_os_error
+from load.cli.errors import CommandError, ExitStatus, reason_of_os_error, without_keys
 from load.cli.flags import STDOUT
-from load.cli.text import without_keys
+
+REFRESH_MS = 100
+
+
+class ProgressBar:
+    """Shows one phase at a time. Refreshed from the event loop, since a thread would take time from sending."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def phase(self, name: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
+        """Show a bar while the block runs; `done` returns how far it is."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, auto_refresh=False, transient=True) as bar:
+            task = bar.add_task(name, total=total)
+            refresh = PeriodicCallback(lambda: bar.update(task, completed=done(), refresh=True), REFRESH_MS)
+            refresh.start()
+            try:
+                yield
+            finally:
+                refresh.stop()
 
 
 class Output(NamedTuple):
@@ -25,11 +53,7 @@ class Output(NamedTuple):
 
 
 class Command(ABC):
-    """One command. A subclass implements `run` and `outputs`; `execute` calls them and returns the exit status.
-
-    `prog` is the name in messages, such as "python -m load". `files` are the output files; None is a file that was not
-    asked for.
-    """
+    """A command named `prog`, with output `files`. `execute` calls what a subclass has: `run`, then `outputs`."""
 
     def __init__(self, *, prog: str, files: Sequence[Path | None] = ()) -> None:
         self._prog = prog

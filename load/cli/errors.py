@@ -1,6 +1,11 @@
-"""Exit statuses, and the errors that end a command with one line on standard error."""
+"""Exit statuses, errors that end a command with one line on standard error, and the text of messages. On any thread."""
 
+import re
 from enum import IntEnum
+
+LONGEST = 200
+# The server's API keys begin so; a user may put one in the wrong place.
+KEY = re.compile(r"orderskey_[^\s'\"]*")
 
 
 class ExitStatus(IntEnum):
@@ -28,3 +33,18 @@ class UsageError(CommandError):
 def reason_of_os_error(error: OSError) -> str:
     """Return the system's words for the error in lower case, such as "no space left on device"."""
     return (error.strerror or "unknown error").lower()
+
+
+def without_keys(text: str) -> str:
+    """Return the text with every API key in it cut short."""
+    return KEY.sub("orderskey_...", text)
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def printable(text: str, *, longest: int = LONGEST) -> str:
+    """Return a text that fits a line and can't control a terminal: escapes control characters, cuts long texts."""
+    shown = cut(text, longest)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

@@ -11,16 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from load.cli.errors import ExitStatus, reason_of_os_error
-from load.cli.text import without_keys
+from load.cli.errors import ExitStatus, reason_of_os_error, without_keys
 
 STDOUT = Path("-")
-HIGHEST = 2**63 - 1
-"""The highest whole number that SQLite stores, and so the highest id."""
+HIGHEST = 2**63 - 1  # The highest whole number that SQLite stores, and so the highest id.
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
-SQLITE_HEAD = b"SQLite format 3\0"
-"""https://www.sqlite.org/fileformat.html#magic_header_string"""
+SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
 
@@ -49,7 +46,6 @@ class CommandParser(argparse.ArgumentParser):
         return flags
 
     def add_json(self) -> None:
-        """Add --json: the file to write the result to as well."""
         self.add_argument("--json", type=named_file, metavar="FILE", help="also write the result to this file")
 
     def add_folder(self) -> None:
@@ -94,7 +90,7 @@ def seconds(text: str) -> float:
     return number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
 
 
-def seconds_or_zero(text: str) -> float:
+def seconds_or_0(text: str) -> float:
     """Read a time in seconds: 0 or more, a day at most."""
     return number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 

@@ -86,10 +86,7 @@ def handle_end_signals(received: list[int]) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Deliver signals at the end of the block, for example one that starts a process and must store its id.
-
-    On other threads than the main one nothing is interrupted anyway.
-    """
+    """Deliver signals at the end of the block, such as one that starts a process; only the main thread gets any."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

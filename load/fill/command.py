@@ -9,22 +9,140 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from load.cli.command import Command
-from load.cli.errors import ExitStatus
+from load.backlog import Backlog, BacklogState
+from load.cli.command import Command, ProgressBar
+from load.cli.errors import CommandError, ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
-from load.cli.progress import ProgressBar
-from load.fill.fill_job import FillJob
+from load.http.address import Address, reach
+from load.http.connection import Response
+from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.orders.comparison import ACCEPTED, bulk_fault, reason_in
+from load.orders.generated import GeneratedOrders
+from load.orders.sources import requests_of
+from load.system.machine import run_to_end
+from load.system.server_process import ServerProcess
 
+ARRAY_SIZE = 1000
+CLIENTS = 2  # While one array is written, the next is read; with more clients, processing has to wait and takes longer.
+TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
+# The last connection to close copies the write-ahead log into the file.
+STOP_S = 300.0
+MAX_BACKLOG = 1_000_000_000
+HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")
+"""Flags of a server that leaves its orders Pending."""
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
 
 
+class FillFailed(CommandError):
+    """The server did not take the orders, or does not process them; the text says what it did."""
+
+
+class OrderFeeder:
+    """Sends generated orders with the ids from `first_id` on; `taken` is how many of them the server has taken."""
+
+    def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
+        self.taken = 0
+        self._address = address
+        self._orders = GeneratedOrders(first_id=first_id, count=count)
+        self._clock_ns = clock_ns
+        self._fault = ""
+
+    async def send(self) -> None:
+        """Send all orders, in arrays; FillFailed if one was not taken. One that was there before counts as taken."""
+        requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
+        with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
+            jobs = (request for request in requests if not self._fault)
+            await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
+        if self.taken < len(self._orders):
+            raise FillFailed(f"POST /orders: {self._fault or 'the server went away'}")
+
+    def _check(self, first: int, response: Response, timing: RequestTiming) -> None:
+        orders = min(ARRAY_SIZE, len(self._orders) - first)
+        if response.status != ACCEPTED:
+            self._note(f"status {response.status} {reason_in(response)}".rstrip())
+        elif fault := bulk_fault(response, size=orders, may_repeat=True):
+            self._note(fault)
+        else:
+            self.taken += orders
+
+    def _note(self, fault: str) -> None:
+        self._fault = self._fault or fault
+
+
+async def count_orders(address: Address) -> int:
+    """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
+    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
+        return (await backlog.look()).orders
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillJob:
+    """Fills a database file with the orders 1 to `orders`, and leaves the last `pending` of them Pending."""
+
+    database: Path
+    orders: int
+    pending: int = 0
+    progress: ProgressBar
+
+    def run(self) -> int:
+        """Create the file, or go on with it, and return the orders added; CommandError. No log is left beside it."""
+        completed = self.orders - self.pending
+        # Counted by a server that processes nothing, or it would complete what is to stay Pending.
+        before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0
+        if before > self.orders:
+            raise FillFailed(f"{self.database} has {before:,} orders already, which are more than {self.orders:,}")
+        if before <= completed:
+            self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
+        if self.pending:
+            self._with_server(lambda address: self._feed(address, upto=self.orders, is_processed=False), *HOLDING)
+        return self.orders - before
+
+    def _with_server(self, work: Callable[[Address], Coroutine[None, None, int]], *flags: str) -> int:
+        command = ["server.py", "--port", "0", "--database", str(self.database.resolve())]
+        command += ["--max-backlog", str(MAX_BACKLOG), *flags]
+        with (
+            TemporaryDirectory(prefix="load-fill-") as folder,
+            ServerProcess(command, log=Path(folder) / "log", clock_s=time.monotonic, stop_s=STOP_S) as server,
+        ):
+
+            async def reach_and_work() -> int:
+                return await work(await reach(server.url))
+
+            return run_to_end(reach_and_work())
+
+    async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
+        """Send the orders 1 to `upto` that the server does not have yet, and return how many it has then."""
+        # Of the last arrays before an interruption, later ones may be stored and earlier ones not.
+        first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
+        feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
+        phase = "Storing" if is_processed else "Storing as Pending"
+        with self.progress.phase(phase, total=upto - first, done=lambda: feeder.taken):
+            await feeder.send()
+        if is_processed:
+            await self._await_processing(address)
+        if (count := await count_orders(address)) != upto:
+            raise FillFailed(f"{self.database} has {count:,} orders, not {upto:,}: it was not begun by this program")
+        return count
+
+    async def _await_processing(self, address: Address) -> None:
+        with (
+            closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog,
+            self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - backlog.left),
+        ):
+            if await backlog.wait(before=0) is not BacklogState.PROCESSED:
+                raise FillFailed(f"{backlog.left} orders were not processed")
+
+
 def main(argv: Sequence[str]) -> int:
-    """Create the file and return the exit status."""
     return Fill(_parse(argv)).execute()
 
 

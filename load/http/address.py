@@ -18,8 +18,7 @@ from load.cli.errors import CommandError, reason_of_os_error
 
 PORTS = {"http": 80, "https": 443}
 REACH_S = 5.0
-CERTIFICATES = "SSL_CERT_FILE"
-"""The environment variable that OpenSSL reads; it ignores a file that does not exist."""
+CERTIFICATES = "SSL_CERT_FILE"  # The environment variable that OpenSSL reads; it ignores a file that does not exist.
 
 
 class BadUrl(ValueError):
@@ -78,10 +77,7 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """A server that took a connection, with its resolved address; encodes requests to it.
-
-    `tls` is None for plain connections. Every request carries `api_key`, unless that is empty.
-    """
+    """A server's resolved address, which encodes requests with `api_key`, unless empty; `tls` is None without TLS."""
 
     url: ServerUrl
     family: socket.AddressFamily
@@ -103,10 +99,7 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once, to find the address of the host that answers; Unreachable if none does.
-
-    For https:// it trusts the system's certificates, or those in the file that SSL_CERT_FILE names.
-    """
+    """Connect once; return the address that answers, else Unreachable. Trusts SSL_CERT_FILE, or the system."""
     tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)

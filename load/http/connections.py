@@ -12,14 +12,13 @@ from typing import NamedTuple, TypeVar
 from tornado.ioloop import PeriodicCallback
 
 from load.http.address import Address
-from load.http.connection import Connection, NoConnection, NoResponse
-from load.http.response import Response
+from load.http.connection import Connection, NoConnection, NoResponse, Response
 
 RECONNECT_PAUSE_S = 0.05
 CHECKS_PER_TIMEOUT = 20
-INTERRUPTED = "interrupted"
-"""Why a request got no response when its sender was cancelled."""
+INTERRUPTED = "interrupted"  # Why a request got no response when its sender was cancelled.
 Key = TypeVar("Key")
+Unanswered = Callable[[Key, str], None]  # Takes a request's key, and why it got no response.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +36,7 @@ class Timeouts:
 
 
 class RequestTiming(NamedTuple):
-    """When a response came, and how long it took since its request was due and since it was sent, in nanoseconds.
-
-    In a closed loop a request is due when it is sent.
-    """
+    """When a response came, and nanoseconds since its request was due (closed loop: sent) and since it was sent."""
 
     answered_ns: int
     from_due_ns: int
@@ -48,15 +44,10 @@ class RequestTiming(NamedTuple):
 
 
 Answered = Callable[[Key, Response, RequestTiming], None]
-Unanswered = Callable[[Key, str], None]
-"""Takes a request's key, and why it got no response."""
 
 
 class Connections:
-    """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
-
-    `last_answer_ns` is when the last response came, or when the watch began.
-    """
+    """Connections to a server, `gone` when it no longer answers. `last_answer_ns` is first when the watch began."""
 
     def __init__(self, address: Address, *, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
         self.gone = False
@@ -69,7 +60,6 @@ class Connections:
         self._overdue: dict[Connection, int] = {}
 
     def close(self) -> None:
-        """Close every connection; may be called twice."""
         for connection in self._connections:
             connection.close()
 
@@ -108,10 +98,7 @@ class Connections:
             answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
 
     async def _send(self, connection: Connection, request: bytes, begun_ns: int) -> Response:
-        """Send one request and return its response, or raise NoResponse.
-
-        A refused connection is tried again, since nothing was sent and the server may be restarting.
-        """
+        """Send a request and return its response, or NoResponse. Tries again if refused: the server may restart."""
         busy = self._busy_since_ns
         while True:
             busy[connection] = self._clock_ns()

@@ -11,8 +11,7 @@ from load.http.address import Address
 from load.http.connection import Connection
 from load.http.connections import Answered, Connections, Key, Timeouts, Unanswered
 
-CHECK_EVERY_S = 0.25
-"""How soon it notices that the server is gone while nothing is due."""
+CHECK_EVERY_S = 0.25  # How soon it notices that the server is gone while nothing is due.
 
 
 class SendDelays:
@@ -30,7 +29,6 @@ class SendDelays:
         self.last_wait_ns = 0
 
     def note(self, *, due_ns: int, sent_ns: int, had_connection: bool) -> None:
-        """Count a request that is being sent."""
         late_ns = max(0, sent_ns - due_ns)
         self.last_wait_ns = 0 if had_connection else late_ns
         if due_ns < self.counted_from_ns:
@@ -43,7 +41,6 @@ class SendDelays:
 
     @property
     def count(self) -> int:
-        """How many requests were sent."""
         return len(self.late_ns) + self.waited
 
     def later_than(self, limit_ns: float) -> int:
@@ -52,10 +49,7 @@ class SendDelays:
 
 
 class OpenLoop(Connections):
-    """Up to `limit` keep-alive connections, opened as they are needed; the one used last is used first.
-
-    While all are busy, a request that is due waits, and its time runs; `delays` records that.
-    """
+    """Up to `limit` connections, the last used first. While all are busy, due requests wait, which `delays` records."""
 
     def __init__(
         self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]

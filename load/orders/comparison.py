@@ -1,19 +1,27 @@
-"""Compares an order as it was sent with the order that the server returns. Pure functions, any thread.
+"""Compares orders with those that the server returns, and reads what its responses say of them. Pure, any thread.
 
 Numbers keep their exact value when JSON is decoded: fractions are decimals.
 """
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from load.cli.text import cut
+from load.cli.errors import cut
+from load.http.connection import Response
 
 SHOWN = 80
 HIGHEST_EXPONENT, LOWEST_EXPONENT = 30, -30
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+ACCEPTED = 202
+NOTHING_ACCEPTED = 422
+REPLAYED = b"\r\nidempotent-replayed: true"
+"""In the head of a response, in lower case, if the server already had the order."""
+NO_COUNTS = "a 202 that does not count the orders"
+_promises = msgspec.json.Decoder(dict[str, Any])
+Kind = TypeVar("Kind")
 
 
 class BadJson(ValueError):
@@ -28,11 +36,8 @@ def decode_json(text: bytes) -> Any:
         raise BadJson(str(problem) or "no JSON") from None
 
 
-def find_difference(sent: dict[str, Any], found: object) -> str:
-    """Return the first value that differs and how, or "" if the order is as it was sent.
-
-    Amounts are compared as decimals: 10.0 is 10.00, and a numeric string is sent for the number that is returned.
-    """
+def difference_in(sent: dict[str, Any], found: object) -> str:
+    """Return the first difference, or "". Amounts are compared as decimals (10.0 is 10.00), also as strings."""
     if not isinstance(found, dict):
         return "the answer is no JSON object"
     for name in COMPARED:
@@ -48,10 +53,7 @@ def find_difference(sent: dict[str, Any], found: object) -> str:
 
 
 def find_contradiction(found: dict[str, Any]) -> str:
-    """Return what contradicts itself in an order with a terminal status, or ""; missing values are not checked.
-
-    A Completed order has been tried, has no error, and was processed no sooner than it was created.
-    """
+    """Return a contradiction in an order that ended, or "": Completed is tried, without error, after creation."""
     created, processed = found.get("created_time"), found.get("processed_time")
     if found.get("status") == "Cancelled" or "processed_time" not in found:
         return ""
@@ -69,10 +71,7 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount, if it has a plausible one.
-
-    One above 10^30 or with more than 30 places was never sent, and would make the sum that many digits long.
-    """
+    """Add an order's total_amount, unless over 10^30 or 30 places: it was never sent, and the sum would be as long."""
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
         return amount
@@ -107,3 +106,93 @@ def _is_same(one: object, other: object) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return one == other
+
+
+class Rejection(msgspec.Struct):
+    """One order of an array that was not accepted; `index` is its place in the array."""
+
+    index: int
+    status: int
+    detail: str = ""
+
+
+class BulkResponse(msgspec.Struct):
+    """What the response to an array says of its orders."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+    rejected_total: int
+
+    def adds_up(self, orders: int) -> bool:
+        """Whether it counts each of that many orders exactly once."""
+        places = {rejection.index for rejection in self.rejected}
+        return (
+            min(self.accepted, self.duplicates) >= 0
+            and self.accepted + self.duplicates + self.rejected_total == orders
+            and len(self.rejected) == len(places) == self.rejected_total
+            and all(0 <= place < orders for place in places)
+        )
+
+
+class InvalidValue(msgspec.Struct):
+    """What is wrong with one value of an order."""
+
+    pointer: str = ""
+    detail: str = ""
+
+
+class Problem(msgspec.Struct):
+    """A response that refuses something (RFC 9457)."""
+
+    title: str = ""
+    detail: str = ""
+    errors: list[InvalidValue] = []
+
+
+_bulk_responses = msgspec.json.Decoder(BulkResponse)
+_problems = msgspec.json.Decoder(Problem)
+
+
+def _decode(response: Response, decoder: "msgspec.json.Decoder[Kind]") -> Kind | None:
+    try:
+        return decoder.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def reason_in(response: Response) -> str:
+    """Return the reason that a refusal states, or "" if it states none."""
+    problem = _decode(response, _problems) or Problem()
+    if problem.errors:
+        return "; ".join(f"{error.pointer} {error.detail}".strip() for error in problem.errors)
+    return problem.detail or problem.title
+
+
+def mistake_in(response: Response, order_id: int) -> str:
+    """Return what is wrong with a 202 for one order, or "" if it names that order, as a string."""
+    named = (_decode(response, _promises) or {}).get("order_id")
+    if named == str(order_id):
+        return ""
+    if named is None:
+        return "a 202 that names no order"
+    return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is no string"
+
+
+def post_fault(response: Response) -> str:
+    """Return what is wrong with the 202 for a new order, whatever order it names, or ""."""
+    return "an order that was there before" if REPLAYED in response.head else ""
+
+
+def counts_in(response: Response) -> BulkResponse | None:
+    """Return what a response says of an array's orders; None if it does not count them."""
+    return _decode(response, _bulk_responses)
+
+
+def bulk_fault(response: Response, *, size: int, may_repeat: bool = False) -> str:
+    """Return what is wrong with the 202 for `size` orders, or ""; all must be new, unless they `may_repeat`."""
+    counts = counts_in(response)
+    if counts is None:
+        return NO_COUNTS
+    is_right = counts.adds_up(size) and not counts.rejected and (may_repeat or not counts.duplicates)
+    return "" if is_right else f"{counts.accepted} accepted of {size}"

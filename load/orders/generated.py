@@ -1,7 +1,8 @@
-"""Orders that are computed from their ids, and the ids of a run. Pure values, any thread."""
+"""Orders that are computed from their ids, and which of them were sent, acknowledged and found. Values, any thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from random import Random
 
 from load.orders.comparison import decode_json
 from load.orders.sources import MAX_ID
@@ -15,6 +16,7 @@ VARIED_EVERY, VARIED_RUN_BITS = 4, 5
 HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
 """The largest amount without its places, and how many items an order may have."""
 SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
+UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
@@ -55,10 +57,7 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """The same, except that some have metadata, and values at the limits of what an order may have.
-
-    These are a quarter of the orders in every fourth group of 32 on average, so that some arrays have none of them.
-    """
+    """The same, but a quarter of every fourth group of 32, on average, has metadata and values at the limits."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index
@@ -104,3 +103,64 @@ def _scatter(number: int) -> int:
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & MASK
     return number ^ (number >> 31)
+
+
+class SentOrders:
+    """The states of `orders` by index from 0. One not sent completely is unsent: the server must not have it."""
+
+    def __init__(self, orders: GeneratedOrders) -> None:
+        self.orders = orders
+        self.acknowledged = 0
+        self._first_id = orders.order_id(0)
+        self._states = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def take(self, count: int, *, is_sent: bool = False) -> range:
+        """Return the indexes of that many orders that were not taken before, and note whether they are sent now."""
+        first = len(self._states)
+        self._states.extend(bytes([SENT if is_sent else UNSENT]) * count)
+        return range(first, first + count)
+
+    def note_sent(self, indexes: Iterable[int]) -> None:
+        """Note that the server may have these orders from now on."""
+        for index in indexes:
+            self._states[index] = max(self._states[index], SENT)
+
+    def note_acknowledged(self, indexes: Iterable[int]) -> None:
+        """Note that the server has promised to keep these orders."""
+        for index in indexes:
+            self.acknowledged += self._states[index] < ACKNOWLEDGED
+            self._states[index] = max(self._states[index], ACKNOWLEDGED)
+
+    def note_found(self, order_id: int) -> bool:
+        """Note that the server has the order, answered or not; False if that is known, or no such order was sent."""
+        index = self.index_of(order_id)
+        if index is None or self._states[index] == FOUND:
+            return False
+        self._states[index] = FOUND
+        return True
+
+    def index_of(self, order_id: int) -> int | None:
+        """Return the index of an order that was sent; None if no such order was."""
+        index = order_id - self._first_id
+        return index if 0 <= index < len(self._states) and self._states[index] != UNSENT else None
+
+    @property
+    def missing(self) -> int:
+        """How many orders were acknowledged and not found."""
+        return self._states.count(ACKNOWLEDGED)
+
+    def acknowledged_indexes(self) -> list[int]:
+        """Return the indexes of all orders that were acknowledged and not found."""
+        return [index for index, state in enumerate(self._states) if state == ACKNOWLEDGED]
+
+    def any_acknowledged(self, chance: Random) -> int | None:
+        """Return the index of a random order that was acknowledged and not found; None if there is none."""
+        if not self._states:
+            return None
+        found = self._states.find(ACKNOWLEDGED, chance.randrange(len(self._states)))
+        if found < 0:
+            found = self._states.find(ACKNOWLEDGED)
+        return found if found >= 0 else None

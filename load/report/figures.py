@@ -1,19 +1,104 @@
-"""The tables of the page's figures and charts, and the JSON that charts.js draws. Pure functions, any thread."""
+"""The page's tables, first as text with the path of each number, and the JSON that charts.js draws. Any thread.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+charts.js writes its labels by the same rule as `measured`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from load.report.tables import Row, Table, aligned, cell_of, counted, exact, measured, share
-
+UNKNOWN = "\N{EN DASH}"
+LEAST_DIGITS = 3
+MOST_DECIMALS = 6
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 """Percentiles by their names; in the names of the result's fields the point is an underscore."""
 OPEN_LOOP = "open loop"
+Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Headings and number formats by the names of the lists.
 
 
-def throughput_note(result: Mapping[str, Any]) -> str:
-    """Say what limited the throughput."""
+class Cell(NamedTuple):
+    """A number as text, aligned by `padding`; `field` is its path in the result, `exact` has all digits, or is None."""
+
+    field: str
+    text: str
+    unit: str = ""
+    exact: str | None = None
+    padding: str = ""
+
+
+class Row(NamedTuple):
+    """A named row of cells; one that `is_part` belongs to the row above."""
+
+    name: str
+    cells: Sequence[Cell]
+    is_part: bool = False
+
+
+class Table(NamedTuple):
+    """Rows below headings; a table without headings has one column of numbers."""
+
+    title: str
+    rows: Sequence[Row]
+    headings: Sequence[str] = ()
+    note: str = ""
+
+
+def counted(count: int) -> str:
+    """Return a whole number with thousands separators."""
+    return f"{count:,}"
+
+
+def measured(value: float) -> str:
+    """Return a measured number with three significant digits, but all of those before the point."""
+    if value == 0:
+        return "0"
+    decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{min(max(decimals, 0), MOST_DECIMALS)}f}"
+
+
+def exact(value: float) -> str:
+    """Return a chosen number, such as a percentile or the start of an interval, without a float's rounding error."""
+    return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    return f"{measured(value * 100)} %"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{counted(count)} {noun}" if count == 1 else f"{counted(count)} {noun}s"
+
+
+def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
+    """Return the number at `path` of the result; unknown if that, or something above it, is None."""
+    value: Any = result
+    for step in path:
+        value = None if value is None else value[step]
+    field = ".".join(map(str, path))
+    return Cell(field, UNKNOWN) if value is None else Cell(field, text(value), unit, exact=repr(value))
+
+
+def aligned(rows: Sequence[Row]) -> list[Row]:
+    """Pad the numbers of each column to the same number of decimals; all rows have the same number of cells."""
+    widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
+    return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
+
+
+def _decimals(cell: Cell) -> int:
+    return len(cell.text) - cell.text.find(".") if "." in cell.text else 0
+
+
+def _padded(cell: Cell, width: int) -> Cell:
+    missing = width - _decimals(cell)
+    if cell.exact is None or not missing:
+        return cell
+    point = "" if "." in cell.text else "."
+    return cell._replace(padding=point + "0" * (missing - len(point)))
+
+
+def rate_note(result: Mapping[str, Any]) -> str:
     notes = []
     if result["rate_per_second"] is not None:
         notes.append(f"of {exact(result['rate_per_second'])} that were due")
@@ -29,7 +114,6 @@ def throughput_note(result: Mapping[str, Any]) -> str:
 
 
 def tables_of(result: Mapping[str, Any]) -> list[Table]:
-    """Return all figures."""
     return [_orders(result), _latency(result), _run(result)]
 
 
@@ -85,10 +169,6 @@ def _run(result: Mapping[str, Any]) -> Table:
     warm_up = "Counted from the end of the warm-up." if result["warm_up_s"] else ""
     limit = "The load generator was the limit." if result["generator_was_the_limit"] else ""
     return Table("The run", rows, note=f"{warm_up} {limit}".strip())
-
-
-Columns = Mapping[str, tuple[str, Callable[[Any], str]]]
-"""Headings and number formats by the names of the lists."""
 
 
 def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:

@@ -8,18 +8,122 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tornado.template import Loader
 
-from load.report.figures import OPEN_LOOP, chart_tables, data_of, tables_of, throughput_note
-from load.report.tables import cell_of, exact
-from load.report.verdict import verdict_of
+from load.cli.errors import printable
+from load.report.figures import OPEN_LOOP, cell_of, chart_tables, counted, data_of, exact, plural, rate_note, tables_of
 
+NAMED = 100  # How many orders of a kind are named; the JSON names all.
+KINDS = {
+    "lost_ids": ("Lost", "LOST"),
+    "different": ("Different", "DIFFERENT"),
+    "unread": ("Not readable", "not readable"),
+    "unprocessed": ("Not processed", "not processed"),
+}
+"""What can be wrong with orders, the worst first: its title, and its words in the verdict."""
 FOLDER = Path(__file__).parent
-SCRIPTS = ("plot.js", "charts.js")
-"""In the order in which the page runs them."""
+SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
+
+
+class Tone(StrEnum):
+    """Whether the run passed, as the style sheet calls it."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNSURE = "unsure"
+
+
+class Finding(NamedTuple):
+    """Orders with the same kind of error: a line for each of the first, and how many more there are."""
+
+    title: str
+    lines: Sequence[str]
+    more: str
+
+
+class Verdict(NamedTuple):
+    """The first words of the page, the sentences below them, and what was found."""
+
+    tone: Tone
+    title: str
+    lines: Sequence[str]
+    findings: Sequence[Finding]
+
+
+def verdict_of(result: Mapping[str, Any]) -> Verdict:
+    read_back = result["read_back"] or {}
+    found = [(len(read_back[kind]), words) for kind, (_, words) in KINDS.items() if read_back.get(kind)]
+    if result["wrong_202"]:
+        found.append((result["wrong_202"], "with a wrong 202"))
+    counts = [plural(count, "order") if place == 0 else counted(count) for place, (count, _) in enumerate(found)]
+    faults = ", ".join(f"{count} {words}" for count, (_, words) in zip(counts, found, strict=True))
+    if result["interrupted"] and faults:
+        tone, title = Tone.BAD, f"Interrupted: {faults}"
+    elif result["interrupted"]:
+        tone, title = Tone.UNSURE, "Interrupted: not all checked" if result["read_back"] else "Interrupted: not checked"
+    elif result["passed"]:
+        tone, title = Tone.GOOD, "Passed: nothing lost"
+    else:
+        otherwise = "not all could be checked" if _acknowledged(result) else "nothing was accepted"
+        tone, title = Tone.BAD, f"Failed: {faults or otherwise}"
+    lines = [_read_back_line(result)]
+    kinds = {"refused": "refused", "errors": "without a valid answer", "not_sent": "not sent"}
+    if others := [f"{counted(result[field])} {words}" for field, words in kinds.items() if result[field]]:
+        lines.append(f"Not acknowledged, so nothing was promised: {', '.join(others)}.")
+    return Verdict(tone, title, lines, _findings(result))
+
+
+def _acknowledged(result: Mapping[str, Any]) -> int:
+    """Count the orders to read back; those with a wrong 202 are known only from the reading."""
+    read_back = result["read_back"] or {"acknowledged": 0}
+    return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
+
+
+def _read_back_line(result: Mapping[str, Any]) -> str:
+    read_back = result["read_back"]
+    if not _acknowledged(result):
+        return "No order was acknowledged, so there was nothing to read back."
+    if read_back is None:
+        return (
+            f"{plural(_acknowledged(result), 'order')} had been acknowledged. "
+            "They were not read back, so it is not known whether one was lost."
+        )
+    lost, different, unread, unprocessed = (len(read_back[kind]) for kind in KINDS)
+    found = [f"{counted(lost) if lost else 'none'} lost", f"{counted(different) if different else 'none'} different"]
+    if result["interrupted"]:
+        return (
+            f"Read back {counted(read_back['read'])} of {plural(_acknowledged(result), 'acknowledged order')} so far: "
+            f"{', '.join(found)}. The others were not checked."
+        )
+    if read_back["read"]:
+        found.append(f"{counted(unprocessed)} not processed" if unprocessed else "all processed")
+    if unread:
+        others = [f"of the others {found[0]}", *found[1:]] if read_back["read"] or lost else []
+        found = [f"{counted(unread)} could not be read", *others]
+    statuses = printable(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
+    return (
+        f"Read back {counted(read_back['read'])} of {plural(read_back['acknowledged'], 'acknowledged order')}: "
+        f"{', '.join(found)}{f' ({statuses})' if statuses else ''}."
+    )
+
+
+def _findings(result: Mapping[str, Any]) -> list[Finding]:
+    findings = []
+    if wrong := result["wrong_202_by_reason"]:
+        lines = [f"{printable(reason)}: {plural(count, 'order')}" for reason, count in wrong.items()]
+        findings.append(Finding(f"Wrong 202: {plural(result['wrong_202'], 'order')}", lines, ""))
+    for kind, (title, _) in KINDS.items():
+        orders = (result["read_back"] or {}).get(kind, ())
+        reasons = orders if isinstance(orders, Mapping) else {}
+        lines = [f"{one}: {printable(reasons[one])}" if one in reasons else str(one) for one in orders]
+        more = f"and {counted(len(lines) - NAMED)} more, which --json names" if len(lines) > NAMED else ""
+        if lines:
+            findings.append(Finding(f"{title}: {plural(len(lines), 'order')}", lines[:NAMED], more))
+    return findings
 
 
 def render(result: Mapping[str, Any]) -> bytes:
@@ -36,7 +140,7 @@ def render(result: Mapping[str, Any]) -> bytes:
         verdict=verdict_of(result),
         is_open=result["mode"] == OPEN_LOOP,
         started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
-        throughput_note=throughput_note(result),
+        rate_note=rate_note(result),
         tables=tables_of(result),
         chart_tables=chart_tables(result),
         cell_of=cell_of,
@@ -45,7 +149,6 @@ def render(result: Mapping[str, Any]) -> bytes:
 
 
 def _policy(*, scripts: Sequence[bytes], style: bytes) -> str:
-    """The page's Content-Security-Policy, which names each script and the style by its hash."""
     allowed = " ".join(map(_hash_source, scripts))
     return (
         f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; "

@@ -1,20 +1,67 @@
-"""What a run measured, and what follows from it. Values that the event loop writes."""
+"""What a run measured and read back, and what follows from it. Values that the event loop writes."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 
+from load.cli.errors import printable
 from load.http.open_loop import SendDelays
-from load.results.counting import Tally
-from load.results.read_back import ReadBackResult
-from load.results.recording import Distribution, Recording, TimeSeries
+from load.results.counting import Distribution, Recording, Tally, TimeSeries
 from load.system.machine import BUSY_SHARE
 
+NAMED = 5
 LATE_S = 0.010
 LATE_SHARE_OF_P99 = 0.1
 LATE_SHARE_OF_REQUESTS = 0.01
 FEWEST_REQUESTS = 100
 FEW_LATE_REQUESTS = 5
 BEHIND_S = 0.1
+
+
+@dataclass(kw_only=True)
+class ReadBackResult:
+    """What was found of the acknowledged orders, each once; `total_amount` sums what the server returned."""
+
+    acknowledged: int = 0
+    read: int = 0
+    lost: list[int] = field(default_factory=list)
+    different: dict[int, str] = field(default_factory=dict)
+    unprocessed: dict[int, str] = field(default_factory=dict)
+    unread: dict[int, str] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    total_amount: Decimal = Decimal(0)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every acknowledged order is there as it was sent, and processed."""
+        return not (self.lost or self.different or self.unprocessed or self.unread)
+
+    def describe(self, *, is_complete: bool = True) -> str:
+        """Say what was found, with the first ids of each kind of error, or what was found so far."""
+        statuses = printable(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
+        findings = [_finding("lost", self.lost), _finding("different", self.different)]
+        begin = f"Read back {self.read} of {self.acknowledged} acknowledged orders"
+        if not is_complete:
+            return f"{begin} so far: {', '.join(findings)}."
+        if self.read:
+            findings.append(_finding("not processed", self.unprocessed) if self.unprocessed else "all processed")
+        if self.unread:
+            others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost else []
+            findings = [_finding("could not be read", self.unread), *others]
+        shown = f" ({statuses})" if statuses else ""
+        return f"{begin}: {', '.join(findings)}{shown}. Sum of total_amount: {self.total_amount:f}"
+
+
+def _finding(what: str, orders: Iterable[int]) -> str:
+    ids = sorted(orders)
+    if not ids:
+        return f"none {what}"
+    reasons: Mapping[int, str] = orders if isinstance(orders, dict) else {}
+    named = [f"{one}: {printable(reasons[one])}" if reasons.get(one) else str(one) for one in ids[:NAMED]]
+    more = [f"and {len(ids) - NAMED} more"] if len(ids) > NAMED else []
+    return f"{len(ids)} {what.upper()} ({'; '.join(named + more)})"
 
 
 @dataclass(kw_only=True)
@@ -75,10 +122,7 @@ class Result:
 
     @property
     def was_busy(self) -> bool:
-        """Whether this process used up a core while it sent, so that the server might have taken more.
-
-        False if the server stopped answering, since trying to connect used the core up, and for fewer than 100 orders.
-        """
+        """Whether this process used up a core while it sent. False for under 100 orders, or if the server was gone."""
         is_measured = self.stopped_s is None and self.tally.sent >= FEWEST_REQUESTS
         return is_measured and (self.cpu_share or 0.0) > BUSY_SHARE
 

@@ -1,17 +1,21 @@
-"""A run's result in a terminal: the table, and the sentences below it, which --json and the report have too.
+"""A run's result: the table in a terminal, the sentences below it, and the dictionary that --json writes.
 
-Runs on the main thread.
+Runs on the main thread. The report is made from that dictionary.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from load.cli.text import printable
-from load.results.result import Result
+from load.cli.errors import printable
+from load.results.counting import Distribution, timeline_of
+from load.results.result import ReadBackResult, Result
 from load.settings import Settings
+from load.system.machine import describe_machine
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 MANY_WAITED = 0.01
@@ -86,7 +90,6 @@ def _lines(result: Result, settings: Settings) -> list[str]:
 
 
 def notes_of(result: Result, settings: Settings) -> list[str]:
-    """Return the sentences, for the terminal, --json and the report."""
     notes = [*_order_notes(result, settings)]
     if result.recording and not result.counted:
         notes.append(
@@ -111,7 +114,6 @@ def _order_notes(result: Result, settings: Settings) -> Iterator[str]:
 
 
 def _limit(result: Result, settings: Settings) -> str:
-    """Say what limited the figures, or ""."""
     delays = result.delays
     if result.stopped_s is not None:
         return _stopped_note(result, result.stopped_s)
@@ -153,3 +155,71 @@ def _stopped_note(result: Result, stopped_s: float) -> str:
 
 def _number_of_orders(count: int) -> str:
     return "1 order" if count == 1 else f"{count:,} orders"
+
+
+def to_json(result: Result, settings: Settings) -> dict[str, Any]:
+    """Return the result with units in its names; unknown values are None, amounts are strings."""
+    tally = result.tally
+    return {
+        "url": str(settings.url),
+        "mode": settings.mode,
+        "replay": None if settings.replay is None else str(settings.replay),
+        "concurrency": settings.concurrency,
+        "batch": settings.batch,
+        "bulk": settings.bulk,
+        "rate_per_second": settings.rate,
+        "duration_s": settings.duration_s,
+        "warm_up_s": settings.warm_up_s,
+        "started": datetime.fromtimestamp(result.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "orders": result.orders,
+        "sent": tally.sent,
+        "accepted": tally.accepted,
+        "duplicates": tally.duplicates,
+        "refused": tally.refused.total(),
+        "refused_by_status": {str(status): count for status, count in sorted(tally.refused.items())},
+        "errors": tally.errors.total(),
+        "errors_by_reason": dict(tally.errors.most_common()),
+        "wrong_202": tally.wrong_202.total(),
+        "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
+        "not_sent": result.orders - tally.sent,
+        "elapsed_s": result.elapsed_s,
+        "orders_per_second": result.orders_per_second,
+        **_percentiles("latency", result.latencies),
+        **_percentiles("sending_latency", result.sending_latencies),
+        "all_processed_after_s": result.after_warm_up(result.waited_s),
+        "generator_cpu_share": result.cpu_share,
+        "generator_late_p99_ms": Distribution(result.delays.late_ns if result.delays else ()).percentile_ms(99),
+        "generator_was_the_limit": result.generator_was_the_limit,
+        "server_behind_s": result.behind_s,
+        "server_stopped_after_s": result.stopped_s,
+        "notes": notes_of(result, settings),
+        "read_back": None if result.read_back is None else _read_back(result.read_back),
+        "interrupted": result.interrupted,
+        "passed": result.is_good and not result.interrupted,
+        "machine": describe_machine(),
+        "timeline": timeline_of(result.recording),
+        "backlog": {
+            "time_s": [time_s for time_s, _ in result.backlog.points],
+            "waiting": [waiting for _, waiting in result.backlog.points],
+        },
+        "percentiles": result.latencies.curve(),
+    }
+
+
+def _percentiles(what: str, distribution: Distribution) -> dict[str, float | None]:
+    return {
+        f"{what}_{name.replace('.', '_')}_ms": distribution.percentile_ms(percentile)
+        for name, percentile in PERCENTILES.items()
+    }
+
+
+def _read_back(found: ReadBackResult) -> dict[str, Any]:
+    reasons = {"different": found.different, "unprocessed": found.unprocessed, "unread": found.unread}
+    return {
+        "acknowledged": found.acknowledged,
+        "read": found.read,
+        "lost_ids": found.lost,
+        **{kind: {str(one): reason for one, reason in orders.items()} for kind, orders in reasons.items()},
+        "statuses": dict(found.statuses),
+        "total_amount": f"{found.total_amount:f}",
+    }

@@ -23,28 +23,23 @@ from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, number, rate
 from load.http.address import reach
-from load.orders.generated import VariedOrders
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import SentOrders, VariedOrders
 from load.orders.sources import MAX_ID
-from load.soak.final_check import FinalCheck, check_server
-from load.soak.limits import Finding, check_final, compare_minutes, find_other_causes
+from load.soak.limits import FinalCheck, Finding, check_final, check_server, compare_minutes, find_other_causes
 from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
-from load.system.machine import allow_connections, describe_machine, folder_to_keep, run_to_end
-from load.system.process_status import PROC
+from load.system.machine import PROC, allow_connections, describe_machine, folder_to_keep, run_to_end
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
 LEAST_MINUTES, MOST_MINUTES = 2, 7 * 24 * 60
 MOST_RATE = 100_000
-MAX_SHOWN = 10
-"""How many reasons for wrong answers are shown, and how many lines of the server's log."""
+MAX_SHOWN = 10  # How many reasons for wrong answers are shown, and how many lines of the server's log.
 LOG_PROBLEM = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the soak and return the exit status."""
     return Soak(_parse(argv)).execute()
 
 
@@ -109,12 +104,10 @@ class Soak(Command):
 
     @property
     def _minutes(self) -> list[Minute]:
-        """The minutes that are over, without the warm-up."""
         return self._recorded[1:]
 
     @property
     def _findings(self) -> list[Finding]:
-        """What can be said so far."""
         compared = compare_minutes(self._minutes, self._errors) if len(self._minutes) > 1 else []
         return compared + (check_final(self._final, log_problems=len(self._log_problems)) if self._final else [])
 

@@ -19,17 +19,15 @@ from load.backlog import Backlog, Metrics, NoMetrics
 from load.cli.command import print_line
 from load.cli.errors import CommandError
 from load.http.address import Address
-from load.http.connection import Connection, NoResponse, send_request
+from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
-from load.http.response import Response
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import SentOrders
 from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
 from load.soak.requests import SessionRequests, check_new
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
-FILLING_ARRAYS = 60
-"""Each has 1,000 orders with at least two events, so that they fill the log of events."""
+FILLING_ARRAYS = 60  # Each has 1,000 orders with at least two events, so that they fill the log of events.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 
@@ -39,10 +37,7 @@ class ServerGone(CommandError):
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` minutes of `part_s` seconds each, prints and records each of them.
-
-    `take_sample` looks at the server. `disk_file`, beside its database, is created to measure syncs.
-    """
+    """Loads a server for a warm-up and `parts` of `part_s` seconds, and records them. Measures syncs of `disk_file`."""
 
     address: Address
     ledger: SentOrders
@@ -59,10 +54,7 @@ class SoakLoad:
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
 
     async def run(self) -> None:
-        """Return when the last minute is over and every order has its answer; ServerGone, ProcessGone, DiskFailed.
-
-        The first exception of a session, or of anything else, ends the load at once.
-        """
+        """Return when every order has its answer, or raise the first exception: ServerGone, ProcessGone, DiskFailed."""
         # The sessions need acknowledged orders.
         await self._send_arrays(1)
         if not self.ledger.acknowledged:
@@ -122,7 +114,6 @@ class SoakLoad:
                     self._report(f"POST /orders: {problem}")
 
     async def _record_minute(self, number: int, begun_ns: int, backlog: Backlog) -> None:
-        """Take samples until the minute is over, and record it."""
         end_ns = begun_ns + int(self.part_s * 1e9)
         step_ns = int(min(SAMPLE_EVERY_S, self.part_s / SAMPLES_PER_MINUTE) * 1e9)
         orders_before, due_ns, cpu_before_s = self._metrics.orders, begun_ns, self.take_sample().cpu_s

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from load.cli.errors import CommandError, reason_of_os_error
-from load.results.recording import percentile_of
-from load.system.process_status import ProcessStatus
+from load.results.counting import percentile_of
+from load.system.machine import ProcessStatus
 
 MIB = 1024 * 1024
 SYNC_EVERY_NS = 50_000_000
@@ -85,7 +85,6 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def line(self) -> str:
-        """The row of the table, below HEADER."""
         latencies_ms = (self.p50_ms, self.p99_ms, self.late_p99_ms, self.disk_p99_ms)
         p50, p99, late, disk = ("-" if each is None else f"{each:.1f}" for each in latencies_ms)
         return (

@@ -11,11 +11,9 @@ from random import Random
 from typing import NamedTuple
 
 from load.http.address import Address
-from load.http.response import Response
-from load.orders.comparison import BadJson, decode_json, find_difference
-from load.orders.generated import as_another_order
-from load.orders.responses import REPLAYED, fault_of_bulk, fault_of_post, mistake_in
-from load.orders.sent_orders import SentOrders
+from load.http.connection import Response
+from load.orders.comparison import REPLAYED, BadJson, bulk_fault, decode_json, difference_in, mistake_in, post_fault
+from load.orders.generated import SentOrders, as_another_order
 
 ARRAY_SIZE = 1_000
 WAIT_S = 5
@@ -43,7 +41,6 @@ class SessionRequests:
     rng: Random
 
     def lookups(self) -> Requests:
-        """Read acknowledged orders."""
         while True:
             yield self._read(self._any_index())
 
@@ -59,7 +56,6 @@ class SessionRequests:
             )
 
     def listings(self) -> Requests:
-        """List the newest orders, those of a status, and those of a user."""
         while True:
             user_id = self.rng.randrange(1, 1_000)
             queries = ("?limit=200", "", "?status=Completed&limit=20", "?status=Failed", f"?user_id={user_id}&limit=5")
@@ -67,7 +63,6 @@ class SessionRequests:
                 yield self._get(f"/orders{query}")
 
     def metrics(self) -> Requests:
-        """Read the metrics in one format after another."""
         accepts = ("", "Accept: text/plain\r\n", "Accept: application/openmetrics-text\r\n")
         while True:
             for accept in accepts:
@@ -75,11 +70,9 @@ class SessionRequests:
             yield self._get("/metrics/prometheus")
 
     def health_checks(self) -> Requests:
-        """Read the health checks and the start page."""
         return map(self._get, cycle(("/livez", "/readyz", "/")))
 
     def arrays(self) -> Requests:
-        """Send arrays of 1,000 new orders."""
         while True:
             indexes = self.ledger.take(ARRAY_SIZE, is_sent=True)
             body = b"[%s]" % b",".join(map(self.ledger.orders.body, indexes))
@@ -132,7 +125,7 @@ def check_status(status: int, answer: Response) -> str:
 
 
 def check_new(answer: Response, order_id: int) -> str:
-    return check_status(202, answer) or mistake_in(answer, order_id) or fault_of_post(answer)
+    return check_status(202, answer) or mistake_in(answer, order_id) or post_fault(answer)
 
 
 def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
@@ -143,7 +136,7 @@ def check_read(order: dict[str, object], answer: Response, *, is_completed: bool
         found = decode_json(answer.body)
     except BadJson:
         return "no JSON"
-    if find_difference(order, found):
+    if difference_in(order, found):
         return "an order that is not as it was sent"
     return "an order that is not Completed" if is_completed and found["status"] != "Completed" else ""
 
@@ -153,4 +146,4 @@ def check_repeated(answer: Response) -> str:
 
 
 def check_array(answer: Response) -> str:
-    return check_status(202, answer) or fault_of_bulk(answer, size=ARRAY_SIZE)
+    return check_status(202, answer) or bulk_fault(answer, size=ARRAY_SIZE)

@@ -13,18 +13,28 @@ from typing import Any
 
 from load.http.address import Address, reason_of
 from load.http.connection import Connection, NoResponse, send_request
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import SentOrders
 from load.soak.requests import CheckedRequest, Requests, SessionRequests
 
 ANSWER_LIMIT_S = 30.0
-SILENCE_LIMIT_S = 5.0
-"""For the stream of metrics, which sends something every second."""
+SILENCE_LIMIT_S = 5.0  # For the stream of metrics, which sends something every second.
 READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
 DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
 """The server closes the connection of a reader that reads nothing for 30 seconds."""
 NUMBER = re.compile(r"\d+")
 EVENT_ID = re.compile(rb"\nid: (.*)\nevent: order\n")
 Report = Callable[[str], None]
+REQUEST_SESSIONS = (
+    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
+    (4, SessionRequests.lookups, 0.05, True),
+    (3, SessionRequests.waits, 0.1, True),
+    (2, SessionRequests.listings, 0.3, True),
+    (2, SessionRequests.metrics, 1.0, True),
+    (1, SessionRequests.mistakes, 0.1, True),
+    (2, SessionRequests.health_checks, 0.1, False),
+    (1, SessionRequests.arrays, 10.0, True),
+)
+ORDER_CONNECTIONS = 64  # The most connections for the orders at a steady rate.
 
 
 async def send_requests(
@@ -144,19 +154,7 @@ def last_id_in(data: bytes) -> bytes:
     return ids[-1] if ids else b""
 
 
-REQUEST_SESSIONS = (
-    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
-    (4, SessionRequests.lookups, 0.05, True),
-    (3, SessionRequests.waits, 0.1, True),
-    (2, SessionRequests.listings, 0.3, True),
-    (2, SessionRequests.metrics, 1.0, True),
-    (1, SessionRequests.mistakes, 0.1, True),
-    (2, SessionRequests.health_checks, 0.1, False),
-    (1, SessionRequests.arrays, 10.0, True),
-)
 OTHER_SESSIONS = ((4, resume_events), (2, stall_events), (2, disconnect), (1, follow_metrics))
-ORDER_CONNECTIONS = 64
-"""The most connections for the orders at a steady rate."""
 CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS, *OTHER_SESSIONS)) + 1
 """The most connections at once; the last one is for reading the metrics every second."""
 

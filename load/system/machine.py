@@ -1,11 +1,12 @@
-"""The machine that a command runs on: event loop, temporary folders, open files, versions.
+"""The machine that a command runs on, on the main thread, and the status of a process as Linux reports it, on any.
 
-Runs on the main thread, before or around the event loop.
+https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
 
 import asyncio
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -18,7 +19,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from load.cli.errors import CommandError
 
@@ -26,10 +27,11 @@ Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 # Standard streams, the event loop's own descriptors, the result file.
 OTHER_FILES = 20
-IGNORE_ALL = "*\n"
-"""Content of a .gitignore that keeps the databases out of a commit that is made meanwhile."""
+IGNORE_ALL = "*\n"  # Content of a .gitignore that keeps the databases out of a commit that is made meanwhile.
 BUSY_SHARE = 0.9
 """A client that used more of a core than this had hardly any time left: the server might have taken more."""
+PROC = Path("/proc")
+NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
 
 class TooFewFiles(CommandError):
@@ -140,3 +142,57 @@ def _file_system(folder: Path) -> str:
     mounts = [line.split() for line in _lines("/proc/mounts")]
     above = [(len(mount[1]), mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above)[1] if above else "unknown file system"
+
+
+class ProcessGone(CommandError):
+    """The process has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the server's process has ended")
+
+
+class ProcessStatus(NamedTuple):
+    """A process at one moment: the most memory it ever had, `files` without sockets, CPU time of all threads."""
+
+    memory_bytes: int
+    peak_bytes: int
+    threads: int
+    files: int
+    sockets: int
+    cpu_s: float
+
+    @classmethod
+    def read(cls, process: Path) -> Self:
+        """Read the status of a process, by its folder in /proc; ProcessGone if it has ended."""
+        try:
+            status, stat = (process / "status").read_text(), (process / "stat").read_text()
+            links = [_link(entry) for entry in (process / "fd").iterdir()]
+        except (FileNotFoundError, ProcessLookupError):
+            raise ProcessGone from None
+        numbers = {name: int(number) for name, number in NUMBERS.findall(status)}
+        # A process that has ended and was not waited for is still listed, but has no memory.
+        if "VmRSS" not in numbers:
+            raise ProcessGone
+        # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are ticks.
+        ticks = map(int, stat.rpartition(")")[2].split()[11:13])
+        return cls(
+            memory_bytes=numbers["VmRSS"] * 1024,
+            peak_bytes=numbers["VmHWM"] * 1024,
+            threads=numbers["Threads"],
+            files=sum(bool(link) and not link.startswith("socket:") for link in links),
+            sockets=sum(link.startswith("socket:") for link in links),
+            cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
+        )
+
+
+def has_status() -> bool:
+    """Whether this system reports the memory of a process."""
+    return (PROC / "self" / "status").exists()
+
+
+def _link(entry: Path) -> str:
+    """Return what an open file is; an empty text if it has been closed."""
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:
+        return ""

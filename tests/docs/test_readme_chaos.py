@@ -4,8 +4,7 @@ import re
 from collections import Counter
 
 from load.chaos.command import FAULTS
-from load.chaos.plan import TARGETS, plan_faults
-from load.chaos.report import Findings, Outcome, format_outcome
+from load.chaos.report import TARGETS, Findings, Outcome, format_outcome, plan_faults
 from tests.readme import LOAD, example
 
 PROOF = ".venv/bin/python -m load.chaos --seed "

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from load.flags import parse_settings
+from load.settings import parse_settings
 from tests.process import DEADLINE_S, ROOT, ServerProcess
 from tests.readme import LOAD, Example, example
 

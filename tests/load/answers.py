@@ -1,6 +1,6 @@
 """Parses a response that arrived in one piece."""
 
-from load.http.response import Response, ResponseReader
+from load.http.connection import Response, ResponseReader
 
 
 def parse_answer(data: bytes, *, ended: bool = False) -> Response | None:

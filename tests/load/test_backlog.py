@@ -5,7 +5,7 @@ import json
 import pytest
 
 from load.backlog import Metrics, NoMetrics
-from load.http.response import Response
+from load.http.connection import Response
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 

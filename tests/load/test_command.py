@@ -14,10 +14,10 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from load.command import main
+from load.http.connection import Response
 from load.http.connections import Timeouts
-from load.http.response import Response
+from load.orders.comparison import reason_in
 from load.orders.generated import GeneratedOrders, new_first_id
-from load.orders.responses import reason_in
 from load.orders.sources import MAX_ID
 from tests.load.conftest import SHORT_TIMEOUTS, Load
 from tests.load.shop import Fault, Shop

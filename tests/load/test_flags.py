@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from load.command import main
-from load.flags import parse_settings
+from load.settings import parse_settings
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ COMMANDS = {"command", "fill", "bench", "chaos", "soak", "__main__"}
 LAYERS: Mapping[str, set[str]] = {
     "cli": set(),
     "http": {"cli"},
-    "settings": {"http"},
-    "flags": {"cli", "http", "settings"},
+    "settings": {"cli", "http"},
     "orders": {"cli", "http"},
     "system": {"cli", "http"},
     "results": {"cli", "http", "orders", "settings", "system"},

@@ -2,10 +2,10 @@
 
 import pytest
 
-from load.flags import parse_settings
 from load.results.counting import Tally
 from load.results.result import Result
 from load.results.summary import notes_of
+from load.settings import parse_settings
 
 
 def _notes(duplicates: int, *flags: str) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from load.http.response import Response
-from load.orders.responses import mistake_in
+from load.http.connection import Response
+from load.orders.comparison import mistake_in
 from tests.load.conftest import Load
 from tests.load.shop import Fault, Shop
 

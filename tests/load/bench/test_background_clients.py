@@ -11,7 +11,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
-from load.bench.background_clients import EventReaders, NoEvents, SlowClients
+from load.bench.background_connections import EventReaders, NoEvents, SlowClients
 from load.bench.workloads import posts
 from load.http.address import Address, ServerUrl, reach
 from tests.handlers.running_api import turn_of_the_loop

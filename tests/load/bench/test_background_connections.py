@@ -5,8 +5,7 @@ from itertools import count, islice
 
 import pytest
 
-from load.bench.background_clients import READERS, SLOW_CLIENTS
-from load.bench.background_connections import ProgramFailed, background_connections
+from load.bench.background_connections import READERS, SLOW_CLIENTS, ProgramFailed, background_connections
 from load.bench.measurement import Measurement, Meter
 from load.bench.workloads import new_order, posts
 from load.http.address import ServerUrl, reach
@@ -65,4 +64,4 @@ async def test_the_process_ends_when_the_measurement_fails(shop: Shop) -> None:
     with pytest.raises(ZeroDivisionError):
         async with background_connections(READERS, url=ServerUrl.parse(shop.url), count=2):
             raise ZeroDivisionError
-    assert processes_with("load.bench.background_clients", shop.url) == []
+    assert processes_with("load.bench.background_connections", shop.url) == []

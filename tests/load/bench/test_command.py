@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from load.bench import workloads
-from load.bench.command import main
-from load.bench.plans import PLANS, Plan
-from load.bench.row import Row
-from load.fill.fill_job import FillFailed
+from load.bench.command import PLANS, Plan, main
+from load.bench.trial import Row
+from load.fill.command import FillFailed
 from load.system.machine import describe_machine
 from load.system.server_process import ROOT
 from tests.process import need

@@ -9,8 +9,8 @@ import pytest
 from load.bench.measurement import Check, Measurement, Meter, expect
 from load.bench.workloads import posts
 from load.http.address import ServerUrl, reach
-from load.http.response import Response
-from load.results.recording import percentile_of
+from load.http.connection import Response
+from load.results.counting import percentile_of
 from tests.load.shop import Fault, Shop
 
 METER = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from load.bench.row import Row
+from load.bench.trial import Row
 
 
 def _row(

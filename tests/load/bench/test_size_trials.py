@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from load.bench import command, servers, size_trials, workloads
+from load.bench import command, size_trials, workloads
+from load.bench.command import PLANS, choose_plans
 from load.bench.measurement import Measurement
-from load.bench.plans import PLANS, choose_plans
-from load.bench.row import Row
 from load.bench.size_trials import (
     ROUNDS,
     NotStored,
@@ -23,11 +22,11 @@ from load.bench.size_trials import (
     stored_reading,
     stored_steady,
 )
-from load.bench.trial import RATE, Server, Trial, Value
+from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import METRICS_GETS
+from load.cli.command import ProgressBar
 from load.cli.errors import UsageError
-from load.cli.progress import ProgressBar
-from load.fill.fill_job import FillJob
+from load.fill.command import FillJob
 from load.system.machine import allow_connections
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.bench.stocked_shop import StockedShop
@@ -52,7 +51,7 @@ def stored(tmp_path: Path) -> Path:
 def test_trials_of_many_orders_run_on_copies_of_the_file(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(servers, "STORED_ORDERS", 500)
+    monkeypatch.setattr(workloads, "STORED_ORDERS", 500)
     monkeypatch.setattr(size_trials, "PENDING_AT_START", 400)
     monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)
     before, folder, report = stored.read_bytes(), tmp_path / "here", tmp_path / "report.json"

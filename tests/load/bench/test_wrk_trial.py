@@ -3,9 +3,8 @@
 import pytest
 
 from load.bench.background_connections import ProgramFailed
-from load.bench.command import main
+from load.bench.command import PLANS, choose_plans, main
 from load.bench.measurement import Measurement
-from load.bench.plans import PLANS, choose_plans
 from load.bench.workloads import body
 from load.bench.wrk_trial import WRK, measure_wrk, wrk_version
 from load.cli.errors import CommandError, ExitStatus

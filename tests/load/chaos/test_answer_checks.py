@@ -3,10 +3,9 @@
 import msgspec
 import pytest
 
-from load.chaos.answer_checks import Reply, check_bulk, check_conflict, check_new, check_read, check_replay
-from load.http.response import Response
-from load.orders.comparison import decode_json
-from load.orders.responses import BulkResponse, Rejection
+from load.chaos.clients import Reply, check_bulk, check_conflict, check_new, check_read, check_replay
+from load.http.connection import Response
+from load.orders.comparison import BulkResponse, Rejection, decode_json
 
 BODY = b'{"message": "Order processing initiated successfully", "order_id": "%s"}'
 NEW = b"http/1.1 202 accepted\r\nlocation: /order/7"

@@ -11,7 +11,7 @@ import pytest
 from load.chaos.database import audit_database
 from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
 from load.chaos.target import orders_for
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import SentOrders
 from models.sqlite.opening import open_database
 
 ORDERS = 5

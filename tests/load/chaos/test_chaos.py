@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from load.chaos import run
+from load.chaos import command as command_module
 from load.chaos.command import main
-from load.chaos.plan import DECK, TARGETS, FaultKind, plan_faults
+from load.chaos.report import DECK, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
 from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
 
@@ -78,7 +78,7 @@ def test_unprocessed_orders_are_a_failure(
     async def never(target: TargetServer) -> bool:
         return False
 
-    monkeypatch.setattr(run, "wait_until_processed", never)
+    monkeypatch.setattr(command_module, "wait_until_processed", never)
     flags = ["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", str(tmp_path)]
     assert main(flags, server=LOSING_SERVER) == 1
     lines = capsys.readouterr().out.splitlines()

@@ -7,8 +7,7 @@ from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
-from load.chaos.answer_checks import Reply
-from load.chaos.clients import CATCH_UP_S, RateLimit, RetryingClient
+from load.chaos.clients import CATCH_UP_S, RateLimit, Reply, RetryingClient
 from load.chaos.report import WRONG
 from load.chaos.target import TargetServer
 from load.http.address import Address, ServerUrl

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from load.chaos.injection import LINES_PER_REQUEST, Effect, FaultInjector
-from load.chaos.plan import Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import Receiver
-from load.chaos.report import Findings
+from load.chaos.report import Fault, FaultKind, Findings, ReceiverFault
 from load.chaos.target import TargetServer, reserve_port
 from tests.load.chaos.webhooks import new_checker
 from tests.load.shop import Shop

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from load.chaos import inspection
-from load.chaos.inspection import add_read_back, wait_until_processed
+from load.chaos import database
+from load.chaos.database import add_read_back, wait_until_processed
 from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
-from load.results.read_back import ReadBackResult
+from load.results.result import ReadBackResult
 from tests.load.chaos.conftest import Send
 from tests.load.conftest import SHORT_TIMEOUTS
 from tests.load.shop import Fault, Shop
@@ -31,7 +31,7 @@ def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None)
 
     async def run() -> bool:
         is_processed = await wait_until_processed(target, timeouts=SHORT_TIMEOUTS)
-        await inspection.inspect(target, delivered=delivered, timeouts=SHORT_TIMEOUTS)
+        await database.inspect(target, delivered=delivered, timeouts=SHORT_TIMEOUTS)
         return is_processed
 
     send(ORDERS)

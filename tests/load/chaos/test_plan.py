@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.chaos.plan import DECK, MAX_KILLS_DURING_HANG, WEBHOOK, FaultKind, ReceiverFault, plan_faults
+from load.chaos.report import DECK, MAX_KILLS_DURING_HANG, WEBHOOK, FaultKind, ReceiverFault, plan_faults
 
 SEEDS = range(1, 20)
 

@@ -9,9 +9,8 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from load.chaos.plan import ReceiverFault
 from load.chaos.receiver import Receiver, ReceiverLost
-from load.chaos.report import WRONG, Findings
+from load.chaos.report import WRONG, Findings, ReceiverFault
 from tests.load.chaos.webhooks import new_checker, webhook
 
 TIMEOUT_S = 5.0

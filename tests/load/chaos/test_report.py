@@ -2,7 +2,6 @@
 
 import pytest
 
-from load.chaos.plan import FaultKind, plan_faults
 from load.chaos.report import (
     DIFFERING,
     MISSING,
@@ -11,10 +10,11 @@ from load.chaos.report import (
     UNDELIVERED,
     UNKNOWN,
     WRONG,
+    FaultKind,
     Findings,
     Outcome,
     format_outcome,
-    to_json,
+    plan_faults,
 )
 
 LINES = {
@@ -88,7 +88,7 @@ def test_the_json_has_all_kinds_of_faults_and_all_counts() -> None:
     outcome = Outcome(findings=[good_findings()])
     outcome.made[FaultKind.KILL] += 1
     outcome.client_errors[FaultKind.KILL, "503s"] += 5
-    result = to_json(outcome, plan_faults(1, 17), seed=1)
+    result = outcome.to_json(plan_faults(1, 17), seed=1)
     assert [*result["faults"]] == [kind.value for kind in FaultKind]
     assert result["faults"]["kill"] == {"planned": 3, "made": 1, "503s": 5, "dropped": 0, "refused": 0}
     assert result["shops"][0].keys() == JSON_KEYS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.cli.text import LONGEST, printable
+from load.cli.errors import LONGEST, printable
 
 
 @pytest.mark.parametrize(

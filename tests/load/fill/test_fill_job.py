@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from load.fill.fill_job import FillFailed, OrderFeeder, count_orders
+from load.fill.command import FillFailed, OrderFeeder, count_orders
 from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Shop
 

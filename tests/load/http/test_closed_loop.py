@@ -10,8 +10,8 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
+from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
-from load.http.response import Response
 
 
 class Greeter(TCPServer):

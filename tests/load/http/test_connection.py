@@ -8,8 +8,7 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
-from load.http.connection import Connection, NoConnection, NoResponse
-from load.http.response import MalformedResponse, Response
+from load.http.connection import Connection, MalformedResponse, NoConnection, NoResponse, Response
 from tests.load.answers import parse_answer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

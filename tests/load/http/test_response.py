@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 
-from load.http.response import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, ResponseReader
+from load.http.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, ResponseReader
 from tests.load.answers import parse_answer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.orders.comparison import decode_json, find_contradiction, find_difference
+from load.orders.comparison import decode_json, difference_in, find_contradiction
 
 SENT = (
     '{"order_id": 1, "user_id": 2, "item_ids": [3, 3, 4], "total_amount": 10.10, "metadata": {"a": [1.50, true, null]}}'
@@ -11,7 +11,7 @@ FOUND = SENT[:-1] + ', "status": "Completed"}'
 
 
 def test_an_order_as_sent_has_no_difference() -> None:
-    assert find_difference(decode_json(SENT.encode()), decode_json(FOUND.encode())) == ""
+    assert difference_in(decode_json(SENT.encode()), decode_json(FOUND.encode())) == ""
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ def test_an_order_as_sent_has_no_difference() -> None:
 )
 def test_numbers_are_the_same_by_value(given_back: str, instead: str) -> None:
     found = decode_json(FOUND.replace(given_back, instead).encode())
-    assert find_difference(decode_json(SENT.encode()), found) == ""
+    assert difference_in(decode_json(SENT.encode()), found) == ""
 
 
 def test_an_amount_may_be_sent_as_text_and_comes_back_as_a_number() -> None:
     sent = decode_json(SENT.replace("10.10", '"10.10"').encode())
-    assert find_difference(sent, decode_json(FOUND.encode())) == ""
+    assert difference_in(sent, decode_json(FOUND.encode())) == ""
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_an_amount_may_be_sent_as_text_and_comes_back_as_a_number() -> None:
 )
 def test_a_difference_is_named(given_back: str, instead: str, name: str) -> None:
     found = decode_json(FOUND.replace(given_back, instead).encode())
-    assert find_difference(decode_json(SENT.encode()), found).startswith(name)
+    assert difference_in(decode_json(SENT.encode()), found).startswith(name)
 
 
 @pytest.mark.parametrize("found", [b"[]", b"1", b"null"])
 def test_an_answer_that_is_no_object_differs(found: bytes) -> None:
-    assert find_difference(decode_json(SENT.encode()), decode_json(found)) == "the answer is no JSON object"
+    assert difference_in(decode_json(SENT.encode()), decode_json(found)) == "the answer is no JSON object"
 
 
 ENDED = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from load.http.response import Response
-from load.orders.responses import fault_of_bulk, fault_of_post
+from load.http.connection import Response
+from load.orders.comparison import bulk_fault, post_fault
 
 
 def _answer(text: bytes, *, head: bytes = b"") -> Response:
@@ -11,8 +11,8 @@ def _answer(text: bytes, *, head: bytes = b"") -> Response:
 
 
 def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:
-    assert fault_of_post(_answer(b"{}")) == ""
-    assert fault_of_post(_answer(b"{}", head=b"\r\nidempotent-replayed: true")) == "an order that was there before"
+    assert post_fault(_answer(b"{}")) == ""
+    assert post_fault(_answer(b"{}", head=b"\r\nidempotent-replayed: true")) == "an order that was there before"
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_a_202_for_an_order_that_was_there_before_is_a_fault() -> None:
     ],
 )
 def test_a_202_for_many_orders_must_accept_all_of_them(text: bytes, fault: str) -> None:
-    assert fault_of_bulk(_answer(text), size=3) == fault
+    assert bulk_fault(_answer(text), size=3) == fault
 
 
 def test_an_order_that_may_be_there_already_is_no_fault() -> None:
     repeated = _answer(b'{"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0}')
-    assert fault_of_bulk(repeated, size=3, may_repeat=True) == ""
+    assert bulk_fault(repeated, size=3, may_repeat=True) == ""

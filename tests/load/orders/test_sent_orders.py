@@ -2,8 +2,7 @@
 
 from random import Random
 
-from load.orders.generated import GeneratedOrders
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import GeneratedOrders, SentOrders
 
 
 def _sent_orders(count: int) -> SentOrders:

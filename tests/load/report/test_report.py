@@ -9,10 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from load.report.figures import data_of, throughput_note
-from load.report.page import render
-from load.report.tables import exact, measured, share
-from load.report.verdict import NAMED, Tone, verdict_of
+from load.report.figures import data_of, exact, measured, rate_note, share
+from load.report.page import NAMED, Tone, render, verdict_of
 from tests.load import sample_results as results
 
 EVERY_KIND = [
@@ -136,7 +134,7 @@ def test_a_server_s_texts_are_escaped_and_cut() -> None:
     ],
 )
 def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
-    assert throughput_note(results.open_loop_with_a_stall(**changes)) == note
+    assert rate_note(results.open_loop_with_a_stall(**changes)) == note
 
 
 def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:

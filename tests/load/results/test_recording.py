@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 
-from load.results.recording import percentile_of
+from load.results.counting import percentile_of
 
 
 @pytest.mark.parametrize("percentile", ["50", "90", "99", "99.9", "99.99"])

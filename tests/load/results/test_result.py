@@ -5,13 +5,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from load.flags import parse_settings
 from load.http.connections import RequestTiming
 from load.http.open_loop import SendDelays
-from load.results.recording import MOST_POINTS, Distribution, Recording, TimeSeries, interval_for, timeline_of
+from load.results.counting import MOST_POINTS, Distribution, Recording, TimeSeries, interval_for, timeline_of
 from load.results.result import Result
-from load.results.result_json import to_json
-from load.results.summary import print_summary
+from load.results.summary import print_summary, to_json
+from load.settings import parse_settings
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -5,8 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from load.soak.final_check import FinalCheck
-from load.soak.limits import Finding, check_final, compare_minutes, find_other_causes
+from load.soak.limits import FinalCheck, Finding, check_final, compare_minutes, find_other_causes
 from load.soak.measurements import Minute
 from load.soak.sessions import CONNECTIONS
 

@@ -8,12 +8,11 @@ from threading import Event
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
-from load.orders.generated import GeneratedOrders
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
 from load.soak.load import ServerGone, SoakLoad
 from load.soak.measurements import Sample
-from load.system.process_status import ProcessGone
+from load.system.machine import ProcessGone
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE
 

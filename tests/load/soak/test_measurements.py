@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from load.soak.measurements import HEADER, MIB, Minute, MinuteRecorder, take_sample
-from load.system.process_status import PROC, ProcessGone
+from load.system.machine import PROC, ProcessGone
 from tests.load.soak.samples import SAMPLE
 
 

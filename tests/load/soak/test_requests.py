@@ -6,10 +6,8 @@ from socket import AF_INET
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
-from load.http.connection import Connection
-from load.http.response import Response
-from load.orders.generated import GeneratedOrders
-from load.orders.sent_orders import SentOrders
+from load.http.connection import Connection, Response
+from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.requests import SessionRequests, check_new, check_read
 from tests.load.shop import Shop
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
-from load.http.response import Response
+from load.http.connection import Response
 from load.soak import sessions as sessions_module
 from load.soak.requests import CheckedRequest, check_status
 from load.soak.sessions import follow_metrics, last_id_in, resume_events, send_requests, stall_events

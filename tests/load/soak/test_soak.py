@@ -12,12 +12,11 @@ import pytest
 
 from load.http.address import reach
 from load.http.connection import Connection
-from load.orders.generated import GeneratedOrders
-from load.orders.sent_orders import SentOrders
+from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.command import main
-from load.soak.final_check import check_server
+from load.soak.limits import check_server
 from load.soak.measurements import take_sample
-from load.system.process_status import PROC
+from load.system.machine import PROC
 from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
 
