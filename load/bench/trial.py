@@ -20,7 +20,11 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A measure with a bound, if it is judged, and perhaps an aim; `wrong` and `invalid` count by reason."""
+    """A measure with a bound, unless it is for information only, and perhaps a stricter aim.
+
+    Each run is a dict of numbers with units in their names; `value` is the one that is judged. `wrong` counts failed
+    requests by reason, `invalid` counts the runs that do not measure the server, by reason.
+    """
 
     name: str
     unit: str = ""

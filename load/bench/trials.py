@@ -16,10 +16,8 @@ READING_CLIENTS = 100
 MIN_BYTES_AN_ORDER = 200
 SAME_BYTES_SHARE = 0.98
 SLOW_COUNT = 500
-# The server must give a client at least so long to send a request's headers.
-SLOW_FOR_S = 10.0
-# Timers are exact to a millisecond.
-MAX_LATE_MS = 2.0
+SLOW_FOR_S = 10.0  # The server must give a client at least so long to send a request's headers.
+MAX_LATE_MS = 2.0  # Timers are exact to a millisecond.
 
 
 async def change(trial: Trial) -> list[Row]:

@@ -23,8 +23,7 @@ from load.system.server_process import ServerProcess
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000
-# Coprime to USERS: orders with neighbouring ids have users far apart, and all users occur.
-STRIDE = 61_803
+STRIDE = 61_803  # Coprime to USERS: orders with neighbouring ids have users far apart, and all users occur.
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
@@ -32,17 +31,16 @@ PER_SECOND = 500
 LEAD_IN = 0.25
 ARRAY_SIZE = 1000
 ARRAY_CLIENTS = 4
-# Half as many orders as may be Pending: a measurement ends with them even before its time is over.
-MAX_ARRAYS = 500
+MAX_ARRAYS = 500  # Half as many orders as may be Pending: a measurement ends with them even before its time is over.
 # More than the server takes, so that requests which are encoded beforehand last for the whole time.
 ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 20_000
 METRICS_GETS = 50
+START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
 
 new_order = expect(202, post_fault)
 new_array = expect(202, partial(bulk_fault, size=ARRAY_SIZE))
 found = expect(200)
-START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
 
 
 def body(order_id: int) -> bytes:

@@ -183,13 +183,7 @@ class Chaos(Command):
         with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
             load = f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders"
             print_line(f"{load}, databases in {flags.folder / folder.name}")
-            run = ChaosRun(
-                plan=self._plan,
-                orders=flags.orders,
-                seed=flags.seed,
-                folder=folder,
-                server=self._server,
-            )
+            run = ChaosRun(plan=self._plan, orders=flags.orders, seed=flags.seed, folder=folder, server=self._server)
             outcome = self._outcome = run.outcome
             try:
                 run_to_end(run.run())

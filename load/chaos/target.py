@@ -82,7 +82,10 @@ class TargetServer:
             self._unblocked_s = time.monotonic()
 
     async def start(self) -> float:
-        """Start and return the seconds until it listens. Repeats it, as the database may be locked; then ServerLost."""
+        """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
+
+        A server that finds its database locked by another program may refuse to start.
+        """
         begun_s = time.monotonic()
         for _ in range(START_ATTEMPTS):
             try:

@@ -4,8 +4,7 @@ import re
 from enum import IntEnum
 
 LONGEST = 200
-# The server's API keys begin so; a user may put one in the wrong place.
-KEY = re.compile(r"orderskey_[^\s'\"]*")
+KEY = re.compile(r"orderskey_[^\s'\"]*")  # The server's API keys begin so; a user may put one in the wrong place.
 
 
 class ExitStatus(IntEnum):

@@ -33,8 +33,7 @@ from load.system.server_process import ServerProcess
 ARRAY_SIZE = 1000
 CLIENTS = 2  # While one array is written, the next is read; with more clients, processing has to wait and takes longer.
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
-# The last connection to close copies the write-ahead log into the file.
-STOP_S = 300.0
+STOP_S = 300.0  # The last connection to close copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000
 HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")
 """Flags of a server that leaves its orders Pending."""
@@ -94,7 +93,10 @@ class FillJob:
     progress: ProgressBar
 
     def run(self) -> int:
-        """Create the file, or go on with it, and return the orders added; CommandError. No log is left beside it."""
+        """Create the file, or go on with one that was begun, and return how many orders that added.
+
+        CommandError if that fails. Afterwards no server runs, and the file has no write-ahead log beside it.
+        """
         completed = self.orders - self.pending
         # Counted by a server that processes nothing, or it would complete what is to stay Pending.
         before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0

@@ -47,7 +47,10 @@ Answered = Callable[[Key, Response, RequestTiming], None]
 
 
 class Connections:
-    """Connections to a server, `gone` when it no longer answers. `last_answer_ns` is first when the watch began."""
+    """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
+
+    `last_answer_ns` is when the last response came, or when the watch began.
+    """
 
     def __init__(self, address: Address, *, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
         self.gone = False

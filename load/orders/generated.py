@@ -8,8 +8,7 @@ from load.orders.comparison import decode_json
 from load.orders.sources import MAX_ID
 
 MASK = 2**64 - 1
-# Most currencies have two decimal places; some have 0, 1, 3 or 4.
-DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28
+DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28  # Most currencies have two decimal places; some have 0, 1, 3 or 4.
 AMOUNTS_BELOW = 500
 ITEMS = b'"item_ids": ['
 VARIED_EVERY, VARIED_RUN_BITS = 4, 5

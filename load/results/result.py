@@ -22,7 +22,10 @@ BEHIND_S = 0.1
 
 @dataclass(kw_only=True)
 class ReadBackResult:
-    """What was found of the acknowledged orders, each once; `total_amount` sums what the server returned."""
+    """What was found of the acknowledged orders; an order that was sent repeatedly counts once.
+
+    `different`, `unprocessed` and `unread` have the reason for each id. `total_amount` sums what the server returned.
+    """
 
     acknowledged: int = 0
     read: int = 0

@@ -25,8 +25,7 @@ from load.cli.errors import CommandError
 
 Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
-# Standard streams, the event loop's own descriptors, the result file.
-OTHER_FILES = 20
+OTHER_FILES = 20  # Standard streams, the event loop's own descriptors, the result file.
 IGNORE_ALL = "*\n"  # Content of a .gitignore that keeps the databases out of a commit that is made meanwhile.
 BUSY_SHARE = 0.9
 """A client that used more of a core than this had hardly any time left: the server might have taken more."""
