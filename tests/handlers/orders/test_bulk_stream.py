@@ -31,7 +31,7 @@ from tests.handlers.orders.bulk_requests import (
     text,
     until_stored,
 )
-from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop, until
 from tests.models.samples import Clock
 
 
@@ -301,6 +301,8 @@ async def test_a_stream_without_further_lines_is_accepted_while_draining(api: Ru
 async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path: Path, clock: Clock) -> None:
     async with small_backlog(tmp_path / "orders.db", clock) as api, api.connection() as connection:
         await begin_stream(api, connection)
+        # The store counts orders just after the commit that makes them visible to readers.
+        await until(lambda: api.store.pending == 3)
         await connection.send(chunk(lines_of(4)) + chunk(lines_of(5)) + LAST_CHUNK)
         assert_partial(await connection.answer(), "overloaded", accepted=3)
         assert_is_bulk_problem(await send(api, [text(4)], as_lines=False), 503, "overloaded")
