@@ -28,7 +28,7 @@ def test_rows_measured_before_a_failure_are_printed(
             raise FillFailed("the disk is full")
         return [Row(name=plan.title, runs=[{"value": 1.0}])]
 
-    monkeypatch.setattr("load.bench.command.run_plan", run_plan)
+    monkeypatch.setattr("load.bench.command.run_plan", run_plan)  # a real benchmark would take minutes
     report = tmp_path / "report.json"
     assert main(["--only", "crowd", "--only", "bulk", "--folder", str(tmp_path), "--json", str(report)]) == 1
     out, err = capsys.readouterr()
@@ -114,7 +114,7 @@ def test_against_excludes_other_trials(flag: str, tmp_path: Path, capsys: pytest
 def test_every_trial_ends_without_wrong_answers(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workloads, "STORED_ORDERS", 1_000)
+    monkeypatch.setattr(workloads, "STORED_ORDERS", 1_000)  # fewer, to be fast
     report = tmp_path / "report.json"
     flags = [*SHORT, "--folder", str(tmp_path), "--json", str(report)]
     status = main([*flags, "--only", name])

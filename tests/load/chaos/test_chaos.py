@@ -78,7 +78,7 @@ def test_unprocessed_orders_are_a_failure(
     async def never(target: TargetServer) -> bool:
         return False
 
-    monkeypatch.setattr(command_module, "wait_until_processed", never)
+    monkeypatch.setattr(command_module, "wait_until_processed", never)  # no real server fails this way
     flags = ["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", str(tmp_path)]
     assert main(flags, server=LOSING_SERVER) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -118,7 +118,7 @@ def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, stat
 def test_servers_that_do_not_start_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)
+    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)  # shorter, to be fast
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
     # Both are tried at once, and the first that fails ends the run.

@@ -23,7 +23,7 @@ async def _keep_running(target: TargetServer) -> float:
 @pytest.fixture(autouse=True)
 def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is ended by its fixture."""
-    monkeypatch.setattr(TargetServer, "terminate", _keep_running)
+    monkeypatch.setattr(TargetServer, "terminate", _keep_running)  # no real server ignores the end of a run
 
 
 def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None) -> tuple[bool, Findings]:

@@ -73,8 +73,8 @@ def test_a_server_that_ends_by_itself_is_wrong_and_is_restarted(tmp_path: Path) 
 def test_a_failed_start_is_wrong_unless_it_was_blocked(
     is_blocked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)
-    monkeypatch.setattr("load.chaos.target.START_ATTEMPTS", 2)
+    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.target.START_ATTEMPTS", 2)  # fewer, to be fast
 
     async def run(server: TargetServer) -> None:
         with pytest.raises(ServerLost):
@@ -114,6 +114,7 @@ def test_a_process_that_can_not_be_created_is_not_killed(tmp_path: Path, monkeyp
         with pytest.raises(BlockingIOError, match="no more processes"):
             await server.start()
 
+    # No command makes the system refuse a process.
     monkeypatch.setattr("load.system.server_process.subprocess.Popen", refuse)
     with server_of(LISTENING, tmp_path) as server:
         asyncio.run(run(server))

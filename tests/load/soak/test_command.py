@@ -36,7 +36,7 @@ def test_an_error_that_ends_the_soak_is_one_line(
     def fail(_: object) -> None:
         raise DiskFailed("disk can't be synced: input/output error")
 
-    monkeypatch.setattr(command, "allow_connections", fail)
+    monkeypatch.setattr(command, "allow_connections", fail)  # the limit of this process must stay
     assert main(["--folder", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert err == "python -m load.soak: disk can't be synced: input/output error\n"

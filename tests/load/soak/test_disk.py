@@ -17,7 +17,7 @@ STEP_NS = 1_000_000
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurements, "SYNC_EVERY_NS", STEP_NS)
+    monkeypatch.setattr(measurements, "SYNC_EVERY_NS", STEP_NS)  # shorter, to be fast
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
@@ -43,7 +43,7 @@ def test_syncs_that_are_due_during_a_stall_count_with_the_rest_of_it(
         nonlocal now_ns
         now_ns += next(takes_ns, 0)
 
-    monkeypatch.setattr(os, "fdatasync", stall)
+    monkeypatch.setattr(os, "fdatasync", stall)  # a disk does not stall on request
     noted_ns = _measure(tmp_path / "disk", 42, lambda: now_ns)
     assert noted_ns == [*(waited * STEP_NS + 5 for waited in range(40, -1, -1)), 3]
 
@@ -64,7 +64,7 @@ def test_a_sync_that_runs_at_the_end_is_completed(tmp_path: Path, monkeypatch: p
         os.fstat(descriptor)
         completed.append(True)
 
-    monkeypatch.setattr(os, "fdatasync", hang)
+    monkeypatch.setattr(os, "fdatasync", hang)  # a disk does not stall on request
     with meanwhile(lambda: measure_syncs(tmp_path / "disk", note=lambda _: None, ended=ended, clock_ns=lambda: 0)):
         assert has_begun.wait(10)
         ended.set()

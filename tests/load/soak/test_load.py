@@ -38,8 +38,8 @@ def _sync_once(_: Path, *, note: Callable[[int], None], ended: Event, clock_ns: 
 async def test_the_load_has_a_warm_up_and_its_minutes(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
-    monkeypatch.setattr(load_module, "measure_syncs", _sync_once)
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # fewer, to be fast
+    monkeypatch.setattr(load_module, "measure_syncs", _sync_once)  # once, to be fast
     shop.refusals = {1_500: 409}
     load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path)
     await load.run()
@@ -53,7 +53,7 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
 
 @pytest.mark.gen_test
 async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # fewer, to be fast
 
     def sample() -> Sample:
         if load.recorded:
@@ -81,6 +81,7 @@ async def test_a_session_that_fails_ends_the_load_at_once(
     async def fail() -> None:
         raise RuntimeError("out of requests")
 
+    # No real session fails this way.
     monkeypatch.setattr(load_module, "client_sessions", lambda *args, **others: iter([fail()]))
     load = _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path)
     with pytest.raises(RuntimeError, match="out of requests"):
