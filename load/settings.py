@@ -38,8 +38,8 @@ exit status: 0 when every order that got a 202 was read back, is as it was sent,
 1 when one was lost, differs, can't be read or isn't processed, when none got a 202, when the server can't be reached,
 isn't trusted or wants another API key, or when a file can't be written; 2 for bad flags or a bad file to replay; 130
 after Ctrl-C, which prints what was measured so far (a second one ends at once). Orders that were refused or got no
-answer are counted in the table and don't change the exit status: the server promised nothing. Nor does it change when
-the load generator was the limit, or the server did not keep up with --rate: a line below the table says so."""
+response are counted in the table, but don't change the exit status, because the server did not acknowledge them. Nor
+does it change when the load generator was the limit, or the server did not keep up with --rate: a line says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

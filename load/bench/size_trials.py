@@ -90,7 +90,7 @@ async def start(trial: Trial) -> list[Row]:
 
 
 async def memory(trial: Trial) -> list[Row]:
-    """Store very many orders that stay Pending, then some more one by one; measured once, whatever `runs` says."""
+    """Store very many orders that stay Pending, then some more one by one; measured once, regardless of `runs`."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=150.0, aim=100.0)
     if not has_status():
