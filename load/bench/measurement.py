@@ -108,10 +108,10 @@ class Meter:
         """Send requests in a closed loop over new connections until they run out, or for `seconds` if not 0."""
         measured = Measurement()
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
-        end_ns = self.clock_ns() + int(seconds * 1e9)
-        in_time = takewhile(lambda _: self.clock_ns() < end_ns, requests) if seconds else requests
-        jobs = ((0, request) for request in in_time)
         with self._timing(loop, measured):
+            end_ns = self.clock_ns() + int(seconds * 1e9)
+            in_time = takewhile(lambda _: self.clock_ns() < end_ns, requests) if seconds else requests
+            jobs = ((0, request) for request in in_time)
             await loop.work(jobs, answered=measured.counter(check), unanswered=measured.note_unanswered)
         return measured
 
