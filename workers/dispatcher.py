@@ -1,7 +1,4 @@
-"""Claims orders, passes them to the processor and records the outcomes, in batches.
-
-Runs on the event loop. Claims and outcomes are written on the writer's thread; processors run on worker threads.
-"""
+"""Decides when to claim orders and to record the outcomes of attempts, in batches. Runs on the event loop."""
 
 import asyncio
 import contextlib
@@ -12,10 +9,10 @@ from functools import partial
 from typing import Protocol
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.order import Order, Status
-from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes import ClaimedOrders, FinishAndClaim
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
+from workers.open_attempts import OpenAttempts
 from workers.processors.processor import Processor
 from workers.retries import RetryPolicy
 
@@ -24,7 +21,7 @@ MAX_CLAIM = 1_000
 LAST_WRITE_S = 15.0
 """How long `stop` waits for its last write: longer than the store waits for a lock."""
 MAX_SLEEP_S = 1.0
-"""The clock may be set, so the dispatcher compares due times with it this often."""
+"""How long the dispatcher sleeps at most until it compares due times with the clock again: the clock may be set."""
 
 _MICROSECONDS = 1_000_000
 
@@ -64,23 +61,19 @@ class Dispatcher:
         last_write_s: float = LAST_WRITE_S,
     ) -> None:
         self._queue = queue
-        self._pool = pool
-        self._processor = processor
         self._capacity = workers * processor.batch_size
-        self._retry_policy = retry_policy
-        self._failures = failures
         self._storage_backoff = storage_backoff
         self._clock = clock
         self._max_sleep_s = max_sleep_s
         self._last_write_s = last_write_s
         self._loop = asyncio.get_running_loop()
-        self._running: dict[tuple[int, int], Order] = {}
-        self._outcomes: list[Outcome] = []
-        self._attempted: list[Order] = []
         self._is_waiting = False
         self._reserved = 0
         self._write: asyncio.Future[ClaimedOrders] | None = None
         self._changed = asyncio.Event()
+        self._attempts = OpenAttempts(
+            pool=pool, processor=processor, retry_policy=retry_policy, failures=failures, changed=self._changed
+        )
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
         self._last_write = asyncio.Event()
@@ -116,20 +109,18 @@ class Dispatcher:
         if self._task is None:
             return 0
         await asyncio.wait([self._task], timeout=timeout_s)
-        abandoned = list(self._running.values())
-        self._running.clear()
-        self._put_back(abandoned)
+        abandoned = self._attempts.abandon()
         self._last_write.set()
         await asyncio.wait([self._task], timeout=self._last_write_s)
         self._task.cancel()
-        if self._outcomes:
-            _log.warning("%d outcomes could not be stored: these attempts will be repeated", len(self._outcomes))
+        if unrecorded := self._attempts.ended:
+            _log.warning("%d outcomes could not be stored: these attempts will be repeated", unrecorded)
         self._set_alarm(None)
-        return len(abandoned)
+        return abandoned
 
     async def _run(self) -> None:
         failures = 0
-        while not (self._stopping and not self._running and not self._outcomes and not self._reserved):
+        while not (self._stopping and not self._attempts.running and not self._attempts.ended and not self._reserved):
             await self._changed.wait()
             self._changed.clear()
             try:
@@ -151,21 +142,20 @@ class Dispatcher:
     async def _finish_and_claim(self) -> None:
         await self._queue.wait_for_low_load()
         limit = self._free_slots()
-        outcomes = self._outcomes.copy()
-        if not outcomes and not limit:
+        write = self._attempts.as_write(limit)
+        if not write.outcomes and not limit:
             return
         try:
-            claimed = await self._submit(FinishAndClaim(outcomes, limit, self._attempted.copy()))
+            claimed = await self._submit(write)
         finally:
             self._reserved -= limit
         # Not before the write: if it fails, the next one must record them.
-        del self._outcomes[: len(outcomes)]
-        del self._attempted[: len(outcomes)]
+        self._attempts.remove_recorded(write)
         self._begin(claimed, limit)
 
     def _free_slots(self) -> int:
         """How many orders can be claimed now."""
-        return 0 if self._stopping else min(MAX_CLAIM, self._capacity - len(self._running) - self._reserved)
+        return 0 if self._stopping else min(MAX_CLAIM, self._capacity - self._attempts.running - self._reserved)
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
         # A write may have ended, and its orders not be running yet, when the next one is submitted.
@@ -186,9 +176,9 @@ class Dispatcher:
 
     def _begin(self, claimed: ClaimedOrders, limit: int) -> None:
         if self._stopping:
-            self._put_back(claimed.orders)
+            self._attempts.put_back(claimed.orders)
             return
-        self._start(claimed.orders)
+        self._attempts.start(claimed.orders)
         if not limit:  # then the store did not look for due retries
             return
         self._set_alarm(claimed.next_due_us)
@@ -207,55 +197,3 @@ class Dispatcher:
             self.wake()
         else:
             self._alarm = self._loop.call_later(min(left_s, self._max_sleep_s), self._set_alarm, due_us)
-
-    def _start(self, orders: list[Order]) -> None:
-        size = self._processor.batch_size
-        chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
-        self._running.update(((order.sequence, order.claims), order) for order in orders)
-        while chunks:
-            try:
-                self._pool.submit(self._process, chunks[0])
-            except RuntimeError:  # no thread can be started
-                left = [order for chunk in chunks for order in chunk]
-                for order in left:
-                    del self._running[order.sequence, order.claims]
-                self._put_back(left)
-                raise
-            chunks.pop(0)
-
-    def _process(self, claimed: list[Order]) -> None:
-        """Makes an attempt at each order. Runs on a worker thread."""
-        # If the pool could not start a thread, it may run a chunk late, after its orders have been put back.
-        orders = [order for order in claimed if (order.sequence, order.claims) in self._running]
-        if not orders:
-            return
-        try:
-            self._processor(orders)
-        except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
-            outcomes = [self._outcome_of(order, error) for order in orders]
-            self._loop.call_soon_threadsafe(self._end, outcomes)
-            for order, outcome in zip(orders, outcomes, strict=True):
-                self._failures.note(order, outcome, error)
-        else:
-            outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
-            self._loop.call_soon_threadsafe(self._end, outcomes)
-
-    def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
-        try:
-            return self._retry_policy.after(order.attempt, error)
-        except BaseException:  # noqa: BLE001 - a user's exception may raise anything when it is read
-            return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
-
-    def _end(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            # An order that was put back is not running any more: its outcome comes too late.
-            if order := self._running.pop((outcome.sequence, outcome.claim), None):
-                self._outcomes.append(outcome)
-                self._attempted.append(order)
-        self.wake()
-
-    def _put_back(self, orders: list[Order]) -> None:
-        """Makes the orders Pending again with the next write. The attempts do not count."""
-        self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
-        self._attempted += orders
-        self.wake()
