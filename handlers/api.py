@@ -18,7 +18,7 @@ LAST_RESPONSES_S = 1.0
 
 
 class HttpApi:
-    """Serves HTTP from `listen` until `close`. `tls` None: without TLS.
+    """Serves HTTP, or HTTPS if `tls` is given, from `listen` until `close`.
 
     `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
     DashboardBrokenError and AssetsMissingError.

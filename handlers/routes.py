@@ -32,7 +32,7 @@ def build_router(
     has_keys: bool,
     max_buffered_bytes: int,
 ) -> HTTPServerConnectionDelegate:
-    """The delegate for Tornado's HTTPServer. `has_keys`: requests need API keys.
+    """The delegate for Tornado's HTTPServer. `has_keys` says whether requests need API keys.
 
     `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
     DashboardBrokenError and AssetsMissingError.

@@ -14,7 +14,7 @@ class Listing(Struct, frozen=True, gc=False, kw_only=True):
     """The newest orders, at most `limit`, with a sequence below `before`.
 
     The other fields are filters: only orders with this status, of this user, created at or after `created_from_us`,
-    created before `created_until_us` (microseconds since 1970, UTC). None does not filter.
+    created before `created_until_us` (microseconds since 1970, UTC). A filter that is None matches every order.
     """
 
     limit: int

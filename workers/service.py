@@ -49,12 +49,16 @@ _log = logging.getLogger("orders")
 
 
 class ServiceLimits(NamedTuple):
-    """The sizes that `--workers`, `--max-attempts`, `--max-intake` and `--max-backlog` set."""
+    """The limits that flags set, and two that no flag sets."""
 
     workers: int = 8
+    """`--workers`"""
     max_attempts: int = 10
+    """`--max-attempts`"""
     max_intake: int = 10_000
+    """`--max-intake`"""
     max_backlog: int = 1_000_000
+    """`--max-backlog`"""
     max_retried_at_once: int = 1_000
     """How many Failed orders one transaction makes Pending."""
     max_waiters: int = 10_000
@@ -189,7 +193,7 @@ class OrderService:
         return self._threads.writes.submit(Retry(order_id))
 
     async def retry_failed(self, after: int) -> RetriedOrders:
-        """Makes the next Failed orders Pending, beginning after the sequence `after`, at most 1,000 at a time."""
+        """Makes the next Failed orders Pending, at most `max_retried_at_once`, beginning after the sequence `after`."""
         # One at a time, so that many such requests at once don't share one endless transaction.
         async with self._retrying_failed:
             return await self._threads.writes.submit(RetryFailedOrders(after, self._limits.max_retried_at_once))
@@ -204,7 +208,7 @@ class OrderService:
             await self._threads.probes.submit(None)
 
     def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
-        """Records outcomes and claims orders, as the dispatcher does."""
+        """Records outcomes and claims orders. For a caller that processes orders itself and does not call `start`."""
         return self._intake.finish_and_claim(write)
 
     # Hooks of the WriteBatcher

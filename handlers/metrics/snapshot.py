@@ -56,7 +56,7 @@ class MetricsSnapshot(NamedTuple):
 class SnapshotSource:
     """Makes snapshots. `clock` returns microseconds since 1970, UTC; `monotonic` returns seconds.
 
-    Uptime counts from the construction.
+    Uptime counts from the construction of this object.
     """
 
     def __init__(self, *, rates: Rates, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:

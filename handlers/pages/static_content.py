@@ -35,7 +35,7 @@ def with_etag(body: bytes, content_type: str, headers: Mapping[str, str] = HEADE
 
 
 class _ContentHandler(BaseHandler):
-    """The base of the two handlers below."""
+    """A handler that responds with a StaticContent."""
 
     _etag: str | None = None
 

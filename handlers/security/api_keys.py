@@ -45,7 +45,7 @@ def parse_scope(label: str) -> Scope:
 
 
 class ApiKey(NamedTuple):
-    """One key. `digest` is the SHA-256 of its text, 32 bytes; the text itself is not stored."""
+    """One key. `digest` is the SHA-256 of the key's text, 32 bytes. The text itself is not stored."""
 
     name: str
     scope: Scope

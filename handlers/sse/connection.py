@@ -100,7 +100,7 @@ class SseConnection:
             self._on_close()
 
     def write(self, text: bytes, chunk: bytes | None = None) -> None:
-        """Writes events. Must not be called while `is_busy`. `chunk` is the text as a chunk, as for `start`."""
+        """Writes events. Must not be called while `is_busy`. `chunk` is the text as a chunk, if the caller has it."""
         try:
             written = self._connection.stream.write((chunk or as_chunk(text)) if self._is_chunked else text)
         except StreamClosedError:  # the close callback follows

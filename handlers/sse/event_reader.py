@@ -37,7 +37,7 @@ class OrderEventReader(SseConnection):
     def send(self, text: bytes, chunk: bytes | None = None) -> None:
         """Sends the newest events. Must not be called while `is_busy`.
 
-        Afterwards the reader's position is the end of the log. `chunk` is the text as a chunk, as for `start`.
+        Afterwards the reader's position is the end of the log. `chunk` is the text as a chunk, if the caller has it.
         """
         self._position = self._log.end
         self.write(text, chunk)

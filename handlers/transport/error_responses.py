@@ -51,7 +51,7 @@ class ProblemHandler(BaseHandler):
 
 
 class OtherMethodHandler(BaseHandler):
-    """Responds with 405, for the methods of a path that the router doesn't serve itself."""
+    """Responds with 405 to the methods that a path does not allow. The router serves the methods in `allowed`."""
 
     def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
         self._count_in_flight(in_flight=in_flight)

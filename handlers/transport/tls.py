@@ -32,7 +32,7 @@ def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Without a password here, OpenSSL would ask for that of an encrypted key on the terminal.
+        # Without a password here, OpenSSL would ask on the terminal for the password of an encrypted key.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -37,7 +37,11 @@ class NoEvents(Exception):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """Since "ready": connections that the server ended, CPU time used, and the fewest and most bytes of a reader."""
+    """What happened since the program printed "ready".
+
+    `ended` counts the connections that the server ended. `cpu_s` is the program's CPU time. `least_bytes` and
+    `most_bytes` are the fewest and the most bytes that one reader got.
+    """
 
     ended: int
     cpu_s: float
@@ -171,7 +175,7 @@ async def keep_connections(kind: str, url: ServerUrl, count: int) -> Report:
 
 
 class ProgramFailed(CommandError):
-    """The program did not do what it should; the text says why, or has its last line."""
+    """The program failed. The text gives the reason, or the last line that the program printed."""
 
 
 @asynccontextmanager

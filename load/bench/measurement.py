@@ -97,7 +97,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Meter:
-    """Sends requests and measures the responses, by a clock and a clock of this process's CPU time in nanoseconds."""
+    """Sends requests and measures the responses. The clocks return the time and this process's CPU time, in ns."""
 
     clock_ns: Callable[[], int]
     cpu_clock_ns: Callable[[], int]

@@ -45,7 +45,10 @@ class TooFewFiles(CommandError):
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on a new loop. Ctrl-C cancels it; a second one, or one after its end, is a KeyboardInterrupt."""
+    """Run a coroutine on a new loop.
+
+    Ctrl-C cancels the coroutine. A second Ctrl-C, or one after its end, raises KeyboardInterrupt.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.get_loop()
         is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN

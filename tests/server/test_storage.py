@@ -1,4 +1,4 @@
-"""A real server whose disk is full or whose database is locked, removed or replaced; and that it syncs before a 202."""
+"""A real server syncs before each 202, and survives a full disk and a locked, removed or replaced database."""
 
 import re
 import resource

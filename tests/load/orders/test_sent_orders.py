@@ -6,7 +6,7 @@ from load.orders.generated import GeneratedOrders, SentOrders
 
 
 def _sent_orders(count: int) -> SentOrders:
-    """That many orders that were sent, with ids from 100."""
+    """`count` sent orders, with ids from 100 on."""
     orders = SentOrders(GeneratedOrders(first_id=100, count=1_000_000))
     orders.note_sent(orders.take(count))
     return orders
