@@ -1,1 +1,1 @@
-"""Threads, queues, batches and timers around the store. The only package with executors or locks."""
+"""Threads, queues, batches and timers around the store. The only package with executors."""
