@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from msgspec import Struct
 
 from handlers.metrics.histogram import RecentQuantiles
 from handlers.metrics.instruments import Instruments
+from handlers.metrics.rates import Sample, sample_of
 from handlers.transport.json_encoder import encode
 from models.order import Totals
 
@@ -36,14 +36,6 @@ class Point(Struct, frozen=True, gc=False):
     processing_p99_seconds: float | None
 
 
-class _Sample(NamedTuple):
-    """The totals from which the rates of the next point are computed."""
-
-    time_s: float
-    accepted: int
-    completed: int
-
-
 class History:
     """The last `MAX_POINTS` points. `clock` returns microseconds since 1970, UTC; `monotonic` seconds."""
 
@@ -52,7 +44,7 @@ class History:
         self._monotonic = monotonic
         self._ack_s = RecentQuantiles(instruments.ack_s)
         self._processing_s = RecentQuantiles(instruments.processing_s)
-        self._last: _Sample | None = None
+        self._last: Sample | None = None
         self._points: deque[Point] = deque(maxlen=MAX_POINTS)
 
     def add(self, totals: Totals) -> Point | None:
@@ -63,16 +55,16 @@ class History:
         now_s = self._monotonic()
         if self._last and self._last.time_s >= now_s:
             return None
-        last, self._last = self._last, _Sample(now_s, totals.orders, totals.completed)
+        last, self._last = self._last, sample_of(totals, now_s)
         ack_p50_s, ack_p99_s = map(_rounded, self._ack_s.quantiles(*QUANTILES))
         processing_p50_s, processing_p99_s = map(_rounded, self._processing_s.quantiles(*QUANTILES))
         if last is None:
             return None
-        span_s = now_s - last.time_s
+        rate = last.rate_until(totals, now_s - last.time_s)
         point = Point(
             time=round(self._clock() / _MICROSECONDS, 3),
-            accepted_per_second=round((totals.orders - last.accepted) / span_s, 3),
-            completed_per_second=round((totals.completed - last.completed) / span_s, 3),
+            accepted_per_second=round(rate.accepted, 3),
+            completed_per_second=round(rate.completed, 3),
             pending=totals.pending,
             processing=totals.processing,
             ack_p50_seconds=ack_p50_s,

@@ -18,10 +18,21 @@ class Rate(NamedTuple):
     completed: float
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
+    """How many orders had been accepted and completed at a time on a monotonic clock, in seconds."""
+
     time_s: float
     accepted: int
     completed: int
+
+    def rate_until(self, totals: Totals, span_s: float) -> Rate:
+        """The rate between this sample and totals that were read `span_s` seconds later."""
+        return Rate((totals.orders - self.accepted) / span_s, (totals.completed - self.completed) / span_s)
+
+
+def sample_of(totals: Totals, time_s: float) -> Sample:
+    """The sample of totals that were read at this time."""
+    return Sample(time_s, totals.orders, totals.completed)
 
 
 class Rates:
@@ -29,19 +40,18 @@ class Rates:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._samples: deque[_Sample] = deque()
+        self._samples: deque[Sample] = deque()
 
     def sample(self, totals: Totals) -> None:
         """Remembers the totals of this moment. To be called about once a second."""
         now_s = self._clock()
         while self._samples and self._samples[0].time_s < now_s - WINDOW_S:
             self._samples.popleft()
-        self._samples.append(_Sample(now_s, totals.orders, totals.completed))
+        self._samples.append(sample_of(totals, now_s))
 
     def up_to(self, totals: Totals) -> Rate:
         """The rates from the oldest sample to `totals`, as of now."""
         if not self._samples:
             return Rate(0.0, 0.0)
         oldest = self._samples[0]
-        span_s = max(self._clock() - oldest.time_s, SHORTEST_SPAN_S)
-        return Rate((totals.orders - oldest.accepted) / span_s, (totals.completed - oldest.completed) / span_s)
+        return oldest.rate_until(totals, max(self._clock() - oldest.time_s, SHORTEST_SPAN_S))

@@ -72,7 +72,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
-    """Return the number at `path` in the result, or "unknown" if it, or an object that contains it, is None."""
+    """Return the number at `path` in the result, or UNKNOWN if it, or an object that contains it, is None."""
     value: Any = result
     for step in path:
         value = None if value is None else value[step]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from models.errors import OrderConflictError, WrongStatusError
+from models.listing import HIGHEST
 from models.order import Attempt, Order, Status
 from models.same_order import is_same_order
 from models.sqlite import statements
@@ -35,7 +36,6 @@ from models.writes import (
 
 MAX_MADE_READY = 1_000
 """The default number of due retries that one claim makes ready, a limit on the duration of a commit."""
-MAX_SEQUENCE = 2**63 - 1
 MIN_RUN_LENGTH = 8
 """If runs of attempts with consecutive sequences have at least this average length, each run is completed by two
 statements of its own. Otherwise two statements complete all attempts."""
@@ -105,7 +105,7 @@ class Transaction:
         else:
             self._change.pending += inserted
         # One statement assigns consecutive sequences, so the orders of this batch have the last ones.
-        first = cursor.lastrowid - inserted + 1 if inserted else MAX_SEQUENCE
+        first = cursor.lastrowid - inserted + 1 if inserted else HIGHEST
         if inserted == len(orders):
             results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
             if not is_claim:
