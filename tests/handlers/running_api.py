@@ -18,13 +18,14 @@ from tornado.testing import bind_unused_port
 from handlers.api import HttpApi
 from handlers.metrics.rates import Rate, Rates
 from handlers.security.request_guard import Guard, RequestGuard
+from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.body_limit import MAX_BUFFERED_BYTES
 from handlers.transport.in_flight import InFlightRequests
 from models.listing import Listing, Page
 from models.order import Order, Totals
 from models.sqlite.store import SqliteStore
-from models.writes import AnyWrite, FinishAndClaim, Outcome, WriteResult
+from models.writes import AnyWrite, WriteResult
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
@@ -204,7 +205,7 @@ class RunningApi:
         )
         await self.orders.open()
         self._api = HttpApi(
-            service=cast(OrderService, ServiceWithOverrides(self.orders, self._overrides)),
+            service=cast(Service, ServiceWithOverrides(self.orders, self._overrides)),
             telemetry=self.telemetry,
             guard=self._guard or RequestGuard(keys=None, limit=None, clock_ns=lambda: 0),
             in_flight=self.in_flight,
@@ -253,10 +254,6 @@ class RunningApi:
             yield connection
         finally:
             await connection.close()
-
-    async def finish_and_claim(self, outcomes: Sequence[Outcome], limit: int) -> list[Order]:
-        """Records outcomes and claims orders, as the dispatcher does."""
-        return (await self.orders.finish_and_claim(FinishAndClaim(outcomes, limit))).orders
 
     async def until_in_flight(self, count: int) -> None:
         """Returns when exactly `count` requests are in flight."""

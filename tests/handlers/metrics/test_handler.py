@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from models.order import Status
-from models.writes import Outcome
+from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
 
@@ -36,12 +36,9 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
     for order_id in range(1, 7):
         assert (await api.post(order_text(order_id=str(order_id)))).status == 202
         api.clock.now_us += SECOND_US
-    claimed = await api.finish_and_claim([], 4)
-    outcomes = [
-        Outcome(order.sequence, order.claims, status)
-        for order, status in zip(claimed, [Status.COMPLETED, Status.COMPLETED, Status.FAILED], strict=False)
-    ]
-    await api.finish_and_claim(outcomes, 0)
+    claimed = await claim(api, 4)
+    await end(api, claimed[:2])
+    await end(api, claimed[2:3], Status.FAILED)
     api.clock.now_us += 2 * SECOND_US
     assert (await api.get("/metrics")).json == EMPTY | {
         "total_orders": 6,

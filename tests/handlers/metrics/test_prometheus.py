@@ -13,6 +13,7 @@ from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
 from models.order import Status
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
+from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
 
@@ -159,10 +160,9 @@ async def test_orders_are_counted_under_every_status(api: RunningApi, media_type
         assert (await api.post(order_text(order_id=str(order_id)))).status == 202
     assert (await api.request("POST", "/order/6/cancel")).status == 200
     api.clock.now_us += 5 * SECOND_US
-    claimed = await api.finish_and_claim([], 4)
-    endings = [Status.COMPLETED, Status.COMPLETED, Status.FAILED]
-    outcomes = [Outcome(order.sequence, order.claims, status) for order, status in zip(claimed, endings, strict=False)]
-    await api.finish_and_claim(outcomes, 0)
+    claimed = await claim(api, 4)
+    await end(api, claimed[:2])
+    await end(api, claimed[2:3], Status.FAILED)
     families = await scrape(api, media_type)
     assert values(families["orders_by_status"]) == {
         "Pending": 1,

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from models.order import Status
-from models.writes import Outcome
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, Answer, Connection, RunningApi, turn_of_the_loop
 from tests.models.samples import Clock, order_text
@@ -86,8 +84,3 @@ async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[RunningApi]:
         yield api
     finally:
         await api.close()
-
-
-async def process_all(api: RunningApi) -> None:
-    for order in await api.finish_and_claim([], 100):
-        await api.finish_and_claim([Outcome(order.sequence, order.claims, Status.COMPLETED)], 0)

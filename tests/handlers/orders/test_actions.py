@@ -9,10 +9,10 @@ import pytest
 from models.errors import StorageBusyError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import OrderIds, Outcome, RetriedOrders
+from models.writes import OrderIds, RetriedOrders
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.processing import api_with_limits
+from tests.handlers.processing import api_with_limits, claim, end
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, order_text
 
@@ -24,8 +24,7 @@ async def accept(api: RunningApi, *order_ids: int) -> None:
 
 async def end_as(api: RunningApi, status: Status, limit: int = 1_000) -> None:
     """Claims Pending orders and ends their attempts."""
-    claimed = await api.finish_and_claim([], limit)
-    await api.finish_and_claim([Outcome(order.sequence, order.claims, status, "no stock") for order in claimed], 0)
+    await end(api, await claim(api, limit), status, "no stock")
 
 
 async def statuses(api: RunningApi, *order_ids: int) -> list[str]:
@@ -40,7 +39,7 @@ async def test_cancelling_a_pending_order_is_idempotent(api: RunningApi) -> None
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
         assert answer.json == (await api.get("/order/12345")).json
         assert (answer.json["status"], answer.json["processed_time"]) == ("Cancelled", None)
-    assert await api.finish_and_claim([], 10) == []
+    assert await claim(api, 10) == []
     metrics = (await api.get("/metrics")).json
     assert (metrics["pending_orders"], metrics["cancelled_orders"], metrics["total_orders"]) == (0, 1, 1)
     assert metrics["oldest_pending_seconds"] == 0
@@ -49,13 +48,13 @@ async def test_cancelling_a_pending_order_is_idempotent(api: RunningApi) -> None
 @pytest.mark.gen_test
 async def test_an_order_waiting_for_a_retry_can_be_cancelled(api: RunningApi) -> None:
     await accept(api, 1)
-    [order] = await api.finish_and_claim([], 1)
+    [order] = await claim(api, 1)
     due_us = api.clock.now_us + SECOND_US
-    await api.finish_and_claim([Outcome(order.sequence, order.claims, Status.PENDING, "down", due_us)], 0)
+    await end(api, [order], Status.PENDING, "down", due_us)
     answer = await api.request("POST", "/order/1/cancel")
     assert (answer.status, answer.json["status"], answer.json["attempts"]) == (200, "Cancelled", 1)
     api.clock.now_us += 2 * SECOND_US
-    assert await api.finish_and_claim([], 10) == []
+    assert await claim(api, 10) == []
 
 
 @pytest.mark.gen_test
@@ -63,7 +62,7 @@ async def test_an_order_waiting_for_a_retry_can_be_cancelled(api: RunningApi) ->
 async def test_cancelling_an_order_that_is_not_pending_is_a_409(api: RunningApi, status: Status) -> None:
     await accept(api, 7)
     if status is Status.PROCESSING:
-        await api.finish_and_claim([], 1)
+        await claim(api, 1)
     else:
         await end_as(api, status)
     before = (await api.get("/order/7")).body
@@ -82,7 +81,7 @@ async def test_retrying_a_failed_order_resets_its_attempts(api: RunningApi) -> N
     assert answer.json == (await api.get("/order/1")).json
     expected = {"status": "Pending", "attempts": 0, "error": None, "processed_time": None, "processing_time": None}
     assert {name: answer.json[name] for name in expected} == expected
-    [order] = await api.finish_and_claim([], 10)
+    [order] = await claim(api, 10)
     assert (order.order_id, order.attempts) == (1, 1)
 
 
@@ -91,7 +90,7 @@ async def test_retrying_a_failed_order_resets_its_attempts(api: RunningApi) -> N
 async def test_retrying_an_order_that_is_not_failed_is_a_409(api: RunningApi, status: Status) -> None:
     await accept(api, 7)
     if status is Status.PROCESSING:
-        await api.finish_and_claim([], 1)
+        await claim(api, 1)
     elif status is Status.COMPLETED:
         await end_as(api, status)
     elif status is Status.CANCELLED:
@@ -151,7 +150,7 @@ async def test_retrying_failed_orders_changes_no_others(tmp_path: Path, at_once:
         assert (answer.status, answer.json) == (200, {"retried": 3})
         assert await statuses(api, 1, 2, 3, 4, 5, 6) == ["Pending"] * 3 + ["Completed"] + ["Pending"] * 2
         assert (await api.request("POST", "/orders/retry?status=Failed")).json == {"retried": 0}
-        assert [order.order_id for order in await api.finish_and_claim([], 10)] == [1, 2, 3, 5, 6]
+        assert [order.order_id for order in await claim(api, 10)] == [1, 2, 3, 5, 6]
 
 
 @pytest.mark.gen_test

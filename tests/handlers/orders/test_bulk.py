@@ -8,7 +8,6 @@ import pytest
 from handlers.orders.bulk_array import MAX_ARRAY_BYTES
 from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS
 from models.order import Status
-from models.writes import Outcome
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
     assert_is_bulk_problem,
@@ -16,13 +15,13 @@ from tests.handlers.orders.bulk_requests import (
     counts,
     head,
     lines_of,
-    process_all,
     send,
     small_backlog,
     stored,
     text,
 )
 from tests.handlers.problem_check import assert_is_problem
+from tests.handlers.processing import claim, end, process
 from tests.handlers.running_api import JSON, RunningApi, turn_of_the_loop
 from tests.models.samples import Clock
 
@@ -188,12 +187,12 @@ async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: P
         assert_is_problem(answer, 503, "overloaded")
         assert int(answer.headers["Retry-After"]) >= 1
         assert (await api.get("/order/4")).status == 404
-        [claimed] = await api.finish_and_claim([], 1)
+        [claimed] = await claim(api, 1)
         assert (await api.post(text(4))).status == 202
         assert (await api.post(text(5))).status == 503
         # The order is Pending again, which fills the backlog.
-        await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.PENDING)], 0)
-        await process_all(api)
+        await end(api, [claimed], Status.PENDING)
+        await process(api)
         assert (await api.post(text(5))).status == 202
 
 

@@ -24,13 +24,13 @@ from tests.handlers.orders.bulk_requests import (
     counts,
     head,
     lines_of,
-    process_all,
     send,
     small_backlog,
     stored,
     text,
     until_stored,
 )
+from tests.handlers.processing import process
 from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop, until
 from tests.models.samples import Clock
 
@@ -307,7 +307,7 @@ async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path:
         assert_partial(await connection.answer(), "overloaded", accepted=3)
         assert_is_bulk_problem(await send(api, [text(4)], as_lines=False), 503, "overloaded")
         assert await stored(api) == 3
-        await process_all(api)
+        await process(api)
         assert (await send(api, [text(3), text(4)], as_lines=False)).json == counts(1, 1)
 
 

@@ -12,9 +12,9 @@ from models.errors import QueueFullError, StorageUnavailableError
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID
-from models.writes import Outcome
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
+from tests.handlers.processing import claim, end
 from tests.handlers.running_api import Answer, RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
 
@@ -66,8 +66,8 @@ async def test_without_orders_the_page_is_empty(api: RunningApi) -> None:
 @pytest.mark.gen_test
 async def test_a_listed_order_equals_the_single_order(api: RunningApi) -> None:
     await accept(api, 3)
-    [claimed] = await api.finish_and_claim([], 1)
-    await api.finish_and_claim([Outcome(claimed.sequence, claimed.claims, Status.FAILED, "no stock")], 0)
+    [claimed] = await claim(api, 1)
+    await end(api, [claimed], Status.FAILED, "no stock")
     answer = await api.get("/orders")
     assert answer.json["orders"] == [(await api.get(f"/order/{order_id}")).json for order_id in (3, 2, 1)]
 
@@ -98,8 +98,7 @@ async def test_new_orders_do_not_shift_the_pages(api: RunningApi) -> None:
 @pytest.mark.gen_test
 async def test_the_next_link_keeps_all_filters(api: RunningApi) -> None:
     await accept(api, 12)
-    claimed = await api.finish_and_claim([], 10)
-    await api.finish_and_claim([Outcome(each.sequence, each.claims, Status.COMPLETED) for each in claimed], 0)
+    await end(api, await claim(api, 10))
     # Order n was created n - 1 seconds after noon.
     query = "status=Completed&user_id=2&created_after=2025-03-01T14:00:03%2B02:00&created_before=2025-03-01+12:00:10"
     assert await follow(api, f"/orders?limit=1&{query}") == [[10], [8], [6], [4]]
@@ -133,8 +132,8 @@ async def test_the_next_link_keeps_all_filters(api: RunningApi) -> None:
 async def test_each_filter_selects_the_matching_orders(api: RunningApi, query: str, expected: list[int]) -> None:
     await accept(api, 5)
     await api.request("POST", "/order/5/cancel")
-    first, _ = await api.finish_and_claim([], 2)
-    await api.finish_and_claim([Outcome(first.sequence, first.claims, Status.FAILED, "no stock")], 0)
+    first, _ = await claim(api, 2)
+    await end(api, [first], Status.FAILED, "no stock")
     assert ids(await api.get(f"/orders?{query}")) == expected
 
 

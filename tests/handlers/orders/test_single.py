@@ -8,7 +8,7 @@ import pytest
 
 from models.order import Status
 from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
-from models.writes import Outcome
+from tests.handlers.processing import claim, end
 from tests.handlers.running_api import JSON, RunningApi
 from tests.models.samples import SECOND_US, Clock, order_text
 
@@ -17,9 +17,9 @@ ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_
 
 
 async def finish(api: RunningApi, status: Status, error: str | None = None) -> None:
-    [order] = await api.finish_and_claim([], 1)
+    [order] = await claim(api, 1)
     api.clock.now_us += 10 * SECOND_US
-    await api.finish_and_claim([Outcome(order.sequence, order.claims, status, error)], 0)
+    await end(api, [order], status, error)
 
 
 @pytest.mark.gen_test
@@ -69,7 +69,7 @@ async def test_a_processed_order_has_its_time_and_error(api: RunningApi, status:
 @pytest.mark.gen_test
 async def test_a_processing_order_has_no_processed_time(api: RunningApi) -> None:
     await api.post(order_text())
-    await api.finish_and_claim([], 1)
+    await claim(api, 1)
     order = (await api.get("/order/12345")).json
     assert (order["status"], order["attempts"], order["processed_time"]) == ("Processing", 1, None)
 
