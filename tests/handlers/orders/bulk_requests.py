@@ -1,12 +1,10 @@
 """Requests to `POST /orders`, and checks of their responses."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, Answer, Connection, RunningApi, turn_of_the_loop
-from tests.models.samples import Clock, order_text
+from tests.models.samples import order_text
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -73,14 +71,3 @@ def assert_partial(answer: Answer, slug: str, *, accepted: int) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
     assert (answer.json["accepted"], answer.json["duplicates"], answer.json["rejected_total"]) == (accepted, 0, 1)
     assert "again" in answer.json["detail"]
-
-
-@asynccontextmanager
-async def small_backlog(path: Path, clock: Clock) -> AsyncIterator[RunningApi]:
-    api = RunningApi(path, clock)
-    api.limits = api.limits._replace(max_backlog=3)
-    await api.open()
-    try:
-        yield api
-    finally:
-        await api.close()

@@ -16,14 +16,12 @@ from tests.handlers.orders.bulk_requests import (
     head,
     lines_of,
     send,
-    small_backlog,
     stored,
     text,
 )
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.processing import claim, end, process
+from tests.handlers.processing import api_with_limits, claim, end, process
 from tests.handlers.running_api import JSON, RunningApi, turn_of_the_loop
-from tests.models.samples import Clock
 
 BOTH = pytest.mark.parametrize("as_lines", [False, True], ids=["array", "lines"])
 
@@ -179,8 +177,8 @@ async def test_a_locked_database_is_a_503_and_nothing_is_stored(
 
 
 @pytest.mark.gen_test
-async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: Path, clock: Clock) -> None:
-    async with small_backlog(tmp_path / "orders.db", clock) as api:
+async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: Path) -> None:
+    async with api_with_limits(tmp_path, max_backlog=3) as api:
         for order_id in (1, 2, 3):
             assert (await api.post(text(order_id))).status == 202
         answer = await api.post(text(4))

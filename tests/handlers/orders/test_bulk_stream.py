@@ -25,14 +25,12 @@ from tests.handlers.orders.bulk_requests import (
     head,
     lines_of,
     send,
-    small_backlog,
     stored,
     text,
     until_stored,
 )
-from tests.handlers.processing import process
+from tests.handlers.processing import api_with_limits, process
 from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop, until
-from tests.models.samples import Clock
 
 
 @pytest.mark.gen_test
@@ -298,8 +296,8 @@ async def test_a_stream_without_further_lines_is_accepted_while_draining(api: Ru
 
 
 @pytest.mark.gen_test
-async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path: Path, clock: Clock) -> None:
-    async with small_backlog(tmp_path / "orders.db", clock) as api, api.connection() as connection:
+async def test_a_full_backlog_within_a_stream_is_a_503_with_the_counts(tmp_path: Path) -> None:
+    async with api_with_limits(tmp_path, max_backlog=3) as api, api.connection() as connection:
         await begin_stream(api, connection)
         # The store counts orders just after the commit that makes them visible to readers.
         await until(lambda: api.store.pending == 3)
