@@ -1,0 +1,101 @@
+"""Claims orders and ends attempts in a write transaction. Runs on the thread that opened the transaction."""
+
+from collections.abc import Sequence
+
+from models.order import Attempt, Status
+from models.sqlite import statements
+from models.sqlite.transaction import Transaction
+from models.sqlite.wire import decode_attempts, decode_orders, encode_outcomes
+from models.writes import ClaimedOrders, Outcome
+
+MIN_RUN_LENGTH = 8
+"""If runs of attempts with consecutive sequences have at least this average length, each run is completed by two
+statements of its own. Otherwise two statements complete all attempts."""
+
+
+def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
+    """Claims up to `limit` ready orders, oldest first, after making retries ready that are due.
+
+    If more retries are due than one call makes ready, it claims none: an older order may be among the others.
+    In that case `next_due_us` has already passed.
+    """
+    found, last, next_due_us = _next_ready(transaction, limit)
+    if transaction.is_due(next_due_us):
+        transaction.database.execute_sql(statements.MAKE_READY, (transaction.now_us, transaction.max_made_ready))
+        found, last, next_due_us = _next_ready(transaction, limit)
+    if last is None or transaction.is_due(next_due_us):
+        return ClaimedOrders([], next_due_us)
+    transaction.database.execute_sql(statements.CLAIM, (last,))
+    claimed = decode_orders(found)
+    transaction.change.pending -= len(claimed)
+    transaction.change.processing += len(claimed)
+    return ClaimedOrders(claimed, next_due_us)
+
+
+def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None, int | None]:
+    """The orders as they will be once claimed, in JSON; the last one's sequence; when the next retry is due."""
+    found: tuple[str, int | None, int | None] = transaction.database.execute_sql(
+        statements.NEXT_READY, (limit,)
+    ).fetchone()
+    return found
+
+
+def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+    """Records how attempts ended. An outcome of an attempt that is not running any more changes nothing."""
+    # Only the first outcome of an attempt: a second one would be counted twice.
+    first: dict[tuple[int, int], Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault((outcome.sequence, outcome.claim), outcome)
+    if completed := [each for each in first.values() if each.status is Status.COMPLETED]:
+        runs = _runs_in(completed)
+        if len(runs) * MIN_RUN_LENGTH <= len(completed):
+            for run in runs:
+                _complete(transaction, statements.SUM_UP_RUN, statements.COMPLETE_RUN, *run)
+        else:
+            _complete(transaction, statements.SUM_UP, statements.COMPLETE, encode_outcomes(completed))
+    if len(completed) == len(first):
+        return
+    others = [each.with_storable_error() for each in first.values() if each.status is not Status.COMPLETED]
+    if failed := [each for each in others if each.status is Status.FAILED]:
+        transaction.change.failed += _leave_processing(
+            transaction, statements.FAIL, transaction.now_us, encode_outcomes(failed)
+        )
+    if put_back := [each for each in others if each.status is Status.PENDING]:
+        transaction.change.pending += _leave_processing(transaction, statements.MAKE_PENDING, encode_outcomes(put_back))
+
+
+def _complete(transaction: Transaction, sum_up: str, complete: str, *which: int | str) -> None:
+    count, processing_us = transaction.database.execute_sql(sum_up, (transaction.now_us, *which)).fetchone()
+    transaction.change.completed += count
+    transaction.change.processing_us += processing_us or 0
+    _leave_processing(transaction, complete, transaction.now_us, *which)
+
+
+def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
+    """Runs the statement. Returns how many of the attempts were still running, and have now ended."""
+    count: int = transaction.database.execute_sql(statement, parameters).rowcount
+    transaction.change.processing -= count
+    return count
+
+
+def interrupted(transaction: Transaction) -> list[Attempt]:
+    """The latest attempt at every order that is Processing."""
+    return decode_attempts(transaction.database.execute_sql(statements.INTERRUPTED).fetchone()[0])
+
+
+def _runs_in(outcomes: Sequence[Outcome]) -> list[tuple[int, int, int]]:
+    """Splits the attempts into runs: consecutive sequences with the same claim number.
+
+    Returns (first sequence, last sequence, claim) for each run.
+    """
+    runs: list[tuple[int, int, int]] = []
+    first = last = number = -1
+    for outcome in outcomes:
+        if outcome.sequence == last + 1 and outcome.claim == number:
+            last += 1
+            continue
+        if last >= 0:
+            runs.append((first, last, number))
+        first = last = outcome.sequence
+        number = outcome.claim
+    return [*runs, (first, last, number)]

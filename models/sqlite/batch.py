@@ -1,0 +1,92 @@
+"""Makes the changes of a batch in a write transaction. Runs on the thread that opened the transaction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from models.sqlite.attempts import claim, finish
+from models.sqlite.commands import cancel, retry, retry_failed
+from models.sqlite.insertion import insert
+from models.sqlite.transaction import Transaction
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    InsertResult,
+    NewOrder,
+    NewOrders,
+    Retry,
+    RetryFailedOrders,
+    WriteResult,
+)
+
+W = TypeVar("W", bound=AnyWrite)
+
+
+def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[WriteResult]:
+    """Makes the changes in the order that `Store.write` documents."""
+    batch = _Batch(writes)
+    finishes = batch.of_type(FinishAndClaim)
+    if outcomes := [outcome for write in finishes for outcome in write.outcomes]:
+        finish(transaction, outcomes)
+    if cancels := batch.of_type(Cancel):
+        batch.set_results(Cancel, cancel(transaction, cancels))
+    if retries := batch.of_type(Retry):
+        batch.set_results(Retry, retry(transaction, retries))
+    if commands := batch.of_type(RetryFailedOrders):
+        batch.set_results(RetryFailedOrders, retry_failed(transaction, commands))
+    claimed: ClaimedOrders | None = None
+    if orders := batch.new_orders():
+        insertions, claimed = insert(transaction, orders, finishes[0].limit if finishes else 0)
+        batch.set_insert_results(insertions)
+    claims = []
+    for write in finishes:
+        claims.append(claimed or (claim(transaction, write.limit) if write.limit else ClaimedOrders([])))
+        claimed = None
+    batch.set_results(FinishAndClaim, claims)
+    return batch.results
+
+
+class _Batch:
+    """The writes of a batch by type, and their results in the places of the writes."""
+
+    def __init__(self, writes: Sequence[AnyWrite]) -> None:
+        self._writes = writes
+        self._places: defaultdict[type, list[int]] = defaultdict(list)
+        for place, write in enumerate(writes):
+            self._places[type(write)].append(place)
+        self.results: list[WriteResult] = [None] * len(writes)
+
+    def of_type(self, kind: type[W]) -> list[W]:
+        return cast(list[W], [self._writes[place] for place in self._places[kind]])
+
+    def set_results(self, kind: type[Any], results: Iterable[WriteResult]) -> None:
+        for place, result in zip(self._places[kind], results, strict=True):
+            self.results[place] = result
+
+    def new_orders(self) -> list[NewOrder]:
+        """All new orders, in the order of the batch."""
+        if NewOrders not in self._places:
+            return self.of_type(NewOrder)
+        orders: list[NewOrder] = []
+        for write in self._writes:
+            if isinstance(write, NewOrder):
+                orders.append(write)
+            elif isinstance(write, NewOrders):
+                orders += write.orders
+        return orders
+
+    def set_insert_results(self, results: Sequence[InsertResult]) -> None:
+        """Takes a result for each of `new_orders`."""
+        if NewOrders not in self._places:
+            self.set_results(NewOrder, results)
+            return
+        first = 0
+        for place, write in enumerate(self._writes):
+            if isinstance(write, NewOrder):
+                self.results[place] = results[first]
+                first += 1
+            elif isinstance(write, NewOrders):
+                self.results[place] = list(results[first : first + len(write.orders)])
+                first += len(write.orders)

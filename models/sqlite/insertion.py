@@ -1,0 +1,81 @@
+"""Stores new orders in a write transaction. Runs on the thread that opened the transaction."""
+
+from collections.abc import Mapping, Sequence
+
+from models.errors import OrderConflictError
+from models.listing import HIGHEST
+from models.order import Order, Status
+from models.same_order import is_same_order
+from models.sqlite import statements
+from models.sqlite.transaction import Transaction
+from models.sqlite.wire import encode_new_orders
+from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
+
+
+def insert(
+    transaction: Transaction, orders: Sequence[NewOrder], limit: int
+) -> tuple[list[InsertResult], ClaimedOrders | None]:
+    """Stores new orders. Claims them in the same step if no other order is ready and `limit` allows all of them.
+
+    Returns a result for each order, and the claim, or None if the orders were stored as Pending.
+    """
+    next_due_us = None
+    is_claim = False
+    if len(orders) <= limit:
+        has_ready, next_due_us = transaction.database.execute_sql(statements.HAS_READY).fetchone()
+        is_claim = not has_ready and not transaction.is_due(next_due_us)
+    claims = int(is_claim)
+    status = Status.PROCESSING if is_claim else Status.PENDING
+    parameters = (status, claims, claims, transaction.now_us, encode_new_orders(orders))
+    cursor = transaction.database.execute_sql(statements.INSERT, parameters)
+    inserted: int = cursor.rowcount
+    transaction.inserted += inserted
+    if is_claim:
+        transaction.change.processing += inserted
+    else:
+        transaction.change.pending += inserted
+    # One statement assigns consecutive sequences, so the orders of this batch have the last ones.
+    first = cursor.lastrowid - inserted + 1 if inserted else HIGHEST
+    if inserted == len(orders):
+        results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
+        if not is_claim:
+            return results, None
+        claimed = [_as_claimed(transaction, order, first + place) for place, order in enumerate(orders)]
+    else:
+        stored = transaction.find([order.order_id for order in orders])
+        new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
+        results = _insert_results(orders, stored, set(new))
+        claimed = sorted(new.values(), key=lambda order: order.sequence)
+    return results, ClaimedOrders(claimed, next_due_us) if is_claim else None
+
+
+def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:
+    """The stored order whose first attempt begins in this transaction."""
+    return Order(
+        sequence,
+        order.order_id,
+        order.user_id,
+        order.item_ids,
+        order.total_amount,
+        order.metadata,
+        Status.PROCESSING,
+        1,
+        1,
+        None,
+        transaction.now_us,
+        None,
+    )
+
+
+def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
+    """A result for each order. `new` are the ids that this transaction stored."""
+    results: list[InsertResult] = []
+    for order in orders:
+        if order.order_id in new:
+            new.remove(order.order_id)
+            results.append(Insertion.ACCEPTED)
+        elif is_same_order(order, stored[order.order_id]):
+            results.append(Insertion.REPLAYED)
+        else:
+            results.append(OrderConflictError(order.order_id))
+    return results
