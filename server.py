@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 try:
     import msgspec
@@ -106,8 +106,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     name, scope = values.pop("new_api_key"), values.pop("scope")
     if name is not None:
         key, line = new_key(name, scope or Scope.READ, entropy=secrets.token_bytes)
-        print(f"The key, which is shown this once; clients send it as Authorization: Bearer <key>\n{key}\n")  # noqa: T201
-        print(f"The line for the file of --api-keys\n{line}")  # noqa: T201
+        key_text = f"The key, which is shown this once; clients send it as Authorization: Bearer <key>\n{key}\n"
+        print(f"{key_text}\nThe line for the file of --api-keys\n{line}")  # noqa: T201 - the output of the flag
         parser.exit()
     if scope is not None:
         parser.error("--scope needs --new-api-key")
@@ -128,7 +128,8 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
         # argparse converts a default that is a string as it converts a flag's value. An empty variable is not set.
         value = environment.get(variable) or default
         help_text = f"{text} (default: {default or 'none'})"
-        parser.add_argument(flag, type=convert, default=value, help=help_text, **options)  # type: ignore[arg-type]
+        keywords: Any = {"type": convert, "default": value, "help": help_text, **options}
+        parser.add_argument(flag, **keywords)
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", _checked(check_host), "127.0.0.1", "address to listen on")
@@ -258,7 +259,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _refuse(reason: str) -> int:
-    print(f"server.py: {without_keys(reason)}", file=sys.stderr)  # noqa: T201
+    print(f"server.py: {without_keys(reason)}", file=sys.stderr)  # noqa: T201 - one line, without a log's prefix
     exit_within(EXIT_DELAY_S, 1)
     return 1
 

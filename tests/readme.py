@@ -82,7 +82,7 @@ def flags_of(start: Example) -> list[str]:
 
 
 def make_checkout(folder: Path) -> list[str]:
-    """Links the program and `.venv/bin/python` into the folder. Returns what runs a command there, to put before it."""
+    """Links the program and `.venv/bin/python` into the folder. Returns a prefix that runs a command there."""
     for name in ("server.py", "load"):
         (folder / name).symlink_to(ROOT / name)
     python = folder / SERVER[0]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import mimeparse  # type: ignore[import-untyped]
+import mimeparse  # type: ignore[import-untyped]  # has no annotations
 
 MAX_CHARACTERS = 1_024
 """A longer header is ignored, because the time to parse one grows faster than its length."""

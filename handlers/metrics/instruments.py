@@ -101,7 +101,7 @@ class Instruments:
             elif isinstance(item, FinishAndClaim) and isinstance(result, ClaimedOrders):
                 self._count_attempts(item, result)
             elif isinstance(result, StatusChanged):
-                # An order that was Cancelled already did not change.
+                # An order that was already Cancelled has not changed.
                 self.cancelled += result.previous_status is Status.PENDING
                 self.requested_retries += result.previous_status is Status.FAILED
             elif isinstance(result, RetriedOrders):

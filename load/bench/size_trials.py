@@ -148,8 +148,9 @@ async def _await_ready(address: Address) -> None:
     with closing(Connection(address)) as connection:
         try:
             async with asyncio.timeout(READY_S):
+                # Polled, because a server does not report that it is ready.
                 while (await send_request(connection, address.get("/readyz"))).status != 200:  # noqa: ASYNC110
-                    # Polling without a pause would take CPU time from the server.
+                    # Without a pause, polling would take CPU time from the server.
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s") from None

@@ -123,7 +123,7 @@ class TargetServer:
         begun_s = time.monotonic()
         starting = self._launch()
         await asyncio.wait([starting], timeout=after_s)
-        # Another thread launches the process, or fails to.
+        # Polled, because another thread launches the process, or fails to.
         while not (self.process.is_launched or starting.done()):  # noqa: ASYNC110
             await asyncio.sleep(0)
         status = await asyncio.to_thread(self.process.kill)

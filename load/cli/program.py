@@ -66,6 +66,7 @@ def fill_standard_streams() -> None:
         pass
     os.close(descriptor)
     if sys.stderr is None:
+        # Stays open until the process ends.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 

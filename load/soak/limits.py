@@ -96,6 +96,7 @@ async def check_server(
     found.unlisted = ledger.missing
     found.miscounted = abs(metrics.orders - found.counted)
     deadline_s = time.monotonic() + close_limit_s
+    # Polled, because nothing reports that the server has closed a socket.
     while (left := take_sample().sockets - sockets_before) > 0 and time.monotonic() <= deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_EVERY_S)
     found.sockets_left = max(0, left)

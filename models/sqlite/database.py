@@ -132,8 +132,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 def _identity(path: str) -> tuple[int, int] | None:
     """The device and inode of the file; None if it does not exist."""
     try:
-        # Called twice for each commit; creating a Path would take longer than the call.
-        found = os.stat(path)  # noqa: PTH116
+        found = os.stat(path)  # noqa: PTH116 - called twice for each commit, and creating a Path would take longer
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 from tornado.iostream import IOStream, StreamClosedError
+from tornado.netutil import bind_sockets
 from tornado.tcpserver import TCPServer
 
 from tests.load.event_streams import EventStreams
@@ -125,8 +126,9 @@ class Shop:
     def _listen(self, port: int) -> None:
         self._server = Listener(self, tls=self.tls)
         self._servers.append(self._server)
-        self._server.listen(port, "127.0.0.1", backlog=2048)
-        self.port = next(iter(self._server._sockets.values())).getsockname()[1]
+        [listening] = bind_sockets(port, "127.0.0.1", backlog=2048)
+        self._server.add_sockets([listening])
+        self.port = listening.getsockname()[1]
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         self._listening.set()
 

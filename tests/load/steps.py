@@ -21,7 +21,7 @@ class Steps:
             self._news.notify_all()
 
     def come(self, *steps: tuple[str, int], within_s: float = DEADLINE_S) -> bool:
-        """Wait until all of these have happened, in any sequence; False if they have not in time."""
+        """Wait until all of these have happened, in any order; False if they have not in time."""
         with self._news:
             return self._news.wait_for(lambda: set(steps) <= set(self.entries), within_s)
 

@@ -238,7 +238,7 @@ def test_clients_without_tls_do_not_disturb_others(tmp_path: Path, pems: Path) -
     need("curl")
     with https_server(tmp_path, pems) as server:
         before = server.open_files()
-        with closing(Client(server.port)) as client, pytest.raises(OSError):  # noqa: PT011
+        with closing(Client(server.port)) as client, pytest.raises(OSError):  # noqa: PT011 - a reset or the end
             client.post(order(1))
         for sent in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             for _ in range(20):

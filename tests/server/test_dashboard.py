@@ -594,7 +594,7 @@ def test_the_colours_follow_the_system_also_when_it_changes(
         page = watched.page
         all_charts_drawn(page)
         before = page.evaluate(look)
-        page.emulate_media(color_scheme=other)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=other)  # type: ignore[arg-type]  # the parameter is a Literal
         until(page, f"before => {look}.every((each, index) => each !== before[index])", before)
 
 

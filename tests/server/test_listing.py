@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,7 +87,7 @@ def test_a_page_costs_a_small_part_of_reading_all_orders(database: RetryingSqlit
         for wanted in cast(list[dict[str, Any]], kinds):
             for before in (HIGHEST, N // 2, 5_000):
                 listing = Listing(limit=200, before=before, **wanted)
-                taken = steps(database, lambda listing=listing: list_orders(database, listing))  # type: ignore[misc]
+                taken = steps(database, partial(list_orders, database, listing))
                 assert taken * part <= reading, (wanted, before)
 
 

@@ -154,6 +154,7 @@ def test_kill_9_while_the_receiver_is_down_loses_no_order(tmp_path: Path) -> Non
                 is_up.set()
                 receiver.start()
                 wanted = {f"order_{order_id}" for order_id in clients.acknowledged}
+                # mypy can't infer the type of a lambda with a default.
                 receiver.wait_for(lambda wanted=wanted: wanted <= receiver.taken, within_s=60.0)  # type: ignore[misc]
                 wait_until_processed(server)
                 with connect_to(path) as connection:

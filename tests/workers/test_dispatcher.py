@@ -372,7 +372,8 @@ class OddSyntaxError(SyntaxError):
 
     def __init__(self) -> None:
         super().__init__("bad rule")
-        self.filename, self.lineno, self.text, self.offset = "rules.cfg", "12", 7, "4"  # type: ignore[assignment]
+        fields: tuple[Any, ...] = "rules.cfg", "12", 7, "4"
+        self.filename, self.lineno, self.text, self.offset = fields
 
 
 @pytest.mark.gen_test

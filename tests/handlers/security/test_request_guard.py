@@ -258,7 +258,7 @@ async def test_a_429_does_not_close_the_connection(start_api: StartApi) -> None:
         ("127.0.0.1", False, False, None),
         ("127.0.0.53", True, False, None),
         ("::1", False, True, None),
-        ("0.0.0.0", False, False, "anyone who can reach"),  # noqa: S104
+        ("0.0.0.0", False, False, "anyone who can reach"),  # noqa: S104 - nothing listens there
         ("::", False, True, "anyone who can reach"),
         ("192.0.2.1", True, False, "in the clear"),
         ("fe80::1%eth0", True, False, "in the clear"),

@@ -23,7 +23,7 @@ def forge() -> None:
         return "v1,AAAA"
 
     webhook.webhook_body = wrong_body_of
-    Webhook.sign = sign  # type: ignore[method-assign,assignment]
+    Webhook.sign = sign  # type: ignore[method-assign,assignment]  # it forges signatures
 
 
 if __name__ == "__main__":

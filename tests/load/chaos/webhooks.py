@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from load.chaos.receiver import WebhookChecker
 from load.orders.generated import VariedOrders
 
-SECRET = "c2VjcmV0"  # noqa: S105
+SECRET = "c2VjcmV0"  # noqa: S105 - only of these tests
 ORDERS = VariedOrders(first_id=1, count=1000)
 
 

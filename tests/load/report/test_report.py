@@ -243,7 +243,7 @@ def test_the_open_loop_shows_latencies_from_due_and_from_sending_side_by_side() 
 
 def test_an_unknown_number_is_a_dash() -> None:
     page = page_of(results.interrupted())
-    assert '<span class="unknown" data-field="all_processed_after_s">–</span>' in page  # noqa: RUF001
+    assert '<span class="unknown" data-field="all_processed_after_s">–</span>' in page  # noqa: RUF001 - the dash that the page shows
     assert "None" not in page
 
 

@@ -41,7 +41,7 @@ from workers.processors.webhook import (
     check_url,
 )
 
-SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - only of these tests
 SHORT_S = 0.2
 """A time-out short enough for a test to wait for."""
 LONG_S = 5.0
