@@ -9,7 +9,7 @@ from handlers.metrics.history import Point
 from handlers.metrics.snapshot import MetricsView
 from handlers.orders.bulk_view import MAX_LISTED, BulkView
 from handlers.orders.listing import OrderPage
-from handlers.orders.single import OrderView
+from handlers.orders.order_view import OrderView
 from models.parsing.order_body import MAX_AMOUNT, MAX_ID, OrderBody
 
 Schema = dict[str, Any]

@@ -2,7 +2,8 @@
 
 from asyncio import Future
 
-from handlers.orders.single import order_not_found, order_view, parse_order_id
+from handlers.orders.order_view import order_view
+from handlers.orders.single import order_not_found, parse_order_id
 from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_for
 from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service

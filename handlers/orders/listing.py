@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from handlers.orders.single import OrderView, order_view
+from handlers.orders.order_view import OrderView, order_view
 from handlers.service import Service
 from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests

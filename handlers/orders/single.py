@@ -2,13 +2,12 @@
 
 import time
 from asyncio import Future, create_task
-from decimal import Decimal
 from typing import Any
 
-import msgspec
 from tornado.httputil import HTTPHeaders
 
 from handlers.metrics.instruments import Instruments, IntakeOutcome
+from handlers.orders.order_view import order_view
 from handlers.orders.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems.problem import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.service import Service
@@ -19,46 +18,10 @@ from handlers.transport.json_encoder import encode
 from handlers.transport.query_parameters import QueryParameters
 from handlers.transport.request_head import RequestHead
 from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
-from models.order import Order, Status, amount_as_decimal, time_as_text
+from models.order import Order
 from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
 from models.writes import Insertion
-
-_MICROSECONDS = 1_000_000
-
-
-class OrderView(msgspec.Struct, gc=False):
-    """An order in a response."""
-
-    order_id: int
-    user_id: int
-    item_ids: list[int]
-    total_amount: Decimal
-    status: Status
-    created_time: str
-    processed_time: str | None
-    attempts: int
-    error: str | None
-    processing_time: float | None
-    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-def order_view(order: Order) -> OrderView:
-    """The order as it is sent to clients."""
-    processed_us = order.processed_us
-    return OrderView(
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        amount_as_decimal(order.total_amount),
-        order.status,
-        time_as_text(order.created_us),
-        None if processed_us is None else time_as_text(processed_us),
-        order.attempts,
-        order.error,
-        None if processed_us is None else (processed_us - order.created_us) / _MICROSECONDS,
-        msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
-    )
 
 
 def parse_order_id(id_text: str) -> int | None:
