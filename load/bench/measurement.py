@@ -136,11 +136,11 @@ class Meter:
         lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
         loop = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=delays, clock_ns=self.clock_ns)
         lead_in_ns = lead_in * 1_000_000_000 // per_second
-        first_ns = delays.counted_from_ns = self.clock_ns() + lead_in_ns
-        dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
-        jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
-        answered = measured.counter(check, from_ns=first_ns)
         with self._timing(loop, measured, lead_in_ns=lead_in_ns):
+            first_ns = delays.counted_from_ns = self.clock_ns() + lead_in_ns
+            dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
+            jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
+            answered = measured.counter(check, from_ns=first_ns)
             await loop.work(jobs, answered=answered, unanswered=measured.note_unanswered)
         measured.late_ns = delays.late_ns.tolist()
         return measured

@@ -55,6 +55,7 @@ async def test_an_open_loop_sends_requests_at_the_rate(shop: Shop) -> None:
     assert (latency.right, len(latency.latencies_ns), latency.wrong) == (20, 20, {})
     assert sorted(shop.ids) == list(range(1, 21))
     assert shop.connections <= 4 + 1
+    # The last request is due after 19 ms, and the clock starts before the first is.
     assert latency.elapsed_s >= 0.019
     assert 0 < latency.p99_ms < float("inf")
 
@@ -104,10 +105,12 @@ async def test_a_closed_loop_counts_right_and_wrong_answers(shop: Shop) -> None:
 @pytest.mark.gen_test
 async def test_a_closed_loop_may_end_by_time(shop: Shop) -> None:
     address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    clock = StandingClock(*[40_000_000] * 5)
+    meter = Meter(clock_ns=clock.now_ns, cpu_clock_ns=clock.now_ns)
     requests = repeat(address.get("/metrics"))
-    measured = await METER.throughput(address, requests, expect(200), clients=2, seconds=0.1)
-    assert measured.right > 0
-    assert measured.elapsed_s >= 0.1
+    measured = await meter.throughput(address, requests, expect(200, clock.answered), clients=2, seconds=0.1)
+    # The answers come at 40, 80, 120 and 160 ms. After the third, no more requests are sent.
+    assert (measured.right, measured.elapsed_s) == (4, 0.16)
 
 
 def test_measurements_add_up() -> None:
