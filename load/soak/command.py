@@ -85,6 +85,7 @@ class Soak(Command):
             address=address,
             ledger=self._ledger,
             take_sample=sample,
+            clock_ns=time.perf_counter_ns,
             disk_file=database.with_name("disk"),
             rate=flags.rate,
             parts=parts,

@@ -7,7 +7,6 @@ orders fill the server's log of events, so that its growth is not taken for a le
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -42,6 +41,7 @@ class SoakLoad:
     address: Address
     ledger: SentOrders
     take_sample: Callable[[], Sample]
+    clock_ns: Callable[[], int]
     disk_file: Path
     rate: float
     parts: int
@@ -65,16 +65,16 @@ class SoakLoad:
             self.disk_file,
             note=lambda sync_ns: loop.call_soon_threadsafe(self._recorder.syncs_ns.append, sync_ns),
             ended=ended,
-            clock_ns=time.perf_counter_ns,
+            clock_ns=self.clock_ns,
         )
         sessions = client_sessions(self.address, ledger=self.ledger, seed=self.seed, report=self._report)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(each) for each in (syncs, *sessions)]
                 await self._send_arrays(FILLING_ARRAYS)
-                with closing(Backlog(self.address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
+                with closing(Backlog(self.address, timeouts=Timeouts(), clock_ns=self.clock_ns)) as backlog:
                     await self._read_metrics(backlog)
-                    begun_ns = time.perf_counter_ns()
+                    begun_ns = self.clock_ns()
                     orders = group.create_task(self._send_orders(begun_ns))
                     for number in range(self.parts + 1):
                         minute_ns = begun_ns + int(number * self.part_s * 1e9)
@@ -94,7 +94,7 @@ class SoakLoad:
                 request = self.address.post("/order", self.ledger.orders.body(index))
                 yield begun_ns + int(number * 1e9 / self.rate), index, request
 
-        delays, clock_ns = self._delays, time.perf_counter_ns
+        delays, clock_ns = self._delays, self.clock_ns
         loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns)
         with closing(loop):
             await loop.work(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
@@ -118,15 +118,17 @@ class SoakLoad:
         step_ns = int(min(SAMPLE_EVERY_S, self.part_s / SAMPLES_PER_MINUTE) * 1e9)
         orders_before, due_ns, cpu_before_s = self._metrics.orders, begun_ns, self.take_sample().cpu_s
         sent_before = len(self._delays.late_ns)
-        while due_ns < end_ns:
-            due_ns = min(end_ns, max(due_ns + step_ns, time.perf_counter_ns()))
-            await asyncio.sleep(max(0.0, (due_ns - time.perf_counter_ns()) / 1e9))
+        now_ns = begun_ns
+        while now_ns < end_ns:
+            due_ns = min(end_ns, max(due_ns + step_ns, now_ns))
+            await asyncio.sleep(max(0.0, (due_ns - self.clock_ns()) / 1e9))
             self._recorder.samples.append(self.take_sample())
             await self._read_metrics(backlog)
+            now_ns = self.clock_ns()
         recorder, self._recorder = self._recorder, MinuteRecorder()
         minute = recorder.finish(
             str(number) if number else "warm-up",
-            seconds=(time.perf_counter_ns() - begun_ns) / 1e9,
+            seconds=(self.clock_ns() - begun_ns) / 1e9,
             orders=self._metrics.orders,
             new=self._metrics.orders - orders_before,
             backlog=self._metrics.waiting,
