@@ -16,7 +16,9 @@ from tests.load.shop import Shop
 SHORT_TIMEOUTS = Timeouts(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
 """For tests in which something is never answered."""
 TIMEOUTS = replace(SHORT_TIMEOUTS, answer_s=10.0, connection_s=10.0)
-"""For tests in which everything is answered, however slow the machine is."""
+"""For tests in which everything is answered, and some orders are never processed."""
+UNHURRIED = Timeouts(poll_s=0.01)
+"""For tests in which everything is answered and processed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def shop() -> Iterator[Shop]:
 def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
     """Run the command against the shop with these flags; ids count from 1 unless the flags say otherwise."""
 
-    def run(*flags: str, timeouts: Timeouts = TIMEOUTS) -> Outcome:
+    def run(*flags: str, timeouts: Timeouts = UNHURRIED) -> Outcome:
         report = tmp_path / "result.json"
         numbered = () if {"--first-id", "--replay"} & set(flags) else ("--first-id", "1")
         try:

@@ -46,6 +46,7 @@ class Shop:
         self.statuses: dict[int, str] = {}
         self.becomes_final_after: dict[int, int] = {}
         self.waiting: list[int] = [0]
+        self.reported_waiting: list[int] = []
         self.completed = 0
         self.stall_s = 1.0
         self.answer_to_one: bytes | None = None
@@ -254,6 +255,7 @@ class Shop:
         if not self.has_metrics:
             return 404, b"{}"
         waiting = self.waiting.pop(0) if len(self.waiting) > 1 else self.waiting[0]
+        self.reported_waiting.append(waiting)
         counts = {"pending_orders": waiting, "processing_orders": 0, "completed_orders": self.completed}
         return 200, msgspec.json.encode(counts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.conftest import SHORT_TIMEOUTS, Load
+from tests.load.conftest import SHORT_TIMEOUTS, TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_only_the_first_lost_orders_are_named(load: Load, shop: Shop) -> None:
 def test_an_order_that_never_gets_processed_is_noticed(load: Load, shop: Shop) -> None:
     shop.statuses[4] = "Processing"
     shop.waiting = [0, 1]
-    outcome = load("--orders", "10")
+    outcome = load("--orders", "10", timeouts=TIMEOUTS)
     assert outcome.status == 1
     assert "none different, 1 NOT PROCESSED (4: Processing) (9 Completed, 1 Processing)" in outcome.out
     assert outcome.json["all_processed_after_s"] is None
@@ -85,7 +85,7 @@ def test_metrics_that_never_answer_give_no_time(load: Load, shop: Shop) -> None:
 
 def test_a_backlog_that_stops_changing_gives_no_time(load: Load, shop: Shop) -> None:
     shop.waiting = [0, 7]
-    outcome = load("--orders", "5")
+    outcome = load("--orders", "5", timeouts=TIMEOUTS)
     assert (outcome.status, outcome.json["all_processed_after_s"]) == (0, None)
 
 
@@ -101,7 +101,7 @@ def test_lost_orders_are_not_called_processed(load: Load, shop: Shop) -> None:
 
 def test_texts_from_the_server_can_t_control_the_terminal(load: Load, shop: Shop) -> None:
     shop.altered[1] = {"status": b'"\\u001b[2J' + b"x" * 500 + b'"'}
-    out = load("--orders", "2").out
+    out = load("--orders", "2", timeouts=TIMEOUTS).out
     assert r"1 NOT PROCESSED (1: \x1b[2Jxxx" in out
     assert "\x1b[2J" not in out
     assert "x" * 201 not in out

@@ -10,7 +10,7 @@ from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
 from load.results.result import ReadBackResult
 from tests.load.chaos.conftest import Send
-from tests.load.conftest import SHORT_TIMEOUTS
+from tests.load.conftest import TIMEOUTS
 from tests.load.shop import Fault, Shop
 
 ORDERS = 20
@@ -30,8 +30,8 @@ def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None)
     """Send some orders, and return whether they were processed and what was found."""
 
     async def run() -> bool:
-        is_processed = await wait_until_processed(target, timeouts=SHORT_TIMEOUTS)
-        await database.inspect(target, delivered=delivered, timeouts=SHORT_TIMEOUTS)
+        is_processed = await wait_until_processed(target, timeouts=TIMEOUTS)
+        await database.inspect(target, delivered=delivered, timeouts=TIMEOUTS)
         return is_processed
 
     send(ORDERS)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
+from tests.load.steps import DEADLINE_S
 
 LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
 ENDING = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: {}); " + LISTENING + "; {}"
 
 
-def _server(code: str, folder: Path) -> ServerProcess:
-    return ServerProcess(["-c", code], log=folder / "log", clock_s=time.monotonic, stop_s=0.2)
+def _server(code: str, folder: Path, *, stop_s: float = DEADLINE_S) -> ServerProcess:
+    return ServerProcess(["-c", code], log=folder / "log", clock_s=time.monotonic, stop_s=stop_s)
 
 
 def test_a_server_that_ends_with_status_0_raises_nothing(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_an_exception_of_the_block_is_raised_first(tmp_path: Path) -> None:
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     with (
         pytest.raises(DidNotEnd, match=r"it did not end within 0\.2 s after SIGTERM"),
-        _server(ENDING.format("None", "[signal.pause() for _ in iter(int, 1)]"), tmp_path) as server,
+        _server(ENDING.format("None", "[signal.pause() for _ in iter(int, 1)]"), tmp_path, stop_s=0.2) as server,
     ):
         os.kill(server.pid, 0)
     with pytest.raises(ProcessLookupError):
