@@ -20,12 +20,6 @@ def test_rate_and_duration_determine_the_number_of_orders(load: Load, shop: Shop
     assert "from due" in outcome.out
 
 
-def test_connections_are_opened_as_they_are_needed(load: Load, shop: Shop) -> None:
-    load("--rate", "100", "--orders", "10", timeouts=Timeouts())
-    # To reach it, for the metrics, and to read back; one sends all of the orders, or a few on a slow machine.
-    assert shop.connections < 1 + 1 + 10 + 10
-
-
 @pytest.mark.parametrize(
     ("flags", "per_second"),
     [

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from load.http.connections import Timeouts
-from tests.load.conftest import SHORT_TIMEOUTS, TIMEOUTS, Load
+from tests.load.conftest import SHORT_TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import DEADLINE_S, meanwhile
 
@@ -81,14 +81,12 @@ def test_refused_orders_are_listed_by_status_and_don_t_fail_the_run(load: Load, 
     ("fault", "reason"),
     [
         (Fault.CUT, "connection closed in the middle of the answer"),
-        (Fault.HOLD, "no answer within 0.3 s"),
         (Fault.CHUNK, "a chunked answer, which the load generator does not read"),
     ],
 )
 def test_a_missing_or_unreadable_answer_costs_one_order(fault: Fault, reason: str, load: Load, shop: Shop) -> None:
     shop.faults[2] = fault
-    timeouts = SHORT_TIMEOUTS if fault is Fault.HOLD else TIMEOUTS
-    outcome = load("--orders", "6", "--concurrency", "2", timeouts=timeouts)
+    outcome = load("--orders", "6", "--concurrency", "2")
     assert outcome.json["errors_by_reason"] == {reason: 1}
     assert (outcome.status, outcome.json["accepted"], outcome.json["not_sent"]) == (0, 5, 0)
 

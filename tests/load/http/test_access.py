@@ -1,14 +1,20 @@
 """API keys and certificates: what is sent with every request, and one-line errors."""
 
+import socket
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
+from tornado.iostream import IOStream
+from tornado.tcpserver import TCPServer
+from tornado.testing import bind_unused_port
 
+from load.http.address import ServerUrl, Unreachable, reach
 from load.http.connections import Timeouts
-from tests.load.conftest import SHORT_TIMEOUTS, Load
+from tests.load.conftest import Load
 from tests.load.shop import Shop
+from tests.load.steps import DEADLINE_S
 from tests.process import need
 
 KEY = "orderskey_secret"
@@ -101,13 +107,36 @@ def test_a_certificate_for_another_name_is_one_line(
     assert outcome.err.count("\n") == 1
 
 
-def test_a_server_without_tls_is_one_line(load: Load, shop: Shop) -> None:
-    shop.url = shop.url.replace("http:", "https:")
-    # A server without TLS waits for more of the request, so the handshake is never answered.
-    outcome = load("--orders", "3", timeouts=SHORT_TIMEOUTS)
-    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
-    plain = shop.url.replace("https:", "http:")
-    assert outcome.err == f"python -m load: The server at {shop.url} does not speak TLS: is it {plain}?\n"
+class PlainServer(TCPServer):
+    """Answers one request a connection, and closes the connection of a client that speaks TLS."""
+
+    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        first = await stream.read_bytes(1)
+        if first == b"G":
+            await stream.read_until(b"\r\n\r\n")
+            await stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        stream.close()
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_answers_without_tls_is_named_with_its_other_url() -> None:
+    server = PlainServer()
+    listener, port = bind_unused_port()
+    server.add_socket(listener)
+    url = f"127.0.0.1:{port}/shop"
+    with pytest.raises(Unreachable) as error:
+        await reach(ServerUrl.parse(f"https://{url}"), timeout_s=DEADLINE_S)
+    server.stop()
+    assert str(error.value) == f"The server at https://{url} does not speak TLS: is it http://{url}?"
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_never_completes_the_handshake_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = ServerUrl.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(Unreachable) as error:
+            await reach(url, timeout_s=0.05)
+    assert str(error.value) == f"No server at {url}: no answer within 0.05 s"
 
 
 def test_http_to_a_tls_server_is_one_line_before_any_order_is_sent(load: Load, shop: Shop, pem: Path) -> None:

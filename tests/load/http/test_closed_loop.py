@@ -12,6 +12,7 @@ from tornado.testing import bind_unused_port
 from load.http.address import Address, ServerUrl, Unreachable, reach
 from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from tests.load.shop import Fault, Shop
 
 
 class Greeter(TCPServer):
@@ -72,3 +73,20 @@ async def test_clients_give_up_when_the_connection_time_out_has_passed() -> None
     await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)
     assert (outcomes.answered, outcomes.reasons, clients.gone) == ([], ["connection refused"], True)
     assert next(jobs)[0] == 2
+
+
+@pytest.mark.gen_test
+async def test_a_request_without_an_answer_is_given_up_and_its_client_goes_on(shop: Shop) -> None:
+    shop.faults[2] = Fault.HOLD
+    address = await reach(ServerUrl.parse(shop.url))
+    outcomes = Outcomes()
+
+    def clock_ns() -> int:
+        # It goes on when every other request is answered.
+        return 1_000_000_000 if len(outcomes.answered) == 5 else 0
+
+    clients = ClosedLoop(address, count=2, timeouts=Timeouts(answer_s=0.02), clock_ns=clock_ns)
+    jobs = ((order_id, address.post("/order", b'{"order_id": %d}' % order_id)) for order_id in range(1, 7))
+    await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)
+    clients.close()
+    assert (outcomes.answered, outcomes.reasons) == ([202] * 5, ["no answer within 0.02 s"])

@@ -1,0 +1,72 @@
+"""The open loop: which connections requests take, and from when their latencies count."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from load.http.address import Address, ServerUrl, reach
+from load.http.connection import Response
+from load.http.connections import RequestTiming, Timeouts
+from load.http.open_loop import OpenLoop, SendDelays
+from tests.load.shop import Shop
+
+MS = 1_000_000
+
+
+class Stopwatch:
+    """A clock that the test sets, and the timings of the answers. An answer takes as long as the test says."""
+
+    def __init__(self, *answer_ms: int) -> None:
+        self.timings: list[tuple[int, RequestTiming]] = []
+        self._now_ns = 0
+        self._answer_ns = [each * MS for each in answer_ms]
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def answered(self, key: int, response: Response, timing: RequestTiming) -> None:
+        self.timings.append((key, timing))
+        self._now_ns += self._answer_ns.pop(0) if self._answer_ns else 0
+
+
+def _fail(key: int, reason: str) -> None:
+    raise AssertionError(f"request {key}: {reason}")
+
+
+def _jobs(address: Address, *due_ms: int) -> Iterator[tuple[int, int, bytes]]:
+    return ((each * MS, number, address.get("/metrics")) for number, each in enumerate(due_ms))
+
+
+def _loop(address: Address, *, limit: int, clock_ns: Callable[[], int]) -> tuple[OpenLoop, SendDelays]:
+    delays = SendDelays()
+    return OpenLoop(address, limit=limit, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns), delays
+
+
+@pytest.mark.gen_test
+async def test_a_connection_is_opened_only_when_none_is_free(shop: Shop) -> None:
+    address = await reach(ServerUrl.parse(shop.url))
+    loop, _ = _loop(address, limit=5, clock_ns=time.perf_counter_ns)
+    answered: list[int] = []
+    for _ in range(3):
+        await loop.work(_jobs(address, 0), answered=lambda key, *_: answered.append(key), unanswered=_fail)
+    loop.close()
+    assert answered == [0, 0, 0]
+    # One to reach the shop, and one for all requests.
+    assert shop.connections == 2
+
+
+@pytest.mark.gen_test
+async def test_latency_counts_from_when_a_request_was_due_and_from_when_it_was_sent(shop: Shop) -> None:
+    address = await reach(ServerUrl.parse(shop.url))
+    watch = Stopwatch(150)
+    loop, delays = _loop(address, limit=1, clock_ns=watch.now_ns)
+    await loop.work(_jobs(address, 0, 1, 2), answered=watch.answered, unanswered=_fail)
+    loop.close()
+    # The clock goes on when the first answer has come, before its connection is free again.
+    assert watch.timings == [
+        (0, RequestTiming(answered_ns=0, from_due_ns=0, from_sending_ns=0)),
+        (1, RequestTiming(answered_ns=150 * MS, from_due_ns=149 * MS, from_sending_ns=0)),
+        (2, RequestTiming(answered_ns=150 * MS, from_due_ns=148 * MS, from_sending_ns=0)),
+    ]
+    assert (delays.late_ns.tolist(), delays.waited, delays.longest_wait_ns) == ([0], 2, 149 * MS)
