@@ -14,7 +14,8 @@ from tornado.netutil import bind_sockets
 from tornado.tcpserver import TCPServer
 
 from tests.load.event_streams import EventStreams
-from tests.load.steps import DEADLINE_S, Steps
+from tests.load.steps import Steps
+from tests.process import DEADLINE_S
 
 REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-DEADLINE_S = 10.0
+from tests.process import DEADLINE_S
 
 
 class Steps:

@@ -1,14 +1,18 @@
-"""Reading the counts of orders from GET /metrics."""
+"""Reading the counts of orders from GET /metrics, and when they say that all orders are processed."""
 
 import json
+from contextlib import closing
+from itertools import count
 
 import pytest
 
-from load.backlog import Metrics, NoMetrics
+from load.backlog import Backlog, BacklogState, Metrics, NoMetrics
+from load.http.address import ServerUrl, reach
 from load.http.connection import Response
-from tests.load.conftest import Load
+from load.http.connections import Timeouts
 from tests.load.shop import Shop
 
+S = 1_000_000_000
 COUNTS = {"pending_orders": 3, "processing_orders": 2, "completed_orders": 5}
 
 
@@ -34,10 +38,29 @@ def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
         Metrics.parse(_answer(counts))
 
 
-def test_huge_amounts_in_the_answers_do_not_end_a_run(load: Load, shop: Shop) -> None:
-    shop.altered = {2: {"total_amount": b"9e999999"}, 3: {"total_amount": b"1E+9999"}}
-    outcome = load("--orders", "4")
-    assert outcome.status == 1
-    assert outcome.json["read_back"]["different"].keys() == {"2", "3"}
-    assert "total_amount is 9E+999999, sent " in outcome.out
-    assert len(outcome.json["read_back"]["total_amount"]) < 20
+async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[BacklogState, int | None]:
+    """Wait with a clock that goes on by a tick whenever it is asked."""
+    address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    clock_ns = count(S, tick_ns).__next__
+    with closing(Backlog(address, timeouts=timeouts, clock_ns=clock_ns)) as backlog:
+        return await backlog.wait(before=0, limit_s=timeouts.connection_s), backlog.processed_ns
+
+
+@pytest.mark.gen_test
+async def test_the_time_is_that_of_the_poll_that_found_all_processed(shop: Shop) -> None:
+    state, processed_ns = await _wait(shop, tick_ns=1, timeouts=Timeouts())
+    assert state is BacklogState.PROCESSED
+    assert processed_ns is not None
+    assert S < processed_ns < S + 10
+
+
+@pytest.mark.gen_test
+async def test_a_poll_that_took_longer_than_a_second_gives_no_time(shop: Shop) -> None:
+    assert await _wait(shop, tick_ns=2 * S, timeouts=Timeouts()) == (BacklogState.PROCESSED, None)
+
+
+@pytest.mark.gen_test
+async def test_metrics_that_stop_answering_end_the_waiting(shop: Shop) -> None:
+    shop.holds_metrics = True
+    timeouts = Timeouts(connection_s=0.05)
+    assert await _wait(shop, tick_ns=S // 20, timeouts=timeouts) == (BacklogState.UNKNOWN, None)

@@ -14,16 +14,12 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from load.command import main
-from load.http.connection import Response
 from load.http.connections import Timeouts
-from load.orders.comparison import reason_in
-from load.orders.generated import GeneratedOrders, new_first_id
-from load.orders.sources import MAX_ID
+from load.orders.generated import GeneratedOrders
 from tests.load.conftest import SHORT_TIMEOUTS, UNHURRIED, Load
 from tests.load.shop import Fault, Shop
-from tests.load.steps import DEADLINE_S, meanwhile
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.load.steps import meanwhile
+from tests.process import DEADLINE_S, ROOT
 
 
 def test_every_order_is_sent_once_read_back_and_summed(load: Load, shop: Shop) -> None:
@@ -56,15 +52,6 @@ def test_a_thousand_clients_connect_at_once_with_a_limit_of_1024_files(shop: Sho
     assert len(set(shop.ids)) == 1000
 
 
-def test_ids_differ_from_run_to_run() -> None:
-    now_ns = 1_700_000_000_000_000_000
-    first = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 1)
-    beside = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 2)
-    later = new_first_id(clock_ns=lambda: now_ns + 1_024_000_000_000, random_bits=lambda bits: 0)
-    assert beside + 2_000_000 < first < first + 2_000_000 < later
-    assert new_first_id(clock_ns=lambda: (2**32 - 1) * 1_000_000_000, random_bits=lambda bits: 2**bits - 1) < MAX_ID
-
-
 def test_two_runs_without_a_first_id_share_no_order(load: Load, shop: Shop) -> None:
     for _ in range(2):
         assert main(["--url", shop.url, "--orders", "50"], timeouts=UNHURRIED) == 0
@@ -88,25 +75,6 @@ def test_the_first_reason_for_each_status_is_shown(load: Load, shop: Shop) -> No
         "Status 409, order 5 for instance: order 5 is not wanted",
         "Status 422, order 2 for instance: order 2 is not wanted",
     ]
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b'{"title": "Overloaded"}', "Overloaded"),
-        (b'{"title": "Overloaded", "detail": "Too many wait."}', "Too many wait."),
-        (
-            b'{"detail": "no order", "errors": [{"pointer": "#/a", "detail": "x"}, {"pointer": "#/b", "detail": "y"}]}',
-            "#/a x; #/b y",
-        ),
-        (b'{"detail": 5}', ""),
-        (b"[]", ""),
-        (b"\xff", ""),
-        (b"", ""),
-    ],
-)
-def test_the_reason_is_read_from_the_problem(body: bytes, reason: str) -> None:
-    assert reason_in(Response(422, b"", body, True)) == reason
 
 
 @pytest.mark.slow

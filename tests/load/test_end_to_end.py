@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.load.report.test_report_in_chromium import found_at
+from tests.load.report.test_page_in_chromium import found_at
 from tests.process import DEADLINE_S, ROOT, ServerProcess, need, run_server, wait_until, with_open_files
 
 NUMBER = re.compile('<data value="([^"]+)" data-field="([^"]+)">')

@@ -3,14 +3,13 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.load.conftest import SHORT_TIMEOUTS, TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
+from tests.process import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "order_id": b"99",
     "user_id": b"0",
@@ -121,3 +120,12 @@ def test_reading_back_respects_the_limit_on_open_files(shop: Shop) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert "Read back 300 of 300 acknowledged orders: none lost" in run.stdout
     assert shop.connections <= 4 + 40 + 2
+
+
+def test_huge_amounts_in_the_answers_do_not_end_a_run(load: Load, shop: Shop) -> None:
+    shop.altered = {2: {"total_amount": b"9e999999"}, 3: {"total_amount": b"1E+9999"}}
+    outcome = load("--orders", "4")
+    assert outcome.status == 1
+    assert outcome.json["read_back"]["different"].keys() == {"2", "3"}
+    assert "total_amount is 9E+999999, sent " in outcome.out
+    assert len(outcome.json["read_back"]["total_amount"]) < 20

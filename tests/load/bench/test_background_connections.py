@@ -1,67 +1,145 @@
-"""Connections that another process keeps while something else is measured."""
+"""Clients that load a server beside the measured ones."""
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count, islice
 
 import pytest
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpserver import TCPServer
+from tornado.testing import bind_unused_port
 
-from load.bench.background_connections import READERS, SLOW_CLIENTS, ProgramFailed, background_connections
-from load.bench.measurement import Measurement, Meter
-from load.bench.workloads import new_order, posts
-from load.http.address import ServerUrl, reach
+from load.bench.background_connections import EventReaders, NoEvents, SlowClients
+from load.bench.workloads import posts
+from load.http.address import Address, ServerUrl, reach
+from tests.handlers.running_api import turn_of_the_loop
+from tests.load.event_streams import events_of
 from tests.load.shop import Shop
-from tests.process import processes_with
+from tests.process import DEADLINE_S
 
-pytestmark = pytest.mark.slow
+QUIET_S = 0.05
 
 
-async def _send_orders(shop: Shop, orders: int) -> Measurement:
-    address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
-    meter = Meter(clock_ns=count(1).__next__, cpu_clock_ns=count(1).__next__)
-    return await meter.throughput(address, islice(posts(address, count(1)), orders), new_order, clients=2)
+@pytest.fixture
+def address(shop: Shop) -> Address:
+    return Address(ServerUrl.parse(shop.url), socket.AF_INET, ("127.0.0.1", shop.port))
+
+
+@asynccontextmanager
+async def _readers(address: Address) -> AsyncIterator[EventReaders]:
+    readers = EventReaders(address, count=3, quiet_s=QUIET_S)
+    try:
+        yield readers
+    finally:
+        await readers.close()
+        await readers.close()
+
+
+def _send_orders(address: Address, orders: int) -> None:
+    with socket.create_connection(address.sockaddr, DEADLINE_S) as client:
+        for request in islice(posts(address, count(1)), orders):
+            client.sendall(request)
+            assert client.recv(65_536).startswith(b"HTTP/1.1 202")
 
 
 @pytest.mark.gen_test
-async def test_readers_report_how_much_each_of_them_received(shop: Shop) -> None:
-    async with background_connections(READERS, url=ServerUrl.parse(shop.url), count=7) as close:
-        assert (await _send_orders(shop, 20)).right == 20
-        report = await close()
-    assert report.ended == 0
-    assert report.least_bytes == report.most_bytes > 20 * 50
-    assert report.cpu_s > 0
+async def test_every_event_reader_counts_all_bytes(address: Address) -> None:
+    async with _readers(address) as readers:
+        await readers.open()
+        await asyncio.to_thread(_send_orders, address, 5)
+        await readers.read_rest()
+        assert readers.bytes_read == [5 * len(events_of(1))] * 3
+        assert readers.ended == 0
 
 
 @pytest.mark.gen_test
-async def test_slow_clients_are_connected_before_the_measurement_begins(shop: Shop) -> None:
-    async with background_connections(SLOW_CLIENTS, url=ServerUrl.parse(shop.url), count=33) as close:
-        await _send_orders(shop, 1)
-        # Without that of the order, and those that check whether the shop is there.
-        assert shop.connections - 1 - 2 == 33
-        report = await close()
-    assert report.ended == 0
+async def test_event_readers_do_not_count_the_answers_head(address: Address) -> None:
+    async with _readers(address) as readers:
+        await readers.open()
+        await readers.read_rest()
+        assert readers.bytes_read == [0, 0, 0]
 
 
-@pytest.mark.gen_test(timeout=20)
-async def test_a_server_without_events_is_the_reported_reason(shop: Shop) -> None:
+@pytest.mark.gen_test
+async def test_event_readers_count_ended_streams(shop: Shop, address: Address) -> None:
+    async with _readers(address) as readers:
+        await readers.open()
+        shop.end_events()
+        while readers.ended < 3:
+            await turn_of_the_loop()
+
+
+@pytest.mark.gen_test
+async def test_event_readers_report_a_server_without_events(shop: Shop, address: Address) -> None:
     shop.has_events = False
-    with pytest.raises(ProgramFailed, match=r"the readers ended with status 1: GET /orders/events: .* 404 Not Found"):
-        async with background_connections(READERS, url=ServerUrl.parse(shop.url), count=1):
-            pass
-
-
-@pytest.mark.parametrize("kind", [READERS, SLOW_CLIENTS])
-@pytest.mark.gen_test(timeout=20)
-async def test_a_missing_server_is_the_reported_reason(kind: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ProgramFailed, match=f"the {kind} ended with status 1: No server at http://127.0.0.1:{port}"):
-        async with background_connections(kind, url=ServerUrl.parse(f"http://127.0.0.1:{port}"), count=1):
-            pass
+    async with _readers(address) as readers:
+        with pytest.raises(NoEvents, match=r"GET /orders/events: HTTP/1\.1 404 Not Found"):
+            await readers.open()
 
 
 @pytest.mark.gen_test
-async def test_the_process_ends_when_the_measurement_fails(shop: Shop) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with background_connections(READERS, url=ServerUrl.parse(shop.url), count=2):
-            raise ZeroDivisionError
-    assert processes_with("load.bench.background_connections", shop.url) == []
+async def test_event_readers_report_a_server_that_closes_without_an_answer() -> None:
+    async with _closing_server(lines=1) as (_, address), _readers(address) as readers:
+        with pytest.raises(NoEvents, match=r"GET /orders/events: no answer"):
+            await readers.open()
+
+
+@pytest.mark.gen_test
+async def test_event_readers_report_a_server_that_is_gone(address: Address) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        unused = Address(address.url, socket.AF_INET, listener.getsockname())
+    async with _readers(unused) as readers:
+        with pytest.raises(ConnectionRefusedError):
+            await readers.open()
+
+
+class ClosingServer(TCPServer):
+    """Closes a connection after some lines; `seen` are the lines of the connections that it has closed."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self.seen: list[list[bytes]] = []
+        self._lines = lines
+
+    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        try:
+            self.seen.append([await stream.read_until(b"\n") for _ in range(self._lines)])
+        except StreamClosedError:
+            return
+        stream.close()
+
+
+@asynccontextmanager
+async def _closing_server(*, lines: int) -> AsyncIterator[tuple[ClosingServer, Address]]:
+    server = ClosingServer(lines)
+    listener, port = bind_unused_port()
+    server.add_socket(listener)
+    yield server, await reach(ServerUrl.parse(f"http://127.0.0.1:{port}"), timeout_s=5)
+    server.stop()
+
+
+@pytest.mark.gen_test
+async def test_slow_clients_send_lines_and_reconnect_when_they_are_cut_off() -> None:
+    async with _closing_server(lines=4) as (server, address):
+        clients = SlowClients(address, count=5, interval_s=0.001)
+        await clients.open()
+        while clients.ended < 20:
+            await turn_of_the_loop()
+        await clients.close()
+        await clients.close()
+    request_line, host, *lines = server.seen[0]
+    assert request_line == b"GET /livez HTTP/1.1\r\n"
+    assert host == f"Host: {address.url.netloc}\r\n".encode()
+    assert set(lines) == {b"X-Slow: line\r\n"}
+
+
+@pytest.mark.gen_test
+async def test_slow_clients_end_when_the_server_is_gone() -> None:
+    async with _closing_server(lines=3) as (_, address):
+        clients = SlowClients(address, count=3, interval_s=0.001)
+        await clients.open()
+    while clients.active:
+        await turn_of_the_loop()
+    await clients.close()

@@ -2,7 +2,6 @@
 
 import json
 import re
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from load.bench import workloads
 from load.bench.command import PLANS, Plan, main
 from load.bench.trial import Row
 from load.fill.command import FillFailed
-from load.system.machine import describe_machine
 from load.system.server_process import ROOT
 from tests.process import need
 
@@ -147,9 +145,3 @@ def test_the_load_generator_is_compared_with_wrk(tmp_path: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert f"\nwrk: {result['machine']['wrk']}\n" in out
     assert len(re.findall(r"CPU a request: wrk [\d.]+ µs, ours [\d.]+ µs", out)) == 2
-
-
-def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:
-    machine = describe_machine(tmp_path)
-    assert list(islice(machine, 3)) == ["cpus", "platform", "python"]
-    assert "unknown" not in machine["file_system"]

@@ -10,7 +10,6 @@ from load.bench.measurement import Check, Measurement, Meter, expect
 from load.bench.workloads import posts
 from load.http.address import ServerUrl, reach
 from load.http.connection import Response
-from load.results.counting import percentile_of
 from tests.load.shop import Fault, Shop
 
 METER = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
@@ -121,8 +120,3 @@ def test_measurements_add_up() -> None:
     assert (total.right, total.wrong, total.elapsed_s, total.rounds) == (40, {"a": 3}, 4.0, 2)
     assert total.cpu_share == pytest.approx(0.2)
     assert (total.per_second, total.p99_ms, total.late_ns) == (10.0, 5.0, [1])
-
-
-@pytest.mark.parametrize(("percentile", "value"), [(0, 1), (50, 50), (99, 99), (99.1, 100), (100, 100)])
-def test_a_percentile_is_the_nearest_rank(percentile: float, value: int) -> None:
-    assert percentile_of(range(1, 101), percentile) == value

@@ -1,12 +1,13 @@
-"""Orders that are computed from their ids."""
+"""Orders that are computed from their ids, and the states of those that a server was sent."""
 
 from collections import Counter
 from decimal import Decimal
+from random import Random
 
 from msgspec import structs
 
 from load.orders.comparison import decode_json
-from load.orders.generated import GeneratedOrders, VariedOrders, as_another_order
+from load.orders.generated import GeneratedOrders, SentOrders, VariedOrders, as_another_order, new_first_id
 from load.orders.sources import MAX_ID
 from models.parsing.order_parser import parse_order
 
@@ -58,3 +59,62 @@ def test_another_order_is_valid_and_differs_only_in_its_items() -> None:
         order, other = parse_order(body), parse_order(as_another_order(body))
         assert other.item_ids == [7, *order.item_ids]
         assert structs.replace(other, item_ids=order.item_ids) == order
+
+
+def _sent_orders(count: int) -> SentOrders:
+    """`count` sent orders, with ids from 100 on."""
+    orders = SentOrders(GeneratedOrders(first_id=100, count=1_000_000))
+    orders.note_sent(orders.take(count))
+    return orders
+
+
+def test_an_acknowledged_order_is_missing_until_it_is_found() -> None:
+    orders = _sent_orders(3)
+    orders.note_acknowledged([0, 2])
+    assert (len(orders), orders.acknowledged, orders.missing) == (3, 2, 2)
+    assert orders.note_found(100)
+    assert orders.missing == 1
+    assert orders.note_found(102)
+    assert orders.missing == 0
+
+
+def test_an_order_without_an_answer_may_be_found_once() -> None:
+    orders = _sent_orders(1)
+    orders.take(1)
+    assert orders.note_found(100)
+    assert not orders.note_found(100)
+    assert not orders.note_found(101)
+    assert not orders.note_found(102)
+    assert not orders.note_found(99)
+
+
+def test_only_acknowledged_orders_are_chosen_however_rare_they_are() -> None:
+    orders = _sent_orders(100_000)
+    assert orders.any_acknowledged(Random(1)) is None
+    orders.note_acknowledged([3, 7])
+    assert {orders.any_acknowledged(Random(seed)) for seed in range(50)} <= {3, 7}
+    orders.note_found(103)
+    assert {orders.any_acknowledged(Random(seed)) for seed in range(50)} == {7}
+
+
+def test_an_order_is_unknown_until_it_was_sent() -> None:
+    orders = _sent_orders(1)
+    orders.take(1)
+    assert [orders.index_of(order_id) for order_id in (99, 100, 101, 102)] == [None, 0, None, None]
+
+
+def test_an_order_is_acknowledged_once_however_often_it_is_noted() -> None:
+    orders = _sent_orders(3)
+    orders.note_acknowledged([1, 2])
+    orders.note_acknowledged([1])
+    orders.note_sent([1])
+    assert (orders.acknowledged, orders.acknowledged_indexes()) == (2, [1, 2])
+
+
+def test_ids_differ_from_run_to_run() -> None:
+    now_ns = 1_700_000_000_000_000_000
+    first = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 1)
+    beside = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 2)
+    later = new_first_id(clock_ns=lambda: now_ns + 1_024_000_000_000, random_bits=lambda bits: 0)
+    assert beside + 2_000_000 < first < first + 2_000_000 < later
+    assert new_first_id(clock_ns=lambda: (2**32 - 1) * 1_000_000_000, random_bits=lambda bits: 2**bits - 1) < MAX_ID

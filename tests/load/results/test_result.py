@@ -1,27 +1,15 @@
-"""What follows from the measurements of a run: rates, percentiles, time series, and what the limit was."""
+"""What follows from the measurements of a run, and the notes that say it."""
 
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from load.http.connections import RequestTiming
 from load.http.open_loop import SendDelays
-from load.results.counting import MOST_POINTS, Distribution, Recording, TimeSeries, interval_for, timeline_of
 from load.results.result import Result
-from load.results.summary import print_summary, to_json
+from load.results.summary import print_summary
 from load.settings import parse_settings
-
-MS = 1_000_000
-S = 1_000_000_000
-
-
-def _recording(*answers: tuple[int, int], orders: int = 1) -> Recording:
-    """Answers by when they came and how long they took, in milliseconds."""
-    recording = Recording()
-    for answered_ms, latency_ms in answers:
-        recording.add(RequestTiming(answered_ms * MS, latency_ms * MS, latency_ms * MS // 2), orders=orders)
-    return recording
+from tests.load.results.recordings import MS, S, recording_of
 
 
 def _open_loop(
@@ -41,7 +29,7 @@ def _open_loop(
         delays.note(due_ns=number, sent_ns=sent_ns, had_connection=True)
     for wait_ms in waited_ms:
         delays.note(due_ns=S, sent_ns=S + wait_ms * MS, had_connection=False)
-    recording = _recording(*((number * 10, latency_ms) for number in range(1, 101)))
+    recording = recording_of(*((number * 10, latency_ms) for number in range(1, 101)))
     result = Result(orders=1000, delays=delays, recording=recording, sending_s=1.0, cpu_share=cpu_share)
     result.stopped_s = stopped_s
     result.tally.accepted = 100
@@ -116,53 +104,9 @@ def test_a_server_that_stopped_answering_has_no_other_note() -> None:
 
 def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
     result = Result(
-        orders=40, warm_up_s=1.0, recording=_recording((900, 100), (1100, 200), (1500, 100), (2000, 300), orders=10)
+        orders=40, warm_up_s=1.0, recording=recording_of((900, 100), (1100, 200), (1500, 100), (2000, 300), orders=10)
     )
     result.sending_s = 2.0
     assert (sum(result.counted.orders), result.elapsed_s, result.orders_per_second) == (20, 1.0, 20.0)
     assert [result.latencies.percentile_ms(one) for one in (50, 100)] == [100, 300]
     assert "Everything fell into the warm-up" not in _said(result)
-
-
-@pytest.mark.parametrize(
-    ("length_s", "interval_s"), [(0, 0.001), (0.2, 0.001), (0.3, 0.002), (1, 0.005), (10, 0.05), (60, 0.5), (3600, 20)]
-)
-def test_the_interval_is_a_round_number_with_200_intervals_at_most(length_s: float, interval_s: float) -> None:
-    assert interval_for(int(length_s * S)) == interval_s * S
-
-
-def test_the_timeline_counts_every_order_once() -> None:
-    timeline = timeline_of(_recording((0, 1), (1, 2), (5, 9), (5, 3), orders=2))
-    assert timeline == {
-        "interval_s": 0.001,
-        "start_s": [0.0, 0.001, 0.002, 0.003, 0.004, 0.005],
-        "orders_per_second": [2000.0, 2000.0, 0.0, 0.0, 0.0, 4000.0],
-        "latency_p50_ms": [1.0, 2.0, None, None, None, 3.0],
-        "latency_p99_ms": [1.0, 2.0, None, None, None, 9.0],
-    }
-
-
-def test_a_long_time_series_is_thinned_and_keeps_its_ends() -> None:
-    series = TimeSeries()
-    for second in range(20 * MOST_POINTS):
-        series.add(float(second), second)
-    points = series.points
-    assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
-    assert points[0] == (0.0, 0)
-    assert points[-1][1] == 20 * MOST_POINTS - 1
-    assert points == sorted(points)
-
-
-@pytest.mark.parametrize(("count", "last"), [(1, 0.0), (10, 90.0), (100, 99.0), (1000, 99.9), (10_000, 99.99)])
-def test_the_curve_ends_where_there_are_too_few_answers(count: int, last: float) -> None:
-    curve = Distribution(range(1, count + 1)).curve()
-    assert curve["percentile"][-2:] == [last, 100.0]
-    assert curve["latency_ms"][-1] == count / 1e6
-    assert curve["latency_ms"] == sorted(curve["latency_ms"])
-
-
-def test_a_run_without_answers_has_no_figures() -> None:
-    found = to_json(Result(orders=5, interrupted=True), parse_settings([]))
-    assert (found["elapsed_s"], found["latency_p50_ms"], found["passed"]) == (None, None, False)
-    assert found["timeline"]["start_s"] == found["backlog"]["time_s"] == found["percentiles"]["percentile"] == []
-    assert found["sending_latency_p50_ms"] is None

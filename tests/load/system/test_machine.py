@@ -1,10 +1,11 @@
-"""When the folder with a run's databases is kept."""
+"""When the folder with a run's databases is kept, and how the machine is described."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from load.system.machine import folder_to_keep
+from load.system.machine import describe_machine, folder_to_keep
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
@@ -29,3 +30,9 @@ def test_a_folder_is_kept_after_an_error_but_not_after_ctrl_c_or_a_broken_pipe(
     with pytest.raises(failure):
         fail()
     assert bool(list(tmp_path.iterdir())) is is_kept
+
+
+def test_the_machine_is_described_with_versions_and_file_system(tmp_path: Path) -> None:
+    machine = describe_machine(tmp_path)
+    assert list(islice(machine, 3)) == ["cpus", "platform", "python"]
+    assert "unknown" not in machine["file_system"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
-from tests.load.steps import DEADLINE_S
+from tests.process import DEADLINE_S
 
 LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
 ENDING = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: {}); " + LISTENING + "; {}"

@@ -14,8 +14,7 @@ from load.http.address import ServerUrl, Unreachable, reach
 from load.http.connections import Timeouts
 from tests.load.conftest import Load
 from tests.load.shop import Shop
-from tests.load.steps import DEADLINE_S
-from tests.process import need
+from tests.process import DEADLINE_S, need
 
 KEY = "orderskey_secret"
 

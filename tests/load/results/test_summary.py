@@ -1,10 +1,10 @@
-"""The note about generated ids that exist already."""
+"""The notes about repeated ids, and the JSON of a run without answers."""
 
 import pytest
 
 from load.results.counting import Tally
 from load.results.result import Result
-from load.results.summary import notes_of
+from load.results.summary import notes_of, to_json
 from load.settings import parse_settings
 
 
@@ -23,3 +23,10 @@ def test_generated_ids_that_exist_already_are_reported() -> None:
 @pytest.mark.parametrize("flags", [("--first-id", "1"), ("--replay", "orders.csv")])
 def test_chosen_ids_may_exist_already(flags: tuple[str, str]) -> None:
     assert _notes(5, *flags) == []
+
+
+def test_a_run_without_answers_has_no_figures() -> None:
+    found = to_json(Result(orders=5, interrupted=True), parse_settings([]))
+    assert (found["elapsed_s"], found["latency_p50_ms"], found["passed"]) == (None, None, False)
+    assert found["timeline"]["start_s"] == found["backlog"]["time_s"] == found["percentiles"]["percentile"] == []
+    assert found["sending_latency_p50_ms"] is None

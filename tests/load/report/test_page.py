@@ -6,10 +6,8 @@ import re
 from html import unescape
 from typing import Any
 
-import msgspec
 import pytest
 
-from load.report.figures import data_of, exact, measured, rate_note, share
 from load.report.page import NAMED, Tone, render, verdict_of
 from tests.load import sample_results as results
 
@@ -124,19 +122,6 @@ def test_a_server_s_texts_are_escaped_and_cut() -> None:
     assert "x" * 201 not in page
 
 
-@pytest.mark.parametrize(
-    ("changes", "note"),
-    [
-        ({}, "of 2,000 that were due; the load generator was not the limit"),
-        ({"server_behind_s": 4.2}, "of 2,000 that were due; the server did not keep up"),
-        ({"server_stopped_after_s": 2.0}, "of 2,000 that were due; the server stopped answering"),
-        ({"generator_was_the_limit": True}, "of 2,000 that were due; the load generator was the limit"),
-    ],
-)
-def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
-    assert rate_note(results.open_loop_with_a_stall(**changes)) == note
-
-
 def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
     [lost] = verdict_of(results.closed_loop(read_back=results.read_back(5_000, lost_ids=list(range(1_300))))).findings
     assert lost.title == "Lost: 1,300 orders"
@@ -152,34 +137,6 @@ def test_the_notes_are_shown_unchanged() -> None:
     assert notices(results.closed_loop()) == []
     assert notices(results.failed()) == results.failed()["notes"] != []
     assert "<b>no</b>" not in page_of(results.failed())
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (0.0042131, "0.00421"),
-        (0.3, "0.300"),
-        (8.413882, "8.41"),
-        (99.95, "100.0"),
-        (712.66, "713"),
-        (7319.278, "7,319"),
-        (1_234_567.8, "1,234,568"),
-    ],
-)
-def test_a_measured_number_has_three_significant_digits_and_all_whole_ones(value: float, text: str) -> None:
-    assert measured(value) == text
-
-
-def test_a_chosen_number_is_shown_as_it_was_chosen() -> None:
-    assert [exact(value) for value in (99.9999999, 3 * 0.1, 2000, 30.0, 2**53)] == [
-        "99.9999999",
-        "0.3",
-        "2,000",
-        "30",
-        "9,007,199,254,740,992",
-    ]
-    assert share(0.45310284) == "45.3 %"
 
 
 @pytest.mark.parametrize("make", EVERY_KIND)
@@ -200,12 +157,6 @@ def test_no_text_of_a_run_becomes_markup(make: Any) -> None:
     assert "<script>alert" not in page
     assert "<!--" not in page
     assert page.count("<script") == page.count("</script>") == 3
-
-
-def test_the_charts_numbers_cannot_end_their_script_element() -> None:
-    data = data_of(results.closed_loop(backlog={"time_s": ["</script><!--"], "waiting": [1]}))
-    assert b"<" not in data
-    assert msgspec.json.decode(data)["backlog"] == {"time_s": ["</script><!--"], "waiting": [1]}
 
 
 def test_the_policy_allows_only_the_scripts_and_the_style_of_the_page_by_hash() -> None:

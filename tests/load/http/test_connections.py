@@ -1,4 +1,4 @@
-"""Clients of a server that refuses connections, for a while and for good."""
+"""The clients of a closed loop, with a server that refuses connections or does not answer."""
 
 import asyncio
 import time
