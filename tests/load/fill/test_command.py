@@ -125,11 +125,12 @@ async def test_no_orders_send_no_request(shop: Shop) -> None:
 
 @pytest.mark.gen_test
 async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
-    shop.refusals = {1_500: 409}
+    # One in the first array of each client.
+    shop.refusals = {1: 409, 1_500: 409}
     feeding = await _feeding(shop, count=20_000)
     with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):
         await feeding.send()
-    assert len(shop.sizes) < 20
+    assert shop.sizes == [1_000, 1_000]
 
 
 @pytest.mark.gen_test
