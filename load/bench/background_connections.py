@@ -110,11 +110,6 @@ class SlowClients:
     ended: int = field(default=0, init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
-    @property
-    def active(self) -> int:
-        """How many are still sending; fewer than `count` once the server is gone."""
-        return sum(not task.done() for task in self._tasks)
-
     async def open(self) -> None:
         """Connect all of them, spread over one interval, and let them send until `close`; OSError if one is refused."""
         for _ in range(self.count):

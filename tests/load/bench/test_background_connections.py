@@ -140,6 +140,6 @@ async def test_slow_clients_end_when_the_server_is_gone() -> None:
     async with _closing_server(lines=3) as (_, address):
         clients = SlowClients(address, count=3, interval_s=0.001)
         await clients.open()
-    while clients.active:
+    while asyncio.all_tasks() - {asyncio.current_task()}:
         await turn_of_the_loop()
     await clients.close()
