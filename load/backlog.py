@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Self
 
 from load.cli.errors import CommandError
+from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import Timeouts
@@ -17,7 +18,6 @@ POLL_WHILE_SENDING_S = 0.25
 LONGEST_GAP_S = 1.0  # If two polls are further apart, the later one does not tell when the orders were processed.
 QUIET_S = 2.0
 """Orders from before the run that have not changed for this long are taken to be waiting for a time of their own."""
-MOST_ORDERS = 2**63 - 1
 OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 
@@ -68,7 +68,7 @@ class Metrics:
 
 def _count(counts: dict[str, Any], name: str) -> int:
     count = counts.get(name)
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_ORDERS:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= HIGHEST:
         raise NoMetrics(f"GET /metrics: {name} is missing or no number of orders")
     return count
 
@@ -87,14 +87,14 @@ class Backlog:
 
     This is only a hint, since the orders themselves are read back. `changed_ns` is when `wait` last saw the metrics
     change. `processed_ns` is when they said that all was processed, None if they did not, or not within a second of
-    it. `seen` is called with the number at every poll.
+    it. `on_poll` is called with the number at every poll.
     """
 
     address: Address
     _: KW_ONLY
     timeouts: Timeouts
     clock_ns: Callable[[], int]
-    seen: Callable[[int], None] = lambda waiting: None
+    on_poll: Callable[[int], None] = lambda waiting: None
     left: int = field(default=0, init=False)
     changed_ns: int = field(default=0, init=False)
     processed_ns: int | None = field(default=None, init=False)
@@ -103,12 +103,12 @@ class Backlog:
     def __post_init__(self) -> None:
         self._connection = Connection(self.address)
 
-    async def look(self, *, limit_s: float | None = None) -> Metrics:
+    async def poll(self, *, limit_s: float | None = None) -> Metrics:
         """Request the metrics once; NoResponse or NoMetrics if that fails. The limit is by default `answer_s`."""
         limit_s = self.timeouts.answer_s if limit_s is None else limit_s
         metrics = Metrics.parse(await send_request(self._connection, self.address.get("/metrics"), limit_s=limit_s))
         self.left = metrics.waiting
-        self.seen(metrics.waiting)
+        self.on_poll(metrics.waiting)
         return metrics
 
     @asynccontextmanager
@@ -129,7 +129,7 @@ class Backlog:
         """Poll about four times a second, and at least once, until the end is set or there are no metrics."""
         while True:
             try:
-                await self.look()
+                await self.poll()
             except NoMetrics:
                 return
             except NoResponse:
@@ -144,7 +144,7 @@ class Backlog:
         """Wait until no order waits, or as many were finished as wait at first, since others may go on sending.
 
         Also ends when no more wait than did `before` the load and nothing changes: orders of others may wait for hours.
-        UNKNOWN if the metrics did not respond while orders were sent, or do not now; `limit_s` is as for `look`.
+        UNKNOWN if the metrics did not respond while orders were sent, or do not now; `limit_s` is as for `poll`.
         """
         first: Metrics | None = None
         seen: Metrics | None = None
@@ -152,7 +152,7 @@ class Backlog:
         quiet_ns = min(QUIET_S, self.timeouts.processing_s) * 1e9
         while not self._is_silent:
             try:
-                now = await self.look(limit_s=limit_s)
+                now = await self.poll(limit_s=limit_s)
             except NoMetrics:
                 break
             except NoResponse:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
 from load.cli.command import ProgressBar
-from load.http.address import Address, Unreachable, reach, refuse_tls
+from load.http.address import Address, Unreachable, raise_if_tls, reach
 from load.http.connection import NoResponse, TooSlow
 from load.http.connections import ClosedLoop, Connections, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
@@ -49,9 +49,9 @@ class Run:
         self.result.started_ns = self.wall_clock_ns()
         try:
             address = await reach(settings.url, timeout_s=limit_s, api_key=settings.api_key)
-            backlog = Backlog(address, timeouts=self.timeouts, clock_ns=self.clock_ns, seen=self._note_backlog)
+            backlog = Backlog(address, timeouts=self.timeouts, clock_ns=self.clock_ns, on_poll=self._note_backlog)
             try:
-                waiting_before = await self._look_first(backlog)
+                waiting_before = await self._poll_first(backlog)
                 await self._send(address, backlog)
                 state = await self._wait(backlog, waiting_before)
             finally:
@@ -63,11 +63,11 @@ class Run:
             self.result.interrupted = True
         return self.result
 
-    async def _look_first(self, backlog: Backlog) -> int:
+    async def _poll_first(self, backlog: Backlog) -> int:
         """Say how many orders the server has, and return how many of them wait. NotAllowed if an API key is missing."""
         orders, waiting, limit_s = None, 0, self.timeouts.connection_s
         try:
-            metrics = await backlog.look(limit_s=limit_s)
+            metrics = await backlog.poll(limit_s=limit_s)
         except NotAllowed:
             raise
         except (NoMetrics, TooSlow):
@@ -75,11 +75,11 @@ class Run:
             backlog.close()
         except NoResponse:
             backlog.close()
-            await refuse_tls(self.settings.url, timeout_s=limit_s)
+            await raise_if_tls(self.settings.url, timeout_s=limit_s)
         else:
             orders, waiting = metrics.orders, metrics.waiting
         if not self.settings.own_server:
-            self.print_line(_stock_line(self.settings, orders, len(self.source)))
+            self.print_line(_other_orders_line(self.settings, orders, len(self.source)))
         return waiting
 
     async def _send(self, address: Address, backlog: Backlog) -> None:
@@ -175,7 +175,7 @@ def _with_due_times(
         yield started_ns + int(first * 1_000_000_000 // per_second), first, request
 
 
-def _stock_line(settings: Settings, before: int | None, added: int) -> str:
+def _other_orders_line(settings: Settings, before: int | None, added: int) -> str:
     stay = "that stay there" if added > 1 else "that stays there"
     if before is None:
         return f"This run adds {added:,} orders to {settings.url} {stay}; how many it has is not known."

@@ -124,21 +124,21 @@ class Meter:
         clients: int = CLIENTS,
         per_second: int,
         seconds: float,
-        lead_in_s: float = 0.0,
+        warm_up_s: float = 0.0,
     ) -> Measurement:
         """Send requests in an open loop, at a fixed rate, over up to `clients` new connections, for some seconds.
 
         Each request is due at its time, however long earlier ones take. When all connections are busy, it waits, and
-        its latency includes the wait. During `lead_in_s` before, which opens the connections, only wrong responses are
+        its latency includes the wait. During `warm_up_s` before, which opens the connections, only wrong responses are
         counted.
         """
         measured, delays = Measurement(), SendDelays()
-        lead_in, counted = int(lead_in_s * per_second), int(seconds * per_second)
+        warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)
         loop = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=delays, clock_ns=self.clock_ns)
-        lead_in_ns = lead_in * 1_000_000_000 // per_second
-        with self._timing(loop, measured, lead_in_ns=lead_in_ns):
-            first_ns = delays.counted_from_ns = self.clock_ns() + lead_in_ns
-            dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-lead_in, counted))
+        warm_up_ns = warm_up * 1_000_000_000 // per_second
+        with self._timing(loop, measured, warm_up_ns=warm_up_ns):
+            first_ns = delays.counted_from_ns = self.clock_ns() + warm_up_ns
+            dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-warm_up, counted))
             jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
             answered = measured.counter(check, from_ns=first_ns)
             await loop.work(jobs, answered=answered, unanswered=measured.note_unanswered)
@@ -146,12 +146,12 @@ class Meter:
         return measured
 
     @contextmanager
-    def _timing(self, loop: Connections, measured: Measurement, *, lead_in_ns: int = 0) -> Iterator[None]:
+    def _timing(self, loop: Connections, measured: Measurement, *, warm_up_ns: int = 0) -> Iterator[None]:
         begun_ns, cpu_begun_ns = self.clock_ns(), self.cpu_clock_ns()
         with closing(loop):
             yield
             elapsed_ns = self.clock_ns() - begun_ns
-            measured.elapsed_s = (elapsed_ns - lead_in_ns) / 1e9
+            measured.elapsed_s = (elapsed_ns - warm_up_ns) / 1e9
             measured.cpu_share = (self.cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
 
 

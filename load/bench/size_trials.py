@@ -11,7 +11,7 @@ from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figu
 from load.bench.trials import CROWD, STEADY
 from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
-from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
+from load.fill.command import ARRAY_SIZE, HOLDING, MEBIBYTE, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus, has_status
@@ -22,8 +22,7 @@ PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
 # More than are Pending: some of them count as Processing, and others come on top.
 MAX_BACKLOG = ("--max-backlog", "2000000")
-MEBIBYTE = 1 << 20
-LOOK_S = 0.005
+POLL_S = 0.005
 
 
 class NotStored(CommandError):
@@ -32,7 +31,7 @@ class NotStored(CommandError):
 
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
     """Return a row for each named figure; its value is how many times as long it takes with many orders."""
-    # A p99 needs many answers, and each of its rounds has a lead-in.
+    # A p99 needs many answers, and each of its rounds has a warm-up.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
     sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
@@ -138,7 +137,7 @@ async def _store_pending(trial: Trial, address: Address, *, first_id: int, order
     """Send orders to a server that processes none; NotStored if fewer than so many are Pending then."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:
-        waiting = (await backlog.look()).waiting
+        waiting = (await backlog.poll()).waiting
     if waiting < orders:
         raise NotStored(f"of {orders:,} orders no more than {waiting:,} are Pending")
 
@@ -151,7 +150,7 @@ async def _await_ready(address: Address) -> None:
                 # Polled, because a server does not report that it is ready.
                 while (await send_request(connection, address.get("/readyz"))).status != 200:  # noqa: ASYNC110
                     # Without a pause, polling would take CPU time from the server.
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s") from None
 

@@ -33,14 +33,14 @@ async def intake(trial: Trial) -> list[Row]:
     with closing(trial.backlog(trial.ours.address)) as backlog:
         for number in range(1, trial.runs + 1):
             bare = await workloads.post_orders(trial, trial.other)
-            before = await backlog.look()
+            before = await backlog.poll()
             ours = await workloads.post_orders(trial, trial.ours)
             ended_ns = trial.meter.clock_ns()
-            at_end = await backlog.look()
+            at_end = await backlog.poll()
             if at_end.waiting:
                 await trial.wait_until_processed(trial.ours.address)
             empty_s = (trial.meter.clock_ns() - ended_ns) / 1e9
-            finally_done = await backlog.look()
+            finally_done = await backlog.poll()
             in_time = finally_done if empty_s <= EMPTY_WITHIN_S else at_end
             if (left := ours.right - (finally_done.completed - before.completed)) > 0:
                 completing.wrong["an accepted order that is not Completed though none is waiting"] += left

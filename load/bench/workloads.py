@@ -16,7 +16,7 @@ from load.bench.measurement import Check, Measurement, expect
 from load.bench.reference_servers import BARE_TORNADO, FIXED_RESPONSE
 from load.bench.trial import Load, Row, Server, Trial
 from load.cli.command import ProgressBar
-from load.fill.command import FillJob
+from load.fill.command import ARRAY_SIZE, FillJob
 from load.http.address import Address
 from load.orders.comparison import bulk_fault, post_fault
 from load.system.server_process import ServerProcess
@@ -28,8 +28,7 @@ AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
 # A share of the time: enough for the work that the round before left, such as the closing of its connections.
-LEAD_IN = 0.25
-ARRAY_SIZE = 1000
+WARM_UP = 0.25
 ARRAY_CLIENTS = 4
 MAX_ARRAYS = 500  # Half as many orders as may be Pending: a measurement ends with them even before its time is over.
 # More than the server takes, so that requests which are encoded beforehand last for the whole time.
@@ -139,7 +138,7 @@ async def store_orders(trial: Trial, row: Row) -> Trial:
 
 async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes], check: Check) -> Measurement:
     return await trial.meter.latency(
-        server.address, requests, check, per_second=PER_SECOND, seconds=trial.seconds, lead_in_s=LEAD_IN * trial.seconds
+        server.address, requests, check, per_second=PER_SECOND, seconds=trial.seconds, warm_up_s=WARM_UP * trial.seconds
     )
 
 

@@ -32,7 +32,7 @@ from load.system.machine import allow_connections, folder_to_keep, run_to_end
 
 ATTEMPTS_S = 30.0
 """How long a fault without effect is attempted: longer than a lock that outlasts the server's own deadline."""
-RETRY_S, LOOK_EVERY_S = 0.5, 0.1
+RETRY_S, POLL_EVERY_S = 0.5, 0.1
 FAULT_LIMIT_S, OTHER_LIMIT_S, LOWEST_RATE_PER_S = 8.0, 300.0, 250
 """How long a run may take: so long a fault, the orders at the least rate of the slowest server, and so long besides."""
 THREADS = 32  # for locks, checkpoints, starts and ends, which block
@@ -115,7 +115,7 @@ class ChaosRun:
                 faults.append(group.create_task(self._inject(fault)))
             await asyncio.wait(faults)
             while self._acknowledged < self.orders:  # noqa: ASYNC110 - polling is cheaper than an event for each order
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_EVERY_S)
             self._log("all faults are over", f"{self._acknowledged:,} orders acknowledged")
             ending.set()
             await asyncio.wait(clients)

@@ -80,7 +80,7 @@ class OrderFeeder:
 async def count_orders(address: Address) -> int:
     """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
     with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
-        return (await backlog.look()).orders
+        return (await backlog.poll()).orders
 
 
 @dataclass(frozen=True, kw_only=True)

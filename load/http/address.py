@@ -117,7 +117,7 @@ async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = ""
     return address
 
 
-async def refuse_tls(url: ServerUrl, *, timeout_s: float) -> None:
+async def raise_if_tls(url: ServerUrl, *, timeout_s: float) -> None:
     """Raise Unreachable if the URL is http:// and the server speaks TLS; called after a request got no response."""
     if url.scheme == "http":
         # The certificate is not checked, since nothing is sent.

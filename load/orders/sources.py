@@ -17,6 +17,7 @@ from typing import Protocol, TextIO
 import msgspec
 
 from load.cli.errors import UsageError, cut, reason_of_os_error
+from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.orders.comparison import BadJson, decode_json
 
@@ -29,7 +30,7 @@ SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
 BETWEEN_ITEMS = re.compile(rf"[{BLANKS}]*[;|][{BLANKS}]*|[{BLANKS}]+")
 SURROGATE = re.compile("[\ud800-\udfff]")
-MAX_ID = 2**63 - 1
+MAX_ID = HIGHEST
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -39,7 +39,7 @@ from load.soak.sessions import CONNECTIONS
 
 READ_BACK_ORDERS, READ_BACK_CONNECTIONS = 1_000, 8
 PAGE_SIZE = 200
-CLOSE_LIMIT_S, LOOK_EVERY_S = 10.0, 0.05
+CLOSE_LIMIT_S, POLL_EVERY_S = 10.0, 0.05
 MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_FACTOR, P99_MS = 1.5, 10.0
 WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
@@ -84,7 +84,7 @@ async def check_server(
     found = FinalCheck()
     with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
         await backlog.wait(before=0)
-        metrics = await backlog.look()
+        metrics = await backlog.poll()
     found.incomplete = metrics.orders - metrics.completed
     drawn = (ledger.any_acknowledged(rng) for _ in range(READ_BACK_ORDERS))
     places = {index for index in drawn if index is not None}
@@ -98,7 +98,7 @@ async def check_server(
     deadline_s = time.monotonic() + close_limit_s
     # Polled, because nothing reports that the server has closed a socket.
     while (left := take_sample().sockets - sockets_before) > 0 and time.monotonic() <= deadline_s:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_EVERY_S)
     found.sockets_left = max(0, left)
     return found
 

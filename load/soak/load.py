@@ -140,7 +140,7 @@ class SoakLoad:
 
     async def _read_metrics(self, backlog: Backlog) -> None:
         try:
-            self._metrics = await backlog.look()
+            self._metrics = await backlog.poll()
         except (NoResponse, NoMetrics) as problem:
             self._report(f"reading the metrics: {problem}")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from load.cli.errors import CommandError, reason_of_os_error
-from load.results.counting import percentile_of
+from load.results.counting import Distribution
 from load.system.machine import ProcessStatus
 
 MIB = 1024 * 1024
@@ -112,24 +112,21 @@ class MinuteRecorder:
         # A file may be open for a moment only, such as one of /proc that the server reads for /metrics.
         median = Sample(*map(median_low, zip(*self.samples, strict=True)))
         del highest["cpu_s"]
+        latencies = Distribution(self.latencies_ns)
         return Minute(
             name=name,
             seconds=seconds,
             orders=orders,
             orders_per_second=new / seconds,
-            p50_ms=_percentile_ms(self.latencies_ns, 50),
-            p99_ms=_percentile_ms(self.latencies_ns, 99),
-            late_p99_ms=_percentile_ms(late_ns, 99),
-            disk_p99_ms=_percentile_ms(self.syncs_ns, 99),
+            p50_ms=latencies.percentile_ms(50),
+            p99_ms=latencies.percentile_ms(99),
+            late_p99_ms=Distribution(late_ns).percentile_ms(99),
+            disk_p99_ms=Distribution(self.syncs_ns).percentile_ms(99),
             cpu_share=cpu_s / seconds,
             backlog=backlog,
             errors=self.errors.total(),
             **(highest | {"files": median.files, "sockets": median.sockets}),
         )
-
-
-def _percentile_ms(times_ns: Sequence[int], percentile: float) -> float | None:
-    return percentile_of(sorted(times_ns), percentile) / 1e6 if times_ns else None
 
 
 class DiskFailed(CommandError):

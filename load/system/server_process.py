@@ -17,7 +17,7 @@ from load.http.address import ServerUrl
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 LAST_LINES = 5
-LOOK_EVERY_S = 0.01
+POLL_EVERY_S = 0.01
 
 
 class DidNotStart(CommandError):
@@ -125,7 +125,7 @@ class ServerProcess:
     def _await_url(self) -> ServerUrl:
         deadline_s = self._clock_s() + self._start_s
         while self._clock_s() < deadline_s:
-            ended = self._ends_within(LOOK_EVERY_S)
+            ended = self._ends_within(POLL_EVERY_S)
             text = self._log.read_text(errors="replace")
             if found := LISTENING.search(text):
                 return ServerUrl.parse(found[1])

@@ -32,7 +32,7 @@ class StandingClock:
 
 
 async def _measure(
-    shop: Shop, *, clients: int, seconds: float, clock: StandingClock | None = None, lead_in_s: float = 0.0
+    shop: Shop, *, clients: int, seconds: float, clock: StandingClock | None = None, warm_up_s: float = 0.0
 ) -> Measurement:
     address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
     meter = Meter(clock_ns=clock.now_ns, cpu_clock_ns=clock.now_ns) if clock else METER
@@ -44,7 +44,7 @@ async def _measure(
         clients=clients,
         per_second=1_000,
         seconds=seconds,
-        lead_in_s=lead_in_s,
+        warm_up_s=warm_up_s,
     )
 
 
@@ -69,10 +69,10 @@ async def test_latency_in_an_open_loop_counts_from_when_the_request_was_due(shop
 
 
 @pytest.mark.gen_test
-async def test_the_lead_in_is_sent_at_the_same_rate_and_not_counted(shop: Shop) -> None:
-    latency = await _measure(shop, clients=1, seconds=0.005, lead_in_s=0.003, clock=StandingClock(0, 4_000_000))
+async def test_the_warm_up_is_sent_at_the_same_rate_and_not_counted(shop: Shop) -> None:
+    latency = await _measure(shop, clients=1, seconds=0.005, warm_up_s=0.003, clock=StandingClock(0, 4_000_000))
     assert sorted(shop.ids) == list(range(1, 1 + 3 + 5))
-    # The second of the lead-in takes until a millisecond after the first that counts is due.
+    # The second of the warm-up takes until a millisecond after the first that counts is due.
     assert latency.latencies_ns == [1_000_000, 0, 0, 0, 0]
 
 
