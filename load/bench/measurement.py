@@ -31,7 +31,6 @@ class Measurement:
     `latencies_ns` are those of right responses, in no order: in an open loop from when the request was due, otherwise
     from when it was sent. `late_ns` says how late an open loop sent the requests that had a free connection; this is
     part of their latency. `empty_after_s` is how long the server then took to process all orders, if that was measured.
-    `invalid` counts the reasons for which this does not measure the server; `figures` and `notes` are more to report.
     """
 
     right: int = 0
@@ -42,9 +41,6 @@ class Measurement:
     late_ns: list[int] = field(default_factory=list)
     empty_after_s: float = 0.0
     rounds: int = 0
-    invalid: Counter[str] = field(default_factory=Counter)
-    figures: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -75,9 +71,6 @@ class Measurement:
         self.late_ns += other.late_ns
         self.empty_after_s += other.empty_after_s
         self.rounds += 1
-        self.invalid += other.invalid
-        self.figures |= other.figures
-        self.notes += other.notes
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
         """Return a function that counts a response; a right one only if it was due at `from_ns` or later."""
