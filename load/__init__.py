@@ -1,1 +1,1 @@
-"""The load generator and the benchmarks: they speak HTTP and import nothing of the server's."""
+"""The load generator and the benchmarks. They send HTTP requests and import nothing from the server."""

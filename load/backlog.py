@@ -17,7 +17,7 @@ from load.orders.comparison import BadJson, decode_json
 POLL_WHILE_SENDING_S = 0.25
 LONGEST_GAP_S = 1.0  # If two polls are further apart, the later one does not tell when the orders were processed.
 QUIET_S = 2.0
-"""Orders from before the run that have not changed for this long are taken to be waiting for a time of their own."""
+"""If orders from before the run do not change for this long, they are assumed to wait for a later time."""
 OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 
@@ -26,7 +26,7 @@ class NoMetrics(CommandError):
 
 
 class NotAllowed(NoMetrics):
-    """The server wants an API key, or another one; `status` is 401 or 403."""
+    """The server rejected the API key, or a request without one; `status` is 401 or 403."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"GET /metrics: status {status}")
@@ -74,7 +74,7 @@ def _count(counts: dict[str, Any], name: str) -> int:
 
 
 class BacklogState(Enum):
-    """What the metrics say: all orders have been processed, nothing changes any more, or there are no metrics."""
+    """What the metrics say: all orders are processed, nothing changes any more, or there are no metrics."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -83,11 +83,12 @@ class BacklogState(Enum):
 
 @dataclass
 class Backlog:
-    """The server's orders that are not processed yet, others' included; `left` is their number at the last poll.
+    """The orders that the server has not processed yet, those of other clients included.
 
-    This is only a hint, since the orders themselves are read back. `changed_ns` is when `wait` last saw the metrics
-    change. `processed_ns` is when they said that all was processed, None if they did not, or not within a second of
-    it. `on_poll` is called with the number at every poll.
+    `left` is their number at the last poll, and `on_poll` is called with it after each poll. `changed_ns` is when
+    `wait` last saw the metrics change. `processed_ns` is when the metrics first said that all orders are processed;
+    None if they never did, or if the poll before was over a second earlier. All this is a hint only: the orders are
+    read back, too.
     """
 
     address: Address
@@ -141,10 +142,11 @@ class Backlog:
                 return
 
     async def wait(self, *, before: int, limit_s: float | None = None) -> BacklogState:
-        """Wait until no order waits, or as many were finished as wait at first, since others may go on sending.
+        """Poll until all orders are processed, or until as many have finished as were waiting at the first poll.
 
-        Also ends when no more wait than did `before` the load and nothing changes: orders of others may wait for hours.
-        UNKNOWN if the metrics did not respond while orders were sent, or do not now; `limit_s` is as for `poll`.
+        The second condition is for servers that get orders from other clients, too. Also ends if no more orders wait
+        than `before` the load and the metrics do not change: orders of other clients may wait for hours. UNKNOWN if the
+        server does not answer, or did not answer while orders were sent. `limit_s` is as for `poll`.
         """
         first: Metrics | None = None
         seen: Metrics | None = None

@@ -19,7 +19,7 @@ TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
 @dataclass
 class ReadOrder:
-    """An order to read, the places in the source that were acknowledged under its id, and what was found so far."""
+    """An order to read. `places` has the acknowledged orders of the source with this id, `found` the last response."""
 
     order_id: int
     places: list[int]
@@ -31,8 +31,8 @@ class ReadOrder:
 class OrderReader:
     """Reads orders through GET /order/{id}, and again those that are not processed or not readable.
 
-    `result` grows as orders are read. `processed_ns` is when the last order that was not processed at first was found
-    processed, which is when it was at the latest; None if there was no such order.
+    `result` grows as orders are read. `processed_ns` is set if some orders were not processed when they were first
+    read: to the time at which the last of them was read as processed.
     """
 
     address: Address
@@ -44,7 +44,7 @@ class OrderReader:
     _deferred: list[ReadOrder] = field(default_factory=list)
 
     async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
-        """Read the orders at these places of the source; `again` says whether to wait for those not processed."""
+        """Read the orders at these places of the source; with `again`, wait until all of them are processed."""
         order_id = self.source.order_id
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))

@@ -23,7 +23,7 @@ READ_CLIENTS = 64
 
 @dataclass(kw_only=True)
 class Run:
-    """One run; `result` has what is known at any moment, so that an interrupted run can be shown.
+    """One run; `result` always has what was measured so far, so that an interrupted run can be shown.
 
     `wall_clock_ns` counts from 1970. Before the first request, `print_line` is called with how many orders the server
     already has.
@@ -116,8 +116,8 @@ class Run:
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
         """Note how long the sending took.
 
-        A closed loop's time ends with the last response: waiting in vain for a server that is gone is not its speed. An
-        open loop's lasts at least until all that was sent was due, answered or not.
+        It ends with the last response, so that the time-outs for a server that is gone are not part of it. In an open
+        loop, it lasts at least until the last request that was sent was due.
         """
         result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
         last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9

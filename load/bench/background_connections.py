@@ -1,4 +1,4 @@
-"""Runs another program beside a measurement: wrk, or event readers or slow clients. Runs on the event loop.
+"""Runs another process during a measurement: wrk, event readers or slow clients. Runs on the event loop.
 
 `python -m load.bench.background_connections KIND URL COUNT` connects that many clients, prints "ready", keeps them
 until its stdin ends, and then prints a Report as JSON.
@@ -33,7 +33,7 @@ AnyReport = TypeVar("AnyReport")
 
 
 class NoEvents(Exception):
-    """The server's answer is no event stream; the text says what it is."""
+    """The server did not answer with an event stream; the text says what it answered."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -63,7 +63,7 @@ class EventReaders:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Return when every stream has begun; NoEvents for another answer, OSError when there is none."""
+        """Return when every stream has begun; NoEvents for another answer, OSError if there is none."""
         loop = asyncio.get_running_loop()
         self.bytes_read = [0] * self.count
         async with asyncio.timeout(CONNECT_S):
@@ -127,7 +127,7 @@ class SlowClients:
         return reader, writer
 
     async def _send_until_gone(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send lines until the server closes the connection, then on a new one, until there is no server."""
+        """Send lines until the server closes the connection, then connect again; ends when the server refuses that."""
         try:
             while True:
                 # The end of the connection shows only to a reader.

@@ -34,7 +34,7 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """A trial and its servers, ours last. `needs` is a program; `needs_stored`: ours has the orders of `--stored`."""
+    """A trial and its servers, ours last. `needs` names a program, `needs_stored` says that it needs `--stored`."""
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
@@ -72,7 +72,7 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 
 
 def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
-    """Return the named trials, or all, that can run, and why others can't. CommandError or UsageError if named."""
+    """Return the trials that can run, and lines that say why others can't; CommandError if one was named that can't."""
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
     missing = {name: plan for name, plan in chosen.items() if plan.needs and which(plan.needs) is None}
     lines = [

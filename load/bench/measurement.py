@@ -121,9 +121,9 @@ class Meter:
     ) -> Measurement:
         """Send requests in an open loop, at a fixed rate, over up to `clients` new connections, for some seconds.
 
-        Each request is due at its time, however long earlier ones take. When all connections are busy, it waits, and
-        its latency includes the wait. During `warm_up_s` before, which opens the connections, only wrong responses are
-        counted.
+        Each request is due at its time, however long earlier ones take. If all connections are busy, it waits, and its
+        latency includes the wait. A warm-up of `warm_up_s` comes first and opens the connections; of its responses only
+        the wrong ones are counted.
         """
         measured, delays = Measurement(), SendDelays()
         warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)

@@ -1,4 +1,4 @@
-"""The trials with many orders: stored ones, compared with few of them, and Pending ones. Runs on the event loop."""
+"""Trials with many stored orders, compared with few, and with many Pending orders. Runs on the event loop."""
 
 import asyncio
 from contextlib import closing
@@ -20,7 +20,7 @@ ROUNDS = 6  # Of each server in a run; an even number.
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
-# More than are Pending: some of them count as Processing, and others come on top.
+# More than those Pending: orders in processing count, too, and so do those that are sent one by one.
 MAX_BACKLOG = ("--max-backlog", "2000000")
 POLL_S = 0.005
 
@@ -30,7 +30,7 @@ class NotStored(CommandError):
 
 
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
-    """Return a row for each named figure; its value is how many times as long it takes with many orders."""
+    """Return a row for each figure: how many times as long it takes with many stored orders as with few."""
     # A p99 needs many answers, and each of its rounds has a warm-up.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
@@ -61,7 +61,7 @@ async def stored_metrics(trial: Trial) -> list[Row]:
 
 
 async def start(trial: Trial) -> list[Row]:
-    """Start on a file with many orders, of which many are Pending; new ones are stored before each run."""
+    """Start on a file with many orders. Before each run, 100,000 orders are stored as Pending."""
     clock_ns = trial.meter.clock_ns
     # Nothing else runs on this loop, so starting a server may block it.
     with trial.start_server(*HOLDING) as server:
@@ -89,7 +89,7 @@ async def start(trial: Trial) -> list[Row]:
 
 
 async def memory(trial: Trial) -> list[Row]:
-    """Store very many orders that stay Pending, then some more one by one; measured once, regardless of `runs`."""
+    """Store 1,000,000 orders that stay Pending, then more one by one; measured once, whatever `runs` is."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=150.0, aim=100.0)
     if not has_status():
@@ -116,7 +116,7 @@ async def memory(trial: Trial) -> list[Row]:
 
 
 async def find_stored(trial: Trial) -> Trial:
-    """Wait until both servers have processed all orders and note how many they have; NotStored when ids are missing."""
+    """Wait until both servers have processed all orders, and count these; NotStored if ids are missing."""
     servers = []
     for server in trial.servers:
         address = server.address
@@ -134,7 +134,7 @@ async def find_stored(trial: Trial) -> Trial:
 
 
 async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
-    """Send orders to a server that processes none; NotStored if fewer than so many are Pending then."""
+    """Send orders to a server that processes none; NotStored if fewer of them are Pending then."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.poll()).waiting

@@ -1,4 +1,4 @@
-"""What every trial works with: servers, number and length of runs, rows of the result. Runs on the event loop."""
+"""Servers, number and length of runs, and rows of the result: what each trial uses. Runs on the event loop."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A measure with a bound, unless it is for information only, and perhaps a stricter aim.
+    """A measure, with a bound if it can fail, and perhaps with a stricter aim.
 
     Each run is a dict of numbers with units in their names; `value` is the one that is judged. `wrong` counts failed
     requests by reason, `invalid` counts the runs that do not measure the server, by reason.
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def is_invalid(self) -> bool:
-        """Whether so many runs are invalid that the median may be one of them."""
+        """Whether half of the runs or more are invalid, so that the median may be one of them."""
         return self.invalid.total() * 2 >= len(self.runs) > 0
 
     @property
@@ -100,7 +100,7 @@ class BacklogStuck(CommandError):
 
 
 class Server(NamedTuple):
-    """A running server with the orders 1 to `stored`, none of `ids`. All read orders by the same `seeds`."""
+    """A running server that has the orders 1 to `stored`. `ids` are new; `seeds` choose the orders that are read."""
 
     name: str
     address: Address
@@ -110,7 +110,7 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number in a Measurement: `key` names it in JSON, `label` stands before it in the output."""
+    """A number to read from a Measurement. `key` is its name in JSON; `label` and `text` are for the output."""
 
     key: str
     text: str
@@ -128,7 +128,7 @@ MEDIAN = Figure("median_ms", "{:.2f} ms", lambda each: percentile_ms(each.latenc
 
 
 class Value(Enum):
-    """How the value of a run follows from the figures of the first and the second server."""
+    """How the value of a run is computed from the figures of the first and the second server."""
 
     SPEED = "ratio"
     """How many times as fast the second is; 0 when one of them gave no right answer."""
@@ -150,8 +150,8 @@ class Value(Enum):
 class Trial:
     """Servers to measure, how often and for how long; `print_line` prints a line for every run.
 
-    `servers` are those that run during the trial: ours is the last one, the one to compare with the first. They may be
-    the same. `start_server` prepares one of ours with further flags, for a trial that starts it itself.
+    `servers` run during the whole trial: ours is the last, and it is compared with the first; they may be the same.
+    `start_server` prepares one of ours with further flags, for a trial that starts it itself.
     """
 
     runs: int
@@ -172,8 +172,8 @@ class Trial:
     async def compare(self, load: "Load", *rows: tuple[Row, Figure], value: Value, rounds: int = 1) -> list[Row]:
         """Measure both servers in every run, each in some rounds, and return the rows, one for each figure.
 
-        The order of an even number of rounds is first, second, second, first and so on, and the reverse in runs of an
-        even number: when the machine becomes slower, it becomes slower for both.
+        With several rounds, the servers take turns so that a machine that becomes slower is slower for both: first,
+        second, second, first and so on, and in every other run the reverse.
         """
         for number in range(1, self.runs + 1):
             measured = {server.name: Measurement() for server in self.servers}
@@ -218,11 +218,11 @@ class Trial:
             row.invalid[CLIENT_WAS_THE_LIMIT] += 1
 
     def backlog(self, address: Address) -> Backlog:
-        """Return a client that asks how many orders wait for processing; to be closed."""
+        """Return a client that polls how many orders wait for processing. The caller closes it."""
         return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
 
     async def wait_until_processed(self, address: Address) -> float:
-        """Wait until a server has processed all orders and return the seconds that took; else BacklogStuck."""
+        """Wait until a server has processed all orders; return how long that took in seconds, or raise BacklogStuck."""
         begun_ns = self.meter.clock_ns()
         with closing(self.backlog(address)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:

@@ -1,4 +1,4 @@
-"""The trials that compare our server with another one, or with itself under other load. Runs on the event loop."""
+"""Trials that compare our server with another server, or with itself under another load. On the event loop."""
 
 from contextlib import closing
 from itertools import count
@@ -76,7 +76,7 @@ async def steady(trial: Trial) -> list[Row]:
 
 
 async def bulk(trial: Trial) -> list[Row]:
-    """POST /orders against POST /order on the same server, each time from an empty backlog."""
+    """POST /orders compared with POST /order on the same server; no order waits when a measurement begins."""
     name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
     row = Row(name=name, at_least=20.0, aim=30.0)
     for number in range(1, trial.runs + 1):
@@ -88,49 +88,49 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """POST /order beside 100 event readers, against another process: one that had readers keeps its last events."""
+    """POST /order with 100 event readers, compared with another process: after readers, a server keeps events."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none", at_least=0.90)
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)
         async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as close:
             # The readers read the last events, too, before they stop.
-            among = await workloads.settled(workloads.post_orders)(trial, trial.ours)
+            loaded = await workloads.settled(workloads.post_orders)(trial, trial.ours)
             report = await close()
-        trial.check(row, without, among)
-        trial.add_run(row, number, RATE, {trial.other.name: without, "ours": among}, value=Value.SPEED)
-        readers_share = report.cpu_s / among.elapsed_s
+        trial.check(row, without, loaded)
+        trial.add_run(row, number, RATE, {trial.other.name: without, "ours": loaded}, value=Value.SPEED)
+        readers_share = report.cpu_s / loaded.elapsed_s
         received = {"least_bytes": report.least_bytes, "most_bytes": report.most_bytes}
         row.runs[-1] |= {"readers_cpu_share": readers_share, **received}
         if report.ended:
             row.wrong["an event stream that ended"] += report.ended
         # All of them get the same events, but in different frames.
-        if report.least_bytes < max(MIN_BYTES_AN_ORDER * among.right, SAME_BYTES_SHARE * report.most_bytes):
+        if report.least_bytes < max(MIN_BYTES_AN_ORDER * loaded.right, SAME_BYTES_SHARE * report.most_bytes):
             row.wrong["a run in which a reader did not get the events of all orders"] += 1
         if readers_share > BUSY_SHARE:
             row.invalid["the readers used all of their CPU time, so the server may be faster"] += 1
         trial.print_line(
-            f"        each reader got {report.least_bytes:,} to {report.most_bytes:,} bytes of {among.right:,} orders'"
+            f"        each reader got {report.least_bytes:,} to {report.most_bytes:,} bytes of {loaded.right:,} orders'"
             f" events; streams that ended: {report.ended} (readers' CPU {readers_share:.0%})"
         )
     return [row]
 
 
 async def slow_clients(trial: Trial) -> list[Row]:
-    """GET /order/{id} at a fixed rate while 500 clients send a header line a second, against without them."""
+    """GET /order/{id} at a fixed rate, with and without 500 clients that send one header line a second."""
     row = Row(name="p99 of GET /order/{id} at 500/s, open loop, with 500 slow clients, against none", at_most=1.5)
     trial = await workloads.store_orders(trial, row)
     for number in range(1, trial.runs + 1):
         # Both ask for the same orders.
         alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
         async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as close:
-            among = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
+            loaded = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
             report = await close()
-        trial.check(row, alone, among)
+        trial.check(row, alone, loaded)
         if report.ended * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
             row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1
         if alone.late_p99_ms > MAX_LATE_MS:
-            # It is a part of both figures: the longer it is, the less their ratio says.
+            # This delay is part of both figures, so a long one makes their ratio meaningless.
             row.invalid[f"the client itself was more than {MAX_LATE_MS:g} ms late with 1 % of its requests"] += 1
-        trial.add_run(row, number, P99, {"alone": alone, "among_slow": among}, value=Value.TIME)
+        trial.add_run(row, number, P99, {"alone": alone, "among_slow": loaded}, value=Value.TIME)
         row.runs[-1]["slow_clients_cut_off"] = report.ended
     return [row]

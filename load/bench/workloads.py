@@ -1,4 +1,4 @@
-"""The servers of a trial, the encoded requests, and the loads made of them. Servers start on the main thread."""
+"""The loads of trials, their requests and their servers. Loads run on the event loop; servers start outside it."""
 
 import os
 import shutil
@@ -27,10 +27,10 @@ STRIDE = 61_803  # Coprime to USERS: orders with neighbouring ids have users far
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
-# A share of the time: enough for the work that the round before left, such as the closing of its connections.
+# A share of the time: enough for what the round before left to do, such as closing its connections.
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
-MAX_ARRAYS = 500  # Half as many orders as may be Pending: a measurement ends with them even before its time is over.
+MAX_ARRAYS = 500  # Half as many orders as may be Pending; a measurement ends early if all of them are sent.
 # More than the server takes, so that requests which are encoded beforehand last for the whole time.
 ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 20_000
@@ -71,7 +71,7 @@ async def post_orders(trial: Trial, server: Server) -> Measurement:
 
 
 async def post_encoded_orders(trial: Trial, server: Server) -> Measurement:
-    """Do the same with requests that were encoded beforehand, so that the server does not wait for that."""
+    """Send `POST /order` in a closed loop; encoded beforehand, so that the server does not wait for the client."""
     requests = list(islice(posts(server.address, server.ids), int(ORDERS_PER_SECOND * trial.seconds)))
     return await trial.meter.throughput(server.address, iter(requests), new_order, seconds=trial.seconds)
 
@@ -117,7 +117,7 @@ async def get_metrics(trial: Trial, server: Server) -> Measurement:
 
 
 def settled(load: Load) -> Load:
-    """Return the load followed by a wait, measured by itself, until all orders are processed."""
+    """Return a load that then waits until all orders are processed, and measures the wait separately."""
 
     async def load_and_wait(trial: Trial, server: Server) -> Measurement:
         measured = await load(trial, server)
@@ -128,7 +128,7 @@ def settled(load: Load) -> Load:
 
 
 async def store_orders(trial: Trial, row: Row) -> Trial:
-    """Have our server store and process the orders 1 to STORED_ORDERS; returns the trial in which all servers do."""
+    """Store the orders 1 to STORED_ORDERS in our server, and return the trial with `stored` set for all servers."""
     address, ids = trial.ours.address, trial.ours.ids
     requests = islice(posts(address, ids), STORED_ORDERS)
     row.wrong.update((await trial.meter.throughput(address, requests, new_order)).wrong)
@@ -143,7 +143,7 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
 
 
 class TrialServers:
-    """Prepares a trial's servers in a folder; ours begins with the file `stored`, another is that of `checkout`."""
+    """Prepares the servers of a trial in a folder. Ours starts on a copy of `stored`, `other` runs from `checkout`."""
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder
@@ -161,9 +161,8 @@ class TrialServers:
     def named(self, name: str) -> ServerProcess:
         """Return a server by its name, not started yet.
 
-        `ours` is our server, also called `big` beside `small`, another process of it with few orders. `twin` is another
-        process with none, `other` is that of the checkout; `bare` and `fixed` are reference servers. Raises what
-        FillJob raises.
+        `ours` and `big` are our server. Of the same program, `small` has 10,000 orders and `twin` none. `other` is the
+        server of the checkout; `bare` and `fixed` are reference servers. Raises the errors of FillJob.
         """
         if name in ("ours", "big"):
             return self.ours()

@@ -71,8 +71,8 @@ def wrk_version() -> str:
 async def generator(trial: Trial) -> list[Row]:
     """POST of orders in closed loops by ours and by wrk, to a bare Tornado and to a server with a fixed response.
 
-    A bare Tornado limits both clients. What they can send without this limit shows at the other server, and in the CPU
-    time that a request costs them. Runs stay valid when a client uses all of its CPU time: the clients are measured.
+    A bare Tornado is slower than both clients, so the other server, and the CPU time per request, show what they can
+    send. Runs in which a client uses all of its CPU time are valid here, since the clients are what is measured.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     to_fixed = "load generator's rate to a fixed-response server"

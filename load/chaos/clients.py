@@ -26,7 +26,7 @@ OK, CONFLICT = 200, 409
 ANSWER_LIMIT_S = 25.0  # Well over the 10 s that a server waits for a lock, and freezes of 3 s.
 RETRY_S = 0.1  # Pause before the next attempt: shorter than Retry-After, or most orders would miss the faults.
 CATCH_UP_S = 10.0
-"""Orders that were due while a server was down are sent afterwards, but no more than those of this time."""
+"""Orders that were due while a server was down are sent afterwards, but only those of the last 10 seconds."""
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and lines.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
@@ -35,12 +35,12 @@ NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
 DISK_FULL = "disk full"
 FOLLOW_UP_SHARE = 0.05
-"""Of new orders: after so many an acknowledged order is repeated, after as many contradicted, after as many read."""
+"""After this share of new orders a client repeats an acknowledged one; as often it contradicts, and reads, one."""
 BULK_FOLLOW_UP_SHARE = 0.2
 
 
 class Reply(NamedTuple):
-    """The final answer, and how often the request had been sent before: without an answer, and with a 503."""
+    """The final answer, and how many attempts before it got no answer (`unanswered`) or a 503 (`unavailable`)."""
 
     answer: Response
     unanswered: int
@@ -79,7 +79,7 @@ def check_read(reply: Reply, order: dict[str, object]) -> str:
 
 
 def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
-    """Check the answer to `new` new orders. With `has_known` an acknowledged and a conflicting order follow them."""
+    """Check the answer to `new` new orders; with `has_known`, an acknowledged and a conflicting order follow them."""
     if reply.answer.status != ACCEPTED:
         return f"a request with new orders got {reply.answer.status}"
     counts = counts_in(reply.answer)
@@ -126,7 +126,7 @@ class RateLimit:
 
 
 class RetryingClient:
-    """One keep-alive connection that repeats a request until it is answered with another status than 503."""
+    """One keep-alive connection. Repeats a request until it gets an answer other than 503."""
 
     def __init__(self, target: TargetServer) -> None:
         self._target = target
@@ -163,7 +163,7 @@ class RetryingClient:
 
 
 async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
-    """Send new orders one by one until the rate limit ends; sometimes follow up on an acknowledged order."""
+    """Send new orders one by one until the rate limit ends; after some, follow up on an acknowledged order."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
@@ -218,7 +218,7 @@ async def send_bulk_orders(
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Return each target server's single and bulk orders per second, so that `orders` take as long as the faults."""
+    """Return single and bulk orders per second for each target server, so that `orders` take as long as the faults."""
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)
     single = min(MAX_SINGLE_RATE, total / 2)
@@ -228,7 +228,7 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 def client_sessions(
     target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield clients that send orders until `ending` is set, each until its last order is answered."""
+    """Yield clients that send orders until `ending` is set, and end when their last order is answered."""
     single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)
     most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]

@@ -31,15 +31,15 @@ from load.cli.flags import CommandParser, whole_number
 from load.system.machine import allow_connections, folder_to_keep, run_to_end
 
 ATTEMPTS_S = 30.0
-"""How long a fault without effect is attempted: longer than a lock that outlasts the server's own deadline."""
+"""How long a fault without effect is tried again: longer than the longest lock."""
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
-FAULT_LIMIT_S, OTHER_LIMIT_S, LOWEST_RATE_PER_S = 8.0, 300.0, 250
-"""How long a run may take: so long a fault, the orders at the least rate of the slowest server, and so long besides."""
+FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
+"""A run may take this long for each fault, for its orders at this rate, and for everything else."""
 THREADS = 32  # for locks, checkpoints, starts and ends, which block
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
 WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
-"""So many attempts that faults alone make no order fail."""
+"""With 1,000 attempts, no order fails because of faults alone."""
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
@@ -77,7 +77,7 @@ class ChaosRun:
         self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
 
     async def run(self) -> None:
-        """Run everything; taking too long is a failure. ServerLost, ReceiverLost, or a group of them."""
+        """Run everything; taking too long is a failure. Raises ServerLost, ReceiverLost, or a group of them."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
@@ -92,7 +92,7 @@ class ChaosRun:
             self.close()
 
     def close(self) -> None:
-        """Kill the servers. To be called again after the event loop, whose threads may launch a server until then."""
+        """Kill the servers. Call it again after the event loop, whose threads may launch a server until then."""
         self._ended.set()
         self._receiver.close()
         for target in self._targets.values():

@@ -1,4 +1,4 @@
-"""What is done with a target server's database, which blocks, and its inspection at the end, on the event loop."""
+"""Locks, checkpoints and audits a target server's database, which blocks; inspects the server on the event loop."""
 
 import asyncio
 import sqlite3
@@ -48,7 +48,10 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
-    """Run checkpoints and count "done", "busy" and errors; a reader's snapshot stays `reader_s` longer, if not 0."""
+    """Run checkpoints and count "done", "busy" and errors; meanwhile, and `reader_s` longer, a reader holds a snapshot.
+
+    There is no reader if `reader_s` is 0.
+    """
     results: Counter[str] = Counter()
     try:
         with _connect(database, mode="rw") as reader:
@@ -84,7 +87,7 @@ def last_due_us(database: Path) -> int:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Compare orders, totals and the last GET /metrics with a recount, and with the ids `delivered`, if not None."""
+    """Recount the orders; compare with totals, the last GET /metrics, and the ids `delivered` unless that is None."""
     try:
         with _connect(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -158,7 +161,7 @@ async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts = TIM
         while True:
             state = await backlog.wait(before=0)
             if state is BacklogState.PROCESSED and backlog.left:
-                # Only the orders of the first look are processed, and more were being stored.
+                # Only the orders of the first poll are processed, and more were stored meanwhile.
                 continue
             due_s = await asyncio.to_thread(last_due_us, target.database) / MICROSECONDS
             wait_s = due_s - time.time()

@@ -1,4 +1,4 @@
-"""How each kind of fault is injected into a target server. Runs on the event loop, databases on other threads."""
+"""Injects each kind of fault into a target server. Runs on the event loop; calls that block run on other threads."""
 
 import asyncio
 import resource
@@ -25,7 +25,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER that sends RS
 
 
 class Effect(NamedTuple):
-    """The effect of one attempt to inject a fault; the fault counts only if `made`."""
+    """The effect of one attempt to inject a fault; with `made` false the fault had none."""
 
     made: bool
     text: str
@@ -135,7 +135,7 @@ class FaultInjector:
 def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
     """Make writes beyond `size` bytes of a file fail as on a full disk; None removes the limit.
 
-    Return False if the server does not listen: while it starts, the limit would hide in its log where it listens.
+    Return False if the server does not listen yet: with the limit it could not write its address to its log.
     """
     if not process.url.port or not process.is_running:
         return False

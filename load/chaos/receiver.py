@@ -30,7 +30,7 @@ class ReceiverLost(Exception):
 
 
 class WebhookChecker:
-    """Checks that webhooks are signed and have the values of `orders`, and that repeats are the same as the first."""
+    """Checks the signature of webhooks, compares them with `orders`, and repeated ones with the first."""
 
     def __init__(self, *, orders: GeneratedOrders, secret: str) -> None:
         self._orders = orders

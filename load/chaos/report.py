@@ -1,4 +1,4 @@
-"""The faults of a run, which follow from its seed, and its result as tables, text and JSON. Pure, any thread."""
+"""Plans the faults of a run from its seed, and formats its result as tables, text and JSON. Pure, any thread."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not F
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A planned fault: it begins `pause_s` after the beginning of the fault before, and lasts `length_s`.
+    """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, or of kills while the receiver
     hangs. After the first kill, a process lives for `length_s`. `detail` is the receiver's fault, or checkpoint modes.
@@ -71,7 +71,7 @@ class Fault:
 
 
 def plan_faults(seed: int, count: int) -> list[Fault]:
-    """Return the faults of a run. The same seed gives the same faults; a longer run begins with those of a shorter."""
+    """Return the faults of a run. The same seed gives the same faults; a longer run begins like a shorter one."""
     rng = Random(f"faults {seed}")
     kinds, receiver_faults = _kinds(rng), _receiver_faults(Random(f"manners {seed}"))
     return [_fault(next(kinds), rng, receiver_faults) for _ in range(count)]
@@ -83,7 +83,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all four in every four, with HANG among the first two: every 17 faults have two receiver faults."""
+    """Yield each of the four once in every four; HANG is one of the first two, so that 17 faults always have it."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -125,7 +125,7 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """What was found of a target server, by row of the table, each with an order's id or 0. No fault excuses WRONG."""
+    """What is wrong with a target server: for each row of the table, texts with an order's id, or 0 for no order."""
 
     target: str
     acknowledged: int = 0
@@ -141,7 +141,7 @@ class Findings:
             self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
-        """Add orders, by id with what is wrong, that the row does not have yet."""
+        """Add orders that the row does not have yet; `orders` has what is wrong with each id."""
         known = {order_id for _, order_id in self.problems[row]}
         self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
 

@@ -1,4 +1,4 @@
-"""A target server, which is killed and started again. Runs on the event loop; waits for processes on other threads."""
+"""A target server that is killed and restarted. Runs on the event loop; waits for processes on other threads."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from load.system.server_process import DidNotStart, ServerProcess
 
 HOST = "127.0.0.1"
 LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
-"""Before it ends, a server may wait for a lock of 12 s and a webhook of 3 s."""
+"""A server that ends or starts may wait for a lock of 12 s; one that ends also for a webhook of 3 s."""
 START_LIMIT_S = 8.0  # The longest that an unblocked start may take; most take less than a second.
 START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
@@ -46,7 +46,7 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 class TargetServer:
     """A server with its own database in `folder`, and the orders it was sent. `command` lacks port and database.
 
-    `process` was launched last. `client_errors` counts the 503s and broken connections of its clients.
+    `process` is the one that was launched last. `client_errors` counts the 503s and broken connections of its clients.
     `restart_lock` is held while the server is ended and started again.
     """
 
@@ -102,7 +102,7 @@ class TargetServer:
         raise ServerLost(f"the {self.name} server can't be started")
 
     async def restart_when_ended(self, *, every_s: float = WATCH_EVERY_S) -> None:
-        """Start the server again whenever it ends by itself, which is wrong. Runs until cancelled."""
+        """Restart the server whenever it ends by itself, and add that to the findings. Runs until cancelled."""
         while True:
             if not self.restart_lock.locked() and not self.process.is_running:
                 async with self.restart_lock:
@@ -113,13 +113,13 @@ class TargetServer:
             await asyncio.sleep(every_s)
 
     async def kill(self) -> None:
-        """Send SIGKILL; it is wrong if the server had ended before."""
+        """Send SIGKILL; it is a finding if the server had ended before."""
         status = await asyncio.to_thread(self.process.kill)
         if status != -signal.SIGKILL:
             self._add_ended_by_itself(status)
 
     async def kill_while_starting(self, *, after_s: float) -> None:
-        """Start the server and send SIGKILL `after_s` later; it is wrong if it had ended before."""
+        """Start the server and send SIGKILL `after_s` later; it is a finding if it had ended before."""
         begun_s = time.monotonic()
         starting = self._launch()
         await asyncio.wait([starting], timeout=after_s)
@@ -135,7 +135,7 @@ class TargetServer:
         starting.exception()
 
     async def terminate(self) -> float:
-        """Send SIGTERM and return the seconds until the server ended; any exit status but 0 is wrong."""
+        """Send SIGTERM and return the seconds until the server ended; any exit status but 0 is a finding."""
         begun_s = time.monotonic()
         if not self.process.is_running:
             self._add_ended_by_itself(self.process.exit_status)

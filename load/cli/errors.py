@@ -1,4 +1,4 @@
-"""Exit statuses, errors that end a command with one line on standard error, and the text of messages. On any thread."""
+"""Exit statuses, errors that end a command with one line on standard error, and texts of messages. Any thread."""
 
 import re
 from enum import IntEnum

@@ -51,7 +51,7 @@ def run_program(module: str) -> NoReturn:
 
 
 def leave_when_interrupted(status: int) -> None:
-    """Let Ctrl-C end the process at once with that status; where it is ignored, as in the background, it stays so."""
+    """Let Ctrl-C end the process at once with that status, unless it is ignored, as in a background process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         os._exit(status)
@@ -61,7 +61,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open closed standard streams to /dev/null: else the event loop or a socket would get their numbers."""
+    """Open standard streams that are closed to /dev/null: else a socket would get their file descriptors."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
@@ -71,7 +71,7 @@ def fill_standard_streams() -> None:
 
 
 def handle_end_signals(received: list[int]) -> None:
-    """Let END_SIGNALS do what Ctrl-C does at that moment; each one is added to `received`."""
+    """Handle END_SIGNALS like Ctrl-C, and add each one to `received`."""
 
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)
@@ -87,7 +87,7 @@ def handle_end_signals(received: list[int]) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Deliver signals at the end of the block, such as one that starts a process; only the main thread gets any."""
+    """Delay signals until the end of the block. Has no effect on other threads: only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

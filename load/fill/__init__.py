@@ -1,1 +1,1 @@
-"""A database file with as many orders as wanted, made by a server that is started on it."""
+"""`python -m load.fill`: creates a database file with many orders, by a server that is started on it."""

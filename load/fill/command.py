@@ -31,9 +31,9 @@ from load.system.machine import run_to_end
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000
-CLIENTS = 2  # While one array is written, the next is read; with more clients, processing has to wait and takes longer.
+CLIENTS = 2  # While one array is stored, the next is parsed; with more clients, orders are processed more slowly.
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
-STOP_S = 300.0  # The last connection to close copies the write-ahead log into the file.
+STOP_S = 300.0  # While it stops, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000
 HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")
 """Flags of a server that leaves its orders Pending."""
@@ -93,7 +93,7 @@ class FillJob:
     progress: ProgressBar
 
     def run(self) -> int:
-        """Create the file, or go on with one that was begun, and return how many orders that added.
+        """Create the file, or continue an incomplete one, and return how many orders were added.
 
         CommandError if that fails. Afterwards no server runs, and the file has no write-ahead log beside it.
         """
@@ -122,8 +122,8 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send the orders 1 to `upto` that the server does not have yet, and return how many it has then."""
-        # Of the last arrays before an interruption, later ones may be stored and earlier ones not.
+        """Send those of the orders 1 to `upto` that the server does not have yet; return how many it has then."""
+        # If an earlier run was interrupted, its last arrays may be stored without the ones before them.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
         phase = "Storing" if is_processed else "Storing as Pending"

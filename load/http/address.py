@@ -1,4 +1,4 @@
-"""The server's URL, and the socket address that took a connection for it. Runs on the event loop."""
+"""Parses the server's URL and resolves it to a socket address. Runs on the event loop."""
 
 import asyncio
 import os
@@ -99,7 +99,7 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once; return the address that answers, else Unreachable. Trusts SSL_CERT_FILE, or the system."""
+    """Connect once and return the address; Unreachable if that fails. Trusts SSL_CERT_FILE, or the system's store."""
     tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)
@@ -118,14 +118,14 @@ async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = ""
 
 
 async def raise_if_tls(url: ServerUrl, *, timeout_s: float) -> None:
-    """Raise Unreachable if the URL is http:// and the server speaks TLS; called after a request got no response."""
+    """Raise Unreachable if the URL is http:// but the server speaks TLS. Called after a request got no response."""
     if url.scheme == "http":
         # The certificate is not checked, since nothing is sent.
-        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        anybody.check_hostname = False
-        anybody.verify_mode = ssl.CERT_NONE
+        unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unchecked.check_hostname = False
+        unchecked.verify_mode = ssl.CERT_NONE
         with suppress(TornadoTimeoutError, StreamClosedError, OSError):
-            stream = await TCPClient().connect(url.host, url.port, ssl_options=anybody, timeout=timeout_s)
+            stream = await TCPClient().connect(url.host, url.port, ssl_options=unchecked, timeout=timeout_s)
             stream.close()
             raise Unreachable(f"The server at {url} speaks TLS: is it https://{url.netloc}{url.path}?")
 
@@ -157,7 +157,7 @@ async def _speaks_http(url: ServerUrl, *, timeout_s: float) -> bool:
 
 
 def reason_of(problem: BaseException, otherwise: str) -> str:
-    """Return in a few words why a connection failed; `otherwise` if the error does not say."""
+    """Return in a few words why a connection failed, or `otherwise` if the error gives no reason."""
     cause = problem.real_error if isinstance(problem, StreamClosedError) else problem
     if isinstance(cause, ssl.SSLError):
         return f"TLS: {(cause.reason or cause.strerror or otherwise).replace('_', ' ').lower()}"

@@ -21,7 +21,7 @@ LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
 READ_CHUNK = 4096
-"""IOStream allocates this many bytes at every read: the response for an order fits, longer ones take more reads."""
+"""IOStream allocates this many bytes for each read: enough for an order; longer responses take several reads."""
 RESPONSE_S = 30.0
 
 
@@ -39,7 +39,7 @@ class Response(NamedTuple):
 
 
 class ResponseReader:
-    """Reads one response; looks at no byte twice.
+    """Reads one response.
 
     Skips informational responses (1xx). MalformedResponse if it is no HTTP/1, has a chunked body, has bytes after its
     end, or if all heads are over 64 KiB or the body is over 16 MiB.

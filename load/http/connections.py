@@ -30,7 +30,7 @@ class Timeouts:
     connection_s: float = 5.0
     """For a server that refuses connections to come back, as one does that restarts."""
     processing_s: float = 30.0
-    """For accepted orders to be processed; starts again whenever one more is."""
+    """For accepted orders to be processed; starts again with each order that is processed."""
     poll_s: float = 0.05
     """Between two polls for orders that are not processed yet."""
 
@@ -49,7 +49,7 @@ Answered = Callable[[Key, Response, RequestTiming], None]
 class Connections:
     """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
 
-    `last_answer_ns` is when the last response came, or when the watch began.
+    `last_answer_ns` is when the last response came, or when `work` began.
     """
 
     def __init__(self, address: Address, *, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:

@@ -1,6 +1,6 @@
-"""An open loop: requests are sent when they are due, however long the responses to others take.
+"""An open loop: requests are sent when they are due, however long earlier responses take.
 
-So a server that is slow gets no less load. Runs on the event loop.
+A slow server gets the same load as a fast one. Runs on the event loop.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ CHECK_EVERY_S = 0.25  # How soon it notices that the server is gone while nothin
 
 
 class SendDelays:
-    """How late every request was sent that had a free connection, and how long the others waited for one.
+    """How late requests were sent that had a free connection, and how long the others waited for a connection.
 
     With a free connection the delay is the client's own; without one, it is the server's. Requests due before
     `counted_from_ns` are not counted. Times are in nanoseconds; `last_wait_ns` is that of the last request.
@@ -49,7 +49,7 @@ class SendDelays:
 
 
 class OpenLoop(Connections):
-    """Up to `limit` connections, the last used first. While all are busy, due requests wait, which `delays` records."""
+    """Up to `limit` connections, the last used first. While all are busy, due requests wait; `delays` records it."""
 
     def __init__(
         self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]
@@ -102,7 +102,7 @@ class OpenLoop(Connections):
         return not self.gone
 
     async def _is_due(self, due_ns: int) -> bool:
-        """Wait until then, to the millisecond that a loop's timers are exact to; False when the server is gone.
+        """Wait until a request is due, as exactly as timers are (a millisecond); False if the server is gone.
 
         Yields to the loop even if there is nothing to wait for: a client that is late must still read responses.
         """

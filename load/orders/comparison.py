@@ -20,7 +20,7 @@ NOTHING_ACCEPTED = 422
 REPLAYED = b"\r\nidempotent-replayed: true"
 """In the head of a response, in lower case, if the server already had the order."""
 NO_COUNTS = "a 202 that does not count the orders"
-_promises = msgspec.json.Decoder(dict[str, Any])
+_objects = msgspec.json.Decoder(dict[str, Any])
 Kind = TypeVar("Kind")
 
 
@@ -53,7 +53,10 @@ def difference_in(sent: dict[str, Any], found: object) -> str:
 
 
 def find_contradiction(found: dict[str, Any]) -> str:
-    """Return a contradiction in an order that ended, or "": Completed is tried, without error, after creation."""
+    """Return which values of a processed order contradict each other, or "".
+
+    `processed_time` is not before `created_time`, and a Completed order has an attempt and no error.
+    """
     created, processed = found.get("created_time"), found.get("processed_time")
     if found.get("status") == "Cancelled" or "processed_time" not in found:
         return ""
@@ -71,7 +74,7 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount, unless over 10^30 or 30 places: it was never sent, and the sum would be as long."""
+    """Add an order's total_amount. Leaves out amounts over 10^30 or with over 30 places, which no run has sent."""
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
         return amount
@@ -171,7 +174,7 @@ def reason_in(response: Response) -> str:
 
 def mistake_in(response: Response, order_id: int) -> str:
     """Return what is wrong with a 202 for one order, or "" if it names that order, as a string."""
-    named = (_decode(response, _promises) or {}).get("order_id")
+    named = (_decode(response, _objects) or {}).get("order_id")
     if named == str(order_id):
         return ""
     if named is None:
@@ -180,7 +183,7 @@ def mistake_in(response: Response, order_id: int) -> str:
 
 
 def post_fault(response: Response) -> str:
-    """Return what is wrong with the 202 for a new order, whatever order it names, or ""."""
+    """Return what is wrong with the 202 for a new order: that the server had the order before, or ""."""
     return "an order that was there before" if REPLAYED in response.head else ""
 
 
@@ -190,7 +193,7 @@ def counts_in(response: Response) -> BulkResponse | None:
 
 
 def bulk_fault(response: Response, *, size: int, may_repeat: bool = False) -> str:
-    """Return what is wrong with the 202 for `size` orders, or ""; all must be new, unless they `may_repeat`."""
+    """Return what is wrong with the 202 for `size` orders, or "". Duplicates are wrong unless they `may_repeat`."""
     counts = counts_in(response)
     if counts is None:
         return NO_COUNTS

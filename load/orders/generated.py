@@ -21,10 +21,10 @@ UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
     """Return a first id for a run that shares no id with other runs, earlier ones and those at the same time.
 
-    From the highest bit: the periods of 1,024 s since 1970, 20 random bits, and room for two million orders (2^21).
-    Two runs of no more orders share ids only if they start in the same period, and then with a probability of
-    1 in 1,048,576; a run of n orders, more than that, takes the room of n / 2^21. Ids are below 2^63 up to the year
-    2106. `clock_ns` counts from 1970.
+    From the highest bit, an id has the number of periods of 1,024 s since 1970, 20 random bits, and 21 bits that count
+    the orders of the run. Two runs can share ids only if they start in the same period, and then with a probability
+    of 1 in 1,048,576. A run of more than 2^21 orders, about two million, also takes ids of the next random numbers.
+    Ids are below 2^63 up to the year 2106. `clock_ns` counts from 1970.
     """
     slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
     return max(1, slot << ROOM_BITS)
@@ -56,7 +56,7 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """The same, but a quarter of every fourth group of 32, on average, has metadata and values at the limits."""
+    """Generated orders, some with metadata and values at the limits: a quarter of those in every fourth group of 32."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index
@@ -105,7 +105,7 @@ def _scatter(number: int) -> int:
 
 
 class SentOrders:
-    """The states of `orders` by index from 0. One not sent completely is unsent: the server must not have it."""
+    """The states of `orders` by index from 0. One that was not sent completely is UNSENT: no server may store it."""
 
     def __init__(self, orders: GeneratedOrders) -> None:
         self.orders = orders
@@ -134,7 +134,7 @@ class SentOrders:
             self._states[index] = max(self._states[index], ACKNOWLEDGED)
 
     def note_found(self, order_id: int) -> bool:
-        """Note that the server has the order, answered or not; False if that is known, or no such order was sent."""
+        """Note that the server has the order; False if that was noted before, or if no such order was sent."""
         index = self.index_of(order_id)
         if index is None or self._states[index] == FOUND:
             return False

@@ -1,1 +1,1 @@
-"""`--report`: a run as one HTML page that needs nothing else."""
+"""`--report`: a run as one HTML page that loads no other file."""

@@ -1,6 +1,6 @@
-"""The page's tables, first as text with the path of each number, and the JSON that charts.js draws. Any thread.
+"""Makes the page's tables from a result, and the JSON that charts.js draws. Any thread.
 
-charts.js writes its labels by the same rule as `measured`.
+charts.js rounds the numbers of its labels as `measured` does.
 """
 
 import math
@@ -19,7 +19,7 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Headings and number 
 
 
 class Cell(NamedTuple):
-    """A number as text, aligned by `padding`; `field` is its path in the result, `exact` has all digits, or is None."""
+    """A number as text; `padding` aligns it. `field` is its path in the result, `exact` all its digits, if known."""
 
     field: str
     text: str

@@ -24,7 +24,7 @@ KINDS = {
     "unread": ("Not readable", "not readable"),
     "unprocessed": ("Not processed", "not processed"),
 }
-"""What can be wrong with orders, the worst first: its title, and its words in the verdict."""
+"""The kinds of errors of orders, the worst first: the title of each, and its words in the verdict."""
 FOLDER = Path(__file__).parent
 SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
 
@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The first words of the page, the sentences below them, and what was found."""
+    """The page's heading, the sentences below it, and the orders with errors."""
 
     tone: Tone
     title: str
@@ -78,7 +78,7 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:
-    """Count the orders to read back; those with a wrong 202 are known only from the reading."""
+    """Count the acknowledged orders; those with a wrong 202 are only in the count of those to read back."""
     read_back = result["read_back"] or {"acknowledged": 0}
     return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
 

@@ -1,6 +1,6 @@
-"""Latencies, rates and numbers over time, and the orders that a run sends, counted by the responses to them.
+"""Counts the responses to a run's orders, and computes latencies, rates and time series from them.
 
-Values that the event loop writes. A few numbers for each response, in arrays, so that a long run takes little memory.
+Runs on the event loop. Keeps a few numbers for each response, in arrays, so that a long run takes little memory.
 """
 
 from array import array
@@ -45,7 +45,7 @@ class Distribution:
         return percentile_of(self._ascending_ns, percentile) / 1e6 if self._ascending_ns else None
 
     def curve(self) -> dict[str, list[float]]:
-        """Return percentiles and their latencies, as far as there are enough values for one to be above each."""
+        """Return percentiles and their latencies. Leaves out high percentiles if no value is above them."""
         size = len(self._ascending_ns)
         percentiles = [*(float(one) for one in CURVE if round(size * (100 - one), 6) >= 100), 100.0] if size else []
         latencies_ms = [percentile_of(self._ascending_ns, one) / 1e6 for one in percentiles]
@@ -53,7 +53,7 @@ class Distribution:
 
 
 class Recording:
-    """Responses as they came: when, from `started_ns` on, latencies from due and from sending, and how many orders."""
+    """For each response: its time since `started_ns`, its latencies from due and from sending, its number of orders."""
 
     def __init__(self, *, started_ns: int = 0) -> None:
         self.started_ns = started_ns
@@ -72,7 +72,7 @@ class Recording:
         self.orders.append(orders)
 
     def due_from(self, first_ns: int) -> "Recording":
-        """Return those whose requests were due then or later."""
+        """Return the responses whose requests were due at that time or later."""
         if not first_ns:
             return self
         later = Recording()
@@ -111,7 +111,7 @@ def timeline_of(recording: Recording) -> dict[str, object]:
 
 
 class TimeSeries:
-    """A number over time. Keeps every value at first, fewer as it gets longer, and always the last."""
+    """A number over time. Keeps up to 1,000 values: fewer per second the longer it gets, and always the last."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, int]] = []
@@ -192,7 +192,7 @@ class ResponseCounter:
         return min(self.bulk or 1, len(self.source) - first)
 
     def _count_order(self, place: int, response: Response) -> int:
-        """Count an order; return 1 if its 202 is right. A wrong one can have meant no other, so it is read back."""
+        """Count an order; return 1 if its 202 is right. With a wrong 202 it is read back, too."""
         tally, order_id = self.tally, self.source.order_id(place)
         if response.status != ACCEPTED:
             tally.refuse(response.status, order_id, reason_in(response))

@@ -1,4 +1,4 @@
-"""What a run measured and read back, and what follows from it. Values that the event loop writes."""
+"""What a run measured and read back, and what follows from it. Written on the event loop."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -138,10 +138,10 @@ class Result:
     def was_late(self) -> bool:
         """Whether the client's own delays distort the latencies of an open loop.
 
-        They do if over 1 % of the requests that had a free connection were sent more than 10 ms late, and this is more
+        They do if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by more
         than a tenth of the latencies' p99. On a machine that the server shares, a few are always some milliseconds
-        late; and beside a server that stalls for a second, 20 ms do not matter. False for fewer than 100 requests, for
-        up to 5 late ones, and if the server stopped answering.
+        late, and if the server stalls for a second, 20 ms do not matter. False for fewer than 100 requests, for up to 5
+        late ones, and if the server stopped answering.
         """
         if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False

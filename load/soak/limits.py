@@ -1,14 +1,14 @@
-"""The check after a soak, on the event loop, and the limits that a server must keep, compared with minute one.
+"""Checks the server after a soak, on the event loop, and compares the last minute with minute one.
 
 Minute one is the first after the warm-up. Nothing is kept for each order. What may grow:
 
 - Memory, by 4 MiB: for the dashboard's history, which is full after ten minutes (MAX_POINTS of
   handlers/metrics/history.py: 600 points of about 300 bytes, and about 50 KB for each new reader), and for SQLite's
-  2 MiB of pages for each of three connections (its default). The log of events, about 25 MiB, is full before the
+  2 MiB of cached pages for each of three connections (its default). The log of events, about 25 MiB, is full before the
   warm-up: it keeps 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that). The rates of the last
   minute, histograms, counters, and what belongs to a request or connection don't grow.
 - Memory, by a tenth: the heap fragments, and what several large arrays and listings at the same moment need is not
-  always given back. In all that is 12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of
+  always given back. Both together allow 12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of
   40 bytes an order shows in ten minutes, one of 6 bytes in an hour.
 - The file of the write-ahead log, which never shrinks while the server runs. A commit that leaves over 4,000 pages
   (16 MiB) in it runs SQLite's automatic checkpoint (the server sets this length), and the next commit begins the log
@@ -49,7 +49,7 @@ WORKERS = 8  # The server's --workers.
 
 
 class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
-    """What was found. The names in JSON are the same, except for `unknown`.
+    """What was found at the end.
 
     `counted` orders are in the listing. `unlisted` orders were acknowledged and are not. `unknown` orders were never
     sent, or are listed twice. `miscounted` is how much /metrics and the listing differ. `mistaken` orders were read
@@ -166,7 +166,7 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
-    """Compare what was found at the end with 0. `log_problems` are in the server's log, or of its end."""
+    """Compare what was found at the end with 0. `log_problems` counts those in the server's log and at its end."""
     values = {
         "acknowledged orders that are not listed": found.unlisted,
         "listed orders that were never sent, or are listed twice": found.unknown,
@@ -180,7 +180,7 @@ def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
 
 
 def find_other_causes(minutes: Sequence[Minute]) -> Iterator[str]:
-    """Say in which minutes this program or the disk was slow, which raises latencies; no finding depends on it."""
+    """Say in which minutes this program or the disk was slow: this raises latencies, but fails no check."""
     for name, field in (("this program was late", "late_p99_ms"), ("syncs of another file were slow", "disk_p99_ms")):
         slow = [minute.name for minute in minutes if (getattr(minute, field) or 0.0) > SLOW_MS]
         if slow:

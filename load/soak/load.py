@@ -36,7 +36,7 @@ class ServerGone(CommandError):
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` of `part_s` seconds, and records them. Measures syncs of `disk_file`."""
+    """Loads a server for a warm-up and `parts` parts of `part_s` seconds, and records each. Also syncs `disk_file`."""
 
     address: Address
     ledger: SentOrders

@@ -1,4 +1,4 @@
-"""Samples of the server's process, its database and the disk, and the minutes they are summed up in. Any thread."""
+"""Takes samples of the server's process, its database and the disk, and sums them up by minute. Any thread."""
 
 import os
 from array import array
@@ -31,7 +31,7 @@ HEADER = (
 
 
 class Sample(NamedTuple):
-    """What was seen at one moment, as in ProcessStatus, in MiB."""
+    """The process and its database at one moment; the first six fields are those of ProcessStatus, memory in MiB."""
 
     memory_mib: float
     peak_mib: float
@@ -136,8 +136,8 @@ class DiskFailed(CommandError):
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
     """Write and sync a block 20 times a second, and note the nanoseconds it takes, until `ended` is set; DiskFailed.
 
-    Syncs that are due while another one runs are not made. They are noted with the time that they would have waited,
-    so that a stall counts for as long as it lasts.
+    Syncs that are due while another one runs are not made, but noted with the time that they would have waited: so a
+    stall counts for as long as it lasts.
     """
     took_ns = 0
     try:

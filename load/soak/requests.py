@@ -1,4 +1,4 @@
-"""The endless requests of client sessions, each with a check of its answer. Runs on the event loop.
+"""Generates the requests of client sessions, each with a check of its answer. Runs on the event loop.
 
 A check returns what is wrong with an answer, or an empty text. All choices are made with the random numbers passed in.
 """

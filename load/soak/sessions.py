@@ -1,4 +1,4 @@
-"""The client sessions beside the orders at a steady rate. They run on the event loop until they are cancelled.
+"""The client sessions that run besides the orders at a steady rate, on the event loop, until they are cancelled.
 
 What goes wrong is passed to `report` as a text.
 """
@@ -66,7 +66,7 @@ async def _send_request(connection: Connection, checked: CheckedRequest, report:
 
 
 async def resume_events(address: Address, *, rng: Random, report: Report) -> None:
-    """Read events for a while, disconnect, and resume after the last event, as browsers do."""
+    """Read events for a while, disconnect, and resume after the last event, as a browser does."""
     last_id = b""
     while True:
         header = f"Last-Event-ID: {last_id.decode()}\r\n" if last_id else ""
@@ -86,7 +86,7 @@ async def stall_events(address: Address, *, rng: Random, report: Report) -> None
 
 
 async def follow_metrics(address: Address, *, rng: Random, report: Report) -> None:
-    """Read the stream of metrics, which sends something every second; its end and its silence are wrong."""
+    """Read the stream of metrics; report if it ends, or sends nothing for 5 seconds."""
     path = "/metrics/events"
     while True:
         async with _stream(address, path, report=report) as stream:

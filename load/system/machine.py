@@ -1,4 +1,6 @@
-"""The machine that a command runs on, on the main thread, and the status of a process as Linux reports it, on any.
+"""Describes the machine, raises the limit on open files, makes folders, and reads a process's status from /proc.
+
+Runs on the main thread; the status can be read on any.
 
 https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
@@ -28,7 +30,7 @@ PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 OTHER_FILES = 20  # Standard streams, the event loop's own descriptors, the result file.
 IGNORE_ALL = "*\n"  # Content of a .gitignore that keeps the databases out of a commit that is made meanwhile.
 BUSY_SHARE = 0.9
-"""A client that used more of a core than this had hardly any time left: the server might have taken more."""
+"""A client that used a larger share of a core than this was too busy to measure how fast the server is."""
 PROC = Path("/proc")
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
