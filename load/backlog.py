@@ -48,7 +48,7 @@ class Metrics:
 
     @classmethod
     def parse(cls, response: Response) -> Self:
-        """Read a response; NoMetrics if the counts are missing or are no whole numbers from 0."""
+        """Read a response; NoMetrics if a count is missing or is not a whole number from 0 on."""
         if response.status in (401, 403):
             raise NotAllowed(response.status)
         if response.status != 200:

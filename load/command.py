@@ -102,7 +102,7 @@ class Load(Command):
         if result is None:
             return ()
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
-        # Made only when it is written, so that a Ctrl-C meanwhile names the files that are missing.
+        # Computed only when it is written, so that Ctrl-C during this names the files that are missing.
         result_json = cache(lambda: to_json(result, settings))
         outputs += json_outputs(settings.json, result_json)
         if settings.report:

@@ -181,7 +181,7 @@ def _server_url(text: str) -> ServerUrl:
 
 
 def _api_key(text: str) -> str:
-    """Read a key that can stand in a header; messages do not repeat it."""
+    """Check that a key can be sent in a header; messages do not show the key."""
     if not text:
         raise argparse.ArgumentTypeError("the key is empty")
     if not all("!" <= character <= "~" for character in text):

@@ -190,7 +190,7 @@ async def child_process(*command: str) -> AsyncIterator[Process]:
 
 
 async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> AnyReport:
-    """Close the program's stdin and decode the last line that it prints; ProgramFailed if that is no report."""
+    """Close the program's stdin and decode the last line that it prints; ProgramFailed if that is not a report."""
     # Without input, communicate closes stdin only from Python 3.12 on.
     out, errors = await process.communicate(b"")
     last = (out.splitlines() or [b""])[-1]

@@ -88,7 +88,7 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """POST /order with 100 event readers, compared with another process: after readers, a server keeps events."""
+    """POST /order with 100 event readers, compared with a server that never had any: readers make it keep events."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none", at_least=0.90)
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)

@@ -63,7 +63,7 @@ class Report(msgspec.Struct):
 
 def wrk_version() -> str:
     """Return the version of the wrk on the PATH. Called outside the event loop."""
-    # Its exit status is 1 all the same.
+    # Its exit status is 1 even if it succeeds.
     done = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
 
@@ -102,7 +102,7 @@ async def measure_wrk(address: Address, *, clients: int, seconds: float) -> Meas
     """Run one thread of wrk that posts orders over `clients` connections, with growing ids, for some whole seconds.
 
     The requests are those of `workloads.posts`, byte for byte. Answers with another status than 202 and socket errors
-    are wrong. The CPU time is that of wrk, provided that no other child process ends meanwhile.
+    are wrong. The CPU time is that of wrk, provided that no other child process ends during the run.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with TemporaryDirectory(prefix="load-wrk-") as folder:

@@ -138,7 +138,7 @@ class ChaosRun:
         return sum(target.ledger.acknowledged for target in self._targets.values())
 
     async def _inject(self, fault: Fault) -> None:
-        """Inject a fault, again if it had no effect, and count what clients met meanwhile."""
+        """Inject a fault, again if it had no effect, and count the errors of clients until it is over."""
         target = self._targets[fault.target]
         before = Counter(target.client_errors)
         deadline_s = time.monotonic() + ATTEMPTS_S

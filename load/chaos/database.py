@@ -48,9 +48,9 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
-    """Run checkpoints and count "done", "busy" and errors; meanwhile, and `reader_s` longer, a reader holds a snapshot.
+    """Run checkpoints and count "done", "busy" and errors; with `reader_s`, a reader keeps its snapshot.
 
-    There is no reader if `reader_s` is 0.
+    The reader starts before the first checkpoint, and ends `reader_s` after the last.
     """
     results: Counter[str] = Counter()
     try:

@@ -40,7 +40,7 @@ class WebhookChecker:
         self._body_hashes: dict[int, int] = {}
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id and what is wrong; ValueError or KeyError for no webhook. `headers` are lower case."""
+        """Return the order's id and what is wrong; ValueError or KeyError for another request. Names are lower case."""
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
         if isinstance(order_id, bool) or not isinstance(order_id, int):

@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(ExitStatus.BAD_USAGE, f"{self.prog}: {without_keys(message)} (--help lists the flags)\n")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Read the flags. Of unknown arguments only flags are named, since a key may follow a mistyped flag."""
+        """Read the flags. Messages name unknown flags but not their values, which may be API keys."""
         flags, unknown = self.parse_known_args(argv)
         if unknown:
             names = [argument.partition("=")[0] for argument in unknown]
@@ -96,7 +96,7 @@ def seconds_or_0(text: str) -> float:
 
 
 def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
-    """Read a number in this unit from `lowest` to `highest`, which `bounds` says in words."""
+    """Read a number from `lowest` to `highest`; messages name `unit`, and the limits by the words in `bounds`."""
     try:
         found = float(text)
     except ValueError:
@@ -109,7 +109,7 @@ def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> 
 
 
 def writable_file(text: str) -> Path:
-    """Read the path of a file that can be created: its folder exists, and it is no folder itself."""
+    """Read the path of a file that can be created: its folder exists, and it is not a folder itself."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder")
@@ -119,7 +119,7 @@ def writable_file(text: str) -> Path:
 
 
 def writable_folder(text: str) -> Path:
-    """Read the path of a folder in which another one can be created, which is tried."""
+    """Read the path of a folder. Creates a folder in it and removes that, to test whether it is writable."""
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
@@ -131,7 +131,7 @@ def writable_folder(text: str) -> Path:
 
 
 def sqlite_file(text: str) -> Path:
-    """Read the path of a file that can be read and begins as an SQLite database does."""
+    """Read the path of a file that can be read and has the first bytes of an SQLite database."""
     try:
         with Path(text).open("rb") as file:
             head = file.read(len(SQLITE_HEAD))
@@ -143,7 +143,7 @@ def sqlite_file(text: str) -> Path:
 
 
 def named_file(text: str) -> Path:
-    """Read the path of a file that can be created; neither standard output nor SQLite's memory is one."""
+    """Read the path of a file that can be created; standard output and SQLite's `:memory:` are refused."""
     if text in (str(STDOUT), ":memory:"):
         raise argparse.ArgumentTypeError(f"a file is wanted, which {text} is not")
     return writable_file(text)

@@ -2,7 +2,7 @@
 
 It starts a server on the file and sends it arrays of 1,000 orders. Their ids count from 1, and their other values
 follow from the id, so that they are the same every time. All of them are Completed, except for the last --pending. At
-the end the file stands alone, without a write-ahead log beside it.
+the end there is no write-ahead log beside the file.
 """
 
 import argparse

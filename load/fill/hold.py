@@ -4,5 +4,5 @@ import threading
 
 
 def hold(order: object) -> None:
-    """Never return. `--drain-timeout 0` makes the server stop all the same, and the order stays Pending."""
+    """Never return. With `--drain-timeout 0` the server stops without waiting, and the order stays Pending."""
     threading.Event().wait()

@@ -26,7 +26,7 @@ RESPONSE_S = 30.0
 
 
 class MalformedResponse(ValueError):
-    """The bytes are no response that this client can read."""
+    """The bytes are not a response that this client can read."""
 
 
 class Response(NamedTuple):
@@ -168,7 +168,7 @@ class Connection:
         try:
             connecting = stream.connect(self._address.sockaddr, server_hostname=self._address.url.host)
             if stream.closed():
-                # Refused at once: with TLS this would wait for the handshake in vain.
+                # Refused at once. With TLS, `connecting` would never complete.
                 raise StreamClosedError(stream.error)
             await connecting
         except (StreamClosedError, OSError) as problem:

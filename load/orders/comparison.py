@@ -25,7 +25,7 @@ Kind = TypeVar("Kind")
 
 
 class BadJson(ValueError):
-    """The bytes are no JSON."""
+    """The bytes are not JSON."""
 
 
 def decode_json(text: bytes) -> Any:

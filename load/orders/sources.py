@@ -35,7 +35,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BadCsv(Exception):
-    """The text is no CSV of orders; `line`, counted from 1, is the first line of the bad row."""
+    """The file is not a CSV of orders. The bad row begins in line `line`, counted from 1."""
 
     def __init__(self, line: int, fault: str) -> None:
         super().__init__(fault)
@@ -48,7 +48,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
     Skips empty rows, columns whose name is empty too, and Excel's first line `sep=,`. BadCsv for a bad row; OSError if
     the file can't be read.
     """
-    # Bytes that are no UTF-8 become lone surrogates, so that a message can name their line.
+    # Bytes that are not UTF-8 become lone surrogates, so that a message can name their line.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = _rows(file)
         header = next(rows, None)

@@ -1,21 +1,21 @@
 """Checks the server after a soak, on the event loop, and compares the last minute with minute one.
 
-Minute one is the first after the warm-up. Nothing is kept for each order. What may grow:
+Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These may grow:
 
-- Memory, by 4 MiB: for the dashboard's history, which is full after ten minutes (MAX_POINTS of
-  handlers/metrics/history.py: 600 points of about 300 bytes, and about 50 KB for each new reader), and for SQLite's
-  2 MiB of cached pages for each of three connections (its default). The log of events, about 25 MiB, is full before the
-  warm-up: it keeps 50,000 to 100,000 events (MAX_EVENTS of server.py, trimmed at twice that). The rates of the last
-  minute, histograms, counters, and what belongs to a request or connection don't grow.
-- Memory, by a tenth: the heap fragments, and what several large arrays and listings at the same moment need is not
-  always given back. Both together allow 12 MiB for a process of 80 MiB. At 600 orders/s, arrays included, a leak of
-  40 bytes an order shows in ten minutes, one of 6 bytes in an hour.
-- The file of the write-ahead log, which never shrinks while the server runs. A commit that leaves over 4,000 pages
-  (16 MiB) in it runs SQLite's automatic checkpoint (the server sets this length), and the next commit begins the log
-  anew, unless a reader is reading from it. One batch adds up to 2,000 orders and an array of 1,000, about 2 MiB. So
-  the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
-- Sockets, up to the number of clients and ten of the server's own; none is left when all clients have disconnected.
-- Threads: one of the pool is created when it is first needed. Open files, without sockets, don't become more.
+- Memory, by 4 MiB. The dashboard's history is full after ten minutes (MAX_POINTS of handlers/metrics/history.py: 600
+  points of about 300 bytes, and about 50 KB for each new reader). SQLite caches 2 MiB of pages for each of three
+  connections (its default). The log of events, about 25 MiB, is full before the warm-up: it keeps 50,000 to 100,000
+  events (MAX_EVENTS of server.py, trimmed at twice that). The rates of the last minute, histograms, counters, and the
+  memory of a request or connection don't grow.
+- Memory, by another tenth. The heap fragments, and memory that several large arrays and listings need at the same time
+  is not always returned to the system. Both together allow 12 MiB for a process of 80 MiB. At 600 orders/s, arrays
+  included, a leak of 40 bytes an order shows in ten minutes, one of 6 bytes in an hour.
+- The file of the write-ahead log, which never shrinks while the server runs. A commit that leaves over 4,000 pages (16
+  MiB) in it runs SQLite's automatic checkpoint (the server sets this length), and the next commit starts at the
+  beginning of the log, unless a reader is reading from it. One batch adds up to 2,000 orders and an array of 1,000,
+  about 2 MiB. So the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
+- Sockets, up to one per client and ten for the server itself. When all clients have disconnected, theirs are closed.
+- Threads, since the pool creates a thread when it is first needed. The number of other open files must not grow.
 """
 
 import asyncio
@@ -51,10 +51,10 @@ WORKERS = 8  # The server's --workers.
 class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
     """What was found at the end.
 
-    `counted` orders are in the listing. `unlisted` orders were acknowledged and are not. `unknown` orders were never
-    sent, or are listed twice. `miscounted` is how much /metrics and the listing differ. `mistaken` orders were read
-    back and are lost, different, unprocessed or unreadable. `incomplete` orders are not Completed. `sockets_left` are
-    the open connections beyond those before the first client.
+    `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in it. `unknown` orders were
+    never sent, or are listed twice. `miscounted` is by how many orders /metrics and the listing differ. `mistaken`
+    orders were read back, and are lost, different, unprocessed or unreadable. `incomplete` orders are not Completed.
+    `sockets_left` counts the open sockets, without those that were open before the first client.
     """
 
     counted: int = 0

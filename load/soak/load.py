@@ -152,7 +152,7 @@ class SoakLoad:
             self._recorder.latencies_ns.append(timing.from_due_ns)
 
     def _note_no_answer(self, index: int, reason: str) -> None:
-        # Requests that this program cancels are no errors of the server.
+        # A request that this program cancels is not an error of the server.
         if reason != INTERRUPTED:
             self._report(f"POST /order: {reason}")
 

@@ -130,7 +130,7 @@ class MinuteRecorder:
 
 
 class DiskFailed(CommandError):
-    """A file beside the database can't be written or synced."""
+    """A file in the folder of the database can't be written or synced."""
 
 
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:

@@ -129,7 +129,7 @@ def check_new(answer: Response, order_id: int) -> str:
 
 
 def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
-    """Check the answer with an order. Values are left out of the text, so that there are few different texts."""
+    """Check the answer with an order. The text has no values, so that problems of one kind are counted together."""
     if problem := check_status(200, answer):
         return problem
     try:

@@ -28,7 +28,7 @@ from load.cli.errors import CommandError
 Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 OTHER_FILES = 20  # Standard streams, the event loop's own descriptors, the result file.
-IGNORE_ALL = "*\n"  # Content of a .gitignore that keeps the databases out of a commit that is made meanwhile.
+IGNORE_ALL = "*\n"  # Content of a .gitignore, so that nobody commits the databases.
 BUSY_SHARE = 0.9
 """A client that used a larger share of a core than this was too busy to measure how fast the server is."""
 PROC = Path("/proc")

@@ -25,11 +25,11 @@ class DidNotStart(CommandError):
 
 
 class DidNotEnd(CommandError):
-    """The server did not end in time after SIGTERM, or not with status 0."""
+    """After SIGTERM, the server did not end in time, or ended with a status other than 0."""
 
 
 class ServerProcess:
-    """A context manager: while the block runs, the server listens at `url`. Then it gets SIGTERM, and at last SIGKILL.
+    """A context manager: in the block, the server listens at `url`. Then it gets SIGTERM, and SIGKILL if needed.
 
     `arguments` are those of the Python interpreter; the working folder is the project's. Its output goes to `log`.
     Raises DidNotStart, and DidNotEnd unless the block itself has raised something.
