@@ -80,7 +80,7 @@ class EventReaders:
                 self._tasks.append(asyncio.create_task(self._read(number, stream)))
 
     async def read_rest(self) -> None:
-        """Read until nothing comes for a while."""
+        """Read until no stream has sent anything for `quiet_s`."""
         before: list[int] = []
         while before != self.bytes_read:
             before = [*self.bytes_read]

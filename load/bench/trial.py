@@ -22,8 +22,8 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 class Row:
     """A measure, with a bound if it can fail, and perhaps with a stricter aim.
 
-    Each run is a dict of numbers with units in their names; `value` is the one that is judged. `wrong` counts failed
-    requests by reason, `invalid` counts the runs that do not measure the server, by reason.
+    Each run is a dict of numbers with units in their names; the median of `value` is compared with the bound. `wrong`
+    counts failed requests by reason, `invalid` the runs that do not measure the server, by reason.
     """
 
     name: str
@@ -187,7 +187,7 @@ class Trial:
         return [row for row, _ in rows]
 
     def add_run(self, row: Row, number: int, figure: Figure, measured: dict[str, Measurement], *, value: Value) -> None:
-        """Add a run to a row and print it, given what was measured by two names, ours second."""
+        """Add a run to a row and print it; `measured` has two measurements by name, ours second."""
         both = list(measured.values())
         figures = {name: figure.value(each) for name, each in measured.items()}
         result = value.of(figure, *figures.values())

@@ -36,7 +36,7 @@ class Timeouts:
 
 
 class RequestTiming(NamedTuple):
-    """When a response came, and nanoseconds since its request was due (closed loop: sent) and since it was sent."""
+    """When a response came, and its latencies in nanoseconds. In a closed loop, a request is due when it is sent."""
 
     answered_ns: int
     from_due_ns: int

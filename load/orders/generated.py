@@ -19,7 +19,7 @@ UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
-    """Return a first id for a run that shares no id with other runs, earlier ones and those at the same time.
+    """Return a first id, so that the run shares no id with earlier runs, nor with others at the same time.
 
     From the highest bit, an id has the number of periods of 1,024 s since 1970, 20 random bits, and 21 bits that count
     the orders of the run. Two runs can share ids only if they start in the same period, and then with a probability

@@ -138,7 +138,7 @@ class TimeSeries:
 class Tally:
     """Counts of orders; `acknowledged` has the places in the source of all orders that are to be read back.
 
-    Of those, `accepted` were new and `duplicates` were there already: a bulk response says how many, not which. The
+    Of those, `accepted` were new and `duplicates` were there already: a bulk response has only these counts. The
     others had a wrong 202; `wrong_202` counts those by what was wrong. `examples` has the id and the reason of the
     first refusal of each status that came with a reason.
     """

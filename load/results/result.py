@@ -71,9 +71,9 @@ def _finding(what: str, orders: Iterable[int]) -> str:
 class Result:
     """What a run measured so far; times in seconds, None for what it has not measured.
 
-    `started_ns` counts from 1970. `sending_s` is the time from the first request to the last response, and in an open
-    loop at least until the last request was due. `stopped_s` is the time to the last response of a server that then
-    stopped answering, `waited_s` the time until all was processed at the latest, `phase` what the run did last.
+    Times count from the first request; `started_ns` counts from 1970. `sending_s` lasts until the last response, and in
+    an open loop at least until the last request was due. `stopped_s` lasts until the last response, if the server then
+    stopped answering. After `waited_s`, all orders were processed. `phase` is what the run did last.
     `delays` is None except in an open loop. `read_back` has what was read so far; `is_read` says that this is all.
     """
 
