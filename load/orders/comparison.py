@@ -53,10 +53,7 @@ def difference_in(sent: dict[str, Any], found: object) -> str:
 
 
 def find_contradiction(found: dict[str, Any]) -> str:
-    """Return which values of a processed order contradict each other, or "".
-
-    `processed_time` is not before `created_time`, and a Completed order has an attempt and no error.
-    """
+    """Return a contradiction in a processed order, such as Completed with an error, or "" if there is none."""
     created, processed = found.get("created_time"), found.get("processed_time")
     if found.get("status") == "Cancelled" or "processed_time" not in found:
         return ""

@@ -1,7 +1,6 @@
 """Describes the machine, raises the limit on open files, makes folders, and reads a process's status from /proc.
 
-Runs on the main thread; the status can be read on any.
-
+Runs on the main thread; the status can be read on any. The fields of /proc:
 https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
 
