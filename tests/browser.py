@@ -28,12 +28,12 @@ class Watched:
     """A page in its own browser context, at `origin`. `options` are those of a context.
 
     `complaints` are the console's errors and warnings and the exceptions of the page, `requested` all URLs that it
-    requested, and `strangers` those of other origins.
+    requested, and `other_origins` those of other origins.
     """
 
     def __init__(self, browser: Browser, origin: str, **options: Any) -> None:
         self.complaints: list[str] = []
-        self.strangers: list[str] = []
+        self.other_origins: list[str] = []
         self.requested: list[str] = []
         self._origin = origin
         context = browser.new_context(**options)
@@ -53,4 +53,4 @@ class Watched:
     def _look_at(self, request: Request) -> None:
         self.requested.append(request.url)
         if not request.url.startswith((self._origin, "data:", "blob:")):
-            self.strangers.append(request.url)
+            self.other_origins.append(request.url)

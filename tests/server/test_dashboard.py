@@ -75,7 +75,7 @@ def opened(browser: Browser, server: ServerProcess, **options: Any) -> Iterator[
         watched.page.goto(origin)
         yield watched
         assert watched.complaints == []
-        assert watched.strangers == []
+        assert watched.other_origins == []
     finally:
         watched.close()
 
@@ -283,7 +283,7 @@ def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: P
         assert page.title() == "Orders"
         watched.close()
     assert [text for text in watched.complaints if not BROKEN_CONNECTION.match(text)] == []
-    assert watched.strangers == []
+    assert watched.other_origins == []
 
 
 def orders_in(seconds: list[float], values: list[float]) -> float:
@@ -493,7 +493,7 @@ def test_an_action_with_a_read_only_key_shows_the_reason(browser: Browser, tmp_p
         expect(row_of(page, "Failed", 1)).to_be_visible()
         watched.close()
         assert watched.complaints == ["Failed to load resource: the server responded with a status of 403 (Forbidden)"]
-        assert watched.strangers == []
+        assert watched.other_origins == []
 
 
 def test_an_open_page_asks_for_a_key_once_the_server_requires_one(browser: Browser, tmp_path: Path) -> None:

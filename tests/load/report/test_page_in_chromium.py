@@ -54,7 +54,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     for watched in opened:
         watched.close()
         assert watched.complaints == []
-        assert watched.strangers == []
+        assert watched.other_origins == []
         assert len(watched.requested) == 1
 
 
