@@ -58,7 +58,7 @@ class BulkStreamExchange(Exchange):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._in_flight.begin()
+        self._in_flight.begin(self)
         self._in_flight.drain_listeners.add(self)
         self._connection.set_max_body_size(sys.maxsize)
         lift_body_timeout(self._connection)
@@ -77,7 +77,7 @@ class BulkStreamExchange(Exchange):
     def on_connection_close(self) -> None:
         self._stop_reading()
         if not self._is_answered:
-            self._in_flight.end()
+            self._in_flight.end(self)
 
     def answer(self, result: BulkView) -> None:
         result.check_any_stored()

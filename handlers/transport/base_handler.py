@@ -24,7 +24,7 @@ class BaseHandler(RequestHandler):
     def _count_in_flight(self, *, in_flight: InFlightRequests) -> None:
         """Counts the request as in flight. To be called by each `initialize`."""
         self._in_flight = in_flight
-        in_flight.begin()
+        in_flight.begin(self)
 
     # Declared as Tornado does, so that handlers with more collaborators may override it.
     initialize: Callable[..., None] = _count_in_flight
@@ -38,7 +38,7 @@ class BaseHandler(RequestHandler):
         self.clear_header("Server")
 
     def on_finish(self) -> None:
-        self._in_flight.end()
+        self._in_flight.end(self)
 
     def compute_etag(self) -> str | None:
         return None

@@ -49,7 +49,7 @@ class Exchange(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        self._in_flight.begin()
+        self._in_flight.begin(self)
         try:
             self.begin(self._body).add_done_callback(self._on_done)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
@@ -69,7 +69,7 @@ class Exchange(HTTPMessageDelegate):
 
     def _on_done(self, done: Future[Any]) -> None:
         if done.cancelled():
-            self._in_flight.end()
+            self._in_flight.end(self)
             return
         error = done.exception()
         try:
@@ -78,7 +78,7 @@ class Exchange(HTTPMessageDelegate):
         except Exception as problem:  # noqa: BLE001 - outermost exception handler of the request
             error = problem
         if error is None:
-            self._in_flight.end()
+            self._in_flight.end(self)
         else:
             self._fail(error)
 
@@ -86,7 +86,7 @@ class Exchange(HTTPMessageDelegate):
         try:
             self._errors.respond(self.head, error)
         finally:
-            self._in_flight.end()
+            self._in_flight.end(self)
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """Writes the whole response: a JSON body, `headers`, and the headers of every response."""

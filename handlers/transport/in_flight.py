@@ -17,30 +17,33 @@ class DrainListener(Protocol):
 class InFlightRequests:
     """The number of requests that are being served.
 
-    A request is served from the end of the body, or from the headers for an NDJSON stream, until the response. It calls
-    `begin` once and `end` once. While `draining` is set, each response closes its connection.
+    A request is served from the end of the body, or from the headers for an NDJSON stream, until the response. It is
+    represented by the object that serves it, so it counts once, however often it begins or ends. While `draining` is
+    set, each response closes its connection.
     """
 
     def __init__(self) -> None:
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
         """A listener removes itself when its request ends."""
-        self._in_flight = 0
+        self._requests: set[object] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def count(self) -> int:
         """How many requests are in flight."""
-        return self._in_flight
+        return len(self._requests)
 
-    def begin(self) -> None:
-        self._in_flight += 1
+    def begin(self, request: object) -> None:
+        """Counts the request until it ends. `request` must be compared by identity, and serve one request only."""
+        self._requests.add(request)
         self._idle.clear()
 
-    def end(self) -> None:
-        self._in_flight -= 1
-        if not self._in_flight:
+    def end(self, request: object) -> None:
+        """Does not count the request any more. Does nothing if it is not counted."""
+        self._requests.discard(request)
+        if not self._requests:
             self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
@@ -52,6 +55,6 @@ class InFlightRequests:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
             # With a time-out of 0 it is raised even if nothing is in flight.
-            if not self._in_flight:
+            if not self._requests:
                 return
-            _log.warning("%d requests were still in flight", self._in_flight)
+            _log.warning("%d requests were still in flight", self.count)

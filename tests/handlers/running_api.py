@@ -49,11 +49,17 @@ class Answer(NamedTuple):
 
 
 class CheckedRequests(InFlightRequests):
-    """InFlightRequests that fail if a request ends twice."""
+    """InFlightRequests that fail if a request begins or ends twice."""
 
-    def end(self) -> None:
-        super().end()
-        assert self.count >= 0
+    def begin(self, request: object) -> None:
+        before = self.count
+        super().begin(request)
+        assert self.count == before + 1
+
+    def end(self, request: object) -> None:
+        before = self.count
+        super().end(request)
+        assert self.count == before - 1
 
 
 class Connection:
@@ -87,7 +93,7 @@ class Connection:
 
     async def close(self) -> None:
         self.writer.close()
-        with contextlib.suppress(ConnectionResetError):  # then it is closed as well
+        with contextlib.suppress(ConnectionError):  # then it is closed as well
             await self.writer.wait_closed()
 
 
@@ -99,6 +105,8 @@ class BlockableStore(ShorthandStore):
         super().__init__(SqliteStore(database, clock=clock))
         self._pragma = database.pragma
         self._before_write: list[Callable[[], object]] = []
+        self.waiting_writes = 0
+        """How many writes wait for the end of `blocked`."""
         self.gates = {name: threading.Event() for name in ("writes", "reads", "listings")}
         for each in self.gates.values():
             each.set()
@@ -116,7 +124,9 @@ class BlockableStore(ShorthandStore):
         super().probe()
 
     def _prepare_write(self) -> None:
+        self.waiting_writes += 1
         self.gates["writes"].wait()
+        self.waiting_writes -= 1
         while self._before_write:
             self._before_write.pop()()
 
