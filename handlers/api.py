@@ -58,12 +58,15 @@ class HttpApi:
         self._server.add_sockets(sockets)
 
     async def drain(self, timeout_s: float) -> None:
-        """Accepts no more connections, then waits up to `timeout_s` seconds until every request has its response."""
+        """Accepts no more connections, then waits up to `timeout_s` seconds until every client has its response."""
         self._server.stop()
+        end_s = time.monotonic() + timeout_s
         await self._in_flight.drain(timeout_s)
+        await self._server.wait_for_lingering(max(0.0, end_s - time.monotonic()))
 
     async def close(self) -> None:
         """Waits for the last responses, then ends the event streams and closes all connections. May be called twice."""
         await self._in_flight.drain(LAST_RESPONSES_S)
+        await self._server.wait_for_lingering(LAST_RESPONSES_S)
         self._telemetry.close()
         await self._server.close_all_connections()

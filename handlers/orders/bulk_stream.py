@@ -13,7 +13,7 @@ from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
 from handlers.problems.problem import Problem
 from handlers.transport.connection_stream import lift_body_timeout
-from handlers.transport.early_response import EarlyResponseConnection
+from handlers.transport.early_response import prepare_early_response
 from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.exchange import ACCEPTED, Exchange
 from handlers.transport.in_flight import InFlightRequests
@@ -23,7 +23,7 @@ from models.errors import QueueClosedError, QueueFullError
 from models.parsing.bulk import Lines
 
 STALL_TIMEOUT_S = 30.0
-"""Closes the connection if the client sends nothing for this long, or sends for this long after an early response."""
+"""Closes the connection if the client sends nothing for this long."""
 
 
 class BulkStreamExchange(Exchange):
@@ -31,8 +31,7 @@ class BulkStreamExchange(Exchange):
 
     Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Orders that
     are stored stay stored, however the stream ends. If the storage fails, the server stops, or `buffers` has no room
-    for lines that wait, the response is sent immediately, and the rest of the body is discarded, so that the client can
-    read the response.
+    for lines that wait, the response is sent before the end of the body.
     """
 
     def __init__(
@@ -69,9 +68,7 @@ class BulkStreamExchange(Exchange):
 
     def finish(self) -> None:
         self._stop_reading()
-        if self._is_answered:
-            self._connection.finish()
-        else:
+        if not self._is_answered:
             asyncio.create_task(self._finish()).add_done_callback(self._on_done)
 
     def on_connection_close(self) -> None:
@@ -129,7 +126,7 @@ class BulkStreamExchange(Exchange):
             await self._bulk.finish_or_raise_problem(error)
         except Problem as problem:
             self._is_answered = True
-            self.head.connection = EarlyResponseConnection(self._connection)
+            prepare_early_response(self.head)
             self._fail(problem)
 
     def _check_stall(self) -> None:

@@ -1,5 +1,7 @@
 """The stream of one client connection: enforces time-outs, and sends a problem for malformed requests.
 
+It sends no problem for a request that has a response already.
+
 Tornado's own time-outs cost a timer and a future per request. While a request is served, these streams only update
 counters; the server calls `check_timeouts` on each of them at intervals. Runs on the event loop.
 """
@@ -18,11 +20,13 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, Unsatisfi
 from handlers.problems.problem import BAD_REQUEST, HEAD_TOO_LARGE, REQUEST_TIMEOUT, Problem
 from handlers.transport.error_responses import response_bytes
 from handlers.transport.event_registration import EventRegistration
+from handlers.transport.lingering_close import LingeringSockets
 
 BODY_STEP_BYTES = 64 * 1024
 RESPONSE_STEP_BYTES = 16 * 1024
 MAX_DISCARDED_CHUNKS = 16
 
+_TORNADOS_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 _TORNADOS_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 _MALFORMED = Problem(BAD_REQUEST, "The request line, a header or the framing of the body is not valid HTTP/1.1.")
 _LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too long.")
@@ -59,7 +63,10 @@ class ConnectionStream(IOStream):
     provides for subclasses.
     """
 
-    def __init__(self, *arguments: Any, timeouts: Timeouts, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, timeouts: Timeouts, lingering: LingeringSockets | None = None, **options: Any
+    ) -> None:
+        """`lingering` keeps the connection open for a while after an early response. None: it is closed at once."""
         super().__init__(*arguments, **options)
         io_loop, self.io_loop = self.io_loop, cast(IOLoop, EventRegistration(self.io_loop))
         if self._state is not None:  # a TLS stream waits for its handshake from the start
@@ -71,7 +78,9 @@ class ConnectionStream(IOStream):
         self._requests = 0
         self._received_bytes = 0
         self._body_timeout_s = timeouts.body_s
-        self._is_rejected = False
+        self._lingering = lingering
+        self._is_lingering_close = False
+        self._has_response = False
         self._is_timed_out = False
         self._wait = _Wait(math.inf, "first check")
         self._wait_began_s = 0.0
@@ -97,10 +106,15 @@ class ConnectionStream(IOStream):
         """Lets the body of the request that is being read take any time."""
         self._body_timeout_s = math.inf
 
+    def linger_on_close(self) -> None:
+        """Lets the client read the response to the current request although it still sends the body."""
+        self._is_lingering_close = True
+
     def reject(self, problem: Problem) -> None:
         """Sends the problem for a request that has no handler. The caller closes the stream afterwards."""
-        if not self.closed():
-            self._is_rejected = True
+        if not self.closed() and not self._has_response:
+            self._has_response = True
+            self.linger_on_close()
             super().write(response_bytes(problem))
 
     def _current_wait(self) -> _Wait:
@@ -122,8 +136,12 @@ class ConnectionStream(IOStream):
         # Tornado reads only heads with it, and would still serve buffered requests after the stream is closed.
         if self._is_timed_out:
             raise StreamClosedError
+        if self._is_lingering_close:  # the last response said that it closes the connection
+            self.close()
+            raise StreamClosedError
         self._requests += 1
         self._received_bytes = 0
+        self._has_response = False
         self._body_timeout_s = self._timeouts.body_s
         self._head = None
         self._head = cast("Future[bytes]", super().read_until_regex(regex, max_bytes))
@@ -141,20 +159,24 @@ class ConnectionStream(IOStream):
 
     def write(self, data: bytes | memoryview) -> "Future[None]":
         if data == _TORNADOS_BAD_REQUEST:
-            self._is_rejected = True
-            data = response_bytes(_MALFORMED)
+            # Tornado closes the stream afterwards.
+            self.linger_on_close()
+            data = b"" if self._has_response else response_bytes(_MALFORMED)
+        self._has_response = self._has_response or data != _TORNADOS_CONTINUE
         return super().write(data)
 
     def close(self, exc_info: Any = False) -> None:
         if isinstance(exc_info, UnsatisfiableReadError):
             # Outside of a head, the line before a chunk is too long.
             self.reject(_LONG_HEAD if self._is_in_head() else _MALFORMED)
-        if self._is_rejected and not self.closed():
-            self._discard_received()
+        if self._is_lingering_close and not self.closed():
+            if self._lingering is None:
+                self._discard_received()
+            else:
+                self._lingering.add(self.socket.fileno())
         super().close(exc_info)
 
     def _discard_received(self) -> None:
-        # A close with unread bytes sends a reset, which may overtake the response.
         scratch = bytearray(self.read_chunk_size)
         with contextlib.suppress(OSError):
             for _ in range(MAX_DISCARDED_CHUNKS):

@@ -1,31 +1,35 @@
-"""A connection on which the response is sent before the request's body has been read completely. On the event loop."""
+"""Responses that are sent before the request's body has been read completely. Runs on the event loop."""
 
-from asyncio import Future
+import sys
 from typing import Any, cast
 
-from tornado.httputil import HTTPConnection, HTTPHeaders
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
+
+from handlers.transport.connection_stream import ConnectionStream
+from handlers.transport.request_head import RequestHead
+
+MAX_LENGTH_DIGITS = 100
+"""A Content-Length with more digits is left to Tornado, which treats it as malformed."""
 
 
-class EarlyResponseConnection(HTTPConnection):
-    """Writes the response but does not finish it: the connection stays open until the rest of the body has been read.
+def content_length(headers: HTTPHeaders) -> int | None:
+    """The value of Content-Length. None if it is missing or malformed."""
+    length = headers.get("Content-Length", "")
+    return int(length) if len(length) <= MAX_LENGTH_DIGITS and length.isdecimal() else None
 
-    Tornado would close the connection after the response. A close with unread bytes sends a reset, which may overtake
-    the response. The exchange that reads the body finishes the underlying connection.
+
+def prepare_early_response(head: RequestHead) -> None:
+    """To be called before a response is sent whose request may not have been read completely.
+
+    The response says that the connection will be closed. When it has been sent,
+    the rest of the body is discarded for a limited time: see `handlers/transport/lingering_close.py`.
     """
-
-    def __init__(self, connection: HTTPConnection) -> None:
-        self._connection = cast(Any, connection)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> "Future[None]":
-        written: Future[None] = self._connection.write_headers(start_line, headers, chunk)
-        return written
-
-    def write(self, chunk: bytes) -> "Future[None]":
-        written: Future[None] = self._connection.write(chunk)
-        return written
-
-    def finish(self) -> None:
-        """Does nothing."""
+    if "Connection" in head.headers:  # Tornado would send Keep-Alive to an HTTP/1.0 client that asks for it
+        del head.headers["Connection"]
+    head.response_headers["Connection"] = "close"
+    # Tornado closes the connection when the response has been sent. Until then it reads the body, of whatever length.
+    cast(HTTP1Connection, head.connection).set_max_body_size(max(sys.maxsize, content_length(head.headers) or 0))
+    stream = cast(Any, head.connection).stream
+    if isinstance(stream, ConnectionStream):
+        stream.linger_on_close()

@@ -3,6 +3,7 @@
 Runs on the event loop.
 """
 
+import logging
 import time
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +16,9 @@ from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from handlers.transport.request_head import RequestHead
-from handlers.transport.request_ids import new_request_id
+from handlers.transport.request_ids import new_request_id, request_id_for
+
+_log = logging.getLogger(__name__)
 
 
 class ErrorResponder:
@@ -26,7 +29,15 @@ class ErrorResponder:
         self._in_flight = in_flight
 
     def respond(self, head: RequestHead, error: BaseException) -> None:
-        """Sends the problem that `problem_for` returns for the error."""
+        """Sends the problem that `problem_for` returns for the error, unless the request has a response already.
+
+        A client would take a second response for that of its next request.
+        """
+        if head.is_answered:
+            request_id = request_id_for(head.headers)
+            _log.error("request %s failed after its response: %s", request_id, head.path, exc_info=error)
+            return
+        head.is_answered = True
         arguments = {"in_flight": self._in_flight, "error": error}
         self._application.get_handler_delegate(head.as_bodyless_request(), ProblemHandler, arguments).finish()
 

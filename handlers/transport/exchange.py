@@ -91,6 +91,7 @@ class Exchange(HTTPMessageDelegate):
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
         """Writes the whole response: a JSON body, `headers`, and the headers of every response."""
         head, connection = self.head, self.head.connection
+        head.is_answered = True
         all_headers = {
             **headers,
             **head.response_headers,

@@ -14,6 +14,7 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
 from handlers.transport.connection_stream import ConnectionStream, Timeouts, TlsConnectionStream
+from handlers.transport.lingering_close import LingeringSockets
 
 TIMEOUTS = Timeouts()
 CHECKS_PER_TIMEOUT = 4
@@ -51,13 +52,14 @@ class BoundedHTTPServer(HTTPServer):
         self._timeouts = timeouts
         self._clock = clock
         self._streams: set[IOStream] = set()
+        self._lingering = LingeringSockets()
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._streams)
+        """How many connections are open, also those on which the server only waits for the client to close them."""
+        return len(self._streams) + len(self._lingering)
 
     def limit_connections(self, count: int) -> None:
         """At most `count` connections from now on."""
@@ -67,7 +69,7 @@ class BoundedHTTPServer(HTTPServer):
         if self.connections >= self._max_connections:
             self._reject(stream)
             return
-        connection = self._wrap(stream)
+        connection = self._wrap(stream, self._lingering)
         if not self._streams:
             self._timer.start()
         self._streams.add(connection)
@@ -89,7 +91,15 @@ class BoundedHTTPServer(HTTPServer):
             if number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _wrap(self, stream: IOStream) -> ConnectionStream:
+    async def wait_for_lingering(self, timeout_s: float) -> None:
+        """Waits until clients that were answered early have closed their connections, or for `timeout_s` seconds."""
+        await self._lingering.wait_until_closed(timeout_s)
+
+    async def close_all_connections(self) -> None:
+        await super().close_all_connections()
+        self._lingering.close()
+
+    def _wrap(self, stream: IOStream, lingering: LingeringSockets | None = None) -> ConnectionStream:
         """A ConnectionStream for the socket of a stream that has not been used yet."""
         kind = ConnectionStream
         if isinstance(stream, SSLIOStream):
@@ -101,6 +111,7 @@ class BoundedHTTPServer(HTTPServer):
             max_buffer_size=self.max_buffer_size,
             read_chunk_size=self.read_chunk_size,
             timeouts=self._timeouts,
+            lingering=lingering,
         )
 
     def _reject(self, stream: IOStream) -> None:

@@ -14,7 +14,16 @@ _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 class RequestHead:
     """The request line, the headers and the connection. Raises HTTPInputError if the Host or the URL is malformed."""
 
-    __slots__ = ("connection", "headers", "key_name", "path", "response_headers", "server_connection", "start_line")
+    __slots__ = (
+        "connection",
+        "headers",
+        "is_answered",
+        "key_name",
+        "path",
+        "response_headers",
+        "server_connection",
+        "start_line",
+    )
 
     def __init__(
         self,
@@ -32,6 +41,8 @@ class RequestHead:
         """Headers of every response to this request, whatever its status."""
         self.key_name = "-"
         """The name of the API key that the request was sent with, or "-"."""
+        self.is_answered = False
+        """Whether something has begun to make the response. Nothing else may make one then."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
             # RFC 9112 §3.2.2: a server must accept the absolute form.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])

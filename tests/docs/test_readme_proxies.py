@@ -127,3 +127,21 @@ def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) ->
         read_to(stream, "id: ")
         open_files = len(list(files.iterdir()))
     wait_until(lambda: len(list(files.iterdir())) < open_files)
+
+
+FRAMINGS = [["Expect:"], ["Expect:", "Transfer-Encoding: chunked"]]
+
+
+@pytest.mark.parametrize("path", ["/order", "/orders"])
+@pytest.mark.parametrize("framing", FRAMINGS, ids=str)
+def test_a_body_that_is_too_large_is_a_413_of_the_server(
+    proxy: Proxy, tmp_path: Path, path: str, framing: list[str]
+) -> None:
+    body = tmp_path / "large.json"
+    body.write_bytes(bytes(30 * 1024 * 1024))
+    headers = [option for header in ["Content-Type: application/json", *framing] for option in ("-H", header)]
+    command = ["curl", "-sS", "-X", "POST", "-T", str(body), *headers, f"http://127.0.0.1:{proxy.port}{path}"]
+    for _ in range(6):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["type"] == "/problems/too-large"

@@ -2,17 +2,17 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 from handlers.orders.bulk_stream import STALL_TIMEOUT_S
 from handlers.transport.connection_stream import Timeouts
 from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.lingering_close import LINGER_S
 from models.parsing.bulk import MAX_ORDER_BYTES
 from tests.handlers.conftest import StartApi
+from tests.handlers.loop_time import LoopTime
 from tests.handlers.orders.bulk_requests import (
     CHUNKED_HEAD,
     LAST_CHUNK,
@@ -30,7 +30,7 @@ from tests.handlers.orders.bulk_requests import (
     until_stored,
 )
 from tests.handlers.processing import api_with_limits, process
-from tests.handlers.running_api import Connection, RunningApi, get_text, post_text, turn_of_the_loop, until
+from tests.handlers.running_api import Connection, RunningApi, post_text, until
 
 
 @pytest.mark.gen_test
@@ -145,34 +145,6 @@ async def test_orders_before_a_framing_error_stay_stored(api: RunningApi, broken
     assert (await send(api, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
 
 
-class LoopTime:
-    """Advances the event loop's time, so that its timers become due.
-
-    Replaces the loop's public method `time`, because asyncio accepts no clock.
-    """
-
-    def __init__(self, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._ahead_s = 0.0
-        time = asyncio_loop_of(io_loop).time
-        monkeypatch.setattr(asyncio_loop_of(io_loop), "time", lambda: time() + self._ahead_s)
-
-    async def advance(self, seconds: float) -> None:
-        self._ahead_s += seconds
-        # One turn for the timers, and others for what they start.
-        for _ in range(3):
-            await turn_of_the_loop()
-
-
-def asyncio_loop_of(io_loop: IOLoop) -> asyncio.AbstractEventLoop:
-    loop: asyncio.AbstractEventLoop = cast(Any, io_loop).asyncio_loop
-    return loop
-
-
-@pytest.fixture
-def loop_time(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> LoopTime:
-    return LoopTime(io_loop, monkeypatch)
-
-
 # The time limit of these tests uses the same time.
 with_loop_time = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
 
@@ -258,14 +230,19 @@ async def test_a_refused_stream_is_answered_before_its_end(api: RunningApi) -> N
         await begin_stream(api, connection)
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
-        assert_partial(await connection.answer(), "stopping", accepted=3)
-        await api.until_in_flight(0)
-        # The rest of the body is discarded, and then the connection can be used again.
-        api.in_flight.draining = False
+        # The rest of the body is discarded, also if the client reads the response only afterwards.
         for _ in range(20):
             await connection.send(chunk(b"x" * 1_000_000))
-        await connection.send(LAST_CHUNK + get_text("/order/4"))
-        assert (await connection.answer()).status == 404
+        answer = await connection.answer()
+        assert_partial(answer, "stopping", accepted=3)
+        assert answer.headers["Connection"] == "close"
+        await api.until_in_flight(0)
+        assert await connection.is_closed_by_server()
+
+
+async def send_forever(connection: Connection) -> None:
+    while True:
+        await connection.send(chunk(lines_of(6)))
 
 
 @with_loop_time
@@ -277,11 +254,12 @@ async def test_a_client_that_keeps_sending_after_the_response_is_disconnected(
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert (await connection.answer()).status == 503
-        await connection.send(chunk(lines_of(5)))
-        await loop_time.advance(0.9 * STALL_TIMEOUT_S)
-        await connection.send(chunk(lines_of(6)))
-        await loop_time.advance(0.2 * STALL_TIMEOUT_S)
-        assert await connection.is_closed_by_server()
+        await loop_time.advance(0.9 * LINGER_S)
+        for _ in range(10):
+            await connection.send(chunk(lines_of(5)))
+        await loop_time.advance(0.2 * LINGER_S)
+        with pytest.raises(ConnectionError):
+            await send_forever(connection)
     assert api.in_flight.count == 0
 
 

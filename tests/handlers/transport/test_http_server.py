@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -24,7 +23,6 @@ from handlers.transport.connection_stream import BODY_STEP_BYTES, RESPONSE_STEP_
 from handlers.transport.http_server import BoundedHTTPServer
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop
-from tests.process import need
 
 TIMEOUTS = Timeouts(handshake_s=10, idle_s=70, head_s=20, body_s=30, response_s=40)
 # More than fits in the buffers of both ends of a connection.
@@ -276,28 +274,6 @@ async def test_a_connection_over_the_limit_is_a_503(server: RunningServer, log: 
         await assert_is_served(first)
         async with server.connection() as fourth:
             await assert_is_served(fourth)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    need("openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=test"]
-    command = ["openssl", "req", "-x509", *kind, "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
-
-
-@pytest.fixture
-def trusting() -> ssl.SSLContext:
-    """A client's context that accepts any certificate."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,91 @@
+"""Closes connections in stages, so that a client that still sends can read the response. Runs on the event loop.
+
+A close with unread bytes sends a reset. It may overtake the response, and a proxy then sends a 502 instead of it
+(RFC 9112 §9.6).
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+
+LINGER_S = 5.0
+"""How long a client has to read the response and to close the connection."""
+MAX_LINGER_BYTES = 64 * 1024 * 1024
+"""How much is read and discarded meanwhile. The rest stays in the client's buffers until the connection is closed."""
+READ_BYTES = 64 * 1024
+"""How much is read before the event loop runs other callbacks."""
+
+
+class LingeringSockets:
+    """Sockets on which the server sends nothing more. Each is open until its client closes it, at most `LINGER_S`."""
+
+    def __init__(self) -> None:
+        self._sockets: set[_LingeringSocket] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def add(self, file: int) -> None:
+        """Ends the sending direction, and keeps the connection open when the caller closes this file descriptor.
+
+        Does nothing if the connection is broken, or if the process has no file descriptor left.
+        """
+        with contextlib.suppress(OSError):
+            self._sockets.add(_LingeringSocket(file, others=self))
+            self._empty.clear()
+
+    def discard(self, closed: "_LingeringSocket") -> None:
+        """Removes a socket that is closed."""
+        self._sockets.discard(closed)
+        if not self._sockets:
+            self._empty.set()
+
+    async def wait_until_closed(self, timeout_s: float) -> None:
+        """Returns when all are closed, or after `timeout_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
+
+    def close(self) -> None:
+        """Closes all of them now."""
+        for each in list(self._sockets):
+            each.close()
+
+
+class _LingeringSocket:
+    def __init__(self, file: int, *, others: LingeringSockets) -> None:
+        self._others = others
+        self._loop = asyncio.get_running_loop()
+        self._unread_bytes = MAX_LINGER_BYTES
+        # Not a TLS socket: what the client sends need not be decrypted.
+        self._socket = socket.socket(fileno=os.dup(file))
+        try:
+            self._socket.setblocking(False)
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._socket.close()
+            raise
+        self._loop.add_reader(self._socket, self._read)
+        self._timer = self._loop.call_later(LINGER_S, self.close)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        self._others.discard(self)
+
+    def _read(self) -> None:
+        try:
+            count = len(self._socket.recv(READ_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+            return
+        self._unread_bytes -= count
+        if self._unread_bytes <= 0:
+            self._loop.remove_reader(self._socket)
