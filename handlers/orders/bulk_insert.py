@@ -22,7 +22,7 @@ class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
     `group_slots` limits the groups of all requests that are being parsed or written. If the storage fails for one
-    group, each later call raises its error, and no other group is written.
+    group, each later call raises its error, and no other group is written. Only one call may run at a time.
     """
 
     def __init__(self, *, service: Service, group_slots: asyncio.Semaphore, instruments: Instruments) -> None:

@@ -1,9 +1,10 @@
 """`POST /orders` with NDJSON, one order per line. Stores orders while it reads the stream. Runs on the event loop."""
 
 import asyncio
+import enum
 import sys
-from collections.abc import Awaitable
-from typing import cast
+from collections.abc import Awaitable, Coroutine
+from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
@@ -11,7 +12,6 @@ from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
-from handlers.problems.problem import Problem
 from handlers.transport.connection_stream import lift_body_timeout
 from handlers.transport.early_response import prepare_early_response
 from handlers.transport.error_responses import ErrorResponder
@@ -24,6 +24,17 @@ from models.parsing.bulk import Lines
 
 STALL_TIMEOUT_S = 30.0
 """Closes the connection if the client sends nothing for this long."""
+
+
+class _Phase(enum.Enum):
+    """What the request waits for. A request that has left a phase does not enter it again."""
+
+    READING = enum.auto()
+    """The body. `drain_started`, an error or the end of the body begins the response, whichever comes first."""
+    ANSWERING = enum.auto()
+    """The last group of orders, and then the response. Nothing more is read."""
+    DISCONNECTED = enum.auto()
+    """Nothing: the connection was closed before the end of the body. There will be no response."""
 
 
 class BulkStreamExchange(Exchange):
@@ -48,7 +59,8 @@ class BulkStreamExchange(Exchange):
         self._bulk = bulk
         self._buffers = buffers
         self._lines = Lines()
-        self._is_answered = False
+        self._phase = _Phase.READING
+        self._has_whole_body = False
         self._loop = asyncio.get_running_loop()
         self._idle_since_s: float | None = self._loop.time()
         """When the server began to wait for the client; None while the client waits for the server."""
@@ -61,19 +73,22 @@ class BulkStreamExchange(Exchange):
         self._in_flight.drain_listeners.add(self)
         self._connection.set_max_body_size(sys.maxsize)
         lift_body_timeout(self._connection)
+        if self._in_flight.draining:
+            self._refuse(QueueClosedError())
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return None if self._is_answered else self._receive(self._lines.add(chunk))
+        return self._receive(chunk) if self._phase is _Phase.READING else self._wait_for_result()
 
     def finish(self) -> None:
-        self._stop_reading()
-        if not self._is_answered:
-            asyncio.create_task(self._finish()).add_done_callback(self._on_done)
+        self._has_whole_body = True
+        if self._phase is _Phase.READING:
+            self._begin_response(self._finish())
 
     def on_connection_close(self) -> None:
-        self._stop_reading()
-        if not self._is_answered:
+        # Otherwise the request is in flight until its last orders are stored.
+        if self._phase is _Phase.READING:
+            self._leave_reading(_Phase.DISCONNECTED)
             self._in_flight.end(self)
 
     def answer(self, result: BulkView) -> None:
@@ -81,20 +96,44 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """If the server is waiting for data from the client, sends 503 immediately.
+        """Refuses the rest of the body if the server is waiting for it.
 
-        Otherwise the client's next line gets the 503.
+        Otherwise `_receive` does so when it has added the lines that it has.
         """
-        if self._idle_since_s is not None and not self._is_answered:
-            self._early_response = asyncio.create_task(self._respond_early(QueueClosedError()))
+        if self._idle_since_s is not None:
+            self._refuse(QueueClosedError())
 
-    async def _receive(self, lines: list[tuple[int, bytes]]) -> None:
+    async def _receive(self, chunk: bytes) -> None:
         self._idle_since_s = None
         try:
-            await self._add(lines)
+            await self._add(self._lines.add(chunk))
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
-            await self._respond_early(error)
+            self._refuse(error)
+            await self._wait_for_result()
+            return
         self._idle_since_s = self._loop.time()
+        if self._in_flight.draining:
+            # Not now: Tornado may already have the end of the body.
+            self._loop.call_soon(self.drain_started)
+
+    def _refuse(self, error: Exception) -> None:
+        """Begins a response with this error, unless another response has begun."""
+        if self._phase is _Phase.READING:
+            self._begin_response(self._bulk.finish_or_raise_problem(error))
+
+    def _begin_response(self, result: Coroutine[Any, Any, BulkView]) -> None:
+        self._leave_reading(_Phase.ANSWERING)
+        self._result = asyncio.create_task(result)
+        self._result.add_done_callback(self._on_done)
+
+    async def _wait_for_result(self) -> None:
+        if self._phase is _Phase.ANSWERING:
+            await asyncio.wait([self._result])
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._has_whole_body:
+            prepare_early_response(self.head)
+        super()._fail(error)
 
     async def _finish(self) -> BulkView:
         error: Exception | None = None
@@ -116,18 +155,10 @@ class BulkStreamExchange(Exchange):
         finally:
             self._buffers.release(size)
 
-    def _stop_reading(self) -> None:
+    def _leave_reading(self, phase: _Phase) -> None:
+        self._phase = phase
         self._timer.cancel()
         self._in_flight.drain_listeners.discard(self)
-
-    async def _respond_early(self, error: Exception) -> None:
-        """Sends the error response before the body has been read completely."""
-        try:
-            await self._bulk.finish_or_raise_problem(error)
-        except Problem as problem:
-            self._is_answered = True
-            prepare_early_response(self.head)
-            self._fail(problem)
 
     def _check_stall(self) -> None:
         now_s = self._loop.time()

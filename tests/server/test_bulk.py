@@ -1,9 +1,12 @@
 """`POST /orders` to a real server: full disks, locks, stops, kills, clients that leave, and the server's memory."""
 
+import contextlib
 import http.client
 import json
 import random
+import re
 import resource
+import select
 import signal
 import socket
 import sqlite3
@@ -18,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.live_orders import assert_counts, connect_to, wait_until_processed
-from tests.process import DEADLINE_S, Answer, ServerProcess, limit_file_size, need, order, wait_until
+from tests.process import DEADLINE_S, Answer, PostingClients, ServerProcess, limit_file_size, need, order, wait_until
 from tests.user_module import UserModule
 
 HEAD = (
@@ -35,10 +38,11 @@ def lines_of(order_ids: Iterable[int]) -> bytes:
 class OrderStream:
     """One `POST /orders` whose lines are sent in chunks, until the test ends it or the server answers."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, first_id: int = 1) -> None:
+        self._first_id = first_id
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self.sent = 0
-        """The number of orders sent. Their ids are 1, 2, and so on."""
+        """The number of orders sent. Their ids are `first_id`, `first_id` + 1, and so on."""
         self.socket.sendall(HEAD)
 
     def __enter__(self) -> "OrderStream":
@@ -48,15 +52,16 @@ class OrderStream:
         self.socket.close()
 
     def send(self, count: int = ORDERS_A_CHUNK) -> None:
-        data = lines_of(range(self.sent + 1, self.sent + count + 1))
+        first_id = self._first_id + self.sent
+        data = lines_of(range(first_id, first_id + count))
         self.socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
         self.sent += count
 
-    def send_until_refused(self) -> None:
+    def send_until_refused(self, count: int = ORDERS_A_CHUNK) -> None:
         """Sends orders until the server answers or closes the connection."""
         try:
             while not self._has_answer():
-                self.send()
+                self.send(count)
         except OSError:
             return
 
@@ -68,6 +73,14 @@ class OrderStream:
         response = http.client.HTTPResponse(self.socket, method="POST")
         response.begin()
         return Answer(response.status, response.headers, json.loads(response.read()))
+
+    def answers(self) -> list[int]:
+        """The statuses of all answers up to the end of the connection."""
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := self.socket.recv(65_536):
+                received += part
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)]
 
     def _has_answer(self) -> bool:
         self.socket.setblocking(False)
@@ -268,6 +281,48 @@ def test_a_stop_answers_a_stream_that_sends_nothing_more(tmp_path: Path) -> None
         answer = stream.answer()
         assert (answer.status, answer.body["accepted"]) == (503, stream.sent)
     assert stored_ids(tmp_path / "orders.db") == set(range(1, stream.sent + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(8))
+def test_each_stream_gets_one_answer_at_a_stop(tmp_path: Path, number: int) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, contextlib.ExitStack() as streams:
+        load = PostingClients(server.port, first_id=1_000_000_000)
+        uploads = [streams.enter_context(OrderStream(server.port, first_id=1 + each * 10_000_000)) for each in range(4)]
+        # Short chunks: at any time some streams wait for their client, and others for the disk.
+        threads = [threading.Thread(target=each.send_until_refused, args=(20,)) for each in uploads]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: total(server) > 1_000 + number * 100)
+        server.signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(DEADLINE_S)
+        assert [each.answers() for each in uploads] == [[503]] * 4
+        streams.close()
+        load.join()
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+        assert "in flight" not in server.log
+
+
+@pytest.mark.slow
+def test_a_stream_gets_one_answer_at_a_stop_while_another_program_holds_the_lock(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            stream.send(1)
+            assert server.get("/livez").status == 200
+            server.signal(signal.SIGTERM)
+            wait_until(lambda: "stopping" in server.log)
+            stream.send(1)
+            assert not select.select([stream.socket], [], [], 0.5)[0]
+            other.execute("ROLLBACK")
+        assert stream.answers() == [503]
+        stream.socket.close()
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+        assert "in flight" not in server.log
+    assert stored_ids(tmp_path / "orders.db") == {1}
 
 
 @pytest.mark.slow
