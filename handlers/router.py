@@ -18,7 +18,7 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from handlers.orders.bulk_endpoint import BulkEndpoint
-from handlers.orders.single import NewOrderExchange, OrderExchange
+from handlers.orders.single import NewOrderExchange, OrderExchange, check_is_json
 from handlers.problems.problem import Problem
 from handlers.security.request_guard import Guard
 from handlers.service import Service
@@ -26,6 +26,7 @@ from handlers.sse.metric_events import MetricEventsExchange
 from handlers.sse.order_events import OrderEventsExchange
 from handlers.telemetry import Telemetry
 from handlers.transport.body_limit import BodyLimit, is_short
+from handlers.transport.early_response import AnswerBeforeBody
 from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.request_head import RequestHead
@@ -63,6 +64,8 @@ class Router(HTTPServerConnectionDelegate):
         in_flight, errors, service, telemetry = self._in_flight, self._errors, self._service, self._telemetry
         try:
             self._guard.admit(head)
+            if head.expects_continue and path == "/order" and method == "POST":
+                check_is_json(head.headers)
         except Problem as problem:
             return BodyLimit(HTTPMessageDelegate(), head, errors=errors, problem=problem)
         if path == "/order" and method == "POST":
@@ -79,6 +82,8 @@ class Router(HTTPServerConnectionDelegate):
             delegate = MetricEventsExchange(head, streams=telemetry.metric_events, errors=errors)
         else:
             delegate = self._application.find_handler(head.as_bodyless_request())
+            if head.expects_continue:
+                return AnswerBeforeBody(delegate, head)
         return delegate if is_short(head.headers) else BodyLimit(delegate, head, errors=errors)
 
 
@@ -100,6 +105,8 @@ class _RoutingDelegate(HTTPMessageDelegate):
             start_line=cast(RequestStartLine, start_line),
             headers=headers,
         )
+        if "Expect" in headers:
+            head.normalize_expectation()
         self._delegate = self._router.route(head)
         return self._delegate.headers_received(start_line, headers)
 

@@ -27,6 +27,11 @@ HEADERS: Mapping[str, Schema] = {
     "ETag": {"description": "Changes whenever the content changes.", "required": True, "schema": _TEXT},
     "Cache-Control": {"description": "How the response may be cached.", "required": True, "schema": _TEXT},
     "Allow": {"description": "The methods of the path.", "required": True, "schema": _TEXT},
+    "Accept": {"description": "The accepted media types, if the sent one is not accepted.", "schema": _TEXT},
+    "Accept-Encoding": {
+        "description": "The accepted content encodings, if the sent one is not accepted.",
+        "schema": _TEXT,
+    },
     "Retry-After": {
         "description": "How many seconds to wait before the next attempt.",
         "required": True,

@@ -1,6 +1,6 @@
 """Describes error responses: a schema for each problem type, and a response for each status. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -43,7 +43,14 @@ STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
 """Problems of every action, which pages of other sites may not send."""
-_HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+_HEADERS: Mapping[int, Sequence[str]] = {
+    401: ["WWW-Authenticate"],
+    403: ["WWW-Authenticate"],
+    405: ["Allow"],
+    415: ["Accept", "Accept-Encoding"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+}
 
 
 def _errors(locator: str, description: str) -> Schema:
@@ -135,10 +142,7 @@ def responses_of_problems(kinds: Iterable[ProblemType]) -> dict[str, Any]:
 
 def _response(kinds: list[ProblemType]) -> dict[str, Any]:
     references: list[Schema] = [{"$ref": f"#/components/schemas/{schema_name(kind)}"} for kind in kinds]
-    names = ["X-Request-Id"]
-    if header := _HEADERS.get(kinds[0].status):
-        names.append(header)
-    headers = header_references(names)
+    headers = header_references(["X-Request-Id", *_HEADERS.get(kinds[0].status, [])])
     if CROSS_ORIGIN in kinds:
         # This 403 has no challenge, because a key would not help.
         headers["WWW-Authenticate"] = HEADERS["WWW-Authenticate"] | {"required": False}

@@ -63,7 +63,8 @@ class BulkEndpoint:
             array = BulkArrayExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers)
             return BodyLimit(array, head, errors=errors, limit_bytes=MAX_ARRAY_BYTES)
         detail = "Send orders as application/json (an array) or as application/x-ndjson (one a line)."
-        return self._reject(head, Problem(UNSUPPORTED_MEDIA_TYPE, detail))
+        accepted = {"Accept": "application/json, application/x-ndjson"}
+        return self._reject(head, Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers=accepted))
 
     def _reject(self, head: RequestHead, problem: Problem) -> HTTPMessageDelegate:
         return BodyLimit(HTTPMessageDelegate(), head, errors=self._errors, problem=problem)

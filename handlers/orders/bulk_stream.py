@@ -74,6 +74,7 @@ class BulkStreamExchange(Exchange):
         self._connection.set_max_body_size(sys.maxsize)
         lift_body_timeout(self._connection)
         if self._in_flight.draining:
+            self.head.drop_expectation()
             self._refuse(QueueClosedError())
         return None
 

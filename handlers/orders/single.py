@@ -23,6 +23,8 @@ from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
 from models.writes import Insertion
 
+_JSON = "application/json"
+
 
 def parse_order_id(id_text: str) -> int | None:
     """The id in a path. None if it has leading zeros or exceeds `MAX_ID`, so that no order can have it."""
@@ -34,7 +36,18 @@ def parse_order_id(id_text: str) -> int | None:
 def check_not_encoded(headers: HTTPHeaders) -> None:
     """Raises a Problem if the body has a content encoding, such as gzip."""
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send orders without a content encoding.")
+        # RFC 9110 §12.5.3: the header says that the encoding is the problem, not the media type.
+        detail = "Send orders without a content encoding."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept-Encoding": "identity"})
+
+
+def check_is_json(headers: HTTPHeaders) -> None:
+    """Raises a Problem if the headers say that the body is something other than JSON, or has a content encoding."""
+    media_type = headers.get("Content-Type", "")
+    if media_type != _JSON and media_type.partition(";")[0].strip().lower() != _JSON:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.", headers={"Accept": _JSON})
+    if "Content-Encoding" in headers:
+        check_not_encoded(headers)
 
 
 def order_not_found(id_text: str) -> Problem:
@@ -64,11 +77,7 @@ class NewOrderExchange(Exchange):
 
     def begin(self, body: bytes) -> Future[Any]:
         self._begin_s = time.perf_counter()
-        media_type = self.head.headers.get("Content-Type", "")
-        if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-            raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.")
-        if "Content-Encoding" in self.head.headers:
-            check_not_encoded(self.head.headers)
+        check_is_json(self.head.headers)
         try:
             order = parse_order(body)
         except (NotJsonError, InvalidOrderError):

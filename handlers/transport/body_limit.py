@@ -30,7 +30,8 @@ class BodyLimit(HTTPMessageDelegate):
 
     If `problem` is given, the request is refused with it regardless of the body's length.
 
-    The problem is sent after the body, which is discarded. It is sent early if the body is too long to be discarded.
+    The problem is sent after the body, which is discarded. It is sent early if the body is too long to be discarded, or
+    if the client waits for `100 Continue` and the headers already show that the request must be refused.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class BodyLimit(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         length = content_length(headers) or 0
-        if length > MAX_DISCARDED_BYTES:
+        if length > MAX_DISCARDED_BYTES or (self._head.expects_continue and length > self._remaining_bytes):
             self._refuse_early()
             return None
         return self._delegate.headers_received(start_line, headers)

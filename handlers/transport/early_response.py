@@ -1,10 +1,11 @@
 """Responses that are sent before the request's body has been read completely. Runs on the event loop."""
 
 import sys
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
 from handlers.transport.connection_stream import ConnectionStream
 from handlers.transport.request_head import RequestHead
@@ -22,9 +23,10 @@ def content_length(headers: HTTPHeaders) -> int | None:
 def prepare_early_response(head: RequestHead) -> None:
     """To be called before a response is sent whose request may not have been read completely.
 
-    The response says that the connection will be closed. When it has been sent,
+    The response takes the place of `100 Continue`. It says that the connection will be closed. When it has been sent,
     the rest of the body is discarded for a limited time: see `handlers/transport/lingering_close.py`.
     """
+    head.drop_expectation()
     if "Connection" in head.headers:  # Tornado would send Keep-Alive to an HTTP/1.0 client that asks for it
         del head.headers["Connection"]
     head.response_headers["Connection"] = "close"
@@ -33,3 +35,28 @@ def prepare_early_response(head: RequestHead) -> None:
     stream = cast(Any, head.connection).stream
     if isinstance(stream, ConnectionStream):
         stream.linger_on_close()
+
+
+class AnswerBeforeBody(HTTPMessageDelegate):
+    """Lets `delegate`, which ignores the body, send its response as soon as the headers have been read."""
+
+    def __init__(self, delegate: HTTPMessageDelegate, head: RequestHead) -> None:
+        self._delegate = delegate
+        self._head = head
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        prepare_early_response(self._head)
+        self._delegate.headers_received(start_line, headers)
+        self._delegate.finish()
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return None
+
+    def finish(self) -> None:
+        """Does nothing: the delegate has the whole request already."""
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()

@@ -8,6 +8,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
+_CONTINUE = "100-continue"
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
 
@@ -64,6 +65,24 @@ class RequestHead:
             and "Connection" not in self.headers
             and isinstance(self.connection, HTTP1Connection)
         )
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether Tornado will send `100 Continue`, because the client waits for it before it sends the body."""
+        return self.headers.get("Expect") == _CONTINUE
+
+    def normalize_expectation(self) -> None:
+        """Keeps the Expect header only if `100 Continue` is the answer to it (RFC 9110 §10.1.1)."""
+        has_body = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
+        is_known = self.headers.get("Expect", "").lower() == _CONTINUE
+        self.drop_expectation()
+        if is_known and has_body and self.start_line.version != "HTTP/1.0":
+            self.headers["Expect"] = _CONTINUE
+
+    def drop_expectation(self) -> None:
+        """Prevents Tornado from sending `100 Continue`."""
+        if "Expect" in self.headers:
+            del self.headers["Expect"]
 
     @property
     def client_address(self) -> str:

@@ -129,7 +129,8 @@ def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) ->
     wait_until(lambda: len(list(files.iterdir())) < open_files)
 
 
-FRAMINGS = [["Expect:"], ["Expect:", "Transfer-Encoding: chunked"]]
+# Caddy 2.6 itself may reset the connection of a client that sends a chunked body after `100 Continue`.
+FRAMINGS = [["Expect: 100-continue"], ["Expect:"], ["Expect:", "Transfer-Encoding: chunked"]]
 
 
 @pytest.mark.parametrize("path", ["/order", "/orders"])

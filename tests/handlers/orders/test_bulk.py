@@ -139,6 +139,8 @@ async def test_another_content_type_is_a_415(api: RunningApi, media_type: str | 
     headers = {} if media_type is None else {"Content-Type": media_type}
     answer = await api.request("POST", "/orders", lines_of(1), headers=headers)
     assert_is_bulk_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["Accept"] == "application/json, application/x-ndjson"
+    assert "Accept-Encoding" not in answer.headers
     assert await stored(api) == 0
 
 
@@ -230,6 +232,7 @@ async def test_a_huge_exponent_is_rejected_quickly(api: RunningApi) -> None:
 async def test_an_encoded_body_is_a_415(api: RunningApi, path: str) -> None:
     answer = await api.request("POST", path, text(1), headers=JSON | {"Content-Encoding": "gzip"})
     assert_is_problem(answer, 415, "unsupported-media-type", path)
+    assert (answer.headers["Accept-Encoding"], answer.headers.get("Accept")) == ("identity", None)
     same = JSON | {"Content-Encoding": "identity"}
     body = text(1) if path == "/order" else b"[" + text(1) + b"]"
     assert (await api.request("POST", path, body, headers=same)).status == 202

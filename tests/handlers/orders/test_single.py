@@ -8,6 +8,7 @@ import pytest
 
 from models.order import Status
 from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
+from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import JSON, RunningApi
 from tests.models.samples import SECOND_US, Clock, order_text
@@ -213,3 +214,13 @@ async def test_the_parameters_of_the_content_type_are_ignored(api: RunningApi, c
 async def test_other_query_parameters_are_ignored(api: RunningApi) -> None:
     await api.request("POST", "/order?source=test", order_text(), JSON)
     assert (await api.get("/order/12345?fresh=1")).json["order_id"] == 12345
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-ndjson"}])
+async def test_another_content_type_is_a_415_that_names_the_accepted_one(
+    api: RunningApi, headers: dict[str, str]
+) -> None:
+    answer = await api.post(order_text(), headers)
+    assert_is_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["Accept"] == "application/json"
