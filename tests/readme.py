@@ -33,8 +33,8 @@ class Example(NamedTuple):
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation."""
-    return [README, *sorted(ROOT.glob("*/README.md")), CONTRIBUTING]
+    """Every page of the documentation. Hidden folders, such as pytest's cache, may have pages of other programs."""
+    return [README, *sorted(ROOT.glob("[!.]*/README.md")), CONTRIBUTING]
 
 
 def blocks(page: Path = README) -> list[Example]:
