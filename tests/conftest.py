@@ -1,6 +1,10 @@
-"""Fixtures for all tests: an event loop, a clock that a test sets, a database file and a store. Orders the tests."""
+"""Fixtures for all tests: an event loop, a clock that a test sets, a database file and a store.
+
+Also sorts the tests, and lets Ctrl-C interrupt them.
+"""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,15 @@ from tests.models.shorthand_store import ShorthandStore
 
 LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
 """Files that take the longest. They start first, so that the other processes have work until these end."""
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C interrupt this process and the programs that tests start.
+
+    A script that starts pytest with `&` makes it ignore SIGINT. The programs that tests start would inherit this.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
