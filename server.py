@@ -24,6 +24,7 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
+    from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_format import TEXT, check_format, configure_logging
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
@@ -37,7 +38,6 @@ from models.errors import StartRefusedError, StorageBusyError, StorageUnavailabl
 from models.store import open_store
 from workers.process_exit import EXIT_DELAY_S, exit_within, fill_standard_streams
 from workers.processors.processor import Processor
-from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
 from workers.processors.webhook import check_secret, check_url
 
 VERSION = "0.1.0"

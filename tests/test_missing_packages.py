@@ -1,8 +1,10 @@
 """A program whose packages are not installed says so in one line and ends with status 1."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.process import DEADLINE_S, ROOT
 
 COMMANDS = ("load", "load.bench", "load.chaos", "load.soak", "load.fill")
 PROGRAMS = [("server.py", ["server.py"]), *((f"python -m {command}", ["-m", command]) for command in COMMANDS)]
+IMPORTED_BY_SERVER = ("mimeparse", "msgspec", "peewee", "prometheus_client", "standardwebhooks", "tornado", "urllib3")
 MISSING = r'{}: the package "[\w.]+" is not installed: run pip install -r requirements\.txt\n'
 
 
@@ -21,6 +24,19 @@ def test_a_program_without_its_packages_says_which_is_missing(name: str, program
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(MISSING.format(re.escape(name)), done.stderr)
+
+
+@pytest.mark.parametrize("module", IMPORTED_BY_SERVER)
+def test_a_server_without_one_of_its_packages_says_which_is_missing(module: str, tmp_path: Path) -> None:
+    # Python finds this module before the package of the same name.
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    command = [sys.executable, "server.py", "--port", "0", "--database", str(tmp_path / "orders.db")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    expected = f'server.py: the package "{module}" is not installed: run pip install -r requirements.txt\n'
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
 
 def test_missing_files_of_a_package_are_a_reason_not_to_start() -> None:
