@@ -1,5 +1,10 @@
 """Parses the flags, constructs the long-lived objects, serves requests, drains and closes. Runs on the main thread."""
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the process at once, also during the imports below
+
 import argparse
 import asyncio
 import contextlib
@@ -8,7 +13,6 @@ import logging
 import os
 import re
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -288,8 +292,6 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _refuse(str(refusal))
     except (StorageBusyError, StorageUnavailableError) as error:
         return _refuse(f"{settings.database}: {error}")
-    except KeyboardInterrupt:
-        return 130
     # Threads that a user's function started get the drain time-out again. If attempts were abandoned, all threads get
     # only EXIT_DELAY_S.
     exit_within(max(settings.drain_timeout, EXIT_DELAY_S) if finished else EXIT_DELAY_S, 0)

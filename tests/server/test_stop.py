@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import assert_all_completed
-from tests.process import DEADLINE_S, PostingClients, ServerProcess, order
+from tests.process import DEADLINE_S, PostingClients, ServerProcess, order, run_server
 
 ROUNDS = 20
 
@@ -80,6 +80,14 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
         other.close()
+
+
+@pytest.mark.parametrize("module", ["urllib3", "user_functions"])
+def test_ctrl_c_during_the_start_ends_the_process_at_once_and_quietly(module: str, tmp_path: Path) -> None:
+    # Python finds this module before a package of the same name.
+    (tmp_path / f"{module}.py").write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
+    flags = ["--port", "0", "--database", str(tmp_path / "orders.db"), "--processor", "user_functions:process"]
+    assert run_server(*flags, environment={"PYTHONPATH": str(tmp_path)}) == (-signal.SIGINT, "", "")
 
 
 @pytest.mark.slow
