@@ -24,11 +24,11 @@ try:
 
     # These import every other package that the server needs.
     from handlers.api import HttpApi
+    from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
     from workers.service import OrderService, ServiceLimits
 except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
-    from workers.processors.selection import RECORD, WEBHOOK, build_processor, check_processor
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_format import TEXT, check_format, configure_logging
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
@@ -92,7 +92,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     parser = _Parser(
         prog="server.py",
         description="An order backend: one process, one SQLite file. A 202 means that the order is on disk.",
-        epilog="Each flag can also be set in the environment: ORDERS_PORT for --port, etc. The flag takes precedence.",
+        epilog="Each flag that has a default can also be set by an environment variable, for example --port by "
+        "ORDERS_PORT. The flag takes precedence.",
         allow_abbrev=False,
     )
     _add_settings(parser, environment)
@@ -105,12 +106,12 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     if unknown:
         # The value of a mistyped flag may be a secret.
         shown = [re.split(f"=|whsec_|{PREFIX}", each)[0] for each in unknown if each.startswith("-")]
-        parser.error(f"unknown: {' '.join(shown)}" if shown else "unexpected arguments")
+        parser.error(f"unknown flags: {' '.join(shown)}" if shown else "unexpected arguments")
     values = vars(known)
     name, scope = values.pop("new_api_key"), values.pop("scope")
     if name is not None:
         key, line = new_key(name, scope or Scope.READ, entropy=secrets.token_bytes)
-        key_text = f"The key, which is shown this once; clients send it as Authorization: Bearer <key>\n{key}\n"
+        key_text = f"The key, shown only this once. Clients send it as Authorization: Bearer <key>\n{key}\n"
         print(f"{key_text}\nThe line for the file of --api-keys\n{line}")  # noqa: T201 - the output of the flag
         parser.exit()
     if scope is not None:
@@ -139,22 +140,18 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
     add("--host", _checked(check_host), "127.0.0.1", "address to listen on")
     add("--database", Path, "orders.db", "the SQLite file; created if it does not exist")
     add("--workers", _between(1, 1_000), "8", "threads that process orders")
-    add(
-        "--processor",
-        _checked(check_processor),
-        "record",
-        "how orders are processed: record, webhook or package.module:function",
-    )
-    add("--webhook-url", _checked(check_url), None, "where --processor webhook posts orders")
-    add("--webhook-secret", _checked(check_secret), None, "base64 signing key; better set ORDERS_WEBHOOK_SECRET")
-    add("--max-attempts", _between(1, 1_000_000), "10", "attempts at an order before it is Failed")
+    processors = "how to process orders: record, webhook or package.module:function"
+    add("--processor", _checked(check_processor), RECORD, processors)
+    add("--webhook-url", _checked(check_url), None, "URL to which --processor webhook sends orders")
+    add("--webhook-secret", _checked(check_secret), None, "base64 key for webhooks; better set ORDERS_WEBHOOK_SECRET")
+    add("--max-attempts", _between(1, 1_000_000), "10", "attempts to process an order before it is Failed")
     add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
     add("--max-backlog", _between(1, 1_000_000_000), "1000000", "orders that may be Pending before new ones get 503")
-    add("--drain-timeout", _between(0, 86_400, float), "10", "seconds that running attempts get at a stop")
-    add("--api-keys", Path, None, "file of API keys, one per line; then every request needs one")
-    add("--rate-limit", _checked(parse_rate_limit), None, "requests for each key, or address: 100/s, /m or /h")
-    add("--tls-cert", Path, None, "PEM file of the certificate, with its chain, to serve HTTPS with")
-    add("--tls-key", Path, None, "PEM file of the certificate's private key")
+    add("--drain-timeout", _between(0, 86_400, float), "10", "seconds for running attempts to finish at a stop")
+    add("--api-keys", Path, None, "file with the API keys that requests must send, one per line")
+    add("--rate-limit", _checked(parse_rate_limit), None, "requests allowed per key, or per address: 100/s, /m or /h")
+    add("--tls-cert", Path, None, "PEM file with the certificate chain; the server then uses HTTPS")
+    add("--tls-key", Path, None, "PEM file with the private key of the certificate")
     add("--access-log", _switch, "no", "log a line for each request", nargs="?", const="yes", metavar="yes|no")
     add("--log-format", _checked(check_format), TEXT, "format of log lines: text or json")
 
