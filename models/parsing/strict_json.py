@@ -52,7 +52,8 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None
     except json.JSONDecodeError as error:
-        raise NotJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+        # Some messages, such as "Invalid control character at", end with the word.
+        raise NotJsonError(f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
 

@@ -24,6 +24,8 @@ from tests.models.samples import order_text
         (order_text(total_amount="NaN"), "NaN is not JSON"),
         (b"[" * 60_000, "nested deeper than 100 levels"),
         (b'{"order_id": "\xff"}', "not UTF-8: byte 14 can't be decoded"),
+        (b'{"order_id', "Unterminated string starting at line 1, column 2"),
+        (b'{"a": "\x01"}', "Invalid control character at line 1, column 8"),
         (b"order_id=1", "Expecting value at line 1, column 1"),
     ],
     ids=lambda value: repr(value)[:20],
