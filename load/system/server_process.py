@@ -116,10 +116,11 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        signalled = "before SIGTERM" if self._ends_within(0) else "after SIGTERM"
         status = self.terminate(self._stop_s)
         if status != 0 and kind is None:
             late = f"it did not end within {self._stop_s:g} s after SIGTERM"
-            fault = late if status is None else f"exit status {status} after SIGTERM"
+            fault = late if status is None else f"exit status {status} {signalled}"
             raise DidNotEnd(f"{' '.join(self._arguments)}: {fault}")
 
     def _await_url(self) -> ServerUrl:

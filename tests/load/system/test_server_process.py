@@ -29,6 +29,12 @@ def test_a_server_that_ends_with_an_error_raises(tmp_path: Path) -> None:
         pass
 
 
+def test_a_server_that_was_killed_before_its_stop_raises(tmp_path: Path) -> None:
+    server = _server(ENDING.format("os._exit(0)", "signal.pause()"), tmp_path)
+    with pytest.raises(DidNotEnd, match="exit status -9 before SIGTERM"), server:
+        server.kill()
+
+
 def test_an_exception_of_the_block_is_raised_first(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), _server(ENDING.format("os._exit(7)", "signal.pause()"), tmp_path):
         raise ZeroDivisionError
