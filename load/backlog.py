@@ -57,7 +57,7 @@ class Metrics:
         with suppress(BadJson):
             counts = decode_json(response.body)
         if not isinstance(counts, dict):
-            raise NoMetrics("GET /metrics: no JSON object")
+            raise NoMetrics("GET /metrics: not a JSON object")
         completed = _count(counts, "completed_orders")
         return cls(
             waiting=_count(counts, "pending_orders") + _count(counts, "processing_orders"),

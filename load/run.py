@@ -188,4 +188,4 @@ def _explain(refusal: NotAllowed, settings: Settings) -> str:
         return f"The API key may not read the metrics of {settings.url}: status 403"
     if settings.api_key:
         return f"{settings.url} does not know this API key: status 401"
-    return f"{settings.url} wants an API key: --api-key or the environment variable {KEY_VARIABLE}: status 401"
+    return f"{settings.url} requires an API key: --api-key or the environment variable {KEY_VARIABLE}: status 401"

@@ -22,7 +22,7 @@ OPEN_LOOP_CONNECTIONS = 1000
 DURATION_S = 10.0
 EXCLUSIVE = (
     ("--own-server", "--url", "a server of its own has its own address"),
-    ("--own-server", "--api-key", "a server of its own wants no key"),
+    ("--own-server", "--api-key", "a server of its own needs no key"),
     ("--batch", "--concurrency", "a batch opens as many connections as it has orders"),
     ("--batch", "--bulk", "a batch is of requests with one order each"),
     ("--batch", "--rate", "a batch waits for answers, an open loop does not"),
@@ -36,7 +36,7 @@ was lost or differs. Without flags: 1,000 clients that connect at once and send 
 EPILOG = """\
 exit status: 0 when every order that got a 202 was read back, is as it was sent, and is Completed, Failed or Cancelled;
 1 when one was lost, differs, can't be read or isn't processed, when none got a 202, when the server can't be reached,
-isn't trusted or wants another API key, or when a file can't be written; 2 for bad flags or a bad file to replay; 130
+isn't trusted or requires another API key, or when a file can't be written; 2 for bad flags or a bad file to replay; 130
 after Ctrl-C, which prints what was measured so far (a second one ends at once). Orders that were refused or got no
 response are counted in the table, but don't change the exit status, because the server did not acknowledge them. Nor
 does it change when the load generator was the limit, or the server did not keep up with --rate: a line says so."""
@@ -102,7 +102,7 @@ def _find_contradiction(flags: argparse.Namespace) -> str:
     if flags.json and flags.json == flags.report:
         return "--json and --report name the same file"
     if flags.duration_s and not flags.rate:
-        return "--duration wants --rate: without it the number of orders ends a run"
+        return "--duration needs --rate: without it the number of orders ends a run"
     given = {f"--{name.removesuffix('_s').replace('_', '-')}" for name, value in vars(flags).items() if value}
     for one, other, reason in EXCLUSIVE:
         if {one, other} <= given:
@@ -158,7 +158,7 @@ def _new_parser() -> CommandParser:
     )
     add("--rate", "R", rate(MOST_PER_SECOND), per_second)
     add("--duration", "S", seconds, "how long to send at that rate (10 seconds, unless --orders or --replay is given)")
-    warm_up = "leave what is due in the first S seconds out of latencies and orders/s; comes on top of --duration (0)"
+    warm_up = "do not measure requests that are due in the first S seconds; --duration begins after them (0)"
     add("--warm-up", "S", seconds_or_0, warm_up)
     group = parser.add_argument_group("where it is sent, and where the result goes")
     own_server = "start a server with a temporary database, load it, and remove both at the end"

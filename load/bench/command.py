@@ -5,8 +5,8 @@ example a checkout of an earlier commit. With `--stored FILE`, a file that `pyth
 file are used to compare a server that has its many orders with one that has few. `--only NAME` runs single trials.
 
 The servers run in processes of their own on this machine and are measured in turns, so that a slow phase of the
-machine slows all of them. This runs on the main thread, each trial on its own event loop. The exit status is 0 if
-every figure is within its bound, 1 if not, 2 for bad flags, and 130 after Ctrl-C, which prints the rows so far.
+machine slows all of them. The exit status is 0 if every figure is within its bound, 1 if not, 2 for bad flags, and 130
+after Ctrl-C, which prints the rows so far.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list
         raise CommandError(lines[0])
     without_file = [name for name, plan in chosen.items() if plan.needs_stored and not has_stored]
     if without_file:
-        line = f"without --stored FILE, which `{HOW_TO_STORE}` makes, are left out: {', '.join(without_file)}"
+        line = f"left out without --stored FILE (`{HOW_TO_STORE}` makes it): {', '.join(without_file)}"
         if names:
             raise UsageError(line)
         lines.append(line)
@@ -163,14 +163,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=whole_number(), default=5, help="measurements of each server (%(default)s)")
     parser.add_argument("--seconds", type=seconds, default=4.0, help="length of a measurement (%(default)g)")
     parser.add_folder()
-    parser.add_argument(
-        "--against", type=_checkout, metavar="FOLDER", help="compare with the server in this folder instead"
-    )
+    parser.add_argument("--against", type=_checkout, metavar="FOLDER", help="compare with the server in this folder")
     parser.add_argument(
         "--only", action="append", choices=tuple(PLANS), help="run only this trial; can be given several times"
     )
     parser.add_argument(
-        "--stored", type=_stored, metavar="FILE", help="measure also with the orders of this file, on copies of it"
+        "--stored", type=_stored, metavar="FILE", help="also measure with the orders of this file, on copies of it"
     )
     parser.add_json()
     flags = parser.parse(argv)

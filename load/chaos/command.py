@@ -212,13 +212,13 @@ class Chaos(Command):
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.chaos", description=__doc__)
     parser.add_argument(
-        "--faults", type=whole_number(MOST_FAULTS), default=FAULTS, help="how many to inject (%(default)s: one minute)"
+        "--faults", type=whole_number(MOST_FAULTS), default=FAULTS, help="how many faults to inject (%(default)s)"
     )
     parser.add_argument(
         "--orders",
         type=whole_number(MOST_ORDERS),
         default=ORDERS,
-        help="go on until at least so many are acknowledged (%(default)s)",
+        help="continue until at least this many orders are acknowledged (%(default)s)",
     )
     parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()

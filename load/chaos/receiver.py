@@ -71,7 +71,7 @@ class WebhookChecker:
         try:
             datetime.strptime(str(values["created_time"]), "%Y-%m-%d %H:%M:%S")
         except ValueError:
-            yield "a webhook whose created_time is no time"
+            yield "a webhook whose created_time is not a time"
 
 
 class Receiver:
@@ -139,7 +139,7 @@ class Receiver:
         except StreamClosedError:
             pass
         except (KeyError, ValueError) as problem:
-            self._findings.add(WRONG, f"a request that is no webhook: {problem!r}")
+            self._findings.add(WRONG, f"a request that is not a webhook: {problem!r}")
         finally:
             self._streams.discard(stream)
             stream.close()

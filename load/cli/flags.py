@@ -42,7 +42,7 @@ class CommandParser(argparse.ArgumentParser):
         if unknown:
             names = [argument.partition("=")[0] for argument in unknown]
             shown = [name for name in names if FLAG.fullmatch(name)]
-            self.error(f"unknown: {' '.join(shown) or 'arguments that belong to no flag'}")
+            self.error(f"unknown flags: {' '.join(shown)}" if shown else "unexpected arguments")
         return flags
 
     def add_json(self) -> None:
@@ -55,7 +55,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def add_seed(self, default: int, *, shown: str | None = None) -> None:
         """Add --seed: of the random numbers; --help shows the default as `shown`."""
-        text = f"of the random numbers ({shown or default})"
+        text = f"seed of the random numbers ({shown or default})"
         self.add_argument("--seed", type=whole_number(), default=default, help=text)
 
 
@@ -66,7 +66,7 @@ def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if not 1 <= number <= highest:
             raise argparse.ArgumentTypeError(f"{text} is not between 1 and {highest}")
         return number
@@ -102,7 +102,7 @@ def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> 
     except ValueError:
         found = float("nan")
     if not isfinite(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of {unit}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
     if not lowest <= found <= highest:
         raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
     return found
@@ -122,7 +122,7 @@ def writable_folder(text: str) -> Path:
     """Read the path of a folder. Creates a folder in it and removes that, to test whether it is writable."""
     path = Path(text)
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
     try:
         with TemporaryDirectory(dir=path):
             return path
@@ -138,12 +138,12 @@ def sqlite_file(text: str) -> Path:
     except OSError as problem:
         raise argparse.ArgumentTypeError(f"{text} can't be read: {reason_of_os_error(problem)}") from None
     if head != SQLITE_HEAD:
-        raise argparse.ArgumentTypeError(f"{text} is no SQLite database")
+        raise argparse.ArgumentTypeError(f"{text} is not an SQLite database")
     return Path(text)
 
 
 def named_file(text: str) -> Path:
     """Read the path of a file that can be created; standard output and SQLite's `:memory:` are refused."""
     if text in (str(STDOUT), ":memory:"):
-        raise argparse.ArgumentTypeError(f"a file is wanted, which {text} is not")
+        raise argparse.ArgumentTypeError(f"must be the path of a file, not {text}")
     return writable_file(text)

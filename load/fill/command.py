@@ -163,7 +163,7 @@ class Fill(Command):
         try:
             added = job.run()
         except (KeyboardInterrupt, asyncio.CancelledError):
-            print(f"{flags.database} is not complete: --continue goes on with it", file=sys.stderr)
+            print(f"{flags.database} is not complete; --continue completes it", file=sys.stderr)
             raise
         took_s = time.monotonic() - started_s
         size_mib = flags.database.stat().st_size / MEBIBYTE
@@ -180,13 +180,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--orders", type=number, required=True, help="how many orders the file has at the end")
     parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help=file)
     parser.add_argument("--pending", type=number, default=0, metavar="N", help="leave the last N of them Pending")
-    unfinished = "go on with a FILE that an earlier run did not complete"
+    unfinished = "complete a FILE that an earlier run did not complete"
     parser.add_argument("--continue", dest="goes_on", action="store_true", help=unfinished)
     flags = parser.parse(argv)
     if flags.pending > flags.orders:
-        parser.error(f"--pending: there are no {flags.pending} orders to be Pending")
+        parser.error("--pending must not be more than --orders")
     if flags.goes_on and not flags.database.exists():
-        parser.error(f"there is no {flags.database} to go on with")
+        parser.error(f"--continue: there is no file {flags.database}")
     if flags.database.exists() and not flags.goes_on:
-        parser.error(f"{flags.database} is there already: --continue goes on with it")
+        parser.error(f"{flags.database} exists already; --continue completes it")
     return flags

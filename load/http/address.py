@@ -48,18 +48,18 @@ class ServerUrl:
         try:
             parts = urlsplit(text)
         except ValueError:
-            raise BadUrl(f"{shown} is no URL: its host can't be read") from None
+            raise BadUrl(f"{shown} is not a URL: its host can't be read") from None
         try:
             port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         except ValueError:
             if parts.netloc.rpartition(":")[2].isdecimal():
-                raise BadUrl(f"{shown} is no URL: Port out of range 0-65535") from None
+                raise BadUrl(f"{shown} is not a URL: Port out of range 0-65535") from None
             # Not shown: it may be a password whose host is missing.
-            raise BadUrl("the port of the URL is no number") from None
+            raise BadUrl("the port of the URL is not a number") from None
         if not text.isascii():
-            raise BadUrl(f"{shown} is no URL: it has a character that is not ASCII")
+            raise BadUrl(f"{shown} is not a URL: it has a character that is not ASCII")
         if parts.scheme not in PORTS or not parts.hostname:
-            raise BadUrl(f"{shown} is no URL like http://127.0.0.1:8080")
+            raise BadUrl(f"{shown} is not a URL like http://127.0.0.1:8080")
         if parts.query or parts.fragment or " " in parts.path:
             raise BadUrl(f"{shown} has more than a host, a port and a path")
         return cls(parts.hostname, port, parts.netloc, parts.path.rstrip("/"), parts.scheme)

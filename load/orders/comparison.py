@@ -39,7 +39,7 @@ def decode_json(text: bytes) -> Any:
 def difference_in(sent: dict[str, Any], found: object) -> str:
     """Return the first difference, or "". Amounts are compared as decimals (10.0 is 10.00), also as strings."""
     if not isinstance(found, dict):
-        return "the answer is no JSON object"
+        return "the answer is not a JSON object"
     for name in COMPARED:
         if not _is_same(sent.get(name), found.get(name)):
             return f"{name} is {_show(found.get(name))}, sent {_show(sent.get(name))}"
@@ -176,7 +176,7 @@ def mistake_in(response: Response, order_id: int) -> str:
         return ""
     if named is None:
         return "a 202 that names no order"
-    return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is no string"
+    return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is not a string"
 
 
 def post_fault(response: Response) -> str:

@@ -225,9 +225,9 @@ def _order_id(line: bytes, place: str) -> int:
     try:
         order = decode_json(line)
     except BadJson as problem:
-        raise BadReplay(f"{place}: no JSON: {problem}") from None
+        raise BadReplay(f"{place}: not JSON: {problem}") from None
     if not isinstance(order, dict):
-        raise BadReplay(f"{place}: no JSON object")
+        raise BadReplay(f"{place}: not a JSON object")
     order_id = order.get("order_id")
     if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
         shown = "" if order_id is None else f", but {cut(str(order_id), SHOWN_CHARACTERS)}"

@@ -93,7 +93,7 @@ def notes_of(result: Result, settings: Settings) -> list[str]:
     notes = [*_order_notes(result, settings)]
     if result.recording and not result.counted:
         notes.append(
-            f"Everything fell into the warm-up of {result.warm_up_s:g} s, so there are no figures: send for longer."
+            f"All requests were in the warm-up of {result.warm_up_s:g} s, so nothing was measured: send for longer."
         )
     return [*notes, *filter(None, [_limit(result, settings)])]
 

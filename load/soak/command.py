@@ -1,9 +1,9 @@
 """`python -m load.soak`: loads a server for minutes or hours, and checks that it is as good at the end as at the start.
 
 The load is orders at a steady rate, arrays of orders, readers, listings, waiting clients, event streams, slow readers,
-metrics, mistakes, and connections that are opened and closed all the time. First the server's log of events is filled.
-After a warm-up as long as a minute, one row is printed per minute. Then all orders are counted, a random thousand of
-them are read back, and the last minute is compared with the first. For Linux.
+metrics, invalid requests, and connections that are opened and closed all the time. First the server's log of events is
+filled. After a warm-up as long as a minute, one row is printed per minute. Then all orders are counted, a random
+thousand of them are read back, and the last minute is compared with the first. For Linux.
 
 The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C, which prints the results so far.
 """
@@ -162,7 +162,7 @@ def split(minutes: float) -> tuple[int, float]:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.soak", description=__doc__)
-    parser.add_argument("--minutes", type=_minutes, default=10.0, help="how long, after the warm-up (10)")
+    parser.add_argument("--minutes", type=_minutes, default=10.0, help="how long the load lasts after the warm-up (10)")
     parser.add_argument("--rate", type=rate(MOST_RATE), default=500, help="single orders per second (%(default)s)")
     parser.add_seed(1)
     parser.add_folder()

@@ -34,7 +34,7 @@ def test_an_invalid_count_is_an_error(name: str, count: object) -> None:
 
 @pytest.mark.parametrize("counts", [[], "x", 1, None])
 def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
-    with pytest.raises(NoMetrics, match="no JSON object"):
+    with pytest.raises(NoMetrics, match="not a JSON object"):
         Metrics.parse(_answer(counts))
 
 

@@ -124,7 +124,7 @@ def test_a_server_with_keys_and_tls_is_loaded(tmp_path: Path) -> None:
     assert "Read back 200 of 200 acknowledged orders: none lost" in good.stdout
     assert (keyless.returncode, distrustful.returncode) == (1, 1)
     assert keyless.stderr == (
-        f"python -m load: {url} wants an API key: --api-key or the environment variable ORDERS_KEY: status 401\n"
+        f"python -m load: {url} requires an API key: --api-key or the environment variable ORDERS_KEY: status 401\n"
     )
     assert distrustful.stderr == f"python -m load: The certificate of {url} is not trusted: self-signed certificate\n"
 

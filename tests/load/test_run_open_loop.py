@@ -124,7 +124,7 @@ def test_the_warm_up_of_a_closed_loop_counts_when_requests_were_sent(load: Load,
 def test_a_note_says_that_everything_fell_into_the_warm_up(load: Load) -> None:
     outcome = load("--orders", "10", "--warm-up", "60")
     assert outcome.status == 0
-    assert "Everything fell into the warm-up of 60 s, so there are no figures: send for longer.\n" in outcome.out
+    assert "All requests were in the warm-up of 60 s, so nothing was measured: send for longer.\n" in outcome.out
     assert "none lost" in outcome.out
     figures = ("elapsed_s", "orders_per_second", "latency_p50_ms", "all_processed_after_s")
     assert [outcome.json[name] for name in figures] == [None] * 4

@@ -40,7 +40,7 @@ def test_a_bad_flag_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main(["--folder", "/nowhere"])
     assert ended.value.code == 2
-    assert "argument --folder: /nowhere is no folder" in capsys.readouterr().err
+    assert "argument --folder: /nowhere is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_an_unknown_trial_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
-    [("orders.db", b"mine", "is no SQLite database"), ("none.db", b"", "there is no file")],
+    [("orders.db", b"mine", "is not an SQLite database"), ("none.db", b"", "there is no file")],
 )
 def test_a_file_without_orders_is_refused_with_its_name(
     name: str, content: bytes, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

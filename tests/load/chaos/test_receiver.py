@@ -71,7 +71,7 @@ async def test_changed_webhooks_and_other_requests_are_wrong() -> None:
             await sender.send(headers, b"[]")
         assert findings.problems[WRONG] == [
             ("a webhook that differs from the order in its user_id", 2),
-            ("a request that is no webhook: ValueError('no order_id')", 0),
+            ("a request that is not a webhook: ValueError('no order_id')", 0),
         ]
 
 

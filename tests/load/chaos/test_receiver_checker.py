@@ -46,7 +46,7 @@ def test_an_order_with_another_order_id_differs() -> None:
 def test_an_invalid_created_time_is_wrong(time: object) -> None:
     assert new_checker().check(*webhook(NUMBER, {"created_time": time})) == (
         NUMBER,
-        ["a webhook whose created_time is no time"],
+        ["a webhook whose created_time is not a time"],
     )
 
 

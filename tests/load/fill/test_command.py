@@ -55,7 +55,7 @@ def test_a_missing_file_cannot_be_continued(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--continue"])
     assert ended.value.code == 2
-    assert f"there is no {tmp_path / 'orders.db'} to go on with" in capsys.readouterr().err
+    assert f"--continue: there is no file {tmp_path / 'orders.db'}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_the_database_must_be_a_file(name: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", name])
     assert ended.value.code == 2
-    assert f"a file is wanted, which {name} is not" in capsys.readouterr().err
+    assert f"must be the path of a file, not {name}" in capsys.readouterr().err
 
 
 def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +73,7 @@ def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(file)])
     assert ended.value.code == 2
-    assert f"{file} is there already: --continue goes on with it" in capsys.readouterr().err
+    assert f"{file} exists already; --continue completes it" in capsys.readouterr().err
     assert file.read_text() == "mine"
 
 
@@ -90,7 +90,7 @@ def test_pending_must_not_exceed_orders(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--pending", "11"])
     assert ended.value.code == 2
-    assert "--pending: there are no 11 orders to be Pending" in capsys.readouterr().err
+    assert "--pending must not be more than --orders" in capsys.readouterr().err
 
 
 async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> OrderFeeder:

@@ -60,7 +60,10 @@ def test_the_key_may_come_from_the_environment(load: Load, shop: Shop, monkeypat
 
 @pytest.mark.parametrize(
     ("flags", "complaint"),
-    [((), "wants an API key: --api-key or the environment variable ORDERS_KEY"), (("--api-key", "wrong"), "not know")],
+    [
+        ((), "requires an API key: --api-key or the environment variable ORDERS_KEY"),
+        (("--api-key", "wrong"), "not know"),
+    ],
 )
 def test_a_key_that_is_missing_or_wrong_is_one_line_before_any_order_is_sent(
     flags: tuple[str, ...], complaint: str, load: Load, shop: Shop, monkeypatch: pytest.MonkeyPatch

@@ -61,7 +61,7 @@ def test_a_difference_is_named(given_back: str, instead: str, name: str) -> None
 
 @pytest.mark.parametrize("found", [b"[]", b"1", b"null"])
 def test_an_answer_that_is_no_object_differs(found: bytes) -> None:
-    assert difference_in(decode_json(SENT.encode()), decode_json(found)) == "the answer is no JSON object"
+    assert difference_in(decode_json(SENT.encode()), decode_json(found)) == "the answer is not a JSON object"
 
 
 ENDED = {
@@ -159,7 +159,7 @@ def test_the_reason_is_read_from_the_problem(body: bytes, reason: str) -> None:
         (b'{"order_id": "8"}', "a 202 that names another order"),
         (b'{"order_id": "77"}', "a 202 that names another order"),
         (b'{"message": "7", "order_id": "8"}', "a 202 that names another order"),
-        (b'{"order_id": 7}', "a 202 whose order_id is no string"),
+        (b'{"order_id": 7}', "a 202 whose order_id is not a string"),
         (b'{"message": "7"', "a 202 that names no order"),
         (b"{}", "a 202 that names no order"),
         (b"[7]", "a 202 that names no order"),

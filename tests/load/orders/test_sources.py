@@ -83,17 +83,17 @@ def test_a_first_id_renumbers_the_orders_and_changes_nothing_else(file: Path) ->
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"not json", "line 2: no JSON"),
-        (b'{"order_id": 1', "line 2: no JSON"),
-        (b"[1]", "line 2: no JSON object"),
+        (b"not json", "line 2: not JSON"),
+        (b'{"order_id": 1', "line 2: not JSON"),
+        (b"[1]", "line 2: not a JSON object"),
         (b'{"user_id": 1}', "line 2: no order_id that is an integer"),
         (b'{"order_id": "1"}', "line 2: no order_id that is an integer"),
         (b'{"order_id": true}', "line 2: no order_id that is an integer"),
         (b'{"order_id": 1.0}', "line 2: no order_id that is an integer"),
         (b'{"order_id": 9223372036854775808}', "line 2: no order_id that is an integer"),
-        (b'{"order_id": 1, "total_amount": NaN}', "line 2: no JSON"),
-        (b'{"order_id": 1, "note": "\xff"}', "line 2: no JSON"),
-        (b'{"order_id": 1, "metadata": ' + b"[" * 100_000, "line 2: no JSON"),
+        (b'{"order_id": 1, "total_amount": NaN}', "line 2: not JSON"),
+        (b'{"order_id": 1, "note": "\xff"}', "line 2: not JSON"),
+        (b'{"order_id": 1, "metadata": ' + b"[" * 100_000, "line 2: not JSON"),
     ],
 )
 def test_a_line_that_is_no_order_is_named_before_anything_is_sent(

@@ -185,7 +185,7 @@ def test_orders_and_a_first_id_count_as_for_ndjson(load: Load, shop: Shop, path:
         (HEADER.encode("utf-16"), "line 1: no UTF-8"),
         (HEADER.encode() + b"\n\n01,2,3,4,\n", "line 3: no order_id that is an integer"),
         (HEADER.encode() + b"\nA-17,2,3,4,\n", "line 2: no order_id that is an integer"),
-        (HEADER.encode() + b"\n1,1e999999999999999999999,3,4,\n", "line 2: no JSON"),
+        (HEADER.encode() + b"\n1,1e999999999999999999999,3,4,\n", "line 2: not JSON"),
     ],
 )
 def test_a_bad_file_is_named_with_the_line_before_anything_is_sent(

@@ -109,4 +109,4 @@ def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
     result.sending_s = 2.0
     assert (sum(result.counted.orders), result.elapsed_s, result.orders_per_second) == (20, 1.0, 20.0)
     assert [result.latencies.percentile_ms(one) for one in (50, 100)] == [100, 300]
-    assert "Everything fell into the warm-up" not in _said(result)
+    assert "All requests were in the warm-up" not in _said(result)
