@@ -24,7 +24,8 @@ from load.results.result import Result
 from load.results.summary import print_summary, to_json
 from load.run import Run
 from load.settings import Settings, parse_settings
-from load.system.machine import TooFewFiles, allow_connections, folder_to_keep, run_to_end
+from load.system.event_loop import run_to_end
+from load.system.machine import TooFewFiles, allow_connections, folder_to_keep
 from load.system.server_process import ServerProcess
 
 SERVER = ("server.py",)

@@ -19,7 +19,7 @@ import msgspec
 
 from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, Unreachable, reach
-from load.system.machine import run_to_end
+from load.system.event_loop import run_to_end
 from load.system.server_process import ROOT
 
 READERS, SLOW_CLIENTS = "readers", "slow-clients"

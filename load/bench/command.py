@@ -27,7 +27,8 @@ from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
 from load.http.address import reach
-from load.system.machine import allow_connections, describe_machine, new_folder, run_to_end
+from load.system.event_loop import run_to_end
+from load.system.machine import allow_connections, describe_machine, new_folder
 
 HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 

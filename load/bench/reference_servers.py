@@ -16,7 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from load.system.machine import run_to_end
+from load.system.event_loop import run_to_end
 
 BARE_TORNADO = "bare"
 FIXED_RESPONSE = "fixed"

@@ -28,7 +28,8 @@ from load.chaos.target import ServerLost, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
-from load.system.machine import allow_connections, folder_to_keep, run_to_end
+from load.system.event_loop import run_to_end
+from load.system.machine import allow_connections, folder_to_keep
 
 ATTEMPTS_S = 30.0
 """How long a fault without effect is tried again: longer than the longest lock."""

@@ -27,7 +27,7 @@ from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, bulk_fault, reason_in
 from load.orders.generated import GeneratedOrders
 from load.orders.sources import requests_of
-from load.system.machine import run_to_end
+from load.system.event_loop import run_to_end
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000

@@ -29,7 +29,8 @@ from load.soak.limits import FinalCheck, Finding, check_final, check_server, com
 from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
-from load.system.machine import PROC, allow_connections, describe_machine, folder_to_keep, run_to_end
+from load.system.event_loop import run_to_end
+from load.system.machine import PROC, allow_connections, describe_machine, folder_to_keep
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0

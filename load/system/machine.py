@@ -10,21 +10,19 @@ import platform
 import re
 import resource
 import shutil
-import signal
 import sqlite3
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, NamedTuple, Self, TypeVar
+from tempfile import mkdtemp
+from typing import NamedTuple, Self
 
 from load.cli.errors import CommandError
+from load.cli.program import uninterrupted
 
-Result = TypeVar("Result")
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 OTHER_FILES = 20  # Standard streams, the event loop's own descriptors, the result file.
 IGNORE_ALL = "*\n"  # Content of a .gitignore, so that nobody commits the databases.
@@ -45,26 +43,15 @@ class TooFewFiles(CommandError):
         )
 
 
-def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on a new loop.
-
-    Ctrl-C cancels the coroutine. A second Ctrl-C, or one after its end, raises KeyboardInterrupt.
-    """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.get_loop()
-        is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        if threading.current_thread() is threading.main_thread() and not is_ignored:
-            # The runner handles Ctrl-C only if it finds this handler.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        return runner.run(main)
-
-
 @contextmanager
 def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
     """Create a folder for databases, with an absolute path, and remove it at the end."""
-    with TemporaryDirectory(dir=parent.resolve(), prefix=prefix) as name:
-        (Path(name) / ".gitignore").write_text(IGNORE_ALL)
-        yield Path(name)
+    folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
+    try:
+        (folder / ".gitignore").write_text(IGNORE_ALL)
+        yield folder
+    finally:
+        _remove(folder)
 
 
 @contextmanager
@@ -88,7 +75,13 @@ def folder_to_keep(
         if is_kept:
             print_line(f"The databases and logs are in {parent / folder.name}")
         else:
-            shutil.rmtree(folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder and its content, even if Ctrl-C comes meanwhile, which is then raised afterwards."""
+    with uninterrupted():
+        shutil.rmtree(folder)
 
 
 def allow_connections(count: int) -> None:
@@ -120,14 +113,6 @@ def describe_machine(folder: Path | None = None) -> dict[str, str]:
         **{name: version(name) if find_spec(name) else "not installed" for name in PACKAGES},
         **({} if folder is None else {"file_system": _file_system(folder)}),
     }
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _cpu_model() -> str:
