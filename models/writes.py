@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
@@ -10,6 +10,20 @@ from models.errors import OrderConflictError
 from models.order import Order, Status
 
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Waiter(Protocol[R_contra]):
+    """Receives the result of a read or write, on the event loop. An asyncio.Future is one."""
+
+    def cancelled(self) -> bool:
+        """Whether the result is not wanted any more. Then neither of the other methods is called."""
+
+    def set_result(self, result: R_contra, /) -> None:
+        """Called at most once, with the result."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Called at most once, in place of `set_result`."""
 
 
 class Write(Struct, Generic[R], frozen=True, gc=False):

@@ -1,22 +1,32 @@
 """Collects concurrent requests into batches: group commit for writes, one query for many concurrent reads.
 
-Runs on the event loop; only `work` runs on the executor's thread.
+Runs on the event loop; only `work` runs on another thread.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any, Generic, Protocol, TypeVar
 
 from models.errors import QueueClosedError, QueueFullError
-from models.writes import AnyWrite, Write
+from models.writes import AnyWrite, Waiter, Write
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
 
-_Waiting = tuple[T, asyncio.Future[R], int, int]
-"""An item, the future of its result, the places it takes in the queue, and its size."""
+_Waiting = tuple[T, Waiter[R], int, int]
+"""An item, what waits for its result, the places it takes in the queue, and its size."""
+
+_log = logging.getLogger(__name__)
+
+
+class CallQueue(Protocol):
+    """Runs calls on another thread. `workers.call_thread.CallThread` is one."""
+
+    def put(self, call: Callable[[A], None], argument: A, /) -> None:
+        """Runs `call(argument)` soon, and returns at once. The call must not raise."""
 
 
 class BatchHooks(Protocol):
@@ -40,14 +50,14 @@ class Batcher(Generic[T, R]):
 
     def __init__(
         self,
-        executor: Executor,
+        thread: CallQueue,
         work: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
         max_waiting: int,
         max_batch: int = 1_000,
         hooks: BatchHooks | None = None,
     ) -> None:
-        self._executor = executor
+        self._thread = thread
         self._work = work
         self._max_waiting = max_waiting
         self._max_batch = max_batch
@@ -67,19 +77,25 @@ class Batcher(Generic[T, R]):
 
         Cancelling the future withdraws the item if its batch has not been formed yet.
         """
+        future: asyncio.Future[R] = self._loop.create_future()
+        self.submit_for(item, future, size=size, first=first, even_if_full=even_if_full)
+        return future
+
+    def submit_for(
+        self, item: T, waiter: Waiter[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
+    ) -> None:
+        """As `submit`, but the result goes to `waiter`. If it raises, the waiter is not called."""
         if self._closed:
             raise QueueClosedError
         places = 0 if even_if_full else 1
         if places and self._places_taken >= self._max_waiting:
             raise QueueFullError
         self._places_taken += places
-        future: asyncio.Future[R] = self._loop.create_future()
-        (self._waiting.appendleft if first else self._waiting.append)((item, future, places, size))
+        (self._waiting.appendleft if first else self._waiting.append)((item, waiter, places, size))
         if self._idle.is_set():
             self._idle.clear()
             # All items that arrive in this iteration of the loop share the first batch.
             self._loop.call_soon(self._send)
-        return future
 
     async def close(self) -> None:
         """Accepts no more items and returns when every result has been delivered. May be called twice."""
@@ -93,14 +109,14 @@ class Batcher(Generic[T, R]):
             self._hooks.before_batch()
         while self._waiting and left > 0:
             waiting = self._waiting.popleft()
-            _, future, places, size = waiting
-            if future.cancelled():
+            _, waiter, places, size = waiting
+            if waiter.cancelled():
                 self._places_taken -= places
             else:
                 batch.append(waiting)
                 left -= size
         if batch:
-            self._executor.submit(self._run, batch)
+            self._thread.put(self._run, batch)
         else:
             self._idle.set()
 
@@ -116,15 +132,19 @@ class Batcher(Generic[T, R]):
         self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
     def _deliver(self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]) -> None:
-        for (_, future, places, _), result in zip(batch, results, strict=True):
+        for (_, waiter, places, _), result in zip(batch, results, strict=True):
             self._places_taken -= places
-            if future.cancelled():
-                continue
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-        self._send()
+            try:
+                if waiter.cancelled():
+                    continue
+                if isinstance(result, BaseException):
+                    waiter.set_exception(result)
+                else:
+                    waiter.set_result(result)
+            except Exception:  # noqa: BLE001 - one waiter must not keep the results from the others
+                _log.exception("a result could not be delivered")
+        # Not now: the clients that have their results send their next requests first, which then share the batch.
+        self._loop.call_soon(self._send)
         if self._hooks:
             self._hooks.after_batch(items, results)
 
@@ -136,3 +156,8 @@ class WriteBatcher(Batcher[AnyWrite, Any]):
         self, item: Write[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
     ) -> asyncio.Future[R]:
         return super().submit(item, size=size, first=first, even_if_full=even_if_full)
+
+    def submit_for(
+        self, item: Write[R], waiter: Waiter[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
+    ) -> None:
+        super().submit_for(item, waiter, size=size, first=first, even_if_full=even_if_full)

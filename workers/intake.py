@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 from models.errors import QueueFullError
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult, NewOrder, NewOrders
+from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult, NewOrder, NewOrders, Waiter
 from workers.batcher import WriteBatcher
 
 MAX_GROUPS = 4
@@ -42,6 +42,11 @@ class Intake:
         """
         self._check_backlog()
         return self._writes.submit(order)
+
+    def insert_for(self, order: NewOrder, waiter: Waiter[Insertion]) -> None:
+        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        self._check_backlog()
+        self._writes.submit_for(order, waiter)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. Waits while `MAX_GROUPS` other groups are in progress.

@@ -31,6 +31,7 @@ from models.writes import (
     Retry,
     RetryFailedOrders,
     StatusChanged,
+    Waiter,
     WriteResult,
 )
 from workers.backoff import Backoff
@@ -131,6 +132,11 @@ class OrderService:
         self._failures.log_summary()
         return abandoned
 
+    def abandon(self) -> None:
+        """Ends the threads without waiting for them, so that the process can end. May be called at any time."""
+        self._threads.abandon()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     async def close(self) -> None:
         """Writes all accepted requests, then closes queues, threads and the store. May be called twice."""
         await self._threads.close()
@@ -145,6 +151,10 @@ class OrderService:
         """
         return self._intake.insert(order)
 
+    def insert_for(self, order: NewOrder, waiter: Waiter[Insertion]) -> None:
+        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        self._intake.insert_for(order, waiter)
+
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. See `Intake.insert_many`."""
         return await self._intake.insert_many(orders)
@@ -152,6 +162,10 @@ class OrderService:
     def find(self, order_id: int) -> asyncio.Future[Order | None]:
         """The order as it is now; None if there is none."""
         return self._threads.finds.submit(order_id)
+
+    def find_for(self, order_id: int, waiter: Waiter[Order | None]) -> None:
+        """As `find`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        self._threads.finds.submit_for(order_id, waiter)
 
     async def find_when_ended(self, order_id: int, timeout_s: float) -> Order | None:
         """The order once it is Completed, Failed or Cancelled, or as it is after `timeout_s`; None if there is none."""

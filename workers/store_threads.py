@@ -1,15 +1,14 @@
 """The threads that use the store, and the queues in front of them. Everything public runs on the event loop."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from models.listing import Listing, Page
 from models.order import Attempt, Order, Totals
 from models.store import Store
 from models.writes import AnyWrite, Outcome, WriteResult
 from workers.batcher import Batcher, BatchHooks, WriteBatcher
+from workers.call_thread import CallThread
 from workers.observer import ServiceObserver
 
 MAX_BATCH = 2_000
@@ -28,9 +27,9 @@ class StoreThreads:
     def __init__(self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int) -> None:
         self._store = store
         self._observer = observer
-        self._writer = ThreadPoolExecutor(1, "writer")
-        self._reader = ThreadPoolExecutor(1, "reader")
-        self._lister = ThreadPoolExecutor(1, "lister")
+        self._writer = CallThread("writer")
+        self._reader = CallThread("reader")
+        self._lister = CallThread("lister")
         self.writes = WriteBatcher(self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, hooks=hooks)
         self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
@@ -43,10 +42,18 @@ class StoreThreads:
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         """Connects the threads and recovers the store. Returns the number of interrupted attempts."""
-        loop = asyncio.get_running_loop()
-        for executor in (self._writer, self._reader, self._lister):
-            await loop.run_in_executor(executor, self._store.connect)
-        return await loop.run_in_executor(self._writer, self._store.recover, outcome_of)
+        try:
+            for thread in (self._writer, self._reader, self._lister):
+                await thread.run(self._store.connect)
+            return await self._writer.run(self._store.recover, outcome_of)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Ends the threads without disconnecting them, so that the process can end. May be called twice."""
+        for thread in (self._writer, self._reader, self._lister):
+            thread.close()
 
     async def close(self) -> None:
         """Finishes all accepted requests, then disconnects the threads and closes the store. May be called twice."""
@@ -56,9 +63,9 @@ class StoreThreads:
             return
         self._closed = True
         # The writer last: the last connection to close copies the WAL into the database.
-        for executor in (self._reader, self._lister, self._writer):
-            await asyncio.get_running_loop().run_in_executor(executor, self._store.disconnect)
-            executor.shutdown(wait=False)
+        for thread in (self._reader, self._lister, self._writer):
+            await thread.run(self._store.disconnect)
+            thread.close()
         self._store.close()
 
     def _write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -62,15 +63,25 @@ class Hooks:
         self._after(items, results)
 
 
+class Threads:
+    """A CallQueue of several threads."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    def put(self, call: Callable[[Any], None], argument: Any) -> None:
+        self._pool.submit(call, argument)
+
+
 @pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(4, "writer") as executor:
-        yield executor
+def threads() -> Iterator[Threads]:
+    with ThreadPoolExecutor(4, "writer") as pool:
+        yield Threads(pool)
 
 
 @asynccontextmanager
 async def batching(
-    executor: Executor,
+    threads: Threads,
     *,
     max_waiting: int = 100,
     max_batch: int = 100,
@@ -79,7 +90,7 @@ async def batching(
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
     hooks = Hooks(before_batch, after_batch)
-    batcher = Batcher[int, int](executor, work, max_waiting=max_waiting, max_batch=max_batch, hooks=hooks)
+    batcher = Batcher[int, int](threads, work, max_waiting=max_waiting, max_batch=max_batch, hooks=hooks)
     try:
         yield batcher, work
     finally:
@@ -88,8 +99,8 @@ async def batching(
 
 
 @pytest.mark.gen_test
-async def test_items_that_arrive_in_one_iteration_of_the_loop_share_a_batch(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_items_that_arrive_in_one_iteration_of_the_loop_share_a_batch(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         futures = [batcher.submit(item) for item in (3, 1, 2)]
         assert work.batches == []
         work.release()
@@ -98,8 +109,8 @@ async def test_items_that_arrive_in_one_iteration_of_the_loop_share_a_batch(exec
 
 
 @pytest.mark.gen_test
-async def test_a_single_item_is_sent_at_once(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_a_single_item_is_sent_at_once(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         for item in (1, 2):
             future = batcher.submit(item)
             await work.begun()
@@ -109,8 +120,8 @@ async def test_a_single_item_is_sent_at_once(executor: Executor) -> None:
 
 
 @pytest.mark.gen_test
-async def test_items_that_arrive_during_a_call_share_the_next_batch(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_items_that_arrive_during_a_call_or_with_its_results_share_the_next_batch(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
         others = [batcher.submit(item) for item in (2, 3)]
@@ -118,15 +129,15 @@ async def test_items_that_arrive_during_a_call_share_the_next_batch(executor: Ex
         assert await first == 2
         others.append(batcher.submit(4))
         await work.begun()
-        assert work.batches == [[1], [2, 3]]
-        work.release(2)
+        assert work.batches == [[1], [2, 3, 4]]
+        work.release()
         assert await asyncio.gather(*others) == [4, 6, 8]
-        assert work.batches == [[1], [2, 3], [4]]
+        assert work.batches == [[1], [2, 3, 4]]
 
 
 @pytest.mark.gen_test
-async def test_one_call_runs_at_a_time_even_with_many_threads(executor: Executor) -> None:
-    async with batching(executor, max_batch=1) as (batcher, work):
+async def test_one_call_runs_at_a_time_even_with_many_threads(threads: Threads) -> None:
+    async with batching(threads, max_batch=1) as (batcher, work):
         futures = [batcher.submit(item) for item in range(20)]
         work.release(20)
         assert await asyncio.gather(*futures) == list(range(0, 40, 2))
@@ -135,8 +146,8 @@ async def test_one_call_runs_at_a_time_even_with_many_threads(executor: Executor
 
 
 @pytest.mark.gen_test
-async def test_a_batch_has_at_most_max_batch_items_and_the_rest_follow(executor: Executor) -> None:
-    async with batching(executor, max_batch=3) as (batcher, work):
+async def test_a_batch_has_at_most_max_batch_items_and_the_rest_follow(threads: Threads) -> None:
+    async with batching(threads, max_batch=3) as (batcher, work):
         futures = [batcher.submit(item) for item in range(8)]
         work.release(3)
         assert await asyncio.gather(*futures) == list(range(0, 16, 2))
@@ -144,8 +155,8 @@ async def test_a_batch_has_at_most_max_batch_items_and_the_rest_follow(executor:
 
 
 @pytest.mark.gen_test
-async def test_each_of_several_equal_items_gets_a_result(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_each_of_several_equal_items_gets_a_result(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         futures = [batcher.submit(item) for item in (5, 5, 5)]
         work.release()
         assert await asyncio.gather(*futures) == [10, 10, 10]
@@ -153,8 +164,8 @@ async def test_each_of_several_equal_items_gets_a_result(executor: Executor) -> 
 
 
 @pytest.mark.gen_test
-async def test_an_exception_of_the_work_is_raised_to_its_batch_only(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_an_exception_of_the_work_is_raised_to_its_batch_only(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         work.error = KeyError("broken")
         futures = [batcher.submit(item) for item in (1, 2)]
         await work.begun()
@@ -168,8 +179,8 @@ async def test_an_exception_of_the_work_is_raised_to_its_batch_only(executor: Ex
 
 
 @pytest.mark.gen_test
-async def test_an_exception_as_a_result_is_raised_to_its_caller_only(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_an_exception_as_a_result_is_raised_to_its_caller_only(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         good, bad, also_good = (batcher.submit(item) for item in (1, -2, 3))
         work.release()
         assert (await good, await also_good) == (2, 6)
@@ -178,8 +189,8 @@ async def test_an_exception_as_a_result_is_raised_to_its_caller_only(executor: E
 
 
 @pytest.mark.gen_test
-async def test_an_item_cancelled_before_its_batch_is_not_sent(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_an_item_cancelled_before_its_batch_is_not_sent(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
         cancelled, kept = batcher.submit(2), batcher.submit(3)
@@ -190,12 +201,12 @@ async def test_an_item_cancelled_before_its_batch_is_not_sent(executor: Executor
 
 
 @pytest.mark.gen_test
-async def test_a_batch_of_cancelled_items_is_not_sent(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_a_batch_of_cancelled_items_is_not_sent(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         batcher.submit(1).cancel()
         await batcher.close()
         assert work.batches == []
-    async with batching(executor) as (batcher, work):
+    async with batching(threads) as (batcher, work):
         batcher.submit(1).cancel()
         kept = batcher.submit(2)
         work.release()
@@ -203,8 +214,8 @@ async def test_a_batch_of_cancelled_items_is_not_sent(executor: Executor) -> Non
 
 
 @pytest.mark.gen_test
-async def test_an_item_cancelled_during_its_call_does_not_affect_the_others(executor: Executor) -> None:
-    async with batching(executor) as (batcher, work):
+async def test_an_item_cancelled_during_its_call_does_not_affect_the_others(threads: Threads) -> None:
+    async with batching(threads) as (batcher, work):
         cancelled, kept, bad = (batcher.submit(item) for item in (1, 2, -3))
         await work.begun()
         cancelled.cancel()
@@ -215,8 +226,8 @@ async def test_an_item_cancelled_during_its_call_does_not_affect_the_others(exec
 
 
 @pytest.mark.gen_test
-async def test_a_full_queue_raises_at_once_and_accepts_items_again_later(executor: Executor) -> None:
-    async with batching(executor, max_waiting=3) as (batcher, work):
+async def test_a_full_queue_raises_at_once_and_accepts_items_again_later(threads: Threads) -> None:
+    async with batching(threads, max_waiting=3) as (batcher, work):
         first = batcher.submit(1)
         await work.begun()
         waiting = [batcher.submit(item) for item in (2, 3)]
@@ -233,8 +244,8 @@ async def test_a_full_queue_raises_at_once_and_accepts_items_again_later(executo
 
 
 @pytest.mark.gen_test
-async def test_close_delivers_accepted_items_and_refuses_new_ones(executor: Executor) -> None:
-    async with batching(executor, max_batch=1) as (batcher, work):
+async def test_close_delivers_accepted_items_and_refuses_new_ones(threads: Threads) -> None:
+    async with batching(threads, max_batch=1) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2, 3)]
         await work.begun()
         closing = [asyncio.ensure_future(batcher.close()) for _ in range(2)]
@@ -252,17 +263,17 @@ async def test_close_delivers_accepted_items_and_refuses_new_ones(executor: Exec
 
 
 @pytest.mark.gen_test
-async def test_close_of_an_unused_batcher_returns_at_once(executor: Executor) -> None:
-    async with batching(executor) as (batcher, _):
+async def test_close_of_an_unused_batcher_returns_at_once(threads: Threads) -> None:
+    async with batching(threads) as (batcher, _):
         await batcher.close()
 
 
 @pytest.mark.gen_test
-async def test_after_batch_is_called_once_after_the_results_are_delivered(executor: Executor) -> None:
+async def test_after_batch_is_called_once_after_the_results_are_delivered(threads: Threads) -> None:
     seen: list[int] = []
     delivered: list[asyncio.Future[int]] = []
     async with batching(
-        executor,
+        threads,
         max_batch=2,
         after_batch=lambda items, results: seen.append(sum(future.done() for future in delivered)),
     ) as (batcher, work):
@@ -274,9 +285,9 @@ async def test_after_batch_is_called_once_after_the_results_are_delivered(execut
 
 
 @pytest.mark.gen_test
-async def test_after_batch_is_called_after_a_failed_batch(executor: Executor) -> None:
+async def test_after_batch_is_called_after_a_failed_batch(threads: Threads) -> None:
     called = asyncio.Event()
-    async with batching(executor, after_batch=lambda items, results: called.set()) as (batcher, work):
+    async with batching(threads, after_batch=lambda items, results: called.set()) as (batcher, work):
         work.error = KeyError("broken")
         future = batcher.submit(1)
         work.release()
@@ -285,8 +296,8 @@ async def test_after_batch_is_called_after_a_failed_batch(executor: Executor) ->
 
 
 @pytest.mark.gen_test
-async def test_ten_thousand_items_get_their_own_results(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
-    async with batching(executor, max_waiting=10_000, max_batch=1_000) as (batcher, work):
+async def test_ten_thousand_items_get_their_own_results(threads: Threads, caplog: pytest.LogCaptureFixture) -> None:
+    async with batching(threads, max_waiting=10_000, max_batch=1_000) as (batcher, work):
         futures = [batcher.submit(item) for item in range(10_000)]
         with pytest.raises(QueueFullError):
             batcher.submit(0)
@@ -297,11 +308,9 @@ async def test_ten_thousand_items_get_their_own_results(executor: Executor, capl
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("results", [[], [1, 2, 3]])
-async def test_a_wrong_number_of_results_is_an_error_for_that_batch_only(
-    executor: Executor, results: list[int]
-) -> None:
+async def test_a_wrong_number_of_results_is_an_error_for_that_batch_only(threads: Threads, results: list[int]) -> None:
     wrong = [results]
-    batcher: Batcher[int, int] = Batcher(executor, lambda items: wrong.pop() if wrong else list(items), max_waiting=9)
+    batcher: Batcher[int, int] = Batcher(threads, lambda items: wrong.pop() if wrong else list(items), max_waiting=9)
     futures = [batcher.submit(1), batcher.submit(2)]
     for error in await asyncio.gather(*futures, return_exceptions=True):
         assert isinstance(error, RuntimeError)
@@ -309,8 +318,8 @@ async def test_a_wrong_number_of_results_is_an_error_for_that_batch_only(
 
 
 @pytest.mark.gen_test
-async def test_even_if_full_adds_an_item_to_a_full_queue(executor: Executor) -> None:
-    async with batching(executor, max_waiting=1) as (batcher, work):
+async def test_even_if_full_adds_an_item_to_a_full_queue(threads: Threads) -> None:
+    async with batching(threads, max_waiting=1) as (batcher, work):
         first = batcher.submit(1)
         with pytest.raises(QueueFullError):
             batcher.submit(2)
@@ -320,8 +329,8 @@ async def test_even_if_full_adds_an_item_to_a_full_queue(executor: Executor) -> 
 
 
 @pytest.mark.gen_test
-async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(executor: Executor) -> None:
-    async with batching(executor, max_batch=5) as (batcher, work):
+async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(threads: Threads) -> None:
+    async with batching(threads, max_batch=5) as (batcher, work):
         futures = [batcher.submit(item, size=size) for item, size in enumerate((3, 2, 3, 3, 1, 1, 1, 9, 1), 1)]
         work.release(5)
         assert await asyncio.gather(*futures) == list(range(2, 20, 2))
@@ -330,8 +339,8 @@ async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(executor
 
 
 @pytest.mark.gen_test
-async def test_an_item_larger_than_max_batch_is_sent_alone(executor: Executor) -> None:
-    async with batching(executor, max_batch=5) as (batcher, work):
+async def test_an_item_larger_than_max_batch_is_sent_alone(threads: Threads) -> None:
+    async with batching(threads, max_batch=5) as (batcher, work):
         futures = [batcher.submit(item, size=50) for item in (1, 2)]
         work.release(2)
         assert await asyncio.gather(*futures) == [2, 4]
@@ -339,8 +348,8 @@ async def test_an_item_larger_than_max_batch_is_sent_alone(executor: Executor) -
 
 
 @pytest.mark.gen_test
-async def test_the_size_of_a_cancelled_item_does_not_count(executor: Executor) -> None:
-    async with batching(executor, max_batch=5) as (batcher, work):
+async def test_the_size_of_a_cancelled_item_does_not_count(threads: Threads) -> None:
+    async with batching(threads, max_batch=5) as (batcher, work):
         cancelled, *kept = (batcher.submit(item, size=size) for item, size in ((1, 5), (2, 4), (3, 1)))
         cancelled.cancel()
         work.release()
@@ -349,8 +358,8 @@ async def test_the_size_of_a_cancelled_item_does_not_count(executor: Executor) -
 
 
 @pytest.mark.gen_test
-async def test_an_item_takes_one_place_of_any_size_and_none_with_even_if_full(executor: Executor) -> None:
-    async with batching(executor, max_waiting=2) as (batcher, work):
+async def test_an_item_takes_one_place_of_any_size_and_none_with_even_if_full(threads: Threads) -> None:
+    async with batching(threads, max_waiting=2) as (batcher, work):
         futures = [batcher.submit(item, size=100, even_if_full=True) for item in (1, 2)]
         futures += [batcher.submit(item, size=100) for item in (3, 4)]
         with pytest.raises(QueueFullError):
@@ -360,8 +369,8 @@ async def test_an_item_takes_one_place_of_any_size_and_none_with_even_if_full(ex
 
 
 @pytest.mark.gen_test
-async def test_an_item_with_first_is_sent_before_all_waiting_items(executor: Executor) -> None:
-    async with batching(executor, max_batch=2) as (batcher, work):
+async def test_an_item_with_first_is_sent_before_all_waiting_items(threads: Threads) -> None:
+    async with batching(threads, max_batch=2) as (batcher, work):
         futures = [batcher.submit(1)]
         await work.begun()
         futures += [batcher.submit(item) for item in (2, 3)]
@@ -372,10 +381,10 @@ async def test_an_item_with_first_is_sent_before_all_waiting_items(executor: Exe
 
 
 @pytest.mark.gen_test
-async def test_an_item_submitted_first_in_before_batch_joins_the_batch(executor: Executor) -> None:
+async def test_an_item_submitted_first_in_before_batch_joins_the_batch(threads: Threads) -> None:
     added: list[asyncio.Future[int]] = []
     async with batching(
-        executor, max_batch=2, before_batch=lambda: added.append(batcher.submit(9, first=True, even_if_full=True))
+        threads, max_batch=2, before_batch=lambda: added.append(batcher.submit(9, first=True, even_if_full=True))
     ) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2, 3)]
         work.release(10)
@@ -386,9 +395,9 @@ async def test_an_item_submitted_first_in_before_batch_joins_the_batch(executor:
 
 
 @pytest.mark.gen_test
-async def test_before_batch_is_not_called_after_close(executor: Executor) -> None:
+async def test_before_batch_is_not_called_after_close(threads: Threads) -> None:
     called: list[None] = []
-    async with batching(executor, max_batch=1, before_batch=lambda: called.append(None)) as (batcher, work):
+    async with batching(threads, max_batch=1, before_batch=lambda: called.append(None)) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2)]
         await work.begun()
         closing = asyncio.ensure_future(batcher.close())
@@ -396,3 +405,34 @@ async def test_before_batch_is_not_called_after_close(executor: Executor) -> Non
         work.release(2)
         await asyncio.gather(closing, *futures)
         assert called == [None]
+
+
+class Waiting:
+    """A waiter that raises when it gets its result."""
+
+    def cancelled(self) -> bool:
+        return False
+
+    def set_result(self, result: int) -> None:
+        raise RuntimeError("a bug")
+
+    def set_exception(self, exception: BaseException) -> None:
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.gen_test
+async def test_a_waiter_that_raises_keeps_nothing_from_the_others(
+    threads: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with batching(threads) as (batcher, work):
+        first = batcher.submit(1)
+        batcher.submit_for(2, Waiting())
+        last = batcher.submit(3)
+        await work.begun()
+        work.release()
+        assert [await first, await last] == [2, 6]
+        again = batcher.submit(4)
+        await work.begun()
+        work.release()
+        assert await again == 8
+    assert [record.getMessage() for record in caplog.records] == ["a result could not be delivered"]

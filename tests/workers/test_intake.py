@@ -3,8 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -13,6 +12,7 @@ from models.writes import AnyWrite, Insertion, InsertResult, NewOrder, NewOrders
 from tests.models.samples import new_order
 from tests.workers.event_loop import next_loop_iteration
 from workers.batcher import WriteBatcher
+from workers.call_thread import CallThread
 from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
 
@@ -58,10 +58,10 @@ def _ids_of(write: AnyWrite) -> int | list[int]:
 class Opened:
     """An intake with its store, and the number of Pending orders that it sees."""
 
-    def __init__(self, executor: ThreadPoolExecutor, *, max_waiting: int, max_backlog: int) -> None:
+    def __init__(self, thread: CallThread, *, max_waiting: int, max_backlog: int) -> None:
         self.store = GatedStore()
         self.pending = 0
-        self.writes = WriteBatcher(executor, self.store.write, max_waiting=max_waiting)
+        self.writes = WriteBatcher(thread, self.store.write, max_waiting=max_waiting)
         self.intake = Intake(writes=self.writes, backlog=self, max_backlog=max_backlog)
 
     def insert_many(self, *order_ids: int) -> "asyncio.Task[list[InsertResult]]":
@@ -76,8 +76,8 @@ class Opened:
 
 @asynccontextmanager
 async def opened(*, max_waiting: int = 100, max_backlog: int = 100) -> AsyncIterator[Opened]:
-    with ThreadPoolExecutor(1, "writer") as executor:
-        opened = Opened(executor, max_waiting=max_waiting, max_backlog=max_backlog)
+    with closing(CallThread("writer")) as thread:
+        opened = Opened(thread, max_waiting=max_waiting, max_backlog=max_backlog)
         try:
             yield opened
         finally:

@@ -1,0 +1,46 @@
+"""A CallThread: order, results and the end of its thread."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from workers.call_thread import CallThread
+
+
+@pytest.fixture
+def thread() -> Iterator[CallThread]:
+    with closing(CallThread("test")) as thread:
+        yield thread
+
+
+@pytest.mark.gen_test
+async def test_calls_run_in_order_on_one_thread_of_that_name(thread: CallThread) -> None:
+    seen: list[tuple[int, str]] = []
+    for number in range(100):
+        thread.put(lambda number: seen.append((number, threading.current_thread().name)), number)
+    name = await thread.run(lambda: threading.current_thread().name)
+    assert seen == [(number, name) for number in range(100)]
+    assert name.startswith("test")
+
+
+@pytest.mark.gen_test
+async def test_run_returns_or_raises_what_the_call_does(thread: CallThread) -> None:
+    assert await thread.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await thread.run(divmod, 7, 0)
+    assert await thread.run(divmod, 9, 2) == (4, 1)
+
+
+@pytest.mark.gen_test
+async def test_close_ends_the_thread_after_the_calls_before() -> None:
+    thread = CallThread("test")
+    seen: list[int] = []
+    worker = await thread.run(threading.current_thread)
+    for number in range(3):
+        thread.put(seen.append, number)
+    thread.close()
+    thread.close()
+    worker.join(timeout=10)
+    assert (worker.is_alive(), seen) == (False, [0, 1, 2])

@@ -1,0 +1,50 @@
+"""A thread that runs calls one after another.
+
+`ThreadPoolExecutor.submit` makes a future, takes three locks and wakes a thread through a semaphore for each call. Here
+the thread of a ThreadPoolExecutor runs one long call, which takes its work from a queue.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class CallThread:
+    """Runs calls in the order in which they were put. Without `close`, the thread keeps the process alive."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(1, name)
+        self._pool.submit(self._run)
+
+    def put(self, call: Callable[[A], None], argument: A) -> None:
+        """Runs `call(argument)` after all calls that were put before. The call must not raise."""
+        self._calls.put((call, argument))
+
+    async def run(self, call: Callable[..., R], *arguments: Any) -> R:
+        """What `call(*arguments)` returns or raises, after all calls that were put before. On the event loop."""
+        done: Future[R] = Future()
+
+        def run_it(_: None) -> None:
+            try:
+                done.set_result(call(*arguments))
+            except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
+                done.set_exception(error)
+
+        self.put(run_it, None)
+        return await asyncio.wrap_future(done)
+
+    def close(self) -> None:
+        """Ends the thread after the calls that were put before. May be called twice."""
+        self._calls.put(None)
+        self._pool.shutdown(wait=False)
+
+    def _run(self) -> None:
+        while next_call := self._calls.get():
+            call, argument = next_call
+            call(argument)
