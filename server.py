@@ -185,10 +185,9 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def build_guard(settings: Settings) -> Guard:
-    """The guard for `--api-keys`, `--rate-limit` and `--access-log`. Raises StartRefusedError."""
+    """The guard for `--api-keys` and `--rate-limit`. Raises StartRefusedError."""
     keys = None if settings.api_keys is None else read_keys(settings.api_keys)
-    guard = RequestGuard(keys=keys, limit=settings.rate_limit, clock_ns=time.monotonic_ns)
-    return AccessLog(guard=guard, clock_ns=time.monotonic_ns) if settings.access_log else guard
+    return RequestGuard(keys=keys, limit=settings.rate_limit, clock_ns=time.monotonic_ns)
 
 
 def now_us() -> int:
@@ -222,16 +221,18 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             service=service,
             telemetry=telemetry,
             guard=guard,
+            access_log=AccessLog(clock_ns=time.monotonic_ns) if settings.access_log else None,
             in_flight=InFlightRequests(),
             version=VERSION,
             has_keys=settings.api_keys is not None,
             tls=tls,
         )
+        cleanup.callback(service.abandon)
         # Each worker thread of a webhook or function may have a connection of its own.
         file_limit = raise_file_limit() - (0 if settings.processor == RECORD else settings.workers)
         await service.open()
         await service.start()
-        api.listen(sockets, max_connections=max_connections(file_limit))
+        await api.listen(sockets, max_connections=max_connections(file_limit))
         # Until here a signal ends the process at once.
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -5,13 +5,15 @@ import ssl
 import time
 from collections.abc import Sequence
 
-from handlers.routes import build_router
+from handlers.logs.access_log import AccessLog
+from handlers.routes import build_plain_router, build_router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
 from handlers.transport.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTES
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.lane import Lane
 
 LAST_RESPONSES_S = 1.0
 """How long `close` waits for the responses to requests whose orders could not be written any more."""
@@ -30,6 +32,7 @@ class HttpApi:
         service: Service,
         telemetry: Telemetry,
         guard: Guard,
+        access_log: AccessLog | None = None,
         in_flight: InFlightRequests,
         version: str,
         has_keys: bool = False,
@@ -42,6 +45,7 @@ class HttpApi:
             service=service,
             telemetry=telemetry,
             guard=guard,
+            access_log=access_log,
             in_flight=in_flight,
             version=version,
             has_keys=has_keys,
@@ -49,13 +53,17 @@ class HttpApi:
         )
         # Twice what is discarded of a body: Tornado would close the connection without a response.
         self._server = BoundedHTTPServer(
-            self.router, clock=time.monotonic, max_body_size=2 * MAX_DISCARDED_BYTES, ssl_options=tls
+            self.router,
+            lane=Lane(build_plain_router(service=service, telemetry=telemetry, guard=guard), in_flight, access_log),
+            clock=time.monotonic,
+            max_body_size=2 * MAX_DISCARDED_BYTES,
+            ssl_options=tls,
         )
 
-    def listen(self, sockets: Sequence[socket.socket], *, max_connections: int) -> None:
+    async def listen(self, sockets: Sequence[socket.socket], *, max_connections: int) -> None:
         """Accepts connections from `sockets`, at most `max_connections` at a time."""
         self._server.limit_connections(max_connections)
-        self._server.add_sockets(sockets)
+        await self._server.listen_on(sockets)
 
     async def drain(self, timeout_s: float) -> None:
         """Accepts no more connections, then waits up to `timeout_s` seconds until every client has its response."""

@@ -17,7 +17,9 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from handlers.logs.access_log import AccessLog
 from handlers.orders.bulk_endpoint import BulkEndpoint
+from handlers.orders.plain import PlainOrders
 from handlers.orders.single import NewOrderExchange, OrderExchange, check_is_json
 from handlers.problems.problem import Problem
 from handlers.security.request_guard import Guard
@@ -29,6 +31,8 @@ from handlers.transport.body_limit import BodyLimit, is_short
 from handlers.transport.early_response import AnswerBeforeBody
 from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.plain_head import PlainHead
+from handlers.transport.plain_request import PlainRequest
 from handlers.transport.request_head import RequestHead
 
 
@@ -42,6 +46,7 @@ class Router(HTTPServerConnectionDelegate):
         service: Service,
         telemetry: Telemetry,
         guard: Guard,
+        access_log: AccessLog | None,
         in_flight: InFlightRequests,
         errors: ErrorResponder,
         bulk: BulkEndpoint,
@@ -50,6 +55,7 @@ class Router(HTTPServerConnectionDelegate):
         self._service = service
         self._telemetry = telemetry
         self._guard = guard
+        self._access_log = access_log
         self._in_flight = in_flight
         self._errors = errors
         self._bulk = bulk
@@ -68,6 +74,9 @@ class Router(HTTPServerConnectionDelegate):
                 check_is_json(head.headers)
         except Problem as problem:
             return BodyLimit(HTTPMessageDelegate(), head, errors=errors, problem=problem)
+        finally:
+            if self._access_log is not None:
+                self._access_log.watch(head)
         if path == "/order" and method == "POST":
             delegate = NewOrderExchange(
                 head, in_flight=in_flight, errors=errors, service=service, instruments=telemetry.instruments
@@ -85,6 +94,26 @@ class Router(HTTPServerConnectionDelegate):
             if head.expects_continue:
                 return AnswerBeforeBody(delegate, head)
         return delegate if is_short(head.headers) else BodyLimit(delegate, head, errors=errors)
+
+
+class PlainRouter:
+    """Serves the requests of the plain lane that the guard admits; see `PlainHandler`."""
+
+    def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
+        self._orders = orders
+        self._guard = guard
+
+    def takes(self, head: PlainHead) -> bool:
+        """Whether the lane serves such requests."""
+        return self._orders.takes(head)
+
+    def admit(self, request: PlainRequest) -> None:
+        """Raises what becomes an error response, if the request is not to be served."""
+        self._guard.admit(request)
+
+    def serve(self, request: PlainRequest) -> None:
+        """Sees to it that the request gets its response. Raises what becomes an error response."""
+        self._orders.serve(request)
 
 
 class _RoutingDelegate(HTTPMessageDelegate):

@@ -2,19 +2,20 @@
 
 from typing import Any
 
-from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application
 
 from handlers.health import LiveHandler, ReadyHandler
+from handlers.logs.access_log import AccessLog
 from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
 from handlers.openapi.document import document
 from handlers.orders.actions import CancelHandler, RetryFailedHandler, RetryHandler
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
+from handlers.orders.plain import PlainOrders
 from handlers.pages import dashboard, docs
 from handlers.pages.assets import AssetHandler
 from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, with_etag
-from handlers.router import Router
+from handlers.router import PlainRouter, Router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
@@ -22,16 +23,22 @@ from handlers.transport.error_responses import ErrorResponder, NotFoundHandler, 
 from handlers.transport.in_flight import InFlightRequests
 
 
+def build_plain_router(*, service: Service, telemetry: Telemetry, guard: Guard) -> PlainRouter:
+    """The handler of requests on the plain lane."""
+    return PlainRouter(PlainOrders(service=service, instruments=telemetry.instruments), guard=guard)
+
+
 def build_router(
     *,
     service: Service,
     telemetry: Telemetry,
     guard: Guard,
+    access_log: AccessLog | None,
     in_flight: InFlightRequests,
     version: str,
     has_keys: bool,
     max_buffered_bytes: int,
-) -> HTTPServerConnectionDelegate:
+) -> Router:
     """The delegate for Tornado's HTTPServer. `has_keys` says whether requests need API keys.
 
     `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
@@ -83,6 +90,7 @@ def build_router(
         service=service,
         telemetry=telemetry,
         guard=guard,
+        access_log=access_log,
         in_flight=in_flight,
         errors=errors,
         bulk=bulk,

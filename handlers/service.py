@@ -5,7 +5,7 @@ from typing import Protocol
 
 from models.listing import Listing, Page
 from models.order import Order, Totals
-from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, StatusChanged
+from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, StatusChanged, Waiter
 
 
 class Service(Protocol):
@@ -14,11 +14,17 @@ class Service(Protocol):
     def insert(self, order: NewOrder, /) -> Future[Insertion]:
         """Stores the order. The future ends when it is on disk."""
 
+    def insert_for(self, order: NewOrder, waiter: Waiter[Insertion], /) -> None:
+        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+
     async def insert_many(self, orders: list[NewOrder], /) -> list[InsertResult]:
         """Stores the orders in one commit. Each is accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:
         """The order as it is now; None if there is none."""
+
+    def find_for(self, order_id: int, waiter: Waiter[Order | None], /) -> None:
+        """As `find`, but the result goes to `waiter`. If it raises, the waiter is not called."""
 
     async def find_when_ended(self, order_id: int, timeout_s: float, /) -> Order | None:
         """The order once it is Completed, Failed or Cancelled, or as it is after `timeout_s`; None if there is none."""

@@ -17,7 +17,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
 }
 """What each top-level folder may import of the others."""
 HANDLERS: Mapping[str, frozenset[str]] = {
-    "api": frozenset({"routes", "telemetry", "security", "service", "transport"}),
+    "api": frozenset({"routes", "telemetry", "logs", "security", "service", "transport"}),
     "routes": frozenset(
         {
             "router",
@@ -27,12 +27,13 @@ HANDLERS: Mapping[str, frozenset[str]] = {
             "health",
             "metrics",
             "telemetry",
+            "logs",
             "security",
             "service",
             "transport",
         }
     ),
-    "router": frozenset({"orders", "sse", "telemetry", "security", "service", "transport", "problems"}),
+    "router": frozenset({"orders", "sse", "telemetry", "logs", "security", "service", "transport", "problems"}),
     "openapi": frozenset({"orders", "sse", "pages", "metrics", "problems"}),
     "telemetry": frozenset({"sse", "metrics"}),
     "orders": frozenset({"metrics", "security", "service", "transport", "problems"}),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
-from handlers.security.request_guard import Guard
+from handlers.transport.plain_request import PlainRequest
 from handlers.transport.request_head import RequestHead
 
 MAX_TARGET_CHARACTERS = 2_048
@@ -40,22 +40,38 @@ class Access(NamedTuple):
 
 
 class AccessLog:
-    """A guard that logs every request, also a rejected one, when its response or its connection ends.
+    """Logs every request, also a rejected one, when its response or its connection ends.
 
-    `guard` decides which requests are served. `clock_ns` is monotonic, in nanoseconds.
+    `clock_ns` is monotonic, in nanoseconds.
     """
 
-    def __init__(self, *, guard: Guard, clock_ns: Callable[[], int]) -> None:
-        self._guard = guard
+    def __init__(self, *, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
 
-    def admit(self, head: RequestHead) -> None:
-        """Asks the guard, and arranges that the request is logged when it ends."""
-        started_ns = self._clock_ns()
-        try:
-            self._guard.admit(head)
-        finally:
-            head.connection = _LoggedConnection(head, clock_ns=self._clock_ns, started_ns=started_ns)
+    def watch(self, head: RequestHead) -> None:
+        """Arranges that a request of Tornado's is logged when it ends. To be called once `key_name` is known."""
+        head.connection = _LoggedConnection(head, clock_ns=self._clock_ns, started_ns=self._clock_ns())
+
+    def now_ns(self) -> int:
+        """The time, for `PlainRequest.started_ns`."""
+        return self._clock_ns()
+
+    def record(self, request: PlainRequest) -> None:
+        """Logs a plain request that has its response, or whose client has left."""
+        duration_ms = round((self._clock_ns() - request.started_ns) / _NANOSECONDS_PER_MS, 3)
+        status, request_id = request.status, request.request_id
+        # Method and path of a plain request have no characters to escape.
+        access = Access(
+            request.method,
+            request.path,
+            status,
+            request.body_bytes,
+            duration_ms,
+            "-" if status is None else request_id,
+            request.client_address,
+            request.key_name,
+        )
+        _log.info("request", extra={"fields": access._asdict()})
 
 
 class _LoggedConnection(HTTPConnection):

@@ -21,7 +21,9 @@ from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, Que
 from models.order import Order
 from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
-from models.writes import Insertion
+from models.writes import Insertion, NewOrder
+
+_JSON = "application/json"
 
 _JSON = "application/json"
 
@@ -41,11 +43,15 @@ def check_not_encoded(headers: HTTPHeaders) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept-Encoding": "identity"})
 
 
+def check_content_type(content_type: str) -> None:
+    """Raises a Problem for a body that is something other than JSON."""
+    if content_type != _JSON and content_type.partition(";")[0].strip().lower() != _JSON:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.", headers={"Accept": _JSON})
+
+
 def check_is_json(headers: HTTPHeaders) -> None:
     """Raises a Problem if the headers say that the body is something other than JSON, or has a content encoding."""
-    media_type = headers.get("Content-Type", "")
-    if media_type != _JSON and media_type.partition(";")[0].strip().lower() != _JSON:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.", headers={"Accept": _JSON})
+    check_content_type(headers.get("Content-Type", ""))
     if "Content-Encoding" in headers:
         check_not_encoded(headers)
 
@@ -53,6 +59,23 @@ def check_is_json(headers: HTTPHeaders) -> None:
 def order_not_found(id_text: str) -> Problem:
     """The 404 for an unknown order; `id_text` is the id as it was sent."""
     return Problem(NOT_FOUND, f"There is no order {id_text}.")
+
+
+def read_order(body: bytes, *, instruments: Instruments) -> NewOrder:
+    """The order in the body of a `POST /order`. Counts an invalid one. Raises NotJsonError and InvalidOrderError."""
+    try:
+        return parse_order(body)
+    except (NotJsonError, InvalidOrderError):
+        instruments.count_intake(IntakeOutcome.INVALID)
+        raise
+
+
+def accepted(order_id: int, insertion: Insertion) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of the 202."""
+    headers = {"Location": f"/order/{order_id}"}
+    if insertion is Insertion.REPLAYED:
+        headers["Idempotent-Replayed"] = "true"
+    return headers, b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % order_id
 
 
 class NewOrderExchange(Exchange):
@@ -77,20 +100,17 @@ class NewOrderExchange(Exchange):
 
     def begin(self, body: bytes) -> Future[Any]:
         self._begin_s = time.perf_counter()
-        check_is_json(self.head.headers)
-        try:
-            order = parse_order(body)
-        except (NotJsonError, InvalidOrderError):
-            self._instruments.count_intake(IntakeOutcome.INVALID)
-            raise
+        headers = self.head.headers
+        check_is_json(headers)
+        order = read_order(body, instruments=self._instruments)
         self._order_id = order.order_id
         try:
             insertion = self._service.insert(order)
         except (QueueFullError, QueueClosedError):
             self._instruments.count_intake(IntakeOutcome.REFUSED)
             raise
-        if "Prefer" in self.head.headers:
-            self._wait_s = preferred_wait_s(self.head.headers)
+        if "Prefer" in headers:
+            self._wait_s = preferred_wait_s(headers)
         if self._wait_s:
             return self.cancel_on_disconnect(
                 create_task(self._service.wait_for_end(insertion, order.order_id, self._wait_s))
@@ -99,14 +119,11 @@ class NewOrderExchange(Exchange):
 
     def answer(self, result: Insertion | tuple[Insertion, Order | None]) -> None:
         insertion, ended = (result, None) if isinstance(result, Insertion) else result
-        headers = {"Location": f"/order/{self._order_id}"}
-        if insertion is Insertion.REPLAYED:
-            headers["Idempotent-Replayed"] = "true"
+        headers, body = accepted(self._order_id, insertion)
         if ended:
             headers["Preference-Applied"] = f"wait={self._wait_s}"
             self.write(OK, headers, encode(order_view(ended)))
             return
-        body = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % self._order_id
         self.write(ACCEPTED, headers, body)
         if not self._wait_s:
             self._instruments.ack_s.observe(time.perf_counter() - self._begin_s)

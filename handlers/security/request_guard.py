@@ -9,13 +9,13 @@ from typing import Protocol
 from handlers.problems.problem import FORBIDDEN, RATE_LIMITED, UNAUTHORIZED, Problem
 from handlers.security.api_keys import ApiKey, Scope, digest_of
 from handlers.security.rate_limit import RateLimit, RateLimiter
-from handlers.transport.request_head import RequestHead
+from handlers.transport.request_head import RequestInfo
 
 
 class Guard(Protocol):
     """Decides which requests are served."""
 
-    def admit(self, head: RequestHead, /) -> None:
+    def admit(self, request: RequestInfo, /) -> None:
         """Returns if the request is to be served; else raises the Problem to send."""
 
 
@@ -56,23 +56,23 @@ class RequestGuard:
         self._key_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
         self._address_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
 
-    def admit(self, head: RequestHead) -> None:
+    def admit(self, request: RequestInfo) -> None:
         """Also sets the request's `key_name` and its RateLimit headers."""
         if self._keys is None and self._limit is None:
             return
-        if head.path in PUBLIC_PATHS or head.path.startswith(PUBLIC_FOLDER):
+        if request.path in PUBLIC_PATHS or request.path.startswith(PUBLIC_FOLDER):
             return
         if self._keys is None:
-            self._count(self._address_limiter, _network_of(head.client_address), head)
+            self._count(self._address_limiter, _network_of(request.client_address), request)
             return
-        token = _token_of(head)
+        token = _token_of(request)
         key = token and self._find(token, self._keys)
         if not key:
-            self._count(self._address_limiter, _network_of(head.client_address), head)
+            self._count(self._address_limiter, _network_of(request.client_address), request)
             raise _unauthorized(is_token_given=bool(token))
-        head.key_name = key.name
-        self._count(self._key_limiter, key.name, head)
-        needed = _scope_for(head)
+        request.key_name = key.name
+        self._count(self._key_limiter, key.name, request)
+        needed = _scope_for(request)
         if key.scope < needed:
             raise _forbidden(key, needed)
 
@@ -85,13 +85,13 @@ class RequestGuard:
                 found = key
         return found
 
-    def _count(self, limiter: RateLimiter | None, client: str, head: RequestHead) -> None:
+    def _count(self, limiter: RateLimiter | None, client: str, request: RequestInfo) -> None:
         if limiter is None or self._limit is None:
             return
         decision = limiter.acquire(client)
         # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds.
-        head.response_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
-        head.response_headers["RateLimit"] = f'"default";r={decision.remaining};t={decision.next_s}'
+        request.response_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
+        request.response_headers["RateLimit"] = f'"default";r={decision.remaining};t={decision.next_s}'
         if not decision.is_allowed:
             unit = "address" if limiter is self._address_limiter else "key"
             detail = f"The limit is {self._limit} for each {unit}; nothing was changed."
@@ -109,15 +109,15 @@ def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool)
     return None
 
 
-def _token_of(head: RequestHead) -> str:
-    scheme, _, token = head.headers.get("Authorization", "").partition(" ")
+def _token_of(request: RequestInfo) -> str:
+    scheme, _, token = (request.header("Authorization") or "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
-def _scope_for(head: RequestHead) -> Scope:
-    if head.start_line.method != "POST":
+def _scope_for(request: RequestInfo) -> Scope:
+    if request.method != "POST":
         return Scope.READ
-    return Scope.ADMIN if head.path in _ADMIN_PATHS else Scope.WRITE
+    return Scope.ADMIN if request.path in _ADMIN_PATHS else Scope.WRITE
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:

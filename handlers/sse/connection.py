@@ -84,7 +84,7 @@ class SseConnection:
         # Turns off nginx's response buffering: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
         headers["X-Accel-Buffering"] = "no"
         headers["Date"] = format_timestamp(time.time())
-        headers["X-Request-Id"] = request_id_for(self._head.headers)
+        headers["X-Request-Id"] = request_id_for(self._head.header("X-Request-Id"))
         if not self._is_chunked:
             headers["Connection"] = "close"
             # Otherwise Tornado would agree to a client's "keep-alive".

@@ -31,7 +31,7 @@ class BaseHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         # Called again before an error response, for which the id must stay the same.
-        self.request_id = self.request_id or request_id_for(self.request.headers)
+        self.request_id = self.request_id or request_id_for(self.request.headers.get("X-Request-Id"))
         self.set_header("X-Request-Id", self.request_id)
         for name, value in getattr(self.request, "response_headers", {}).items():
             self.set_header(name, value)

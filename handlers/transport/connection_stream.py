@@ -11,19 +11,16 @@ import math
 import ssl
 from asyncio import Future
 from collections.abc import Awaitable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from tornado.httputil import HTTPConnection
-from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 
 from handlers.problems.problem import BAD_REQUEST, HEAD_TOO_LARGE, REQUEST_TIMEOUT, Problem
-from handlers.transport.error_responses import response_bytes
-from handlers.transport.event_registration import EventRegistration
 from handlers.transport.lingering_close import LingeringSockets
+from handlers.transport.responses import last_response
+from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
-BODY_STEP_BYTES = 64 * 1024
-RESPONSE_STEP_BYTES = 16 * 1024
 MAX_DISCARDED_CHUNKS = 16
 
 _TORNADOS_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
@@ -32,46 +29,25 @@ _MALFORMED = Problem(BAD_REQUEST, "The request line, a header or the framing of 
 _LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too long.")
 
 
-class Timeouts(NamedTuple):
-    """How long a client may take, in seconds."""
-
-    handshake_s: float = 20.0
-    """For the TLS handshake, from the connection on."""
-    idle_s: float = 75.0
-    """Between two requests (keep-alive)."""
-    head_s: float = 20.0
-    """From the first byte of a request's head to its last."""
-    body_s: float = 30.0
-    """To send a body, or each further `BODY_STEP_BYTES` of a longer one."""
-    response_s: float = 30.0
-    """To read a response, or each further `RESPONSE_STEP_BYTES` of a longer one."""
-
-
-class _Wait(NamedTuple):
-    """What the server is waiting for. If two consecutive values are equal, the client made no progress."""
-
-    timeout_s: float
-    phase: str
-    request: int = 0
-    progress: int = 0
-
-
 class ConnectionStream(IOStream):
     """A stream that closes itself when its client exceeds a time-out, and sends a problem for malformed HTTP.
 
-    `_read_buffer_size`, `_total_write_done_index` and `_state` (the events it listens for) are attributes that Tornado
-    provides for subclasses.
+    `received` is what the client has sent already. `_read_buffer`, `_read_buffer_size` and `_total_write_done_index`
+    are attributes that Tornado provides for subclasses.
     """
 
     def __init__(
-        self, *arguments: Any, timeouts: Timeouts, lingering: LingeringSockets | None = None, **options: Any
+        self,
+        *arguments: Any,
+        timeouts: Timeouts,
+        lingering: LingeringSockets | None = None,
+        received: bytes = b"",
+        **options: Any,
     ) -> None:
         """`lingering` keeps the connection open for a while after an early response. None: it is closed at once."""
         super().__init__(*arguments, **options)
-        io_loop, self.io_loop = self.io_loop, cast(IOLoop, EventRegistration(self.io_loop))
-        if self._state is not None:  # a TLS stream waits for its handshake from the start
-            io_loop.remove_handler(self.fileno())
-            self.io_loop.add_handler(self.fileno(), self._handle_events, self._state)
+        self._read_buffer += received
+        self._read_buffer_size += len(received)
         super().set_nodelay(True)
         self._timeouts = timeouts
         self._head: Future[bytes] | None = None
@@ -82,20 +58,14 @@ class ConnectionStream(IOStream):
         self._is_lingering_close = False
         self._has_response = False
         self._is_timed_out = False
-        self._wait = _Wait(math.inf, "first check")
-        self._wait_began_s = 0.0
+        self._clock = WaitClock()
 
     def check_timeouts(self, now_s: float) -> None:
-        """Closes the stream if a time-out has passed; sends 408 for an unfinished request.
-
-        To be called several times within the shortest time-out: a time-out starts at the first call that observes the
-        wait.
-        """
+        """See `TimedConnection`."""
+        if self.closed():
+            return
         wait = self._current_wait()
-        if wait != self._wait:
-            self._wait = wait
-            self._wait_began_s = now_s
-        elif now_s - self._wait_began_s >= wait.timeout_s:
+        if self._clock.has_expired(wait, now_s):
             if wait.phase in ("head", "body"):
                 detail = f"The {wait.phase} did not come within {wait.timeout_s:g} seconds."
                 self.reject(Problem(REQUEST_TIMEOUT, detail))
@@ -115,19 +85,19 @@ class ConnectionStream(IOStream):
         if not self.closed() and not self._has_response:
             self._has_response = True
             self.linger_on_close()
-            super().write(response_bytes(problem))
+            super().write(last_response(problem))
 
-    def _current_wait(self) -> _Wait:
+    def _current_wait(self) -> Wait:
         if self.writing():
             progress = self._total_write_done_index // RESPONSE_STEP_BYTES
-            return _Wait(self._timeouts.response_s, "response", progress=progress)
+            return Wait(self._timeouts.response_s, "response", progress=progress)
         if not self.reading():
-            return _Wait(math.inf, "nothing")
+            return Wait(math.inf, "nothing")
         if self._is_in_head():
             if self._read_buffer_size:
-                return _Wait(self._timeouts.head_s, "head", self._requests)
-            return _Wait(self._timeouts.idle_s, "request", self._requests)
-        return _Wait(self._body_timeout_s, "body", self._requests, self._received_bytes // BODY_STEP_BYTES)
+                return Wait(self._timeouts.head_s, "head", self._requests)
+            return Wait(self._timeouts.idle_s, "request", self._requests)
+        return Wait(self._body_timeout_s, "body", self._requests, self._received_bytes // BODY_STEP_BYTES)
 
     def _is_in_head(self) -> bool:
         return self._head is None or not self._head.done()
@@ -161,7 +131,7 @@ class ConnectionStream(IOStream):
         if data == _TORNADOS_BAD_REQUEST:
             # Tornado closes the stream afterwards.
             self.linger_on_close()
-            data = b"" if self._has_response else response_bytes(_MALFORMED)
+            data = b"" if self._has_response else last_response(_MALFORMED)
         self._has_response = self._has_response or data != _TORNADOS_CONTINUE
         return super().write(data)
 
@@ -189,9 +159,9 @@ class TlsConnectionStream(ConnectionStream, SSLIOStream):
 
     socket: ssl.SSLSocket
 
-    def _current_wait(self) -> _Wait:
+    def _current_wait(self) -> Wait:
         if self._ssl_accepting:
-            return _Wait(self._timeouts.handshake_s, "handshake")
+            return Wait(self._timeouts.handshake_s, "handshake")
         return super()._current_wait()
 
     def reject(self, problem: Problem) -> None:

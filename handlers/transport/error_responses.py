@@ -4,19 +4,16 @@ Runs on the event loop.
 """
 
 import logging
-import time
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httputil import format_timestamp
 from tornado.web import Application
 
-from handlers.problems.problem import CONTENT_TYPE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, problem_members
+from handlers.problems.problem import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.json_encoder import encode
 from handlers.transport.request_head import RequestHead
-from handlers.transport.request_ids import new_request_id, request_id_for
+from handlers.transport.request_ids import request_id_for
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +31,7 @@ class ErrorResponder:
         A client would take a second response for that of its next request.
         """
         if head.is_answered:
-            request_id = request_id_for(head.headers)
+            request_id = request_id_for(head.header("X-Request-Id"))
             _log.error("request %s failed after its response: %s", request_id, head.path, exc_info=error)
             return
         head.is_answered = True
@@ -87,21 +84,3 @@ class NotFoundHandler(BaseHandler):
 
     def _problem(self) -> Problem:
         return Problem(NOT_FOUND, f"There is nothing at {self.request.path}.")
-
-
-def response_bytes(problem: Problem) -> bytes:
-    """A whole HTTP/1.1 response, after which the connection is closed."""
-    request_id = new_request_id()
-    # The path is unknown; "/" means the whole server.
-    body = encode(problem_members(problem, instance="/", request_id=request_id))
-    status = HTTPStatus(problem.kind.status)
-    headers = {
-        "Content-Type": CONTENT_TYPE,
-        "Content-Length": str(len(body)),
-        "Date": format_timestamp(time.time()),
-        "X-Request-Id": request_id,
-        "Connection": "close",
-        **problem.headers,
-    }
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body

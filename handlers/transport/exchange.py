@@ -5,19 +5,18 @@ A RequestHandler would take a large part of a request's time, so these requests 
 are written by a RequestHandler, so that they are the same on every path. Runs on the event loop.
 """
 
-import functools
-import time
 from asyncio import Future, Task
 from collections.abc import Awaitable
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine, format_timestamp
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
+from handlers.transport.responses import http_date
 
 OK = ResponseStartLine("HTTP/1.1", 200, "OK")
 ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
@@ -97,24 +96,11 @@ class Exchange(HTTPMessageDelegate):
             **head.response_headers,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "Date": _date(int(time.time())),
-            "X-Request-Id": request_id_for(head.headers),
+            "Date": http_date(),
+            "X-Request-Id": request_id_for(head.header("X-Request-Id")),
         }
         if self._in_flight.draining:
             all_headers["Connection"] = "close"
-        elif head.allows_prebuilt_response:
-            # Saves Tornado's work on the head. Its check for line breaks is not needed: the request id is the only
-            # value that the client chooses, and `request_id_for` checks it.
-            lines = "".join([f"{name}: {value}\r\n" for name, value in all_headers.items()])
-            response_head = f"HTTP/1.1 {start_line.code} {start_line.reason}\r\n{lines}\r\n"
-            connection.write(response_head.encode("latin-1") + body)
-            connection.finish()
-            return
         is_head = head.start_line.method == "HEAD"
         connection.write_headers(start_line, HTTPHeaders(all_headers), b"" if is_head else body)
         connection.finish()
-
-
-@functools.lru_cache(maxsize=2)
-def _date(seconds: int) -> str:
-    return format_timestamp(seconds)

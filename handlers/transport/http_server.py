@@ -1,10 +1,14 @@
-"""Tornado's HTTP server, with a limit on the number of connections and with time-outs. Runs on the event loop."""
+"""The HTTP server: the plain lane in front of Tornado's server, a limit on connections, time-outs.
+
+Runs on the event loop.
+"""
 
 import asyncio
 import logging
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1ServerConnection
@@ -13,8 +17,11 @@ from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
-from handlers.transport.connection_stream import ConnectionStream, Timeouts, TlsConnectionStream
+from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
+from handlers.transport.lane import Lane, LaneConnection
 from handlers.transport.lingering_close import LingeringSockets
+from handlers.transport.sockets import BACKLOG
+from handlers.transport.timeouts import TimedConnection, Timeouts
 
 TIMEOUTS = Timeouts()
 CHECKS_PER_TIMEOUT = 4
@@ -31,6 +38,8 @@ _log = logging.getLogger(__name__)
 class BoundedHTTPServer(HTTPServer):
     """Rejects connections over the limit with 503, and closes connections that exceed a time-out.
 
+    Connections begin on the plain lane if there is a `lane`, and no TLS; see `LaneConnection`.
+
     Without a limit the process could run out of file descriptors: then accept(2) would fail at every turn of the loop,
     and so would SQLite.
     """
@@ -41,53 +50,65 @@ class BoundedHTTPServer(HTTPServer):
     def initialize(
         self,
         *arguments: Any,
+        lane: Lane | None = None,
         clock: Callable[[], float] = time.monotonic,
         timeouts: Timeouts = TIMEOUTS,
         **options: Any,
     ) -> None:
         """Takes the arguments of Tornado's HTTPServer except its time-outs. `clock` is monotonic, in seconds."""
         super().initialize(*arguments, **options)
-        # It would need a timer for each request; the streams check the time instead.
+        # It would need a timer for each request; the connections check the time instead.
         self.conn_params.header_timeout = None
-        self._timeouts = timeouts
+        self._lane = lane
         self._clock = clock
-        self._streams: set[IOStream] = set()
+        self._timeouts = timeouts
+        self._open: set[TimedConnection] = set()
         self._lingering = LingeringSockets()
+        self._listeners: list[asyncio.Server] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
     @property
     def connections(self) -> int:
         """How many connections are open, also those on which the server only waits for the client to close them."""
-        return len(self._streams) + len(self._lingering)
+        return len(self._open) + len(self._lingering)
 
     def limit_connections(self, count: int) -> None:
         """At most `count` connections from now on."""
         self._max_connections = count
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if self.connections >= self._max_connections:
-            self._reject(stream)
+    async def listen_on(self, sockets: Sequence[socket.socket]) -> None:
+        """Accepts connections from the sockets until `stop`."""
+        lane = self._lane
+        if lane is None or self.ssl_options is not None:
+            self.add_sockets(sockets)
             return
-        connection = self._wrap(stream, self._lingering)
-        if not self._streams:
-            self._timer.start()
-        self._streams.add(connection)
-        super().handle_stream(connection, address)
 
-    def on_close(self, server_conn: object) -> None:
-        self._streams.discard(cast(HTTP1ServerConnection, server_conn).stream)
-        if not self._streams:
-            self._timer.stop()
-        # Not reset as soon as one connection is free: at the limit, every rejected client would cause a warning.
-        self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW
-        super().on_close(server_conn)
+        def new_connection() -> LaneConnection:
+            return LaneConnection(lane, server=self, timeouts=self._timeouts)
+
+        loop = asyncio.get_running_loop()
+        for each in sockets:
+            self._listeners.append(await loop.create_server(new_connection, sock=each, backlog=BACKLOG))
+
+    def stop(self) -> None:
+        """Accepts no more connections. May be called twice."""
+        for listener in self._listeners:
+            listener.close()
+        super().stop()
+
+    async def close_all_connections(self) -> None:
+        """Closes the connections, whatever their requests wait for."""
+        for connection in list(self._open):
+            if isinstance(connection, LaneConnection):
+                connection.close()
+        await super().close_all_connections()
+        self._lingering.close()
 
     async def close_timed_out(self) -> None:
         """Closes the connections that exceed a time-out. Called by a timer while there are connections."""
-        for number, stream in enumerate(list(self._streams), 1):
-            if isinstance(stream, ConnectionStream) and not stream.closed():
-                stream.check_timeouts(self._clock())
+        for number, connection in enumerate(list(self._open), 1):
+            connection.check_timeouts(self._clock())
             if number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
@@ -95,29 +116,83 @@ class BoundedHTTPServer(HTTPServer):
         """Waits until clients that were answered early have closed their connections, or for `timeout_s` seconds."""
         await self._lingering.wait_until_closed(timeout_s)
 
-    async def close_all_connections(self) -> None:
-        await super().close_all_connections()
-        self._lingering.close()
+    # Connections on the lane
 
-    def _wrap(self, stream: IOStream, lingering: LingeringSockets | None = None) -> ConnectionStream:
-        """A ConnectionStream for the socket of a stream that has not been used yet."""
+    def connection_opened(self, connection: LaneConnection) -> Problem | None:
+        """See `LaneServer`."""
+        if self._has_room():
+            self._count(connection)
+            return None
+        return _TOO_MANY
+
+    def connection_lost(self, connection: LaneConnection) -> None:
+        """See `LaneServer`."""
+        self._count_no_more(connection)
+
+    def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes) -> None:
+        """See `LaneServer`."""
+        stream = self._wrap(client, ConnectionStream, lingering=self._lingering, received=received)
+        self._count(stream)
+        super().handle_stream(stream, address)
+
+    # Connections of Tornado's
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         kind = ConnectionStream
         if isinstance(stream, SSLIOStream):
             kind = TlsConnectionStream
             # It has already registered for the events of the handshake, which the new stream must get.
             stream.io_loop.remove_handler(stream.fileno())
+        if not self._has_room():
+            # It does not linger: a lingering connection takes a file descriptor, too.
+            connection = self._wrap(stream.socket, kind, lingering=None)
+            connection.reject(_TOO_MANY)
+            connection.close()
+            return
+        connection = self._wrap(stream.socket, kind, lingering=self._lingering)
+        self._count(connection)
+        super().handle_stream(connection, address)
+
+    def on_close(self, server_conn: object) -> None:
+        self._count_no_more(cast(ConnectionStream, cast(HTTP1ServerConnection, server_conn).stream))
+        super().on_close(server_conn)
+
+    def _wrap(
+        self,
+        client: socket.socket,
+        kind: type[ConnectionStream],
+        *,
+        lingering: LingeringSockets | None,
+        received: bytes = b"",
+    ) -> ConnectionStream:
+        """A ConnectionStream for a socket that no other stream uses any more."""
         return kind(
-            stream.socket,
+            client,
             max_buffer_size=self.max_buffer_size,
             read_chunk_size=self.read_chunk_size,
             timeouts=self._timeouts,
             lingering=lingering,
+            received=received,
         )
 
-    def _reject(self, stream: IOStream) -> None:
-        if not self._is_full:
-            _log.warning("all %d connections are in use: new ones are refused", self._max_connections)
-        self._is_full = True
-        connection = self._wrap(stream)
-        connection.reject(_TOO_MANY)
-        connection.close()
+    # How many there are
+
+    def _has_room(self) -> bool:
+        has_room = self.connections < self._max_connections
+        if not has_room:
+            if not self._is_full:
+                _log.warning("all %d connections are in use: new ones are refused", self._max_connections)
+            self._is_full = True
+        return has_room
+
+    def _count(self, connection: TimedConnection) -> None:
+        if not self._open:
+            self._timer.start()
+        self._open.add(connection)
+
+    def _count_no_more(self, connection: TimedConnection) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._timer.stop()
+        # Not reset as soon as one connection is free: at the limit, every rejected client would cause a warning.
+        self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW

@@ -2,14 +2,36 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
 _CONTINUE = "100-continue"
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+
+
+class RequestInfo(Protocol):
+    """What decides whether a request is served. Both RequestHead and PlainRequest are that."""
+
+    key_name: str
+    """The name of the API key that the request was sent with, or "-"."""
+    response_headers: dict[str, str]
+    """Headers of every response to this request, whatever its status."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str:
+        """Without the query."""
+
+    @property
+    def client_address(self) -> str:
+        """The IP address that the request came from."""
+
+    def header(self, name: str, /) -> str | None:
+        """The value of a header field, whose name is case-insensitive; None if there is none."""
 
 
 class RequestHead:
@@ -53,18 +75,13 @@ class RequestHead:
             self.path = self.as_request().path
 
     @property
-    def allows_prebuilt_response(self) -> bool:
-        """Whether the response may be written to the connection as bytes, without Tornado's header handling.
+    def method(self) -> str:
+        """The method, in upper case as it was sent."""
+        return self.start_line.method
 
-        That is so for HTTP/1.1, a method other than HEAD, no Connection header, and Tornado's own connection.
-        """
-        start_line = self.start_line
-        return (
-            start_line.version == "HTTP/1.1"
-            and start_line.method != "HEAD"
-            and "Connection" not in self.headers
-            and isinstance(self.connection, HTTP1Connection)
-        )
+    def header(self, name: str) -> str | None:
+        """The value of a header field."""
+        return self.headers.get(name)
 
     @property
     def expects_continue(self) -> bool:

@@ -36,11 +36,11 @@ def log() -> Iterator[list[logging.LogRecord]]:
 
 @pytest.fixture
 def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[StartApi]:
-    """Starts an API. Takes the arguments of `RunningApi`."""
+    """Starts an API on the database `name`. Takes the arguments of `RunningApi`."""
     started: list[RunningApi] = []
 
-    async def start(**options: Any) -> RunningApi:
-        api = RunningApi(tmp_path / "orders.db", clock, **options)
+    async def start(*, name: str = "orders.db", **options: Any) -> RunningApi:
+        api = RunningApi(tmp_path / name, clock, **options)
         await api.open()
         started.append(api)
         return api

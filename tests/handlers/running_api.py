@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import enum
 import json
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,12 +19,15 @@ from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
 from handlers.api import HttpApi
+from handlers.logs.access_log import AccessLog
 from handlers.metrics.rates import Rate, Rates
 from handlers.security.request_guard import Guard, RequestGuard
 from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.body_limit import MAX_BUFFERED_BYTES
 from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.plain_request import PlainRequest
+from handlers.transport.request_head import RequestHead
 from models.listing import Listing, Page
 from models.order import Order, Totals
 from models.sqlite.store import SqliteStore
@@ -91,10 +97,39 @@ class Connection:
         except ConnectionResetError:
             return True
 
+    def reset(self) -> None:
+        """Disconnects at once. After `close` the server could still send."""
+        linger_0_s = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0_s)
+        self.writer.transport.abort()
+
     async def close(self) -> None:
         self.writer.close()
         with contextlib.suppress(ConnectionError):  # then it is closed as well
             await self.writer.wait_closed()
+
+
+class Way(enum.Enum):
+    """By which way requests are served. The value has headers that make the server choose that way."""
+
+    LANE = ""
+    TORNADO = "X-Repeated: 1\r\nX-Repeated: 2\r\n"
+
+
+class WayLog(AccessLog):
+    """Notes by which ways requests were served."""
+
+    def __init__(self) -> None:
+        super().__init__(clock_ns=lambda: 0)
+        self.ways: set[Way] = set()
+
+    def watch(self, head: RequestHead) -> None:
+        self.ways.add(Way.TORNADO)
+        super().watch(head)
+
+    def record(self, request: PlainRequest) -> None:
+        self.ways.add(Way.LANE)
+        super().record(request)
 
 
 class BlockableStore(ShorthandStore):
@@ -178,6 +213,7 @@ class RunningApi:
         *,
         max_intake: int = 1_000,
         guard: Guard | None = None,
+        access_log: AccessLog | None = None,
         has_keys: bool = False,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
         **overrides: Any,
@@ -187,8 +223,11 @@ class RunningApi:
         self.limits = ServiceLimits(max_intake=max_intake, max_backlog=1_000, max_waiters=100)
         self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
         self.monotonic_s = 0.0
+        self.way: Way | None = None
+        """By which way `request` is served."""
         self.store = BlockableStore(path, clock=clock)
         self._guard = guard
+        self._access_log = access_log
         self._has_keys = has_keys
         self._max_buffered_bytes = max_buffered_bytes
         self._overrides = overrides
@@ -218,14 +257,15 @@ class RunningApi:
             service=cast(Service, ServiceWithOverrides(self.orders, self._overrides)),
             telemetry=self.telemetry,
             guard=self._guard or RequestGuard(keys=None, limit=None, clock_ns=lambda: 0),
+            access_log=self._access_log,
             in_flight=self.in_flight,
             version="1.2.3",
             has_keys=self._has_keys,
             max_buffered_bytes=self._max_buffered_bytes,
         )
         self.router = self._api.router
-        socket, self.port = bind_unused_port()
-        self._api.listen([socket], max_connections=1_000)
+        listener, self.port = bind_unused_port()
+        await self._api.listen([listener], max_connections=1_000)
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def close(self) -> None:
@@ -238,6 +278,9 @@ class RunningApi:
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
+        if self.way is not None:
+            return await self._request_by(self.way, method, path, body, headers or {})
+        # This client asks to close the connection, so that Tornado serves it.
         response = await self._client.fetch(
             HTTPRequest(
                 f"http://127.0.0.1:{self.port}{path}",
@@ -250,6 +293,15 @@ class RunningApi:
             raise_error=False,
         )
         return Answer(response.code, response.headers, response.body)
+
+    async def _request_by(
+        self, way: Way, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        length = {} if body is None else {"Content-Length": str(len(body))}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **length}.items())
+        async with self.connection() as connection:
+            await connection.send(get_text(path, method=method, headers=way.value + lines) + (body or b""))
+            return await connection.answer()
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return await self.request("GET", path, headers=headers)

@@ -46,8 +46,8 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture
 def logged(start_api: StartApi, lines: Lines, io_loop: Any) -> RunningApi:
     times_ns = iter(range(0, 10**12, 1_234_567))
-    access_log = AccessLog(guard=build_guard(), clock_ns=lambda: next(times_ns))
-    opened: RunningApi = io_loop.run_sync(lambda: start_api(guard=access_log))
+    access_log = AccessLog(clock_ns=lambda: next(times_ns))
+    opened: RunningApi = io_loop.run_sync(lambda: start_api(guard=build_guard(), access_log=access_log))
     return opened
 
 
@@ -113,6 +113,7 @@ async def test_a_disconnect_before_the_response_is_logged_without_a_status(logge
             async with logged.connection() as connection:
                 await connection.send(get_text(path, headers=key))
                 await logged.until_in_flight(1)
+                connection.reset()
             while path not in lines.values("path"):
                 await turn_of_the_loop()
         await logged.until_in_flight(0)

@@ -7,9 +7,9 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from handlers.orders.bulk_stream import STALL_TIMEOUT_S
-from handlers.transport.connection_stream import Timeouts
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.lingering_close import LINGER_S
+from handlers.transport.timeouts import Timeouts
 from models.parsing.bulk import MAX_ORDER_BYTES
 from tests.handlers.conftest import StartApi
 from tests.handlers.loop_time import LoopTime

@@ -10,11 +10,18 @@ from models.order import Status
 from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
-from tests.handlers.running_api import JSON, RunningApi
+from tests.handlers.running_api import JSON, RunningApi, Way
 from tests.models.samples import SECOND_US, Clock, order_text
 
 NOON_US = 1_740_830_400 * SECOND_US  # 2025-03-01 12:00:00 UTC
 ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
+
+
+@pytest.fixture(params=Way)
+def api(request: pytest.FixtureRequest, api: RunningApi) -> RunningApi:
+    """An API that serves orders on the plain lane, and one that serves them through Tornado."""
+    api.way = request.param
+    return api
 
 
 async def finish(api: RunningApi, status: Status, error: str | None = None) -> None:

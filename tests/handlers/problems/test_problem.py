@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.parsing.order_body import MAX_ID
+from models.writes import Waiter
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, until
@@ -220,20 +221,19 @@ async def test_a_shared_error_is_logged_once_for_each_request(
     start_api: StartApi, log: list[logging.LogRecord]
 ) -> None:
     shared = RuntimeError("one for all")
-    futures: list[asyncio.Future[object]] = []
+    waiters: list[Waiter[object]] = []
 
-    def insert(order: object) -> "asyncio.Future[object]":
-        futures.append(asyncio.get_running_loop().create_future())
-        return futures[-1]
+    def insert_for(order: object, waiter: Waiter[object]) -> None:
+        waiters.append(waiter)
 
-    api = await start_api(insert=insert)
+    api = await start_api(insert_for=insert_for)
     async with api.connection() as first, api.connection() as second, api.connection() as third:
         connections = [first, second, third]
         for connection in connections:
             await connection.send(post_text(order_text()))
-        await until(lambda: len(futures) == 3)
-        for future in futures:
-            future.set_exception(shared)
+        await until(lambda: len(waiters) == 3)
+        for waiter in waiters:
+            waiter.set_exception(shared)
         for connection in connections:
             assert_is_problem(await connection.answer(), 500, "internal-error")
     lengths = [len(logging.Formatter().format(record).splitlines()) for record in log]

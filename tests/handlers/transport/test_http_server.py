@@ -19,8 +19,13 @@ from tornado.httputil import (
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
-from handlers.transport.connection_stream import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, lift_body_timeout
+from handlers.transport.connection_stream import lift_body_timeout
 from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.lane import Lane
+from handlers.transport.plain_head import PlainHead
+from handlers.transport.plain_request import PlainRequest
+from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop
 
@@ -68,14 +73,33 @@ class _Request(HTTPMessageDelegate):
         self._connection.finish()
 
 
+class PlainPaths:
+    """The same paths on the plain lane."""
+
+    def takes(self, head: PlainHead) -> bool:
+        return head.path in ("/small", "/large", "/never")
+
+    def admit(self, request: PlainRequest) -> None:
+        pass
+
+    def serve(self, request: PlainRequest) -> None:
+        if request.path != "/never":
+            request.respond(200, {}, b"x" * (LARGE_BYTES if request.path == "/large" else 1))
+
+
 class RunningServer:
     """The server on a port, and its clock."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
         self.now_s = 1_000.0
-        self.http_server = BoundedHTTPServer(_Paths(), timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls)
-        listener, self.port = bind_unused_port()
-        self.http_server.add_socket(listener)
+        lane = Lane(PlainPaths(), InFlightRequests()) if has_lane else None
+        self.http_server = BoundedHTTPServer(
+            _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
+        )
+        self._listener, self.port = bind_unused_port()
+
+    async def open(self) -> None:
+        await self.http_server.listen_on([self._listener])
 
     @asynccontextmanager
     async def connection(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Connection]:
@@ -98,10 +122,14 @@ class RunningServer:
         await self.http_server.close_all_connections()
 
 
-@pytest.fixture
-def server(io_loop: IOLoop) -> Iterator[RunningServer]:
+@pytest.fixture(params=[False, True], ids=["tornado", "lane"])
+def server(io_loop: IOLoop, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    """A server without the plain lane, and one with it."""
+
     async def open_it() -> RunningServer:
-        return RunningServer()
+        server = RunningServer(has_lane=request.param)
+        await server.open()
+        return server
 
     opened = io_loop.run_sync(open_it)
     yield opened
@@ -280,7 +308,8 @@ async def test_a_connection_over_the_limit_is_a_503(server: RunningServer, log: 
 async def test_an_unfinished_tls_handshake_is_closed_after_its_timeout(
     tls: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
-    server = RunningServer(tls)
+    server = RunningServer(tls=tls)
+    await server.open()
     async with server.connection() as silent, server.connection() as begun, server.connection(trusting) as done:
         await begun.send(b"\x16\x03\x01\x02\x00\x01")
         await assert_is_served(done)
@@ -295,7 +324,8 @@ async def test_an_unfinished_tls_handshake_is_closed_after_its_timeout(
 
 @pytest.mark.gen_test
 async def test_timeouts_and_errors_are_the_same_over_tls(tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
-    server = RunningServer(tls)
+    server = RunningServer(tls=tls)
+    await server.open()
     async with server.connection(trusting) as dripping, server.connection(trusting) as malformed:
         await assert_is_served(dripping)
         await dripping.send(b"GET /")

@@ -1,0 +1,57 @@
+"""Reads the head of a plain request. Pure.
+
+A regular expression accepts a strict part of RFC 9112's grammar, of which every implementation has the same reading:
+whatever it accepts, Tornado's parser reads the same. Everything else, malformed or only unusual, is left to Tornado.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MAX_HEAD_BYTES = 4 * 1024
+_MAX_LENGTH_DIGITS = 9
+
+# A line ends with CR LF, no line is folded, and a value has no control character but the tab.
+_HEAD = re.compile(
+    rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
+)
+_FIELD = re.compile(rb"\r\n([^:]+):[\t ]*([^\r]*)")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"trailer", b"te"})
+"""Fields that change how the body or the connection is read."""
+
+
+class PlainHead(NamedTuple):
+    """The head of a plain request: HTTP/1.1, one valid Host, no field twice, no body but one of a given length.
+
+    `path` has no query and no percent-encoding. `fields` has lower-case names.
+    """
+
+    method: str
+    path: str
+    fields: Mapping[bytes, bytes]
+    body_start: int
+    """Where the body begins in the data."""
+    body_end: int
+
+
+def read_plain_head(data: bytes) -> PlainHead | None:
+    """The head at the start of `data`; None if it is not complete, longer than `MAX_HEAD_BYTES`, or not plain."""
+    found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
+    if found is None:
+        return None
+    method, path, lines = found.groups()
+    pairs = _FIELD.findall(lines)
+    fields = {name.lower(): value.rstrip(b"\t ") for name, value in pairs}
+    if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):
+        return None
+    # "keep-alive" is what HTTP/1.1 does anyway (RFC 9112 §9.3).
+    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    if not _HOST.fullmatch(fields.get(b"host", b"")):
+        return None
+    length = fields.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        return None
+    body_start = found.end()
+    return PlainHead(method.decode(), path.decode(), fields, body_start, body_start + int(length))

@@ -1,0 +1,101 @@
+"""One request on the plain lane, and its response. Runs on the event loop."""
+
+import logging
+from typing import Protocol
+
+from handlers.problems.problem import problem_for
+from handlers.transport.plain_head import PlainHead
+from handlers.transport.request_ids import request_id_for
+from handlers.transport.responses import CLOSE, http_date, problem_response, response_bytes
+
+_log = logging.getLogger(__name__)
+
+
+class ResponseSink(Protocol):
+    """The connection of a plain request."""
+
+    @property
+    def client_address(self) -> str:
+        """The IP address of the client."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether each response closes its connection."""
+
+    def send(self, request: "PlainRequest", response: bytes) -> None:
+        """Sends the only response to the request, if the client is still there."""
+
+
+class PlainRequest:
+    """Whoever serves it calls `respond` or `fail` once, at any time."""
+
+    __slots__ = (
+        "_sink",
+        "body",
+        "body_bytes",
+        "head",
+        "key_name",
+        "request_id",
+        "response_headers",
+        "started_ns",
+        "status",
+    )
+
+    def __init__(self, sink: ResponseSink, head: PlainHead) -> None:
+        self._sink = sink
+        self.head = head
+        self.body = b""
+        """Known once the request is complete."""
+        self.started_ns = 0
+        """When the head was complete, for the access log."""
+        self.request_id = request_id_for(self.header("X-Request-Id"))
+        self.key_name = "-"
+        self.response_headers: dict[str, str] = {}
+        self.status: int | None = None
+        """Of the response; None until it is sent."""
+        self.body_bytes = 0
+        """The length of the response's body."""
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def client_address(self) -> str:
+        return self._sink.client_address
+
+    def header(self, name: str) -> str | None:
+        """The value of a header field."""
+        value = self.head.fields.get(name.lower().encode())
+        return None if value is None else value.decode("latin-1")
+
+    def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Sends the response: a JSON body, `headers`, and the headers of every response."""
+        all_headers = {
+            **headers,
+            **self.response_headers,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Date": http_date(),
+            "X-Request-Id": self.request_id,
+        }
+        if self._sink.is_draining:
+            all_headers |= CLOSE
+        self._send(status, all_headers, body)
+
+    def fail(self, error: BaseException) -> None:
+        """Sends the problem that `problem_for` returns for the error, and logs an unexpected one."""
+        problem = problem_for(error)
+        if problem.kind.status == 500:
+            _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
+        headers = self.response_headers | CLOSE if self._sink.is_draining else self.response_headers
+        headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
+        self._send(problem.kind.status, headers, body)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.body_bytes = status, len(body)
+        self._sink.send(self, response_bytes(status, headers, body))

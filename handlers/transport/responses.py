@@ -1,0 +1,58 @@
+"""Whole HTTP/1.1 responses as bytes, for connections without a RequestHandler."""
+
+import functools
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from tornado.httputil import format_timestamp
+
+from handlers.problems.problem import CONTENT_TYPE, Problem, problem_members
+from handlers.transport.json_encoder import encode
+from handlers.transport.request_ids import new_request_id
+
+CLOSE = {"Connection": "close"}
+
+
+def response_bytes(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A response with exactly these headers. The caller makes sure that no value contains a line break."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return f"{_status_line(status)}{lines}\r\n".encode("latin-1") + body
+
+
+def problem_response(
+    problem: Problem, *, request_id: str, instance: str, headers: Mapping[str, str]
+) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of a problem's response. `headers` are those of every response to the request."""
+    body = encode(problem_members(problem, instance=instance, request_id=request_id))
+    all_headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Date": http_date(),
+        "X-Request-Id": request_id,
+        **headers,
+        **problem.headers,
+        "Content-Length": str(len(body)),
+    }
+    return all_headers, body
+
+
+def last_response(problem: Problem) -> bytes:
+    """The response to a request that could not be read, after which the connection is closed."""
+    # The path is unknown; "/" means the whole server.
+    headers, body = problem_response(problem, request_id=new_request_id(), instance="/", headers=CLOSE)
+    return response_bytes(problem.kind.status, headers, body)
+
+
+def http_date() -> str:
+    """The current time as the Date header has it."""
+    return _date_of(int(time.time()))
+
+
+@functools.lru_cache(maxsize=2)
+def _date_of(seconds: int) -> str:
+    return format_timestamp(seconds)
+
+
+@functools.lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status:d} {HTTPStatus(status).phrase}\r\n"

@@ -1,0 +1,186 @@
+"""Orders on the plain lane: the same responses as through Tornado."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from handlers.security.rate_limit import RateLimit
+from models.errors import QueueClosedError, QueueFullError, StorageBusyError, StorageUnavailableError
+from models.parsing.order_body import MAX_ID
+from models.writes import Waiter
+from tests.handlers.conftest import StartApi
+from tests.handlers.problem_check import assert_is_problem
+from tests.handlers.running_api import Answer, RunningApi, Way, WayLog, get_text, post_text
+from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, build_guard
+from tests.models.samples import order_text
+
+ID = "X-Request-Id: mine\r\n"
+
+
+def key(token: str) -> str:
+    return f"Authorization: Bearer {token}\r\n"
+
+
+REQUESTS = [
+    post_text(order_text(), headers=ID),
+    post_text(order_text(), headers=ID),
+    post_text(order_text(user_id="2"), headers=ID),
+    post_text(order_text(order_id=str(MAX_ID), metadata='{"a":"é"}'), headers=ID),
+    post_text(order_text(order_id=str(MAX_ID + 1)), headers=ID),
+    post_text(b"", headers=ID),
+    post_text(b"{", headers=ID),
+    post_text(b"[]", headers=ID),
+    post_text(b"\xff", headers=ID),
+    post_text(b"{}", headers=ID),
+    post_text(order_text(item_ids="[0]", user_id="true", more="1"), headers=ID),
+    post_text(b" " * 60_000 + order_text(order_id="2"), headers=ID),
+    post_text(order_text(), headers=ID).replace(b"application/json", b"application/json; charset=utf-8"),
+    post_text(order_text(), headers=ID).replace(b"application/json", b"text/plain"),
+    post_text(order_text(), headers=ID).replace(b"Content-Type: application/json\r\n", b""),
+    get_text("/order/12345", headers=ID),
+    get_text(f"/order/{MAX_ID}", headers=ID),
+    get_text("/order/7", headers=ID),
+    get_text("/order/0", headers=ID),
+    get_text("/order/007", headers=ID),
+    get_text(f"/order/{MAX_ID + 1}", headers=ID),
+    get_text("/order/12345", headers=f"{ID}Content-Length: 5\r\n") + b"hello",
+]
+
+
+def through_tornado(request: bytes) -> bytes:
+    """The same request with headers that the lane leaves to Tornado."""
+    start_line, _, rest = request.partition(b"\r\n")
+    return b"%b\r\n%b%b" % (start_line, Way.TORNADO.value.encode(), rest)
+
+
+async def served(api: RunningApi, requests: list[bytes]) -> list[tuple[int, list[tuple[str, str]], bytes]]:
+    """Status, headers without Date, and body of each response. Every connection stays open."""
+    responses = []
+    for request in requests:
+        async with api.connection() as connection:
+            await connection.send(request)
+            answer = await connection.answer()
+            responses.append((answer.status, headers_of(answer), answer.body))
+    return responses
+
+
+def headers_of(answer: Answer) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in answer.headers.get_all() if name != "Date"]
+
+
+async def by_both_ways(
+    start_api: StartApi,
+    requests: list[bytes],
+    *,
+    prepare: Callable[[RunningApi], object] = id,
+    options: Mapping[str, Callable[[], Any]] | None = None,
+) -> list[int]:
+    """Asserts that the lane and Tornado respond the same. `options` are called for each API. Returns the statuses."""
+    responses = []
+    for way, turned in ((Way.LANE, bytes), (Way.TORNADO, through_tornado)):
+        log = WayLog()
+        api = await start_api(name=way.name, access_log=log, **{name: make() for name, make in (options or {}).items()})
+        prepare(api)
+        responses.append(await served(api, [turned(request) for request in requests]))
+        assert log.ways == {way}
+    assert responses[0] == responses[1]
+    return [status for status, _, _ in responses[0]]
+
+
+@pytest.mark.gen_test
+async def test_the_lane_responds_as_tornado_does(start_api: StartApi) -> None:
+    statuses = await by_both_ways(start_api, REQUESTS)
+    assert statuses[:11] == [202, 202, 409, 202, 422, 400, 400, 422, 400, 422, 422]
+    assert statuses[11:] == [202, 202, 415, 415, 200, 200, 404, 404, 404, 404, 200]
+
+
+@pytest.mark.gen_test
+async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi) -> None:
+    tokens = [
+        "",
+        key(UNKNOWN),
+        key("x"),
+        key(TOKENS["read"]),
+        *[key(TOKENS["write"])] * 4,
+        "Authorization: Basic x\r\n",
+    ]
+    requests = [post_text(order_text(), headers=ID + token) for token in tokens]
+    requests += [get_text("/order/12345", headers=ID + key(token)) for token in TOKENS.values()]
+    statuses = await by_both_ways(start_api, requests, options={"guard": lambda: build_guard(RateLimit(3, 60))})
+    assert statuses == [401, 401, 401, 403, 202, 202, 202, 429, 429, 200, 429, 200]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "error", [QueueFullError(), QueueClosedError(), StorageBusyError(), StorageUnavailableError("x")]
+)
+@pytest.mark.parametrize("is_raised", [True, False])
+async def test_temporary_errors_are_the_same_on_the_lane(
+    start_api: StartApi, error: Exception, is_raised: bool
+) -> None:
+    def fail_for(_: object, waiter: Waiter[object]) -> None:
+        if is_raised:
+            raise error
+        waiter.set_exception(error)
+
+    def fail(_: object) -> "asyncio.Future[object]":
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        fail_for(_, future)
+        return future
+
+    overrides = {
+        "insert": lambda: fail,
+        "insert_for": lambda: fail_for,
+        "find": lambda: fail,
+        "find_for": lambda: fail_for,
+    }
+    requests = [post_text(order_text(), headers=ID), get_text("/order/1", headers=ID)]
+    assert await by_both_ways(start_api, requests, options=overrides) == [503, 503]
+
+
+@pytest.mark.gen_test
+async def test_while_draining_a_plain_response_closes_its_connection(start_api: StartApi) -> None:
+    def drain(api: RunningApi) -> None:
+        api.in_flight.draining = True
+
+    assert await by_both_ways(start_api, REQUESTS, prepare=drain)
+
+
+@pytest.mark.gen_test
+async def test_an_order_to_wait_for_is_left_to_tornado(start_api: StartApi) -> None:
+    log = WayLog()
+    api = await start_api(access_log=log)
+    requests = [
+        post_text(order_text(), headers="Prefer: respond-async\r\n"),
+        get_text("/order/12345?wait=0"),
+        get_text("/order/12345", method="HEAD"),
+        get_text("/order/"),
+        get_text("/order/x"),
+        get_text("/order"),
+        post_text(order_text()).replace(b"/order ", b"/orders "),
+    ]
+    for request in requests:
+        async with api.connection() as connection:
+            await connection.send(request)
+            await connection.answer(has_body=b"HEAD" not in request)
+    assert log.ways == {Way.TORNADO}
+
+
+@pytest.mark.gen_test
+async def test_an_unexpected_error_on_the_lane_is_a_500_and_logged(
+    start_api: StartApi, log: list[logging.LogRecord]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    api = await start_api(insert_for=fail)
+    api.way = Way.LANE
+    answer = await api.post(order_text(), {"Content-Type": "application/json", "X-Request-Id": "mine"})
+    assert_is_problem(answer, 500, "internal-error", "/order")
+    assert [(record.getMessage(), record.exc_info is not None) for record in log] == [
+        ("request mine failed: /order", True)
+    ]
+    log.clear()

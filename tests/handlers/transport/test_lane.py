@@ -1,0 +1,257 @@
+"""The plain lane: pipelines, requests in parts, clients that leave or do not read, and the way to Tornado."""
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from handlers.transport.lane import MAX_BODY_BYTES
+from handlers.transport.plain_head import MAX_HEAD_BYTES
+from tests.handlers.conftest import StartApi
+from tests.handlers.problem_check import assert_is_problem
+from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text, turn_of_the_loop
+from tests.models.samples import order_text
+
+ORDER = post_text(order_text())
+
+
+def order(number: int) -> bytes:
+    return post_text(order_text(order_id=str(number)))
+
+
+async def turns_of_the_loop() -> None:
+    for _ in range(20):
+        await turn_of_the_loop()
+
+
+@pytest.fixture
+def ways() -> WayLog:
+    return WayLog()
+
+
+@pytest.fixture
+def api(start_api: StartApi, ways: WayLog, io_loop: "asyncio.AbstractEventLoop") -> RunningApi:
+    started: RunningApi = io_loop.run_sync(lambda: start_api(access_log=ways))  # type: ignore[attr-defined]
+    return started
+
+
+@pytest.mark.gen_test
+async def test_pipelined_orders_get_their_responses_in_order(api: RunningApi, ways: WayLog) -> None:
+    numbers = list(range(1, 102))
+    async with api.connection() as connection:
+        await connection.send(b"".join(map(order, numbers)))
+        answers = [await connection.answer() for _ in numbers]
+    assert [(answer.status, answer.headers["Location"]) for answer in answers] == [
+        (202, f"/order/{number}") for number in numbers
+    ]
+    assert ways.ways == {Way.LANE}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("step", [1, 7, len(ORDER) - 1])
+async def test_a_body_may_come_in_parts(api: RunningApi, ways: WayLog, step: int) -> None:
+    head_bytes = ORDER.index(b"{")
+    async with api.connection() as connection:
+        for _ in range(2):
+            await connection.send(ORDER[:head_bytes])
+            for start in range(head_bytes, len(ORDER), step):
+                await turns_of_the_loop()
+                await connection.send(ORDER[start : start + step])
+            assert (await connection.answer()).status == 202
+    assert ways.ways == {Way.LANE}
+
+
+@pytest.mark.gen_test
+async def test_the_rest_of_a_body_may_come_with_the_next_request(api: RunningApi, ways: WayLog) -> None:
+    async with api.connection() as connection:
+        await connection.send(order(1) + order(2)[:-10])
+        assert (await connection.answer()).headers["Location"] == "/order/1"
+        await connection.send(order(2)[-10:] + order(3))
+        assert (await connection.answer()).headers["Location"] == "/order/2"
+        assert (await connection.answer()).headers["Location"] == "/order/3"
+    assert ways.ways == {Way.LANE}
+
+
+@pytest.mark.gen_test
+async def test_a_body_is_taken_up_to_the_limit(api: RunningApi, ways: WayLog) -> None:
+    longest = order_text() + b" " * (MAX_BODY_BYTES - len(order_text()))
+    async with api.connection() as connection:
+        await connection.send(post_text(longest))
+        assert (await connection.answer()).status == 202
+        assert ways.ways == {Way.LANE}
+        await connection.send(post_text(longest + b" "))
+        assert_is_problem(await connection.answer(), 413, "too-large", "/order")
+    assert ways.ways == {Way.LANE, Way.TORNADO}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("first", [1, 20, ORDER.index(b"{") - 1])
+async def test_a_head_in_parts_is_read_by_tornado(api: RunningApi, ways: WayLog, first: int) -> None:
+    async with api.connection() as connection:
+        await connection.send(ORDER[:first])
+        await turns_of_the_loop()
+        await connection.send(ORDER[first:] + get_text("/livez"))
+        assert [(await connection.answer()).status for _ in range(2)] == [202, 200]
+    assert ways.ways == {Way.TORNADO}
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_was_handed_over_stays_with_tornado(api: RunningApi, ways: WayLog) -> None:
+    async with api.connection() as connection:
+        for request, status in [(order(1), 202), (get_text("/metrics"), 200), (order(2), 202)]:
+            await connection.send(request)
+            assert (await connection.answer()).status == status
+            assert (Way.TORNADO in ways.ways) is (request != order(1))
+
+
+@pytest.mark.gen_test
+async def test_a_pipeline_goes_over_to_tornado_in_order(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        chunked = (
+            b"POST /order HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        body = order_text(order_id="3")
+        chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        await connection.send(order(1) + order(2) + chunked + get_text("/order/2") + order(4) + b"nonsense\r\n\r\n")
+        answers = [await connection.answer() for _ in range(6)]
+        assert [answer.status for answer in answers] == [202, 202, 202, 200, 202, 400]
+        places = [answer.headers.get("Location") for answer in answers]
+        assert places == ["/order/1", "/order/2", "/order/3", None, "/order/4", None]
+        assert await connection.is_closed_by_server()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_ends_its_side_still_gets_its_responses(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        with api.blocked():
+            await connection.send(order(1) + order(2))
+            connection.writer.write_eof()
+            await api.until_in_flight(1)
+        assert [(await connection.answer()).headers["Location"] for _ in range(2)] == ["/order/1", "/order/2"]
+        assert await connection.is_closed_by_server()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_ends_its_side_within_a_request_is_disconnected(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await connection.send(order(1) + order(2)[:-1])
+        connection.writer.write_eof()
+        assert (await connection.answer()).headers["Location"] == "/order/1"
+        assert await connection.is_closed_by_server()
+    assert (await api.get("/order/2")).status == 404
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_client_that_leaves_at_any_byte_leaves_nothing_behind(api: RunningApi, is_reset: bool) -> None:
+    for sent in range(1, len(ORDER) + 1):
+        async with api.connection() as connection:
+            await connection.send(ORDER[:sent])
+            await turn_of_the_loop()
+            if is_reset:
+                connection.reset()
+    await api.until_in_flight(0)
+    assert (await api.get("/order/12345")).status == 200
+    assert (await api.get("/metrics")).json["total_orders"] == 1
+
+
+@pytest.mark.gen_test
+async def test_an_order_of_a_client_that_leaves_before_the_commit_is_stored(api: RunningApi) -> None:
+    with api.blocked():
+        async with api.connection() as connection:
+            await connection.send(ORDER)
+            await api.until_in_flight(1)
+            connection.reset()
+        await turns_of_the_loop()
+    await api.until_in_flight(0)
+    assert (await api.get("/order/12345")).status == 200
+
+
+@contextmanager
+def small_client(port: int) -> Iterator[socket.socket]:
+    """A client with small socket buffers, so that the server's limits are reached soon."""
+    with socket.socket() as client:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            client.setsockopt(socket.SOL_SOCKET, option, 4 * 1024)
+        client.connect(("127.0.0.1", port))
+        client.setblocking(False)
+        yield client
+
+
+async def send_until_blocked(client: socket.socket, data: bytes) -> int:
+    """Sends `data` again and again until the server reads no more, and returns how many bytes were sent."""
+    sent, refused = 0, 0
+    while refused < 20:
+        try:
+            sent += client.send(data[sent % len(data) :])
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+            await turns_of_the_loop()
+    return sent
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_does_not_read_is_not_served_any_further(api: RunningApi) -> None:
+    request = get_text("/order/12345")
+    with small_client(api.port) as client:
+        sent = await send_until_blocked(client, request)
+        await api.until_in_flight(0)
+        assert sent < 4 * 1024 * 1024
+        received = bytearray()
+        while received.count(b"There is no order 12345.") < sent // len(request):
+            try:
+                received += client.recv(1 << 20)
+            except BlockingIOError:
+                await turns_of_the_loop()
+
+
+@pytest.mark.gen_test
+async def test_what_waits_behind_a_response_is_bounded(api: RunningApi) -> None:
+    with api.blocked(), small_client(api.port) as client:
+        client.send(ORDER)
+        await api.until_in_flight(1)
+        assert await send_until_blocked(client, b"x" * MAX_HEAD_BYTES) < 4 * 1024 * 1024
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Lets the process open no more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match=f"Errno {errno.EMFILE}"):
+            socket.socket()
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.gen_test
+async def test_without_a_file_for_the_hand_over_the_response_is_a_503(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await turns_of_the_loop()
+        with no_more_files():
+            await connection.send(get_text("/livez"))
+            answer = await connection.answer()
+        assert_is_problem(answer, 503, "overloaded", "/")
+        assert await connection.is_closed_by_server()
+
+
+@pytest.mark.gen_test
+async def test_connections_on_the_lane_are_closed_with_the_server(
+    api: RunningApi, log: list[logging.LogRecord]
+) -> None:
+    async with api.connection() as idle, api.connection() as used:
+        await used.send(ORDER)
+        assert (await used.answer()).status == 202
+        await api.close()
+        assert await idle.is_closed_by_server()
+        assert await used.is_closed_by_server()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", api.port)
