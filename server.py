@@ -29,6 +29,7 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
+from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_format import TEXT, check_format, configure_logging
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
@@ -217,11 +218,12 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             max_backlog=settings.max_backlog,
         )
         service = OrderService(store=store, processor=processor, observer=telemetry, limits=limits, clock=now_us)
+        lines = AccessLines(settings.log_format, sys.stderr, clock=time.time)
         api = HttpApi(
             service=service,
             telemetry=telemetry,
             guard=guard,
-            access_log=AccessLog(clock_ns=time.monotonic_ns) if settings.access_log else None,
+            access_log=AccessLog(lines, clock_ns=time.monotonic_ns) if settings.access_log else None,
             in_flight=InFlightRequests(),
             version=VERSION,
             has_keys=settings.api_keys is not None,

@@ -1,10 +1,9 @@
 """The access log: one line per request. Runs on the event loop."""
 
-import logging
 import re
 from asyncio import Future
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
@@ -14,8 +13,6 @@ from handlers.transport.request_head import RequestHead
 MAX_TARGET_CHARACTERS = 2_048
 _NANOSECONDS_PER_MS = 1_000_000
 _UNSAFE = re.compile(r'[^!-~]|"')
-
-_log = logging.getLogger("orders.access")
 
 
 class Access(NamedTuple):
@@ -39,18 +36,26 @@ class Access(NamedTuple):
     key: str
 
 
+class AccessSink(Protocol):
+    """Takes what is logged. `AccessLines` is one."""
+
+    def add(self, access: Access, /) -> None:
+        """Logs the request."""
+
+
 class AccessLog:
     """Logs every request, also a rejected one, when its response or its connection ends.
 
     `clock_ns` is monotonic, in nanoseconds.
     """
 
-    def __init__(self, *, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, sink: AccessSink, *, clock_ns: Callable[[], int]) -> None:
+        self._sink = sink
         self._clock_ns = clock_ns
 
     def watch(self, head: RequestHead) -> None:
         """Arranges that a request of Tornado's is logged when it ends. To be called once `key_name` is known."""
-        head.connection = _LoggedConnection(head, clock_ns=self._clock_ns, started_ns=self._clock_ns())
+        head.connection = _LoggedConnection(head, sink=self._sink, clock_ns=self._clock_ns)
 
     def now_ns(self) -> int:
         """The time, for `PlainRequest.started_ns`."""
@@ -60,10 +65,9 @@ class AccessLog:
         """Logs a plain request that has its response, or whose client has left."""
         duration_ms = round((self._clock_ns() - request.started_ns) / _NANOSECONDS_PER_MS, 3)
         status, request_id = request.status, request.request_id
-        # Method and path of a plain request have no characters to escape.
         access = Access(
             request.method,
-            request.path,
+            _escaped(request.path),
             status,
             request.body_bytes,
             duration_ms,
@@ -71,18 +75,18 @@ class AccessLog:
             request.client_address,
             request.key_name,
         )
-        _log.info("request", extra={"fields": access._asdict()})
+        self._sink.add(access)
 
 
 class _LoggedConnection(HTTPConnection):
     """Wraps a connection during one request and logs the response."""
 
-    def __init__(self, head: RequestHead, *, clock_ns: Callable[[], int], started_ns: int) -> None:
+    def __init__(self, head: RequestHead, *, sink: AccessSink, clock_ns: Callable[[], int]) -> None:
         self._connection = cast(Any, head.connection)
         # Only the parts that are logged: the head refers to this connection, so keeping it would be a reference cycle.
         self._start_line: RequestStartLine = head.start_line
         self._client, self._key = head.client_address, head.key_name
-        self._clock_ns, self._started_ns = clock_ns, started_ns
+        self._sink, self._clock_ns, self._started_ns = sink, clock_ns, clock_ns()
         self._status: int | None = None
         self._request_id = "-"
         self._bytes = 0
@@ -141,7 +145,7 @@ class _LoggedConnection(HTTPConnection):
             self._client,
             self._key,
         )
-        _log.info("request", extra={"fields": access._asdict()})
+        self._sink.add(access)
 
 
 def _escaped(text: str) -> str:

@@ -3,10 +3,11 @@
 A record's `fields` (a mapping, passed as `extra`) are shown by name. Usable on any thread.
 """
 
+import functools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from handlers.security.api_keys import without_keys
@@ -20,22 +21,32 @@ class TextFormatter(logging.Formatter):
     """Time, level, message and fields on one line. The lines of a traceback follow it, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = _printable(record.getMessage())
-        fields = "".join(f" {name}={'-' if value is None else value}" for name, value in _fields_of(record).items())
-        lines = [f"{_time_of(record)} {record.levelname} {message}{_printable(fields)}"]
-        lines += ["    " + _printable(line) for line in _details_of(self, record)]
-        return without_keys("\n".join(lines))
+        line = text_line(record.created, record.levelname, record.getMessage(), _fields_of(record))
+        return "\n".join([line, *("    " + without_keys(_printable(each)) for each in _details_of(self, record))])
 
 
 class JsonFormatter(logging.Formatter):
     """One object: `time`, `level`, `message`, the fields, and for an exception its `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {"time": _time_of(record), "level": record.levelname, "message": record.getMessage()}
-        entry |= _fields_of(record)
-        if details := _details_of(self, record):
-            entry["traceback"] = "\n".join(details)
-        return without_keys(json.dumps(entry))
+        details = _details_of(self, record)
+        fields = {**_fields_of(record), **({"traceback": "\n".join(details)} if details else {})}
+        return json_line(record.created, record.levelname, record.getMessage(), fields)
+
+
+def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
+    """A line of text. `time_s` is in seconds since 1970, UTC."""
+    shown = "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
+    return without_keys(f"{_time_text(time_s)} {level} {_printable(message + shown)}")
+
+
+def json_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
+    """The same as a JSON object."""
+    return without_keys(json.dumps({"time": _time_text(time_s), "level": level, "message": message, **fields}))
+
+
+LINES: Mapping[str, Callable[[float, str, str, Mapping[str, Any]], str]] = {TEXT: text_line, JSON: json_line}
+"""The function that makes a line, by the name of the format."""
 
 
 def check_format(text: str) -> str:
@@ -60,8 +71,13 @@ def formatter(name: str) -> logging.Formatter:
     return JsonFormatter() if name == JSON else TextFormatter()
 
 
-def _time_of(record: logging.LogRecord) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+def _time_text(time_s: float) -> str:
+    return f"{_second_text(int(time_s))}.{int(time_s % 1 * 1_000):03d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second_text(time_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_s))
 
 
 def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:

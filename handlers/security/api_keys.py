@@ -126,4 +126,4 @@ def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
 
 def without_keys(text: str) -> str:
     """The text with every key replaced by its prefix: clients and operators may put keys in the wrong place."""
-    return _KEY.sub(PREFIX + "...", text)
+    return _KEY.sub(PREFIX + "...", text) if PREFIX in text else text

@@ -19,7 +19,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
 from handlers.api import HttpApi
-from handlers.logs.access_log import AccessLog
+from handlers.logs.access_log import Access, AccessLog
 from handlers.metrics.rates import Rate, Rates
 from handlers.security.request_guard import Guard, RequestGuard
 from handlers.service import Service
@@ -116,11 +116,24 @@ class Way(enum.Enum):
     TORNADO = "X-Repeated: 1\r\nX-Repeated: 2\r\n"
 
 
+class AccessList:
+    """Collects what is logged of requests."""
+
+    def __init__(self) -> None:
+        self.accesses: list[Access] = []
+
+    def add(self, access: Access) -> None:
+        self.accesses.append(access)
+
+    def values(self, name: str) -> list[Any]:
+        return [getattr(access, name) for access in self.accesses]
+
+
 class WayLog(AccessLog):
     """Notes by which ways requests were served."""
 
     def __init__(self) -> None:
-        super().__init__(clock_ns=lambda: 0)
+        super().__init__(AccessList(), clock_ns=lambda: 0)
         self.ways: set[Way] = set()
 
     def watch(self, head: RequestHead) -> None:

@@ -1,61 +1,38 @@
 """The access log: the fields of a line, and that every response is logged."""
 
+import io
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from handlers.logs.access_log import MAX_TARGET_CHARACTERS, AccessLog
-from handlers.logs.log_format import formatter
+from handlers.logs.access_lines import AccessLines
+from handlers.logs.access_log import MAX_TARGET_CHARACTERS, Access, AccessLog
+from handlers.logs.log_format import FORMATS, formatter
 from tests.handlers.conftest import StartApi
-from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import JSON, AccessList, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, bearer, build_guard
 from tests.models.samples import order_text
 
 
-class Lines(logging.Handler):
-    """Collects the access log's records."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    @property
-    def fields(self) -> list[dict[str, Any]]:
-        return [vars(record)["fields"] for record in self.records]
-
-    def values(self, name: str) -> list[Any]:
-        return [fields[name] for fields in self.fields]
+@pytest.fixture
+def lines() -> AccessList:
+    return AccessList()
 
 
 @pytest.fixture
-def lines() -> Iterator[Lines]:
-    logger = logging.getLogger("orders.access")
-    handler = Lines()
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(logging.NOTSET)
-
-
-@pytest.fixture
-def logged(start_api: StartApi, lines: Lines, io_loop: Any) -> RunningApi:
+def logged(start_api: StartApi, lines: AccessList, io_loop: Any) -> RunningApi:
     times_ns = iter(range(0, 10**12, 1_234_567))
-    access_log = AccessLog(clock_ns=lambda: next(times_ns))
+    access_log = AccessLog(lines, clock_ns=lambda: next(times_ns))
     opened: RunningApi = io_loop.run_sync(lambda: start_api(guard=build_guard(), access_log=access_log))
     return opened
 
 
 @pytest.mark.gen_test
-async def test_a_line_contains_all_fields_of_request_and_response(logged: RunningApi, lines: Lines) -> None:
+async def test_a_line_contains_all_fields_of_request_and_response(logged: RunningApi, lines: AccessList) -> None:
     body = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
     await logged.post(order_text(), JSON | bearer(TOKENS["write"]) | {"X-Request-Id": "mine"})
-    assert lines.fields == [
+    assert [access._asdict() for access in lines.accesses] == [
         {
             "method": "POST",
             "path": "/order",
@@ -70,7 +47,7 @@ async def test_a_line_contains_all_fields_of_request_and_response(logged: Runnin
 
 
 @pytest.mark.gen_test
-async def test_every_response_is_logged_once(logged: RunningApi, lines: Lines) -> None:
+async def test_every_response_is_logged_once(logged: RunningApi, lines: AccessList) -> None:
     key = bearer(TOKENS["write"])
     answers = [
         await logged.post(order_text(), JSON | key),
@@ -97,7 +74,7 @@ async def test_every_response_is_logged_once(logged: RunningApi, lines: Lines) -
 
 
 @pytest.mark.gen_test
-async def test_pipelined_requests_are_logged_one_by_one(logged: RunningApi, lines: Lines) -> None:
+async def test_pipelined_requests_are_logged_one_by_one(logged: RunningApi, lines: AccessList) -> None:
     key = f"Authorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=key) + get_text("/order/12345", headers=key) * 2)
@@ -106,7 +83,9 @@ async def test_pipelined_requests_are_logged_one_by_one(logged: RunningApi, line
 
 
 @pytest.mark.gen_test
-async def test_a_disconnect_before_the_response_is_logged_without_a_status(logged: RunningApi, lines: Lines) -> None:
+async def test_a_disconnect_before_the_response_is_logged_without_a_status(
+    logged: RunningApi, lines: AccessList
+) -> None:
     key = f"Authorization: Bearer {TOKENS['read']}\r\n"
     for path in ("/order/12345", "/metrics"):
         with logged.blocked(reads=True):
@@ -122,16 +101,16 @@ async def test_a_disconnect_before_the_response_is_logged_without_a_status(logge
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [-1, -30])
-async def test_a_disconnect_within_the_body_is_logged(logged: RunningApi, lines: Lines, sent: int) -> None:
+async def test_a_disconnect_within_the_body_is_logged(logged: RunningApi, lines: AccessList, sent: int) -> None:
     async with logged.connection() as connection:
         await connection.send(post_text(order_text(), headers=f"Authorization: Bearer {TOKENS['write']}\r\n")[:sent])
-    while not lines.records:
+    while not lines.accesses:
         await turn_of_the_loop()
     assert (lines.values("path"), lines.values("status"), lines.values("key")) == (["/order"], [None], ["write"])
 
 
 @pytest.mark.gen_test
-async def test_a_413_without_reading_the_body_is_logged(logged: RunningApi, lines: Lines) -> None:
+async def test_a_413_without_reading_the_body_is_logged(logged: RunningApi, lines: AccessList) -> None:
     head = f"POST /order HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKENS['write']}\r\n"
     async with logged.connection() as connection:
         await connection.send(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
@@ -152,7 +131,7 @@ async def test_a_413_without_reading_the_body_is_logged(logged: RunningApi, line
     ],
 )
 async def test_special_characters_of_a_path_are_escaped_and_a_long_path_is_cut(
-    logged: RunningApi, lines: Lines, sent: str, shown: str
+    logged: RunningApi, lines: AccessList, sent: str, shown: str
 ) -> None:
     async with logged.connection() as connection:
         await connection.send(f"GET {sent} HTTP/1.1\r\nHost: test\r\n\r\n".encode("latin1"))
@@ -161,14 +140,61 @@ async def test_special_characters_of_a_path_are_escaped_and_a_long_path_is_cut(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_no_request_can_log_a_key_or_a_second_line(logged: RunningApi, lines: Lines, log_format: str) -> None:
+@pytest.mark.parametrize("log_format", FORMATS)
+async def test_no_request_can_log_a_key_or_a_second_line(
+    logged: RunningApi, lines: AccessList, log_format: str
+) -> None:
     tokens = [*TOKENS.values(), UNKNOWN]
     for token in tokens:
         await logged.get(f"/order/1?key={token}", bearer(token))
         await logged.get(f"/{token}", {"Authorization": token, "X-Request-Id": token})
-    show = formatter(log_format).format
-    assert len(lines.records) == 2 * len(tokens)
-    for record in lines.records:
-        assert "\n" not in show(record)
-        assert not any(token in show(record) for token in tokens)
+    assert len(lines.accesses) == 2 * len(tokens)
+    written = io.StringIO()
+    access_lines = AccessLines(log_format, written, clock=lambda: 0)
+    for access in lines.accesses:
+        access_lines.add(access)
+    await turn_of_the_loop()
+    assert written.getvalue().count("\n") == 2 * len(tokens)
+    assert not any(token in written.getvalue() for token in tokens)
+
+
+ACCESS = Access("GET", "/order/5", None, 12, 1.235, "mine", "192.0.2.1", "-")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("log_format", FORMATS)
+async def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
+    written = io.StringIO()
+    AccessLines(log_format, written, clock=lambda: 1_740_830_400.25).add(ACCESS)
+    await turn_of_the_loop()
+    record = logging.LogRecord("orders.access", logging.INFO, "file.py", 1, "request", (), None)
+    record.created = 1_740_830_400.25
+    vars(record)["fields"] = ACCESS._asdict()
+    assert written.getvalue() == formatter(log_format).format(record) + "\n"
+
+
+@pytest.mark.gen_test
+async def test_the_lines_of_one_iteration_are_written_together() -> None:
+    class Stream(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = Stream()
+    lines = AccessLines("text", stream, clock=lambda: 0)
+    for _ in range(2):
+        for _ in range(3):
+            lines.add(ACCESS)
+        await turn_of_the_loop()
+    assert (stream.writes, stream.getvalue().count("\n")) == (2, 6)
+
+
+@pytest.mark.gen_test
+async def test_a_stream_that_can_not_be_written_loses_its_lines_only() -> None:
+    stream = io.StringIO()
+    lines = AccessLines("text", stream, clock=lambda: 0)
+    stream.close()
+    lines.add(ACCESS)
+    await turn_of_the_loop()

@@ -25,7 +25,7 @@ EVIL = [
 def record(message: str, *arguments: object, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
     given = (type(error), error, error.__traceback__) if error else None
     made = logging.LogRecord("orders", logging.WARNING, "file.py", 1, message, arguments, given)
-    made.created, made.msecs = 1_740_830_400.25, 250.0
+    made.created = 1_740_830_400.25
     vars(made).update(extra)
     return made
 
