@@ -21,7 +21,7 @@ from shutil import which
 from load.bench import size_trials, trials
 from load.bench.measurement import Meter
 from load.bench.trial import Row, Server, Trial
-from load.bench.workloads import AT_ONCE, TrialServers
+from load.bench.workloads import AT_ONCE, GUARDED, KEY, TrialServers
 from load.bench.wrk_trial import WRK, generator, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import CommandError, ExitStatus, UsageError
@@ -51,6 +51,7 @@ def _stored_plan(title: str, run: Callable[[Trial], Awaitable[list[Row]]]) -> Pl
 
 PLANS = {
     "intake": Plan("POST /order, with record processing running all the time", trials.intake),
+    "guarded": Plan("POST /order with an API key, counted and logged", trials.guarded, ("bare", GUARDED)),
     "reading": Plan("GET /order/{id} of 10,000 stored orders, at random", trials.reading),
     "crowd": Plan("1,000 clients at once", trials.crowd),
     "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
@@ -150,7 +151,10 @@ class Benchmark(Command):
 def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) -> list[Row]:
 
     async def run() -> list[Row]:
-        running = [Server(name, await reach(each.url), count(1), count(1)) for name, each in processes.items()]
+        running = []
+        for name, process in processes.items():
+            address = await reach(process.url, api_key=KEY if name == GUARDED else "")
+            running.append(Server(name, address, count(1), count(1)))
         meter = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
         return await plan.run(Trial(runs, seconds, running, servers.ours, meter, print_line))
 

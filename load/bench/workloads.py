@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from itertools import count, islice, repeat
 from pathlib import Path
 from random import Random
@@ -33,8 +34,10 @@ ARRAY_CLIENTS = 4
 MAX_ARRAYS = 500  # Half as many orders as may be Pending; a measurement ends early if all of them are sent.
 # More than the server takes, so that requests which are encoded beforehand last for the whole time.
 ARRAYS_PER_SECOND = 500
-ORDERS_PER_SECOND = 20_000
+ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
+GUARDED = "guarded"
+KEY = "the-key-of-the-benchmark"
 START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
 
 new_order = expect(202, post_fault)
@@ -161,11 +164,16 @@ class TrialServers:
     def named(self, name: str) -> ServerProcess:
         """Return a server by its name, not started yet.
 
-        `ours` and `big` are our server. Of the same program, `small` has 10,000 orders and `twin` none. `other` is the
-        server of the checkout; `bare` and `fixed` are reference servers. Raises the errors of FillJob.
+        `ours` and `big` are our server; `guarded` is ours with a key, a rate limit and the access log. Of the same
+        program, `small` has 10,000 orders and `twin` none. `other` is the server of the checkout; `bare` and `fixed`
+        are reference servers. Raises the errors of FillJob.
         """
         if name in ("ours", "big"):
             return self.ours()
+        if name == GUARDED:
+            keys = self._folder / "keys"
+            keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
+            return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
         if name in (BARE_TORNADO, FIXED_RESPONSE):
             return self._process("-m", "load.bench.reference_servers", name, "0")
         database = self._folder / name / "orders.db"
