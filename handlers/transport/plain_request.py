@@ -92,7 +92,7 @@ class PlainRequest:
         problem = problem_for(error)
         if problem.kind.status == 500:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
-        headers = self.response_headers | CLOSE if self._sink.is_draining else self.response_headers
+        headers = self.response_headers | problem.headers | (CLOSE if self._sink.is_draining else {})
         headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
         self._send(problem.kind.status, headers, body)
 

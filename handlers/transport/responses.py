@@ -23,14 +23,13 @@ def response_bytes(status: int, headers: Mapping[str, str], body: bytes) -> byte
 def problem_response(
     problem: Problem, *, request_id: str, instance: str, headers: Mapping[str, str]
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a problem's response. `headers` are those of every response to the request."""
+    """The headers and the body of a problem's response. `headers` are the problem's, and others of the response."""
     body = encode(problem_members(problem, instance=instance, request_id=request_id))
     all_headers = {
         "Content-Type": CONTENT_TYPE,
         "Date": http_date(),
         "X-Request-Id": request_id,
         **headers,
-        **problem.headers,
         "Content-Length": str(len(body)),
     }
     return all_headers, body
@@ -39,7 +38,7 @@ def problem_response(
 def last_response(problem: Problem) -> bytes:
     """The response to a request that could not be read, after which the connection is closed."""
     # The path is unknown; "/" means the whole server.
-    headers, body = problem_response(problem, request_id=new_request_id(), instance="/", headers=CLOSE)
+    headers, body = problem_response(problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE)
     return response_bytes(problem.kind.status, headers, body)
 
 
