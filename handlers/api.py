@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from handlers.logs.access_log import AccessLog
+from handlers.requests.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTES
 from handlers.routes import build_plain_router, build_router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
-from handlers.transport.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTES
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lane import Lane

@@ -1,8 +1,8 @@
 """`GET /livez` and `GET /readyz`: liveness and readiness probes. Runs on the event loop."""
 
 from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
+from handlers.requests.base_handler import BaseHandler
 from handlers.service import Service
-from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 
 

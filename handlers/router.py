@@ -22,18 +22,18 @@ from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.plain import PlainOrders
 from handlers.orders.single import NewOrderExchange, OrderExchange, check_is_json
 from handlers.problems.problem import Problem
+from handlers.requests.body_limit import BodyLimit, is_short
+from handlers.requests.early_response import AnswerBeforeBody
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.request_head import RequestHead
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.sse.metric_events import MetricEventsExchange
 from handlers.sse.order_events import OrderEventsExchange
 from handlers.telemetry import Telemetry
-from handlers.transport.body_limit import BodyLimit, is_short
-from handlers.transport.early_response import AnswerBeforeBody
-from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
-from handlers.transport.request_head import RequestHead
 
 
 class Router(HTTPServerConnectionDelegate):

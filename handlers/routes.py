@@ -15,11 +15,11 @@ from handlers.orders.plain import PlainOrders
 from handlers.pages import dashboard, docs
 from handlers.pages.assets import AssetHandler
 from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, with_etag
+from handlers.requests.error_responses import ErrorResponder, NotFoundHandler, OtherMethodHandler
 from handlers.router import PlainRouter, Router
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
-from handlers.transport.error_responses import ErrorResponder, NotFoundHandler, OtherMethodHandler
 from handlers.transport.in_flight import InFlightRequests
 
 

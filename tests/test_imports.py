@@ -16,33 +16,22 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "load": frozenset(),
 }
 """What each top-level folder may import of the others."""
+HTTP = frozenset({"requests", "transport", "problems"})
 HANDLERS: Mapping[str, frozenset[str]] = {
-    "api": frozenset({"routes", "telemetry", "logs", "security", "service", "transport"}),
-    "routes": frozenset(
-        {
-            "router",
-            "openapi",
-            "orders",
-            "pages",
-            "health",
-            "metrics",
-            "telemetry",
-            "logs",
-            "security",
-            "service",
-            "transport",
-        }
-    ),
-    "router": frozenset({"orders", "sse", "telemetry", "logs", "security", "service", "transport", "problems"}),
+    "api": HTTP | {"routes", "telemetry", "logs", "security", "service"},
+    "routes": HTTP
+    | {"router", "openapi", "orders", "pages", "health", "metrics", "telemetry", "logs", "security", "service"},
+    "router": HTTP | {"orders", "sse", "telemetry", "logs", "security", "service"},
     "openapi": frozenset({"orders", "sse", "pages", "metrics", "problems"}),
     "telemetry": frozenset({"sse", "metrics"}),
-    "orders": frozenset({"metrics", "security", "service", "transport", "problems"}),
-    "sse": frozenset({"metrics", "transport", "problems"}),
-    "pages": frozenset({"transport", "problems"}),
-    "health": frozenset({"service", "transport", "problems"}),
-    "metrics": frozenset({"service", "transport", "problems"}),
-    "logs": frozenset({"security", "transport", "problems"}),
-    "security": frozenset({"transport", "problems"}),
+    "orders": HTTP | {"metrics", "security", "service"},
+    "sse": HTTP | {"metrics"},
+    "pages": HTTP,
+    "health": HTTP | {"service"},
+    "metrics": HTTP | {"service"},
+    "logs": HTTP | {"security"},
+    "security": HTTP,
+    "requests": frozenset({"transport", "problems"}),
     "transport": frozenset({"problems"}),
     "service": frozenset(),
     "problems": frozenset(),

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
+from handlers.requests.request_head import RequestHead
 from handlers.transport.plain_request import PlainRequest
-from handlers.transport.request_head import RequestHead
 
 MAX_TARGET_CHARACTERS = 2_048
 _NANOSECONDS_PER_MS = 1_000_000

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from handlers.metrics.content_negotiation import preferred
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT, PrometheusRenderer, RenderedMetrics
 from handlers.metrics.snapshot import SnapshotSource
+from handlers.requests.base_handler import BaseHandler
 from handlers.service import Service
-from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 
 JSON = "application/json"

@@ -5,9 +5,9 @@ from asyncio import Future
 from handlers.orders.order_view import order_view
 from handlers.orders.single import order_not_found, parse_order_id
 from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_for
+from handlers.requests.base_handler import BaseHandler
 from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service
-from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 from models.order import Status
 from models.writes import RetriedOrders, StatusChanged

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
-from handlers.transport.error_responses import ErrorResponder
-from handlers.transport.exchange import ACCEPTED, Exchange
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.exchange import ACCEPTED, Exchange
+from handlers.requests.request_head import RequestHead
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
-from handlers.transport.request_head import RequestHead
 from models.errors import QueueFullError
 from models.parsing.bulk import parse_array
 from models.writes import NewOrder

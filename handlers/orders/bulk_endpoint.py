@@ -14,11 +14,11 @@ from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_stream import BulkStreamExchange
 from handlers.orders.single import check_not_encoded
 from handlers.problems.problem import UNSUPPORTED_MEDIA_TYPE, Problem
+from handlers.requests.body_limit import BodyLimit
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.request_head import RequestHead
 from handlers.service import Service
-from handlers.transport.body_limit import BodyLimit
-from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.request_head import RequestHead
 
 MAX_GROUPS = 5
 """How many groups of orders may be in memory: one that is being parsed, others that are written or wait for it."""

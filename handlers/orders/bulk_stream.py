@@ -12,13 +12,13 @@ from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
+from handlers.requests.early_response import prepare_early_response
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.exchange import ACCEPTED, Exchange
+from handlers.requests.request_head import RequestHead
 from handlers.transport.connection_stream import lift_body_timeout
-from handlers.transport.early_response import prepare_early_response
-from handlers.transport.error_responses import ErrorResponder
-from handlers.transport.exchange import ACCEPTED, Exchange
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
-from handlers.transport.request_head import RequestHead
 from models.errors import QueueClosedError, QueueFullError
 from models.parsing.bulk import Lines
 

@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from handlers.orders.order_view import OrderView, order_view
+from handlers.requests.base_handler import BaseHandler
+from handlers.requests.query_parameters import QueryParameters
 from handlers.service import Service
-from handlers.transport.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.query_parameters import QueryParameters
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID

@@ -10,13 +10,13 @@ from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.order_view import order_view
 from handlers.orders.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems.problem import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.exchange import ACCEPTED, OK, Exchange
+from handlers.requests.query_parameters import QueryParameters
+from handlers.requests.request_head import RequestHead
 from handlers.service import Service
-from handlers.transport.error_responses import ErrorResponder
-from handlers.transport.exchange import ACCEPTED, OK, Exchange
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
-from handlers.transport.query_parameters import QueryParameters
-from handlers.transport.request_head import RequestHead
 from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, QueueFullError
 from models.order import Order
 from models.parsing.order_body import MAX_ID

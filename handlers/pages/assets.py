@@ -7,7 +7,7 @@ from pathlib import Path
 from tornado.web import StaticFileHandler
 
 from handlers.pages.static_content import HEADERS
-from handlers.transport.base_handler import BaseHandler
+from handlers.requests.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 from models.errors import StartRefusedError
 

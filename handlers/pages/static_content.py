@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from handlers.problems.problem import NOT_FOUND, Problem
-from handlers.transport.base_handler import BaseHandler
+from handlers.requests.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 
 CACHE_CONTROL = "no-cache"

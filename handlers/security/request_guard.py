@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from handlers.problems.problem import FORBIDDEN, RATE_LIMITED, UNAUTHORIZED, Problem
+from handlers.requests.request_head import RequestInfo
 from handlers.security.api_keys import ApiKey, Scope, digest_of
 from handlers.security.rate_limit import RateLimit, RateLimiter
-from handlers.transport.request_head import RequestInfo
 
 
 class Guard(Protocol):

@@ -13,8 +13,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.iostream import IOStream, StreamClosedError
 
-from handlers.transport.exchange import OK
-from handlers.transport.request_head import RequestHead
+from handlers.requests.exchange import OK
+from handlers.requests.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 
 SEND_BUFFER_BYTES = 256 * 1024

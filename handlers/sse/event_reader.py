@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
+from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
-from handlers.transport.request_head import RequestHead
 
 MAX_WRITE_BYTES = 64 * 1024
 """How many bytes of the log are written at a time to a reader that is behind. The process buffers no more for it."""

@@ -10,11 +10,11 @@ from tornado.httputil import HTTPMessageDelegate
 
 from handlers.metrics.history import History
 from handlers.metrics.snapshot import SnapshotSource
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.query_parameters import QueryParameters
+from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
-from handlers.transport.error_responses import ErrorResponder
 from handlers.transport.json_encoder import encode
-from handlers.transport.query_parameters import QueryParameters
-from handlers.transport.request_head import RequestHead
 from models.errors import QueueClosedError, QueueFullError
 from models.order import Totals
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from tornado.httputil import HTTPMessageDelegate
 
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.query_parameters import QueryParameters
+from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, as_chunk
 from handlers.sse.event_log import EventFilter, EventLog
 from handlers.sse.event_reader import OrderEventReader
 from handlers.sse.reader_index import ReaderIndex
-from handlers.transport.error_responses import ErrorResponder
-from handlers.transport.query_parameters import QueryParameters
-from handlers.transport.request_head import RequestHead
 from models.changes import OrderChange
 from models.errors import QueueClosedError, QueueFullError
 from models.parsing.order_body import MAX_ID

@@ -18,7 +18,8 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
 from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
-from handlers.transport.lane import Lane, LaneConnection
+from handlers.transport.lane import Lane
+from handlers.transport.lane_connection import LaneConnection
 from handlers.transport.lingering_close import LingeringSockets
 from handlers.transport.sockets import BACKLOG
 from handlers.transport.timeouts import TimedConnection, Timeouts
@@ -118,14 +119,14 @@ class BoundedHTTPServer(HTTPServer):
 
     # Connections on the lane
 
-    def connection_opened(self, connection: LaneConnection) -> Problem | None:
+    def connection_opened(self, connection: TimedConnection) -> Problem | None:
         """See `LaneServer`."""
         if self._has_room():
             self._count(connection)
             return None
         return _TOO_MANY
 
-    def connection_lost(self, connection: LaneConnection) -> None:
+    def connection_lost(self, connection: TimedConnection) -> None:
         """See `LaneServer`."""
         self._count_no_more(connection)
 

@@ -38,7 +38,9 @@ def problem_response(
 def last_response(problem: Problem) -> bytes:
     """The response to a request that could not be read, after which the connection is closed."""
     # The path is unknown; "/" means the whole server.
-    headers, body = problem_response(problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE)
+    headers, body = problem_response(
+        problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE
+    )
     return response_bytes(problem.kind.status, headers, body)
 
 

@@ -21,13 +21,13 @@ from tornado.testing import bind_unused_port
 from handlers.api import HttpApi
 from handlers.logs.access_log import Access, AccessLog
 from handlers.metrics.rates import Rate, Rates
+from handlers.requests.body_limit import MAX_BUFFERED_BYTES
+from handlers.requests.request_head import RequestHead
 from handlers.security.request_guard import Guard, RequestGuard
 from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
-from handlers.transport.body_limit import MAX_BUFFERED_BYTES
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_request import PlainRequest
-from handlers.transport.request_head import RequestHead
 from models.listing import Listing, Page
 from models.order import Order, Totals
 from models.sqlite.store import SqliteStore

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from handlers.transport.lane import MAX_BODY_BYTES
+from handlers.transport.lane_connection import MAX_BODY_BYTES
 from handlers.transport.plain_head import MAX_HEAD_BYTES
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem

@@ -22,12 +22,12 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.problems.problem import UNAUTHORIZED, Problem
-from handlers.transport.early_response import prepare_early_response
-from handlers.transport.error_responses import ErrorResponder
+from handlers.requests.early_response import prepare_early_response
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.request_head import RequestHead
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lingering_close import LINGER_S, MAX_LINGER_BYTES
-from handlers.transport.request_head import RequestHead
 from tests.handlers.loop_time import LoopTime
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop, until

@@ -6,7 +6,7 @@ import pytest
 from tornado.escape import parse_qs_bytes
 
 from handlers.problems.problem import INVALID_PARAMETER, Problem
-from handlers.transport.query_parameters import QueryParameters
+from handlers.requests.query_parameters import QueryParameters
 from models.parsing.order_body import MAX_ID
 
 NOON_US = 1_740_830_400_000_000

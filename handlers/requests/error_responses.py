@@ -10,9 +10,9 @@ from typing import Any
 from tornado.web import Application
 
 from handlers.problems.problem import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
-from handlers.transport.base_handler import BaseHandler
+from handlers.requests.base_handler import BaseHandler
+from handlers.requests.request_head import RequestHead
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 
 _log = logging.getLogger(__name__)

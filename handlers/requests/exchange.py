@@ -12,9 +12,9 @@ from typing import Any, cast
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
-from handlers.transport.error_responses import ErrorResponder
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.request_head import RequestHead
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 from handlers.transport.responses import http_date
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
+from handlers.requests.request_head import RequestHead
 from handlers.transport.connection_stream import ConnectionStream
-from handlers.transport.request_head import RequestHead
 
 MAX_LENGTH_DIGITS = 100
 """A Content-Length with more digits is left to Tornado, which treats it as malformed."""

@@ -5,9 +5,9 @@ from collections.abc import Awaitable
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
 from handlers.problems.problem import TOO_LARGE, Problem
-from handlers.transport.early_response import content_length, prepare_early_response
-from handlers.transport.error_responses import ErrorResponder
-from handlers.transport.request_head import RequestHead
+from handlers.requests.early_response import content_length, prepare_early_response
+from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.request_head import RequestHead
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024

@@ -1,0 +1,1 @@
+"""Requests that Tornado has read: heads, bodies, handlers and error responses."""

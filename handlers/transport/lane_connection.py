@@ -1,0 +1,251 @@
+"""A connection of the plain lane, as an asyncio.Protocol. Runs on the event loop."""
+
+import asyncio
+import math
+import os
+import socket
+from typing import Any, cast
+
+from handlers.problems.problem import OVERLOADED, REQUEST_TIMEOUT, RETRY_AFTER_S, Problem
+from handlers.transport.lane import Lane, LaneServer
+from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
+from handlers.transport.plain_request import PlainRequest
+from handlers.transport.responses import last_response
+from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
+"""Once that much waits to be served, the rest stays in the socket. A complete request is never longer."""
+
+_NO_FILES = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+class LaneConnection(asyncio.Protocol):
+    """One client connection. It serves one request at a time, in the order in which they came."""
+
+    __slots__ = (
+        "_address",
+        "_clock",
+        "_data",
+        "_is_ending",
+        "_is_unread",
+        "_is_unsent",
+        "_lane",
+        "_leaves",
+        "_more",
+        "_needed",
+        "_refusal",
+        "_request",
+        "_requests",
+        "_server",
+        "_timeouts",
+        "_transport",
+    )
+
+    def __init__(self, lane: Lane, *, server: LaneServer, timeouts: Timeouts) -> None:
+        self._lane = lane
+        self._server = server
+        self._timeouts = timeouts
+        self._clock = WaitClock()
+        self._request: PlainRequest | None = None
+        """The request that is being read or served."""
+        self._needed = 0
+        """How many bytes of `_data` and `_more` together make the request complete; 0 when it is complete."""
+        self._refusal: Exception | None = None
+        """Why the request is not to be served."""
+        self._data = b""
+        """Received, and neither served nor part of `_more`."""
+        self._more: bytearray | None = None
+        """Received after `_data`, while that could not be served."""
+        self._is_unread = False
+        """The transport has been told not to read."""
+        self._is_unsent = False
+        """The transport's buffer is full, because the client does not read."""
+        self._is_ending = False
+        """The connection is to be closed after the current response."""
+        self._leaves = False
+        """The connection is handed over once everything is sent."""
+        self._address: tuple[Any, ...] = ("",)
+        self._requests = 0
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # None if the client has disconnected already.
+        self._address = transport.get_extra_info("peername") or self._address
+        if problem := self._server.connection_opened(self):
+            self._end_with(problem)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._data and not self._more:
+            self._data = data
+            buffered = len(data)
+        else:
+            if self._more is None:
+                self._more = bytearray()
+            self._more += data
+            buffered = len(self._data) + len(self._more)
+        if self._request is None or 0 < self._needed <= buffered:
+            self._read_next()
+        elif not self._needed and buffered > MAX_BUFFERED_BYTES:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        # A client may end its side of the connection and still read its responses.
+        self._is_ending = not self._needed and bool(self._request or self._data or self._more)
+        return self._is_ending
+
+    def pause_writing(self) -> None:
+        self._is_unsent = True
+
+    def resume_writing(self) -> None:
+        self._is_unsent = False
+        if self._leaves:
+            self._hand_over()
+        elif self._request is None or self._needed:
+            self._read_next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.connection_lost(self)
+        self._data, self._more = b"", None
+        if self._request is not None:
+            self._record(self._request)
+
+    # One request after another
+
+    def _read_next(self) -> None:
+        """Reads the next request, and serves it if it is complete, once the client has read the responses before."""
+        if self._is_unsent or self._leaves or self._transport.is_closing():
+            return
+        if self._more:
+            self._data += self._more
+            self._more = None
+        if self._is_unread and len(self._data) <= MAX_BUFFERED_BYTES:
+            self._is_unread = False
+            self._transport.resume_reading()
+        if self._request is None and self._data:
+            self._read_head()
+        if self._request is not None and 0 < self._needed <= len(self._data):
+            self._serve(self._request)
+        elif self._is_ending and not self._leaves:
+            self._transport.close()
+
+    def _read_head(self) -> None:
+        head = read_plain_head(self._data)
+        lane = self._lane
+        if head is None or head.body_end - head.body_start > MAX_BODY_BYTES or not lane.handler.takes(head):
+            self._leave()
+            return
+        request = self._request = PlainRequest(self, head)
+        self._requests += 1
+        self._needed = head.body_end
+        if lane.recorder is not None:
+            request.started_ns = lane.recorder.now_ns()
+        try:
+            lane.handler.admit(request)
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
+            self._refusal = error
+
+    def _serve(self, request: PlainRequest) -> None:
+        head = request.head
+        request.body = self._data[head.body_start : head.body_end]
+        self._data = self._data[head.body_end :]
+        self._needed = 0
+        refusal, self._refusal = self._refusal, None
+        self._lane.in_flight.begin(request)
+        try:
+            if refusal is not None:
+                raise refusal
+            self._lane.handler.serve(request)
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
+            request.fail(error)
+
+    @property
+    def client_address(self) -> str:
+        """The IP address of the client."""
+        address: str = self._address[0]
+        return address
+
+    @property
+    def is_draining(self) -> bool:
+        """See `ResponseSink`."""
+        return self._lane.in_flight.draining
+
+    def send(self, request: PlainRequest, response: bytes) -> None:
+        """See `ResponseSink`."""
+        self._lane.in_flight.end(request)
+        if self._transport.is_closing():
+            return
+        self._request = None
+        self._transport.write(response)
+        self._record(request)
+        if self.is_draining:
+            self._transport.close()
+        elif self._data or self._more:
+            # Not now: a long pipeline would be a deep recursion, and would keep the event loop from other clients.
+            asyncio.get_running_loop().call_soon(self._read_next)
+        elif self._is_ending:
+            self._transport.close()
+
+    def _record(self, request: PlainRequest) -> None:
+        if self._lane.recorder is not None:
+            self._lane.recorder.record(request)
+
+    # The end of the lane
+
+    def _leave(self) -> None:
+        """Hands the connection over to Tornado, when everything has been sent."""
+        self._leaves = True
+        self._pause_reading()
+        # Whatever is left in the transport's buffer would be lost. With a limit of 0, `resume_writing` tells its end.
+        self._transport.set_write_buffer_limits(high=0)
+        if not self._is_unsent:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._transport.is_closing():
+            return
+        try:
+            client = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        except OSError:
+            self._end_with(_NO_FILES)
+            return
+        client.setblocking(False)
+        received = self._data + (self._more or b"")
+        self._server.connection_lost(self)
+        self._transport.abort()
+        self._server.take_over(client, self._address, received)
+
+    def _pause_reading(self) -> None:
+        if not self._is_unread:
+            self._is_unread = True
+            self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Closes the connection without a response."""
+        self._transport.abort()
+
+    def check_timeouts(self, now_s: float) -> None:
+        """See `TimedConnection`."""
+        wait = self._current_wait()
+        if self._transport.is_closing() or not self._clock.has_expired(wait, now_s):
+            return
+        if wait.phase == "body":
+            self._end_with(Problem(REQUEST_TIMEOUT, f"The body did not come within {wait.timeout_s:g} seconds."))
+        else:
+            self._transport.abort()
+
+    def _current_wait(self) -> Wait:
+        timeouts, requests = self._timeouts, self._requests
+        if unsent := self._transport.get_write_buffer_size():
+            return Wait(timeouts.response_s, "response", requests, unsent // RESPONSE_STEP_BYTES)
+        if self._needed:
+            return Wait(timeouts.body_s, "body", requests)
+        if self._request is not None:
+            return Wait(math.inf, "nothing", requests)
+        return Wait(timeouts.idle_s, "request", requests)
+
+    def _end_with(self, problem: Problem) -> None:
+        self._transport.write(last_response(problem))
+        self._transport.close()
