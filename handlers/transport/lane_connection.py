@@ -86,9 +86,9 @@ class LaneConnection(asyncio.Protocol):
                 self._more = bytearray()
             self._more += data
             buffered = len(self._data) + len(self._more)
-        if self._request is None or 0 < self._needed <= buffered:
+        if not self._is_unsent and (self._request is None or 0 < self._needed <= buffered):
             self._read_next()
-        elif not self._needed and buffered > MAX_BUFFERED_BYTES:
+        elif buffered > MAX_BUFFERED_BYTES:
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -103,7 +103,7 @@ class LaneConnection(asyncio.Protocol):
         self._is_unsent = False
         if self._leaves:
             self._hand_over()
-        elif self._request is None or self._needed:
+        else:
             self._read_next()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -116,7 +116,8 @@ class LaneConnection(asyncio.Protocol):
 
     def _read_next(self) -> None:
         """Reads the next request, and serves it if it is complete, once the client has read the responses before."""
-        if self._is_unsent or self._leaves or self._transport.is_closing():
+        is_serving = self._request is not None and not self._needed
+        if is_serving or self._is_unsent or self._leaves or self._transport.is_closing():
             return
         if self._more:
             self._data += self._more
@@ -126,7 +127,7 @@ class LaneConnection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._request is None and self._data:
             self._read_head()
-        if self._request is not None and 0 < self._needed <= len(self._data):
+        if self._request is not None and self._needed <= len(self._data):
             self._serve(self._request)
         elif self._is_ending and not self._leaves:
             self._transport.close()

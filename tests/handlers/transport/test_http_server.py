@@ -250,6 +250,23 @@ async def test_a_client_that_does_not_read_its_response_is_disconnected(server: 
 
 
 @pytest.mark.gen_test
+async def test_what_a_client_sends_while_it_does_not_read_is_bounded(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.setblocking(False)
+        client.send(get_text("/large"))
+        await server.pass_time(0)
+        sent, refused = 0, 0
+        while refused < 20:
+            try:
+                sent += client.send(get_text("/small") * 1_000)
+                refused = 0
+            except BlockingIOError:
+                refused += 1
+                await server.pass_time(0)
+            assert sent < 32 * 1024 * 1024
+
+
+@pytest.mark.gen_test
 async def test_a_slow_client_gets_its_whole_response(server: RunningServer) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=RESPONSE_STEP_BYTES)
     writer.write(get_text("/large"))
