@@ -33,8 +33,9 @@ from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_format import TEXT, check_format, configure_logging
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
+from handlers.security.hosts import allowed_hosts, parse_hosts
 from handlers.security.rate_limit import RateLimit, parse_rate_limit
-from handlers.security.request_guard import Guard, RequestGuard, exposure_warning
+from handlers.security.request_guard import RequestGuard, exposure_warning
 from handlers.telemetry import Telemetry
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, check_host, listen, max_connections, raise_file_limit
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     port: int
     host: str
+    allowed_hosts: frozenset[str] | None
     database: Path
     workers: int
     processor: str
@@ -99,9 +101,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     )
     _add_settings(parser, environment)
     parser.add_argument("--new-api-key", type=_checked(check_name), metavar="NAME", help="print a new API key and exit")
-    parser.add_argument(
-        "--scope", type=_checked(parse_scope), help="what the new key allows: read, write or admin (read)"
-    )
+    parser.add_argument("--scope", type=_checked(parse_scope), help="scope of the new key: read, write or admin (read)")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -139,10 +139,10 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", _checked(check_host), "127.0.0.1", "address to listen on")
+    add("--allowed-hosts", _checked(parse_hosts), None, "hosts that requests may name, besides the loopback address")
     add("--database", Path, "orders.db", "the SQLite file; created if it does not exist")
     add("--workers", _between(1, 1_000), "8", "threads that process orders")
-    processors = "how to process orders: record, webhook or package.module:function"
-    add("--processor", _checked(check_processor), RECORD, processors)
+    add("--processor", _checked(check_processor), RECORD, "how to process: record, webhook or package.module:function")
     add("--webhook-url", _checked(check_url), None, "URL to which --processor webhook sends orders")
     add("--webhook-secret", _checked(check_secret), None, "base64 key for webhooks; better set ORDERS_WEBHOOK_SECRET")
     add("--max-attempts", _between(1, 1_000_000), "10", "attempts to process an order before it is Failed")
@@ -185,12 +185,6 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
     return convert
 
 
-def build_guard(settings: Settings) -> Guard:
-    """The guard for `--api-keys` and `--rate-limit`. Raises StartRefusedError."""
-    keys = None if settings.api_keys is None else read_keys(settings.api_keys)
-    return RequestGuard(keys=keys, limit=settings.rate_limit, clock_ns=time.monotonic_ns)
-
-
 def now_us() -> int:
     """Microseconds since 1970, UTC."""
     return time.time_ns() // 1_000
@@ -203,11 +197,13 @@ async def serve(settings: Settings, processor: Processor) -> bool:
     """
     stop = asyncio.Event()
     with contextlib.ExitStack() as cleanup:
-        guard = build_guard(settings)
+        keys = None if settings.api_keys is None else read_keys(settings.api_keys)
         tls = load_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         sockets = listen(settings.host, settings.port)
         for each in sockets:
             cleanup.callback(each.close)
+        hosts = allowed_hosts(addresses_of(sockets), has_keys=keys is not None, configured=settings.allowed_hosts)
+        guard = RequestGuard(keys=keys, limit=settings.rate_limit, hosts=hosts, clock_ns=time.monotonic_ns)
         store = open_store(settings.database, clock=now_us)
         cleanup.callback(store.close)
         telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", clock=now_us)
@@ -226,7 +222,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             access_log=AccessLog(lines, clock_ns=time.monotonic_ns) if settings.access_log else None,
             in_flight=InFlightRequests(),
             version=VERSION,
-            has_keys=settings.api_keys is not None,
+            has_keys=keys is not None,
             tls=tls,
         )
         cleanup.callback(service.abandon)
@@ -240,7 +236,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         where = base_url(sockets[0], has_tls=tls is not None)
         _log.info("listening on %s (database %s, process %d)", where, settings.database, os.getpid())
-        if warning := exposure_warning(addresses_of(sockets), has_keys=bool(settings.api_keys), has_tls=bool(tls)):
+        if warning := exposure_warning(addresses_of(sockets), has_keys=bool(keys), has_tls=bool(tls)):
             _log.warning("%s", warning)
         await stop.wait()
         for number in (signal.SIGTERM, signal.SIGINT):

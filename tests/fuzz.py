@@ -31,7 +31,7 @@ class Fuzzer:
         return self._random.randbytes(self._random.randint(0, most))
 
     def _get(self, path: str, *, method: str = "GET", headers: str = "") -> bytes:
-        return f"{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n".encode()
+        return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode()
 
     def _post(self, body: bytes, *, path: str = "", headers: str = "", content_type: str | None = None) -> bytes:
         content_type = self._any(odd.BODY_TYPES) if content_type is None else content_type
@@ -71,7 +71,7 @@ class Fuzzer:
         line = self._any(odd.REQUEST_LINES)
         line = line.format(method=self._any(odd.METHODS), path=self._any(odd.PATHS), version=self._any(odd.VERSIONS))
         end = self._any(["\r\n", "\n", "\r"])
-        return f"{line}{end}Host: test\r\n\r\n".encode()
+        return f"{line}{end}Host: localhost\r\n\r\n".encode()
 
     def _path(self) -> bytes:
         return self._get(self._any(odd.ODD_PATHS), method=self._any(["GET", "HEAD", "POST", "DELETE"]))

@@ -19,6 +19,7 @@ from handlers.problems.problem import (
     INVALID_ORDER,
     INVALID_PARAMETER,
     METHOD_NOT_ALLOWED,
+    MISDIRECTED_REQUEST,
     NOTHING_ACCEPTED,
     OVERLOADED,
     RATE_LIMITED,
@@ -33,7 +34,15 @@ from handlers.problems.problem import (
 )
 from models.parsing.order_body import MAX_ID
 
-ON_EVERY_PATH = (BAD_REQUEST, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, HEAD_TOO_LARGE, INTERNAL_ERROR)
+ON_EVERY_PATH = (
+    BAD_REQUEST,
+    METHOD_NOT_ALLOWED,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
+    MISDIRECTED_REQUEST,
+    HEAD_TOO_LARGE,
+    INTERNAL_ERROR,
+)
 """Problems of every path."""
 WITH_API_KEYS = (UNAUTHORIZED, FORBIDDEN)
 """Problems of every path that needs a key, if the server has API keys."""

@@ -1,4 +1,4 @@
-"""Rejects requests without a valid API key or over the rate limit. Runs on the event loop."""
+"""Rejects requests to a wrong host, without a valid API key or over the rate limit. Runs on the event loop."""
 
 import functools
 import hmac
@@ -9,6 +9,7 @@ from typing import Protocol
 from handlers.problems.problem import FORBIDDEN, RATE_LIMITED, UNAUTHORIZED, Problem
 from handlers.requests.request_head import RequestInfo
 from handlers.security.api_keys import ApiKey, Scope, digest_of
+from handlers.security.hosts import ANY_HOST, AllowedHosts
 from handlers.security.rate_limit import RateLimit, RateLimiter
 
 
@@ -34,11 +35,11 @@ _CHALLENGE = 'Bearer realm="orders"'
 
 
 class RequestGuard:
-    """Rejects requests without a valid key, or with a key of too small a scope, and requests over the rate limit.
+    """Rejects requests that name a wrong host, have no valid key or one of too small a scope, or exceed the rate limit.
 
-    If `keys` is None, requests need no key. If `limit` is None, there is no rate limit. A request with a valid key
-    counts towards that key's limit; any other request counts towards its client address (an IPv6 address towards its
-    network of 64 bits). `clock_ns` is monotonic, in nanoseconds.
+    `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
+    rate limit. A request with a valid key counts towards that key's limit; any other request counts towards its client
+    address (an IPv6 address towards its network of 64 bits). `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class RequestGuard:
         keys: Sequence[ApiKey] | None,
         limit: RateLimit | None,
         clock_ns: Callable[[], int],
+        hosts: AllowedHosts = ANY_HOST,
         compare_digest: DigestComparison = hmac.compare_digest,
     ) -> None:
+        self._hosts = hosts
         self._keys = keys
         self._compare_digest = compare_digest
         self._limit = limit
@@ -58,6 +61,7 @@ class RequestGuard:
 
     def admit(self, request: RequestInfo) -> None:
         """Also sets the request's `key_name` and its RateLimit headers."""
+        self._hosts.check(request.header("Host") or "")
         if self._keys is None and self._limit is None:
             return
         if request.path in PUBLIC_PATHS or request.path.startswith(PUBLIC_FOLDER):

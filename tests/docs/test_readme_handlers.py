@@ -75,6 +75,17 @@ def test_the_server_accepts_the_new_key_and_no_other(tmp_path: Path) -> None:
         assert server.get("/livez").status == 200
 
 
+@pytest.mark.slow
+def test_the_server_accepts_the_host_that_the_flag_names(tmp_path: Path) -> None:
+    need("curl")
+    ask = example("Host: shop.example", HANDLERS)
+    flags = flags_of(example("--allowed-hosts shop.example", HANDLERS))
+    with ServerProcess(tmp_path / "orders.db", *flags) as server:
+        run_shell(ask, port=server.port)
+    with ServerProcess(tmp_path / "other.db") as server:
+        assert "/problems/misdirected-request" in run_shell(ask._replace(answer=""), port=server.port)
+
+
 def unit_in(folder: Path) -> str:
     """The systemd unit with paths of this machine."""
     unit = example("[Unit]", HANDLERS).text

@@ -93,6 +93,25 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
             process.kill()
 
 
+def ask_for_host(port: int, host: str) -> int:
+    """The status of a request with this Host header."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection:
+        connection.request("GET", "/metrics", headers={"Host": host})
+        return connection.getresponse().status
+
+
+def test_the_name_that_clients_use_must_be_among_the_allowed_hosts(proxy: Proxy, tmp_path: Path) -> None:
+    assert ask_for_host(proxy.port, "shop.example") == 421
+    assert ask_for_host(proxy.port, f"localhost:{proxy.port}") == 200
+    # The same port, because the proxy knows no other.
+    port = proxy.server.port
+    proxy.server.kill()
+    flags = ("--port", str(port), "--allowed-hosts", "shop.example")
+    with ServerProcess(tmp_path / "orders.db", *flags):
+        assert ask_for_host(proxy.port, "shop.example") == 200
+        assert ask_for_host(proxy.port, "evil.example") == 421
+
+
 def test_an_event_comes_through_while_the_stream_is_open(proxy: Proxy) -> None:
     with streaming(example("curl -N http://127.0.0.1:8080/orders/events", HANDLERS), port=proxy.port) as stream:
         read_to(stream, "id: ")

@@ -129,7 +129,7 @@ async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
 
 async def assert_is_alive(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await asyncio.wait_for(reader.readline(), ANSWER_S)).startswith(b"HTTP/1.1 200 ")
     writer.transport.abort()
 

@@ -89,6 +89,8 @@ def test_a_new_key_is_printed_and_no_server_starts(tmp_path: Path, capsys: pytes
         ["--new-api-key", "two words"],
         ["--new-api-key", "a#b"],
         ["--new-api-key", ""],
+        ["--allowed-hosts", "shop.example:8080"],
+        ["--allowed-hosts", ""],
         ["--rate-limit", "0/s"],
         ["--rate-limit", "100"],
         ["--tls-cert", "cert.pem"],
@@ -122,6 +124,20 @@ def test_the_environment_may_switch_the_access_log(value: str, is_on: bool) -> N
     assert parse_settings([], {"ORDERS_ACCESS_LOG": value}).access_log is is_on
     assert parse_settings(["--access-log"], {"ORDERS_ACCESS_LOG": value}).access_log
     assert not parse_settings(["--access-log=no"], {"ORDERS_ACCESS_LOG": value}).access_log
+
+
+@pytest.mark.parametrize(("flags", "status"), [((), 421), (("--allowed-hosts", "a.example,shop.example"), 200)])
+def test_only_allowed_hosts_are_served_without_keys(tmp_path: Path, flags: tuple[str, ...], status: int) -> None:
+    with ServerProcess(tmp_path / "orders.db", *flags) as server, server.client() as client:
+        for host, expected in (("shop.example", status), ("evil.example", 421), (f"localhost:{server.port}", 200)):
+            client.request("GET", "/orders", headers={"Host": host, "Sec-Fetch-Site": "same-origin"})
+            assert (host, client.answer().status) == (host, expected)
+
+
+def test_the_environment_may_name_the_allowed_hosts() -> None:
+    named = parse_settings([], {"ORDERS_ALLOWED_HOSTS": "a.example b.example"}).allowed_hosts
+    assert named == frozenset({"a.example", "b.example"})
+    assert parse_settings([], {"ORDERS_ALLOWED_HOSTS": ""}).allowed_hosts is None
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2"])
@@ -265,7 +281,7 @@ def test_a_connection_over_tls_is_kept_alive(tmp_path: Path, pems: Path) -> None
             context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
         ):
             for _ in range(3):
-                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: orders\r\n\r\n")
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert b'{"status":"ok"}' in connection.recv(4_096)
         assert server.stop() == 0
     assert server.log.count("path=/livez status=200") == 3

@@ -24,9 +24,8 @@ from tests.live_orders import assert_counts, connect_to, wait_until_processed
 from tests.process import DEADLINE_S, Answer, PostingClients, ServerProcess, limit_file_size, need, order, wait_until
 from tests.user_module import UserModule
 
-HEAD = (
-    b"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
+HEAD = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+HEAD += b"Content-Type: application/x-ndjson\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 ORDERS_A_CHUNK = 500
 

@@ -22,7 +22,7 @@ from tests.user_module import UserModule
 READERS = 1_500
 SILENT_CLIENTS = 500
 ORDERS = 2_000
-REQUEST = b"GET /orders/events HTTP/1.1\r\nHost: test\r\n\r\n"
+REQUEST = b"GET /orders/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MAX_GROWTH_MIB = 80
 LAST_EVENT = b'"status":"Completed"'
 """Part of the last event of each order. The first event, Pending, is not sent if processing begins at once."""

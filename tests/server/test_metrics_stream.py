@@ -19,7 +19,7 @@ SILENT_CLIENTS = 400
 MAX_CLIENTS = 500
 MAX_GROWTH_MIB = 4
 PATH = "/metrics/events"
-REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 class MetricsReader:

@@ -191,6 +191,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert msgspec.structs.asdict(settings) == {
         "port": 8080,
         "host": "127.0.0.1",
+        "allowed_hosts": None,
         "database": Path("orders.db"),
         "workers": 8,
         "processor": "record",

@@ -1,0 +1,75 @@
+"""Decides which values of the Host header the server accepts: protection against DNS rebinding. Pure.
+
+A page of another site can change the address of its own name to the loopback address. The browser then treats requests
+to this server as same-origin, but their Host header still contains the name of that site.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from handlers.problems.problem import MISDIRECTED_REQUEST, Problem
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\.?(:[0-9]*)?", re.ASCII | re.IGNORECASE)
+
+
+class AllowedHosts:
+    """The hosts that the Host header of a request may name, with any port. If `names` is None, it may name any host.
+
+    `names` are in the form that `parse_hosts` returns.
+    """
+
+    def __init__(self, names: frozenset[str] | None) -> None:
+        self._names = names
+
+    def allows(self, host: str) -> bool:
+        """Whether a request with this Host header is accepted. `host` is "" if the request has none."""
+        if self._names is None:
+            return True
+        found = _HOST.fullmatch(host)
+        return found is not None and found[1].lower() in self._names
+
+    def check(self, host: str) -> None:
+        """Raises a Problem if a request with this Host header is not accepted."""
+        if not self.allows(host):
+            detail = (
+                "The Host header names no host of this server. --allowed-hosts adds names to those that it accepts."
+            )
+            raise Problem(MISDIRECTED_REQUEST, detail)
+
+
+ANY_HOST = AllowedHosts(None)
+
+
+def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: frozenset[str] | None) -> AllowedHosts:
+    """The hosts that a server on these IP addresses accepts. `configured` is the value of --allowed-hosts, if given.
+
+    Without the flag, a server with API keys, and one that listens on an address that is not a loopback address, accept
+    every host. Otherwise, the names of the loopback address and the addresses of the server are accepted, too.
+    """
+    listening = [ipaddress.ip_address(each.partition("%")[0]) for each in addresses]
+    if configured is None and (has_keys or not all(each.is_loopback for each in listening)):
+        return ANY_HOST
+    own = {f"[{each}]" if each.version == 6 else str(each) for each in listening}
+    return AllowedHosts(LOOPBACK_HOSTS | own | (configured or frozenset()))
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """The hosts in a text that separates them by commas or white space. Raises ValueError."""
+    hosts = frozenset(_parse(each) for each in re.split(r"[,\s]+", text) if each)
+    if not hosts:
+        raise ValueError("must name at least one host")
+    return hosts
+
+
+def _parse(text: str) -> str:
+    if text.count(":") > 1:
+        try:
+            return f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
+        except ValueError:
+            pass
+    found = _HOST.fullmatch(text)
+    if found is None or found[2] or text.startswith("["):
+        raise ValueError("must be host names or IP addresses without ports, separated by commas or spaces")
+    return found[1].lower()
