@@ -13,8 +13,7 @@ from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
 from handlers.orders.plain import PlainOrders
 from handlers.pages import dashboard, docs
-from handlers.pages.assets import AssetHandler
-from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, with_etag
+from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, static_content
 from handlers.requests.error_responses import ErrorResponder, NotFoundHandler, OtherMethodHandler
 from handlers.router import PlainRouter, Router
 from handlers.security.request_guard import Guard
@@ -47,10 +46,8 @@ def build_router(
     everywhere: dict[str, Any] = {"in_flight": in_flight}
     orders = everywhere | {"service": service}
     metrics = orders | {"snapshots": telemetry.snapshots, "prometheus": telemetry.prometheus}
-    swagger = {"folder": docs.assets_folder(), "types": docs.ASSETS}
-    page = dashboard.read_dashboard(has_keys=has_keys)
-    description = with_etag(document(version=version, dashboard_files=page.types), "application/json")
-    initializer = with_etag(docs.SCRIPT, docs.SCRIPT_TYPE)
+    page, swagger = dashboard.read_dashboard(has_keys=has_keys), docs.read_docs()
+    description = static_content(document(version=version, dashboard_files=page.types), "application/json")
     application = Application(
         [
             # The router serves the methods that these allow.
@@ -67,9 +64,8 @@ def build_router(
             (r"/livez", LiveHandler, everywhere),
             (r"/readyz", ReadyHandler, orders),
             (r"/openapi\.json", StaticContentHandler, everywhere | {"content": description}),
-            (r"/docs", StaticContentHandler, everywhere | {"content": with_etag(docs.PAGE, docs.PAGE_TYPE)}),
-            (r"/docs/initializer\.js", StaticContentHandler, everywhere | {"content": initializer}),
-            (r"/docs/(favicon-32x32\.png|swagger-ui-bundle\.js|swagger-ui\.css)", AssetHandler, everywhere | swagger),
+            (r"/docs", StaticContentHandler, everywhere | {"content": swagger.page}),
+            (r"/docs/([^/]+)", StaticFilesHandler, everywhere | {"files": swagger.files}),
             (r"/", StaticContentHandler, everywhere | {"content": page.page}),
             (r"/dashboard/([^/]+)", StaticFilesHandler, everywhere | {"files": page.files}),
         ],

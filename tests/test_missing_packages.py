@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.pages.assets import AssetsMissingError, package_folder
+from handlers.pages.docs import AssetsMissingError, package_folder
 from tests.process import DEADLINE_S, ROOT
 
 COMMANDS = ("load", "load.bench", "load.chaos", "load.soak", "load.fill")

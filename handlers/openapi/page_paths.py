@@ -7,7 +7,7 @@ from handlers.openapi.schemas import Schema
 from handlers.pages.docs import FILES
 from handlers.problems.problem import NOT_FOUND
 
-_HEADERS = ("ETag", "Cache-Control")
+_HEADERS = ("ETag", "Cache-Control", "Vary")
 _TEXT: Schema = {"schema": {"type": "string"}}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from handlers.pages.static_content import HEADERS, StaticContent, with_etag
+from handlers.pages.static_content import HEADERS, StaticContent, static_content
 from models.errors import StartRefusedError
 
 PAGE = "index.html"
@@ -53,15 +53,16 @@ def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
     Files of other types, such as an editor's backups, are left out. Raises DashboardBrokenError.
     """
     files = {
-        path.name: with_etag(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)
+        path.name: static_content(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)
         for path in sorted(folder.iterdir())
         if path.suffix in _TYPES and not path.name.startswith(".")
     }
     if PAGE not in files:
         raise DashboardBrokenError(f"{folder} has no {PAGE}")
     page = files.pop(PAGE)
-    if page.body.count(_WITHOUT_KEYS) != 1:
+    body = page.plain.body
+    if body.count(_WITHOUT_KEYS) != 1:
         raise DashboardBrokenError(f"{folder / PAGE} must contain {_WITHOUT_KEYS.decode()} exactly once")
     if has_keys:
-        page = with_etag(page.body.replace(_WITHOUT_KEYS, _WITH_KEYS), page.content_type, page.headers)
+        page = static_content(body.replace(_WITHOUT_KEYS, _WITH_KEYS), page.content_type, DASHBOARD_HEADERS)
     return Dashboard(page, files)

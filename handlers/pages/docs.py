@@ -4,10 +4,13 @@ Its files come from the package flask-swagger-ui, which contains Swagger UI and 
 Flask is imported. The page has no inline script, so that its Content-Security-Policy can forbid those.
 """
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from handlers.pages.assets import package_folder
+from handlers.pages.static_content import StaticContent, static_content
+from models.errors import StartRefusedError
 
 PAGE_TYPE = "text/html; charset=utf-8"
 SCRIPT_TYPE = "text/javascript"
@@ -50,6 +53,32 @@ SCRIPT = b"""SwaggerUIBundle({
 """
 
 
+class AssetsMissingError(StartRefusedError):
+    """A package whose files the server sends is not installed. The message says which."""
+
+
+class Docs(NamedTuple):
+    """The page, and the files that it loads, by name."""
+
+    page: StaticContent
+    files: Mapping[str, StaticContent]
+
+
+def read_docs() -> Docs:
+    """Reads the files of Swagger UI. Raises AssetsMissingError if its package is not installed."""
+    folder = assets_folder()
+    files = {name: static_content((folder / name).read_bytes(), kind) for name, kind in ASSETS.items()}
+    return Docs(static_content(PAGE, PAGE_TYPE), {"initializer.js": static_content(SCRIPT, SCRIPT_TYPE), **files})
+
+
 def assets_folder() -> Path:
     """The folder of the package's files. Raises AssetsMissingError if the package is not installed."""
     return package_folder("flask_swagger_ui", "flask-swagger-ui") / "dist"
+
+
+def package_folder(module: str, package: str) -> Path:
+    """The folder of a package's module, which is not imported. Raises AssetsMissingError if it is not installed."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise AssetsMissingError(f'the package "{package}" is not installed: run pip install -r requirements.txt')
+    return Path(found.origin).parent
