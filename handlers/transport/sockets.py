@@ -15,6 +15,9 @@ BACKLOG = 2_048
 """How many clients can connect at once before the event loop accepts the first of them."""
 SPARE_FILES = 1
 """For a connection over the limit, which is accepted and then rejected."""
+UNSENT_BYTES = 16 * 1024
+"""About how much of a response the system buffers beyond what the client's receive window allows to send. By default it
+takes up to 4 MiB; copying that much for each of many slow readers would block the event loop for seconds."""
 
 
 def check_host(text: str) -> str:
@@ -27,10 +30,14 @@ def check_host(text: str) -> str:
 def listen(host: str, port: int) -> list[socket.socket]:
     """The listening sockets of all addresses of `host`. Port 0 takes a free one. Raises StartRefusedError."""
     try:
-        return bind_sockets(port, host, backlog=BACKLOG)
+        sockets = bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StartRefusedError(f"can't listen on {host} port {port}: {reason}") from None
+    for each in sockets:
+        # Connections inherit it from the listening socket.
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return sockets
 
 
 def addresses_of(sockets: Iterable[socket.socket]) -> list[str]:

@@ -1,0 +1,62 @@
+"""Clients that read their responses a few bytes at a time: `python -m tests.slow_readers PORT CLIENTS PATH...`.
+
+Opens the connections, prints a line, and sends one request on each of them when it gets a line of input. Half of the
+requests accept compressed responses. Prints another line when every client has got the first bytes of a 200 response.
+Goes on reading, from one connection after the other, until the input ends.
+"""
+
+import resource
+import select
+import socket
+import sys
+from itertools import cycle, islice
+
+RECEIVE_BUFFER_BYTES = 1_024
+"""The system takes the smallest size that it allows, about 2 KiB."""
+READ_BYTES = 20
+READS_A_TURN = 10
+TURN_S = 0.001
+ACCEPTED = ("Accept-Encoding: gzip\r\n", "")
+
+
+def connect(port: int) -> socket.socket:
+    connection = socket.socket()
+    # Before connecting, because it limits the window that is offered to the server.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    connection.connect(("127.0.0.1", port))
+    connection.setblocking(False)
+    return connection
+
+
+def has_input() -> bool:
+    return bool(select.select([sys.stdin], [], [], TURN_S)[0])
+
+
+def main(port: int, clients: int, *paths: str) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    connections = [connect(port) for _ in range(clients)]
+    print("connected", flush=True)
+    sys.stdin.readline()
+    requests = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{each}\r\n" for path in paths for each in ACCEPTED]
+    unasked = list(zip(connections, cycle(requests), strict=False))
+    unanswered = set(connections)
+    turns = cycle(connections)
+    while not has_input():
+        if unasked:
+            connection, request = unasked.pop()
+            connection.send(request.encode())
+        for connection in islice(turns, READS_A_TURN):
+            try:
+                data = connection.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            if connection in unanswered:
+                assert data.startswith(b"HTTP/1.1 200 "), data
+                unanswered.discard(connection)
+                if not unanswered:
+                    print("answered", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
