@@ -22,8 +22,8 @@ An order backend: a `202` means that the order is on disk, and every such order 
 - Every error is `application/problem+json` (RFC 9457), with the same members on every path.
 - Amounts are exact decimals, sent as JSON numbers. Ids go up to 2^63 - 1, more than a JavaScript number holds.
 - Every path with GET has HEAD, too, except for event streams.
-- If the server runs with API keys, every path except `/livez`, `/readyz` and the dashboard's page needs one: with the
-  scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`.
+- If the server runs with API keys, every path except `/livez`, `/readyz` and the pages (dashboard and documentation)
+  needs one: with the scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`.
 """
 _TAGS = {
     "One order": "Send, find, cancel and retry an order.",
@@ -31,7 +31,7 @@ _TAGS = {
     "Metrics": "Metrics as JSON, for Prometheus and as events.",
     "Health": "Probes for load balancers. Need no key and have no rate limit.",
     "Dashboard": "Metrics and orders in the browser. The page needs no key, but the data that it shows does.",
-    "Documentation": "This document, as JSON and as a page.",
+    "Documentation": "This document, as JSON and as a page. Neither needs a key.",
 }
 
 _REQUEST_ID: Schema = {

@@ -22,7 +22,8 @@ def _live() -> Schema:
         "200 as long as the event loop runs.",
         tag="Health",
         responses={"200": response("The process is alive.", json=_OK, example={"status": "ok"})},
-        is_public=True,
+        needs_key=False,
+        has_limit=False,
     )
 
 
@@ -34,5 +35,6 @@ def _ready() -> Schema:
         tag="Health",
         responses={"200": response("Orders can be stored.", json=_OK, example={"status": "ok"})},
         problems=STORAGE,
-        is_public=True,
+        needs_key=False,
+        has_limit=False,
     )

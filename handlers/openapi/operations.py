@@ -62,20 +62,21 @@ def operation(
     body: Schema | None = None,
     problems: Iterable[ProblemType] = (),
     partial_result: Schema | None = None,
-    is_public: bool = False,
+    needs_key: bool = True,
+    has_limit: bool = True,
 ) -> Schema:
     """An operation with its `responses` by status, its problems, and the parts that every operation has.
 
-    `partial_result` is the schema of the additional members of a 503. A public operation needs no key and has no rate
-    limit.
+    `partial_result` is the schema of the additional members of a 503. `needs_key` and `has_limit`: a server with API
+    keys requires one, and a server with a rate limit applies it.
     """
-    kinds = (*ON_EVERY_PATH, *problems, *(() if is_public else (*WITH_API_KEYS, *WITH_LIMIT)))
+    kinds = (*ON_EVERY_PATH, *problems, *(WITH_API_KEYS if needs_key else ()), *(WITH_LIMIT if has_limit else ()))
     responses = responses | responses_of_problems(kinds)
     if partial_result is not None:
         problem = responses["503"]["content"][CONTENT_TYPE]
         problem["schema"] = {"allOf": [problem["schema"], partial_result]}
     for each in responses.values():
-        each["headers"] |= header_references(ALWAYS if is_public else (*ALWAYS, *WITH_RATE_LIMIT))
+        each["headers"] |= header_references((*ALWAYS, *WITH_RATE_LIMIT) if has_limit else ALWAYS)
     described: Schema = {
         "operationId": operation_id,
         "summary": summary,
@@ -86,6 +87,6 @@ def operation(
     }
     if body is not None:
         described["requestBody"] = {"required": True, "content": body}
-    if is_public:
+    if not needs_key:
         described["security"] = []
     return described

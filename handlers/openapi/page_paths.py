@@ -16,9 +16,7 @@ def page_paths(dashboard_files: Mapping[str, str]) -> dict[str, Schema]:
     return {
         "/": {"get": _dashboard()},
         "/dashboard/{file}": {
-            "get": _file(
-                "getDashboardFile", "Get a file of the dashboard", "Dashboard", dashboard_files, is_public=True
-            )
+            "get": _file("getDashboardFile", "Get a file of the dashboard", "Dashboard", dashboard_files)
         },
         "/openapi.json": {"get": _document()},
         "/docs": {"get": _docs()},
@@ -33,7 +31,7 @@ def _dashboard() -> Schema:
         "A page with the metrics and the orders. It asks for a key if one is needed.",
         tag="Dashboard",
         responses=_responses("The page.", {"text/html": _TEXT}),
-        is_public=True,
+        needs_key=False,
     )
 
 
@@ -44,6 +42,7 @@ def _document() -> Schema:
         "OpenAPI 3.1.",
         tag="Documentation",
         responses=_responses("The document.", {"application/json": {"schema": {"type": "object"}}}),
+        needs_key=False,
     )
 
 
@@ -54,10 +53,11 @@ def _docs() -> Schema:
         "This document in Swagger UI, with which requests can be sent.",
         tag="Documentation",
         responses=_responses("The page.", {"text/html": _TEXT}),
+        needs_key=False,
     )
 
 
-def _file(name: str, summary: str, tag: str, files: Mapping[str, str], *, is_public: bool = False) -> Schema:
+def _file(name: str, summary: str, tag: str, files: Mapping[str, str]) -> Schema:
     file = {"name": "file", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(files)}}
     return operation(
         name,
@@ -67,7 +67,7 @@ def _file(name: str, summary: str, tag: str, files: Mapping[str, str], *, is_pub
         parameters=[file],
         responses=_responses("The file.", dict.fromkeys(sorted(set(files.values())), _TEXT)),
         problems=[NOT_FOUND],
-        is_public=is_public,
+        needs_key=False,
     )
 
 

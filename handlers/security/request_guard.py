@@ -26,10 +26,12 @@ class DigestComparison(Protocol):
     def __call__(self, a: bytes, b: bytes, /) -> bool: ...
 
 
-PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/"})
-"""Paths that need no key: probes have none, and a browser can't send one when it opens a page."""
-PUBLIC_FOLDER = "/dashboard/"
-"""The files of the page at /. They contain no data."""
+PROBES = frozenset({"/livez", "/readyz"})
+"""Paths that need no key and have no rate limit."""
+PAGES = frozenset({"/", "/docs", "/openapi.json"})
+"""Paths that need no key, because a browser can't send one when it opens a page. They contain no data."""
+FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
+"""The files of these pages."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
 _CHALLENGE = 'Bearer realm="orders"'
 
@@ -38,8 +40,9 @@ class RequestGuard:
     """Rejects requests that name a wrong host, have no valid key or one of too small a scope, or exceed the rate limit.
 
     `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
-    rate limit. A request with a valid key counts towards that key's limit; any other request counts towards its client
-    address (an IPv6 address towards its network of 64 bits). `clock_ns` is monotonic, in nanoseconds.
+    rate limit. A request with a valid key counts towards that key's limit; any other request, and any request for a
+    page or its files, counts towards its client address (an IPv6 address towards its network of 64 bits). `clock_ns` is
+    monotonic, in nanoseconds.
     """
 
     def __init__(
@@ -62,11 +65,9 @@ class RequestGuard:
     def admit(self, request: RequestInfo) -> None:
         """Also sets the request's `key_name` and its RateLimit headers."""
         self._hosts.check(request.header("Host") or "")
-        if self._keys is None and self._limit is None:
+        if (self._keys is None and self._limit is None) or request.path in PROBES:
             return
-        if request.path in PUBLIC_PATHS or request.path.startswith(PUBLIC_FOLDER):
-            return
-        if self._keys is None:
+        if self._keys is None or request.path in PAGES or request.path.startswith(FOLDERS_OF_PAGES):
             self._count(self._address_limiter, _network_of(request.client_address), request)
             return
         token = _token_of(request)

@@ -244,9 +244,10 @@ async def test_an_unchanged_document_is_answered_with_304(api: RunningApi) -> No
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(first.body)), b"")
 
 
-def test_public_paths_have_no_401_and_no_429() -> None:
+def test_pages_and_probes_need_no_key_and_probes_have_no_rate_limit() -> None:
     described = {path: operation for path, item in DOCUMENT["paths"].items() for operation in item.values()}
     is_open = {path for path, operation in described.items() if operation.get("security") == []}
-    assert is_open == {"/", "/dashboard/{file}", "/livez", "/readyz"}
+    probes = {"/livez", "/readyz"}
+    assert is_open == probes | {"/", "/dashboard/{file}", "/docs", "/docs/{file}", "/openapi.json"}
     assert {path for path, operation in described.items() if "401" not in operation["responses"]} == is_open
-    assert {path for path, operation in described.items() if "429" not in operation["responses"]} == is_open
+    assert {path for path, operation in described.items() if "429" not in operation["responses"]} == probes

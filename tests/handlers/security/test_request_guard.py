@@ -15,12 +15,8 @@ from tests.handlers.security.sample_keys import KEYS, TOKENS, UNKNOWN, bearer, b
 from tests.models.samples import order_text
 
 REALM = 'Bearer realm="orders"'
-READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99"), ("GET", "/docs")]
-READS += [
-    ("GET", path) for path in ("/metrics/events?x=1", "/dashboard", "//", "/nowhere?/dashboard/", "/x/dashboard/")
-]
-
-
+READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99")]
+READS += [("GET", path) for path in ("/metrics/events?x=1", "/dashboard", "//", "/nowhere?/docs/", "/x/docs/", "/Docs")]
 WRITES = [("POST", "/order"), ("POST", "/order/99/cancel"), ("POST", "/order/99/retry"), ("POST", "/nowhere")]
 ADMINS = [("POST", "/orders/retry?status=Failed")]
 OTHERS = [("DELETE", "/order"), ("PUT", "/order/12345"), ("OPTIONS", "/metrics"), ("BREW", "/nowhere")]
@@ -60,16 +56,28 @@ async def test_probes_need_no_key(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_dashboard_needs_no_key_and_has_no_rate_limit(start_api: StartApi) -> None:
+async def test_pages_and_their_files_need_no_key(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
+    for path in ("/", "/?x=1", "/dashboard/app.js", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
+        for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
+            assert (path, (await api.get(path, headers)).status) == (path, 200)
+    for path in ("/dashboard/nothing", "/docs/nothing"):
+        assert (await api.get(path)).status == 404
+
+
+@pytest.mark.gen_test
+async def test_pages_and_their_files_count_for_the_address(start_api: StartApi) -> None:
+    paths = ("/", "/dashboard/app.js", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/dashboard/nothing")
     for keys in (KEYS, None):
-        api = await start_api(guard=build_guard(RateLimit(1, 60), keys=keys))
-        paths = ("/", "/?x=1", "/dashboard/app.js", "/dashboard/charts.js", "/dashboard/nothing", "/")
-        answers = [await api.get(path) for path in paths]
-        assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
-        assert "RateLimit" not in answers[0].headers
-        # The only token of the bucket is still there.
-        answers = [await api.get("/metrics", bearer(TOKENS["read"])) for _ in range(2)]
-        assert [answer.status for answer in answers] == [200, 429]
+        api = await start_api(guard=build_guard(RateLimit(len(paths), 60), keys=keys))
+        key = bearer(TOKENS["read"])
+        answers = [await api.get(path, key) for path in (*paths, *paths)]
+        assert [answer.status for answer in answers] == [200] * 5 + [404] + [429] * 6
+        assert answers[0].headers["RateLimit"] == '"default";r=5;t=10'
+        assert "for each address" in answers[-1].json["detail"]
+        # The key has a limit of its own.
+        assert (await api.get("/metrics", key)).status == (200 if keys else 429)
+        assert (await api.get("/livez")).status == 200
 
 
 @pytest.mark.gen_test
