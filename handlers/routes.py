@@ -47,7 +47,8 @@ def build_router(
     orders = everywhere | {"service": service}
     metrics = orders | {"snapshots": telemetry.snapshots, "prometheus": telemetry.prometheus}
     page, swagger = dashboard.read_dashboard(has_keys=has_keys), docs.read_docs()
-    description = static_content(document(version=version, dashboard_files=page.types), "application/json")
+    text = document(version=version, dashboard_files=page.types, has_keys=has_keys)
+    description = static_content(text, "application/json")
     application = Application(
         [
             # The router serves the methods that these allow.

@@ -43,25 +43,28 @@ _REQUEST_ID: Schema = {
 _BEARER: Schema = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API key, if the server was started with `--api-keys`.",
+    "description": "An API key of this server.",
 }
 
 
-def document(*, version: str, dashboard_files: Mapping[str, str]) -> bytes:
-    """The OpenAPI 3.1 document as JSON. `version` is the server's; `dashboard_files` maps file names to media types."""
-    return _rendered(version, tuple(dashboard_files.items()))
+def document(*, version: str, dashboard_files: Mapping[str, str], has_keys: bool) -> bytes:
+    """The OpenAPI 3.1 document of a server as JSON. `has_keys`: it requires API keys.
+
+    `version` is the server's; `dashboard_files` maps file names to media types.
+    """
+    return _rendered(version, tuple(dashboard_files.items()), has_keys)
 
 
 # Cached because it takes some milliseconds, and the tests start many servers in one process.
 @functools.cache
-def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...]) -> bytes:
+def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...], has_keys: bool) -> bytes:
+    security: Schema = {"security": [{"bearer": []}]} if has_keys else {}
     return msgspec.json.encode(
-        {
+        security
+        | {
             "openapi": "3.1.0",
             "info": {"title": "Orders", "version": version, "description": _DESCRIPTION},
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-            # A key is optional here: whether one is needed depends on `--api-keys`.
-            "security": [{}, {"bearer": []}],
             "paths": order_paths()
             | orders_paths()
             | metrics_paths()
@@ -71,7 +74,7 @@ def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...]) -> byt
                 "schemas": dict(sorted((schemas_of_types() | schemas_of_problems()).items())),
                 "headers": dict(HEADERS),
                 "parameters": {"X-Request-Id": _REQUEST_ID},
-                "securitySchemes": {"bearer": _BEARER},
-            },
+            }
+            | ({"securitySchemes": {"bearer": _BEARER}} if has_keys else {}),
         }
     )

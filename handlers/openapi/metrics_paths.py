@@ -1,10 +1,10 @@
 """Describes the paths of metrics. Pure."""
 
-from handlers.metrics.history import INTERVAL_S, MAX_POINTS, Point
+from handlers.metrics.history import INTERVAL_S, MAX_POINTS
 from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import operation, ref, response
 from handlers.openapi.problems import STORAGE
-from handlers.openapi.schemas import Schema
+from handlers.openapi.schemas import Schema, properties_of
 from handlers.problems.problem import INVALID_PARAMETER, OVERLOADED, STOPPING
 
 _TEXT: Schema = {"schema": {"type": "string"}}
@@ -22,25 +22,11 @@ _README_METRICS: Schema = {
     "completed_per_second": 1.0,
     "uptime_seconds": 1.2,
 }
-_COLUMNS = Point.__struct_fields__
-_HISTORY: Schema = {
-    "description": f"The last points, at most {MAX_POINTS}: a list for each field, oldest first.",
-    "type": "object",
-    "properties": {"interval_seconds": {"const": INTERVAL_S}}
-    | {name: {"type": "array", "items": ref(f"Point/properties/{name}"), "maxItems": MAX_POINTS} for name in _COLUMNS},
-    "required": ["interval_seconds", *_COLUMNS],
-}
 _STORAGE: Schema = {
     "type": "object",
     "properties": {"is_writable": {"const": False}},
     "required": ["is_writable"],
 }
-_EVENT = one_of(
-    event("history", "The history until now. The first event of each stream.", _HISTORY, has_id=False),
-    event("storage", "Precedes `metrics` as long as the last write has failed.", _STORAGE, has_id=False),
-    event("metrics", "The same as `GET /metrics`.", ref("MetricsView"), has_id=False),
-    event("point", "The newest point of the history.", ref("Point"), has_id=False),
-)
 _EVENTS = """\
 event: point
 data: {"time":1740830400.123,"accepted_per_second":1.0,"completed_per_second":1.0,"pending":0,"processing":0,\
@@ -79,6 +65,12 @@ def _metrics() -> Schema:
 
 
 def _metrics_events() -> Schema:
+    events = one_of(
+        event("history", "The history until now. The first event of each stream.", _history(), has_id=False),
+        event("storage", "Precedes `metrics` as long as the last write has failed.", _STORAGE, has_id=False),
+        event("metrics", "The same as `GET /metrics`.", ref("MetricsView"), has_id=False),
+        event("point", "The newest point of the history.", ref("Point"), has_id=False),
+    )
     return operation(
         "followMetrics",
         "Follow the metrics",
@@ -89,7 +81,7 @@ def _metrics_events() -> Schema:
         responses={
             "200": response(
                 "The stream.",
-                content={"text/event-stream": {"schema": _EVENT, "example": _EVENTS}},
+                content={"text/event-stream": {"schema": events, "example": _EVENTS}},
                 headers=["Cache-Control"],
             )
         },
@@ -106,3 +98,14 @@ def _prometheus() -> Schema:
         responses={"200": response("Counters, gauges and histograms.", content=_FORMATS, headers=["Vary"])},
         problems=STORAGE,
     )
+
+
+def _history() -> Schema:
+    columns = properties_of("Point")
+    lists = {name: {"type": "array", "items": value, "maxItems": MAX_POINTS} for name, value in columns.items()}
+    return {
+        "description": f"The last points, at most {MAX_POINTS}: a list for each field, oldest first.",
+        "type": "object",
+        "properties": {"interval_seconds": {"const": INTERVAL_S}} | lists,
+        "required": ["interval_seconds", *columns],
+    }

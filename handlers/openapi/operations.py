@@ -61,20 +61,19 @@ def operation(
     parameters: Sequence[Schema] = (),
     body: Schema | None = None,
     problems: Iterable[ProblemType] = (),
-    partial_result: Schema | None = None,
+    unavailable: str | None = None,
     needs_key: bool = True,
     has_limit: bool = True,
 ) -> Schema:
     """An operation with its `responses` by status, its problems, and the parts that every operation has.
 
-    `partial_result` is the schema of the additional members of a 503. `needs_key` and `has_limit`: a server with API
-    keys requires one, and a server with a rate limit applies it.
+    `unavailable` is the name of the schema of a 503, if it is not one of `problems`. `needs_key` and `has_limit`: a
+    server with API keys requires one, and a server with a rate limit applies it.
     """
     kinds = (*ON_EVERY_PATH, *problems, *(WITH_API_KEYS if needs_key else ()), *(WITH_LIMIT if has_limit else ()))
     responses = responses | responses_of_problems(kinds)
-    if partial_result is not None:
-        problem = responses["503"]["content"][CONTENT_TYPE]
-        problem["schema"] = {"allOf": [problem["schema"], partial_result]}
+    if unavailable is not None:
+        responses["503"]["content"][CONTENT_TYPE] = {"schema": ref(unavailable)}
     for each in responses.values():
         each["headers"] |= header_references((*ALWAYS, *WITH_RATE_LIMIT) if has_limit else ALWAYS)
     described: Schema = {

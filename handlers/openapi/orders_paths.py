@@ -5,9 +5,8 @@ import json
 from handlers.openapi.events import event, one_of
 from handlers.openapi.operations import README_ORDER, operation, query, ref, response
 from handlers.openapi.order_paths import README_ORDER_VIEW
-from handlers.openapi.problems import ACTION, STORAGE
+from handlers.openapi.problems import ACTION, PARTLY_RETRIED, PARTLY_SENT, STORAGE
 from handlers.openapi.schemas import COUNT, ID, Schema
-from handlers.orders.bulk_view import BulkView
 from handlers.orders.listing import DEFAULT_LIMIT, MAX_LIMIT
 from handlers.problems.problem import (
     INVALID_ORDER,
@@ -99,9 +98,7 @@ def _send_many() -> Schema:
         },
         responses={"202": response("The accepted orders are on disk.", json=ref("BulkView"), example=counts)},
         problems=[NOT_JSON, UNSUPPORTED_MEDIA_TYPE, INVALID_ORDER, NOTHING_ACCEPTED, *STORAGE],
-        partial_result={
-            "properties": {name: ref(f"BulkView/properties/{name}") for name in BulkView.__struct_fields__}
-        },
+        unavailable=PARTLY_SENT,
     )
 
 
@@ -116,7 +113,7 @@ def _retry_failed() -> Schema:
         parameters=[status],
         responses={"200": response("The number of orders.", json=_RETRIED, example={"retried": 3})},
         problems=[INVALID_PARAMETER, *ACTION, *STORAGE],
-        partial_result={"properties": {"retried": COUNT}},
+        unavailable=PARTLY_RETRIED,
     )
 
 

@@ -5,8 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from handlers.openapi.headers import HEADERS, header_references
-from handlers.openapi.schemas import Schema
-from handlers.orders.bulk_view import BulkView
+from handlers.openapi.schemas import COUNT, Schema, properties_of
 from handlers.problems import problem as problems
 from handlers.problems.problem import (
     BAD_REQUEST,
@@ -52,6 +51,9 @@ STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
 """Problems of every action, which pages of other sites may not send."""
+PARTLY_SENT = "PartlySentProblem"
+PARTLY_RETRIED = "PartlyRetriedProblem"
+"""The schemas of a 503 that came after some of many orders were stored, or retried. Their members count those."""
 _HEADERS: Mapping[int, Sequence[str]] = {
     401: ["WWW-Authenticate"],
     403: ["WWW-Authenticate"],
@@ -62,25 +64,29 @@ _HEADERS: Mapping[int, Sequence[str]] = {
 }
 
 
-def _errors(locator: str, description: str) -> Schema:
-    """The member `errors`. The member `locator` of each item says where the error is."""
-    item = {
-        "type": "object",
-        "properties": {locator: {"type": "string"}, "detail": {"type": "string"}},
-        "required": [locator, "detail"],
-    }
-    return {"errors": {"description": description, "type": "array", "minItems": 1, "items": item}}
+def _errors(item: str, description: str) -> Schema:
+    """The member `errors`, a list of the schema `item`."""
+    reference = {"$ref": f"#/components/schemas/{item}"}
+    return {"errors": {"description": description, "type": "array", "minItems": 1, "items": reference}}
 
 
-_MEMBERS: Mapping[ProblemType, Schema] = {
-    INVALID_ORDER: _errors("pointer", "All errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`."),
-    INVALID_PARAMETER: _errors("parameter", "All invalid query parameters."),
-    WRONG_STATUS: {"order_status": {"$ref": "#/components/schemas/Status"}},
-    NOTHING_ACCEPTED: {
-        name: {"$ref": f"#/components/schemas/BulkView/properties/{name}"} for name in BulkView.__struct_fields__
-    },
-}
-"""The additional members of a problem type."""
+def _error(locator: str) -> Schema:
+    """The schema of an item of `errors`. Its member `locator` says where the error is."""
+    properties = {locator: {"type": "string"}, "detail": {"type": "string"}}
+    return {"type": "object", "properties": properties, "required": [locator, "detail"]}
+
+
+def _members_of(kind: ProblemType) -> Schema:
+    """The additional members of a problem type."""
+    if kind == INVALID_ORDER:
+        return _errors("FieldError", "All errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`.")
+    if kind == INVALID_PARAMETER:
+        return _errors("ParameterError", "All invalid query parameters.")
+    if kind == WRONG_STATUS:
+        return {"order_status": {"$ref": "#/components/schemas/Status"}}
+    return properties_of("BulkView") if kind == NOTHING_ACCEPTED else {}
+
+
 _EXAMPLES: Mapping[ProblemType, Schema] = {
     INVALID_ORDER: {"errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}]},
     INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}]},
@@ -92,20 +98,14 @@ _EXAMPLES: Mapping[ProblemType, Schema] = {
         "rejected_total": 1,
     },
 }
-"""Examples of these members."""
-_PROBLEM: Schema = {
-    "description": "An error (RFC 9457). `type` identifies its kind, `detail` is for people.",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "pattern": "^/problems/"},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string"},
-        "instance": {"description": "The path of the request.", "type": "string"},
-        "request_id": {"description": "The same as the header X-Request-Id.", "type": "string"},
-    },
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+"""Examples of the additional members."""
+_DESCRIPTION = "An error (RFC 9457). `type` identifies its kind, `detail` is for people."
+_COMMON: Schema = {
+    "detail": {"type": "string"},
+    "instance": {"description": "The path of the request.", "type": "string"},
+    "request_id": {"description": "The same as the header X-Request-Id.", "type": "string"},
 }
+"""The members that have the same schema in every problem."""
 
 
 def schema_name(kind: ProblemType) -> str:
@@ -114,23 +114,17 @@ def schema_name(kind: ProblemType) -> str:
 
 
 def schemas_of_problems() -> dict[str, Schema]:
-    """`Problem`, and one schema for each problem type."""
+    """The schemas of each problem type, of the items of `errors`, and of the problems that contain a partial result."""
     kinds = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
-    return {"Problem": _PROBLEM} | {schema_name(kind): _schema_of(kind) for kind in kinds}
+    return {schema_name(kind): _schema_of(kind) for kind in kinds} | {
+        "FieldError": _error("pointer"),
+        "ParameterError": _error("parameter"),
+        PARTLY_SENT: _schema(STORAGE, properties_of("BulkView"), are_required=False),
+        PARTLY_RETRIED: _schema(STORAGE, {"retried": COUNT}, are_required=False),
+    }
 
 
 def _schema_of(kind: ProblemType) -> Schema:
-    members = _MEMBERS.get(kind, {})
-    own: Schema = {
-        "properties": {
-            "type": {"const": f"/problems/{kind.slug}"},
-            "title": {"const": kind.title},
-            "status": {"const": kind.status},
-            **members,
-        }
-    }
-    if members:
-        own["required"] = list(members)
     example = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
@@ -140,7 +134,27 @@ def _schema_of(kind: ProblemType) -> Schema:
         "request_id": "1f0c9a75e1d3b286",
         **_EXAMPLES.get(kind, {}),
     }
-    return {"title": kind.title, "allOf": [{"$ref": "#/components/schemas/Problem"}, own], "examples": [example]}
+    return _schema([kind], _members_of(kind), are_required=True) | {"examples": [example]}
+
+
+def _schema(kinds: Sequence[ProblemType], members: Schema, *, are_required: bool) -> Schema:
+    """The schema of problems of these types, which have the same status, with additional members.
+
+    It has no `allOf`, because code generators drop a schema that narrows the type of a member of another one.
+    """
+    [status] = {kind.status for kind in kinds}
+    types, titles = [f"/problems/{kind.slug}" for kind in kinds], [kind.title for kind in kinds]
+    own: Schema = {
+        "type": {"type": "string"} | ({"enum": types} if len(types) > 1 else {"const": types[0]}),
+        "title": {"type": "string"} | ({} if len(titles) > 1 else {"const": titles[0]}),
+        "status": {"type": "integer", "const": status},
+    }
+    return {
+        "description": f"{' / '.join(titles)}. {_DESCRIPTION}",
+        "type": "object",
+        "properties": own | _COMMON | members,
+        "required": [*own, *_COMMON, *(members if are_required else ())],
+    }
 
 
 def responses_of_problems(kinds: Iterable[ProblemType]) -> dict[str, Any]:

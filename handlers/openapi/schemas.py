@@ -29,8 +29,9 @@ _REPLACEMENTS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "total_amount"): _AMOUNT,
     ("OrderBody", "metadata"): {"type": "object"},
     ("OrderView", "metadata"): {"type": "object"},
+    ("OrderView", "processed_time"): {"anyOf": [{"type": "string", "pattern": _TIME}, {"type": "null"}]},
 }
-"""Schemas of fields whose Python type does not describe their JSON: decimals and raw JSON."""
+"""Schemas of fields whose Python type does not describe their JSON: decimals, raw JSON and times."""
 _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "order_id"): _INT64 | {"description": "Chosen by the client. An idempotency key without expiry."},
     ("OrderBody", "user_id"): _INT64,
@@ -44,10 +45,7 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "user_id"): _INT64,
     ("OrderView", "total_amount"): {"description": "The value that was sent, as a number with the same digits."},
     ("OrderView", "created_time"): {"description": "When it was accepted, UTC.", "pattern": _TIME},
-    ("OrderView", "processed_time"): {
-        "description": "When it became Completed or Failed, UTC; null until then.",
-        "pattern": _TIME,
-    },
+    ("OrderView", "processed_time"): {"description": "When it became Completed or Failed, UTC; null until then."},
     ("OrderView", "attempts"): {"description": "The number of processing attempts that count.", "minimum": 0},
     ("OrderView", "error"): {"description": "The error of the last attempt, if it did not complete the order."},
     ("OrderView", "processing_time"): {"description": "Seconds from created to processed; null until then."},
@@ -87,3 +85,12 @@ def schemas_of_types() -> dict[str, Schema]:
     # A response contains every field, although the type has defaults.
     schemas["BulkView"]["required"] = list(BulkView.__struct_fields__)
     return schemas
+
+
+def properties_of(name: str) -> dict[str, Schema]:
+    """The schemas of the fields of the type with this name.
+
+    They are copies: code generators do not resolve references to the properties of a schema.
+    """
+    properties: dict[str, Schema] = schemas_of_types()[name]["properties"]
+    return properties

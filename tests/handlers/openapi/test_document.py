@@ -24,7 +24,8 @@ from tests.process import ROOT
 from tests.sse import EventParser
 
 SHOWN = read_dashboard(has_keys=False).types
-DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN))
+DOCUMENT: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN, has_keys=False))
+WITH_KEYS: dict[str, Any] = json.loads(document(version="1.2.3", dashboard_files=SHOWN, has_keys=True))
 PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
 KINDS = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
 ORDER = '{"order_id": 1, "user_id": 1, "item_ids": [1], "total_amount": %s}'
@@ -60,9 +61,19 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
     return bool(OAS31Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
 
 
-def test_the_document_is_valid_openapi() -> None:
-    OpenAPIV31SpecValidator(DOCUMENT).validate()
-    assert DOCUMENT["openapi"].startswith("3.1.")
+@pytest.mark.parametrize("described", [DOCUMENT, WITH_KEYS], ids=["without keys", "with keys"])
+def test_the_document_is_valid_openapi(described: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["openapi"].startswith("3.1.")
+
+
+def test_only_the_document_of_a_server_with_keys_requires_them() -> None:
+    assert WITH_KEYS["security"] == [{"bearer": []}]
+    scheme = WITH_KEYS["components"]["securitySchemes"]["bearer"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert "security" not in DOCUMENT
+    assert "securitySchemes" not in DOCUMENT["components"]
+    assert WITH_KEYS["paths"] == PATHS
 
 
 def test_the_document_has_the_servers_version() -> None:
@@ -237,7 +248,7 @@ async def test_events_match_the_document(api: RunningApi) -> None:
 async def test_an_unchanged_document_is_answered_with_304(api: RunningApi) -> None:
     first = await api.get("/openapi.json")
     assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
-    assert first.body == document(version="1.2.3", dashboard_files=SHOWN)
+    assert first.body == document(version="1.2.3", dashboard_files=SHOWN, has_keys=False)
     again = await api.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
     head = await api.request("HEAD", "/openapi.json")
