@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
-from tests.process import ROOT, ServerProcess, need
+from tests.browser import Watched, chromium
+from tests.process import ROOT, ServerProcess, need, run_server
 
 BROWSER_FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
@@ -80,3 +84,82 @@ def test_a_browser_shows_every_operation(server: ServerProcess, tmp_path: Path) 
     shown = re.findall(r'class="opblock opblock-(\w+)".*?data-path="([^"]+)"', done.stdout)
     described = server.get("/openapi.json").body["paths"]
     assert sorted(shown) == sorted((method, path) for path, item in described.items() for method in item)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def open_docs(browser: Browser, server: ServerProcess, **options: Any) -> Watched:
+    """The page, with the operation that sends an order unfolded."""
+    watched = Watched(browser, f"http://127.0.0.1:{server.port}", **options)
+    watched.page.goto(f"http://127.0.0.1:{server.port}/docs")
+    watched.page.click("#operations-One_order-sendOrder .opblock-summary-control")
+    watched.page.wait_for_selector(".errors-button")
+    return watched
+
+
+def shown_statuses(page: Page) -> list[str]:
+    rows: list[str] = page.locator("tr[data-code]:visible").evaluate_all("rows => rows.map(row => row.dataset.code)")
+    return rows
+
+
+@pytest.mark.slow
+def test_errors_are_folded_until_they_are_asked_for(browser: Browser, server: ServerProcess) -> None:
+    with closing(open_docs(browser, server)) as watched:
+        page = watched.page
+        described = server.get("/openapi.json").body["paths"]["/order"]["post"]["responses"]
+        errors = [status for status in described if status >= "400"]
+        assert len(errors) > 8
+        button = page.locator(".errors-button")
+        for expected, text in (
+            (["200", "202"], f"Show errors: {', '.join(errors)}"),
+            (["200", "202", *errors], "Hide errors"),
+            (["200", "202"], f"Show errors: {', '.join(errors)}"),
+        ):
+            assert (shown_statuses(page), button.inner_text()) == (expected, text)
+            button.click()
+        assert page.locator("button.authorize").count() == 0
+        assert watched.complaints == []
+
+
+IS_TEXT_LIGHT = """
+(isExpected) => [...document.querySelectorAll(".title, .opblock-description p, .errors-button, .headers td")].every(
+  (text) => (Number(getComputedStyle(text).color.match(/[0-9]+/)[0]) > 128) === isExpected,
+)
+"""
+
+
+@pytest.mark.slow
+def test_the_page_follows_the_color_scheme(browser: Browser, server: ServerProcess) -> None:
+    with closing(open_docs(browser, server, color_scheme="dark")) as watched:
+        watched.page.wait_for_function(IS_TEXT_LIGHT, arg=True)
+        watched.page.emulate_media(color_scheme="light")
+        watched.page.wait_for_function(IS_TEXT_LIGHT, arg=False)
+        watched.page.emulate_media(color_scheme="dark")
+        watched.page.wait_for_function(IS_TEXT_LIGHT, arg=True)
+        assert watched.complaints == []
+
+
+@pytest.mark.slow
+def test_a_key_that_is_entered_is_sent_with_requests(browser: Browser, tmp_path: Path) -> None:
+    _, printed, _ = run_server("--new-api-key", "shop", "--scope", "write")
+    _, key, _, _, line = printed.splitlines()
+    (tmp_path / "keys.txt").write_text(line)
+    with (
+        ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server,
+        closing(open_docs(browser, server)) as watched,
+    ):
+        page = watched.page
+        page.click("button.authorize")
+        page.fill(".auth-container input", key)
+        page.click(".auth-btn-wrapper .authorize")
+        page.click(".btn-done")
+        page.click(".try-out__btn")
+        with page.expect_response("**/order") as answered:
+            page.click(".execute")
+        assert answered.value.status in (200, 202)
+        assert answered.value.request.headers["authorization"] == f"Bearer {key}"
+        assert (watched.complaints, watched.other_origins) == ([], [])

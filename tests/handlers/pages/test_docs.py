@@ -4,8 +4,11 @@ import re
 
 import pytest
 
-from handlers.pages.docs import ASSETS, FILES, PAGE, SCRIPT, assets_folder
+from handlers.pages.docs import ASSETS, FILES, FOLDER, assets_folder
 from tests.handlers.running_api import RunningApi
+
+PAGE = (FOLDER / "index.html").read_bytes()
+SCRIPT = (FOLDER / "initializer.js").read_bytes()
 
 
 def linked() -> list[str]:
@@ -37,7 +40,7 @@ async def test_a_file_has_its_type_and_an_etag(api: RunningApi, name: str) -> No
     first = await api.get(f"/docs/{name}")
     assert (first.status, first.headers["Content-Type"]) == (200, FILES[name])
     assert first.headers["X-Content-Type-Options"] == "nosniff"
-    assert first.body == ((assets_folder() / name).read_bytes() if name in ASSETS else SCRIPT)
+    assert first.body == ((assets_folder() if name in ASSETS else FOLDER) / name).read_bytes()
     again = await api.get(f"/docs/{name}", headers={"If-None-Match": first.headers["ETag"], "X-Request-Id": "a"})
     assert (again.status, again.body, again.headers["X-Request-Id"]) == (304, b"", "a")
     head = await api.request("HEAD", f"/docs/{name}")
