@@ -1,5 +1,6 @@
 """The URL table: the handlers of the paths that the router does not serve itself. Runs on the event loop."""
 
+import time
 from typing import Any
 
 from tornado.web import Application
@@ -12,6 +13,7 @@ from handlers.orders.actions import CancelHandler, RetryFailedHandler, RetryHand
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
 from handlers.orders.plain import PlainOrders
+from handlers.orders.time_slices import TimeSlices
 from handlers.pages import dashboard, docs
 from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, static_content
 from handlers.requests.error_responses import ErrorResponder, NotFoundHandler, OtherMethodHandler
@@ -81,6 +83,7 @@ def build_router(
         in_flight=in_flight,
         errors=errors,
         max_buffered_bytes=max_buffered_bytes,
+        slices=TimeSlices(clock=time.monotonic),
     )
     return Router(
         application,

@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+MAX_LISTED_ERRORS = 100
+"""How many errors of one order are listed."""
+ERRORS_IN_TEXT = 3
+"""How many of them are in the text of the exception."""
+
 
 class FieldError(NamedTuple):
     """One error in one field. `pointer` is a JSON Pointer in its URI fragment form (RFC 6901 §6)."""
@@ -16,16 +21,18 @@ class NotJsonError(ValueError):
 
 
 class InvalidOrderError(ValueError):
-    """The body is JSON, but not a valid order. `errors` are all errors in it.
+    """The body is JSON, but not a valid order. `errors` are the first errors in it; `total` counts all.
 
     `order_id` is the order's id if that is valid, else None.
     """
 
-    def __init__(self, errors: Sequence[FieldError], *, order_id: int | None = None) -> None:
-        shown = "; ".join(f"{error.pointer} {error.detail}" for error in errors[:3])
-        super().__init__(shown if len(errors) <= 3 else f"{shown}; and {len(errors) - 3} more")
+    def __init__(self, errors: Sequence[FieldError], *, total: int | None = None, order_id: int | None = None) -> None:
         self.errors = list(errors)
+        self.total = len(errors) if total is None else total
         self.order_id = order_id
+        shown = errors[:ERRORS_IN_TEXT]
+        more = f"; and {self.total - len(shown)} more" if self.total > len(shown) else ""
+        super().__init__("; ".join(f"{error.pointer} {error.detail}" for error in shown) + more)
 
 
 class OrderConflictError(Exception):

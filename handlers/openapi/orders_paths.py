@@ -15,7 +15,7 @@ from handlers.problems.problem import (
     NOTHING_ACCEPTED,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from models.parsing.bulk import MAX_ORDERS
+from models.parsing.array_reader import MAX_ORDERS
 
 _TAG = "Many orders"
 _EVENTS = 'id: 1f-1\nevent: order\ndata: {"order_id":12345,"user_id":1,"status":"Completed","attempts":1}\n\n'

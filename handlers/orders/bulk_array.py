@@ -2,22 +2,25 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator
 
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
+from handlers.orders.time_slices import TimeSlices
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.exchange import ACCEPTED, Exchange
 from handlers.requests.request_head import RequestHead
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from models.errors import QueueFullError
-from models.parsing.bulk import parse_array
-from models.writes import NewOrder
+from models.parsing.array_reader import read_array
 
 MAX_ARRAY_BYTES = 8 * 1024 * 1024
 """The length of one array."""
+PART_BYTES = 64 * 1024
+"""An array is kept in parts of this length, because it takes too long to copy all of it at once."""
 
 
 class BulkArrayExchange(Exchange):
@@ -31,45 +34,45 @@ class BulkArrayExchange(Exchange):
         errors: ErrorResponder,
         bulk: BulkInsert,
         buffers: BufferBudget,
+        slices: TimeSlices,
     ) -> None:
         super().__init__(head, in_flight=in_flight, errors=errors)
         self._bulk = bulk
         self._buffers = buffers
+        self._slices = slices
         self._reserved_bytes = 0
-        self._chunks: list[bytes] | None = []
+        self._parts: deque[bytearray] | None = deque([bytearray()])
 
     def data_received(self, chunk: bytes) -> None:
-        if self._chunks is None:
+        if self._parts is None:
             return
         if self._buffers.reserve(len(chunk)):
             self._reserved_bytes += len(chunk)
-            self._chunks.append(chunk)
+            # Not a list of the chunks: there may be as many of them as bytes.
+            if len(self._parts[-1]) + len(chunk) > PART_BYTES:
+                self._parts.append(bytearray())
+            self._parts[-1] += chunk
         else:
-            self._chunks = None
+            self._parts = None
             self._release()
 
     def begin(self, body: bytes) -> Future[BulkView]:
-        if self._chunks is None:
+        if self._parts is None:
             raise QueueFullError
-        try:
-            orders = parse_array(b"".join(self._chunks))
-        except BaseException:
-            self._release()
-            raise
-        self._chunks.clear()
-        return asyncio.create_task(self._store(orders))
+        return asyncio.create_task(self._store(self._parts))
 
     def on_connection_close(self) -> None:
-        self._chunks = None
+        self._parts = None
         self._release()
 
     def answer(self, result: BulkView) -> None:
         result.check_any_stored()
         self.write(ACCEPTED, {}, encode(result))
 
-    async def _store(self, orders: Sequence[NewOrder | bytes]) -> BulkView:
+    async def _store(self, parts: deque[bytearray]) -> BulkView:
         try:
-            await self._bulk.add(list(enumerate(orders)))
+            # Not kept in a variable, so that it is freed as the orders are stored.
+            await self._bulk.add(list(enumerate(await self._slices.run(read_array(_taken_from(parts))))))
             return await self._bulk.finish_or_raise_problem()
         finally:
             self._release()
@@ -77,3 +80,9 @@ class BulkArrayExchange(Exchange):
     def _release(self) -> None:
         self._buffers.release(self._reserved_bytes)
         self._reserved_bytes = 0
+
+
+def _taken_from(parts: deque[bytearray]) -> Iterator[bytes]:
+    """The parts, each of which is freed when the next one is taken."""
+    while parts:
+        yield bytes(parts.popleft())

@@ -13,6 +13,7 @@ from handlers.orders.bulk_array import MAX_ARRAY_BYTES, BulkArrayExchange
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_stream import BulkStreamExchange
 from handlers.orders.single import check_not_encoded
+from handlers.orders.time_slices import TimeSlices
 from handlers.problems.problem import UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.requests.body_limit import BodyLimit
 from handlers.requests.error_responses import ErrorResponder
@@ -28,7 +29,7 @@ class BulkEndpoint:
     """Serves every `POST /orders`.
 
     `max_buffered_bytes` limits all arrays together that are being received or stored, and all lines of streams together
-    that wait to be parsed.
+    that wait to be parsed. `slices` limits how long any of these requests keeps the event loop busy at a time.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class BulkEndpoint:
         in_flight: InFlightRequests,
         errors: ErrorResponder,
         max_buffered_bytes: int,
+        slices: TimeSlices,
     ) -> None:
         self._service = service
         self._instruments = instruments
         self._in_flight = in_flight
         self._errors = errors
         self._group_slots = asyncio.Semaphore(MAX_GROUPS)
+        self._slices = slices
         self._array_buffers = BufferBudget(max_buffered_bytes)
         self._line_buffers = BufferBudget(max_buffered_bytes)
 
@@ -55,12 +58,19 @@ class BulkEndpoint:
         except Problem as problem:
             return self._reject(head, problem)
         in_flight, errors = self._in_flight, self._errors
-        bulk = BulkInsert(service=self._service, group_slots=self._group_slots, instruments=self._instruments)
+        slices = self._slices
+        bulk = BulkInsert(
+            service=self._service, group_slots=self._group_slots, slices=slices, instruments=self._instruments
+        )
         media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == "application/x-ndjson":
-            return BulkStreamExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._line_buffers)
+            return BulkStreamExchange(
+                head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._line_buffers, slices=slices
+            )
         if media_type == "application/json":
-            array = BulkArrayExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers)
+            array = BulkArrayExchange(
+                head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers, slices=slices
+            )
             return BodyLimit(array, head, errors=errors, limit_bytes=MAX_ARRAY_BYTES)
         detail = "Send orders as application/json (an array) or as application/x-ndjson (one a line)."
         accepted = {"Accept": "application/json, application/x-ndjson"}

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.bulk_view import BulkView
+from handlers.orders.time_slices import TimeSlices
 from handlers.problems.problem import Problem, problem_for
 from handlers.service import Service
 from models.errors import QueueClosedError, QueueFullError
 from models.parsing.bulk import parse_orders
+from models.parsing.steps import Steps
 from models.writes import Insertion, NewOrder
 
-PARSE_STEP_ORDERS = 250
-"""How many orders are parsed before the event loop runs other callbacks."""
-PARSE_STEP_BYTES = 64 * 1024
-"""The same for the length of their JSON."""
+FREED_A_STEP = 50
+"""How many orders are removed from memory before the time is checked."""
 
 
 class BulkInsert:
@@ -25,10 +25,13 @@ class BulkInsert:
     group, each later call raises its error, and no other group is written. Only one call may run at a time.
     """
 
-    def __init__(self, *, service: Service, group_slots: asyncio.Semaphore, instruments: Instruments) -> None:
+    def __init__(
+        self, *, service: Service, group_slots: asyncio.Semaphore, slices: TimeSlices, instruments: Instruments
+    ) -> None:
         self.view = BulkView(rejected=[])
         self._service = service
         self._group_slots = group_slots
+        self._slices = slices
         self._instruments = instruments
         self._groups: deque[asyncio.Task[None]] = deque()
         self._parsed = asyncio.Semaphore(0)
@@ -75,35 +78,26 @@ class BulkInsert:
 
     async def _write(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
         try:
-            group = await self._parse(orders)
+            group = await self._slices.run(self._parse(orders))
         finally:
+            del orders
             self._parsed.release()
         await self._insert(group)
+        await self._slices.run(_free(group))
 
-    async def _parse(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> list[tuple[int, NewOrder]]:
-        group: list[tuple[int, NewOrder]] = []
-        texts: list[tuple[int, bytes]] = []
-        size = 0
-        for index, order in orders:
-            if isinstance(order, NewOrder):
-                group.append((index, order))
-                continue
-            texts.append((index, order))
-            size += len(order)
-            if len(texts) >= PARSE_STEP_ORDERS or size >= PARSE_STEP_BYTES:
-                group += self._parse_texts(texts)
-                texts, size = [], 0
-                await asyncio.sleep(0)
-        return group + self._parse_texts(texts)
-
-    def _parse_texts(self, texts: Sequence[tuple[int, bytes]]) -> list[tuple[int, NewOrder]]:
-        group: list[tuple[int, NewOrder]] = []
-        for (index, _), parsed in zip(texts, parse_orders([text for _, text in texts]), strict=True):
-            if isinstance(parsed, NewOrder):
-                group.append((index, parsed))
-            else:
-                self.view.reject(index, parsed)
-                self._instruments.count_intake(IntakeOutcome.INVALID)
+    def _parse(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> Steps[list[tuple[int, NewOrder]]]:
+        group = [(index, order) for index, order in orders if isinstance(order, NewOrder)]
+        texts = [(index, text) for index, text in orders if not isinstance(text, NewOrder)]
+        indexes = (index for index, _ in texts)
+        for results in parse_orders([text for _, text in texts]):
+            for parsed in results or ():
+                index = next(indexes)
+                if isinstance(parsed, NewOrder):
+                    group.append((index, parsed))
+                else:
+                    self.view.reject(index, parsed)
+                    self._instruments.count_intake(IntakeOutcome.INVALID)
+            yield
         return group
 
     async def _insert(self, group: Sequence[tuple[int, NewOrder]]) -> None:
@@ -125,3 +119,10 @@ class BulkInsert:
                 self.view.duplicates += 1
             elif isinstance(result, Exception):
                 self.view.reject(index, result)
+
+
+def _free(group: list[tuple[int, NewOrder]]) -> Steps[None]:
+    """Removes the orders. To free a thousand orders with a thousand items each takes several milliseconds."""
+    while group:
+        del group[-FREED_A_STEP:]
+        yield

@@ -12,6 +12,7 @@ from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
+from handlers.orders.time_slices import TimeSlices
 from handlers.requests.early_response import prepare_early_response
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.exchange import ACCEPTED, Exchange
@@ -20,7 +21,8 @@ from handlers.transport.connection_stream import lift_body_timeout
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
-from models.parsing.bulk import Lines
+from models.parsing.lines import Lines
+from models.parsing.steps import Steps
 
 STALL_TIMEOUT_S = 30.0
 """Closes the connection if the client sends nothing for this long."""
@@ -35,6 +37,9 @@ class _Phase(enum.Enum):
     """The last group of orders, and then the response. Nothing more is read."""
     DISCONNECTED = enum.auto()
     """Nothing: the connection was closed before the end of the body. There will be no response."""
+
+SPLIT_STEP_BYTES = 16 * 1024
+"""How much of a chunk is split into lines before the time is checked."""
 
 
 class BulkStreamExchange(Exchange):
@@ -53,11 +58,13 @@ class BulkStreamExchange(Exchange):
         errors: ErrorResponder,
         bulk: BulkInsert,
         buffers: BufferBudget,
+        slices: TimeSlices,
     ) -> None:
         super().__init__(head, in_flight=in_flight, errors=errors)
         self._connection = cast(HTTP1Connection, head.connection)
         self._bulk = bulk
         self._buffers = buffers
+        self._slices = slices
         self._lines = Lines()
         self._phase = _Phase.READING
         self._has_whole_body = False
@@ -107,7 +114,7 @@ class BulkStreamExchange(Exchange):
     async def _receive(self, chunk: bytes) -> None:
         self._idle_since_s = None
         try:
-            await self._add(self._lines.add(chunk))
+            await self._add(await self._slices.run(self._split(chunk)))
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._refuse(error)
             await self._wait_for_result()
@@ -135,6 +142,13 @@ class BulkStreamExchange(Exchange):
         if not self._has_whole_body:
             prepare_early_response(self.head)
         super()._fail(error)
+
+    def _split(self, chunk: bytes) -> Steps[list[tuple[int, bytes]]]:
+        lines: list[tuple[int, bytes]] = []
+        for begin in range(0, len(chunk), SPLIT_STEP_BYTES):
+            lines += self._lines.add(chunk[begin : begin + SPLIT_STEP_BYTES])
+            yield
+        return lines
 
     async def _finish(self) -> BulkView:
         error: Exception | None = None

@@ -10,6 +10,8 @@ MAX_ITEMS = 1_000
 MAX_AMOUNT = Decimal("9999999999.9999")
 MAX_WHOLE_DIGITS = len(str(int(MAX_AMOUNT)))
 MAX_METADATA_BYTES = 16 * 1024
+MAX_ORDER_BYTES = 64 * 1024
+"""The length of the whole order as JSON."""
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 

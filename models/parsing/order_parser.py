@@ -2,7 +2,7 @@
 
 The fast path makes one msgspec call for an order, and another one for its metadata. msgspec reports only the first
 error and accepts repeated keys, so a body that the fast path does not accept takes the slow path
-(`models/parsing/validation.py`), which accepts every valid order and reports every error.
+(`models/parsing/validation.py`), which accepts every valid order and finds every error.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from models.errors import MAX_LISTED_ERRORS
 from models.order import AMOUNT_PLACES
 from models.parsing.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQUIRED, OrderBody
+from models.parsing.steps import run_to_end
 from models.parsing.strict_json import MAX_DEPTH
 from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
@@ -24,13 +26,13 @@ _ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
 _METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
-def parse_order(body: bytes) -> NewOrder:
+def parse_order(body: bytes, *, max_listed: int = MAX_LISTED_ERRORS) -> NewOrder:
     """Parses one order.
 
-    Raises NotJsonError if the body is not JSON, and InvalidOrderError, which lists every error, if the JSON is not a
-    valid order.
+    Raises NotJsonError if the body is not JSON, and InvalidOrderError if the JSON is not a valid order. That counts
+    every error, and lists the first `max_listed` of them.
     """
-    return parse_order_fast(body) or parse_with_all_errors(body)
+    return parse_order_fast(body) or run_to_end(parse_with_all_errors(body, max_listed=max_listed))
 
 
 def parse_order_fast(body: bytes) -> NewOrder | None:

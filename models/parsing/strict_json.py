@@ -1,34 +1,57 @@
-"""Strict JSON: keeps numbers as text, detects repeated keys, and limits the depth. Pure functions."""
+"""Strict JSON: keeps numbers exact, detects repeated keys, and limits the depth. Pure functions."""
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
-from models.errors import FieldError, NotJsonError
+from models.errors import FieldError, InvalidOrderError, NotJsonError
+from models.parsing.json_pointer import ROOT, Path
+from models.parsing.steps import Steps
 
 MAX_DEPTH = 100
 """Bodies that are nested deeper are rejected."""
+MAX_CONTAINERS = 10_000
+"""Bodies with more arrays and objects that are not empty are rejected. In 16 KiB of metadata there is no room for so
+many."""
+
+_CONTAINERS_A_STEP = 1_000
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class Number(str):
-    """A JSON number as it was written."""
+    """A JSON number as it was written, if it is not a Python int."""
 
     __slots__ = ()
 
 
-class Object(dict[str, Any]):
-    """A JSON object. `repeated` are the keys that it contains more than once."""
+class RepeatingObject(dict[str, Any]):
+    """A JSON object that contains keys more than once, with their last values. `pairs` are all its keys and values."""
 
-    __slots__ = ("repeated",)
+    __slots__ = ("pairs",)
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.repeated: list[str] = []
-        if len(self) < len(pairs):
-            self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    pairs: list[tuple[str, Any]]
+
+    def repeated_keys(self) -> Iterable[str]:
+        """The keys that it contains more than once."""
+        once: set[str] = set()
+        repeated: dict[str, None] = {}  # keeps the sequence of the keys
+        for key, _ in self.pairs:
+            if key in once:
+                repeated[key] = None
+            else:
+                once.add(key)
+        return repeated
+
+
+_CONTAINERS = frozenset({dict, RepeatingObject, list})
+
+
+class Document(NamedTuple):
+    """A JSON text as dict, `RepeatingObject`, list, str, bool, None, int and `Number`."""
+
+    value: Any
+    has_repeated_keys: bool
 
 
 def refuse_constant(name: str) -> None:
@@ -36,49 +59,90 @@ def refuse_constant(name: str) -> None:
     raise NotJsonError(f"{name} is not JSON")
 
 
-def read_json(body: bytes) -> Any:
-    """Parses the body to `Object`, list, str, bool, None and `Number`. Raises NotJsonError.
+def read_json(body: bytes) -> Document:
+    """Parses the body. Raises NotJsonError.
 
-    Does not check the depth unless Python's recursion limit is reached: see `repeated_keys`.
+    Does not check the depth unless Python's recursion limit is reached: see `check_structure`.
     """
     try:
-        return json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=Object,
-            parse_int=Number,
-            parse_float=Number,
-            parse_constant=refuse_constant,
-        )
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise NotJsonError(f"not UTF-8: byte {error.start} can't be decoded") from None
+    try:
+        return _read(text)
     except json.JSONDecodeError as error:
         # Some messages, such as "Invalid control character at", end with the word.
         raise NotJsonError(f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
+        raise NotJsonError(_TOO_DEEP) from None
 
 
-def pointer(*path: str | int) -> str:
-    """A JSON Pointer in its URI fragment form (RFC 6901 §6)."""
-    tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
-    return "#" + "".join("/" + quote(token, safe="~!$&'()*+,;=:@", errors="replace") for token in tokens)
+def _read(text: str) -> Document:
+    repeating: list[RepeatingObject] = []
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Called for each object: this function takes most of the time of a text that is full of objects.
+        members = dict(pairs)
+        if len(members) == len(pairs):
+            return members
+        found = RepeatingObject(pairs)
+        found.pairs = pairs
+        repeating.append(found)
+        return found
+
+    options: dict[str, Any] = {"object_pairs_hook": read_object, "parse_float": Number}
+    try:
+        value = json.loads(text, parse_constant=refuse_constant, **options)
+    except (json.JSONDecodeError, NotJsonError):
+        raise
+    except ValueError:
+        # Python does not convert a number of several thousand digits.
+        value = json.loads(text, parse_constant=refuse_constant, parse_int=_read_integer, **options)
+    return Document(value, bool(repeating))
 
 
-def repeated_keys(value: Any) -> Iterator[FieldError]:
-    """An error for each repeated key, at any depth. Raises NotJsonError below `MAX_DEPTH`. Does not recurse."""
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
-    while waiting:
-        path, value = waiting.pop()
-        if len(path) > MAX_DEPTH:
-            raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
-        if isinstance(value, Object):
-            for key in value.repeated:
-                yield FieldError(pointer(*path, key), "is given more than once")
-            waiting.extend(((*path, key), child) for key, child in value.items() if isinstance(child, (dict, list)))
-        elif isinstance(value, list):
-            waiting.extend(
-                ((*path, index), child) for index, child in enumerate(value) if isinstance(child, (dict, list))
-            )
+def _read_integer(digits: str) -> int | Number:
+    try:
+        return int(digits)
+    except ValueError:
+        return Number(digits)
+
+
+def check_structure(value: Any) -> None:
+    """Raises NotJsonError below `MAX_DEPTH`, and InvalidOrderError for more than `MAX_CONTAINERS`."""
+    level = [value]
+    count = 0
+    for depth in range(MAX_DEPTH + 1):
+        # An empty object or list matters only on the last level; looking into each takes most of the time.
+        is_last = depth == MAX_DEPTH
+        level = [
+            child
+            for parent in level
+            if type(parent) in _CONTAINERS
+            for child in (parent if type(parent) is list else parent.values())
+            if (child or is_last) and type(child) in _CONTAINERS
+        ]
+        count += len(level)
+        if count > MAX_CONTAINERS:
+            raise InvalidOrderError([FieldError("#", f"must hold at most {MAX_CONTAINERS} arrays and objects")])
+    if level:
+        raise NotJsonError(_TOO_DEEP)
+
+
+def repeated_keys(value: Any) -> Steps[list[Path]]:
+    """The paths of all repeated keys, at any depth. Outer keys come before inner ones."""
+    found: list[Path] = []
+    waiting: list[tuple[Path, Any]] = [(ROOT, value)]
+    for number, (path, parent) in enumerate(waiting):  # which grows meanwhile
+        if type(parent) is list:
+            waiting += [((path, at), each) for at, each in enumerate(parent) if each and type(each) in _CONTAINERS]
+        elif isinstance(parent, dict):
+            waiting += [((path, key), each) for key, each in parent.items() if each and type(each) in _CONTAINERS]
+            if isinstance(parent, RepeatingObject):
+                found += [(path, key) for key in parent.repeated_keys()]
+        if number % _CONTAINERS_A_STEP == 0:
+            yield
+    return found
 
 
 def same_value(one: str | None, other: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The slow path of `models/parsing/order_parser.py`: parses one order and reports every error in it. Pure functions."""
+"""The slow path of `models/parsing/order_parser.py`: parses one order and finds every error in it. Pure functions."""
 
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from models.errors import FieldError, InvalidOrderError
 from models.order import AMOUNT_PLACES
+from models.parsing.field_errors import FieldErrors
+from models.parsing.json_pointer import ROOT
 from models.parsing.order_body import MAX_AMOUNT, MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES, REQUIRED, OrderBody
-from models.parsing.strict_json import Number, Object, exact_decimal, pointer, read_json, repeated_keys
+from models.parsing.steps import Steps
+from models.parsing.strict_json import MAX_DEPTH, check_structure, exact_decimal, read_json, repeated_keys
 from models.writes import NewOrder
 
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -19,76 +21,82 @@ _SCALE = Decimal(10**AMOUNT_PLACES)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
-def parse_with_all_errors(body: bytes) -> NewOrder:
+def parse_with_all_errors(body: bytes, *, max_listed: int) -> Steps[NewOrder]:
     """Parses one order. Raises the errors of `order_parser.parse_order`."""
-    value = read_json(body)
-    errors = list(repeated_keys(value))
-    if not isinstance(value, Object):
-        raise InvalidOrderError([FieldError(pointer(), "must be a JSON object")])
-    errors += [FieldError(pointer(key), "is required") for key in REQUIRED if key not in value]
-    errors += [
-        FieldError(pointer(key), "is not a field of an order")
-        for key in value
-        if key not in OrderBody.__struct_fields__
-    ]
+    value, has_repeated_keys = read_json(body)
+    yield
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        check_structure(value)
+        yield
+    errors = FieldErrors(max_listed=max_listed)
+    if has_repeated_keys:
+        for path in (yield from repeated_keys(value)):
+            errors.add(path, "is given more than once")
+        yield
+    if not isinstance(value, dict):
+        errors.add(ROOT, "must be a JSON object")
+        raise errors.as_exception()
+    for key in REQUIRED:
+        if key not in value:
+            errors.add((ROOT, key), "is required")
+    for key in value:
+        if key not in OrderBody.__struct_fields__:
+            errors.add((ROOT, key), "is not a field of an order")
     order_id = _read_id(value, "order_id", errors)
     user_id = _read_id(value, "user_id", errors)
     item_ids = _read_items(value, errors)
     amount = _read_amount(value, errors)
     metadata = _read_metadata(value, body, errors)
-    if errors:
-        raise InvalidOrderError(errors, order_id=order_id or None)
+    if errors.total:
+        raise errors.as_exception(order_id=order_id or None)
     return NewOrder(order_id, user_id, item_ids, amount, metadata)
 
 
-def _read_integer(value: Any) -> int | None:
-    """The value as an id, or None. Does not convert longer numbers, because that takes quadratic time."""
-    if isinstance(value, Number) and value.isdigit() and len(value) <= len(str(MAX_ID)) and 1 <= int(value) <= MAX_ID:
-        return int(value)
-    return None
+def _is_id(value: Any) -> bool:
+    # A bool is an int, too.
+    return type(value) is int and 1 <= value <= MAX_ID
 
 
-def _read_id(fields: Object, name: str, errors: list[FieldError]) -> int:
-    number = _read_integer(fields.get(name))
-    if number is None:
+def _read_id(fields: dict[str, Any], name: str, errors: FieldErrors) -> int:
+    value: Any = fields.get(name)
+    if not _is_id(value):
         if name in fields:
-            errors.append(FieldError(pointer(name), f"must be an integer from 1 to {MAX_ID}"))
+            errors.add((ROOT, name), f"must be an integer from 1 to {MAX_ID}")
         return 0
-    return number
+    return int(value)
 
 
-def _read_items(fields: Object, errors: list[FieldError]) -> list[int]:
+def _read_items(fields: dict[str, Any], errors: FieldErrors) -> list[int]:
     if "item_ids" not in fields:
         return []
     items = fields["item_ids"]
+    path = (ROOT, "item_ids")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
-        errors.append(FieldError(pointer("item_ids"), f"must be an array of 1 to {MAX_ITEMS} integers"))
+        errors.add(path, f"must be an array of 1 to {MAX_ITEMS} integers")
         return []
-    item_ids = []
     for index, item in enumerate(items):
-        number = _read_integer(item)
-        if number is None:
-            errors.append(FieldError(pointer("item_ids", index), f"must be an integer from 1 to {MAX_ID}"))
-        else:
-            item_ids.append(number)
-    return item_ids
+        if not _is_id(item):
+            errors.add((path, index), f"must be an integer from 1 to {MAX_ID}")
+    return items
 
 
-def _read_amount(fields: Object, errors: list[FieldError]) -> int:
+def _read_amount(fields: dict[str, Any], errors: FieldErrors) -> int:
     if "total_amount" not in fields:
         return 0
-    text = fields["total_amount"]
+    path = (ROOT, "total_amount")
+    value = fields["total_amount"]
+    text = str(value) if type(value) is int else value
     if not isinstance(text, str) or not _JSON_NUMBER.fullmatch(text):
-        errors.append(FieldError(pointer("total_amount"), "must be a number, or a string that holds one"))
+        errors.add(path, "must be a number, or a string that holds one")
         return 0
     exact = exact_decimal(text)
     # Checked before the conversion: an exponent can ask for more digits than fit into memory.
     if exact is None or not 0 <= exact <= MAX_AMOUNT:
-        errors.append(FieldError(pointer("total_amount"), f"must be from 0 to {MAX_AMOUNT}"))
+        errors.add(path, f"must be from 0 to {MAX_AMOUNT}")
         return 0
     amount = _ten_thousandths(exact)
     if amount is None:
-        errors.append(FieldError(pointer("total_amount"), f"must have at most {AMOUNT_PLACES} decimal places"))
+        errors.add(path, f"must have at most {AMOUNT_PLACES} decimal places")
         return 0
     return amount
 
@@ -103,18 +111,19 @@ def _ten_thousandths(amount: Decimal) -> int | None:
         return None
 
 
-def _read_metadata(fields: Object, body: bytes, errors: list[FieldError]) -> str | None:
+def _read_metadata(fields: dict[str, Any], body: bytes, errors: FieldErrors) -> str | None:
     if "metadata" not in fields:
         return None
-    if not isinstance(fields["metadata"], Object):
-        errors.append(FieldError(pointer("metadata"), "must be a JSON object"))
+    path = (ROOT, "metadata")
+    if not isinstance(fields["metadata"], dict):
+        errors.add(path, "must be a JSON object")
         return None
     try:
         raw = bytes(_RAW_DECODER.decode(body)["metadata"])
     except msgspec.DecodeError:
         # JSON's grammar allows "\\ud800", but Unicode text can't contain it (RFC 8259 §8.2).
-        errors.append(FieldError(pointer("metadata"), "must not hold half of a surrogate pair"))
+        errors.add(path, "must not hold half of a surrogate pair")
         return None
     if len(raw) > MAX_METADATA_BYTES:
-        errors.append(FieldError(pointer("metadata"), f"must be at most {MAX_METADATA_BYTES} bytes of JSON"))
+        errors.add(path, f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
     return raw.decode()

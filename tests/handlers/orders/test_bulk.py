@@ -198,9 +198,16 @@ async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: P
 
 @pytest.mark.gen_test
 async def test_the_detail_of_a_rejection_has_a_maximum_length(api: RunningApi) -> None:
-    answer = await send(api, [text(1), text(2, **{"é" * 20_000: "1"})], as_lines=True)
+    unknown = {f"{number}{'é' * 80}": "1" for number in range(3)}
+    answer = await send(api, [text(1), text(2, **unknown)], as_lines=True)
     [rejection] = answer.json["rejected"]
     assert len(rejection["detail"]) == MAX_DETAIL_CHARACTERS
+
+
+@pytest.mark.gen_test
+async def test_a_rejection_counts_all_errors_of_its_order(api: RunningApi) -> None:
+    answer = await send(api, [text(1, item_ids=str([0] * 1_000))], as_lines=False)
+    assert answer.json["rejected"][0]["detail"].endswith("; and 997 more")
 
 
 @pytest.mark.gen_test

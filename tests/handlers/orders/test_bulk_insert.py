@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.metrics.instruments import Instruments
-from handlers.orders.bulk_insert import PARSE_STEP_BYTES, BulkInsert
+from handlers.orders.bulk_insert import FREED_A_STEP, BulkInsert
 from handlers.orders.bulk_view import BulkView
+from handlers.orders.time_slices import TimeSlices
 from models.errors import OrderConflictError
-from models.parsing.bulk import Lines
+from models.parsing.lines import Lines
 from models.writes import Insertion, InsertResult, NewOrder
 from tests.handlers.orders.bulk_requests import text
 from tests.handlers.running_api import fake_service, turn_of_the_loop
 from tests.models.samples import Clock
+
+ITERATIONS_A_TURN = 2
+"""`turn_of_the_loop` returns in the second iteration of the event loop."""
 
 
 class FakeStore:
@@ -37,10 +41,17 @@ class FakeStore:
         return Insertion.REPLAYED if first == order else OrderConflictError(order.order_id)
 
 
+def slices(*, slice_s: float = 1.0) -> TimeSlices:
+    """Slices by a clock that is a second later each time it is read."""
+    seconds = count()
+    return TimeSlices(clock=lambda: float(next(seconds)), slice_s=slice_s)
+
+
 async def insert_stream(parts: Sequence[bytes]) -> BulkView:
     bulk = BulkInsert(
         service=fake_service(insert_many=FakeStore().insert_many),
         group_slots=asyncio.Semaphore(2),
+        slices=slices(),
         instruments=Instruments(clock=Clock()),
     )
     lines = Lines()
@@ -76,6 +87,7 @@ async def test_after_a_storage_error_no_further_group_is_written() -> None:
     bulk = BulkInsert(
         service=fake_service(insert_many=insert_many),
         group_slots=asyncio.Semaphore(2),
+        slices=slices(),
         instruments=Instruments(clock=Clock()),
     )
     await bulk.add([(0, text(1))])
@@ -93,19 +105,49 @@ async def test_after_a_storage_error_no_further_group_is_written() -> None:
     assert (begun, bulk.view.accepted) == ([[1], [2]], 1)
 
 
-@pytest.mark.gen_test
-async def test_parsing_long_orders_does_not_block_the_event_loop() -> None:
-    store = FakeStore()
+def start_to_add(
+    orders: Sequence[tuple[int, NewOrder | bytes]], *, slice_s: float
+) -> tuple[BulkInsert, "asyncio.Future[None]"]:
     bulk = BulkInsert(
-        service=fake_service(insert_many=store.insert_many),
+        service=fake_service(insert_many=FakeStore().insert_many),
         group_slots=asyncio.Semaphore(2),
+        slices=slices(slice_s=slice_s),
         instruments=Instruments(clock=Clock()),
     )
-    long = text(1, metadata='{"a": "%s"}' % ("x" * 16_000))
-    adding = asyncio.ensure_future(bulk.add([(number, long) for number in range(100)]))
+    return bulk, asyncio.ensure_future(bulk.add(orders))
+
+
+async def turns_until(done: "asyncio.Future[Any]") -> int:
     turns = 0
-    while not adding.done():
+    while not done.done():
         await turn_of_the_loop()
         turns += 1
-    assert turns >= 100 * len(long) // PARSE_STEP_BYTES // 3
+    return turns
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("slice_s", [1.0, 10.0])
+async def test_parsing_does_not_block_the_event_loop(slice_s: float) -> None:
+    # Each step takes a second by the clock of these tests, and each of these orders takes at least two steps.
+    orders = 100
+    long = text(1, total_amount='"1"', metadata='{"a": "%s"}' % ("x" * 16_000))
+    bulk, adding = start_to_add([(number, long) for number in range(orders)], slice_s=slice_s)
+    assert await turns_until(adding) >= 2 * orders / slice_s / ITERATIONS_A_TURN
+    assert (await bulk.finish()).duplicates == orders - 1
+
+
+@pytest.mark.gen_test
+async def test_short_orders_are_parsed_without_a_pause() -> None:
+    bulk, adding = start_to_add([(number, text(1)) for number in range(100)], slice_s=10.0)
+    assert await turns_until(adding) < 10
     assert (await bulk.finish()).duplicates == 99
+
+
+@pytest.mark.gen_test
+async def test_long_lists_of_items_are_freed_in_steps() -> None:
+    orders = [(number, NewOrder(number, 1, [1], 1)) for number in range(1_000)]
+    bulk, adding = start_to_add(orders, slice_s=1.0)
+    await adding
+    finishing = asyncio.ensure_future(bulk.finish())
+    assert await turns_until(finishing) >= 1_000 / FREED_A_STEP / ITERATIONS_A_TURN
+    assert finishing.result().accepted == 1_000

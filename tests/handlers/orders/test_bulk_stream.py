@@ -10,7 +10,7 @@ from handlers.orders.bulk_stream import STALL_TIMEOUT_S
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
-from models.parsing.bulk import MAX_ORDER_BYTES
+from models.parsing.order_body import MAX_ORDER_BYTES
 from tests.handlers.conftest import StartApi
 from tests.handlers.loop_time import LoopTime
 from tests.handlers.orders.bulk_requests import (

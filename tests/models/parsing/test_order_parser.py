@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
-from models.parsing.order_body import MAX_ID, MAX_ITEMS
+from models.parsing.order_body import MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order
-from models.parsing.strict_json import MAX_DEPTH
+from models.parsing.strict_json import MAX_CONTAINERS, MAX_DEPTH
 from models.writes import NewOrder
 from tests.models.parsing.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
@@ -153,6 +153,73 @@ def test_the_text_of_the_error_contains_the_first_three_errors() -> None:
     with pytest.raises(InvalidOrderError) as raised:
         parse_order(order_text(item_ids="[0, 0, 0, 0, 0]"))
     assert str(raised.value) == "; ".join(f"#/item_ids/{index} {BAD_ID}" for index in range(3)) + "; and 2 more"
+
+
+def test_at_most_100_errors_are_listed_and_all_are_counted() -> None:
+    with pytest.raises(InvalidOrderError) as raised:
+        parse_order(order_text(item_ids=json.dumps([0] * MAX_ITEMS), user_id="0"))
+    assert (len(raised.value.errors), raised.value.total) == (100, MAX_ITEMS + 1)
+    assert raised.value.errors[:2] == [("#/user_id", BAD_ID), ("#/item_ids/0", BAD_ID)]
+    assert str(raised.value).endswith(f"; and {MAX_ITEMS - 2} more")
+    unknown = {f"k{number}": "1" for number in range(5_000)}
+    with pytest.raises(InvalidOrderError) as raised:
+        parse_order(order_text(**unknown))
+    assert (len(raised.value.errors), raised.value.total) == (100, 5_000)
+
+
+@pytest.mark.parametrize("key", ["x" * 600, "é" * 90, "x" * 60_000])
+def test_a_pointer_that_is_too_long_ends_at_the_value_around(key: str) -> None:
+    suffix = "; its pointer is too long to be listed"
+    assert errors_of(order_text(**{key: "1"})) == [("#", f"has a member that is not a field of an order{suffix}")]
+    inner = f'{{"a": {{"{key}": [{{"b": 1, "b": 2}}]}}}}'
+    assert errors_of(order_text(x=inner))[0] == ("#/x/a", f"has a member that is given more than once{suffix}")
+
+
+def test_the_errors_of_one_order_are_never_longer_than_its_largest_body() -> None:
+    around, closing = "".join(f'{{"{"é" * 70}{level}":' for level in range(50)), "}" * 50
+    repeated = ",".join(f'"{number}":1,"{number}":1' for number in range(2_000))
+    errors = errors_of(order_text(x=f"{around}{{{repeated}}}{closing}"))
+    assert len(errors) == 100
+    assert sum(len(error.pointer) + len(error.detail) for error in errors) < 64 * 1024
+
+
+def test_an_overwritten_value_is_not_searched_for_repeated_keys() -> None:
+    assert errors_of(order_text(metadata='{"a": {"b": 1, "b": 1}, "a": 1}')) == [
+        ("#/metadata/a", "is given more than once")
+    ]
+
+
+def test_more_than_10000_arrays_and_objects_are_an_error() -> None:
+    # Besides these, the order has `item_ids` and `x`.
+    most = order_text(x=json.dumps([[1]] * (MAX_CONTAINERS - 2)))
+    assert errors_of(most) == [("#/x", "is not a field of an order")]
+    over = order_text(x=json.dumps([[1]] * (MAX_CONTAINERS - 1)))
+    assert errors_of(over) == [("#", "must hold at most 10000 arrays and objects")]
+
+
+def test_the_largest_metadata_has_fewer_arrays_and_objects_than_that() -> None:
+    deepest = "[" * 98 + "]" * 98
+    count = (MAX_METADATA_BYTES - len('{"a":[]}')) // (len(deepest) + 1)
+    metadata = f'{{"a":[{",".join([deepest] * count)}]}}'
+    # An amount that is a string takes the slow path.
+    assert parse_order(order_text(metadata=metadata, total_amount='"1"')).metadata == metadata
+
+
+@pytest.mark.parametrize("innermost", ["[]", "{}", "[1]"])
+def test_an_empty_array_or_object_counts_as_a_level(innermost: str) -> None:
+    levels = MAX_DEPTH + 1
+    assert errors_of(f"{'[' * levels}{']' * levels}".encode()) == [("#", "must be a JSON object")]
+    with pytest.raises(NotJsonError, match=f"nested deeper than {MAX_DEPTH} levels"):
+        parse_order(f"{'[' * levels}{innermost}{']' * levels}".encode())
+
+
+def test_a_number_of_thousands_of_digits_does_not_change_what_others_are() -> None:
+    digits = "9" * 5_000
+    assert errors_of(order_text(order_id=digits, item_ids=f"[1, {digits}, 0]")) == [
+        ("#/order_id", BAD_ID),
+        ("#/item_ids/1", BAD_ID),
+        ("#/item_ids/2", BAD_ID),
+    ]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true", b"1", b'"order"', b" [ ] ", b"[{}]", b"1e400"])

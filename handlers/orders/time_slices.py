@@ -1,0 +1,43 @@
+"""Shares the time of the event loop between long work and all other requests. Runs on the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from models.parsing.steps import Steps
+
+SLICE_S = 0.001
+"""After this time, work is interrupted at the end of its step."""
+
+T = TypeVar("T")
+
+
+class TimeSlices:
+    """Runs steps in slices, one slice per iteration of the event loop, however many requests have work to do.
+
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], slice_s: float = SLICE_S) -> None:
+        self._clock = clock
+        self._slice_s = slice_s
+        self._turn = asyncio.Lock()
+
+    async def run(self, steps: Steps[T]) -> T:
+        """The result of the steps. Requests that wait for a slice get one in turn."""
+        while True:
+            async with self._turn:
+                try:
+                    self._run_slice(steps)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                finally:
+                    # Keeps the turn until the loop has polled its sockets and run other callbacks.
+                    await asyncio.sleep(0)
+
+    def _run_slice(self, steps: Steps[T]) -> None:
+        end_s = self._clock() + self._slice_s
+        next(steps)
+        while self._clock() < end_s:
+            next(steps)

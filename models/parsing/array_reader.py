@@ -1,0 +1,180 @@
+"""Splits a JSON array of orders, in steps. Runs on the event loop, which runs other callbacks between the steps.
+
+A step reads one element, or a group of elements by one call of msgspec. It takes about a millisecond at most: its time
+depends on `MAX_ORDER_BYTES` and `GROUP_BYTES`, not on the length of the array.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from models.errors import FieldError, InvalidOrderError, NotJsonError
+from models.parsing.json_pointer import ROOT, pointer
+from models.parsing.order_body import MAX_ORDER_BYTES
+from models.parsing.order_parser import parse_array_fast
+from models.parsing.strict_json import MAX_DEPTH, read_json, refuse_constant
+from models.writes import NewOrder
+
+MAX_ORDERS = 1_000
+"""The maximum number of orders in an array."""
+GROUP_BYTES = 32 * 1024
+"""How much of the array is parsed by one call."""
+TOO_LONG = f"must be at most {MAX_ORDER_BYTES} bytes of JSON"
+
+_WINDOW_BYTES = 2 * MAX_ORDER_BYTES
+_SPACE = re.compile(rb"[ \t\n\r]*")
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+# Keeps numbers as text, because Python refuses to convert a number of several thousand digits.
+_scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant).raw_decode
+
+
+def read_array(parts: Iterable[bytes]) -> Generator[None, None, list[NewOrder | bytes]]:
+    """The elements of the JSON array in these parts: orders that are already parsed, and the texts of all others.
+
+    The texts are not validated: they may not be orders, or not even UTF-8. Raises NotJsonError, and InvalidOrderError
+    if the body is not an array, has more than `MAX_ORDERS` elements, or has an element that is too long. A part may
+    have up to 64 KiB. Yields after each step.
+    """
+    return _ArrayReader(parts).read()
+
+
+class _ArrayReader:
+    """Reads the parts through a window of bytes, which begins with the bytes that were not read yet, at `_place`."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+        self._window = b""
+        self._place = 0
+        self._has_end = False
+        self._no_groups_before = 0
+        self._elements: list[NewOrder | bytes] = []
+
+    def read(self) -> Generator[None, None, list[NewOrder | bytes]]:
+        yield from self._skip_space()
+        if self._next_byte() != b"[":
+            self._refuse_other_json()
+        self._place += 1
+        yield from self._skip_space()
+        separator = b"," if self._next_byte() != b"]" else b"]"
+        if separator == b"]":
+            self._place += 1
+        while separator == b",":
+            self._fill_window()
+            separator = self._read_group()
+            if not separator:
+                yield from self._skip_space()
+                self._read_element()
+                yield from self._skip_space()
+                separator = self._next_byte()
+                self._place += 1
+            yield
+        yield from self._skip_space()
+        if separator != b"]" or self._next_byte():
+            raise NotJsonError(f"not a JSON array after {len(self._elements)} elements")
+        return self._elements
+
+    def _next_byte(self) -> bytes:
+        """Empty at the end."""
+        return self._window[self._place : self._place + 1]
+
+    def _fill_window(self) -> None:
+        """Reads parts until the window has `_WINDOW_BYTES` that were not read yet, or the end of the body."""
+        size = len(self._window) - self._place
+        if size >= _WINDOW_BYTES or self._has_end:
+            return
+        window = [self._window[self._place :]]
+        self._no_groups_before -= self._place
+        self._place = 0
+        while size < _WINDOW_BYTES and not self._has_end:
+            part = next(self._parts, None)
+            if part is None:
+                self._has_end = True
+            else:
+                window.append(part)
+                size += len(part)
+        self._window = b"".join(window)
+
+    def _skip_space(self) -> Generator[None, None, None]:
+        while True:
+            if found := _SPACE.match(self._window, self._place):
+                self._place = found.end()
+            if self._place < len(self._window) or self._has_end:
+                return
+            self._fill_window()
+            yield
+
+    def _refuse_other_json(self) -> None:
+        self._fill_window()
+        if len(self._window) - self._place <= MAX_ORDER_BYTES:
+            read_json(self._window[self._place :])  # raises NotJsonError if it is not JSON
+        raise InvalidOrderError([FieldError(pointer(ROOT).text, "must be an array of orders")])
+
+    def _read_group(self) -> bytes:
+        """Reads a group of elements and the separator behind it, which it returns. Empty if it can't."""
+        begin = self._place
+        if begin < self._no_groups_before:
+            return b""
+        if self._has_end and len(self._window) - begin <= GROUP_BYTES:
+            group, end, separator = b"[" + self._window[begin:], len(self._window), b"]"
+        else:
+            # Probably the end of an order. If the bytes before are JSON, it is: elements of a JSON array have no other
+            # beginning that is JSON and ends with a brace.
+            end = self._window.rfind(b"},", begin, begin + GROUP_BYTES) + 2
+            group, separator = b"[" + self._window[begin : end - 1] + b"]", b","
+        elements = _parse_group(group) if end > begin else None
+        if elements is None:
+            self._no_groups_before = end
+            return b""
+        self._add(elements)
+        self._place = end
+        return separator
+
+    def _read_element(self) -> None:
+        self._fill_window()
+        index = len(self._elements)
+        # Accepts bytes that are not UTF-8: they make one order invalid, not the whole array.
+        text = self._window[self._place : self._place + MAX_ORDER_BYTES + 1].decode(errors="surrogateescape")
+        element = text[: _element_length(text, index)].encode(errors="surrogateescape")
+        if len(element) > MAX_ORDER_BYTES:
+            raise _too_long(index)
+        self._add([element])
+        self._place += len(element)
+
+    def _add(self, elements: Sequence[NewOrder | bytes]) -> None:
+        self._elements += elements
+        if len(self._elements) > MAX_ORDERS:
+            raise InvalidOrderError([FieldError(pointer(ROOT).text, f"must hold at most {MAX_ORDERS} orders")])
+
+
+def _parse_group(group: bytes) -> Sequence[NewOrder | bytes] | None:
+    """The elements of the array; None if they must be read one by one.
+
+    Only one of the two ways may accept an element that is nested about as deeply as Python's recursion limit.
+    """
+    if orders := parse_array_fast(group, max_orders=MAX_ORDERS):
+        return orders
+    try:
+        elements: list[Any] = _decode_elements(group)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return [bytes(element) for element in elements] or None
+
+
+def _element_length(text: str, index: int) -> int:
+    """The length of the JSON value at the beginning of the text, in characters."""
+    try:
+        _, length = _scan(text)
+    except json.JSONDecodeError as error:
+        if len(text) > MAX_ORDER_BYTES:
+            raise _too_long(index) from None
+        raise NotJsonError(f"{error.msg} in element {index}") from None
+    except RecursionError:
+        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels in element {index}") from None
+    return length
+
+
+def _too_long(index: int) -> InvalidOrderError:
+    return InvalidOrderError([FieldError(pointer((ROOT, index)).text, TOO_LONG)])

@@ -1,0 +1,26 @@
+"""Collects the errors of one order: lists the first ones and counts all."""
+
+from models.errors import FieldError, InvalidOrderError
+from models.parsing.json_pointer import Path, pointer
+
+
+class FieldErrors:
+    """Makes FieldErrors of the first `max_listed` errors, and counts all of them in `total`."""
+
+    def __init__(self, *, max_listed: int) -> None:
+        self.total = 0
+        self._max_listed = max_listed
+        self._listed: list[FieldError] = []
+
+    def add(self, path: Path, detail: str) -> None:
+        """Adds an error at the value with this path."""
+        self.total += 1
+        if self.total <= self._max_listed:
+            where = pointer(path)
+            if not where.is_exact:
+                detail = f"has a member that {detail}; its pointer is too long to be listed"
+            self._listed.append(FieldError(where.text, detail))
+
+    def as_exception(self, *, order_id: int | None = None) -> InvalidOrderError:
+        """The exception for all errors. `order_id` is the order's id if that is valid."""
+        return InvalidOrderError(self._listed, total=self.total, order_id=order_id)

@@ -1,0 +1,19 @@
+"""Runs the steps of the parser to their end."""
+
+from collections.abc import Sequence
+
+from models.parsing.array_reader import read_array
+from models.parsing.bulk import ParsedOrder, parse_orders
+from models.parsing.steps import run_to_end
+from models.writes import NewOrder
+
+
+def parse_all(texts: Sequence[bytes]) -> list[ParsedOrder]:
+    """The orders and errors of all texts."""
+    return [parsed for results in parse_orders(texts) for parsed in results or ()]
+
+
+def read_whole_array(body: bytes, *, part_bytes: int = 64 * 1024) -> list[NewOrder | bytes]:
+    """The elements of an array that arrives in parts of this length."""
+    parts = (body[begin : begin + part_bytes] for begin in range(0, len(body), part_bytes))
+    return run_to_end(read_array(parts))
