@@ -31,6 +31,7 @@ from handlers.problems.problem import (
     WRONG_STATUS,
     ProblemType,
 )
+from models.errors import MAX_LISTED_ERRORS
 from models.parsing.order_body import MAX_ID
 
 ON_EVERY_PATH = (
@@ -65,9 +66,17 @@ _HEADERS: Mapping[int, Sequence[str]] = {
 
 
 def _errors(item: str, description: str) -> Schema:
-    """The member `errors`, a list of the schema `item`."""
-    reference = {"$ref": f"#/components/schemas/{item}"}
-    return {"errors": {"description": description, "type": "array", "minItems": 1, "items": reference}}
+    """The members `errors`, a list of the schema `item`, and `errors_total`."""
+    return {
+        "errors": {
+            "description": f"{description} At most {MAX_LISTED_ERRORS} are listed.",
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_LISTED_ERRORS,
+            "items": {"$ref": f"#/components/schemas/{item}"},
+        },
+        "errors_total": {"description": "The number of all errors.", "type": "integer", "minimum": 1},
+    }
 
 
 def _error(locator: str) -> Schema:
@@ -79,17 +88,20 @@ def _error(locator: str) -> Schema:
 def _members_of(kind: ProblemType) -> Schema:
     """The additional members of a problem type."""
     if kind == INVALID_ORDER:
-        return _errors("FieldError", "All errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`.")
+        return _errors("FieldError", "The errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`.")
     if kind == INVALID_PARAMETER:
-        return _errors("ParameterError", "All invalid query parameters.")
+        return _errors("ParameterError", "The invalid query parameters.")
     if kind == WRONG_STATUS:
         return {"order_status": {"$ref": "#/components/schemas/Status"}}
     return properties_of("BulkView") if kind == NOTHING_ACCEPTED else {}
 
 
 _EXAMPLES: Mapping[ProblemType, Schema] = {
-    INVALID_ORDER: {"errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}]},
-    INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}]},
+    INVALID_ORDER: {
+        "errors": [{"pointer": "#/item_ids/0", "detail": f"must be an integer from 1 to {MAX_ID}"}],
+        "errors_total": 1,
+    },
+    INVALID_PARAMETER: {"errors": [{"parameter": "colour", "detail": "is not known here"}], "errors_total": 1},
     WRONG_STATUS: {"order_status": "Completed"},
     NOTHING_ACCEPTED: {
         "accepted": 0,

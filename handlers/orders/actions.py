@@ -4,7 +4,7 @@ from asyncio import Future
 
 from handlers.orders.order_view import order_view
 from handlers.orders.single import order_not_found, parse_order_id
-from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, problem_for
+from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, error_members, problem_for
 from handlers.requests.base_handler import BaseHandler
 from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service
@@ -77,4 +77,4 @@ class RetryFailedHandler(BaseHandler):
         if given.get("status") != [Status.FAILED.encode()]:
             errors.append({"parameter": "status", "detail": "must be Failed"})
         if errors:
-            raise Problem(INVALID_PARAMETER, "The only valid query is status=Failed.", members={"errors": errors})
+            raise Problem(INVALID_PARAMETER, "The only valid query is status=Failed.", members=error_members(errors))

@@ -38,6 +38,7 @@ class _Phase(enum.Enum):
     DISCONNECTED = enum.auto()
     """Nothing: the connection was closed before the end of the body. There will be no response."""
 
+
 SPLIT_STEP_BYTES = 16 * 1024
 """How much of a chunk is split into lines before the time is checked."""
 

@@ -1,11 +1,12 @@
 """Maps errors to problems: status, type, title and members of `application/problem+json` (RFC 9457). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tornado.web import HTTPError
 
 from models.errors import (
+    MAX_LISTED_ERRORS,
     InvalidOrderError,
     NotJsonError,
     OrderConflictError,
@@ -92,7 +93,8 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
         case NotJsonError():
             return Problem(NOT_JSON, str(error))
         case InvalidOrderError():
-            return Problem(INVALID_ORDER, str(error), members={"errors": [each._asdict() for each in error.errors]})
+            members = error_members([each._asdict() for each in error.errors], total=error.total)
+            return Problem(INVALID_ORDER, str(error), members=members)
         case OrderConflictError():
             return Problem(CONFLICT, str(error))
         case WrongStatusError():
@@ -105,6 +107,14 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             status = error.status_code
     kind = _KIND_BY_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)
     return Problem(kind, kind.title + ".")
+
+
+def error_members(errors: Sequence[Mapping[str, str]], *, total: int | None = None) -> dict[str, Any]:
+    """The members `errors`, with at most `MAX_LISTED_ERRORS` of them, and `errors_total`.
+
+    `total` is the number of all errors, if `errors` are only the first of them.
+    """
+    return {"errors": errors[:MAX_LISTED_ERRORS], "errors_total": len(errors) if total is None else total}
 
 
 def problem_members(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
-from handlers.problems.problem import INVALID_PARAMETER, Problem
+from handlers.problems.problem import INVALID_PARAMETER, Problem, error_members
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 # RFC 3339 §5.6, whose note allows a space in place of the T. Without an offset: the format of the API's own times.
@@ -74,10 +74,10 @@ class QueryParameters:
         self._errors.append({"parameter": name, "detail": detail})
 
     def check(self) -> None:
-        """Raises a Problem that lists all errors, if there are any."""
+        """Raises a Problem that lists the errors, if there are any."""
         if self._errors:
             detail = "`errors` lists each invalid parameter and the reason."
-            raise Problem(INVALID_PARAMETER, detail, members={"errors": self._errors})
+            raise Problem(INVALID_PARAMETER, detail, members=error_members(self._errors))
 
 
 def _time_us(text: str) -> int | None:

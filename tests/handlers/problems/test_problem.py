@@ -45,6 +45,25 @@ async def test_an_invalid_order_is_a_422_with_all_errors(api: RunningApi) -> Non
         {"pointer": "#/user_id", "detail": "is required"},
         {"pointer": "#/x", "detail": "is not a field of an order"},
     ]
+    assert problem["errors_total"] == 4
+
+
+@pytest.mark.gen_test
+async def test_at_most_100_errors_of_an_order_are_listed_and_all_are_counted(api: RunningApi) -> None:
+    answer = await api.post(order_text(**{f"k{number}": "1" for number in range(4_000)}))
+    problem = assert_is_problem(answer, 422, "invalid-order")
+    assert (len(problem["errors"]), problem["errors_total"]) == (100, 4_000)
+    assert problem["detail"].endswith("; and 3997 more")
+    assert len(answer.body) < 64 * 1024
+
+
+@pytest.mark.gen_test
+async def test_at_most_100_invalid_parameters_are_listed_and_all_are_counted(api: RunningApi) -> None:
+    query = "&".join(f"k{number}=1" for number in range(300))
+    for method, path in (("GET", "/orders"), ("POST", "/orders/retry")):
+        answer = await api.request(method, f"{path}?status=Failed&{query}", b"" if method == "POST" else None)
+        problem = assert_is_problem(answer, 422, "invalid-parameter", path)
+        assert (len(problem["errors"]), problem["errors_total"]) == (100, 300)
 
 
 @pytest.mark.gen_test
