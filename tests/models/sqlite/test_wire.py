@@ -1,5 +1,6 @@
 """The order of the columns is the same in `models/sqlite/wire.py` and in the statements."""
 
+import json
 from typing import Any
 
 import pytest
@@ -97,3 +98,15 @@ def test_encode_outcomes_has_the_column_order_of_make_pending(database: Retrying
     retried = Outcome(sequence=1, claim=9, status=Status.PENDING, error="ten", due_us=13)
     database.execute_sql(statements.MAKE_PENDING, (encode_outcomes([retried]),))
     assert stored_row(database) == STORED | {"item_ids": "[4,5]", "status": "Pending", "due_us": 13}
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_000])
+def test_any_number_of_new_orders_is_one_array(count: int) -> None:
+    orders = [NewOrder(number, 2, [3, 4], 5, '{"a": "é"}') for number in range(1, count + 1)]
+    assert json.loads(encode_new_orders(orders)) == [[each.order_id, 2, [3, 4], 5, '{"a": "é"}'] for each in orders]
+
+
+def test_few_and_many_orders_are_decoded_alike() -> None:
+    rows = [[number, number, 1, [2**62] * 50, 5, "é", "Pending", 1, 1, None, 7, None] for number in range(1_000)]
+    many = decode_orders(json.dumps(rows))
+    assert many == [order for row in rows for order in decode_orders(json.dumps([row], ensure_ascii=False))]
