@@ -20,6 +20,7 @@ from shutil import which
 
 from load.bench import size_trials, trials
 from load.bench.measurement import Meter
+from load.bench.stall_trial import stalls
 from load.bench.trial import Row, Server, Trial
 from load.bench.workloads import AT_ONCE, GUARDED, KEY, TrialServers
 from load.bench.wrk_trial import WRK, generator, wrk_version
@@ -60,6 +61,7 @@ PLANS = {
     "slow-clients": Plan(
         "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.slow_clients, ("ours",)
     ),
+    "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
     "generator": Plan("POST of orders by the load generator and by wrk", generator, ("bare", "fixed"), needs=WRK),
     "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
     "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),

@@ -1,10 +1,12 @@
 """Measures how many requests a second a server answers, and how long each answer takes. Runs on the event loop."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Any
 
 from load.http.address import Address
 from load.http.connection import Response
@@ -136,6 +138,23 @@ class Meter:
             answered = measured.counter(check, from_ns=first_ns)
             await loop.work(jobs, answered=answered, unanswered=measured.note_unanswered)
         measured.late_ns = delays.late_ns.tolist()
+        return measured
+
+    async def polling(
+        self, address: Address, request: bytes, check: Check, *, interval_s: float, until: Coroutine[Any, Any, None]
+    ) -> Measurement:
+        """Send the request over one connection at this interval until `until` has ended, but never two at once."""
+        measured = Measurement()
+        loop = ClosedLoop(address, count=1, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
+        answered = measured.counter(check)
+        # Before `until` begins, so that the connecting is not measured.
+        await loop.work(iter([(0, request)]), answered=lambda *_: None, unanswered=measured.note_unanswered)
+        with self._timing(loop, measured):
+            ending = asyncio.create_task(until)
+            while not ending.done():
+                await loop.work(iter([(0, request)]), answered=answered, unanswered=measured.note_unanswered)
+                await asyncio.sleep(interval_s)
+            await ending
         return measured
 
     @contextmanager

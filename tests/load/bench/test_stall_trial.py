@@ -1,0 +1,45 @@
+"""The worst bodies, and what their trial reports about wrong answers; the waits that it measures are not tested."""
+
+import json
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from load.bench.stall_trial import stalls
+from load.bench.trial import Server
+from load.bench.worst_bodies import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, worst_bodies
+from load.http.address import ServerUrl, reach
+from tests.load.bench.shop_trial import shop_trial
+from tests.process import ServerProcess
+
+BODIES = {body.name: body for body in worst_bodies(count(1))}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_worst_body_is_within_the_limits_of_the_server(body: WorstBody) -> None:
+    assert MAX_BODY_BYTES / 64 < len(body.body) <= MAX_BODY_BYTES
+    if body.media_type == "application/json" and 400 not in body.statuses:
+        orders = json.loads(body.body)
+        assert len(orders) <= ORDERS
+        assert len(body.body) / max(1, len(orders)) <= MAX_ORDER_BYTES or not orders
+
+
+def test_the_good_orders_have_new_ids_and_are_sent_again_as_duplicates() -> None:
+    first, second = (
+        [each["order_id"] for each in json.loads(BODIES[name].body)] for name in ("many commas", "good items")
+    )
+    assert sorted(first + second) == list(range(1, 2 * ORDERS + 1))
+    assert BODIES["duplicates"].body == BODIES["good items"].body
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=120)
+async def test_the_server_answers_each_worst_body_as_expected(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        address = await reach(ServerUrl.parse(f"http://127.0.0.1:{server.port}"))
+        ours = Server("ours", address, count(1), count(1))
+        [row] = await stalls(replace(await shop_trial({}), servers=[ours]))
+    assert row.wrong == {}
+    assert all(f"{name.replace(' ', '_')}_ms" in row.runs[0] for name in BODIES)
