@@ -26,6 +26,11 @@ from models.parsing.steps import Steps
 
 STALL_TIMEOUT_S = 30.0
 """Closes the connection if the client sends nothing for this long."""
+SPLIT_STEP_BYTES = 16 * 1024
+"""How much of a chunk is split into lines before the time is checked."""
+MAX_LINES = 2_000
+"""How many lines are parsed and stored together. A chunk of 64 KiB contains fewer orders, but may have as many lines as
+bytes."""
 
 
 class _Phase(enum.Enum):
@@ -37,10 +42,6 @@ class _Phase(enum.Enum):
     """The last group of orders, and then the response. Nothing more is read."""
     DISCONNECTED = enum.auto()
     """Nothing: the connection was closed before the end of the body. There will be no response."""
-
-
-SPLIT_STEP_BYTES = 16 * 1024
-"""How much of a chunk is split into lines before the time is checked."""
 
 
 class BulkStreamExchange(Exchange):
@@ -115,7 +116,10 @@ class BulkStreamExchange(Exchange):
     async def _receive(self, chunk: bytes) -> None:
         self._idle_since_s = None
         try:
-            await self._add(await self._slices.run(self._split(chunk)))
+            lines = await self._slices.run(self._split(chunk))
+            # Also without lines: this raises the error of an earlier group.
+            for begin in range(0, max(1, len(lines)), MAX_LINES):
+                await self._add(lines[begin : begin + MAX_LINES])
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._refuse(error)
             await self._wait_for_result()

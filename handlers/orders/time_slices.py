@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from models.parsing.steps import Steps
 
-SLICE_S = 0.001
+SLICE_S = 0.0005
 """After this time, work is interrupted at the end of its step."""
 
 T = TypeVar("T")

@@ -82,10 +82,12 @@ def _read(text: str) -> Document:
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # Called for each object: this function takes most of the time of a text that is full of objects.
+        if not pairs:
+            return {}
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
-        found = RepeatingObject(pairs)
+        found = RepeatingObject(members)
         found.pairs = pairs
         repeating.append(found)
         return found

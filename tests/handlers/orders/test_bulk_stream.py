@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from handlers.orders.bulk_stream import STALL_TIMEOUT_S
+from handlers.orders.bulk_stream import MAX_LINES, STALL_TIMEOUT_S
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
@@ -306,3 +306,12 @@ async def test_draining_answers_a_silent_stream_with_the_counts(api: RunningApi)
         await begin_stream(api, connection, orders=3)
         await api.in_flight.drain(5)
         assert_partial(await connection.answer(), "stopping", accepted=3)
+
+
+@pytest.mark.gen_test
+async def test_a_chunk_of_many_short_lines_is_parsed_in_parts_and_numbered_through(api: RunningApi) -> None:
+    count = 3 * MAX_LINES
+    answer = await api.request("POST", "/orders", b"1\n" * count + text(1), headers=NDJSON)
+    assert answer.status == 202
+    assert (answer.json["accepted"], answer.json["rejected_total"]) == (1, count)
+    assert [each["index"] for each in answer.json["rejected"]] == list(range(1_000))
