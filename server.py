@@ -38,7 +38,7 @@ from handlers.security.rate_limit import RateLimit, parse_rate_limit
 from handlers.security.request_guard import RequestGuard, exposure_warning
 from handlers.telemetry import Telemetry
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.sockets import addresses_of, base_url, check_host, listen, max_connections, raise_file_limit
+from handlers.transport.sockets import addresses_of, base_url, check_host, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
 from models.store import open_store
@@ -230,7 +230,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
         file_limit = raise_file_limit() - (0 if settings.processor == RECORD else settings.workers)
         await service.open()
         await service.start()
-        await api.listen(sockets, max_connections=max_connections(file_limit))
+        await api.listen(sockets, file_limit=file_limit)
         # Until here a signal ends the process at once.
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

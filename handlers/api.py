@@ -14,6 +14,7 @@ from handlers.telemetry import Telemetry
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lane import Lane
+from handlers.transport.sockets import max_connections
 
 LAST_RESPONSES_S = 1.0
 """How long `close` waits for the responses to requests whose orders could not be written any more."""
@@ -60,10 +61,11 @@ class HttpApi:
             ssl_options=tls,
         )
 
-    async def listen(self, sockets: Sequence[socket.socket], *, max_connections: int) -> None:
-        """Accepts connections from `sockets`, at most `max_connections` at a time."""
-        self._server.limit_connections(max_connections)
+    async def listen(self, sockets: Sequence[socket.socket], *, file_limit: int) -> None:
+        """Accepts connections from `sockets`, as many at a time as fit below the limit on open files."""
         await self._server.listen_on(sockets)
+        # Now, because listening opens files, too.
+        self._server.limit_connections(max_connections(file_limit))
 
     async def drain(self, timeout_s: float) -> None:
         """Accepts no more connections, then waits up to `timeout_s` seconds until every client has its response."""

@@ -13,8 +13,8 @@ from models.errors import StartRefusedError
 
 BACKLOG = 2_048
 """How many clients can connect at once before the event loop accepts the first of them."""
-SPARE_FILES = 1
-"""For a connection over the limit, which is accepted and then rejected."""
+SPARE_FILES = 2
+"""For a connection over the limit, which is accepted and then rejected, and for one that is handed over to Tornado."""
 UNSENT_BYTES = 16 * 1024
 """About how much of a response the system buffers beyond what the client's receive window allows to send. By default it
 takes up to 4 MiB; copying that much for each of many slow readers would block the event loop for seconds."""

@@ -278,7 +278,7 @@ class RunningApi:
         )
         self.router = self._api.router
         listener, self.port = bind_unused_port()
-        await self._api.listen([listener], max_connections=1_000)
+        await self._api.listen([listener], file_limit=2_000)
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def close(self) -> None:
