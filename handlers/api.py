@@ -16,6 +16,8 @@ from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lane import Lane
 from handlers.transport.sockets import max_connections
 
+LAST_REQUESTS_S = 0.1
+"""How long a drain goes on although no request is in flight, while connections are open."""
 LAST_RESPONSES_S = 1.0
 """How long `close` waits for the responses to requests whose orders could not be written any more."""
 
@@ -72,6 +74,10 @@ class HttpApi:
         self._server.stop()
         end_s = time.monotonic() + timeout_s
         await self._in_flight.drain(timeout_s)
+        if (left_s := end_s - time.monotonic()) > LAST_REQUESTS_S:
+            # Some connections got a response just before the drain; their clients may send one more request on them.
+            await self._server.wait_until_unused(LAST_REQUESTS_S)
+            await self._in_flight.drain(left_s - LAST_REQUESTS_S)
         await self._server.wait_for_lingering(max(0.0, end_s - time.monotonic()))
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ Runs on the event loop.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -16,12 +17,12 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
-from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
+from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, STOPPING, Problem
 from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
 from handlers.transport.lane import Lane
 from handlers.transport.lane_connection import LaneConnection
 from handlers.transport.lingering_close import LingeringSockets
-from handlers.transport.sockets import BACKLOG
+from handlers.transport.sockets import BACKLOG, accept_waiting
 from handlers.transport.timeouts import TimedConnection, Timeouts
 
 TIMEOUTS = Timeouts()
@@ -33,6 +34,7 @@ CHECKS_PER_TURN = 200
 """How many connections are checked before the event loop runs other callbacks."""
 
 _TOO_MANY = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
+_STOPPING = Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +49,7 @@ class BoundedHTTPServer(HTTPServer):
 
     _max_connections = sys.maxsize
     _is_full = False
+    _is_closed = False
 
     def initialize(
         self,
@@ -64,8 +67,10 @@ class BoundedHTTPServer(HTTPServer):
         self._clock = clock
         self._timeouts = timeouts
         self._open: set[TimedConnection] = set()
+        self._unused = asyncio.Event()
+        self._unused.set()
         self._lingering = LingeringSockets()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
@@ -90,16 +95,24 @@ class BoundedHTTPServer(HTTPServer):
 
         loop = asyncio.get_running_loop()
         for each in sockets:
-            self._listeners.append(await loop.create_server(new_connection, sock=each, backlog=BACKLOG))
+            self._listeners.append((await loop.create_server(new_connection, sock=each, backlog=BACKLOG), each))
 
     def stop(self) -> None:
-        """Accepts no more connections. May be called twice."""
-        for listener in self._listeners:
+        """Accepts no more connections, except those that clients have opened already. May be called twice."""
+        while self._listeners:
+            listener, opened = self._listeners.pop()
+            # The system would reset the connections that wait to be accepted.
+            for client, address in accept_waiting(opened):
+                if self._has_room():
+                    self.take_over(client, address, b"")
+                else:
+                    client.close()
             listener.close()
         super().stop()
 
     async def close_all_connections(self) -> None:
-        """Closes the connections, whatever their requests wait for."""
+        """Closes the connections, whatever their requests wait for. One that is opened later gets 503."""
+        self._is_closed = True
         for connection in list(self._open):
             if isinstance(connection, LaneConnection):
                 connection.close()
@@ -113,6 +126,11 @@ class BoundedHTTPServer(HTTPServer):
             if number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
+    async def wait_until_unused(self, timeout_s: float) -> None:
+        """Waits until no connection is open, or for `timeout_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._unused.wait(), timeout_s)
+
     async def wait_for_lingering(self, timeout_s: float) -> None:
         """Waits until clients that were answered early have closed their connections, or for `timeout_s` seconds."""
         await self._lingering.wait_until_closed(timeout_s)
@@ -121,6 +139,8 @@ class BoundedHTTPServer(HTTPServer):
 
     def connection_opened(self, connection: TimedConnection) -> Problem | None:
         """See `LaneServer`."""
+        if self._is_closed:
+            return _STOPPING
         if self._has_room():
             self._count(connection)
             return None
@@ -189,11 +209,13 @@ class BoundedHTTPServer(HTTPServer):
     def _count(self, connection: TimedConnection) -> None:
         if not self._open:
             self._timer.start()
+            self._unused.clear()
         self._open.add(connection)
 
     def _count_no_more(self, connection: TimedConnection) -> None:
         self._open.discard(connection)
         if not self._open:
             self._timer.stop()
+            self._unused.set()
         # Not reset as soon as one connection is free: at the limit, every rejected client would cause a warning.
         self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW

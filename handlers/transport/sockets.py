@@ -4,8 +4,9 @@ import contextlib
 import resource
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tornado.netutil import bind_sockets
 
@@ -38,6 +39,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
         # Connections inherit it from the listening socket.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     return sockets
+
+
+def accept_waiting(listening: socket.socket) -> Iterator[tuple[socket.socket, tuple[Any, ...]]]:
+    """The connections that clients have opened and nobody has accepted, each with the client's address."""
+    with contextlib.suppress(OSError):  # also when there is none left
+        while True:
+            client, address = listening.accept()
+            client.setblocking(False)
+            yield client, address
 
 
 def addresses_of(sockets: Iterable[socket.socket]) -> list[str]:

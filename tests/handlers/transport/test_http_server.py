@@ -76,6 +76,9 @@ class _Request(HTTPMessageDelegate):
 class PlainPaths:
     """The same paths on the plain lane."""
 
+    def __init__(self) -> None:
+        self.served: list[str] = []
+
     def takes(self, head: PlainHead) -> bool:
         return head.path in ("/small", "/large", "/never")
 
@@ -83,6 +86,7 @@ class PlainPaths:
         pass
 
     def serve(self, request: PlainRequest) -> None:
+        self.served.append(request.path)
         if request.path != "/never":
             request.respond(200, {}, b"x" * (LARGE_BYTES if request.path == "/large" else 1))
 
@@ -92,7 +96,8 @@ class RunningServer:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
         self.now_s = 1_000.0
-        lane = Lane(PlainPaths(), InFlightRequests()) if has_lane else None
+        self.plain = PlainPaths()
+        lane = Lane(self.plain, InFlightRequests()) if has_lane else None
         self.http_server = BoundedHTTPServer(
             _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
         )
@@ -319,6 +324,46 @@ async def test_a_connection_over_the_limit_is_a_503(server: RunningServer, log: 
         await assert_is_served(first)
         async with server.connection() as fourth:
             await assert_is_served(fourth)
+
+
+@pytest.mark.gen_test
+async def test_the_lane_serves_the_next_request_when_the_client_has_read_the_response() -> None:
+    server = RunningServer(has_lane=True)
+    await server.open()
+    async with server.connection() as connection:
+        await connection.send(get_text("/large") + get_text("/small") * 2)
+        await server.pass_time(0)
+        assert server.plain.served == ["/large"]
+        assert len((await connection.answer()).body) == LARGE_BYTES
+        assert [len((await connection.answer()).body) for _ in range(2)] == [1, 1]
+    await server.close()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_connected_before_the_stop_is_served() -> None:
+    server = RunningServer(has_lane=True)
+    await server.open()
+    # The loop does not run between the connection and the stop, so nobody has accepted the connection.
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        server.http_server.stop()
+        client.sendall(get_text("/small"))
+        client.setblocking(False)
+        received = await asyncio.get_running_loop().sock_recv(client, 1 << 16)
+        assert received.startswith(b"HTTP/1.1 200 OK")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port))
+    await server.close()
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_opens_after_all_are_closed_gets_a_503() -> None:
+    server = RunningServer(has_lane=True)
+    await server.open()
+    await server.http_server.close_all_connections()
+    async with server.connection() as connection:
+        assert_is_problem(await connection.answer(), 503, "stopping", "/")
+        assert await connection.is_closed_by_server()
+    await server.close()
 
 
 @pytest.mark.gen_test

@@ -172,51 +172,21 @@ async def test_an_order_of_a_client_that_leaves_before_the_commit_is_stored(api:
     assert (await api.get("/order/12345")).status == 200
 
 
-@contextmanager
-def small_client(port: int) -> Iterator[socket.socket]:
-    """A client with small socket buffers, so that the server's limits are reached soon."""
-    with socket.socket() as client:
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            client.setsockopt(socket.SOL_SOCKET, option, 4 * 1024)
-        client.connect(("127.0.0.1", port))
-        client.setblocking(False)
-        yield client
-
-
-async def send_until_blocked(client: socket.socket, data: bytes) -> int:
-    """Sends `data` again and again until the server reads no more, and returns how many bytes were sent."""
-    sent, refused = 0, 0
-    while refused < 20:
-        try:
-            sent += client.send(data[sent % len(data) :])
-            refused = 0
-        except BlockingIOError:
-            refused += 1
-            await turns_of_the_loop()
-    return sent
-
-
-@pytest.mark.gen_test
-async def test_a_client_that_does_not_read_is_not_served_any_further(api: RunningApi) -> None:
-    request = get_text("/order/12345")
-    with small_client(api.port) as client:
-        sent = await send_until_blocked(client, request)
-        await api.until_in_flight(0)
-        assert sent < 4 * 1024 * 1024
-        received = bytearray()
-        while received.count(b"There is no order 12345.") < sent // len(request):
-            try:
-                received += client.recv(1 << 20)
-            except BlockingIOError:
-                await turns_of_the_loop()
-
-
 @pytest.mark.gen_test
 async def test_what_waits_behind_a_response_is_bounded(api: RunningApi) -> None:
-    with api.blocked(), small_client(api.port) as client:
+    with api.blocked(), socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.setblocking(False)
         client.send(ORDER)
         await api.until_in_flight(1)
-        assert await send_until_blocked(client, b"x" * MAX_HEAD_BYTES) < 4 * 1024 * 1024
+        sent, refused = 0, 0
+        while refused < 20:
+            try:
+                sent += client.send(b"x" * (MAX_HEAD_BYTES + MAX_BODY_BYTES))
+                refused = 0
+            except BlockingIOError:
+                refused += 1
+                await turns_of_the_loop()
+            assert sent < 32 * 1024 * 1024
 
 
 @contextmanager
@@ -255,3 +225,17 @@ async def test_connections_on_the_lane_are_closed_with_the_server(
         assert await used.is_closed_by_server()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", api.port)
+
+
+@pytest.mark.gen_test
+async def test_a_request_on_an_open_connection_is_served_although_nothing_was_in_flight(api: RunningApi) -> None:
+    async with api.connection() as connection:
+        await connection.send(order(1))
+        assert "Connection" not in (await connection.answer()).headers
+        closing = asyncio.create_task(api.close())
+        while not api.in_flight.draining:
+            await turn_of_the_loop()
+        await connection.send(order(2))
+        answer = await connection.answer()
+        assert (answer.status, answer.headers["Connection"]) == (202, "close")
+        await closing
