@@ -19,6 +19,9 @@ A = TypeVar("A")
 _Waiting = tuple[T, Waiter[R], int, int]
 """An item, what waits for its result, the places it takes in the queue, and its size."""
 
+MAX_ITERATIONS = 4
+"""How many iterations of the event loop a batch may wait for more items."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +48,8 @@ class Batcher(Generic[T, R]):
     `work(items)` returns one result for each item, in order. A result that is an exception is raised to that item's
     caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. Its
     items have a total size of about `max_batch`. At most `max_waiting` items wait, including those of the running call.
-    There is no timer: an item that arrives while nothing runs is passed to `work` without delay.
+    There is no timer: a single item that arrives while nothing runs is passed to `work` in the next iteration of the
+    loop but one.
     """
 
     def __init__(
@@ -94,13 +98,22 @@ class Batcher(Generic[T, R]):
         (self._waiting.appendleft if first else self._waiting.append)((item, waiter, places, size))
         if self._idle.is_set():
             self._idle.clear()
-            # All items that arrive in this iteration of the loop share the first batch.
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._send_when_quiet)
 
     async def close(self) -> None:
         """Accepts no more items and returns when every result has been delivered. May be called twice."""
         self._closed = True
         await self._idle.wait()
+
+    def _send_when_quiet(self, seen: int = 0, iterations: int = 0) -> None:
+        """Sends the next batch once an iteration of the loop has brought no new item, or MAX_ITERATIONS have passed.
+
+        A few microseconds later, a batch may have many more items, and a commit costs almost the same.
+        """
+        if len(self._waiting) > seen and iterations < MAX_ITERATIONS:
+            self._loop.call_soon(self._send_when_quiet, len(self._waiting), iterations + 1)
+        else:
+            self._send()
 
     def _send(self) -> None:
         batch: list[_Waiting[T, R]] = []
@@ -144,7 +157,7 @@ class Batcher(Generic[T, R]):
             except Exception:  # noqa: BLE001 - one waiter must not keep the results from the others
                 _log.exception("a result could not be delivered")
         # Not now: the clients that have their results send their next requests first, which then share the batch.
-        self._loop.call_soon(self._send)
+        self._loop.call_soon(self._send_when_quiet)
         if self._hooks:
             self._hooks.after_batch(items, results)
 
