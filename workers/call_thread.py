@@ -48,3 +48,5 @@ class CallThread:
         while next_call := self._calls.get():
             call, argument = next_call
             call(argument)
+            # Not kept until the next call comes: a batch may have thousands of objects.
+            del next_call, call, argument
