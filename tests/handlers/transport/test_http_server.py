@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 from handlers.transport.connection_stream import lift_body_timeout
-from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.http_server import MAX_HEAD_BYTES, BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lane import Lane
 from handlers.transport.plain_head import PlainHead
@@ -299,7 +299,7 @@ async def test_malformed_http_is_a_400_and_closed(server: RunningServer, sent: b
 @pytest.mark.parametrize("more", [1, 500_000])
 async def test_a_head_that_is_too_large_is_a_431_and_closed(server: RunningServer, more: int) -> None:
     async with server.connection() as connection:
-        await connection.send(b"GET /small HTTP/1.1\r\nX: " + b"x" * (64 * 1024 + more))
+        await connection.send(b"GET /small HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD_BYTES + more))
         answer = await connection.answer()
         assert_is_problem(answer, 431, "head-too-large", "/")
         assert answer.headers["Connection"] == "close"
