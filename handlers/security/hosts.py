@@ -4,6 +4,7 @@ A page of another site can change the address of its own name to the loopback ad
 to this server as same-origin, but their Host header still contains the name of that site.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -25,10 +26,7 @@ class AllowedHosts:
 
     def allows(self, host: str) -> bool:
         """Whether a request with this Host header is accepted. `host` is "" if the request has none."""
-        if self._names is None:
-            return True
-        found = _HOST.fullmatch(host)
-        return found is not None and found[1].lower() in self._names
+        return self._names is None or _is_among(self._names, host)
 
     def check(self, host: str) -> None:
         """Raises a Problem if a request with this Host header is not accepted."""
@@ -40,6 +38,12 @@ class AllowedHosts:
 
 
 ANY_HOST = AllowedHosts(None)
+
+
+@functools.lru_cache(maxsize=100)
+def _is_among(names: frozenset[str], host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    return found is not None and found[1].lower() in names
 
 
 def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: frozenset[str] | None) -> AllowedHosts:
