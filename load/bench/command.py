@@ -23,7 +23,8 @@ from load.bench.measurement import Meter
 from load.bench.stall_trial import stalls
 from load.bench.trial import Row, Server, Trial
 from load.bench.workloads import AT_ONCE, GUARDED, KEY, TrialServers
-from load.bench.wrk_trial import WRK, generator, wrk_version
+from load.bench.wrk import WRK, wrk_version
+from load.bench.wrk_trial import generator
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
@@ -113,7 +114,7 @@ class Benchmark(Command):
         if not flags.against:
             plans, self._left_out = choose_plans(flags.only, has_stored=bool(flags.stored))
         allow_connections(AT_ONCE)
-        programs = {WRK: wrk_version()} if any(plan.needs == WRK for plan in plans) else {}
+        programs = {WRK: wrk_version()} if which(WRK) else {}
         self._machine = describe_machine(flags.folder) | programs
         self._print_head()
         for plan in plans:

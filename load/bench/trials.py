@@ -3,7 +3,7 @@
 from contextlib import closing
 from itertools import count
 
-from load.bench import workloads
+from load.bench import workloads, wrk
 from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Trial, Value
 from load.system.machine import BUSY_SHARE
@@ -30,11 +30,12 @@ async def intake(trial: Trial) -> list[Row]:
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=3.0, aim=4.5)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
+    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
     with closing(trial.backlog(trial.ours.address)) as backlog:
         for number in range(1, trial.runs + 1):
-            bare = await workloads.post_orders(trial, trial.other)
+            bare = await post_orders(trial, trial.other)
             before = await backlog.poll()
-            ours = await workloads.post_orders(trial, trial.ours)
+            ours = await post_orders(trial, trial.ours)
             ended_ns = trial.meter.clock_ns()
             at_end = await backlog.poll()
             if at_end.waiting:
@@ -61,13 +62,15 @@ async def intake(trial: Trial) -> list[Row]:
 async def guarded(trial: Trial) -> list[Row]:
     name = "durable POST /order, 64 clients, with --api-keys, --rate-limit and --access-log, against bare Tornado"
     row = Row(name=name, at_least=2.2, aim=3.5)
-    return await trial.compare(workloads.post_orders, (row, RATE), value=Value.SPEED)
+    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
+    return await trial.compare(post_orders, (row, RATE), value=Value.SPEED)
 
 
 async def reading(trial: Trial) -> list[Row]:
     row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=6.0, aim=9.0)
     trial = await workloads.store_orders(trial, row)
-    return await trial.compare(workloads.get_orders, (row, RATE), value=Value.SPEED)
+    get_orders = wrk.by_wrk(wrk.get_orders, workloads.get_orders)
+    return await trial.compare(get_orders, (row, RATE), value=Value.SPEED)
 
 
 async def crowd(trial: Trial) -> list[Row]:

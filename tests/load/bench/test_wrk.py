@@ -2,13 +2,15 @@
 
 import pytest
 
+from load.bench import workloads, wrk
 from load.bench.background_connections import ProgramFailed
 from load.bench.command import PLANS, choose_plans, main
 from load.bench.measurement import Measurement
 from load.bench.workloads import body
-from load.bench.wrk_trial import WRK, measure_wrk, wrk_version
+from load.bench.wrk import ONLY_202, WRK, measure_wrk, posting, wrk_version
 from load.cli.errors import CommandError, ExitStatus
 from load.http.address import Address, ServerUrl, reach
+from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Fault, Shop
 from tests.process import need
 
@@ -21,7 +23,7 @@ async def _reach(shop: Shop) -> Address:
 
 async def _measure(address: Address) -> Measurement:
     """Measure for a second, the shortest time that wrk takes."""
-    return await measure_wrk(address, clients=4, seconds=0.1)
+    return await measure_wrk(address, posting(address, first_id=1) + ONLY_202, clients=4, seconds=0.1)
 
 
 @pytest.mark.slow
@@ -84,3 +86,32 @@ def test_without_wrk_its_trial_can_not_be_chosen(
     assert out == ""
     assert err.startswith("python -m load.bench: wrk (a Debian package) is not installed, which leaves out: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+@MINUTE
+async def test_the_next_orders_have_ids_that_wrk_has_not_sent(shop: Shop) -> None:
+    need(WRK)
+    trial = await shop_trial({"other": shop, "ours": shop})
+    for _ in range(2):
+        measured = await wrk.post_orders(trial, trial.ours)
+        assert measured.wrong == {}
+        assert 0 < measured.right <= len(shop.ids)
+        assert next(trial.ours.ids) > max(shop.ids)
+
+
+@pytest.mark.slow
+@MINUTE
+async def test_stored_orders_are_asked_for_and_a_404_is_wrong(shop: Shop) -> None:
+    need(WRK)
+    trial = await shop_trial({"other": shop, "ours": shop})
+    missing = await wrk.get_orders(trial, trial.ours._replace(stored=5))
+    assert missing.right == 0
+    assert missing.wrong["wrk: a status of 400 or above"] > 0
+
+
+def test_without_wrk_another_load_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    need(WRK)
+    assert wrk.by_wrk(wrk.post_orders, workloads.post_orders) is wrk.post_orders
+    monkeypatch.setenv("PATH", "")
+    assert wrk.by_wrk(wrk.post_orders, workloads.post_orders) is workloads.post_orders

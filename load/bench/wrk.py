@@ -1,0 +1,150 @@
+"""Runs wrk, a load generator in C, as the client of a measurement. Runs on the event loop; wrk is another process."""
+
+import json
+import resource
+import subprocess
+from collections import Counter, deque
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from load.bench.background_connections import child_process, read_report
+from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
+from load.bench.trial import Load, Server, Trial
+from load.bench.workloads import BODY, STRIDE, USERS
+from load.http.address import Address
+
+WRK = "wrk"
+PATH = "/order"
+RANDOM_GETS = 10_000
+# wrk runs `request` and `response` on its thread, and `done` in another Lua state, which reads that thread's globals.
+POSTS = """\
+local head, body, order_id = %(head)s, %(body)s, %(first_id)d - 1
+
+function request()
+  order_id = order_id + 1
+  local order = string.format(body, order_id, order_id * %(stride)d %% %(users)d + 1)
+  return string.format(head, #order) .. order
+end
+"""
+GETS = """\
+local requests, sent = {}, 0
+math.randomseed(%(seed)d)
+for number = 1, %(count)d do
+  requests[number] = %(before)s .. string.format("%%d", math.random(%(stored)d)) .. %(after)s
+end
+
+function request()
+  sent = sent %% %(count)d + 1
+  return requests[sent]
+end
+"""
+# For this function, wrk makes Lua tables of the headers of each response. Without it, only 400 and above is wrong.
+ONLY_202 = """\
+local statuses = {}
+
+function response(status)
+  if status == 202 then return end
+  statuses[status] = (statuses[status] or 0) + 1
+  local parts = {}
+  for each, times in pairs(statuses) do parts[#parts + 1] = string.format('"%d": %d', each, times) end
+  statuses_as_json = "{" .. table.concat(parts, ", ") .. "}"
+end
+"""
+REPORT = """\
+statuses_as_json = statuses_as_json or "{}"
+local thread
+function setup(only_thread) thread = only_thread end
+
+function done(summary)
+  local errors = summary.errors
+  io.write(string.format(
+    '\\n{"answers": %d, "elapsed_us": %d, "statuses": %s, "refused": %d, "errors": '
+      .. '{"connect": %d, "read": %d, "write": %d, "timeout": %d}}\\n',
+    summary.requests, summary.duration, thread:get("statuses_as_json"), errors.status,
+    errors.connect, errors.read, errors.write, errors.timeout))
+end
+"""
+
+
+class Report(msgspec.Struct):
+    """What a script writes as wrk's last line. `statuses` is filled by ONLY_202, `refused` counts 400 and above."""
+
+    answers: int
+    elapsed_us: int
+    statuses: dict[int, int]
+    refused: int
+    errors: dict[str, int]
+
+
+def wrk_version() -> str:
+    """Return the version of the wrk on the PATH. Called outside the event loop."""
+    # Its exit status is 1 even though it prints the version.
+    done = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
+
+
+def by_wrk(load: Load, otherwise: Load) -> Load:
+    """Return a load that wrk sends, or the other one if wrk is not installed.
+
+    The client and the server share the machine: the less CPU time the client takes, the more is measured of the server.
+    """
+    return load if which(WRK) else otherwise
+
+
+async def post_orders(trial: Trial, server: Server) -> Measurement:
+    """Send the requests of `workloads.post_orders`. A replayed order counts as right, so count what was stored."""
+    script = posting(server.address, first_id=next(server.ids))
+    measured = await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
+    # The ids that were sent, also those without a response.
+    sent = measured.right + measured.wrong.total() + 2 * CLIENTS
+    deque(islice(server.ids, sent), maxlen=0)
+    return measured
+
+
+async def get_orders(trial: Trial, server: Server) -> Measurement:
+    """Ask for stored orders, chosen at random beforehand."""
+    before, after = server.address.get("/order/#").decode().split("#")
+    texts = {"before": json.dumps(before), "after": json.dumps(after)}
+    script = GETS % {**texts, "seed": next(server.seeds), "stored": server.stored, "count": RANDOM_GETS}
+    return await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
+
+
+def posting(address: Address, *, first_id: int) -> str:
+    """Return a script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on."""
+    head = address.post(PATH, b"").decode().replace("%", "%%").replace("Content-Length: 0", "Content-Length: %d")
+    # A JSON string of ASCII characters is a Lua string, too.
+    texts = {"head": json.dumps(head), "body": json.dumps(BODY.decode())}
+    return POSTS % {**texts, "first_id": first_id, "stride": STRIDE, "users": USERS}
+
+
+async def measure_wrk(address: Address, script: str, *, clients: int, seconds: float) -> Measurement:
+    """Run one thread of wrk with a script over `clients` connections, for some whole seconds.
+
+    Socket errors and the statuses that the script counts are wrong. The CPU time is that of wrk, provided that no other
+    child process ends during the run.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with TemporaryDirectory(prefix="load-wrk-") as folder:
+        file = Path(folder) / "orders.lua"
+        file.write_text(script + REPORT)
+        arguments = ["--threads", "1", "--connections", str(clients), "--duration", f"{ceil(seconds)}s"]
+        arguments += ["--timeout", f"{ceil(TIMEOUTS.answer_s)}s", "--script", str(file), f"{address.url}{PATH}"]
+        async with child_process(WRK, *arguments) as process:
+            report = await read_report(process, Report, name=WRK)
+    after, elapsed_s = resource.getrusage(resource.RUSAGE_CHILDREN), report.elapsed_us / 1e6
+    wrong = Counter({f"wrk: status {each}": times for each, times in report.statuses.items()})
+    if report.refused and not report.statuses:
+        wrong["wrk: a status of 400 or above"] = report.refused
+    right = report.answers - wrong.total()
+    wrong.update({f"wrk: {kind} error of a socket": times for kind, times in report.errors.items() if times})
+    return Measurement(
+        right=right,
+        wrong=wrong,
+        elapsed_s=elapsed_s,
+        cpu_share=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / elapsed_s,
+    )
