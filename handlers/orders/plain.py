@@ -27,7 +27,7 @@ class PlainOrders:
     def takes(self, head: PlainHead) -> bool:
         """Whether this serves such requests."""
         if head.method == "POST":
-            return head.path == _ORDER and b"prefer" not in head.fields
+            return head.path == _ORDER and "prefer" not in head.fields
         return head.path.startswith(_ORDERS_FOLDER) and head.path[len(_ORDERS_FOLDER) :].isdecimal()
 
     def serve(self, request: PlainRequest) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 from handlers.problems.problem import problem_for
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.request_ids import request_id_for
-from handlers.transport.responses import CLOSE, http_date, problem_response, response_bytes
+from handlers.transport.responses import CLOSE, header_lines, http_date, problem_response, response_head, status_line
 
 _log = logging.getLogger(__name__)
 
@@ -70,22 +70,19 @@ class PlainRequest:
 
     def header(self, name: str) -> str | None:
         """The value of a header field."""
-        value = self.head.fields.get(name.lower().encode())
-        return None if value is None else value.decode("latin-1")
+        return self.head.fields.get(name.lower())
 
     def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Sends the response: a JSON body, `headers`, and the headers of every response."""
-        all_headers = {
-            **headers,
-            **self.response_headers,
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Date": http_date(),
-            "X-Request-Id": self.request_id,
-        }
+        # Not by `response_bytes`: most of the time of the lane's own code would be spent there.
+        own = {**headers, **self.response_headers} if self.response_headers else headers
+        head = (
+            f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Date: {http_date()}\r\nX-Request-Id: {self.request_id}\r\n"
+        )
         if self._sink.is_draining:
-            all_headers |= CLOSE
-        self._send(status, all_headers, body)
+            head += header_lines(CLOSE)
+        self._send(status, f"{head}\r\n".encode("latin-1"), body)
 
     def fail(self, error: BaseException) -> None:
         """Sends the problem that `problem_for` returns for the error, and logs an unexpected one."""
@@ -94,8 +91,8 @@ class PlainRequest:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
         headers = self.response_headers | problem.headers | (CLOSE if self._sink.is_draining else {})
         headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
-        self._send(problem.kind.status, headers, body)
+        self._send(problem.kind.status, response_head(problem.kind.status, headers), body)
 
-    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _send(self, status: int, head: bytes, body: bytes) -> None:
         self.status, self.body_bytes = status, len(body)
-        self._sink.send(self, response_bytes(status, headers, body))
+        self._sink.send(self, head + body)

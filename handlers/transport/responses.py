@@ -14,10 +14,20 @@ from handlers.transport.request_ids import new_request_id
 CLOSE = {"Connection": "close"}
 
 
-def response_bytes(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A response with exactly these headers. The caller makes sure that no value contains a line break."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return f"{_status_line(status)}{lines}\r\n".encode("latin-1") + body
+def response_head(status: int, headers: Mapping[str, str]) -> bytes:
+    """The head of a response with exactly these headers. The caller makes sure that no value contains a line break."""
+    return f"{status_line(status)}{header_lines(headers)}\r\n".encode("latin-1")
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """A line for each header."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+@functools.lru_cache(maxsize=64)
+def status_line(status: int) -> str:
+    """The first line of a response."""
+    return f"HTTP/1.1 {status:d} {HTTPStatus(status).phrase}\r\n"
 
 
 def problem_response(
@@ -41,7 +51,7 @@ def last_response(problem: Problem) -> bytes:
     headers, body = problem_response(
         problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE
     )
-    return response_bytes(problem.kind.status, headers, body)
+    return response_head(problem.kind.status, headers) + body
 
 
 def http_date() -> str:
@@ -52,8 +62,3 @@ def http_date() -> str:
 @functools.lru_cache(maxsize=2)
 def _date_of(seconds: int) -> str:
     return format_timestamp(seconds)
-
-
-@functools.lru_cache(maxsize=64)
-def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status:d} {HTTPStatus(status).phrase}\r\n"

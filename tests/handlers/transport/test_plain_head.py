@@ -87,8 +87,7 @@ def read_by_lane(data: bytes) -> Reading | None:
     head = read_plain_head(data)
     if head is None:
         return None
-    fields = {name.decode(): value.decode("latin-1") for name, value in head.fields.items()}
-    return Reading(head.method, head.path, fields, data[head.body_start : head.body_end])
+    return Reading(head.method, head.path, head.fields, data[head.body_start : head.body_end])
 
 
 def with_fields(*lines: bytes, start_line: bytes = b"POST /order HTTP/1.1", end: bytes = b"\r\n") -> bytes:
