@@ -19,7 +19,7 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, STOPPING, Problem
 from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
-from handlers.transport.lane import Lane
+from handlers.transport.lane import HandOvers, Lane
 from handlers.transport.lane_connection import LaneConnection
 from handlers.transport.lingering_close import LingeringSockets
 from handlers.transport.sockets import BACKLOG, accept_waiting
@@ -73,6 +73,8 @@ class BoundedHTTPServer(HTTPServer):
         self._unused = asyncio.Event()
         self._unused.set()
         self._lingering = LingeringSockets()
+        # The other half is left for connections that are accepted meanwhile.
+        self._hand_overs = HandOvers(lambda: (self._max_connections - self.connections) // 2)
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
@@ -152,6 +154,10 @@ class BoundedHTTPServer(HTTPServer):
     def connection_lost(self, connection: TimedConnection) -> None:
         """See `LaneServer`."""
         self._count_no_more(connection)
+
+    def begin_hand_over(self, hand_over: Callable[[], None]) -> None:
+        """See `LaneServer`."""
+        self._hand_overs.begin(hand_over)
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes) -> None:
         """See `LaneServer`."""

@@ -5,7 +5,10 @@ The lane has none of them, and reads only what `plain_head` accepts. At the firs
 connection is handed over to Tornado for good. `python -m load.bench` measures the difference.
 """
 
+import asyncio
 import socket
+from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from handlers.problems.problem import Problem
@@ -55,5 +58,40 @@ class LaneServer(Protocol):
     def connection_lost(self, connection: TimedConnection, /) -> None:
         """Counts the connection no more. Nothing happens if it has not been counted."""
 
+    def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
+        """Calls `hand_over` now, or later if too many connections are being handed over. See `HandOvers`."""
+
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
         """Serves a client through Tornado. `received` is what it has sent and nobody has served."""
+
+
+class HandOvers:
+    """Limits how many connections are handed over at once.
+
+    Each has two open files until its transport closes one, in the next iteration of the event loop. If all connections
+    did this in the same iteration, the process would run out of files.
+    """
+
+    def __init__(self, spare_files: Callable[[], int]) -> None:
+        """`spare_files` returns how many files hand-overs may open now. One hand-over may always run."""
+        self._spare_files = spare_files
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def begin(self, hand_over: Callable[[], None]) -> None:
+        """Calls `hand_over` now or in a later iteration, in the order of the calls."""
+        self._waiting.append(hand_over)
+        self._run_waiting()
+
+    def _run_waiting(self) -> None:
+        while self._waiting and (not self._running or self._running < self._spare_files()):
+            self._running += 1
+            # Called after the callback in which the transport closes its file, because that is scheduled first.
+            try:
+                self._waiting.popleft()()
+            finally:
+                asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._running -= 1
+        self._run_waiting()

@@ -102,7 +102,7 @@ class LaneConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_unsent = False
         if self._leaves:
-            self._hand_over()
+            self._server.begin_hand_over(self._hand_over)
         else:
             self._read_next()
 
@@ -202,7 +202,7 @@ class LaneConnection(asyncio.Protocol):
         # Whatever is left in the transport's buffer would be lost. With a limit of 0, `resume_writing` tells its end.
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
-            self._hand_over()
+            self._server.begin_hand_over(self._hand_over)
 
     def _hand_over(self) -> None:
         if self._transport.is_closing():

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -245,6 +246,24 @@ def test_connections_beyond_the_file_limit_are_refused_others_served(tmp_path: P
         assert clients[0].post(order(1_000)).status == 202
         assert server.post(order(1_001)).status == 202
         assert server.log.count("connections are in use") == 1
+        assert "Traceback" not in server.log
+
+
+def test_at_the_file_limit_all_connections_can_send_other_requests_at_once(tmp_path: Path) -> None:
+    with (
+        ServerProcess(tmp_path / "orders.db", before=with_open_files(80, 80)) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        room = 80 - server.open_files() - SPARE_FILES - 1
+        clients = [stack.enter_context(server.client()) for _ in range(room)]
+        for number, client in enumerate(clients, 1):
+            assert client.post(order(number)).status == 202
+        # The server finds all requests at once: it has to hand all connections over in one iteration of its event loop.
+        server.signal(signal.SIGSTOP)
+        for client in clients:
+            client.request("GET", "/orders")
+        server.signal(signal.SIGCONT)
+        assert [client.answer().status for client in clients] == [200] * room
         assert "Traceback" not in server.log
 
 
