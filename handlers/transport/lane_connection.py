@@ -28,6 +28,7 @@ class LaneConnection(asyncio.Protocol):
         "_clock",
         "_data",
         "_is_ending",
+        "_is_resting",
         "_is_unread",
         "_is_unsent",
         "_lane",
@@ -61,6 +62,8 @@ class LaneConnection(asyncio.Protocol):
         """The transport has been told not to read."""
         self._is_unsent = False
         """The transport's buffer is full, because the client does not read."""
+        self._is_resting = False
+        """The next request is read in the next iteration of the event loop."""
         self._is_ending = False
         """The connection is to be closed after the current response."""
         self._leaves = False
@@ -86,7 +89,8 @@ class LaneConnection(asyncio.Protocol):
                 self._more = bytearray()
             self._more += data
             buffered = len(self._data) + len(self._more)
-        if not self._is_unsent and (self._request is None or 0 < self._needed <= buffered):
+        is_ready = self._request is None or 0 < self._needed <= buffered
+        if is_ready and not self._is_unsent and not self._is_resting:
             self._read_next()
         elif buffered > MAX_BUFFERED_BYTES:
             self._pause_reading()
@@ -117,7 +121,7 @@ class LaneConnection(asyncio.Protocol):
     def _read_next(self) -> None:
         """Reads the next request, and serves it if it is complete, once the client has read the responses before."""
         is_serving = self._request is not None and not self._needed
-        if is_serving or self._is_unsent or self._leaves or self._transport.is_closing():
+        if is_serving or self._is_resting or self._is_unsent or self._leaves or self._transport.is_closing():
             return
         if self._more:
             self._data += self._more
@@ -161,6 +165,19 @@ class LaneConnection(asyncio.Protocol):
             self._lane.handler.serve(request)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             request.fail(error)
+        if self._request is not request:
+            self._rest()
+
+    def _rest(self) -> None:
+        # A long pipeline would be a deep recursion. It would also keep the event loop from other clients: as long as
+        # the client keeps the socket full, uvloop calls `data_received` up to 32 times in one iteration.
+        if not self._is_resting:
+            self._is_resting = True
+            asyncio.get_running_loop().call_soon(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._read_next()
 
     @property
     def client_address(self) -> str:
@@ -184,8 +201,7 @@ class LaneConnection(asyncio.Protocol):
         if self.is_draining:
             self._transport.close()
         elif self._data or self._more:
-            # Not now: a long pipeline would be a deep recursion, and would keep the event loop from other clients.
-            asyncio.get_running_loop().call_soon(self._read_next)
+            self._rest()
         elif self._is_ending:
             self._transport.close()
 

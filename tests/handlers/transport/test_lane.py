@@ -6,12 +6,19 @@ import logging
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+import uvloop
 
+from handlers.problems.problem import OVERLOADED, Problem
+from handlers.transport.http_server import BoundedHTTPServer
+from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.lane import Lane
 from handlers.transport.lane_connection import MAX_BODY_BYTES
-from handlers.transport.plain_head import MAX_HEAD_BYTES
+from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
+from handlers.transport.plain_request import PlainRequest
+from handlers.transport.sockets import listen
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text, turn_of_the_loop
@@ -187,6 +194,51 @@ async def test_what_waits_behind_a_response_is_bounded(api: RunningApi) -> None:
                 refused += 1
                 await turns_of_the_loop()
             assert sent < 32 * 1024 * 1024
+
+
+class _Refusing:
+    """Refuses every request at once, and counts them."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def takes(self, head: PlainHead) -> bool:
+        return True
+
+    def admit(self, request: PlainRequest) -> None:
+        pass
+
+    def serve(self, request: PlainRequest) -> None:
+        self.requests += 1
+        raise Problem(OVERLOADED, "Not now.")
+
+
+def test_a_long_pipeline_of_refused_requests_leaves_the_loop_to_others() -> None:
+    # uvloop reads up to 32 times from a socket before it goes on to the next one.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        most = runner.run(_most_refusals_between_callbacks(post_text(b"x" * (MAX_BODY_BYTES - 1_000)), pipelined=25))
+    # One when the socket is read, and one in the callback that follows.
+    assert most <= 2
+
+
+async def _most_refusals_between_callbacks(request: bytes, *, pipelined: int) -> int:
+    handler, most = _Refusing(), 0
+    server = BoundedHTTPServer(lambda _: None, lane=Lane(handler, InFlightRequests()))
+    listening = listen("127.0.0.1", 0)
+    await server.listen_on(listening)
+    with socket.create_connection(listening[0].getsockname()) as client:
+        client.setblocking(False)
+        unsent = memoryview(request * pipelined)
+        while handler.requests < pipelined:
+            with suppress(BlockingIOError):
+                while unsent:
+                    unsent = unsent[client.send(unsent) :]
+            before = handler.requests
+            await asyncio.sleep(0)
+            most = max(most, handler.requests - before)
+    server.stop()
+    await server.close_all_connections()
+    return most
 
 
 @contextmanager
