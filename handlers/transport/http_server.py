@@ -155,6 +155,10 @@ class BoundedHTTPServer(HTTPServer):
         """See `LaneServer`."""
         self._count_no_more(connection)
 
+    def linger(self, file: int) -> None:
+        """See `LaneServer`."""
+        self._lingering.add(file)
+
     def begin_hand_over(self, hand_over: Callable[[], None]) -> None:
         """See `LaneServer`."""
         self._hand_overs.begin(hand_over)

@@ -58,6 +58,9 @@ class LaneServer(Protocol):
     def connection_lost(self, connection: TimedConnection, /) -> None:
         """Counts the connection no more. Nothing happens if it has not been counted."""
 
+    def linger(self, file: int, /) -> None:
+        """Keeps the connection open after this file is closed, until the client has read its responses."""
+
     def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
         """Calls `hand_over` now, or later if too many connections are being handed over. See `HandOvers`."""
 

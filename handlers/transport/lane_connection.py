@@ -33,6 +33,7 @@ class LaneConnection(asyncio.Protocol):
         "_is_unsent",
         "_lane",
         "_leaves",
+        "_lingers",
         "_more",
         "_needed",
         "_refusal",
@@ -68,6 +69,8 @@ class LaneConnection(asyncio.Protocol):
         """The connection is to be closed after the current response."""
         self._leaves = False
         """The connection is handed over once everything is sent."""
+        self._lingers = False
+        """Nothing more is served, and the connection is closed in stages once everything is sent."""
         self._address: tuple[Any, ...] = ("",)
         self._requests = 0
 
@@ -89,7 +92,7 @@ class LaneConnection(asyncio.Protocol):
                 self._more = bytearray()
             self._more += data
             buffered = len(self._data) + len(self._more)
-        is_ready = self._request is None or 0 < self._needed <= buffered
+        is_ready = (self._request is None and not self._lingers) or 0 < self._needed <= buffered
         if is_ready and not self._is_unsent and not self._is_resting:
             self._read_next()
         elif buffered > MAX_BUFFERED_BYTES:
@@ -105,7 +108,9 @@ class LaneConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_unsent = False
-        if self._leaves:
+        if self._lingers:
+            self._close_in_stages()
+        elif self._leaves:
             self._server.begin_hand_over(self._hand_over)
         else:
             self._read_next()
@@ -121,7 +126,8 @@ class LaneConnection(asyncio.Protocol):
     def _read_next(self) -> None:
         """Reads the next request, and serves it if it is complete, once the client has read the responses before."""
         is_serving = self._request is not None and not self._needed
-        if is_serving or self._is_resting or self._is_unsent or self._leaves or self._transport.is_closing():
+        is_busy = is_serving or self._is_resting or self._is_unsent
+        if is_busy or self._leaves or self._lingers or self._transport.is_closing():
             return
         if self._more:
             self._data += self._more
@@ -198,7 +204,9 @@ class LaneConnection(asyncio.Protocol):
         self._request = None
         self._transport.write(response)
         self._record(request)
-        if self.is_draining:
+        if self.is_draining and (self._data or self._more or self._is_unread):
+            self._linger()
+        elif self.is_draining:
             self._transport.close()
         elif self._data or self._more:
             self._rest()
@@ -219,6 +227,20 @@ class LaneConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
             self._server.begin_hand_over(self._hand_over)
+
+    def _linger(self) -> None:
+        """Closes the connection so that a client that still sends can read the responses."""
+        self._lingers = True
+        self._data, self._more = b"", None
+        self._pause_reading()
+        self._transport.set_write_buffer_limits(high=0)
+        if not self._is_unsent:
+            self._close_in_stages()
+
+    def _close_in_stages(self) -> None:
+        if not self._transport.is_closing():
+            self._server.linger(self._transport.get_extra_info("socket").fileno())
+            self._transport.abort()
 
     def _hand_over(self) -> None:
         if self._transport.is_closing():

@@ -291,3 +291,26 @@ async def test_a_request_on_an_open_connection_is_served_although_nothing_was_in
         answer = await connection.answer()
         assert (answer.status, answer.headers["Connection"]) == (202, "close")
         await closing
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_still_sends_at_a_stop_can_read_its_last_response(api: RunningApi) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.setblocking(False)
+        with api.blocked():
+            client.send(order(1))
+            await api.until_in_flight(1)
+            for _ in range(20):
+                with suppress(BlockingIOError):
+                    client.send(order(2) * 2_000)
+                await turns_of_the_loop()
+            closing = asyncio.create_task(api.close())
+            while not api.in_flight.draining:
+                await turn_of_the_loop()
+        received = b""
+        while part := await loop.sock_recv(client, 65_536):
+            received += part
+        assert received.startswith(b"HTTP/1.1 202 Accepted\r\nLocation: /order/1\r\n")
+        assert received.count(b"HTTP/1.1 ") == received.count(b"\r\nConnection: close\r\n") == 1
+    await closing
