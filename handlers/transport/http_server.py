@@ -100,7 +100,10 @@ class BoundedHTTPServer(HTTPServer):
 
         loop = asyncio.get_running_loop()
         for each in sockets:
-            self._listeners.append((await loop.create_server(new_connection, sock=each, backlog=BACKLOG), each))
+            # asyncio's own loop accepts as many connections in one iteration as the backlog has room for, before the
+            # first of them is counted. Beyond the limit on open files it then logs thousands of errors.
+            self._listeners.append((await loop.create_server(new_connection, sock=each, backlog=1), each))
+            each.listen(BACKLOG)
 
     def stop(self) -> None:
         """Accepts no more connections, except those that clients have opened already. May be called twice."""

@@ -14,8 +14,11 @@ from models.errors import StartRefusedError
 
 BACKLOG = 2_048
 """How many clients can connect at once before the event loop accepts the first of them."""
-SPARE_FILES = 2
-"""For a connection over the limit, which is accepted and then rejected, and for one that is handed over to Tornado."""
+SPARE_FILES = 12
+"""For connections over the limit, which are accepted and then rejected, and for one that is handed over to Tornado.
+
+asyncio's own loop needs about five iterations to reject a connection, and accepts up to two in each of them.
+"""
 UNSENT_BYTES = 16 * 1024
 """About how much of a response the system buffers beyond what the client's receive window allows to send. By default it
 takes up to 4 MiB; copying that much for each of many slow readers would block the event loop for seconds."""

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -246,6 +247,27 @@ def test_connections_beyond_the_file_limit_are_refused_others_served(tmp_path: P
         assert clients[0].post(order(1_000)).status == 202
         assert server.post(order(1_001)).status == 202
         assert server.log.count("connections are in use") == 1
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("has_uvloop", [True, False])
+def test_more_clients_at_once_than_the_file_limit_allows_get_a_503(tmp_path: Path, has_uvloop: bool) -> None:
+    if not has_uvloop:
+        (tmp_path / "uvloop.py").write_text("raise ImportError")
+    with (
+        ServerProcess(
+            tmp_path / "orders.db", before=with_open_files(80, 80), environment={"PYTHONPATH": str(tmp_path)}
+        ) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        room = 80 - server.open_files() - SPARE_FILES - 1
+        clients = [stack.enter_context(server.client()) for _ in range(200)]
+        # The server finds all of them at once.
+        server.signal(signal.SIGSTOP)
+        for number, client in enumerate(clients, 1):
+            client.send_order(order(number))
+        server.signal(signal.SIGCONT)
+        assert Counter(client.answer().status for client in clients) == {202: room, 503: 200 - room}
         assert "Traceback" not in server.log
 
 
