@@ -91,7 +91,7 @@ async def start(trial: Trial) -> list[Row]:
 async def memory(trial: Trial) -> list[Row]:
     """Store 1,000,000 orders that stay Pending, then more one by one; measured once, whatever `runs` is."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
-    row = Row(name=name, unit=" MiB", at_most=150.0, aim=100.0)
+    row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
     if not has_status():
         trial.print_line("left out: this system has no /proc that says how much memory a process uses")
         return []
