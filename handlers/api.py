@@ -13,7 +13,7 @@ from handlers.service import Service
 from handlers.telemetry import Telemetry
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import Lane
+from handlers.transport.lane import IterationBudget, Lane
 from handlers.transport.sockets import max_connections
 
 LAST_REQUESTS_S = 0.1
@@ -57,7 +57,12 @@ class HttpApi:
         # Twice what is discarded of a body: Tornado would close the connection without a response.
         self._server = BoundedHTTPServer(
             self.router,
-            lane=Lane(build_plain_router(service=service, telemetry=telemetry, guard=guard), in_flight, access_log),
+            lane=Lane(
+                build_plain_router(service=service, telemetry=telemetry, guard=guard),
+                in_flight,
+                IterationBudget(clock=time.perf_counter),
+                access_log,
+            ),
             clock=time.monotonic,
             max_body_size=2 * MAX_DISCARDED_BYTES,
             ssl_options=tls,

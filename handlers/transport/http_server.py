@@ -28,6 +28,8 @@ from handlers.transport.timeouts import TimedConnection, Timeouts
 TIMEOUTS = Timeouts()
 MAX_HEAD_BYTES = 16 * 1024
 """The request line and the headers. Parsing four thousand short headers takes 5 ms of the event loop."""
+LAST_BYTES_S = 1.0
+"""How long clients have to receive the rest of their responses when all connections are closed."""
 CHECKS_PER_TIMEOUT = 4
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
@@ -121,11 +123,16 @@ class BoundedHTTPServer(HTTPServer):
     async def close_all_connections(self) -> None:
         """Closes the connections, whatever their requests wait for. One that is opened later gets 503."""
         self._is_closed = True
-        for connection in list(self._open):
-            if isinstance(connection, LaneConnection):
-                connection.close()
+        for connection in self._lane_connections():
+            connection.close()
         await super().close_all_connections()
         self._lingering.close()
+        await self.wait_until_unused(LAST_BYTES_S)
+        for connection in self._lane_connections():
+            connection.abort()
+
+    def _lane_connections(self) -> list[LaneConnection]:
+        return [each for each in self._open if isinstance(each, LaneConnection)]
 
     async def close_timed_out(self) -> None:
         """Closes the connections that exceed a time-out. Called by a timer while there are connections."""

@@ -9,13 +9,16 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from handlers.problems.problem import Problem
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.timeouts import TimedConnection
+
+MAX_ITERATION_S = 0.005
 
 
 class PlainHandler(Protocol):
@@ -41,11 +44,35 @@ class RequestRecorder(Protocol):
         """Called once for each request, when its response is sent or the client has left."""
 
 
-class Lane(NamedTuple):
+class IterationBudget:
+    """Limits how long the connections of the lane may keep the event loop in one iteration.
+
+    One request is short, but many clients may send expensive ones at once. `clock` returns seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end_s: float | None = None
+
+    def is_spent(self) -> bool:
+        """Whether the next request must wait for the next iteration."""
+        now_s = self._clock()
+        if self._end_s is None:
+            self._end_s = now_s + MAX_ITERATION_S
+            asyncio.get_running_loop().call_soon(self._reset)
+        return now_s > self._end_s
+
+    def _reset(self) -> None:
+        self._end_s = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
     """What all connections of the lane share."""
 
     handler: PlainHandler
     in_flight: InFlightRequests
+    budget: IterationBudget
     recorder: RequestRecorder | None = None
 
 

@@ -129,6 +129,9 @@ class LaneConnection(asyncio.Protocol):
         is_busy = is_serving or self._is_resting or self._is_unsent
         if is_busy or self._leaves or self._lingers or self._transport.is_closing():
             return
+        if self._lane.budget.is_spent():
+            self._rest()
+            return
         if self._more:
             self._data += self._more
             self._more = None
@@ -262,7 +265,11 @@ class LaneConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def close(self) -> None:
-        """Closes the connection without a response."""
+        """Closes the connection when the client has received what is written."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Closes the connection now."""
         self._transport.abort()
 
     def check_timeouts(self, now_s: float) -> None:

@@ -22,7 +22,7 @@ from tornado.testing import bind_unused_port
 from handlers.transport.connection_stream import lift_body_timeout
 from handlers.transport.http_server import MAX_HEAD_BYTES, BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import Lane
+from handlers.transport.lane import IterationBudget, Lane
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts
@@ -97,7 +97,7 @@ class RunningServer:
     def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
         self.now_s = 1_000.0
         self.plain = PlainPaths()
-        lane = Lane(self.plain, InFlightRequests()) if has_lane else None
+        lane = Lane(self.plain, InFlightRequests(), IterationBudget(clock=lambda: 0.0)) if has_lane else None
         self.http_server = BoundedHTTPServer(
             _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
         )
@@ -337,6 +337,18 @@ async def test_the_lane_serves_the_next_request_when_the_client_has_read_the_res
         assert len((await connection.answer()).body) == LARGE_BYTES
         assert [len((await connection.answer()).body) for _ in range(2)] == [1, 1]
     await server.close()
+
+
+@pytest.mark.gen_test
+async def test_a_client_receives_the_rest_of_its_response_when_all_connections_are_closed() -> None:
+    server = RunningServer(has_lane=True)
+    await server.open()
+    async with server.connection() as connection:
+        await connection.send(get_text("/large"))
+        await server.pass_time(0)
+        closing = asyncio.create_task(server.close())
+        assert len((await connection.answer()).body) == LARGE_BYTES
+        await closing
 
 
 @pytest.mark.gen_test

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import uvloop
+from tornado.testing import bind_unused_port
 
 from handlers.problems.problem import OVERLOADED, Problem
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import Lane
+from handlers.transport.lane import MAX_ITERATION_S, IterationBudget, Lane
 from handlers.transport.lane_connection import MAX_BODY_BYTES
 from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
 from handlers.transport.plain_request import PlainRequest
@@ -223,7 +224,9 @@ def test_a_long_pipeline_of_refused_requests_leaves_the_loop_to_others() -> None
 
 async def _most_refusals_between_callbacks(request: bytes, *, pipelined: int) -> int:
     handler, most = _Refusing(), 0
-    server = BoundedHTTPServer(lambda _: None, lane=Lane(handler, InFlightRequests()))
+    server = BoundedHTTPServer(
+        lambda _: None, lane=Lane(handler, InFlightRequests(), IterationBudget(clock=lambda: 0.0))
+    )
     listening = listen("127.0.0.1", 0)
     await server.listen_on(listening)
     with socket.create_connection(listening[0].getsockname()) as client:
@@ -314,3 +317,51 @@ async def test_a_client_that_still_sends_at_a_stop_can_read_its_last_response(ap
         assert received.startswith(b"HTTP/1.1 202 Accepted\r\nLocation: /order/1\r\n")
         assert received.count(b"HTTP/1.1 ") == received.count(b"\r\nConnection: close\r\n") == 1
     await closing
+
+
+@pytest.mark.gen_test
+async def test_the_budget_of_an_iteration_is_spent_until_the_next() -> None:
+    now_s = 100.0
+    budget = IterationBudget(clock=lambda: now_s)
+    for _ in range(2):
+        assert not budget.is_spent()
+        now_s += MAX_ITERATION_S + 0.000_1
+        assert budget.is_spent()
+        assert budget.is_spent()
+        await turn_of_the_loop()
+
+
+@pytest.mark.gen_test
+async def test_expensive_requests_of_many_clients_leave_the_loop_to_others() -> None:
+    now_s = 0.0
+    served: list[int] = []
+    iterations = 0
+
+    class Expensive:
+        def takes(self, head: PlainHead) -> bool:
+            return True
+
+        def admit(self, request: PlainRequest) -> None:
+            pass
+
+        def serve(self, request: PlainRequest) -> None:
+            nonlocal now_s
+            now_s += MAX_ITERATION_S
+            served.append(iterations)
+            request.respond(200, {}, b"{}")
+
+    budget = IterationBudget(clock=lambda: now_s)
+    server = BoundedHTTPServer(lambda _: None, lane=Lane(Expensive(), InFlightRequests(), budget))
+    listener, port = bind_unused_port()
+    await server.listen_on([listener])
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for client in clients:
+        client.sendall(get_text("/order/1"))
+    while len(served) < len(clients):
+        await turn_of_the_loop()
+        iterations += 1
+    assert max(served.count(iteration) for iteration in served) <= 3
+    for client in clients:
+        client.close()
+    await server.close_all_connections()
+    server.stop()
