@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
+from load.bench import wrk
 from load.bench.measurement import cpu_and_errors
 from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Row, Server, Trial, Value
 from load.bench.trials import CROWD, STEADY
@@ -44,12 +45,17 @@ stored_intake = partial(
     load=settled(post_orders),
     figures={"durable POST /order, 64 clients": RATE, "the same until each of them is Completed": PROCESSED_RATE},
 )
-stored_reading = partial(compare_sizes, load=get_orders, figures={"GET /order/{id}, 64 clients, any order": RATE})
 stored_crowd = partial(compare_sizes, load=settled(post_at_once), figures={CROWD: ROUND_TIME})
 stored_steady = partial(compare_sizes, load=post_at_rate, figures={STEADY: P99})
 stored_bulk = partial(
     compare_sizes, load=settled(post_arrays), figures={"POST /orders, 1,000 a request, 4 clients": RATE}
 )
+
+
+async def stored_reading(trial: Trial) -> list[Row]:
+    """GET /order/{id} of orders at random."""
+    load = wrk.by_wrk(wrk.get_orders, get_orders)
+    return await compare_sizes(trial, load=load, figures={"GET /order/{id}, 64 clients, any order": RATE})
 
 
 async def stored_metrics(trial: Trial) -> list[Row]:

@@ -20,7 +20,7 @@ from load.http.address import Address
 
 WRK = "wrk"
 PATH = "/order"
-RANDOM_GETS = 10_000
+RANDOM_GETS = 100_000
 # wrk runs `request` and `response` on its thread, and `done` in another Lua state, which reads that thread's globals.
 POSTS = """\
 local head, body, order_id = %(head)s, %(body)s, %(first_id)d - 1
