@@ -1,5 +1,6 @@
 """The HTTP API: the routes over the order service, and the server that serves them. Runs on the event loop."""
 
+import asyncio
 import socket
 import ssl
 import time
@@ -72,7 +73,7 @@ class HttpApi:
         """Accepts connections from `sockets`, as many at a time as fit below the limit on open files."""
         await self._server.listen_on(sockets)
         # Now, because listening opens files, too.
-        self._server.limit_connections(max_connections(file_limit))
+        self._server.limit_connections(max_connections(file_limit, asyncio.get_running_loop()))
 
     async def drain(self, timeout_s: float) -> None:
         """Accepts no more connections, then waits up to `timeout_s` seconds until every client has its response."""

@@ -1,6 +1,7 @@
 """A connection of the plain lane, as an asyncio.Protocol. Runs on the event loop."""
 
 import asyncio
+import contextlib
 import math
 import os
 import socket
@@ -81,7 +82,7 @@ class LaneConnection(asyncio.Protocol):
         # None if the client has disconnected already.
         self._address = transport.get_extra_info("peername") or self._address
         if problem := self._server.connection_opened(self):
-            self._end_with(problem)
+            self._reject(problem)
 
     def data_received(self, data: bytes) -> None:
         if not self._data and not self._more:
@@ -291,6 +292,15 @@ class LaneConnection(asyncio.Protocol):
         if self._request is not None:
             return Wait(math.inf, "nothing", requests)
         return Wait(timeouts.idle_s, "request", requests)
+
+    def _reject(self, problem: Problem) -> None:
+        # Not through the transport, which would keep the file open for some iterations of the loop: there is hardly a
+        # file left. What the client has sent is read, because a close with unread bytes would send a reset.
+        file = self._transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):
+            os.write(file, last_response(problem))
+            os.read(file, MAX_BUFFERED_BYTES)
+        self._transport.abort()
 
     def _end_with(self, problem: Problem) -> None:
         self._transport.write(last_response(problem))

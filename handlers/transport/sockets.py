@@ -1,5 +1,6 @@
 """Listening sockets, and how many connections the process can have open. Runs on the main thread."""
 
+import asyncio
 import contextlib
 import resource
 import socket
@@ -14,11 +15,10 @@ from models.errors import StartRefusedError
 
 BACKLOG = 2_048
 """How many clients can connect at once before the event loop accepts the first of them."""
-SPARE_FILES = 12
-"""For connections over the limit, which are accepted and then rejected, and for one that is handed over to Tornado.
-
-asyncio's own loop needs about five iterations to reject a connection, and accepts up to two in each of them.
-"""
+SPARE_FILES = 1
+"""For a connection over the limit, which is accepted and then rejected, or for one that is handed over to Tornado."""
+SPARE_FILES_WITHOUT_UVLOOP = 12
+"""asyncio's own loop needs about five iterations to reject a connection, and accepts up to two in each of them."""
 UNSENT_BYTES = 16 * 1024
 """About how much of a response the system buffers beyond what the client's receive window allows to send. By default it
 takes up to 4 MiB; copying that much for each of many slow readers would block the event loop for seconds."""
@@ -75,7 +75,8 @@ def raise_file_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-def max_connections(file_limit: int) -> int:
+def max_connections(file_limit: int, loop: asyncio.AbstractEventLoop) -> int:
     """How many connections fit below the limit beside the files that are open now; at least one."""
-    open_files = len(list(Path("/dev/fd").iterdir()))
-    return max(1, file_limit - open_files - SPARE_FILES)
+    open_files = len(list(Path("/dev/fd").iterdir())) - 1  # without the folder itself
+    is_uvloop = type(loop).__module__.startswith("uvloop")
+    return max(1, file_limit - open_files - (SPARE_FILES if is_uvloop else SPARE_FILES_WITHOUT_UVLOOP))
