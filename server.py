@@ -179,7 +179,7 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return check(text)
         except ValueError as error:
-            # argparse would show the value of a ValueError, which may be a secret.
+            # For a ValueError, argparse would print the value of the flag, which may be a secret.
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert

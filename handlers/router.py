@@ -112,7 +112,7 @@ class PlainRouter:
         self._guard.admit(request)
 
     def serve(self, request: PlainRequest) -> None:
-        """Sees to it that the request gets its response. Raises what becomes an error response."""
+        """Ensures that the request gets its response. Raises what becomes an error response."""
         self._orders.serve(request)
 
 

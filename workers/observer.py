@@ -25,7 +25,7 @@ class ServiceObserver(Protocol):
         """Called about once a second."""
 
     def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
-        """Called about once a second while the store can be read. `is_writable` is the store's."""
+        """Called about once a second while the store can be read. `is_writable` is `Store.is_writable`."""
 
     def commit_ended(self, duration_s: float) -> None:
         """A batch took this long in the store, whether it was committed or failed. On the writer's thread."""

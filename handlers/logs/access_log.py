@@ -54,7 +54,7 @@ class AccessLog:
         self._clock_ns = clock_ns
 
     def watch(self, head: RequestHead) -> None:
-        """Arranges that a request of Tornado's is logged when it ends. To be called once `key_name` is known."""
+        """Logs a request of Tornado when it ends. To be called once `key_name` is known."""
         head.connection = _LoggedConnection(head, sink=self._sink, clock_ns=self._clock_ns)
 
     def now_ns(self) -> int:
@@ -93,8 +93,8 @@ class _LoggedConnection(HTTPConnection):
         self._is_logged = False
         self._on_close: Callable[[], object] | None = None
         self._connection.set_close_callback(self._end)
-        # While Tornado reads the body, only the stream's callback is called. Afterwards Tornado replaces it by one that
-        # calls the connection's.
+        # While Tornado reads the body, only the stream's callback is called. Afterwards Tornado replaces that by a
+        # callback that calls the one set on the connection.
         self._connection.stream.set_close_callback(self._end)
 
     def __getattr__(self, name: str) -> Any:

@@ -62,7 +62,7 @@ class Histogram:
         raise AssertionError("the rank is at most the total")
 
     def _interpolate(self, step: int, fraction: float) -> float:
-        """The value at a fraction from 0 to 1 of a step."""
+        """The value at this position within a step: a fraction of 0 is its lower bound, 1 its upper bound."""
         if step == len(self._bounds):
             return self._bounds[-1]
         high = self._bounds[step]

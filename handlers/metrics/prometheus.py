@@ -39,7 +39,7 @@ class RenderedMetrics(NamedTuple):
 
 
 class PrometheusRenderer:
-    """Renders the metrics of orders, process and Python. Has a registry of its own. `version` is the server's."""
+    """Renders the metrics of orders, process and Python. Has its own registry. `version` is that of the server."""
 
     def __init__(self, *, instruments: Instruments, version: str) -> None:
         self._orders = _OrderCollector(instruments, version)

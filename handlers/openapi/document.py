@@ -50,7 +50,7 @@ _BEARER: Schema = {
 def document(*, version: str, dashboard_files: Mapping[str, str], has_keys: bool) -> bytes:
     """The OpenAPI 3.1 document of a server as JSON. `has_keys`: it requires API keys.
 
-    `version` is the server's; `dashboard_files` maps file names to media types.
+    `version` is that of the server; `dashboard_files` maps file names to media types.
     """
     return _rendered(version, tuple(dashboard_files.items()), has_keys)
 

@@ -166,7 +166,7 @@ class BulkStreamExchange(Exchange):
     async def _add(self, lines: list[tuple[int, bytes]]) -> None:
         if lines and self._in_flight.draining:
             raise QueueClosedError
-        # A client that leaves meanwhile is not noticed, so the number of connections is no limit for what waits.
+        # Disconnected clients are not noticed meanwhile, so the limit on connections does not limit how much waits.
         size = sum(len(line) for _, line in lines)
         if not self._buffers.reserve(size):
             raise QueueFullError

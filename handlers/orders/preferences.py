@@ -8,7 +8,7 @@ from tornado.httputil import HTTPHeaders
 MAX_WAIT_S = 30
 
 # Possessive quantifiers (*+, ++, ?+) do not backtrack, so matching takes linear time.
-# A comma in a quoted string is no separator; a quoted string without an end extends to the end of the line.
+# A comma in a quoted string is not a separator; a quoted string without an end extends to the end of the line.
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*+"?)++')
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PREFERENCE = re.compile(rf'\s*+({_NAME})\s*+(?:=\s*+(?:({_NAME})|"([^"]*+)")?+\s*+)?+(?:;.*+)?+')

@@ -42,8 +42,8 @@ class TimeSlices:
                         await asyncio.sleep(0)
 
     def _run_slice(self, steps: Steps[T]) -> None:
-        # Parsing makes thousands of containers but no cycles. Garbage collections in between would take 10 ms each,
-        # because they visit the items of all orders in memory.
+        # Parsing creates thousands of containers but no reference cycles. Each garbage collection during it would take
+        # 10 ms, because it would visit the items of all orders in memory.
         was_enabled = gc.isenabled()
         gc.disable()
         try:

@@ -72,7 +72,7 @@ class SseConnection:
     def start(self, first_events: bytes, chunk: bytes | None = None) -> None:
         """Sends the headers and the first events.
 
-        `chunk` is `first_events` as a chunk, if the caller has it because it is the same for many readers.
+        `chunk` is `as_chunk(first_events)`, if the caller has already computed it for many readers.
         """
         stream = self._connection.stream
         if stream.closed():
@@ -100,7 +100,10 @@ class SseConnection:
             self._on_close()
 
     def write(self, text: bytes, chunk: bytes | None = None) -> None:
-        """Writes events. Must not be called while `is_busy`. `chunk` is the text as a chunk, if the caller has it."""
+        """Writes events. Must not be called while `is_busy`.
+
+        `chunk` is `as_chunk(text)`, if the caller has already computed it.
+        """
         try:
             written = self._connection.stream.write((chunk or as_chunk(text)) if self._is_chunked else text)
         except StreamClosedError:  # the close callback follows

@@ -37,7 +37,8 @@ class OrderEventReader(SseConnection):
     def send(self, text: bytes, chunk: bytes | None = None) -> None:
         """Sends the newest events. Must not be called while `is_busy`.
 
-        Afterwards the reader's position is the end of the log. `chunk` is the text as a chunk, if the caller has it.
+        Afterwards the reader's position is the end of the log. `chunk` is `as_chunk(text)`, if the caller has already
+        computed it.
         """
         self._position = self._log.end
         self.write(text, chunk)
@@ -53,6 +54,6 @@ class OrderEventReader(SseConnection):
         if text:
             self.write(text)
         if not self.is_busy and self._position < self._log.end:
-            # Continues in another turn of the loop, because many readers may reconnect at the same time.
+            # Continues in another iteration of the event loop, because many readers may reconnect at the same time.
             self.is_busy = True
             asyncio.get_running_loop().call_soon(self.write_completed)

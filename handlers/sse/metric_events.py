@@ -90,7 +90,7 @@ class MetricEventStreams:
             reader.finish()
 
     def _render_first_events(self) -> tuple[bytes, bytes]:
-        """The first events of a new reader, as text and as a chunk. They are the same for all readers of one second."""
+        """The first events of a new reader: `text, as_chunk(text)`. They are the same for all readers of one second."""
         if self._first_events is None:
             history = _event(b"history", self._history.render())
             text = b"retry: %d\n\n%b%b" % (RETRY_MS, history, self._metrics)

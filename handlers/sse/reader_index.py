@@ -36,11 +36,11 @@ class ReaderIndex:
                 del self._by_filter[reader.event_filter]
 
     def idle_unfiltered(self) -> list[OrderEventReader]:
-        """The readers of all events that are not busy."""
+        """The readers that have no filter and are not busy."""
         return [reader for reader in self._by_filter.get(ALL_EVENTS, ()) if not reader.is_busy]
 
     def match(self, events: Sequence[Event]) -> dict[OrderEventReader, list[bytes]]:
-        """The texts for each reader with a filter that is not busy and gets any of the events."""
+        """The texts of the matching events, for each reader that has a filter, is not busy and has such events."""
         matches: defaultdict[OrderEventReader, list[bytes]] = defaultdict(list)
         if self._by_filter.keys() <= {ALL_EVENTS}:
             return matches

@@ -47,8 +47,8 @@ class BoundedHTTPServer(HTTPServer):
 
     Connections begin on the plain lane if there is a `lane`, and no TLS; see `LaneConnection`.
 
-    Without a limit the process could run out of file descriptors: then accept(2) would fail at every turn of the loop,
-    and so would SQLite.
+    Without a limit the process could run out of file descriptors. Then accept(2) would fail in every iteration of the
+    event loop, and SQLite would fail too.
     """
 
     _max_connections = sys.maxsize

@@ -31,7 +31,7 @@ class PlainHandler(Protocol):
         """Returns if the request is to be served. An exception becomes the response. The body is not known yet."""
 
     def serve(self, request: PlainRequest, /) -> None:
-        """Sees to it that `respond` or `fail` is called once, now or later. An exception becomes the response."""
+        """Ensures that `respond` or `fail` is called once, now or later. An exception becomes the response."""
 
 
 class RequestRecorder(Protocol):
@@ -83,7 +83,7 @@ class LaneServer(Protocol):
         """Counts the connection. A problem means that it is to be rejected; then it is not counted."""
 
     def connection_lost(self, connection: TimedConnection, /) -> None:
-        """Counts the connection no more. Nothing happens if it has not been counted."""
+        """Stops counting the connection. Nothing happens if it has not been counted."""
 
     def linger(self, file: int, /) -> None:
         """Keeps the connection open after this file is closed, until the client has read its responses."""
@@ -92,7 +92,7 @@ class LaneServer(Protocol):
         """Calls `hand_over` now, or later if too many connections are being handed over. See `HandOvers`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
-        """Serves a client through Tornado. `received` is what it has sent and nobody has served."""
+        """Serves a client through Tornado. `received` is the bytes of its requests that have not been served."""
 
 
 class HandOvers:

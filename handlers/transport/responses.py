@@ -33,7 +33,7 @@ def status_line(status: int) -> str:
 def problem_response(
     problem: Problem, *, request_id: str, instance: str, headers: Mapping[str, str]
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a problem's response. `headers` are the problem's, and others of the response."""
+    """The headers and the body of the response for a problem. `headers` includes the headers of the problem."""
     body = encode(problem_members(problem, instance=instance, request_id=request_id))
     all_headers = {
         "Content-Type": CONTENT_TYPE,

@@ -45,7 +45,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def accept_waiting(listening: socket.socket) -> Iterator[tuple[socket.socket, tuple[Any, ...]]]:
-    """The connections that clients have opened and nobody has accepted, each with the client's address."""
+    """Accepts all waiting connections. Yields each of them with the client's address."""
     with contextlib.suppress(OSError):  # also when there is none left
         while True:
             client, address = listening.accept()

@@ -30,9 +30,10 @@ class Measurement:
     """What one server answered; `rounds` counts the measurements that were added to this one.
 
     `wrong` counts failed requests by reason, `cpu_share` is the share of one core that the clients used.
-    `latencies_ns` are those of right responses, in no order: in an open loop from when the request was due, otherwise
-    from when it was sent. `late_ns` says how late an open loop sent the requests that had a free connection; this is
-    part of their latency. `empty_after_s` is how long the server then took to process all orders, if that was measured.
+    `latencies_ns` are those of right responses, in no order, measured from the time when the request was due in an open
+    loop, and otherwise from the time when it was sent. `late_ns` says how late an open loop sent the requests that had
+    a free connection; this is part of their latency. `empty_after_s` is how long the server then took to process all
+    orders, if that was measured.
     """
 
     right: int = 0

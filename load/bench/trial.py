@@ -150,8 +150,8 @@ class Value(Enum):
 class Trial:
     """Servers to measure, how often and for how long; `print_line` prints a line for every run.
 
-    `servers` run during the whole trial: ours is the last, and it is compared with the first; they may be the same.
-    `start_server` prepares one of ours with further flags, for a trial that starts it itself.
+    `servers` run during the whole trial. The last is `ours`. It is compared with the first; they may be the same.
+    `start_server` prepares our server with further flags, for a trial that starts it itself.
     """
 
     runs: int

@@ -146,7 +146,7 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
 
 
 class TrialServers:
-    """Prepares the servers of a trial in a folder. Ours starts on a copy of `stored`, `other` runs from `checkout`."""
+    """Prepares the servers of a trial in a folder. `ours` uses a copy of `stored`; `other` runs from `checkout`."""
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder

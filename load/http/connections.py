@@ -125,7 +125,8 @@ class Connections:
         now_ns = self._clock_ns()
         before = self._overdue
         self._overdue = {one: since_ns for one, since_ns in self._busy_since_ns.items() if now_ns - since_ns > limit_ns}
-        # Only at the second check: if this process itself was held up, responses have arrived and are not read yet.
+        # Abandon a connection only if two checks in a row find it overdue. After a delay of this process itself, the
+        # first check may run before the responses that have arrived are read.
         abandoned = [one for one, since_ns in self._overdue.items() if before.get(one) == since_ns]
         if abandoned and now_ns - self.last_answer_ns > limit_ns:
             self.gone = True

@@ -109,7 +109,7 @@ def _is_same(one: object, other: object) -> bool:
 
 
 class Rejection(msgspec.Struct):
-    """One order of an array that was not accepted; `index` is its place in the array."""
+    """A rejected order of an array; `index` is its position in the array."""
 
     index: int
     status: int
@@ -180,7 +180,7 @@ def mistake_in(response: Response, order_id: int) -> str:
 
 
 def post_fault(response: Response) -> str:
-    """Return what is wrong with the 202 for a new order: that the server had the order before, or ""."""
+    """Return an error if the 202 for a new order says that the server already had the order, otherwise ""."""
     return "an order that was there before" if REPLAYED in response.head else ""
 
 

@@ -58,10 +58,11 @@ def _size_mib(path: Path) -> float:
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """One minute. `orders` are all that are stored at its end. Latencies are those of `POST /order`, from when due.
+    """One minute. `orders` is the number of orders stored at its end.
 
-    Memory, threads and write-ahead log are the highest of the samples, files and sockets the median; the peak is that
-    of the process. A latency is None if nothing was measured. The disk's is that of `measure_syncs`.
+    Latencies are those of `POST /order`, measured from the time when each request was due; that of the disk comes from
+    `measure_syncs`. A latency is None if nothing was measured. Memory, threads and write-ahead log are the maximum of
+    the samples, files and sockets their median. The peak is the highest memory of the process since its start.
     """
 
     name: str

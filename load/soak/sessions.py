@@ -127,7 +127,7 @@ async def _receive(stream: socket.socket) -> bytes:
 async def _stream(
     address: Address, path: str, header: str = "", *, report: Report, receive_buffer_bytes: int = 0
 ) -> AsyncIterator[socket.socket | None]:
-    """Provide a connection on which a stream has begun; None, after a report, if it has not."""
+    """Provide a connection on which a stream has begun. If none has begun, report why and provide None."""
     loop = asyncio.get_running_loop()
     with socket.socket(address.family, socket.SOCK_STREAM) as own:
         own.setblocking(False)
