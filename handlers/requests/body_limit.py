@@ -8,8 +8,8 @@ from handlers.problems.problem import TOO_LARGE, Problem
 from handlers.requests.early_response import content_length, prepare_early_response
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.request_head import RequestHead
+from handlers.transport.lane import MAX_BODY_BYTES
 
-MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 """A refused body is read and discarded up to this length, so that the connection can be used again. For a longer one,
 the response is sent early."""

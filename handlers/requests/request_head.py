@@ -6,9 +6,10 @@ from typing import Any, Protocol, cast
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from handlers.transport.plain_head import PLAIN_HOST
+
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
 _CONTINUE = "100-continue"
-_PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
 
 class RequestInfo(Protocol):
@@ -17,7 +18,7 @@ class RequestInfo(Protocol):
     key_name: str
     """The name of the API key that the request was sent with, or "-"."""
     response_headers: dict[str, str]
-    """Headers of every response to this request, whatever its status."""
+    """Headers that each response to this request has, error responses included."""
 
     @property
     def method(self) -> str: ...
@@ -61,7 +62,7 @@ class RequestHead:
         self.start_line = start_line
         self.headers = headers
         self.response_headers: dict[str, str] = {}
-        """Headers of every response to this request, whatever its status."""
+        """Headers that each response to this request has, error responses included."""
         self.key_name = "-"
         """The name of the API key that the request was sent with, or "-"."""
         self.is_answered = False
@@ -70,7 +71,7 @@ class RequestHead:
             # RFC 9112 §3.2.2: a server must accept the absolute form.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
         self.path = self.start_line.path
-        if "?" in self.path or not _PLAIN_HOST.fullmatch(headers.get("Host", "")):
+        if "?" in self.path or not PLAIN_HOST.fullmatch(headers.get("Host", "")):
             # Tornado's parser checks the rest.
             self.path = self.as_request().path
 

@@ -17,9 +17,9 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
-from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, STOPPING, Problem
+from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
 from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
-from handlers.transport.lane import HandOvers, Lane
+from handlers.transport.lane import NO_ROOM, HandOvers, Lane
 from handlers.transport.lane_connection import LaneConnection
 from handlers.transport.lingering_close import LingeringSockets
 from handlers.transport.sockets import BACKLOG, accept_waiting
@@ -37,7 +37,6 @@ WARN_AGAIN_BELOW = 0.9
 CHECKS_PER_TURN = 200
 """How many connections are checked before the event loop runs other callbacks."""
 
-_TOO_MANY = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 _STOPPING = Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
 _log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class BoundedHTTPServer(HTTPServer):
         super().stop()
 
     async def close_all_connections(self) -> None:
-        """Closes the connections, whatever their requests wait for. One that is opened later gets 503."""
+        """Closes all connections, also those with unanswered requests. A connection that is opened later gets 503."""
         self._is_closed = True
         for connection in self._lane_connections():
             connection.close()
@@ -159,7 +158,7 @@ class BoundedHTTPServer(HTTPServer):
         if self._has_room():
             self._count(connection)
             return None
-        return _TOO_MANY
+        return NO_ROOM
 
     def connection_lost(self, connection: TimedConnection) -> None:
         """See `LaneServer`."""
@@ -190,7 +189,7 @@ class BoundedHTTPServer(HTTPServer):
         if not self._has_room():
             # It does not linger: a lingering connection takes a file descriptor, too.
             connection = self._wrap(stream.socket, kind, lingering=None)
-            connection.reject(_TOO_MANY)
+            connection.reject(NO_ROOM)
             connection.close()
             return
         connection = self._wrap(stream.socket, kind, lingering=self._lingering)

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from handlers.problems.problem import Problem
+from handlers.problems.problem import OVERLOADED, RETRY_AFTER_S, Problem
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.timeouts import TimedConnection
 
+MAX_BODY_BYTES = 64 * 1024
+"""The longest body of a single order."""
 MAX_ITERATION_S = 0.005
+NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class PlainHandler(Protocol):

@@ -7,18 +7,15 @@ import os
 import socket
 from typing import Any, cast
 
-from handlers.problems.problem import OVERLOADED, REQUEST_TIMEOUT, RETRY_AFTER_S, Problem
-from handlers.transport.lane import Lane, LaneServer
+from handlers.problems.problem import REQUEST_TIMEOUT, Problem
+from handlers.transport.lane import MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import last_response
 from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
-MAX_BODY_BYTES = 64 * 1024
 MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
 """Once that much waits to be served, the rest stays in the socket. A complete request is never longer."""
-
-_NO_FILES = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class LaneConnection(asyncio.Protocol):
@@ -204,6 +201,7 @@ class LaneConnection(asyncio.Protocol):
         """See `ResponseSink`."""
         self._lane.in_flight.end(request)
         if self._transport.is_closing():
+            request.status, request.body_bytes = None, 0  # for the access log: the client does not get it
             return
         self._request = None
         self._transport.write(response)
@@ -227,7 +225,7 @@ class LaneConnection(asyncio.Protocol):
         """Hands the connection over to Tornado, when everything has been sent."""
         self._leaves = True
         self._pause_reading()
-        # Whatever is left in the transport's buffer would be lost. With a limit of 0, `resume_writing` tells its end.
+        # Aborting the transport discards its buffer. With a limit of 0, `resume_writing` is called when it is empty.
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
             self._server.begin_hand_over(self._hand_over)
@@ -252,7 +250,7 @@ class LaneConnection(asyncio.Protocol):
         try:
             client = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         except OSError:
-            self._end_with(_NO_FILES)
+            self._end_with(NO_ROOM)
             return
         client.setblocking(False)
         received = self._data + (self._more or b"")

@@ -1,7 +1,7 @@
 """Reads the head of a plain request. Pure.
 
 A regular expression accepts a strict part of RFC 9112's grammar, of which every implementation has the same reading:
-whatever it accepts, Tornado's parser reads the same. Everything else, malformed or only unusual, is left to Tornado.
+if it accepts a request, Tornado's parser reads that request in the same way. All other requests are left to Tornado.
 """
 
 import functools
@@ -18,7 +18,7 @@ _HEAD = re.compile(
     rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
 )
 _FIELD = re.compile(r"\r\n([^:]+):[\t ]*([^\r]*)")
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
 """Fields that change how the body or the connection is read."""
 
@@ -60,7 +60,7 @@ def _read_lines(lines: bytes) -> tuple[Mapping[str, str], int] | None:
     # "keep-alive" is what HTTP/1.1 does anyway (RFC 9112 §9.3).
     if fields.get("connection", "keep-alive").lower() != "keep-alive":
         return None
-    if not _HOST.fullmatch(fields.get("host", "")):
+    if not PLAIN_HOST.fullmatch(fields.get("host", "")):
         return None
     length = fields.get("content-length", "0")
     if not (length.isascii() and length.isdigit()) or len(length) > _MAX_LENGTH_DIGITS:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from handlers.requests.body_limit import MAX_BODY_BYTES, MAX_DISCARDED_BYTES
+from handlers.requests.body_limit import MAX_DISCARDED_BYTES
+from handlers.transport.lane import MAX_BODY_BYTES
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, RunningApi, post_text
 from tests.models.samples import order_text

@@ -15,8 +15,7 @@ from tornado.testing import bind_unused_port
 from handlers.problems.problem import OVERLOADED, Problem
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import MAX_ITERATION_S, IterationBudget, Lane
-from handlers.transport.lane_connection import MAX_BODY_BYTES
+from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, IterationBudget, Lane
 from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.sockets import listen
@@ -365,3 +364,41 @@ async def test_expensive_requests_of_many_clients_leave_the_loop_to_others() -> 
         client.close()
     await server.close_all_connections()
     server.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_result_that_comes_after_the_close_is_recorded_without_a_status() -> None:
+    recorded: list[int | None] = []
+    served: list[PlainRequest] = []
+
+    class Holding:
+        def takes(self, head: PlainHead) -> bool:
+            return True
+
+        def admit(self, request: PlainRequest) -> None:
+            pass
+
+        def serve(self, request: PlainRequest) -> None:
+            served.append(request)
+
+    class Recorder:
+        def now_ns(self) -> int:
+            return 0
+
+        def record(self, request: PlainRequest) -> None:
+            recorded.append(request.status)
+
+    lane = Lane(Holding(), InFlightRequests(), IterationBudget(clock=lambda: 0.0), Recorder())
+    server = BoundedHTTPServer(lambda _: None, lane=lane)
+    listener, port = bind_unused_port()
+    await server.listen_on([listener])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(get_text("/order/1"))
+        while not served:
+            await turn_of_the_loop()
+        closing = asyncio.create_task(server.close_all_connections())
+        # In the same iteration of the loop: the transport is closing, and its connection is not lost yet.
+        asyncio.get_running_loop().call_soon(served[0].respond, 200, {}, b"{}")
+        await closing
+    server.stop()
+    assert recorded == [None]
