@@ -33,6 +33,10 @@ PAGES = frozenset({"/", "/docs", "/openapi.json"})
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
 """The files of these pages."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
+# In the spelling of Tornado, which changes the names that it sends: both ways send the same bytes.
+_RATE_LIMIT_POLICY = "Ratelimit-Policy"
+_RATE_LIMIT = "Ratelimit"
+_AUTHENTICATE = "Www-Authenticate"
 _CHALLENGE = 'Bearer realm="orders"'
 
 
@@ -95,8 +99,8 @@ class RequestGuard:
             return
         decision = limiter.acquire(client)
         # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds.
-        request.response_headers["RateLimit-Policy"] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
-        request.response_headers["RateLimit"] = f'"default";r={decision.remaining};t={decision.next_s}'
+        request.response_headers[_RATE_LIMIT_POLICY] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
+        request.response_headers[_RATE_LIMIT] = f'"default";r={decision.remaining};t={decision.next_s}'
         if not decision.is_allowed:
             unit = "address" if limiter is self._address_limiter else "key"
             detail = f"The limit is {self._limit} for each {unit}; nothing was changed."
@@ -129,15 +133,15 @@ def _unauthorized(*, is_token_given: bool) -> Problem:
     # RFC 6750 §3.1: no error code if the client sent no token, since it may not know that one is needed.
     if not is_token_given:
         detail = "Send an API key: Authorization: Bearer <key>."
-        return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})
+        return Problem(UNAUTHORIZED, detail, headers={_AUTHENTICATE: _CHALLENGE})
     challenge = f'{_CHALLENGE}, error="invalid_token"'
-    return Problem(UNAUTHORIZED, "This is none of the API keys known here.", headers={"WWW-Authenticate": challenge})
+    return Problem(UNAUTHORIZED, "This is none of the API keys known here.", headers={_AUTHENTICATE: challenge})
 
 
 def _forbidden(key: ApiKey, needed: Scope) -> Problem:
     detail = f"The scope of this key is {key.scope.label}; the request needs {needed.label}."
     challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed.label}"'
-    return Problem(FORBIDDEN, detail, headers={"WWW-Authenticate": challenge})
+    return Problem(FORBIDDEN, detail, headers={_AUTHENTICATE: challenge})
 
 
 @functools.lru_cache(maxsize=1_024)
