@@ -30,7 +30,7 @@ def prepare_early_response(head: RequestHead) -> None:
     if "Connection" in head.headers:  # Tornado would send Keep-Alive to an HTTP/1.0 client that asks for it
         del head.headers["Connection"]
     head.response_headers["Connection"] = "close"
-    # Tornado closes the connection when the response has been sent. Until then it reads the body, of whatever length.
+    # Tornado closes the connection after the response. Until then it shall read the body, even a very long one.
     cast(HTTP1Connection, head.connection).set_max_body_size(max(sys.maxsize, content_length(head.headers) or 0))
     stream = cast(Any, head.connection).stream
     if isinstance(stream, ConnectionStream):

@@ -1,8 +1,8 @@
-"""One request and its response, without Tornado's RequestHandler: for the paths that get most of the load.
+"""One request and its response, without Tornado's RequestHandler: orders that are not plain, and many orders.
 
-A RequestHandler would take a large part of a request's time, so these requests are served by an HTTPMessageDelegate
-(https://www.tornadoweb.org/en/stable/routing.html); `python -m load.bench` compares the two. Error responses
-are written by a RequestHandler, so that they are the same on every path. Runs on the event loop.
+An HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html) takes less time than a RequestHandler, and
+gets the body as it arrives. Error responses are written by a RequestHandler, so that they are the same on every path.
+Runs on the event loop.
 """
 
 from asyncio import Future, Task

@@ -27,7 +27,7 @@ class ResponseSink(Protocol):
 
 
 class PlainRequest:
-    """Whoever serves it calls `respond` or `fail` once, at any time."""
+    """A complete head, and later its body. The handler calls `respond` or `fail` once, at any time."""
 
     __slots__ = (
         "_sink",
