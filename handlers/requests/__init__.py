@@ -1,1 +1,1 @@
-"""Requests that Tornado has read: heads, bodies, handlers and error responses."""
+"""Requests that Tornado reads: their heads, limits on bodies, query parameters and error responses."""

@@ -1,4 +1,4 @@
-"""The base class of all RequestHandlers: JSON responses, errors as problems, request ids. Runs on the event loop."""
+"""The base class of all RequestHandlers: JSON, request ids, errors as RFC 9457 problems. Runs on the event loop."""
 
 import logging
 from collections.abc import Callable
@@ -17,20 +17,20 @@ _log = logging.getLogger(__name__)
 
 
 class BaseHandler(RequestHandler):
-    """A handler to which the URL table passes its collaborators as keyword arguments."""
+    """The base handler. The URL table in `handlers/routes.py` passes keyword arguments to `initialize`."""
 
     request_id = ""
 
     def _count_in_flight(self, *, in_flight: InFlightRequests) -> None:
-        """Counts the request as in flight. To be called by each `initialize`."""
+        """Counts the request as in flight until `on_finish`. Each `initialize` must call this."""
         self._in_flight = in_flight
         in_flight.begin(self)
 
-    # Declared as Tornado does, so that handlers with more collaborators may override it.
+    # Declared with the same type as in Tornado. Subclasses can then override it with more parameters.
     initialize: Callable[..., None] = _count_in_flight
 
     def set_default_headers(self) -> None:
-        # Called again before an error response, for which the id must stay the same.
+        # Tornado calls this again before it sends an error response. The id must stay the same.
         self.request_id = self.request_id or request_id_for(self.request.headers.get("X-Request-Id"))
         self.set_header("X-Request-Id", self.request_id)
         for name, value in getattr(self.request, "response_headers", {}).items():
@@ -44,7 +44,7 @@ class BaseHandler(RequestHandler):
         return None
 
     def answer_json(self, value: Any, *, content_type: str = "application/json") -> None:
-        """Sends the response, with `value` as JSON."""
+        """Sends `value` as JSON, and finishes the response."""
         self.set_header("Content-Type", content_type)
         if self._in_flight.draining:
             self.set_header("Connection", "close")

@@ -1,4 +1,4 @@
-"""Limits the length of request bodies, and refuses requests whose body does not matter. Runs on the event loop."""
+"""Limits the length of request bodies, and discards the bodies of rejected requests. Runs on the event loop."""
 
 from collections.abc import Awaitable
 
@@ -11,14 +11,14 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.lane import MAX_BODY_BYTES
 
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
-"""A refused body is read and discarded up to this length, so that the connection can be used again. For a longer one,
-the response is sent early."""
+"""The body of a rejected request is discarded up to this length, and the connection stays open. If the body is longer,
+the response is sent before the end of the body, and the connection is closed."""
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-"""All bodies together that are buffered and longer than `MAX_BODY_BYTES`: those of arrays of orders."""
+"""The default limit for the buffered arrays of all `POST /orders` together, and for their buffered NDJSON lines."""
 
 
 def is_short(headers: HTTPHeaders) -> bool:
-    """Whether the headers say that the body is no longer than `MAX_BODY_BYTES`."""
+    """Whether the headers show that the body has at most `MAX_BODY_BYTES` bytes."""
     length = headers.get("Content-Length")
     if length is None:
         return "Transfer-Encoding" not in headers
@@ -26,12 +26,12 @@ def is_short(headers: HTTPHeaders) -> bool:
 
 
 class BodyLimit(HTTPMessageDelegate):
-    """Passes a request on to `delegate`, or refuses it with 413 if its body is longer than `limit_bytes`.
+    """Passes a request on to `delegate`, or rejects it with 413 if its body is longer than `limit_bytes`.
 
-    If `problem` is given, the request is refused with it regardless of the body's length.
+    If `problem` is given, the request is always rejected with this problem.
 
-    The problem is sent after the body, which is discarded. It is sent early if the body is too long to be discarded, or
-    if the client waits for `100 Continue` and the headers already show that the request must be refused.
+    The problem is sent after the body has been discarded. It is sent before the end of the body if the body is longer
+    than `MAX_DISCARDED_BYTES`, or if the client waits for `100 Continue` and the headers already require a rejection.
     """
 
     def __init__(
@@ -87,6 +87,6 @@ class BodyLimit(HTTPMessageDelegate):
 
     def _refuse(self) -> None:
         self._is_refused = True
-        # The delegate gets neither the rest of this request nor its end.
+        # Lets the delegate clean up. It gets no more data of this request, and no call of `finish`.
         self._delegate.on_connection_close()
         self._errors.respond(self._head, self._problem)

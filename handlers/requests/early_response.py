@@ -1,4 +1,4 @@
-"""Responses that are sent before the request's body has been read completely. Runs on the event loop."""
+"""Responses that are sent before the request body has been read completely. Runs on the event loop."""
 
 import sys
 from collections.abc import Awaitable
@@ -11,26 +11,26 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.connection_stream import ConnectionStream
 
 MAX_LENGTH_DIGITS = 100
-"""A Content-Length with more digits is left to Tornado, which treats it as malformed."""
+"""`content_length` ignores values with more digits. Tornado rejects them as malformed."""
 
 
 def content_length(headers: HTTPHeaders) -> int | None:
-    """The value of Content-Length. None if it is missing or malformed."""
+    """The value of Content-Length. None if it is missing, malformed or too long."""
     length = headers.get("Content-Length", "")
     return int(length) if len(length) <= MAX_LENGTH_DIGITS and length.isdecimal() else None
 
 
 def prepare_early_response(head: RequestHead) -> None:
-    """To be called before a response is sent whose request may not have been read completely.
+    """Must be called before a response is sent, if the request body may not have been read completely.
 
-    The response takes the place of `100 Continue`. It says that the connection will be closed. When it has been sent,
-    the rest of the body is discarded for a limited time: see `handlers/transport/lingering_close.py`.
+    The client gets no `100 Continue`, and the response has `Connection: close`. After the response, the rest of the
+    body is discarded for a limited time: see `handlers/transport/lingering_close.py`.
     """
     head.drop_expectation()
-    if "Connection" in head.headers:  # Tornado would send Keep-Alive to an HTTP/1.0 client that asks for it
+    if "Connection" in head.headers:  # else Tornado sends Keep-Alive to an HTTP/1.0 client that requests it
         del head.headers["Connection"]
     head.response_headers["Connection"] = "close"
-    # Tornado closes the connection after the response. Until then it shall read the body, even a very long one.
+    # Tornado reads the body until the response is sent, and must not reject a very long body.
     cast(HTTP1Connection, head.connection).set_max_body_size(max(sys.maxsize, content_length(head.headers) or 0))
     stream = cast(Any, head.connection).stream
     if isinstance(stream, ConnectionStream):
@@ -38,7 +38,7 @@ def prepare_early_response(head: RequestHead) -> None:
 
 
 class AnswerBeforeBody(HTTPMessageDelegate):
-    """Lets `delegate`, which ignores the body, send its response as soon as the headers have been read."""
+    """Makes `delegate` respond as soon as the headers have been read. `delegate` must not need the body."""
 
     def __init__(self, delegate: HTTPMessageDelegate, head: RequestHead) -> None:
         self._delegate = delegate
@@ -56,7 +56,7 @@ class AnswerBeforeBody(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        """Does nothing: the delegate has the whole request already."""
+        """Does nothing: `headers_received` has already called `delegate.finish`."""
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()

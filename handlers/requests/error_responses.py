@@ -1,7 +1,4 @@
-"""Error responses: the handlers for problems, 404 and 405, and responses for requests that have no handler.
-
-Runs on the event loop.
-"""
+"""Error responses of requests that Tornado reads, and the handlers that send them. Runs on the event loop."""
 
 import logging
 from http import HTTPStatus
@@ -19,16 +16,16 @@ _log = logging.getLogger(__name__)
 
 
 class ErrorResponder:
-    """Sends problems as responses. Uses a RequestHandler, so that all error responses are made in one place."""
+    """Sends error responses for requests that have no RequestHandler of their own. Uses `ProblemHandler`."""
 
     def __init__(self, *, application: Application, in_flight: InFlightRequests) -> None:
         self._application = application
         self._in_flight = in_flight
 
     def respond(self, head: RequestHead, error: BaseException) -> None:
-        """Sends the problem that `problem_for` returns for the error, unless the request has a response already.
+        """Sends `problem_for(error)`. If the request already has a response, only logs the error.
 
-        A client would take a second response for that of its next request.
+        A client would read a second response as the response to its next request.
         """
         if head.is_answered:
             request_id = request_id_for(head.header("X-Request-Id"))
@@ -40,26 +37,26 @@ class ErrorResponder:
 
 
 class ProblemHandler(BaseHandler):
-    """Responds to every method with one problem."""
+    """Responds to every method with the problem for `error`."""
 
     def initialize(self, *, in_flight: InFlightRequests, error: BaseException) -> None:
         self._count_in_flight(in_flight=in_flight)
         self._error = error
 
     def prepare(self) -> None:
-        # Not raised: an error that many requests share would get a longer traceback with each of them.
+        # The error is not raised: many requests can share it, and each raise would make its traceback longer.
         error_info = (type(self._error), self._error, self._error.__traceback__)
         self.log_exception(*error_info)
         self.send_error(exc_info=error_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # Replaces Tornado's own error for an unknown method, too, which comes before `prepare`.
+        # Tornado checks the method before it calls `prepare`. Its error for an unknown method is also replaced.
         kwargs["exc_info"] = (type(self._error), self._error, self._error.__traceback__)
         super().write_error(status_code, **kwargs)
 
 
 class OtherMethodHandler(BaseHandler):
-    """Responds with 405 to the methods that a path does not allow. The router serves the methods in `allowed`."""
+    """Responds with 405 to every method that a path does not allow. The router serves the methods in `allowed`."""
 
     def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -73,13 +70,13 @@ class OtherMethodHandler(BaseHandler):
 
 
 class NotFoundHandler(BaseHandler):
-    """Responds with 404, for every path without a route."""
+    """Responds with 404 on every path without a route."""
 
     def prepare(self) -> None:
         raise self._problem()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # Tornado checks the method before the path: an unknown one would be a 405.
+        # Tornado checks the method before it calls `prepare`: an unknown method would get 405 here.
         super().write_error(HTTPStatus.NOT_FOUND, exc_info=(Problem, self._problem(), None))
 
     def _problem(self) -> Problem:

@@ -1,8 +1,8 @@
-"""One request and its response, without Tornado's RequestHandler: orders that are not plain, and many orders.
+"""The base class of exchanges. An exchange serves one request without Tornado's RequestHandler.
 
-An HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html) takes less time than a RequestHandler, and
-gets the body as it arrives. Error responses are written by a RequestHandler, so that they are the same on every path.
-Runs on the event loop.
+An HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html) is faster than a RequestHandler, and receives
+the body in chunks. A RequestHandler sends the error responses, so that they are the same on every path. Runs on the
+event loop.
 """
 
 from asyncio import Future, Task
@@ -23,10 +23,10 @@ ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
 
 class Exchange(HTTPMessageDelegate):
-    """One request and its response.
+    """Serves one request.
 
-    `begin` starts the work and returns a future; `answer` writes a response from the result of that future. An
-    exception from either becomes the error response.
+    `begin` starts the work and returns a future. `answer` writes the response from the result of the future. If
+    `begin`, the future or `answer` fails, the exception becomes the error response.
     """
 
     def __init__(self, head: RequestHead, *, in_flight: InFlightRequests, errors: ErrorResponder) -> None:
@@ -36,11 +36,11 @@ class Exchange(HTTPMessageDelegate):
         self._body = b""
 
     def begin(self, body: bytes) -> Future[Any]:
-        """Starts the work. An error that it raises becomes the response."""
+        """Starts the work, and returns a future for its result. An exception becomes the error response."""
         raise NotImplementedError
 
     def answer(self, result: Any) -> None:
-        """Writes the response for the result of `begin`. An error that it raises becomes the response."""
+        """Writes the response for the result of the future. An exception becomes the error response."""
         raise NotImplementedError
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -55,14 +55,14 @@ class Exchange(HTTPMessageDelegate):
             self._fail(error)
 
     def cancel_on_disconnect(self, task: "Task[Any]") -> "Task[Any]":
-        """The same task, which is cancelled if the client disconnects, or has disconnected, before it ends."""
+        """Returns the task. Cancels it if the client disconnects, or has already disconnected."""
 
         def cancel() -> None:
             task.cancel()
 
         connection = cast(HTTP1Connection, self.head.connection)
         connection.set_close_callback(cancel)
-        if connection.stream.closed():  # then the callback is never called
+        if connection.stream.closed():  # in this case the callback is never called
             cancel()
         return task
 
@@ -88,7 +88,7 @@ class Exchange(HTTPMessageDelegate):
             self._in_flight.end(self)
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
-        """Writes the whole response: a JSON body, `headers`, and the headers of every response."""
+        """Writes the whole response: `headers`, the headers that all responses have, and `body`, which is JSON."""
         head, connection = self.head, self.head.connection
         head.is_answered = True
         all_headers = {

@@ -1,4 +1,4 @@
-"""Parses the query of a URL strictly, and reports all unknown, repeated, empty or invalid parameters. Pure."""
+"""Parses URL queries strictly, and reports all unknown, repeated, empty and invalid parameters. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from handlers.problems.problem import INVALID_PARAMETER, Problem, error_members
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
-# RFC 3339 §5.6, whose note allows a space in place of the T. Without an offset: the format of the API's own times.
+# RFC 3339 §5.6. A note in it allows a space instead of the T. `_TIME_OF_API`: the format of times in responses, as UTC.
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
@@ -19,8 +19,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class QueryParameters:
     """The parameters of one request. Each getter returns None if its parameter is missing or invalid.
 
-    `arguments` are Tornado's `request.query_arguments`; only names in `allowed` may occur. Call `check` after the last
-    getter.
+    `arguments` is Tornado's `request.query_arguments`. A name that is not in `allowed` is an error. Call `check` after
+    the last getter.
     """
 
     def __init__(self, arguments: Mapping[str, list[bytes]], *, allowed: Collection[str]) -> None:
@@ -28,7 +28,7 @@ class QueryParameters:
         self._values: dict[str, str] = {}
         for name, values in arguments.items():
             if name not in allowed:
-                # Tornado decodes names as Latin-1.
+                # Tornado decodes names as Latin-1, but clients send UTF-8.
                 self.add_error(name.encode("latin1").decode(errors="replace"), "is not known here")
             elif len(values) > 1:
                 self.add_error(name, "must not be given more than once")
@@ -38,7 +38,7 @@ class QueryParameters:
                 self._values[name] = values[0].decode(errors="replace")
 
     def text(self, name: str) -> str | None:
-        """The value as it was sent. A caller that parses it calls `add_error` if it is invalid."""
+        """The value as text. The caller calls `add_error` if the value is invalid."""
         return self._values.get(name)
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
@@ -50,7 +50,7 @@ class QueryParameters:
         return value
 
     def integer(self, name: str, low: int, high: int) -> int | None:
-        """The value, from `low` (not below 0) to `high`: only digits, without leading zeros."""
+        """The value, if it is an integer from `low` to `high` without sign and leading zeros. `low` is at least 0."""
         value = self.text(name)
         if value is None:
             return None
@@ -74,14 +74,14 @@ class QueryParameters:
         self._errors.append({"parameter": name, "detail": detail})
 
     def check(self) -> None:
-        """Raises a Problem that lists the errors, if there are any."""
+        """Raises a Problem that lists all errors, if there are any."""
         if self._errors:
             detail = "`errors` lists each invalid parameter and the reason."
             raise Problem(INVALID_PARAMETER, detail, members=error_members(self._errors))
 
 
 def _time_us(text: str) -> int | None:
-    """None if it is not a time. Rounded up, so that "after" and "before" compare correctly with whole microseconds."""
+    """Microseconds since 1970, None if invalid. Rounded up: `>=` and `<` are then correct for whole microseconds."""
     utc = _TIME_OF_API.fullmatch(text)
     found = utc or _TIME.fullmatch(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""A request whose headers have been read and whose body has not. Runs on the event loop."""
+"""The head of a request: request line and headers. The body has not been read yet. Runs on the event loop."""
 
 import re
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ _CONTINUE = "100-continue"
 
 
 class RequestInfo(Protocol):
-    """What decides whether a request is served. Both RequestHead and PlainRequest are that."""
+    """The part of a request that the guard checks. RequestHead and PlainRequest implement it."""
 
     key_name: str
-    """The name of the API key that the request was sent with, or "-"."""
+    """The name of the API key, or "-" without a valid key. The guard sets it."""
     response_headers: dict[str, str]
-    """Headers that each response to this request has, error responses included."""
+    """Headers to add to the response, also to an error response."""
 
     @property
     def method(self) -> str: ...
 
     @property
     def path(self) -> str:
-        """Without the query."""
+        """The path of the URL, without the query."""
 
     @property
     def client_address(self) -> str:
         """The IP address that the request came from."""
 
     def header(self, name: str, /) -> str | None:
-        """The value of a header field, whose name is case-insensitive; None if there is none."""
+        """The value of the header; None if it is missing. `name` is case-insensitive."""
 
 
 class RequestHead:
@@ -62,35 +62,35 @@ class RequestHead:
         self.start_line = start_line
         self.headers = headers
         self.response_headers: dict[str, str] = {}
-        """Headers that each response to this request has, error responses included."""
+        """See `RequestInfo`."""
         self.key_name = "-"
-        """The name of the API key that the request was sent with, or "-"."""
+        """See `RequestInfo`."""
         self.is_answered = False
-        """Whether something has begun to make the response. Nothing else may make one then."""
+        """Whether a response has been started. If so, no second response can be sent."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
-            # RFC 9112 §3.2.2: a server must accept the absolute form.
+            # RFC 9112 §3.2.2: a server must accept a whole URL instead of a path.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
         self.path = self.start_line.path
         if "?" in self.path or not PLAIN_HOST.fullmatch(headers.get("Host", "")):
-            # Tornado's parser checks the rest.
+            # Tornado parses all other forms, and raises HTTPInputError if they are malformed.
             self.path = self.as_request().path
 
     @property
     def method(self) -> str:
-        """The method, in upper case as it was sent."""
+        """The method as the client sent it. Methods are case-sensitive."""
         return self.start_line.method
 
     def header(self, name: str) -> str | None:
-        """The value of a header field."""
+        """See `RequestInfo`."""
         return self.headers.get(name)
 
     @property
     def expects_continue(self) -> bool:
-        """Whether Tornado will send `100 Continue`, because the client waits for it before it sends the body."""
+        """Whether the client waits for `100 Continue` before it sends the body. If so, Tornado will send it."""
         return self.headers.get("Expect") == _CONTINUE
 
     def normalize_expectation(self) -> None:
-        """Keeps the Expect header only if `100 Continue` is the answer to it (RFC 9110 §10.1.1)."""
+        """Removes the Expect header unless the server must respond with `100 Continue` (RFC 9110 §10.1.1)."""
         has_body = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
         is_known = self.headers.get("Expect", "").lower() == _CONTINUE
         self.drop_expectation()
@@ -98,7 +98,7 @@ class RequestHead:
             self.headers["Expect"] = _CONTINUE
 
     def drop_expectation(self) -> None:
-        """Prevents Tornado from sending `100 Continue`."""
+        """Removes the Expect header, so that Tornado does not send `100 Continue`."""
         if "Expect" in self.headers:
             del self.headers["Expect"]
 
@@ -109,7 +109,7 @@ class RequestHead:
         return address
 
     def as_request(self) -> "Request":
-        """The request for RequestHandlers. Made on demand, because it parses more than an Exchange needs."""
+        """Makes the request object for a RequestHandler. This parses more than an Exchange needs."""
         request = Request(
             connection=self.connection,
             server_connection=self.server_connection,
@@ -120,7 +120,7 @@ class RequestHead:
         return request
 
     def as_bodyless_request(self) -> "Request":
-        """The request for a handler that ignores the body. Tornado would parse a form, and send 400 for a bad one."""
+        """As `as_request`, for a handler that ignores the body: Tornado would reject an invalid form body with 400."""
         request = self.as_request()
         if "Content-Type" in request.headers:
             del request.headers["Content-Type"]
@@ -128,6 +128,6 @@ class RequestHead:
 
 
 class Request(HTTPServerRequest):
-    """An HTTPServerRequest with headers for every response to it."""
+    """An HTTPServerRequest with headers to add to its response."""
 
     response_headers: Mapping[str, str] = {}

@@ -1,9 +1,9 @@
-"""The stream of one client connection: enforces time-outs, and sends a problem for malformed requests.
+"""The Tornado stream of one client connection: enforces time-outs, and sends a problem for malformed requests.
 
-It sends no problem for a request that has a response already.
+It sends no problem if the request already has a response.
 
-Tornado's own time-outs cost a timer and a future per request. While a request is served, these streams only update
-counters; the server calls `check_timeouts` on each of them at intervals. Runs on the event loop.
+Tornado's own time-outs need a timer and a future for each request. These streams only update counters, and the server
+calls `check_timeouts` on each stream at intervals. Runs on the event loop.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ _LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too l
 class ConnectionStream(IOStream):
     """A stream that closes itself when its client exceeds a time-out, and sends a problem for malformed HTTP.
 
-    `received` is what the client has sent already. `_read_buffer`, `_read_buffer_size` and `_total_write_done_index`
-    are attributes that Tornado provides for subclasses.
+    `received` contains bytes that have already been read from the socket. `_read_buffer`, `_read_buffer_size` and
+    `_total_write_done_index` are attributes of Tornado's IOStream.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ConnectionStream(IOStream):
         received: bytes = b"",
         **options: Any,
     ) -> None:
-        """`lingering` keeps the connection open for a while after an early response. None: it is closed at once."""
+        """`lingering` keeps the connection open after an early response. If it is None, `close` closes at once."""
         super().__init__(*arguments, **options)
         self._read_buffer += received
         self._read_buffer_size += len(received)
@@ -73,15 +73,15 @@ class ConnectionStream(IOStream):
             self.close()
 
     def lift_body_timeout(self) -> None:
-        """Lets the body of the request that is being read take any time."""
+        """Removes the time-out for the body of the current request."""
         self._body_timeout_s = math.inf
 
     def linger_on_close(self) -> None:
-        """Lets the client read the response to the current request although it still sends the body."""
+        """Makes `close` a lingering close, so that a client that is still sending can read the response."""
         self._is_lingering_close = True
 
     def reject(self, problem: Problem) -> None:
-        """Sends the problem for a request that has no handler. The caller closes the stream afterwards."""
+        """Sends the problem, unless the request already has a response. The caller must close the stream then."""
         if not self.closed() and not self._has_response:
             self._has_response = True
             self.linger_on_close()
@@ -103,10 +103,10 @@ class ConnectionStream(IOStream):
         return self._head is None or not self._head.done()
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        # Tornado reads only heads with it, and would still serve buffered requests after the stream is closed.
+        # Tornado calls this only to read heads. It would serve buffered requests even after the stream is closed.
         if self._is_timed_out:
             raise StreamClosedError
-        if self._is_lingering_close:  # the last response said that it closes the connection
+        if self._is_lingering_close:  # the last response had `Connection: close`
             self.close()
             raise StreamClosedError
         self._requests += 1
@@ -118,7 +118,7 @@ class ConnectionStream(IOStream):
         return self._head
 
     def set_nodelay(self, value: bool) -> None:
-        # Always on, because responses are written whole. Tornado switches it for each response: two system calls.
+        # TCP_NODELAY stays on: each response is one write. Tornado would make two system calls per response.
         pass
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -129,7 +129,7 @@ class ConnectionStream(IOStream):
 
     def write(self, data: bytes | memoryview) -> "Future[None]":
         if data == _TORNADOS_BAD_REQUEST:
-            # Tornado closes the stream afterwards.
+            # Tornado closes the stream after this write.
             self.linger_on_close()
             data = b"" if self._has_response else last_response(_MALFORMED)
         self._has_response = self._has_response or data != _TORNADOS_CONTINUE
@@ -137,7 +137,7 @@ class ConnectionStream(IOStream):
 
     def close(self, exc_info: Any = False) -> None:
         if isinstance(exc_info, UnsatisfiableReadError):
-            # Outside of a head, the line before a chunk is too long.
+            # Either the head is too long, or the line before a chunk of the body.
             self.reject(_LONG_HEAD if self._is_in_head() else _MALFORMED)
         if self._is_lingering_close and not self.closed():
             if self._lingering is None:
@@ -155,7 +155,7 @@ class ConnectionStream(IOStream):
 
 
 class TlsConnectionStream(ConnectionStream, SSLIOStream):
-    """The same over TLS. `_ssl_accepting` is Tornado's: the handshake is not finished yet."""
+    """A ConnectionStream over TLS. `_ssl_accepting`, an attribute of Tornado, is true until the handshake ends."""
 
     socket: ssl.SSLSocket
 
@@ -165,13 +165,13 @@ class TlsConnectionStream(ConnectionStream, SSLIOStream):
         return super()._current_wait()
 
     def reject(self, problem: Problem) -> None:
-        # Nothing can be sent before the end of the handshake.
+        # Nothing can be sent before the handshake ends.
         if not self._ssl_accepting:
             super().reject(problem)
 
 
 def lift_body_timeout(connection: HTTPConnection) -> None:
-    """Lets the body of the request that `connection` is reading take any time."""
+    """Removes the time-out for the request body that `connection` is reading."""
     stream = getattr(connection, "stream", None)
     if isinstance(stream, ConnectionStream):
         stream.lift_body_timeout()

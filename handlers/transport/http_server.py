@@ -1,4 +1,4 @@
-"""The HTTP server: the plain lane in front of Tornado's server, a limit on connections, time-outs.
+"""The HTTP server: Tornado's server with the plain lane in front of it, a limit on connections, and time-outs.
 
 Runs on the event loop.
 """
@@ -27,13 +27,13 @@ from handlers.transport.timeouts import TimedConnection, Timeouts
 
 TIMEOUTS = Timeouts()
 MAX_HEAD_BYTES = 16 * 1024
-"""The request line and the headers. Parsing four thousand short headers takes 5 ms of the event loop."""
+"""The longest head: request line and headers. Parsing a head of this length can block the event loop for 5 ms."""
 LAST_BYTES_S = 1.0
-"""How long clients have to receive the rest of their responses when all connections are closed."""
+"""How long `close_all_connections` waits for clients to receive the rest of their responses."""
 CHECKS_PER_TIMEOUT = 4
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
-"""The warning is logged again only after the number of connections has fallen to this fraction of the limit."""
+"""The warning about the limit is logged again only after connections have fallen to this fraction of the limit."""
 CHECKS_PER_TURN = 200
 """How many connections are checked before the event loop runs other callbacks."""
 
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 class BoundedHTTPServer(HTTPServer):
     """Rejects connections over the limit with 503, and closes connections that exceed a time-out.
 
-    Connections begin on the plain lane if there is a `lane`, and no TLS; see `LaneConnection`.
+    With a `lane` and without TLS, each connection begins as a `LaneConnection`.
 
     Without a limit the process could run out of file descriptors. Then accept(2) would fail in every iteration of the
     event loop, and SQLite would fail too.
@@ -65,7 +65,7 @@ class BoundedHTTPServer(HTTPServer):
         """Takes the arguments of Tornado's HTTPServer except its time-outs. `clock` is monotonic, in seconds."""
         options.setdefault("max_header_size", MAX_HEAD_BYTES)
         super().initialize(*arguments, **options)
-        # It would need a timer for each request; the connections check the time instead.
+        # Tornado's own time-out needs a timer for each request. `close_timed_out` replaces it.
         self.conn_params.header_timeout = None
         self._lane = lane
         self._clock = clock
@@ -74,7 +74,7 @@ class BoundedHTTPServer(HTTPServer):
         self._unused = asyncio.Event()
         self._unused.set()
         self._lingering = LingeringSockets()
-        # The other half is left for connections that are accepted meanwhile.
+        # Hand-overs can use half of the free connection slots. New connections can use the other half.
         self._hand_overs = HandOvers(lambda: (self._max_connections - self.connections) // 2)
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
@@ -82,15 +82,15 @@ class BoundedHTTPServer(HTTPServer):
 
     @property
     def connections(self) -> int:
-        """How many connections are open, also those on which the server only waits for the client to close them."""
+        """The number of open connections, including connections in a lingering close."""
         return len(self._open) + len(self._lingering)
 
     def limit_connections(self, count: int) -> None:
-        """At most `count` connections from now on."""
+        """Sets the maximum number of open connections."""
         self._max_connections = count
 
     async def listen_on(self, sockets: Sequence[socket.socket]) -> None:
-        """Accepts connections from the sockets until `stop`."""
+        """Accepts connections on the sockets until `stop` is called."""
         lane = self._lane
         if lane is None or self.ssl_options is not None:
             self.add_sockets(sockets)
@@ -101,16 +101,16 @@ class BoundedHTTPServer(HTTPServer):
 
         loop = asyncio.get_running_loop()
         for each in sockets:
-            # asyncio's own loop accepts as many connections in one iteration as the backlog has room for, before the
-            # first of them is counted. Beyond the limit on open files it then logs thousands of errors.
+            # asyncio's own loop accepts up to `backlog` connections in one iteration, before any of them is counted. If
+            # it exceeded the limit on open files, it would log thousands of errors. `listen` sets the real backlog.
             self._listeners.append((await loop.create_server(new_connection, sock=each, backlog=1), each))
             each.listen(BACKLOG)
 
     def stop(self) -> None:
-        """Accepts no more connections, except those that clients have opened already. May be called twice."""
+        """Stops listening. The lane first accepts the connections that are already open. Can be called twice."""
         while self._listeners:
             listener, opened = self._listeners.pop()
-            # The system would reset the connections that wait to be accepted.
+            # Closing the listening socket would reset the connections that wait to be accepted.
             for client, address in accept_waiting(opened):
                 if self._has_room():
                     self.take_over(client, address, b"")
@@ -120,7 +120,7 @@ class BoundedHTTPServer(HTTPServer):
         super().stop()
 
     async def close_all_connections(self) -> None:
-        """Closes all connections, also those with unanswered requests. A connection that is opened later gets 503."""
+        """Closes all connections, even those with unanswered requests. Connections opened later get 503."""
         self._is_closed = True
         for connection in self._lane_connections():
             connection.close()
@@ -134,19 +134,19 @@ class BoundedHTTPServer(HTTPServer):
         return [each for each in self._open if isinstance(each, LaneConnection)]
 
     async def close_timed_out(self) -> None:
-        """Closes the connections that exceed a time-out. Called by a timer while there are connections."""
+        """Closes the connections that exceed a time-out. A timer calls this while connections are open."""
         for number, connection in enumerate(list(self._open), 1):
             connection.check_timeouts(self._clock())
             if number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
     async def wait_until_unused(self, timeout_s: float) -> None:
-        """Waits until no connection is open, or for `timeout_s` seconds."""
+        """Waits until no connection is open, at most `timeout_s` seconds. Ignores connections in a lingering close."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._unused.wait(), timeout_s)
 
     async def wait_for_lingering(self, timeout_s: float) -> None:
-        """Waits until clients that were answered early have closed their connections, or for `timeout_s` seconds."""
+        """Waits until each lingering close has ended, at most `timeout_s` seconds."""
         await self._lingering.wait_until_closed(timeout_s)
 
     # Connections on the lane
@@ -178,16 +178,16 @@ class BoundedHTTPServer(HTTPServer):
         self._count(stream)
         super().handle_stream(stream, address)
 
-    # Connections of Tornado's
+    # Connections that Tornado serves
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         kind = ConnectionStream
         if isinstance(stream, SSLIOStream):
             kind = TlsConnectionStream
-            # It has already registered for the events of the handshake, which the new stream must get.
+            # Tornado's stream has registered for the events of the handshake. The new stream must get them.
             stream.io_loop.remove_handler(stream.fileno())
         if not self._has_room():
-            # It does not linger: a lingering connection takes a file descriptor, too.
+            # No lingering close, because that would need another file descriptor.
             connection = self._wrap(stream.socket, kind, lingering=None)
             connection.reject(NO_ROOM)
             connection.close()
@@ -208,7 +208,7 @@ class BoundedHTTPServer(HTTPServer):
         lingering: LingeringSockets | None,
         received: bytes = b"",
     ) -> ConnectionStream:
-        """A ConnectionStream for a socket that no other stream uses any more."""
+        """Makes a ConnectionStream. No other stream must use the socket."""
         return kind(
             client,
             max_buffer_size=self.max_buffer_size,
@@ -218,13 +218,13 @@ class BoundedHTTPServer(HTTPServer):
             received=received,
         )
 
-    # How many there are
+    # The number of connections
 
     def _has_room(self) -> bool:
         has_room = self.connections < self._max_connections
         if not has_room:
             if not self._is_full:
-                _log.warning("all %d connections are in use: new ones are refused", self._max_connections)
+                _log.warning("all %d connections are in use: new ones are rejected", self._max_connections)
             self._is_full = True
         return has_room
 
@@ -239,5 +239,5 @@ class BoundedHTTPServer(HTTPServer):
         if not self._open:
             self._timer.stop()
             self._unused.set()
-        # Not reset as soon as one connection is free: at the limit, every rejected client would cause a warning.
+        # If one free connection reset this, there could be a warning for each rejected client.
         self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW

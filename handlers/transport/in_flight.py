@@ -1,4 +1,4 @@
-"""Counts the requests in flight, and lets the server drain them before it stops. Runs on the event loop."""
+"""Counts the requests in flight, so that the server can finish them before it stops. Runs on the event loop."""
 
 import asyncio
 import logging
@@ -8,18 +8,18 @@ _log = logging.getLogger(__name__)
 
 
 class DrainListener(Protocol):
-    """A request that must be notified of a drain even if its client sends no data."""
+    """A request that is notified when the drain starts, because it could wait for its client indefinitely."""
 
     def drain_started(self) -> None:
         """Called once, when the server begins to drain."""
 
 
 class InFlightRequests:
-    """The number of requests that are being served.
+    """The requests that are being served.
 
-    A request is served from the end of the body, or from the headers for an NDJSON stream, until the response. It is
-    represented by the object that serves it, so it counts once, however often it begins or ends. While `draining` is
-    set, each response closes its connection.
+    A request is in flight from the end of its body until the response. An NDJSON stream is in flight from its headers
+    on. Repeated calls of `begin` or `end` for the same request have no effect. While `draining` is true, each response
+    closes its connection.
     """
 
     def __init__(self) -> None:
@@ -36,25 +36,25 @@ class InFlightRequests:
         return len(self._requests)
 
     def begin(self, request: object) -> None:
-        """Counts the request until it ends. `request` must be compared by identity, and serve one request only."""
+        """Adds a request. `request` is the object that serves it, compared by identity and never reused."""
         self._requests.add(request)
         self._idle.clear()
 
     def end(self, request: object) -> None:
-        """Does not count the request any more. Does nothing if it is not counted."""
+        """Removes a request. Does nothing if it is not in flight."""
         self._requests.discard(request)
         if not self._requests:
             self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
-        """Returns when nothing is in flight, or after `timeout_s` seconds."""
+        """Sets `draining`, and waits until no request is in flight, at most `timeout_s` seconds."""
         self.draining = True
         for listener in list(self.drain_listeners):
             listener.drain_started()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            # With a time-out of 0 it is raised even if nothing is in flight.
+            # With a time-out of 0, `wait_for` raises this even if no request is in flight.
             if not self._requests:
                 return
-            _log.warning("%d requests were still in flight", self.count)
+            _log.warning("the drain timed out: %d requests are still in flight", self.count)

@@ -3,4 +3,4 @@
 import msgspec
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
-"""The value as JSON, in bytes. Decimals become JSON numbers with the same digits."""
+"""Encodes a value as JSON bytes. Decimals become JSON numbers with the same digits."""

@@ -1,8 +1,8 @@
-"""The plain lane: what its connections share, and what they need of others. Runs on the event loop.
+"""The plain lane, a fast path for simple requests: its shared state and interfaces. Runs on the event loop.
 
-Of the time that Tornado takes for a small request, four fifths are spent on its connection, stream and header objects.
-The lane has none of them, and reads only what `plain_head` accepts. At the first request that is anything else, the
-connection is handed over to Tornado for good. `python -m load.bench` measures the difference.
+Tornado spends four fifths of the time for a small request on its connection, stream and header objects. The lane does
+not use these objects, and serves only requests that `plain_head` accepts. At the first other request, the connection
+is handed over to Tornado for good. `python -m load.bench` measures the difference.
 """
 
 import asyncio
@@ -28,29 +28,29 @@ class PlainHandler(Protocol):
     """Serves plain requests."""
 
     def takes(self, head: PlainHead, /) -> bool:
-        """Whether it serves such requests. If not, Tornado does."""
+        """Whether the lane serves this request. If not, Tornado serves it."""
 
     def admit(self, request: PlainRequest, /) -> None:
-        """Returns if the request is to be served. An exception becomes the response. The body is not known yet."""
+        """Raises if the request must be rejected. The exception becomes the response. The body is not set yet."""
 
     def serve(self, request: PlainRequest, /) -> None:
-        """Ensures that `respond` or `fail` is called once, now or later. An exception becomes the response."""
+        """Calls `respond` or `fail` of the request once, now or later. An exception becomes the response."""
 
 
 class RequestRecorder(Protocol):
-    """Records requests."""
+    """Records the requests of the lane, for the access log."""
 
     def now_ns(self) -> int:
-        """The time, for `PlainRequest.started_ns`."""
+        """The current time in nanoseconds, for `PlainRequest.started_ns`."""
 
     def record(self, request: PlainRequest, /) -> None:
-        """Called once for each request, when its response is sent or the client has left."""
+        """Called once for each request, when its response is sent or its client has disconnected."""
 
 
 class IterationBudget:
-    """Limits how long the connections of the lane may keep the event loop in one iteration.
+    """Limits the time that all lane connections together use in one iteration of the event loop.
 
-    One request is short, but many clients may send expensive ones at once. `clock` returns seconds.
+    One request is short, but many clients can send expensive requests at once. `clock` returns seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -80,46 +80,46 @@ class Lane:
 
 
 class LaneServer(Protocol):
-    """The server that the lane's connections belong to."""
+    """The server of the lane's connections. BoundedHTTPServer implements it."""
 
     def connection_opened(self, connection: TimedConnection, /) -> Problem | None:
-        """Counts the connection. A problem means that it is to be rejected; then it is not counted."""
+        """Counts the connection and returns None, or returns the problem to reject it with."""
 
     def connection_lost(self, connection: TimedConnection, /) -> None:
-        """Stops counting the connection. Nothing happens if it has not been counted."""
+        """Stops counting the connection. Does nothing if the connection is not counted."""
 
     def linger(self, file: int, /) -> None:
-        """Keeps the connection open after this file is closed, until the client has read its responses."""
+        """Starts a lingering close of the connection with this file descriptor. See `LingeringSockets.add`."""
 
     def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
         """Calls `hand_over` now, or later if too many connections are being handed over. See `HandOvers`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
-        """Serves a client through Tornado. `received` is the bytes of its requests that have not been served."""
+        """Passes a connection to Tornado. `received` contains the bytes that have been read, but not served."""
 
 
 class HandOvers:
-    """Limits how many connections are handed over at once.
+    """Limits how many connections are handed over to Tornado at once.
 
-    Each has two open files until its transport closes one, in the next iteration of the event loop. If all connections
-    did this in the same iteration, the process would run out of files.
+    A hand-over needs a second file descriptor until the transport closes the first, in the next iteration of the event
+    loop. If all connections were handed over in one iteration, the process would run out of file descriptors.
     """
 
     def __init__(self, spare_files: Callable[[], int]) -> None:
-        """`spare_files` returns how many files hand-overs may open now. One hand-over may always run."""
+        """`spare_files` returns how many file descriptors hand-overs can use now. One hand-over is always allowed."""
         self._spare_files = spare_files
         self._running = 0
         self._waiting: deque[Callable[[], None]] = deque()
 
     def begin(self, hand_over: Callable[[], None]) -> None:
-        """Calls `hand_over` now or in a later iteration, in the order of the calls."""
+        """Calls `hand_over` now or in a later iteration. Earlier hand-overs come first."""
         self._waiting.append(hand_over)
         self._run_waiting()
 
     def _run_waiting(self) -> None:
         while self._waiting and (not self._running or self._running < self._spare_files()):
             self._running += 1
-            # Called after the callback in which the transport closes its file, because that is scheduled first.
+            # `hand_over` schedules the callback in which the transport closes its file, so `_end` runs after that.
             try:
                 self._waiting.popleft()()
             finally:

@@ -15,11 +15,11 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
-"""Once that much waits to be served, the rest stays in the socket. A complete request is never longer."""
+"""With more unserved bytes than this, the connection pauses reading. A complete request is never longer."""
 
 
 class LaneConnection(asyncio.Protocol):
-    """One client connection. It serves one request at a time, in the order in which they came."""
+    """One client connection. Serves its requests one at a time, in the order of arrival."""
 
     __slots__ = (
         "_address",
@@ -50,33 +50,33 @@ class LaneConnection(asyncio.Protocol):
         self._request: PlainRequest | None = None
         """The request that is being read or served."""
         self._needed = 0
-        """How many bytes of `_data` and `_more` together make the request complete; 0 when it is complete."""
+        """The length of the current request in bytes while it is being read, otherwise 0."""
         self._refusal: Exception | None = None
-        """Why the request is not to be served."""
+        """The error to respond with, if the current request must be rejected."""
         self._data = b""
-        """Received, and neither served nor part of `_more`."""
+        """Received bytes that have not been served. `_more` follows them."""
         self._more: bytearray | None = None
-        """Received after `_data`, while that could not be served."""
+        """Bytes received after `_data`. They are appended to `_data` before the next read."""
         self._is_unread = False
-        """The transport has been told not to read."""
+        """Reading from the transport is paused."""
         self._is_unsent = False
-        """The transport's buffer is full, because the client does not read."""
+        """The transport has called `pause_writing`, because the client reads too slowly."""
         self._is_resting = False
         """The next request is read in the next iteration of the event loop."""
         self._is_ending = False
-        """The connection is to be closed after the current response."""
+        """The client sends no more. The connection is closed after the last response."""
         self._leaves = False
-        """The connection is handed over once everything is sent."""
+        """The connection is handed over to Tornado when all responses are sent."""
         self._lingers = False
-        """Nothing more is served, and the connection is closed in stages once everything is sent."""
+        """No more requests are served. A lingering close begins when all responses are sent."""
         self._address: tuple[Any, ...] = ("",)
         self._requests = 0
 
-    # What the transport calls
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # None if the client has disconnected already.
+        # `peername` is None if the client has already disconnected.
         self._address = transport.get_extra_info("peername") or self._address
         if problem := self._server.connection_opened(self):
             self._reject(problem)
@@ -97,7 +97,7 @@ class LaneConnection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        # A client may end its side of the connection and still read its responses.
+        # A client can close its sending side and still read its responses.
         self._is_ending = not self._needed and bool(self._request or self._data or self._more)
         return self._is_ending
 
@@ -119,10 +119,10 @@ class LaneConnection(asyncio.Protocol):
         if self._request is not None:
             self._record(self._request)
 
-    # One request after another
+    # Reading and serving requests
 
     def _read_next(self) -> None:
-        """Reads the next request, and serves it if it is complete, once the client has read the responses before."""
+        """Reads the next request, and serves it if it is complete. Does nothing while the connection is busy."""
         is_serving = self._request is not None and not self._needed
         is_busy = is_serving or self._is_resting or self._is_unsent
         if is_busy or self._leaves or self._lingers or self._transport.is_closing():
@@ -176,8 +176,8 @@ class LaneConnection(asyncio.Protocol):
             self._rest()
 
     def _rest(self) -> None:
-        # A long pipeline would be a deep recursion. It would also keep the event loop from other clients: as long as
-        # the client keeps the socket full, uvloop calls `data_received` up to 32 times in one iteration.
+        # Without this, a long pipeline would recurse deeply. It would also block other clients: while the client keeps
+        # the socket full, uvloop calls `data_received` up to 32 times in one iteration.
         if not self._is_resting:
             self._is_resting = True
             asyncio.get_running_loop().call_soon(self._end_rest)
@@ -201,7 +201,7 @@ class LaneConnection(asyncio.Protocol):
         """See `ResponseSink`."""
         self._lane.in_flight.end(request)
         if self._transport.is_closing():
-            request.status, request.body_bytes = None, 0  # for the access log: the client does not get it
+            request.status, request.body_bytes = None, 0  # for the access log: nothing is sent
             return
         self._request = None
         self._transport.write(response)
@@ -219,19 +219,19 @@ class LaneConnection(asyncio.Protocol):
         if self._lane.recorder is not None:
             self._lane.recorder.record(request)
 
-    # The end of the lane
+    # Leaving the lane, and closing the connection
 
     def _leave(self) -> None:
-        """Hands the connection over to Tornado, when everything has been sent."""
+        """Hands the connection over to Tornado when all responses have been sent."""
         self._leaves = True
         self._pause_reading()
-        # Aborting the transport discards its buffer. With a limit of 0, `resume_writing` is called when it is empty.
+        # `abort` discards unsent bytes. With a limit of 0, the transport calls `resume_writing` when none are left.
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
             self._server.begin_hand_over(self._hand_over)
 
     def _linger(self) -> None:
-        """Closes the connection so that a client that still sends can read the responses."""
+        """Begins a lingering close when all responses are sent, so that a client that still sends can read them."""
         self._lingers = True
         self._data, self._more = b"", None
         self._pause_reading()
@@ -264,7 +264,7 @@ class LaneConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def close(self) -> None:
-        """Closes the connection when the client has received what is written."""
+        """Closes the connection after the written bytes have been sent."""
         self._transport.close()
 
     def abort(self) -> None:
@@ -292,8 +292,8 @@ class LaneConnection(asyncio.Protocol):
         return Wait(timeouts.idle_s, "request", requests)
 
     def _reject(self, problem: Problem) -> None:
-        # Not through the transport, which would keep the file open for some iterations of the loop: there is hardly a
-        # file left. What the client has sent is read, because a close with unread bytes would send a reset.
+        # A write through the transport would keep the file open for some more iterations, and few files are left. The
+        # received bytes are read, because closing a socket with unread bytes sends a reset.
         file = self._transport.get_extra_info("socket").fileno()
         with contextlib.suppress(OSError):
             os.write(file, last_response(problem))

@@ -1,7 +1,7 @@
-"""Closes connections in stages, so that a client that still sends can read the response. Runs on the event loop.
+"""Lingering close: after its response, the server reads until the client closes the connection. Runs on the event loop.
 
-A close with unread bytes sends a reset. It may overtake the response, and a proxy then sends a 502 instead of it
-(RFC 9112 §9.6).
+Closing a socket with unread bytes sends a reset. The reset can overtake the response, and a proxy then sends 502
+instead of the response (RFC 9112 §9.6).
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import socket
 LINGER_S = 5.0
 """How long a client has to read the response and to close the connection."""
 MAX_LINGER_BYTES = 64 * 1024 * 1024
-"""How much is read and discarded meanwhile. The rest stays in the client's buffers until the connection is closed."""
+"""The server discards this many bytes per connection. Then it stops reading, but keeps the connection open."""
 READ_BYTES = 64 * 1024
-"""How much is read before the event loop runs other callbacks."""
+"""How many bytes are read before the event loop runs other callbacks."""
 
 
 class LingeringSockets:
-    """Sockets on which the server sends nothing more. Each is open until its client closes it, at most `LINGER_S`."""
+    """Sockets in a lingering close. Each stays open until its client closes it, at most `LINGER_S` seconds."""
 
     def __init__(self) -> None:
         self._sockets: set[_LingeringSocket] = set()
@@ -29,7 +29,7 @@ class LingeringSockets:
         return len(self._sockets)
 
     def add(self, file: int) -> None:
-        """Ends the sending direction, and keeps the connection open when the caller closes this file descriptor.
+        """Shuts down sending, and keeps the connection open after the caller closes `file`, a file descriptor.
 
         Does nothing if the connection is broken, or if the process has no file descriptor left.
         """
@@ -44,12 +44,12 @@ class LingeringSockets:
             self._empty.set()
 
     async def wait_until_closed(self, timeout_s: float) -> None:
-        """Returns when all are closed, or after `timeout_s` seconds."""
+        """Waits until all sockets are closed, at most `timeout_s` seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), timeout_s)
 
     def close(self) -> None:
-        """Closes all of them now."""
+        """Closes all sockets now."""
         for each in list(self._sockets):
             each.close()
 
@@ -59,7 +59,7 @@ class _LingeringSocket:
         self._others = others
         self._loop = asyncio.get_running_loop()
         self._unread_bytes = MAX_LINGER_BYTES
-        # Not a TLS socket: what the client sends need not be decrypted.
+        # A plain socket even for TLS, because the discarded bytes need not be decrypted.
         self._socket = socket.socket(fileno=os.dup(file))
         try:
             self._socket.setblocking(False)

@@ -1,7 +1,7 @@
-"""Reads the head of a plain request. Pure.
+"""Parses the heads of plain requests. Pure functions.
 
-A regular expression accepts a strict part of RFC 9112's grammar, of which every implementation has the same reading:
-if it accepts a request, Tornado's parser reads that request in the same way. All other requests are left to Tornado.
+A regular expression accepts a strict subset of the RFC 9112 grammar that all implementations interpret alike. For each
+accepted request, Tornado's parser gives the same result. Tornado serves all other requests.
 """
 
 import functools
@@ -13,32 +13,32 @@ MAX_HEAD_BYTES = 4 * 1024
 MAX_CACHED_BYTES = 512
 _MAX_LENGTH_DIGITS = 9
 
-# A line ends with CR LF, no line is folded, and a value has no control character but the tab.
+# Lines end with CR LF and are not folded. Values contain no control characters except tabs.
 _HEAD = re.compile(
     rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
 )
 _FIELD = re.compile(r"\r\n([^:]+):[\t ]*([^\r]*)")
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
-"""Fields that change how the body or the connection is read."""
+"""A request with one of these headers is not plain, because they change how it is read or answered."""
 
 
 class PlainHead(NamedTuple):
-    """The head of a plain request: HTTP/1.1, one valid Host, no field twice, no body but one of a given length.
+    """The head of a plain request: HTTP/1.1, one valid Host, no repeated header, no body without Content-Length.
 
-    `path` has no query and no percent-encoding. `fields` has lower-case names.
+    `path` has no query and no percent-encoding. The names in `fields` are lower-case.
     """
 
     method: str
     path: str
     fields: Mapping[str, str]
     body_start: int
-    """Where the body begins in the data."""
+    """The index in the data where the body begins."""
     body_end: int
 
 
 def read_plain_head(data: bytes) -> PlainHead | None:
-    """The head at the start of `data`; None if it is not complete, longer than `MAX_HEAD_BYTES`, or not plain."""
+    """The head at the start of `data`. None if it is incomplete, longer than `MAX_HEAD_BYTES`, or not plain."""
     found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
     if found is None:
         return None
@@ -52,12 +52,12 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 def _read_lines(lines: bytes) -> tuple[Mapping[str, str], int] | None:
-    """The fields and the length of the body."""
+    """The fields and the length of the body. None if the head is not plain."""
     pairs = _FIELD.findall(lines.decode("latin-1"))
     fields = {name.lower(): value.rstrip("\t ") for name, value in pairs}
     if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):
         return None
-    # "keep-alive" is what HTTP/1.1 does anyway (RFC 9112 §9.3).
+    # "keep-alive" is allowed, because it is the default in HTTP/1.1 (RFC 9112 §9.3).
     if fields.get("connection", "keep-alive").lower() != "keep-alive":
         return None
     if not PLAIN_HOST.fullmatch(fields.get("host", "")):
@@ -69,4 +69,4 @@ def _read_lines(lines: bytes) -> tuple[Mapping[str, str], int] | None:
 
 
 _read_lines_again = functools.lru_cache(maxsize=1_000)(_read_lines)
-"""The same for lines that may come again: a client sends the same headers with each of its requests."""
+"""`_read_lines` with a cache, because a client usually sends the same headers with each request."""

@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class ResponseSink(Protocol):
-    """The connection of a plain request."""
+    """The connection that a plain request came from. LaneConnection implements it."""
 
     @property
     def client_address(self) -> str:
@@ -20,14 +20,14 @@ class ResponseSink(Protocol):
 
     @property
     def is_draining(self) -> bool:
-        """Whether each response closes its connection."""
+        """Whether the server is draining. Each response then closes its connection."""
 
     def send(self, request: "PlainRequest", response: bytes) -> None:
-        """Sends the only response to the request, if the client is still there."""
+        """Sends the response, if the client is still connected. Called once for each request."""
 
 
 class PlainRequest:
-    """A complete head, and later its body. The handler calls `respond` or `fail` once, at any time."""
+    """A request whose head is complete. The handler calls `respond` or `fail` once, at any time."""
 
     __slots__ = (
         "_sink",
@@ -45,16 +45,16 @@ class PlainRequest:
         self._sink = sink
         self.head = head
         self.body = b""
-        """Known once the request is complete."""
+        """Empty until the request is complete."""
         self.started_ns = 0
-        """When the head was complete, for the access log."""
+        """The time when the head was complete, for the access log."""
         self.request_id = request_id_for(self.header("X-Request-Id"))
         self.key_name = "-"
         self.response_headers: dict[str, str] = {}
         self.status: int | None = None
-        """Of the response; None until it is sent."""
+        """The status of the response. None if no response has been sent."""
         self.body_bytes = 0
-        """The length of the response's body."""
+        """The length of the response body."""
 
     @property
     def method(self) -> str:
@@ -69,12 +69,12 @@ class PlainRequest:
         return self._sink.client_address
 
     def header(self, name: str) -> str | None:
-        """The value of a header field."""
+        """The value of the header; None if it is missing. `name` is case-insensitive."""
         return self.head.fields.get(name.lower())
 
     def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Sends the response: a JSON body, `headers`, and the headers of every response."""
-        # Not by `response_bytes`: most of the time of the lane's own code would be spent there.
+        """Sends the response: `headers`, the headers that all responses have, and `body`, which is JSON."""
+        # Does not call `response_head`: the lane would spend most of its own time there.
         own = {**headers, **self.response_headers} if self.response_headers else headers
         head = (
             f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -85,7 +85,7 @@ class PlainRequest:
         self._send(status, f"{head}\r\n".encode("latin-1"), body)
 
     def fail(self, error: BaseException) -> None:
-        """Sends the problem that `problem_for` returns for the error, and logs an unexpected one."""
+        """Sends `problem_for(error)` as the response. Logs the error if it is unexpected."""
         problem = problem_for(error)
         if problem.kind.status == 500:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)

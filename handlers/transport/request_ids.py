@@ -1,4 +1,4 @@
-"""The id of a request, which its response repeats and the log shows. Pure functions."""
+"""Request ids, for the X-Request-Id header of responses and for the logs."""
 
 import random
 import re
@@ -7,7 +7,7 @@ _GIVEN_ID = re.compile(r"[!-~]{1,128}")
 
 
 def request_id_for(given: str | None) -> str:
-    """`given`, the client's X-Request-Id, if it is 1 to 128 visible ASCII characters, else a new id."""
+    """The client's X-Request-Id (`given`) if it has 1 to 128 visible ASCII characters, else a new id."""
     return given if given and _GIVEN_ID.fullmatch(given) else new_request_id()
 
 

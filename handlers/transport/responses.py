@@ -1,4 +1,4 @@
-"""Whole HTTP/1.1 responses as bytes, for connections without a RequestHandler."""
+"""Builds HTTP/1.1 responses as bytes, for connections without a RequestHandler."""
 
 import functools
 import time
@@ -15,12 +15,12 @@ CLOSE = {"Connection": "close"}
 
 
 def response_head(status: int, headers: Mapping[str, str]) -> bytes:
-    """The head of a response with exactly these headers. The caller makes sure that no value contains a line break."""
+    """The head of a response with only these headers. Their values must not contain line breaks."""
     return f"{status_line(status)}{header_lines(headers)}\r\n".encode("latin-1")
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """A line for each header."""
+    """The headers, one per line."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
@@ -33,7 +33,7 @@ def status_line(status: int) -> str:
 def problem_response(
     problem: Problem, *, request_id: str, instance: str, headers: Mapping[str, str]
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of the response for a problem. `headers` includes the headers of the problem."""
+    """The headers and the body of the response for a problem. `headers` must include `problem.headers`."""
     body = encode(problem_members(problem, instance=instance, request_id=request_id))
     all_headers = {
         "Content-Type": CONTENT_TYPE,
@@ -46,7 +46,7 @@ def problem_response(
 
 
 def last_response(problem: Problem) -> bytes:
-    """The response to a request that could not be read, after which the connection is closed."""
+    """The response when a request could not be read. It tells the client that the connection will be closed."""
     # The path is unknown; "/" means the whole server.
     headers, body = problem_response(
         problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE
@@ -55,7 +55,7 @@ def last_response(problem: Problem) -> bytes:
 
 
 def http_date() -> str:
-    """The current time as the Date header has it."""
+    """The current time in the format of the Date header."""
     return _date_of(int(time.time()))
 
 

@@ -1,4 +1,4 @@
-"""How long a client may take, and a check of it that costs nothing per request. Runs on the event loop."""
+"""Time-outs for clients, checked at intervals without a timer per request. Runs on the event loop."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,19 +10,19 @@ class Timeouts(NamedTuple):
     """How long a client may take, in seconds."""
 
     handshake_s: float = 20.0
-    """For the TLS handshake, from the connection on."""
+    """For the TLS handshake."""
     idle_s: float = 75.0
-    """Between two requests (keep-alive)."""
+    """Until the first byte of the next request (keep-alive)."""
     head_s: float = 20.0
-    """From the first byte of a request's head to its last."""
+    """From the first to the last byte of a head."""
     body_s: float = 30.0
-    """To send a body, or each further `BODY_STEP_BYTES` of a longer one."""
+    """To send a body. For a long body, this is the time for each `BODY_STEP_BYTES`."""
     response_s: float = 30.0
-    """To read a response, or each further `RESPONSE_STEP_BYTES` of a longer one."""
+    """To read a response. For a long response, this is the time for each `RESPONSE_STEP_BYTES`."""
 
 
 class Wait(NamedTuple):
-    """What the server is waiting for. If two consecutive values are equal, the client made no progress."""
+    """What a connection is waiting for. If two consecutive values are equal, the client made no progress."""
 
     timeout_s: float
     phase: str
@@ -34,15 +34,15 @@ class TimedConnection(Protocol):
     """A connection whose time-outs are checked at intervals, because a timer per request would cost too much."""
 
     def check_timeouts(self, now_s: float) -> None:
-        """Closes the connection if a time-out has passed; sends 408 for an unfinished request.
+        """Closes the connection if a time-out has expired. Sends 408 for an incomplete request.
 
-        To be called several times within the shortest time-out: a time-out starts at the first call that observes the
-        wait. Does nothing if the connection is closed.
+        Must be called several times within the shortest time-out, because each time-out starts at a call of this
+        method. Does nothing if the connection is closed.
         """
 
 
 class WaitClock:
-    """Since when a connection has been waiting for the same thing."""
+    """Measures how long a connection has been waiting for the same thing."""
 
     __slots__ = ("_began_s", "_wait")
 
@@ -51,7 +51,7 @@ class WaitClock:
         self._began_s = 0.0
 
     def has_expired(self, wait: Wait, now_s: float) -> bool:
-        """Whether `wait`, the current one, has been the same for its time-out."""
+        """Whether the current `wait` has stayed the same for its time-out. `now_s` is monotonic."""
         if wait != self._wait:
             self._wait = wait
             self._began_s = now_s

@@ -1,4 +1,4 @@
-"""Loads the certificate and key of HTTPS, on the main thread. The context is used on the event loop."""
+"""Loads the certificate and the key for HTTPS. Runs on the main thread; the event loop uses the context."""
 
 import ssl
 from pathlib import Path
@@ -12,18 +12,18 @@ class TlsRefusedError(StartRefusedError):
 
 
 class ServerContext(ssl.SSLContext):
-    """A context of a server, for TLS 1.2 and later."""
+    """A TLS context that reports a client's early disconnect as an end of file."""
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
         try:
             return super().wrap_socket(*args, **options)
         except OSError as error:
-            # The client has already disconnected. Tornado logs an error unless it is an end of file.
+            # The client has already disconnected. Tornado would log this error, but ignores an end of file.
             raise ssl.SSLError(ssl.SSL_ERROR_EOF, str(error)) from error
 
 
 def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """The context for a certificate with its chain and its private key, both PEM files. Raises TlsRefusedError."""
+    """Makes a context from PEM files with a certificate chain and its private key. Raises TlsRefusedError."""
     for path in (certificate, key):
         try:
             path.open("rb").close()
@@ -32,13 +32,13 @@ def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Without a password here, OpenSSL would ask on the terminal for the password of an encrypted key.
+        # Without this password, OpenSSL would prompt on the terminal for the password of an encrypted key.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise TlsRefusedError(f"the key in {key} is not that of the certificate in {certificate}") from None
+            raise TlsRefusedError(f"the key in {key} does not match the certificate in {certificate}") from None
         raise TlsRefusedError(
-            f"{certificate} and {key} are not a certificate and its private key, both as PEM and without a passphrase"
+            f"{certificate} and {key} are not a certificate and its private key (PEM, without a passphrase)"
         ) from None
     except OSError as error:
         raise TlsRefusedError(f"{certificate} and {key} can't be read: {error.strerror}") from None

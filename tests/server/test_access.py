@@ -229,7 +229,7 @@ def test_https_is_served_with_the_certificate_given(tmp_path: Path, pems: Path) 
 @pytest.mark.parametrize(
     ("certificate", "key", "reason"),
     [
-        ("cert.pem", "other-key.pem", "other-key.pem is not that of the certificate in "),
+        ("cert.pem", "other-key.pem", "other-key.pem does not match the certificate in "),
         ("cert.pem", "locked-key.pem", "without a passphrase"),
         ("key.pem", "cert.pem", "are not a certificate and its private key"),
         ("nowhere.pem", "key.pem", "nowhere.pem can't be read: No such file or directory"),

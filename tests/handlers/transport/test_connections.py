@@ -201,7 +201,7 @@ async def test_draining_ends_after_its_timeout(api: RunningApi, log: list[loggin
             await connection.send(post_text(order_text()))
             await api.until_in_flight(1)
             await api.in_flight.drain(0)
-            assert [record.getMessage() for record in log] == ["1 requests were still in flight"]
+            assert [record.getMessage() for record in log] == ["the drain timed out: 1 requests are still in flight"]
             log.clear()
         assert (await connection.answer()).status == 202
 
