@@ -74,8 +74,7 @@ class BoundedHTTPServer(HTTPServer):
         self._unused = asyncio.Event()
         self._unused.set()
         self._lingering = LingeringSockets()
-        # Hand-overs can use half of the free connection slots. New connections can use the other half.
-        self._hand_overs = HandOvers(lambda: (self._max_connections - self.connections) // 2)
+        self._hand_overs = HandOvers()
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)

@@ -92,39 +92,35 @@ class LaneServer(Protocol):
         """Starts a lingering close of the connection with this file descriptor. See `LingeringSockets.add`."""
 
     def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
-        """Calls `hand_over` now, or later if too many connections are being handed over. See `HandOvers`."""
+        """Calls `hand_over` now, or later if another connection is being handed over. See `HandOvers`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
         """Passes a connection to Tornado. `received` contains the bytes that have been read, but not served."""
 
 
 class HandOvers:
-    """Limits how many connections are handed over to Tornado at once.
+    """Hands over at most one connection to Tornado in each iteration of the event loop.
 
-    A hand-over needs a second file descriptor until the transport closes the first, in the next iteration of the event
-    loop. If all connections were handed over in one iteration, the process would run out of file descriptors.
+    Tornado takes ten times as long as the lane for a request. If many connections were handed over in one iteration,
+    all other clients would wait for their requests. A hand-over also needs a second file descriptor until the transport
+    closes the first, in the next iteration.
     """
 
-    def __init__(self, spare_files: Callable[[], int]) -> None:
-        """`spare_files` returns how many file descriptors hand-overs can use now. One hand-over is always allowed."""
-        self._spare_files = spare_files
-        self._running = 0
+    def __init__(self) -> None:
+        self._is_running = False
         self._waiting: deque[Callable[[], None]] = deque()
 
     def begin(self, hand_over: Callable[[], None]) -> None:
         """Calls `hand_over` now or in a later iteration. Earlier hand-overs come first."""
         self._waiting.append(hand_over)
-        self._run_waiting()
+        if not self._is_running:
+            self._run_next()
 
-    def _run_waiting(self) -> None:
-        while self._waiting and (not self._running or self._running < self._spare_files()):
-            self._running += 1
-            # `hand_over` schedules the callback in which the transport closes its file, so `_end` runs after that.
+    def _run_next(self) -> None:
+        self._is_running = bool(self._waiting)
+        if self._waiting:
+            # `hand_over` schedules the callback in which the transport closes its file. `_run_next` runs after that.
             try:
                 self._waiting.popleft()()
             finally:
-                asyncio.get_running_loop().call_soon(self._end)
-
-    def _end(self) -> None:
-        self._running -= 1
-        self._run_waiting()
+                asyncio.get_running_loop().call_soon(self._run_next)
