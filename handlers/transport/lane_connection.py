@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 from handlers.problems.problem import REQUEST_TIMEOUT, Problem
@@ -25,13 +26,12 @@ class LaneConnection(asyncio.Protocol):
         "_address",
         "_clock",
         "_data",
+        "_end",
         "_is_ending",
         "_is_resting",
         "_is_unread",
         "_is_unsent",
         "_lane",
-        "_leaves",
-        "_lingers",
         "_more",
         "_needed",
         "_refusal",
@@ -65,10 +65,8 @@ class LaneConnection(asyncio.Protocol):
         """The next request is read in the next iteration of the event loop."""
         self._is_ending = False
         """The client sends no more. The connection is closed after the last response."""
-        self._leaves = False
-        """The connection is handed over to Tornado when all responses are sent."""
-        self._lingers = False
-        """No more requests are served. A lingering close begins when all responses are sent."""
+        self._end: Callable[[], None] | None = None
+        """Called when all responses are sent: hands the connection over to Tornado, or closes it."""
         self._address: tuple[Any, ...] = ("",)
         self._requests = 0
 
@@ -90,7 +88,7 @@ class LaneConnection(asyncio.Protocol):
                 self._more = bytearray()
             self._more += data
             buffered = len(self._data) + len(self._more)
-        is_ready = (self._request is None and not self._lingers) or 0 < self._needed <= buffered
+        is_ready = (self._request is None and self._end is None) or 0 < self._needed <= buffered
         if is_ready and not self._is_unsent and not self._is_resting:
             self._read_next()
         elif buffered > MAX_BUFFERED_BYTES:
@@ -106,12 +104,10 @@ class LaneConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_unsent = False
-        if self._lingers:
-            self._close_in_stages()
-        elif self._leaves:
-            self._server.begin_hand_over(self._hand_over)
-        else:
+        if self._end is None:
             self._read_next()
+        else:
+            self._end()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connection_lost(self)
@@ -125,7 +121,7 @@ class LaneConnection(asyncio.Protocol):
         """Reads the next request, and serves it if it is complete. Does nothing while the connection is busy."""
         is_serving = self._request is not None and not self._needed
         is_busy = is_serving or self._is_resting or self._is_unsent
-        if is_busy or self._leaves or self._lingers or self._transport.is_closing():
+        if is_busy or self._end or self._transport.is_closing():
             return
         if self._lane.budget.is_spent():
             self._rest()
@@ -140,14 +136,14 @@ class LaneConnection(asyncio.Protocol):
             self._read_head()
         if self._request is not None and self._needed <= len(self._data):
             self._serve(self._request)
-        elif self._is_ending and not self._leaves:
+        elif self._is_ending and self._end is None:
             self._transport.close()
 
     def _read_head(self) -> None:
         head = read_plain_head(self._data)
         lane = self._lane
         if head is None or head.body_end - head.body_start > MAX_BODY_BYTES or not lane.handler.takes(head):
-            self._leave()
+            self._end_when_sent(self._begin_hand_over)
             return
         request = self._request = PlainRequest(self, head)
         self._requests += 1
@@ -207,7 +203,8 @@ class LaneConnection(asyncio.Protocol):
         self._transport.write(response)
         self._record(request)
         if self.is_draining and (self._data or self._more or self._is_unread):
-            self._linger()
+            self._data, self._more = b"", None
+            self._end_when_sent(self._begin_lingering_close)
         elif self.is_draining:
             self._transport.close()
         elif self._data or self._more:
@@ -221,25 +218,19 @@ class LaneConnection(asyncio.Protocol):
 
     # Leaving the lane, and closing the connection
 
-    def _leave(self) -> None:
-        """Hands the connection over to Tornado when all responses have been sent."""
-        self._leaves = True
+    def _end_when_sent(self, end: Callable[[], None]) -> None:
+        self._end = end
         self._pause_reading()
         # `abort` discards unsent bytes. With a limit of 0, the transport calls `resume_writing` when none are left.
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
-            self._server.begin_hand_over(self._hand_over)
+            end()
 
-    def _linger(self) -> None:
-        """Begins a lingering close when all responses are sent, so that a client that still sends can read them."""
-        self._lingers = True
-        self._data, self._more = b"", None
-        self._pause_reading()
-        self._transport.set_write_buffer_limits(high=0)
-        if not self._is_unsent:
-            self._close_in_stages()
+    def _begin_hand_over(self) -> None:
+        self._server.begin_hand_over(self._hand_over)
 
-    def _close_in_stages(self) -> None:
+    def _begin_lingering_close(self) -> None:
+        # So that a client that still sends can read its responses.
         if not self._transport.is_closing():
             self._server.linger(self._transport.get_extra_info("socket").fileno())
             self._transport.abort()
