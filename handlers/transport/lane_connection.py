@@ -241,7 +241,8 @@ class LaneConnection(asyncio.Protocol):
         try:
             client = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         except OSError:
-            self._end_with(NO_ROOM)
+            self._transport.write(last_response(NO_ROOM))
+            self._transport.close()
             return
         client.setblocking(False)
         received = self._data + (self._more or b"")
@@ -268,7 +269,9 @@ class LaneConnection(asyncio.Protocol):
         if self._transport.is_closing() or not self._clock.has_expired(wait, now_s):
             return
         if wait.phase == "body":
-            self._end_with(Problem(REQUEST_TIMEOUT, f"The body did not come within {wait.timeout_s:g} seconds."))
+            problem = Problem(REQUEST_TIMEOUT, f"The body did not come within {wait.timeout_s:g} seconds.")
+            self._transport.write(last_response(problem))
+            self._end_when_sent(self._close_in_stages)
         else:
             self._transport.abort()
 
@@ -290,7 +293,3 @@ class LaneConnection(asyncio.Protocol):
             os.write(file, last_response(problem))
             os.read(file, MAX_BUFFERED_BYTES)
         self._transport.abort()
-
-    def _end_with(self, problem: Problem) -> None:
-        self._transport.write(last_response(problem))
-        self._transport.close()

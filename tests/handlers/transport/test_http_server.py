@@ -196,6 +196,7 @@ async def test_a_body_that_drips_in_is_a_408(server: RunningServer, framing: str
         problem = assert_is_problem(answer, 408, "request-timeout", "/")
         assert problem["detail"] == "The body did not come within 30 seconds."
         assert await connection.is_closed_by_server()
+        assert server.http_server.connections == 1, "a client that still sends can read the response"
 
 
 @pytest.mark.gen_test
