@@ -34,7 +34,7 @@ CHECKS_PER_TIMEOUT = 4
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
 """The warning about the limit is logged again only after connections have fallen to this fraction of the limit."""
-CHECKS_PER_TURN = 200
+CHECKS_PER_ITERATION = 200
 """How many connections are checked before the event loop runs other callbacks."""
 
 _STOPPING = Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
@@ -136,7 +136,7 @@ class BoundedHTTPServer(HTTPServer):
         """Closes the connections that exceed a time-out. A timer calls this while connections are open."""
         for number, connection in enumerate(list(self._open), 1):
             connection.check_timeouts(self._clock())
-            if number % CHECKS_PER_TURN == 0:
+            if number % CHECKS_PER_ITERATION == 0:
                 await asyncio.sleep(0)
 
     async def wait_until_unused(self, timeout_s: float) -> None:

@@ -271,7 +271,7 @@ class LaneConnection(asyncio.Protocol):
         if wait.phase == "body":
             problem = Problem(REQUEST_TIMEOUT, f"The body did not come within {wait.timeout_s:g} seconds.")
             self._transport.write(last_response(problem))
-            self._end_when_sent(self._close_in_stages)
+            self._end_when_sent(self._begin_lingering_close)
         else:
             self._transport.abort()
 
