@@ -22,7 +22,7 @@ TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED
 
 
 class OrderChange(Struct, frozen=True, gc=False):
-    """An order's new status. `attempts` is the number of attempts that count; `error` is that of the last attempt."""
+    """The new status of an order. `attempts` and `error` have the same meaning as in `Order`."""
 
     order_id: int
     user_id: int
@@ -32,9 +32,9 @@ class OrderChange(Struct, frozen=True, gc=False):
 
 
 def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
-    """The changes that `Store.write` made with this batch and these results.
+    """The status changes that `Store.write` made for this batch, computed from the results that it returned.
 
-    A new order that was claimed in the same commit was never Pending.
+    For a new order that was claimed in the same commit, there is no change to Pending.
     """
     pairs = list(zip(batch, results, strict=True))
     claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 MAX_LISTED_ERRORS = 100
-"""How many errors of one order are listed."""
+"""The maximum number of errors that are listed for one order."""
 ERRORS_IN_TEXT = 3
-"""How many of them are in the text of the exception."""
+"""The maximum number of errors in the text of the exception."""
 
 
 class FieldError(NamedTuple):
@@ -21,9 +21,9 @@ class NotJsonError(ValueError):
 
 
 class InvalidOrderError(ValueError):
-    """The body is JSON, but not a valid order. `errors` are the first errors in it; `total` counts all.
+    """The body is JSON, but not a valid order. `errors` lists the first errors; `total` is the number of all errors.
 
-    `order_id` is the order's id if that is valid, else None.
+    `order_id` is the order's id if the id is valid, else None.
     """
 
     def __init__(self, errors: Sequence[FieldError], *, total: int | None = None, order_id: int | None = None) -> None:

@@ -11,10 +11,10 @@ LOWEST = -(2**63)
 
 
 class Listing(Struct, frozen=True, gc=False, kw_only=True):
-    """The newest orders, at most `limit`, with a sequence below `before`.
+    """Selects the newest orders with a sequence below `before`, at most `limit`.
 
-    The other fields are filters: only orders with this status, of this user, created at or after `created_from_us`,
-    created before `created_until_us` (microseconds since 1970, UTC). A filter that is None matches every order.
+    The other fields are filters: the status, the user, and the time of acceptance, from `created_from_us` to before
+    `created_until_us` (microseconds since 1970, UTC). A filter that is None matches every order.
     """
 
     limit: int
@@ -26,7 +26,7 @@ class Listing(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Page(Struct, frozen=True, gc=False):
-    """The orders, newest first. The next page is the one with this `before`; None if this page is the last."""
+    """The orders, newest first. `before` is the `Listing.before` of the next page; None if this page is the last."""
 
     orders: list[Order]
     before: int | None

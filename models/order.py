@@ -28,8 +28,8 @@ class Status(enum.StrEnum):
 class Order(Struct, frozen=True, gc=False):
     """A stored order. Times are microseconds since 1970, UTC.
 
-    `sequence` numbers orders as they are accepted. `attempts` counts the attempts that use up `--max-attempts`;
-    `claims` counts every attempt that was ever begun, so a claim's number identifies its attempt.
+    `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that use up
+    `--max-attempts`. `claims` counts all attempts, so its value identifies the latest attempt.
     """
 
     sequence: int
@@ -52,7 +52,7 @@ class Order(Struct, frozen=True, gc=False):
 
 
 class Attempt(Struct, frozen=True, gc=False):
-    """One attempt at an order. `claim` identifies it; `number` counts the attempts that use up `--max-attempts`."""
+    """One attempt at an order. `claim` and `number` are the order's `claims` and `attempts` during this attempt."""
 
     sequence: int
     claim: int
@@ -60,7 +60,7 @@ class Attempt(Struct, frozen=True, gc=False):
 
 
 class Totals(Struct, frozen=True, gc=False):
-    """The exact number of orders in each status. `processing_us` is the sum over the Completed ones."""
+    """The exact number of orders in each status. `processing_us` sums the times from acceptance to completion."""
 
     pending: int
     processing: int
@@ -69,7 +69,7 @@ class Totals(Struct, frozen=True, gc=False):
     cancelled: int
     processing_us: int
     oldest_pending_us: int | None
-    """When the oldest Pending order was accepted; None if no order is Pending."""
+    """When the oldest Pending order was accepted (microseconds since 1970, UTC); None if no order is Pending."""
 
     @property
     def orders(self) -> int:

@@ -1,4 +1,4 @@
-"""Decides whether an order with a known id is a replay or a conflict. Pure functions."""
+"""Decides whether a new order with an already stored id is a replay or a conflict. Pure functions."""
 
 from models.order import Order
 from models.parsing.strict_json import same_value
@@ -8,7 +8,7 @@ from models.writes import NewOrder
 def is_same_order(new: NewOrder, stored: Order) -> bool:
     """Whether `new` repeats `stored`: equal user, items and amount, and metadata of equal value.
 
-    The caller has matched the ids.
+    The caller must ensure that the ids are equal.
     """
     return (
         new.user_id == stored.user_id

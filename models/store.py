@@ -15,62 +15,61 @@ from models.writes import AnyWrite, Outcome, WriteResult
 
 
 class Store(Protocol):
-    """Orders and their totals in one database. `models.sqlite.store.SqliteStore` is one."""
+    """Orders and their totals in one database. Implemented by `models.sqlite.store.SqliteStore`."""
 
     @property
     def pending(self) -> int:
-        """The number of Pending orders as of the last commit, once `recover` has run. Readable on any thread."""
+        """The number of Pending orders after the last commit. Correct after `recover`. Can be read on any thread."""
 
     @property
     def is_writable(self) -> bool:
-        """False from a failed write until a new order or a probe has reached the disk. Readable on any thread."""
+        """False after a failed write, until a new order or a probe is written to disk. Can be read on any thread."""
 
     def connect(self) -> None:
-        """Opens a connection for the calling thread. The methods below need one."""
+        """Opens a connection for the calling thread. A thread that reads or writes needs one."""
 
     def disconnect(self) -> None:
-        """Closes the calling thread's connection. May be called without one."""
+        """Closes the calling thread's connection, if it has one."""
 
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
-        """Records an outcome, returned by `outcome_of`, for each attempt that a crash interrupted.
+        """Records `outcome_of(attempt)` for each attempt that a crash interrupted.
 
-        Returns the number of these attempts. To be called once, before the first claim.
+        Returns the number of these attempts. Must be called once, before the first claim.
         """
 
     def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         """Makes all changes in one transaction that is synced to disk. Returns a result for each write, in order.
 
-        Changes take effect in this order, wherever they are in the batch:
+        Changes take effect in this order, regardless of their positions in the batch:
 
-        1. `FinishAndClaim` records outcomes. The outcome of an attempt that is not running any more changes nothing.
+        1. `FinishAndClaim` records outcomes. An outcome changes nothing if its attempt has already ended.
         2. `Cancel`, `Retry` and `RetryFailedOrders`.
-        3. `NewOrder` and `NewOrders` store orders. An id that is taken, also within the batch, is not stored again.
+        3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
         4. `FinishAndClaim` claims orders that are due, oldest first.
 
-        Stores the errors of outcomes `with_storable_error`. A new order whose id is taken is replayed if
-        `is_same_order` holds, and is a conflict otherwise.
+        Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
+        the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError.
         """
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
-        """The stored order for each id; None if there is none."""
+        """The stored order for each id; None for an id that is not stored."""
 
     def list_orders(self, listing: Listing) -> Page:
         """A page of the orders that match the listing, newest first."""
 
     def totals(self) -> Totals:
-        """The totals as of the last commit. The time this takes does not depend on the number of orders."""
+        """The totals after the last commit. Takes the same time for any number of orders."""
 
     def probe(self) -> None:
-        """Writes to disk without changing an order. Sets `is_writable`, or raises the error that a write would."""
+        """Tests a write to disk; changes no order. Sets `is_writable` to True, or raises a storage error."""
 
     def close(self) -> None:
-        """Releases the database for other servers. To be called last; may be called twice."""
+        """Releases the database for other servers. Must be called last. A second call does nothing."""
 
 
 def open_store(database: Path, *, clock: Callable[[], int]) -> Store:
     """Opens the store in the SQLite file `database`, and creates the file if it does not exist.
 
-    `clock` returns microseconds since 1970, UTC. If it raises DatabaseRefusedError, the file has not been
-    changed.
+    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError; the file is then unchanged.
     """
     return open_sqlite_store(database, clock=clock)

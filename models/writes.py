@@ -17,21 +17,21 @@ class Waiter(Protocol[R_contra]):
     """Receives the result of a read or write, on the event loop. An asyncio.Future is one."""
 
     def cancelled(self) -> bool:
-        """Whether the result is not wanted any more. Then neither of the other methods is called."""
+        """Whether the result is no longer needed. If so, the other methods are not called."""
 
     def set_result(self, result: R_contra, /) -> None:
         """Called at most once, with the result."""
 
     def set_exception(self, exception: BaseException, /) -> None:
-        """Called at most once, in place of `set_result`."""
+        """Called at most once, instead of `set_result`."""
 
 
 class Write(Struct, Generic[R], frozen=True, gc=False):
-    """One change for the store to make. Its result is an R, or an error that is raised to the caller."""
+    """A write request to the store. Its result is an R, or an error that is raised to the caller."""
 
 
 class Insertion(enum.Enum):
-    """The result of a new order: stored now, or already stored."""
+    """The result for a new order: stored now, or stored earlier."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"
@@ -44,7 +44,7 @@ InsertResult = Insertion | OrderConflictError
 class NewOrder(Write[Insertion], frozen=True, gc=False):
     """Insert this valid order. OrderConflictError if a different order has its id.
 
-    `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, kept as it was given.
+    `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, exactly as it was sent.
     """
 
     order_id: int
@@ -63,9 +63,8 @@ class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
 class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
-    Completed (without an error) and Failed end the order. Pending with `due_us` schedules a retry at that time
-    (microseconds since 1970, UTC). Pending without `due_us` makes the order Pending, and the attempt does
-    not count.
+    Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that time
+    (microseconds since 1970, UTC). Pending without `due_us` makes the order ready at once; the attempt does not count.
     """
 
     sequence: int
@@ -83,9 +82,9 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 class ClaimedOrders(Struct, frozen=True, gc=False):
-    """The orders that are Processing from now on.
+    """The orders that a write claimed. They are Processing.
 
-    `next_due_us` is when the next waiting retry is due: None if none waits, or if nothing was to be claimed.
+    `next_due_us` is when the next retry is due. It is None if no order waits for a retry, or if the limit was 0.
     """
 
     orders: list[Order]
@@ -104,7 +103,7 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
 
 
 class StatusChanged(Struct, frozen=True, gc=False):
-    """The order after a cancel or a retry, and its status before."""
+    """The order after a cancel or a retry, and its previous status."""
 
     order: Order
     previous_status: Status
@@ -117,13 +116,13 @@ class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
 
 
 class Retry(Write[StatusChanged | None], frozen=True, gc=False):
-    """Make this order Pending, with no attempts. WrongStatusError unless it is Failed; None if it does not exist."""
+    """Make this order Pending, with 0 attempts. WrongStatusError unless it is Failed; None if it does not exist."""
 
     order_id: int
 
 
 class OrderIds(Struct, frozen=True, gc=False):
-    """The numbers that identify an order, and its user."""
+    """The sequence and the id of an order, and the id of its user."""
 
     sequence: int
     order_id: int
@@ -131,14 +130,14 @@ class OrderIds(Struct, frozen=True, gc=False):
 
 
 class RetriedOrders(Struct, frozen=True, gc=False):
-    """The orders that were made Pending, and the sequence of the last one."""
+    """The orders that were made Pending, and the sequence of the last one; the write's `after` if there are none."""
 
     orders: list[OrderIds]
     last_sequence: int
 
 
 class RetryFailedOrders(Write[RetriedOrders], frozen=True, gc=False):
-    """Make up to `limit` Failed orders Pending, oldest first, beginning after the sequence `after`."""
+    """Make up to `limit` Failed orders with a sequence above `after` Pending, oldest first."""
 
     after: int
     limit: int

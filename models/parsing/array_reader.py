@@ -1,7 +1,7 @@
 """Splits a JSON array of orders, in steps. Runs on the event loop, which runs other callbacks between the steps.
 
-A step reads one element, or a group of elements by one call of msgspec. It takes about a millisecond at most: its time
-depends on `MAX_ORDER_BYTES` and `GROUP_BYTES`, not on the length of the array.
+A step reads one element, or a group of elements with one call of msgspec. A step takes about a millisecond at most:
+its duration depends on `MAX_ORDER_BYTES` and `GROUP_BYTES`, not on the length of the array.
 """
 
 import json
@@ -21,7 +21,7 @@ from models.writes import NewOrder
 MAX_ORDERS = 1_000
 """The maximum number of orders in an array."""
 GROUP_BYTES = 32 * 1024
-"""How much of the array is parsed by one call."""
+"""The maximum size of a group of elements that one call of msgspec parses."""
 TOO_LONG = f"must be at most {MAX_ORDER_BYTES} bytes of JSON"
 
 _WINDOW_BYTES = 2 * MAX_ORDER_BYTES
@@ -32,17 +32,17 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_c
 
 
 def read_array(parts: Iterable[bytes]) -> Generator[None, None, list[NewOrder | bytes]]:
-    """The elements of the JSON array in these parts: orders that are already parsed, and the texts of all others.
+    """The elements of the JSON array in these parts, each as a parsed order or as text that still must be parsed.
 
-    The texts are not validated: they may not be orders, or not even UTF-8. Raises NotJsonError, and InvalidOrderError
-    if the body is not an array, has more than `MAX_ORDERS` elements, or has an element that is too long. A part may
-    have up to 64 KiB. Yields after each step.
+    The texts are not validated: they can contain anything, even invalid UTF-8. Raises NotJsonError, and
+    InvalidOrderError if the body is not an array, has more than `MAX_ORDERS` elements, or has an element that is too
+    long. A part has at most 64 KiB. Yields after each step.
     """
     return _ArrayReader(parts).read()
 
 
 class _ArrayReader:
-    """Reads the parts through a window of bytes, which begins with the bytes that were not read yet, at `_place`."""
+    """Reads the parts through a window of bytes. `_place` is the position of the next unread byte in the window."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         self._parts = iter(parts)
@@ -77,11 +77,11 @@ class _ArrayReader:
         return self._elements
 
     def _next_byte(self) -> bytes:
-        """Empty at the end."""
+        """The next unread byte; empty at the end of the window."""
         return self._window[self._place : self._place + 1]
 
     def _fill_window(self) -> None:
-        """Reads parts until the window has `_WINDOW_BYTES` that were not read yet, or the end of the body."""
+        """Adds parts to the window until it has `_WINDOW_BYTES` unread bytes, or all the rest of the body."""
         size = len(self._window) - self._place
         if size >= _WINDOW_BYTES or self._has_end:
             return
@@ -113,15 +113,15 @@ class _ArrayReader:
         raise InvalidOrderError([FieldError(pointer(ROOT).text, "must be an array of orders")])
 
     def _read_group(self) -> bytes:
-        """Reads a group of elements and the separator behind it, which it returns. Empty if it can't."""
+        """Reads a group of elements and the separator after it. Returns the separator; empty if no group was read."""
         begin = self._place
         if begin < self._no_groups_before:
             return b""
         if self._has_end and len(self._window) - begin <= GROUP_BYTES:
             group, end, separator = b"[" + self._window[begin:], len(self._window), b"]"
         else:
-            # Probably the end of an order. If the bytes before are JSON, it is: elements of a JSON array have no other
-            # beginning that is JSON and ends with a brace.
+            # Ends the group at a "},", probably the end of an order. If it is not, the group is not valid JSON, because
+            # a string, an object or an array is not closed.
             end = self._window.rfind(b"},", begin, begin + GROUP_BYTES) + 2
             group, separator = b"[" + self._window[begin : end - 1] + b"]", b","
         elements = _parse_group(group) if end > begin else None
@@ -135,7 +135,7 @@ class _ArrayReader:
     def _read_element(self) -> None:
         self._fill_window()
         index = len(self._elements)
-        # Accepts bytes that are not UTF-8: they make one order invalid, not the whole array.
+        # Accepts bytes that are not UTF-8: they must make only this order invalid, not the whole array.
         text = self._window[self._place : self._place + MAX_ORDER_BYTES + 1].decode(errors="surrogateescape")
         element = text[: _element_length(text, index)].encode(errors="surrogateescape")
         if len(element) > MAX_ORDER_BYTES:
@@ -152,7 +152,7 @@ class _ArrayReader:
 def _parse_group(group: bytes) -> Sequence[NewOrder | bytes] | None:
     """The elements of the array; None if they must be read one by one.
 
-    Only one of the two ways may accept an element that is nested about as deeply as Python's recursion limit.
+    An element near Python's recursion limit can be accepted in a group and rejected when read alone, or vice versa.
     """
     if orders := parse_array_fast(group, max_orders=MAX_ORDERS):
         return orders

@@ -1,4 +1,4 @@
-"""Parses many orders, in steps. Each order is valid or invalid on its own. Pure functions."""
+"""Parses many orders, in steps. An invalid order does not affect the others. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,9 +17,9 @@ ParsedOrder = NewOrder | NotJsonError | InvalidOrderError
 
 
 def parse_orders(texts: Sequence[bytes]) -> Iterator[Sequence[ParsedOrder] | None]:
-    """For each text its order, or its error, in lists of consecutive results. The errors are returned, not raised.
+    """Yields after each step: a list with the results of the next texts, or None if the step has no result.
 
-    Yields after each step; None if the step has no result. Errors list no more fields than they have in their text.
+    A result is an order or an error. The errors are not raised, and each lists at most `ERRORS_IN_TEXT` fields.
     """
     for group in _groups(texts):
         if orders := parse_orders_fast(group):
@@ -49,5 +49,5 @@ def _parse(text: bytes) -> Steps[ParsedOrder]:
     try:
         return parse_order_fast(text) or (yield from parse_with_all_errors(text, max_listed=ERRORS_IN_TEXT))
     except (NotJsonError, InvalidOrderError) as error:
-        # The traceback would keep the text of every invalid order in memory.
+        # A traceback would keep the text of the invalid order in memory.
         return error.with_traceback(None)

@@ -5,7 +5,7 @@ from models.parsing.json_pointer import Path, pointer
 
 
 class FieldErrors:
-    """Makes FieldErrors of the first `max_listed` errors, and counts all of them in `total`."""
+    """Keeps the first `max_listed` errors, and counts all errors in `total`."""
 
     def __init__(self, *, max_listed: int) -> None:
         self.total = 0
@@ -13,7 +13,7 @@ class FieldErrors:
         self._listed: list[FieldError] = []
 
     def add(self, path: Path, detail: str) -> None:
-        """Adds an error at the value with this path."""
+        """Adds an error of the value at this path."""
         self.total += 1
         if self.total <= self._max_listed:
             where = pointer(path)
@@ -22,5 +22,5 @@ class FieldErrors:
             self._listed.append(FieldError(where.text, detail))
 
     def as_exception(self, *, order_id: int | None = None) -> InvalidOrderError:
-        """The exception for all errors. `order_id` is the order's id if that is valid."""
+        """The exception for all errors. `order_id` is the order's id if the id is valid, else None."""
         return InvalidOrderError(self._listed, total=self.total, order_id=order_id)

@@ -6,24 +6,24 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 MAX_CHARACTERS = 500
-"""No longer pointer is made: a body of 64 KiB can have thousands of values with pointers of 30,000 characters."""
+"""The maximum length of a pointer. Otherwise one body could need thousands of pointers of 30,000 characters each."""
 
 Path: TypeAlias = tuple[Any, ...]
-"""`(path of the parent, key or index)`; `ROOT` is the path of the whole text. A child costs no copy of its path."""
+"""`(path of the parent, key or index)`; `ROOT` is the path of the whole text. A parent's path is not copied."""
 ROOT: Path = ()
 
 _UNCHANGED = re.compile(r"[A-Za-z0-9_.!$&'()*+,;=:@-]*")
 
 
 class Pointer(NamedTuple):
-    """The pointer of a value, or of the innermost value around it whose pointer is short enough."""
+    """`text` points to a value if `is_exact`, else to the innermost enclosing value whose pointer is short enough."""
 
     text: str
     is_exact: bool
 
 
 def pointer(path: Path) -> Pointer:
-    """The pointer of the value with this path."""
+    """The pointer of the value at this path."""
     tokens = []
     while path:
         path, token = path

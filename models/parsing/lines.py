@@ -6,8 +6,8 @@ from models.parsing.order_body import MAX_ORDER_BYTES
 class Lines:
     """Splits a text that arrives in parts into lines, numbered from 0. Omits blank lines, but counts them.
 
-    Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line, enough to see that it is too long. A longer line is never
-    treated as blank.
+    Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line, enough to detect that it is too long. A line that is too
+    long is never treated as blank.
     """
 
     def __init__(self) -> None:
@@ -27,5 +27,5 @@ class Lines:
         return lines
 
     def end(self) -> list[tuple[int, bytes]]:
-        """The last line, if it has no line feed."""
+        """The number and text of the last line, if it has no line feed."""
         return self.add(b"\n")

@@ -11,7 +11,7 @@ MAX_AMOUNT = Decimal("9999999999.9999")
 MAX_WHOLE_DIGITS = len(str(int(MAX_AMOUNT)))
 MAX_METADATA_BYTES = 16 * 1024
 MAX_ORDER_BYTES = 64 * 1024
-"""The length of the whole order as JSON."""
+"""The maximum size of a whole order as JSON."""
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 
@@ -22,7 +22,7 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     order_id: Id
     user_id: Id
     item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
-    # Raw, because reading its digits one by one costs less than a Decimal.
+    # Raw, because an integer is made from its digits in less time than a Decimal.
     total_amount: msgspec.Raw
     # Raw, because metadata is stored as it was sent.
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -1,8 +1,8 @@
 """Parses the body of one order, or of many orders without metadata. Pure functions.
 
-The fast path makes one msgspec call for an order, and another one for its metadata. msgspec reports only the first
-error and accepts repeated keys, so a body that the fast path does not accept takes the slow path
-(`models/parsing/validation.py`), which accepts every valid order and finds every error.
+The fast path makes one msgspec call for an order, and another one for its metadata. But msgspec reports only the first
+error and accepts repeated keys. Therefore the slow path (`models/parsing/validation.py`) parses every body that the
+fast path does not accept. The slow path accepts every valid order and finds every error.
 """
 
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
 
 _QUOTES_OF_REQUIRED = 2 * len(REQUIRED)
-"""How many quotes the body of an order without metadata has, if its amount is a number."""
+"""The number of quotes in the JSON of an order without metadata whose amount is a number, not a string."""
 _DECODER = msgspec.json.Decoder(OrderBody)
 _ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
-# `float_hook` avoids floats: one with a very large exponent takes 10 us.
+# `float_hook` avoids the conversion to float, which takes 10 us for a very large exponent.
 _METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
 def parse_order(body: bytes, *, max_listed: int = MAX_LISTED_ERRORS) -> NewOrder:
     """Parses one order.
 
-    Raises NotJsonError if the body is not JSON, and InvalidOrderError if the JSON is not a valid order. That counts
-    every error, and lists the first `max_listed` of them.
+    Raises NotJsonError if the body is not JSON, and InvalidOrderError if the JSON is not a valid order. The
+    InvalidOrderError counts all errors, and lists the first `max_listed` errors.
     """
     return parse_order_fast(body) or run_to_end(parse_with_all_errors(body, max_listed=max_listed))
 
 
 def parse_order_fast(body: bytes) -> NewOrder | None:
-    """The order; None if the slow path must decide."""
+    """The order; None if the slow path must parse the body."""
     try:
         order = _DECODER.decode(body)
         amount = _read_amount_fast(order.total_amount)
@@ -51,15 +51,15 @@ def parse_order_fast(body: bytes) -> NewOrder | None:
             quotes += 2 + 2 * _count_strings(_METADATA_DECODER.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # Detects repeated keys and escaped quotes. Every JSON string has two quotes; a repeated key was counted only once
-    # and an escaped quote was not counted, so the body has more quotes than were counted.
+    # Detects repeated keys and escaped quotes. `quotes` counts two quotes for each decoded string. It counts a repeated
+    # key only once, and escaped quotes not at all. In both cases, the body has more quotes.
     if body.count(b'"') != quotes:
         return None
     return NewOrder(order.order_id, order.user_id, order.item_ids, amount, metadata)
 
 
 def _count_strings(value: Any, levels: int = MAX_DEPTH) -> int:
-    """The number of strings in a JSON value, including keys. Raises RecursionError below `levels` levels."""
+    """The number of strings in a JSON value, including keys. Raises RecursionError if it is deeper than `levels`."""
     if isinstance(value, str):
         return 1
     if not isinstance(value, (dict, list)):
@@ -74,9 +74,9 @@ def _count_strings(value: Any, levels: int = MAX_DEPTH) -> int:
 def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
     """The orders of a JSON array of 1 to `max_orders` orders without metadata.
 
-    None if anything else is in the array: then each element must be parsed on its own.
+    None if the array contains anything else: the caller must then parse each element on its own.
     """
-    # With exactly these quotes for each order, the required keys are the only strings.
+    # If each order has exactly this number of quotes, the required keys are the only strings.
     count, rest = divmod(array.count(b'"'), _QUOTES_OF_REQUIRED)
     if rest or not 0 < count <= max_orders:
         return None
@@ -95,8 +95,8 @@ def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
 
 def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
     """The orders of these texts, if all are orders without metadata, else None. Three times as fast as one by one."""
-    # `parse_array_fast` accepts no strings but keys, so each brace begins or ends an order. A text that begins and ends
-    # with a brace is therefore a whole order, never half of one that continues in the next text.
+    # `parse_array_fast` accepts no strings except keys, so each brace begins or ends an order. Therefore no order can
+    # begin in one text and end in the next if each text begins and ends with a brace.
     if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
         return None
     orders = parse_array_fast(b"[" + b",".join(texts) + b"]", max_orders=len(texts))
@@ -106,7 +106,7 @@ def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
 def _read_amount_fast(value: msgspec.Raw) -> int | None:
     """The ten-thousandths of a JSON number in plain notation, such as `12.50`; None for any other JSON value.
 
-    The value must be valid JSON: `01`, `1.` and `1_0` would be accepted.
+    The caller must ensure that the value is valid JSON: this function also accepts `01`, `1.` and `1_0`.
     """
     whole, _, places = bytes(value).partition(b".")
     if len(whole) > MAX_WHOLE_DIGITS or len(places) > AMOUNT_PLACES:

@@ -10,32 +10,32 @@ from models.parsing.json_pointer import ROOT, Path
 from models.parsing.steps import Steps
 
 MAX_DEPTH = 100
-"""Bodies that are nested deeper are rejected."""
+"""The maximum depth of nesting in a body."""
 MAX_CONTAINERS = 10_000
-"""Bodies with more arrays and objects that are not empty are rejected. In 16 KiB of metadata there is no room for so
-many."""
+"""The maximum number of non-empty arrays and objects in a body. A valid order has fewer, because its metadata has at
+most 16 KiB."""
 
 _CONTAINERS_A_STEP = 1_000
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class Number(str):
-    """A JSON number as it was written, if it is not a Python int."""
+    """The text of a JSON number that is not converted to a Python int."""
 
     __slots__ = ()
 
 
 class RepeatingObject(dict[str, Any]):
-    """A JSON object that contains keys more than once, with their last values. `pairs` are all its keys and values."""
+    """A JSON object with repeated keys. The dict has the last value of each key; `pairs` has all keys and values."""
 
     __slots__ = ("pairs",)
 
     pairs: list[tuple[str, Any]]
 
     def repeated_keys(self) -> Iterable[str]:
-        """The keys that it contains more than once."""
+        """The keys that occur more than once."""
         once: set[str] = set()
-        repeated: dict[str, None] = {}  # keeps the sequence of the keys
+        repeated: dict[str, None] = {}  # not a set, to keep the order of the keys
         for key, _ in self.pairs:
             if key in once:
                 repeated[key] = None
@@ -48,21 +48,21 @@ _CONTAINERS = frozenset({dict, RepeatingObject, list})
 
 
 class Document(NamedTuple):
-    """A JSON text as dict, `RepeatingObject`, list, str, bool, None, int and `Number`."""
+    """A parsed JSON text. `value` consists of dict, `RepeatingObject`, list, str, bool, None, int and `Number`."""
 
     value: Any
     has_repeated_keys: bool
 
 
 def refuse_constant(name: str) -> None:
-    """Raises NotJsonError. A `parse_constant` for `json`, which otherwise accepts NaN and Infinity."""
+    """Raises NotJsonError. Passed to `json` as `parse_constant`, so that NaN and Infinity are rejected."""
     raise NotJsonError(f"{name} is not JSON")
 
 
 def read_json(body: bytes) -> Document:
     """Parses the body. Raises NotJsonError.
 
-    Does not check the depth unless Python's recursion limit is reached: see `check_structure`.
+    The depth is limited only by Python's recursion limit: `check_structure` checks `MAX_DEPTH`.
     """
     try:
         text = body.decode()
@@ -71,7 +71,7 @@ def read_json(body: bytes) -> Document:
     try:
         return _read(text)
     except json.JSONDecodeError as error:
-        # Some messages, such as "Invalid control character at", end with the word.
+        # Some messages, such as "Invalid control character at", already end with " at".
         raise NotJsonError(f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise NotJsonError(_TOO_DEEP) from None
@@ -81,7 +81,7 @@ def _read(text: str) -> Document:
     repeating: list[RepeatingObject] = []
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Called for each object: this function takes most of the time of a text that is full of objects.
+        # Called for each object. If a text has many objects, this function takes most of the time.
         if not pairs:
             return {}
         members = dict(pairs)
@@ -98,7 +98,7 @@ def _read(text: str) -> Document:
     except (json.JSONDecodeError, NotJsonError):
         raise
     except ValueError:
-        # Python does not convert a number of several thousand digits.
+        # Python raises ValueError for an integer of several thousand digits.
         value = json.loads(text, parse_constant=refuse_constant, parse_int=_read_integer, **options)
     return Document(value, bool(repeating))
 
@@ -111,11 +111,11 @@ def _read_integer(digits: str) -> int | Number:
 
 
 def check_structure(value: Any) -> None:
-    """Raises NotJsonError below `MAX_DEPTH`, and InvalidOrderError for more than `MAX_CONTAINERS`."""
+    """Raises NotJsonError if `MAX_DEPTH` is exceeded, and InvalidOrderError if `MAX_CONTAINERS` is exceeded."""
     level = [value]
     count = 0
     for depth in range(MAX_DEPTH + 1):
-        # An empty object or list matters only on the last level; looking into each takes most of the time.
+        # Skips empty objects and lists: visiting them takes most of the time. But on the last level, they are too deep.
         is_last = depth == MAX_DEPTH
         level = [
             child
@@ -135,7 +135,7 @@ def repeated_keys(value: Any) -> Steps[list[Path]]:
     """The paths of all repeated keys, at any depth. Outer keys come before inner ones."""
     found: list[Path] = []
     waiting: list[tuple[Path, Any]] = [(ROOT, value)]
-    for number, (path, parent) in enumerate(waiting):  # which grows meanwhile
+    for number, (path, parent) in enumerate(waiting):  # the loop appends to `waiting`
         if type(parent) is list:
             waiting += [((path, at), each) for at, each in enumerate(parent) if each and type(each) in _CONTAINERS]
         elif isinstance(parent, dict):
@@ -162,7 +162,7 @@ def _comparable(text: str) -> Any:
 
 
 def _number_value(text: str) -> tuple[str | Decimal]:
-    # A tuple, because 1 equals true in Python, but not in JSON.
+    # Not the number itself, because 1 == True in Python. A tuple never equals True.
     number = exact_decimal(text)
     return (text if number is None else number,)
 

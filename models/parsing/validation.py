@@ -15,14 +15,14 @@ from models.parsing.strict_json import MAX_DEPTH, check_structure, exact_decimal
 from models.writes import NewOrder
 
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# More digits than an amount may have. Rounding away a digit other than zero raises Inexact.
+# 40 digits are more than a valid amount has. Rounding raises Inexact unless all removed digits are zeros.
 _EXACT = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 _SCALE = Decimal(10**AMOUNT_PLACES)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def parse_with_all_errors(body: bytes, *, max_listed: int) -> Steps[NewOrder]:
-    """Parses one order. Raises the errors of `order_parser.parse_order`."""
+    """Parses one order. Raises the same exceptions as `order_parser.parse_order`."""
     value, has_repeated_keys = read_json(body)
     yield
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
@@ -53,7 +53,7 @@ def parse_with_all_errors(body: bytes, *, max_listed: int) -> Steps[NewOrder]:
 
 
 def _is_id(value: Any) -> bool:
-    # A bool is an int, too.
+    # `isinstance` would also accept a bool.
     return type(value) is int and 1 <= value <= MAX_ID
 
 
@@ -90,7 +90,7 @@ def _read_amount(fields: dict[str, Any], errors: FieldErrors) -> int:
         errors.add(path, "must be a number, or a string that holds one")
         return 0
     exact = exact_decimal(text)
-    # Checked before the conversion: an exponent can ask for more digits than fit into memory.
+    # Checked before the conversion, because a number with a large exponent can have more digits than fit into memory.
     if exact is None or not 0 <= exact <= MAX_AMOUNT:
         errors.add(path, f"must be from 0 to {MAX_AMOUNT}")
         return 0
@@ -102,8 +102,8 @@ def _read_amount(fields: dict[str, Any], errors: FieldErrors) -> int:
 
 
 def _ten_thousandths(amount: Decimal) -> int | None:
-    """An amount within the limits as an integer; None if it has more decimal places."""
-    if not amount:  # a zero may have any exponent
+    """A valid amount in ten-thousandths; None if it has too many decimal places."""
+    if not amount:  # a zero can have any exponent
         return 0
     try:
         return int(_EXACT.to_integral_exact(_EXACT.multiply(amount, _SCALE)))

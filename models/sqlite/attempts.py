@@ -9,15 +9,15 @@ from models.sqlite.wire import decode_attempts, decode_orders, encode_outcomes
 from models.writes import ClaimedOrders, Outcome
 
 MIN_RUN_LENGTH = 8
-"""If runs of attempts with consecutive sequences have at least this average length, each run is completed by two
-statements of its own. Otherwise two statements complete all attempts."""
+"""A run is a list of attempts with consecutive sequences. If runs have at least this average length, two statements
+complete each run. Otherwise two statements complete all attempts."""
 
 
 def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
-    """Claims up to `limit` ready orders, oldest first, after making retries ready that are due.
+    """Makes due retries ready, then claims up to `limit` ready orders, oldest first.
 
-    If more retries are due than one call makes ready, it claims none: an older order may be among the others.
-    In that case `next_due_us` has already passed.
+    If more retries are due than one call makes ready, claims none, because the remaining retries can include the
+    oldest order. In that case `next_due_us` is in the past.
     """
     found, last, next_due_us = _next_ready(transaction, limit)
     if transaction.is_due(next_due_us):
@@ -33,7 +33,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
 
 
 def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None, int | None]:
-    """The orders as they will be once claimed, in JSON; the last one's sequence; when the next retry is due."""
+    """The ready orders as JSON, as claimed; the sequence of the last one; the due time of the next retry."""
     found: tuple[str, int | None, int | None] = transaction.database.execute_sql(
         statements.NEXT_READY, (limit,)
     ).fetchone()
@@ -41,8 +41,8 @@ def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None, 
 
 
 def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
-    """Records how attempts ended. An outcome of an attempt that is not running any more changes nothing."""
-    # Only the first outcome of an attempt: a second one would be counted twice.
+    """Records how attempts ended. An outcome changes nothing if its attempt has already ended."""
+    # Uses only the first outcome of each attempt, because a second one would count the attempt twice.
     first: dict[tuple[int, int], Outcome] = {}
     for outcome in outcomes:
         first.setdefault((outcome.sequence, outcome.claim), outcome)
@@ -72,14 +72,14 @@ def _complete(transaction: Transaction, sum_up: str, complete: str, *which: int 
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
-    """Runs the statement. Returns how many of the attempts were still running, and have now ended."""
+    """Runs the statement. Returns how many attempts it ended: those that were still running."""
     count: int = transaction.database.execute_sql(statement, parameters).rowcount
     transaction.change.processing -= count
     return count
 
 
 def interrupted(transaction: Transaction) -> list[Attempt]:
-    """The latest attempt at every order that is Processing."""
+    """The latest attempt at each order that is Processing."""
     return decode_attempts(transaction.database.execute_sql(statements.INTERRUPTED).fetchone()[0])
 
 

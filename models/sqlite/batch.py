@@ -49,7 +49,7 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
 
 
 class _Batch:
-    """The writes of a batch by type, and their results in the places of the writes."""
+    """Groups the writes of a batch by type. `results[i]` is the result of the write at position i."""
 
     def __init__(self, writes: Sequence[AnyWrite]) -> None:
         self._writes = writes
@@ -78,7 +78,7 @@ class _Batch:
         return orders
 
     def set_insert_results(self, results: Sequence[InsertResult]) -> None:
-        """Takes a result for each of `new_orders`."""
+        """Sets the results of `new_orders()`, in the same order."""
         if NewOrders not in self._places:
             self.set_results(NewOrder, results)
             return

@@ -1,4 +1,4 @@
-"""Cancels and retries orders by request, in a write transaction. Runs on the thread that opened the transaction."""
+"""Cancels and retries orders on request, in a write transaction. Runs on the thread that opened the transaction."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from models.writes import Cancel, RetriedOrders, Retry, RetryFailedOrders, Statu
 
 
 def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
-    """Makes Pending orders Cancelled. A result for each: see `Cancel`."""
+    """Makes Pending orders Cancelled. Returns a result for each write, as `Cancel` documents."""
     order_ids = [each.order_id for each in cancels]
     pending = _with_status(transaction, Status.PENDING, order_ids)
     transaction.database.execute_sql(statements.CANCEL, (encode_numbers(list(pending.values())),))
@@ -27,12 +27,12 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
 
 
 def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChanged | WrongStatusError | None]:
-    """Makes Failed orders Pending. A result for each: see `Retry`."""
+    """Makes Failed orders Pending. Returns a result for each write, as `Retry` documents."""
     order_ids = [each.order_id for each in retries]
     failed = _with_status(transaction, Status.FAILED, order_ids)
     _retry(transaction, list(failed.values()))
     stored = transaction.find(order_ids)
-    # The second of two retries of one order finds it Pending.
+    # If the batch has two retries of one order, the second fails, because the order is Pending by then.
     return [
         StatusChanged(order, Status.FAILED)
         if order and failed.pop(order_id, None)
@@ -42,7 +42,7 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
 
 
 def retry_failed(transaction: Transaction, commands: Sequence[RetryFailedOrders]) -> list[RetriedOrders]:
-    """Makes the next Failed orders Pending. A result for each: see `RetryFailedOrders`."""
+    """Makes the next Failed orders Pending. Returns a result for each command, as `RetryFailedOrders` documents."""
     results = []
     for command in commands:
         [found] = transaction.database.execute_sql(statements.NEXT_FAILED, (command.after, command.limit)).fetchone()

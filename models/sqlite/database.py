@@ -1,7 +1,6 @@
-"""A Peewee database class that retries when SQLite is locked. Runs on the caller's thread.
+"""A Peewee database class that retries while the database is locked. Runs on the caller's thread.
 
-Each thread has its own connection. A thread that did not call `connect()` gets an error instead of an implicit
-connection.
+Each thread has its own connection, and must call `connect()` first: no connection is opened implicitly.
 """
 
 import os
@@ -23,15 +22,15 @@ LOCK_DEADLINE_S = 10.0
 _FIRST_DELAY_S = 0.002
 _MAX_DELAY_S = 0.25
 _SAME_LOCK_S = 1.0
-"""Two calls of a thread that find the database locked within this time of each other share one deadline."""
+"""If two calls of a thread find the database locked within this time, they share one deadline."""
 
 
 class RetryingSqliteDatabase(peewee.SqliteDatabase):
     """A SqliteDatabase that retries with exponential backoff and jitter while the database is locked.
 
     Retries BEGIN, statements outside a transaction, and the transactions of `run`. A statement inside a transaction
-    can't be retried alone. After `deadline_s` seconds of waiting for the same lock, raises SQLite's own error; until
-    the lock is released, the thread's next calls are then tried only once. `clock` is monotonic, in seconds; `jitter`
+    can't be retried alone. After `deadline_s` seconds of waiting for the same lock, raises SQLite's error. Until the
+    lock is released, further calls of the same thread are not retried. `clock` is monotonic, in seconds; `jitter`
     returns a number from 0 to 1.
     """
 
@@ -54,15 +53,15 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
     def _files(self) -> tuple[tuple[int, int] | None, ...]:
-        """The identities of the files that are now at the paths of the database and its WAL."""
+        """The identities of the files that are currently at the paths of the database and its WAL."""
         return tuple(_identity(self.database + suffix) for suffix in ("", "-wal"))
 
     def run(self, work: Callable[[], R]) -> R:
         """Runs `work` in one IMMEDIATE transaction and returns its result. Rolls back if `work` raises.
 
-        Calls `work` again after a lock. Raises StorageUnavailableError if the database or its WAL was removed or
-        replaced since this thread connected: SQLite would still commit to the old files, and lose the commits when the
-        process ends.
+        Calls `work` again if the database was locked. Raises StorageUnavailableError if the database or its WAL was
+        removed or replaced since this thread connected. SQLite would still write to the removed files, and the commits
+        would be lost when the process ends.
         """
         state = self._thread_state
 
@@ -89,7 +88,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         return self._retry(lambda: parent.execute_sql(sql, params))
 
     def rollback(self) -> None:
-        # SQLite may have rolled back by itself, after a full disk or an I/O error
+        # SQLite can have rolled back by itself, because the disk was full or because of an I/O error
         # (https://www.sqlite.org/lang_transaction.html).
         connection: sqlite3.Connection = cast(Any, self).connection()
         if connection.in_transaction:
@@ -139,7 +138,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 class _ThreadState(threading.local):
-    """The state of one thread: the files of its connection, and since when it has waited for a lock."""
+    """The state of one thread: the files of its connection, and the time since which it has waited for a lock."""
 
     retrying = False
     busy_since_s: float | None = None
@@ -147,9 +146,9 @@ class _ThreadState(threading.local):
     files: tuple[tuple[int, int] | None, ...] | None = None
 
     def note_busy(self, now_s: float) -> float:
-        """Records that the database is locked. Returns since when.
+        """Records that the database is locked. Returns the time of the first call that waited for this lock.
 
-        Calls in quick succession wait for the same lock and share its deadline.
+        Calls within `_SAME_LOCK_S` of each other are assumed to wait for the same lock.
         """
         if self.busy_since_s is None or now_s - self.last_busy_s > _SAME_LOCK_S:
             self.busy_since_s = now_s
@@ -158,6 +157,6 @@ class _ThreadState(threading.local):
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether the error means that another connection holds a lock, with any extended result code."""
+    """Whether the error means that another connection holds a lock. Extended result codes are included."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

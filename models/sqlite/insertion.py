@@ -15,9 +15,9 @@ from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 def insert(
     transaction: Transaction, orders: Sequence[NewOrder], limit: int
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
-    """Stores new orders. Claims them in the same step if no other order is ready and `limit` allows all of them.
+    """Stores new orders. Also claims them if no other order is ready and there are at most `limit` new orders.
 
-    Returns a result for each order, and the claim, or None if the orders were stored as Pending.
+    Returns a result for each order, and the claimed orders, or None if the orders were stored as Pending.
     """
     next_due_us = None
     is_claim = False
@@ -34,7 +34,7 @@ def insert(
         transaction.change.processing += inserted
     else:
         transaction.change.pending += inserted
-    # One statement assigns consecutive sequences, so the orders of this batch have the last ones.
+    # One statement assigns consecutive sequences, so the new orders have the highest sequences of all.
     first = cursor.lastrowid - inserted + 1 if inserted else HIGHEST
     if inserted == len(orders):
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
@@ -50,7 +50,7 @@ def insert(
 
 
 def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:
-    """The stored order whose first attempt begins in this transaction."""
+    """The stored order, claimed in this transaction for its first attempt."""
     return Order(
         sequence,
         order.order_id,
@@ -68,7 +68,7 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
 
 
 def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
-    """A result for each order. `new` are the ids that this transaction stored."""
+    """A result for each order. `new` contains the ids that this transaction stored."""
     results: list[InsertResult] = []
     for order in orders:
         if order.order_id in new:

@@ -7,10 +7,10 @@ from models.sqlite.wire import decode_orders
 
 
 def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
-    """A page as of the last commit.
+    """A page of the committed orders.
 
-    A page ends at the sequence of its last order, so new orders do not shift the pages after it. Pages are sorted by
-    sequence, not by time: sequences follow the order of acceptance even if the clock was set back.
+    The next page begins below the last sequence of this page, so new orders do not shift it. Orders are sorted by
+    sequence, not by time, because sequences follow the order of acceptance even if the clock was set back.
     """
     from_us, until_us = listing.created_from_us, listing.created_until_us
     statement = statements.list_orders(

@@ -9,9 +9,9 @@ from models.errors import DatabaseRefusedError
 
 
 class DatabaseLock:
-    """An exclusive flock(2) on `<database>.lock`, an advisory lock. The file contains the owner's process id.
+    """An exclusive, advisory flock(2) on `<database>.lock`. The file contains the id of the process that has the lock.
 
-    The kernel releases the lock when the process ends for any reason, so a file that a crash left behind locks nothing.
+    The kernel releases the lock when the process ends for any reason, so a file that a crash left behind is not locked.
     """
 
     def __init__(self, database: Path) -> None:
@@ -19,9 +19,9 @@ class DatabaseLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock. Does nothing if this object has it.
+        """Takes the lock. Does nothing if this object already has it.
 
-        Raises DatabaseRefusedError, which names the process that has the lock.
+        Raises DatabaseRefusedError if another process has the lock, or if the file can't be written.
         """
         while self._descriptor is None:
             try:
@@ -51,14 +51,14 @@ class DatabaseLock:
             return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
-        """Whether the descriptor's file is still the one at the path."""
+        """Whether the descriptor still refers to the file at the path."""
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        """Removes the file and releases the lock. May be called twice."""
+        """Removes the file and releases the lock. A second call does nothing."""
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)

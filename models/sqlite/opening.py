@@ -18,13 +18,13 @@ MINIMUM_SQLITE = (3, 38, 0)
 """The `->>` operator needs 3.38, UPDATE … FROM needs 3.33."""
 
 WAL_PAGES = 4_000
-"""When a commit makes the WAL at least this many pages long (about 16 MiB; SQLite's default is 1,000 pages), SQLite
-runs a checkpoint, and the orders of that commit wait for it."""
+"""When a commit makes the WAL at least this many pages long (about 16 MiB), SQLite runs a checkpoint. The orders of
+that commit wait for the checkpoint. SQLite's default is 1,000 pages."""
 _PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
     "synchronous": "full",
-    # On macOS, fsync does not reach the disk. No effect on other systems.
+    # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
 }
 # The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
@@ -33,7 +33,7 @@ _DATABASE_MAGIC = b"SQLite format 3\0"
 _WAL_MAGIC = bytes.fromhex("377f06")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _JOURNAL_INITIAL_PAGES = slice(16, 20)
-"""The field of a rollback journal with the size of the database, in pages, before the transaction."""
+"""The field of a rollback journal that has the size of the database before the transaction, in pages."""
 _PAGE_BYTES = 4_096
 _MIN_JOURNAL_BYTES = 512
 
@@ -41,7 +41,7 @@ _MIN_JOURNAL_BYTES = 512
 def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
     """Opens the store in the file `path`, and locks it against other servers until the store is closed.
 
-    `clock` returns microseconds since 1970, UTC. If it raises DatabaseRefusedError, the file has not been changed.
+    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError; the file is then unchanged.
     """
     lock = DatabaseLock(path)
     lock.acquire()
@@ -53,9 +53,9 @@ def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """The database in the file `path`, created if it does not exist, with the current schema and no open connection.
+    """Creates the database file `path` or migrates it to the current schema. Returns it without an open connection.
 
-    If it raises DatabaseRefusedError, the file has not been changed.
+    Raises DatabaseRefusedError; the file is then unchanged.
     """
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         needed = ".".join(map(str, MINIMUM_SQLITE))
@@ -86,9 +86,9 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
 
 
 def _has_content(path: Path, real_path: Path) -> bool:
-    """Whether the file contains a database. False if it is missing or empty, so that a database can be created in it.
+    """Whether the file contains a database. False if it is missing or empty: a database can then be created in it.
 
-    Raises DatabaseRefusedError if the file can't be written or contains anything else.
+    Raises DatabaseRefusedError if the file can't be written or contains anything but a database.
     """
     try:
         with path.open("r+b") as file:
@@ -116,13 +116,13 @@ def _rolls_back_to_empty(real_path: Path) -> bool:
         and len(journal) >= _MIN_JOURNAL_BYTES
         and journal.startswith(_JOURNAL_MAGIC)
         and not any(journal[_JOURNAL_INITIAL_PAGES])
-        # With the magic bytes at its end, too, it belongs to a transaction over several databases.
+        # A journal that also ends with the magic bytes belongs to a transaction over several databases.
         and not journal.endswith(_JOURNAL_MAGIC)
     )
 
 
 def _may_be_restored_from_wal(real_path: Path) -> bool:
-    """Whether a file without SQLite's header may be a database whose first page can be restored from the WAL.
+    """Whether a file without SQLite's header can be a database whose first page SQLite can restore from the WAL.
 
     A loss of power during a checkpoint can leave any bytes in the first page.
     """
@@ -136,9 +136,9 @@ def _with_suffix(path: Path, suffix: str) -> Path:
 
 
 def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
-    """Up to `limit` bytes from the beginning of the file; none if it can't be read.
+    """Up to `limit` bytes from the beginning of the file; none if the file can't be read.
 
-    By default enough for the whole rollback journal of one page.
+    The default limit is enough for a whole rollback journal of one page.
     """
     if path.is_file():
         with contextlib.suppress(OSError), path.open("rb") as file:
@@ -148,7 +148,7 @@ def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
 
 def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> None:
     """Rejects another program's database and a newer schema. Uses a connection that can't write."""
-    # Reading through a WAL creates the files beside it. Without a WAL, `immutable` creates none.
+    # Reading a database that has a WAL creates files beside it. Without a WAL, `immutable` prevents this.
     mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():

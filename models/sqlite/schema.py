@@ -23,7 +23,7 @@ _COMPLETED = peewee.SQL("status = 'Completed'")
 _FAILED = peewee.SQL("status = 'Failed'")
 _CANCELLED = peewee.SQL("status = 'Cancelled'")
 _BLOCK = peewee.SQL("sequence >> 11")
-"""The number of an order's block. A block is 2,048 orders with consecutive sequences. See `statements.BLOCK_BITS`."""
+"""The number of an order's block: 2,048 orders with consecutive sequences. See `statements.BLOCK_BITS`."""
 
 _MIGRATIONS = (
     # From version 1 to 2: delayed retries, and an index of Failed orders.
@@ -48,7 +48,7 @@ _MIGRATIONS = (
 class OrderRow(peewee.Model):
     """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
-    `due_us` is when a Pending order can be claimed (microseconds since 1970, UTC); NULL means at once.
+    A Pending order can't be claimed before `due_us` (microseconds since 1970, UTC); NULL means at once.
     """
 
     sequence = peewee.AutoField()
@@ -75,9 +75,9 @@ OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PEN
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
-# For listings. In an index that began with the user, each new order would change a page of its own, and the WAL stores
-# whole pages. In an index that begins with the block, the orders of a batch change the same few pages; a search for a
-# user's orders then looks into each block once.
+# For listings. If the index began with the user, each new order would change a different page, and the WAL stores whole
+# pages. Because the index begins with the block, the orders of a batch change the same few pages. A search for a user's
+# orders searches the index once for each block.
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.user_id, name="orders_user"))
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.created_us, name="orders_created"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_COMPLETED, name="orders_completed"))
@@ -85,7 +85,7 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 
 
 class TotalsRow(peewee.Model):
-    """The table's one row, which is updated in the same transaction as the orders that it counts."""
+    """The only row of the table. It is updated in the same transaction as the orders that it counts."""
 
     id = peewee.AutoField()
     pending = peewee.BigIntegerField(default=0)
@@ -100,11 +100,11 @@ class TotalsRow(peewee.Model):
 
 
 def migrate(database: RetryingSqliteDatabase) -> None:
-    """Creates the tables, or migrates them to the current version. To be called in a transaction."""
+    """Creates the tables, or migrates them to the current version. Must be called in a transaction."""
     if database.user_version == 0:
         if database.application_id or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            # It was empty when `open_database` checked it.
-            raise DatabaseRefusedError("it has just become another program's database")
+            # The file was empty when `open_database` checked it.
+            raise DatabaseRefusedError("another program has just written to the database file")
         with database.bind_ctx([OrderRow, TotalsRow]):
             database.create_tables([OrderRow, TotalsRow], safe=False)
             TotalsRow.create()

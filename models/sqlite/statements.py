@@ -1,8 +1,8 @@
 """The store's SQL statements. Constants and pure functions.
 
 A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a result is one JSON value: see
-`models/sqlite/wire.py`. A Pending order without `due_us` is ready. One with `due_us` waits; once that time has passed,
-it is made ready by setting `due_us` to NULL.
+`models/sqlite/wire.py`. A Pending order without `due_us` is ready. A Pending order with `due_us` waits; when that time
+has passed, MAKE_READY sets `due_us` to NULL.
 """
 
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
@@ -36,8 +36,8 @@ MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
     SELECT sequence FROM orders WHERE {_WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
 
-# The claim is a fencing token: an outcome applies only while its claim is the latest one and the order is Processing.
-# SQLite parses the JSON again at each use of a field of `outcome`, so the statements use each field once if possible.
+# The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
+# SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field once if possible.
 _RUNNING = """
 FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us FROM json_each(?))
     AS outcome {join}
@@ -45,8 +45,8 @@ WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND o
 
 SUM_UP = f"SELECT count(*), sum(max(0, ? - orders.created_us)) {_RUNNING.format(join='CROSS JOIN orders')}"
 
-# A run of consecutive sequences costs less than half as much as a list of them. The unary plus keeps SQLite from using
-# the index of all Processing orders.
+# To select orders by a range of sequences takes less than half of the time that a list of sequences takes. The unary
+# plus prevents SQLite from using the index of all Processing orders.
 _RUN = "sequence BETWEEN ? AND ? AND claims = ? AND +status = 'Processing'"
 
 SUM_UP_RUN = f"SELECT count(*), sum(max(0, ? - created_us)) FROM orders WHERE {_RUN}"
@@ -61,7 +61,7 @@ FAIL = f"""
 UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
 
-# Without `due_us`, the attempt does not count: the order keeps the error and the number of attempts before it.
+# Without `due_us`, the attempt does not count: the order has the same error and attempts as before the attempt.
 MAKE_PENDING = f"""
 UPDATE orders SET
     status = 'Pending',
@@ -98,9 +98,9 @@ SELECT pending, processing, completed, failed, cancelled, processing_us, (
     ORDER BY sequence LIMIT 1) FROM totals"""
 
 BLOCK_BITS = 11
-"""Orders whose sequences differ only in this many lowest bits are a block. The schema's indexes use the same number."""
+"""Orders whose sequences differ only in this many lowest bits form a block. Indexes of the schema use this number."""
 
-# The indexes with the orders of each status.
+# The indexes that contain the orders of each status.
 _INDEXES = {
     "Pending": (f"orders_pending WHERE {_READY}", f"orders_waiting WHERE {_WAITING}"),
     "Processing": ("orders_processing WHERE status = 'Processing'",),
@@ -126,7 +126,7 @@ _WITH_STATUS_IN_BLOCK = {
 
 
 def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects the newest `:limit` orders with a sequence below `:before`, newest first, with this status if not None.
+    """Selects the newest `:limit` orders with a sequence below `:before` and this status, if not None. Newest first.
 
     `by_user`: only orders of `:user_id`. `by_time`: only orders created at or after `:created_from_us` and before
     `:created_until_us`.
@@ -151,11 +151,10 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
 
     The recursive query is a priority queue, highest `place` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    An order's place is its sequence; a block's place is higher than the sequences of its orders. Processing a block
-    adds its matching orders and the next lower block, so the search stops after `:limit` orders without reading lower
-    blocks.
+    An order's place is its sequence. A block's place is higher than the sequences of its orders. Processing a block
+    adds its matching orders and the next lower block. After `:limit` orders, the search stops and reads no lower block.
     """
-    # Pairs: the sequences of the matching orders of a block, and the condition on a single order.
+    # Each pair is a query for the sequences of a block's matching orders, and the same condition for a single order.
     filters = []
     if by_user:
         filters.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
@@ -165,9 +164,9 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
     if by_time:
         created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
         filters.append((_CREATED_IN_BLOCK, created))
-    # All orders that match the first filter are read, so the first one should match few.
+    # All orders that match the first filter are read, so the first filter should match few orders.
     [(first, _), *others] = filters
-    # The unary plus keeps SQLite from choosing an index for these conditions.
+    # The unary plus prevents SQLite from using an index for these conditions.
     also = "".join(f" AND EXISTS ({in_block}) AND +{condition}" for in_block, condition in others)
     return f"""
     WITH RECURSIVE walk(place, block) AS (

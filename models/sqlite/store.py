@@ -1,6 +1,6 @@
 """The store in a SQLite file. Implements `models.store.Store`, which documents the methods.
 
-Every method runs on the caller's thread, over that thread's connection.
+Every method runs on the caller's thread and uses that thread's connection.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +36,9 @@ def _storage_errors() -> Iterator[None]:
 
 
 class SqliteStore:
-    """A Store over `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
+    """A Store in `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
 
-    A claim first makes at most `max_made_ready` retries ready: those whose due time has passed.
+    Each claim begins by making at most `max_made_ready` due retries ready.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class SqliteStore:
             return Totals(*self._database.execute_sql(statements.TOTALS).fetchone())
 
     def probe(self) -> None:
-        # Not an UPDATE to the same value: SQLite compares the values, and would not write.
+        # An UPDATE to the same value is not enough: SQLite compares the values, and writes nothing.
         self._write(lambda _: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
         self.is_writable = True
 
@@ -112,7 +112,7 @@ class SqliteStore:
         except (StorageBusyError, StorageUnavailableError):
             self.is_writable = False
             raise
-        # A batch without new orders may not have reached the disk, so it does not prove that writes work again.
+        # A batch without new orders can write nothing, so it does not prove that writes work again.
         self.is_writable = self.is_writable or transaction.inserted > 0
         self.pending += transaction.change.pending
         return result

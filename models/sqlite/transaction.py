@@ -1,6 +1,6 @@
-"""One write transaction: the time of its steps, and what they add to the totals.
+"""The state that the steps of a write transaction share.
 
-Its steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
+The steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import decode_orders, encode_numbers
 
 MAX_MADE_READY = 1_000
-"""The default number of due retries that one claim makes ready, a limit on the duration of a commit."""
+"""How many due retries one claim makes ready by default. This limits the duration of a commit."""
 
 
 class TotalsChange(msgspec.Struct):
@@ -30,8 +30,8 @@ class TotalsChange(msgspec.Struct):
 class Transaction:
     """What the steps of a transaction share. `add_to_totals` must be the last step.
 
-    `now_us` is the time of all steps (microseconds since 1970, UTC). A claim first makes at most
-    `max_made_ready` retries ready: those whose due time has passed.
+    All steps use `now_us` as the current time (microseconds since 1970, UTC). Each claim begins by making at most
+    `max_made_ready` due retries ready.
     """
 
     def __init__(self, database: RetryingSqliteDatabase, *, now_us: int, max_made_ready: int = MAX_MADE_READY) -> None:
@@ -44,21 +44,21 @@ class Transaction:
         """How many new orders have been stored."""
 
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
-        """The stored orders among these, by id, as the steps so far have left them."""
+        """The stored orders with these ids, by id. Includes the changes of all steps so far."""
         return find_orders(self.database, order_ids)
 
     def is_due(self, due_us: int | None) -> bool:
-        """Whether the time has come; false for None."""
+        """Whether `due_us` is now or in the past; false for None."""
         return due_us is not None and due_us <= self.now_us
 
     def add_to_totals(self) -> None:
-        """The last step: adds the changes of all other steps to the totals."""
+        """The last step: adds the changes of all other steps to the stored totals."""
         amounts = msgspec.structs.astuple(self.change)
         if any(amounts):
             self.database.execute_sql(statements.ADD_TO_TOTALS, amounts)
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:
-    """The stored orders among these, by id."""
+    """The stored orders with these ids, by id."""
     [found] = database.execute_sql(statements.FIND, (encode_numbers(order_ids),)).fetchone()
     return {order.order_id: order for order in decode_orders(found)}

@@ -1,9 +1,9 @@
 """Encodes batches as JSON parameters for SQLite, and decodes JSON results. Pure functions.
 
-A batch is one JSON parameter and comes back as one JSON value. `sqlite3` releases the GIL and takes it back at each
-step of a statement, so a statement that returns one row per step would wait for the event loop at every row.
+A batch is one JSON parameter, and its result is one JSON value. `sqlite3` releases the GIL and takes it back at each
+step of a statement. A statement that returned many rows could wait for the event loop at each row.
 
-Each function names the columns in their order; the statements of `models/sqlite/statements.py` use the same order.
+Each docstring lists the columns in order; the statements of `models/sqlite/statements.py` use the same order.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ _OrderColumns = tuple[int, int, int, list[int], int, str | None, Status, int, in
 
 _GROUP = 100
 _SHORT = 256 * 1024
-"""msgspec holds the GIL. A thousand orders of a thousand items each take it 30 ms, so they are decoded one by one."""
+"""In a longer text, orders are decoded one by one. msgspec would hold the GIL for 30 ms to decode 1,000,000 items."""
 _decode_order = msgspec.json.Decoder(_OrderColumns).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
@@ -45,7 +45,7 @@ def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
 
 
 def decode_orders(text: str) -> list[Order]:
-    """Orders from all their columns."""
+    """Orders from an array with all columns of each: see `_OrderColumns`."""
     if len(text) <= _SHORT:
         return list(starmap(Order, _decode_orders(text)))
     return [Order(*_decode_order(order)) for order in _split(text)]
