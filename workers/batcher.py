@@ -17,10 +17,10 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 _Waiting = tuple[T, Waiter[R], int, int]
-"""An item, what waits for its result, the places it takes in the queue, and its size."""
+"""An item, the waiter for its result, the number of places that it takes in the queue, and its size."""
 
 MAX_ITERATIONS = 4
-"""How many iterations of the event loop a batch may wait for more items."""
+"""The maximum number of iterations of the event loop that a batch waits for more items."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ class CallQueue(Protocol):
     """Runs calls on another thread. `workers.call_thread.CallThread` is one."""
 
     def put(self, call: Callable[[A], None], argument: A, /) -> None:
-        """Runs `call(argument)` soon, and returns at once. The call must not raise."""
+        """Schedules `call(argument)` on the other thread, and returns at once. The call must not raise."""
 
 
 class BatchHooks(Protocol):
-    """The event loop calls these methods before and after each batch."""
+    """The batcher calls these methods on the event loop, before and after each batch."""
 
     def before_batch(self) -> None:
         """Called before a batch is formed. An item submitted here with `first=True` is part of that batch."""
@@ -46,10 +46,10 @@ class Batcher(Generic[T, R]):
     """Passes the items that arrive during one call of `work` to the next call.
 
     `work(items)` returns one result for each item, in order. A result that is an exception is raised to that item's
-    caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. Its
-    items have a total size of about `max_batch`. At most `max_waiting` items wait, including those of the running call.
-    There is no timer: a single item that arrives while nothing runs is passed to `work` in the next iteration of the
-    loop but one.
+    caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. The
+    item that brings the total size of a batch to `max_batch` is its last item. At most `max_waiting` items wait,
+    including those of the running call. There is no timer: a single item that arrives while nothing runs is passed to
+    `work` two iterations of the event loop later.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Batcher(Generic[T, R]):
         self._closed = False
 
     def submit(self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False) -> asyncio.Future[R]:
-        """The future result for `item`.
+        """Adds `item` to the queue. Returns a future for its result.
 
         `size` counts towards `max_batch`. `first` puts the item at the head of the queue. An item with `even_if_full`
         takes no place in the queue, so a full queue does not reject it. Raises QueueClosedError and QueueFullError.
@@ -88,7 +88,7 @@ class Batcher(Generic[T, R]):
     def submit_for(
         self, item: T, waiter: Waiter[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
     ) -> None:
-        """As `submit`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `submit`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         if self._closed:
             raise QueueClosedError
         places = 0 if even_if_full else 1
@@ -101,14 +101,14 @@ class Batcher(Generic[T, R]):
             self._loop.call_soon(self._send_when_quiet)
 
     async def close(self) -> None:
-        """Accepts no more items and returns when every result has been delivered. May be called twice."""
+        """Accepts no more items and returns when all results have been delivered. Can be called twice."""
         self._closed = True
         await self._idle.wait()
 
     def _send_when_quiet(self, seen: int = 0, iterations: int = 0) -> None:
         """Sends the next batch once an iteration of the loop has brought no new item, or MAX_ITERATIONS have passed.
 
-        A few microseconds later, a batch may have many more items, and a commit costs almost the same.
+        Waiting a few microseconds can add many items to a batch, and a larger commit takes hardly longer.
         """
         if len(self._waiting) > seen and iterations < MAX_ITERATIONS:
             self._loop.call_soon(self._send_when_quiet, len(self._waiting), iterations + 1)
@@ -154,9 +154,9 @@ class Batcher(Generic[T, R]):
                     waiter.set_exception(result)
                 else:
                     waiter.set_result(result)
-            except Exception:  # noqa: BLE001 - one waiter must not keep the results from the others
+            except Exception:  # noqa: BLE001 - the other waiters must still get their results
                 _log.exception("a result could not be delivered")
-        # Not now: the clients that have their results send their next requests first, which then share the batch.
+        # Later, so that the clients that have just received results can add their next requests to the same batch.
         self._loop.call_soon(self._send_when_quiet)
         if self._hooks:
             self._hooks.after_batch(items, results)

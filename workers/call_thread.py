@@ -1,7 +1,7 @@
 """A thread that runs calls one after another.
 
-`ThreadPoolExecutor.submit` makes a future, takes three locks and wakes a thread through a semaphore for each call. Here
-the thread of a ThreadPoolExecutor runs one long call, which takes its work from a queue.
+`ThreadPoolExecutor.submit` makes a future, takes three locks and wakes a thread through a semaphore for each call. To
+avoid this, the thread of a ThreadPoolExecutor here runs a single call, a loop that takes calls from a queue.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class CallThread:
-    """Runs calls in the order in which they were put. Without `close`, the thread keeps the process alive."""
+    """Runs calls in the order in which they were put. The process can't exit before `close` is called."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
@@ -27,7 +27,7 @@ class CallThread:
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
-        """What `call(*arguments)` returns or raises, after all calls that were put before. On the event loop."""
+        """Runs `call(*arguments)` on the thread, after all earlier calls. Returns or raises the same as the call."""
         done: Future[R] = Future()
 
         def run_it(_: None) -> None:
@@ -40,7 +40,7 @@ class CallThread:
         return await asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Ends the thread after the calls that were put before. May be called twice."""
+        """Stops the thread after the calls that were put before. Does not wait. Can be called twice."""
         self._calls.put(None)
         self._pool.shutdown(wait=False)
 
@@ -48,5 +48,5 @@ class CallThread:
         while next_call := self._calls.get():
             call, argument = next_call
             call(argument)
-            # Not kept until the next call comes: a batch may have thousands of objects.
+            # Frees the objects now, not when the next call arrives: a batch can have thousands of objects.
             del next_call, call, argument

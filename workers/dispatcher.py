@@ -17,11 +17,11 @@ from workers.processors.processor import Processor
 from workers.retries import RetryPolicy
 
 MAX_CLAIM = 1_000
-"""How many orders one write claims at most."""
+"""The maximum number of orders that one write claims."""
 LAST_WRITE_S = 15.0
-"""How long `stop` waits for its last write: longer than the store waits for a lock."""
+"""How many seconds `stop` waits for its last write: longer than the store waits for a lock."""
 MAX_SLEEP_S = 1.0
-"""How long the dispatcher sleeps at most until it compares due times with the clock again: the clock may be set."""
+"""After at most this time, the dispatcher compares due times with the clock again, because the clock can be set."""
 
 _MICROSECONDS = 1_000_000
 
@@ -29,21 +29,21 @@ _log = logging.getLogger(__name__)
 
 
 class ClaimQueue(Protocol):
-    """Interface to which the dispatcher submits its writes. Implemented by Intake."""
+    """Takes the writes of the dispatcher. Implemented by Intake."""
 
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
-        """Records outcomes and claims orders. If it raises a storage error, nothing has been changed."""
+        """Records outcomes and claims orders. If it raises a storage error, the store is unchanged."""
 
     async def wait_for_low_load(self) -> None:
-        """Returns when the dispatcher may write."""
+        """Returns when the dispatcher is allowed to write."""
 
 
 class Dispatcher:
     """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
 
-    One write at a time records the outcomes since the last write and claims as many orders as threads are free for. A
-    storage error loses nothing: the next write records the outcomes, after a delay by `storage_backoff`. `clock`
-    returns microseconds since 1970, UTC.
+    One write runs at a time. It records the outcomes since the previous write and claims orders for all free threads.
+    After a storage error, the next write records the same outcomes, after a delay of `storage_backoff`. `clock` returns
+    microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -80,29 +80,29 @@ class Dispatcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to claim orders. To be called once, when the writer's thread is connected to the store."""
+        """Begins to claim orders. Must be called once, after the writer thread has connected to the store."""
         self._task = self._loop.create_task(self._run())
         self.wake()
 
     def wake(self) -> None:
-        """Tells the dispatcher that there may be orders to claim."""
+        """Tells the dispatcher that there can be orders to claim."""
         self._changed.set()
 
     def claim_with_next_commit(self) -> None:
         """Adds a claim to the batch that is about to be written.
 
-        New orders can thus be claimed in the commit that stores them. Does nothing if no thread is free or if a write
-        of the dispatcher is pending.
+        New orders can thus be claimed in the commit that stores them. Does nothing if no thread is free, if a write of
+        the dispatcher is pending, or during the delay after a storage error.
         """
         limit = self._free_slots()
         if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
             self._submit(FinishAndClaim([], limit)).add_done_callback(partial(self._end_claim, limit))
 
     async def stop(self, timeout_s: float) -> int:
-        """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
+        """Stops claiming, waits up to `timeout_s` seconds, and makes the orders of unfinished attempts Pending again.
 
-        Outcomes that the store can't record leave their orders Processing; the next start recovers them.
-        Returns the number of attempts that were abandoned: their threads may still be running. May be called twice.
+        Orders whose outcomes the store can't record remain Processing, until the next start recovers them. Returns the
+        number of abandoned attempts, whose threads can still be running. Can be called twice.
         """
         self._stopping = True
         self.wake()
@@ -149,7 +149,7 @@ class Dispatcher:
             claimed = await self._submit(write)
         finally:
             self._reserved -= limit
-        # Not before the write: if it fails, the next one must record them.
+        # Only after the write: if it fails, the next write must record the same outcomes.
         self._attempts.remove_recorded(write)
         self._begin(claimed, limit)
 
@@ -158,7 +158,7 @@ class Dispatcher:
         return 0 if self._stopping else min(MAX_CLAIM, self._capacity - self._attempts.running - self._reserved)
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
-        # A write may have ended, and its orders not be running yet, when the next one is submitted.
+        # Reserved until the claimed orders are started, because the next write can be submitted before that.
         self._reserved += write.limit
         self._write = asyncio.ensure_future(self._queue.finish_and_claim(write))
         return self._write
@@ -167,7 +167,7 @@ class Dispatcher:
         self._reserved -= limit
         if self._stopping:
             self.wake()
-        # If the batch failed, the callers whose orders were in it get the error.
+        # An error is ignored here: the callers whose orders were in the batch also get it.
         if not write.cancelled() and not write.exception():
             try:
                 self._begin(write.result(), limit)
@@ -179,14 +179,14 @@ class Dispatcher:
             self._attempts.put_back(claimed.orders)
             return
         self._attempts.start(claimed.orders)
-        if not limit:  # then the store did not look for due retries
+        if not limit:  # then the store did not search for due retries
             return
         self._set_alarm(claimed.next_due_us)
         if len(claimed.orders) == limit:
             self.wake()
 
     def _set_alarm(self, due_us: int | None) -> None:
-        """Replaces the alarm by one that wakes the dispatcher at `due_us`; None for no alarm."""
+        """Replaces the alarm with one that wakes the dispatcher at `due_us`; removes it if `due_us` is None."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None

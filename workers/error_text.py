@@ -6,7 +6,7 @@ MAX_ERROR_CHARACTERS = 1_000
 
 
 def text_of(error: BaseException) -> str:
-    """The text to store for an error: its reason, preceded by its type unless it is expected.
+    """The text to store for an error: its message. The type comes first unless the error is expected.
 
     At most `MAX_ERROR_CHARACTERS` characters.
     """
@@ -26,6 +26,6 @@ def one_line(text: str) -> str:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether a processor raised the error to report an outcome. Any other error is unexpected."""
-    # `type`, because a user's exception may raise when `isinstance` reads its `__class__`.
+    """Whether the error reports an outcome. Any other error that a processor raises is unexpected."""
+    # `isinstance` would read the `__class__` of a user's exception, which can raise.
     return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)

@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class FailureLog:
     """Logs at most one failed attempt per `MIN_INTERVAL_S` seconds, and counts the others.
 
-    Attempts that are retried, and those after which the order is Failed, are limited separately. `clock` is monotonic,
-    in seconds.
+    The limit applies separately to attempts that will be retried and to attempts after which the order is Failed.
+    `clock` is monotonic, in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -32,14 +32,14 @@ class FailureLog:
         self._not_logged: Counter[Status] = Counter()
 
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
-        """Logs the failed attempt in one line, or counts it. The stack frames follow if the error is unexpected."""
+        """Logs the failed attempt in one line, or counts it. If the error is unexpected, stack frames follow."""
         with self._lock:
             now_s = self._clock()
             if now_s < self._quiet_until_s.get(outcome.status, now_s):
                 self._not_logged[outcome.status] += 1
                 return
             self._quiet_until_s[outcome.status] = now_s + MIN_INTERVAL_S
-        # Not by `exc_info`: the error's text can be of any length and contain line breaks.
+        # `exc_info` would log the error's text, which can be very long and contain line breaks.
         frames = [] if is_expected(error) else traceback.format_tb(error.__traceback__, -MAX_FRAMES)
         _log.warning(
             "order %d: attempt %d failed, %s: %s%s",
@@ -51,7 +51,7 @@ class FailureLog:
         )
 
     def log_summary(self) -> None:
-        """Logs the numbers of attempts that were only counted. To be called about once a second, and at the end."""
+        """Logs how many attempts were only counted. Must be called about once a second, and once at the end."""
         with self._lock:
             not_logged, self._not_logged = self._not_logged, Counter()
         if not_logged:

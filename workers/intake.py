@@ -8,9 +8,9 @@ from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult
 from workers.batcher import WriteBatcher
 
 MAX_GROUPS = 4
-"""How many groups of orders may wait for a commit: two that are being written, and two for the next commit."""
+"""The maximum number of groups of orders in progress: two that are being written, and two for the next commit."""
 GROUPS_BETWEEN_CLAIMS = 8
-"""Under high load, processing claims orders only after this many groups have been stored."""
+"""The number of groups that are stored between two claims under high load."""
 
 
 class Backlog(Protocol):
@@ -21,7 +21,7 @@ class Backlog(Protocol):
 
 
 class Intake:
-    """Puts new orders and the claims of processing into the same commits.
+    """Puts new orders and the writes of the dispatcher into the same commits.
 
     New orders are rejected while `max_backlog` or more orders are Pending.
     """
@@ -36,29 +36,29 @@ class Intake:
         self._group_ended = asyncio.Event()
 
     def insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
-        """Stores the order. The future ends when it is on disk, or with OrderConflictError or a storage error.
+        """Stores the order. The future ends when the order is on disk, or with OrderConflictError or a storage error.
 
-        Raises QueueFullError, QueueClosedError.
+        Raises QueueFullError and QueueClosedError.
         """
         self._check_backlog()
         return self._writes.submit(order)
 
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion]) -> None:
-        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `insert`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         self._check_backlog()
         self._writes.submit_for(order, waiter)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. Waits while `MAX_GROUPS` other groups are in progress.
 
-        Does not wait if the backlog is full: raises QueueFullError. If it raises QueueFullError, QueueClosedError or a
-        storage error, none of the orders has been stored.
+        Raises QueueFullError if too many orders are Pending. If this method raises QueueFullError, QueueClosedError or
+        a storage error, none of the orders has been stored.
         """
         self._open_groups += 1
         try:
             async with self._groups:
                 self._check_backlog()
-                # MAX_GROUPS limits groups, so they need no places of the queue for single orders.
+                # MAX_GROUPS already limits groups, so they take no places in the queue.
                 return await self._writes.submit(NewOrders(orders), size=len(orders), even_if_full=True)
         finally:
             self._open_groups -= 1
@@ -72,13 +72,13 @@ class Intake:
 
     @property
     def is_under_high_load(self) -> bool:
-        """Whether groups of orders arrive faster than they can be written."""
+        """Whether groups of orders arrive faster than they are written."""
         return self._open_groups > 1
 
     async def wait_for_low_load(self) -> None:
-        """Returns at once unless the load is high.
+        """Returns at once if the load is not high.
 
-        Then returns after GROUPS_BETWEEN_CLAIMS more groups, or when the load falls.
+        Under high load, returns after GROUPS_BETWEEN_CLAIMS more groups, or earlier if the load falls.
         """
         enough = self._ended_groups + GROUPS_BETWEEN_CLAIMS
         while self.is_under_high_load and self._ended_groups < enough:

@@ -9,17 +9,17 @@ from models.writes import AnyWrite, WriteResult
 
 
 class ServiceObserver(Protocol):
-    """Called on the event loop unless a method says otherwise. Must return at once and raise nothing."""
+    """Methods are called on the event loop unless their docstrings say otherwise. No method may block or raise."""
 
     @property
     def wants_changes(self) -> bool:
-        """Whether `orders_changed` is to be called."""
+        """Whether the observer needs calls of `orders_changed`."""
 
     def batch_written(self, batch: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
-        """A batch has been committed or has failed. There is a result for each write, in order."""
+        """Called after a batch has been committed or has failed, with a result for each write, in order."""
 
     def orders_changed(self, changes: Sequence[OrderChange]) -> None:
-        """Orders have new statuses, in the order in which the changes took effect."""
+        """Called with the new statuses of orders, in the order in which the changes took effect."""
 
     def second_passed(self) -> None:
         """Called about once a second."""
@@ -28,7 +28,7 @@ class ServiceObserver(Protocol):
         """Called about once a second while the store can be read. `is_writable` is `Store.is_writable`."""
 
     def commit_ended(self, duration_s: float) -> None:
-        """A batch took this long in the store, whether it was committed or failed. On the writer's thread."""
+        """Called on the writer thread after each batch, committed or failed. `duration_s` is its time in the store."""
 
     def attempts_ended(self, duration_s: float, orders: int) -> None:
-        """A call of the processor took this long for so many orders. On worker threads, one call at a time."""
+        """Called on worker threads, one at a time, after each call of the processor for this number of orders."""

@@ -1,4 +1,4 @@
-"""The attempts that have begun and whose outcomes are not recorded yet.
+"""The attempts that have begun but whose outcomes are not recorded yet.
 
 Runs on the event loop; the processor runs on worker threads.
 """
@@ -46,13 +46,13 @@ class OpenAttempts:
 
     @property
     def ended(self) -> int:
-        """How many attempts have ended and are not recorded."""
+        """How many attempts have ended but are not recorded yet."""
         return len(self._outcomes)
 
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
 
-        Raises RuntimeError if the pool can't start a thread. The orders that no thread has got are then put back.
+        Raises RuntimeError if the pool can't start a thread. Orders that were not passed to a thread are put back.
         """
         size = self._processor.batch_size
         chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
@@ -69,13 +69,13 @@ class OpenAttempts:
             chunks.pop(0)
 
     def put_back(self, orders: Sequence[Order]) -> None:
-        """Makes the orders Pending again with the next write. The attempts do not count."""
+        """Makes the orders Pending again, with the next write. Their attempts do not count."""
         self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
         self._attempted += orders
         self._changed.set()
 
     def abandon(self) -> int:
-        """Puts back the orders of all running attempts, and ignores how these end. Returns their number."""
+        """Puts back the orders of all running attempts, whose results are then ignored. Returns their number."""
         abandoned = list(self._running.values())
         self._running.clear()
         self.put_back(abandoned)
@@ -86,13 +86,13 @@ class OpenAttempts:
         return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy())
 
     def remove_recorded(self, write: FinishAndClaim) -> None:
-        """Forgets the outcomes of a write that has succeeded. To be called once for each, in order."""
+        """Removes the outcomes of this write. Must be called once for each successful write, in order."""
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
 
     def _process(self, claimed: Sequence[Order]) -> None:
         """Makes an attempt at each order. Runs on a worker thread."""
-        # If the pool could not start a thread, it may run a chunk late, after its orders have been put back.
+        # A chunk for which the pool could not start a thread can run later, when its orders have been put back.
         orders = [order for order in claimed if (order.sequence, order.claims) in self._running]
         if not orders:
             return
@@ -110,12 +110,12 @@ class OpenAttempts:
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
             return self._retry_policy.after(order.attempt, error)
-        except BaseException:  # noqa: BLE001 - a user's exception may raise anything when it is read
+        except BaseException:  # noqa: BLE001 - a user's exception can raise anything when it is read
             return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            # An order that was put back is not running any more: its outcome comes too late.
+            # Ignores the outcome of an order that has been put back.
             if order := self._running.pop((outcome.sequence, outcome.claim), None):
                 self._outcomes.append(outcome)
                 self._attempted.append(order)

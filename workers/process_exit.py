@@ -1,4 +1,4 @@
-"""The process as a whole: its standard streams and its end. Runs on the main thread, and on daemon threads."""
+"""The standard streams and the exit of the process. Runs on the main thread, and on daemon threads."""
 
 import contextlib
 import logging
@@ -9,13 +9,13 @@ import time
 
 STDERR = 2
 EXIT_DELAY_S = 0.5
-"""How long the process may still take to end after everything is closed."""
+"""How many seconds the process can take to exit after everything is closed."""
 
 
 def fill_standard_streams() -> None:
     """Opens /dev/null for each standard stream that is closed.
 
-    Otherwise the next file or socket that is opened, such as the database, would get its number and receive the output.
+    Otherwise the next opened file, such as the database, would get the number of the stream and receive its output.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
@@ -25,7 +25,7 @@ def fill_standard_streams() -> None:
 def exit_within(limit_s: float, status: int) -> None:
     """Ends the process with this status after `limit_s` seconds, even if threads are still running.
 
-    Without this, Python would wait for all threads, including those that a user's function started. Flushes the
+    Without this call, Python would wait for all threads, including those that a user's function started. Flushes the
     standard streams and the log at once, so that no output is lost.
     """
 
@@ -40,7 +40,7 @@ def exit_within(limit_s: float, status: int) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # None if it was closed at the start; a user's module may have replaced it by anything.
+        # None if it was closed at the start. A user's module can have replaced it with any object.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     logging.shutdown()

@@ -1,4 +1,4 @@
-"""Decides after a failed attempt whether the order is retried, and when, or is Failed. Usable on any thread."""
+"""Decides, after a failed attempt, whether the order is Failed or when it is retried. Usable on any thread."""
 
 from collections.abc import Callable
 from typing import TypeGuard
@@ -10,13 +10,13 @@ from workers.error_text import text_of
 from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
 
 INTERRUPTED = "the process ended during the attempt"
-"""The error of an attempt that the end of the process interrupted."""
+"""The error that is stored for an attempt that a crash interrupted."""
 
 _MICROSECONDS = 1_000_000
 
 
 class RetryPolicy:
-    """Up to `max_attempts` attempts, with delays by `backoff`. `clock` returns microseconds since 1970, UTC."""
+    """Allows `max_attempts` attempts; `backoff` sets the delays. `clock` returns microseconds since 1970, UTC."""
 
     def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Callable[[], int]) -> None:
         self._max_attempts = max_attempts
@@ -33,7 +33,7 @@ class RetryPolicy:
         return self._outcome(attempt, text_of(error), is_last=isinstance(error, Rejected), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
-        """The outcome of an attempt that the end of the process interrupted. The attempt counts."""
+        """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
         return self._outcome(attempt, INTERRUPTED, is_last=False, delay_s=self._backoff.delay_s(attempt.number))
 
     def _outcome(self, attempt: Attempt, error: str, *, is_last: bool, delay_s: float) -> Outcome:
@@ -44,5 +44,5 @@ class RetryPolicy:
 
 
 def _is_delay(delay_s: object) -> TypeGuard[float]:
-    """Whether the value is a valid delay. A user's subclass of RetryLater may have set any value."""
+    """Whether the value is a valid delay. A user's subclass of RetryLater can have set any value."""
     return isinstance(delay_s, int | float) and 0 <= delay_s <= MAX_DELAY_S

@@ -1,7 +1,7 @@
 """The order service: everything between the HTTP handlers and the store.
 
-An order's path: `insert` → Intake → WriteBatcher → the store on the writer's thread → the Dispatcher claims it → the
-processor on a worker thread → the Dispatcher records the outcome. Every public method runs on the event loop.
+The path of an order: `insert` → Intake → WriteBatcher → the store, on the writer thread → the Dispatcher claims it →
+the processor, on a worker thread → the Dispatcher records the outcome. Every public method runs on the event loop.
 """
 
 import asyncio
@@ -61,15 +61,15 @@ class ServiceLimits(NamedTuple):
     max_backlog: int = 1_000_000
     """`--max-backlog`"""
     max_retried_at_once: int = 1_000
-    """How many Failed orders one transaction makes Pending."""
+    """The maximum number of Failed orders that one transaction makes Pending."""
     max_waiters: int = 10_000
-    """How many requests may wait for orders to end."""
+    """The maximum number of requests that wait for orders to end."""
 
 
 class OrderService:
-    """Stores, finds and processes orders. Open it, start it, stop it, close it, each on the event loop.
+    """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
-    Methods that reach the store raise StorageBusyError and StorageUnavailableError, QueueFullError when too many
+    Methods that use the store can raise StorageBusyError and StorageUnavailableError, QueueFullError if too many
     requests wait, and QueueClosedError after `close`. `clock` returns microseconds since 1970, UTC.
     """
 
@@ -121,10 +121,10 @@ class OrderService:
         self._timer.start()
 
     async def stop(self, timeout_s: float) -> int:
-        """Claims nothing more, gives running attempts `timeout_s` seconds, then makes the rest Pending again.
+        """Stops claiming, waits up to `timeout_s` seconds, and makes the orders of unfinished attempts Pending again.
 
-        Ends every wait for an order's end, so that such requests get their responses. Returns the number of attempts
-        that were abandoned: their threads may still be running.
+        Also ends all waits for orders to end, so that the waiting requests get responses. Returns the number of
+        abandoned attempts, whose threads can still be running.
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
@@ -133,26 +133,26 @@ class OrderService:
         return abandoned
 
     def abandon(self) -> None:
-        """Ends the threads without waiting for them, so that the process can end. May be called at any time."""
+        """Stops the threads without waiting for them, so that the process can exit. Can be called at any time."""
         self._threads.abandon()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def close(self) -> None:
-        """Writes all accepted requests, then closes queues, threads and the store. May be called twice."""
+        """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
         await self._threads.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # Orders
 
     def insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
-        """Stores the order. The future ends when it is on disk, or with OrderConflictError or a storage error.
+        """Stores the order. The future ends when the order is on disk, or with OrderConflictError or a storage error.
 
         Raises QueueFullError, also if too many orders are Pending, and QueueClosedError.
         """
         return self._intake.insert(order)
 
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion]) -> None:
-        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `insert`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         self._intake.insert_for(order, waiter)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
@@ -160,15 +160,15 @@ class OrderService:
         return await self._intake.insert_many(orders)
 
     def find(self, order_id: int) -> asyncio.Future[Order | None]:
-        """The order as it is now; None if there is none."""
+        """The order as it is now; None if it does not exist."""
         return self._threads.finds.submit(order_id)
 
     def find_for(self, order_id: int, waiter: Waiter[Order | None]) -> None:
-        """As `find`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `find`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         self._threads.finds.submit_for(order_id, waiter)
 
     async def find_when_ended(self, order_id: int, timeout_s: float) -> Order | None:
-        """The order once it is Completed, Failed or Cancelled, or as it is after `timeout_s`; None if there is none."""
+        """The order, when it is Completed, Failed or Cancelled, or after `timeout_s`; None if it does not exist."""
         with self._waiters.waiting_for(order_id) as ended:
             order = await self._threads.finds.submit(order_id)
             if order is None or order.status in TERMINAL_STATUSES:
@@ -180,9 +180,9 @@ class OrderService:
     async def wait_for_end(
         self, insertion: asyncio.Future[Insertion], order_id: int, timeout_s: float
     ) -> tuple[Insertion, Order | None]:
-        """The result of an `insert`, and the order if it ends within `timeout_s` after it is stored, else None."""
+        """The result of an `insert`, and the order if it ends at most `timeout_s` after it is stored, else None."""
         inserted = await insertion
-        # The order is on disk, so a failed read from here on must not become an error response.
+        # The order is on disk, so a read that fails must not become an error response.
         with contextlib.suppress(QueueFullError, QueueClosedError, StorageBusyError, StorageUnavailableError):
             found = await self.find_when_ended(order_id, timeout_s)
             if found and found.status in TERMINAL_STATUSES:
@@ -191,11 +191,11 @@ class OrderService:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for an order's end."""
+        """How many requests wait for an order to end."""
         return len(self._waiters)
 
     def list_orders(self, listing: Listing) -> asyncio.Future[Page]:
-        """A page of orders. Cancelling the future withdraws a listing that has not begun."""
+        """A page of orders. Cancelling the future withdraws the listing if it has not begun."""
         return self._threads.listings.submit(listing)
 
     def cancel(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
@@ -207,8 +207,8 @@ class OrderService:
         return self._threads.writes.submit(Retry(order_id))
 
     async def retry_failed(self, after: int) -> RetriedOrders:
-        """Makes the next Failed orders Pending, at most `max_retried_at_once`, beginning after the sequence `after`."""
-        # One at a time, so that many such requests at once don't share one endless transaction.
+        """Makes the first Failed orders after the sequence `after` Pending, at most `max_retried_at_once`."""
+        # One at a time: many concurrent requests would otherwise share one very long transaction.
         async with self._retrying_failed:
             return await self._threads.writes.submit(RetryFailedOrders(after, self._limits.max_retried_at_once))
 
@@ -217,7 +217,7 @@ class OrderService:
         return self._threads.totals.submit(None)
 
     async def check_storage(self) -> None:
-        """Raises a storage error if the last write failed and a test write fails, too."""
+        """Raises a storage error if the last write failed and a test write also fails."""
         if not self._store.is_writable:
             await self._threads.probes.submit(None)
 
@@ -233,8 +233,8 @@ class OrderService:
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._observer.batch_written(items, results)
-        # If a claim returned fewer orders than its limit, no wake-up is needed: no order is ready, or `next_due_us`
-        # wakes the dispatcher.
+        # If a claim returned fewer orders than its limit, no order is ready. A wake-up is needed only at `next_due_us`,
+        # for which the dispatcher sets an alarm.
         if not any(
             isinstance(write, FinishAndClaim) and isinstance(result, ClaimedOrders) and len(result.orders) < write.limit
             for write, result in zip(items, results, strict=True)
@@ -258,7 +258,7 @@ class OrderService:
         self._probe_if_failing()
 
     def _probe_if_failing(self) -> None:
-        """Detects that writes work again, even if no order arrives. Does not wait: a lock can be held for long."""
+        """Detects when writes work again, even if no order arrives. Does not wait, because a probe can take long."""
         if self._store.is_writable or (self._last_probe and not self._last_probe.done()):
             return
         with contextlib.suppress(QueueFullError, QueueClosedError):

@@ -1,4 +1,4 @@
-"""The threads that use the store, and the queues in front of them. Everything public runs on the event loop."""
+"""The threads that use the store, and their queues. All public methods run on the event loop."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,16 +12,16 @@ from workers.call_thread import CallThread
 from workers.observer import ServiceObserver
 
 MAX_BATCH = 2_000
-"""How many orders share a commit."""
+"""The number of orders at which a batch is full."""
 MAX_WAITING = 10_000
-"""How many requests of one kind, other than new orders, may wait."""
+"""The maximum number of requests that wait in each queue, except the queue of writes."""
 
 
 class StoreThreads:
     """One thread that writes, one that reads, and one that lists, each with its own connection to the store.
 
-    A database has one writer, so a second writing thread would only wait for the first. Listings have a thread of their
-    own because a long one would delay other reads.
+    The database allows one writer at a time, so a second writing thread would only wait. Listings have a separate
+    thread, because a long listing would delay other reads.
     """
 
     def __init__(self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int) -> None:
@@ -34,7 +34,7 @@ class StoreThreads:
         self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
         self.totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_WAITING)
-        # One listing per call, so that a short one does not wait for the long ones behind it.
+        # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
         )
@@ -51,12 +51,12 @@ class StoreThreads:
             raise
 
     def abandon(self) -> None:
-        """Ends the threads without disconnecting them, so that the process can end. May be called twice."""
+        """Stops the threads without disconnecting them, so that the process can exit. Can be called twice."""
         for thread in (self._writer, self._reader, self._lister):
             thread.close()
 
     async def close(self) -> None:
-        """Finishes all accepted requests, then disconnects the threads and closes the store. May be called twice."""
+        """Finishes all accepted requests, then disconnects the threads and closes the store. Can be called twice."""
         for batcher in (self.writes, self.probes, self.finds, self.totals, self.listings):
             await batcher.close()
         if self._closed:

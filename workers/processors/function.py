@@ -65,13 +65,13 @@ def _order_to_process(order: Order) -> OrderToProcess:
 
 
 def _integer(digits: str) -> int | float:
-    # Python refuses to convert more digits to an int
+    # `int` raises ValueError for more digits
     # (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
     return int(digits) if len(digits.lstrip("-")) <= sys.int_info.default_max_str_digits else float(digits)
 
 
 def load_function(path: str) -> Callable[[OrderToProcess], object]:
-    """Imports the module and returns the function at `package.module:name`. Raises FunctionRefusedError."""
+    """Imports the module of `package.module:name` and returns its function. Raises FunctionRefusedError."""
     module_name, _, name = path.partition(":")
     try:
         function = attrgetter(name)(importlib.import_module(module_name))

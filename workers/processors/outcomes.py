@@ -1,7 +1,7 @@
 """The exceptions with which a processor reports how an attempt ended. Usable on any thread."""
 
 MAX_DELAY_S = 366 * 86_400
-"""The longest delay, in seconds, that a processor can ask for."""
+"""The longest delay, in seconds, that a processor can request."""
 
 
 class Rejected(Exception):
@@ -15,7 +15,7 @@ class RetryLater(Exception):
     """Raised by a processor: retry the order in `seconds`, from 0 to a year. The attempt counts."""
 
     delay_s: float | None = None
-    """None in a subclass that does not call this class's `__init__`: then the usual delay applies."""
+    """None in a subclass that does not call the `__init__` of RetryLater. The usual delay then applies."""
 
     def __init__(self, seconds: float, reason: object = "") -> None:
         if not 0 <= seconds <= MAX_DELAY_S:

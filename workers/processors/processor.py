@@ -9,20 +9,20 @@ from workers.observer import ServiceObserver
 
 
 class Processor(Protocol):
-    """Makes one attempt at each of the orders. Returning completes all of them.
+    """Makes one attempt at each of the orders. If the call returns, all of them are Completed.
 
-    Raises Rejected, RetryLater or NotDeliveredError, which then apply to each of the orders. After any other exception
-    each order is retried.
+    If the call raises Rejected, RetryLater or NotDeliveredError, the exception applies to each of the orders. After any
+    other exception, each order is retried.
     """
 
     batch_size: int
-    """How many orders one call takes; 1 if an order may take long or fail."""
+    """The maximum number of orders per call. It is 1 if an order can take long or fail."""
 
     def __call__(self, orders: Sequence[Order]) -> None: ...
 
 
 class MeasuredProcessor:
-    """Wraps a processor and tells the observer how long each call took. `clock` is monotonic, in seconds."""
+    """Wraps a processor and reports the duration of each call to the observer. `clock` is monotonic, in seconds."""
 
     def __init__(self, processor: Processor, *, observer: ServiceObserver, clock: Callable[[], float]) -> None:
         self.batch_size = processor.batch_size

@@ -6,7 +6,7 @@ from models.order import Order
 
 
 class RecordProcessor:
-    """Completes each order without an action, for a shop that only records its orders."""
+    """Does nothing, so that each order is Completed. For a shop that only records its orders."""
 
     batch_size = 1_000
 

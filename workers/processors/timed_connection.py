@@ -1,6 +1,6 @@
-"""HTTP connections with a deadline for the whole response. Run on the worker threads, each connection on one at a time.
+"""HTTP connections with a deadline for the whole response. Runs on worker threads, one at a time for each connection.
 
-The time-out of a socket begins anew with each byte, so a receiver that sends a byte now and then could block a thread
+The time-out of a socket restarts with each byte, so a receiver that sends a byte now and then could block a thread
 without limit.
 """
 
@@ -61,12 +61,12 @@ class _TimedConnection(HTTPConnection):
 
     def request(self, *arguments: Any, **options: Any) -> None:
         if self.sock is not None:
-            # The previous response has set it to the rest of its own time.
+            # The previous response has set the time-out to the time that was left for that response.
             self.sock.settimeout(self.timeout)
         super().request(*arguments, **options)
 
     def getresponse(self) -> Any:
-        # `timeout` is the rest of the request's total time: see urllib3.Timeout.
+        # `timeout` is the time that is left of the request's total time-out: see urllib3.Timeout.
         deadline_s = time.monotonic() + (self.timeout or 0.0)
         response_class: Any = functools.partial(_TimedResponse, deadline_s=deadline_s)
         self.response_class = response_class
@@ -78,12 +78,12 @@ class _TimedHttpsConnection(_TimedConnection, HTTPSConnection):
 
 
 class TimedHttpPool(HTTPConnectionPool):
-    """A pool of http connections. The `total` of a request's time-out includes the whole response."""
+    """A pool of HTTP connections. The `total` of a request's time-out includes the whole response."""
 
     ConnectionCls = _TimedConnection
 
 
 class TimedHttpsPool(HTTPSConnectionPool):
-    """The same for https."""
+    """The same for HTTPS."""
 
     ConnectionCls = _TimedHttpsConnection

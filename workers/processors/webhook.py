@@ -29,13 +29,13 @@ from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
-"""The part of an attempt's time-out within which each connection attempt must succeed."""
+"""Each connection attempt must succeed within this fraction of the time-out of the whole attempt."""
 MAX_RETRY_AFTER_S = 86_400
-"""The longest delay that a receiver can ask for. A longer Retry-After counts as this one."""
+"""The longest delay, in seconds, that a receiver can request. A longer Retry-After counts as this delay."""
 MAX_RESPONSE_BYTES = 64 * 1024
-"""How much of a response is read. The connection is closed after a longer one."""
+"""How much of a response body is read. If the body is longer, the connection is closed."""
 MAX_SHOWN_CHARACTERS = 500
-"""How much of a response an order's error contains."""
+"""How much of a response body the error of an order contains."""
 
 _RETRIED_4XX = frozenset({408, 409, 425, 429})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -55,12 +55,12 @@ class WebhookBody(msgspec.Struct):
 class WebhookProcessor:
     """Posts orders to `url`, over up to `connections` kept-alive connections.
 
-    A 2xx response completes the order. A 4xx response rejects it, except 408, 409, 425 and 429. These, any other
-    status, network errors and time-outs are retried. Redirects are not followed. `secret` is base64, with or without
-    the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
+    After a 2xx response, the order is Completed. After a 4xx response other than 408, 409, 425 and 429, it is Failed.
+    After any other response, a network error or a time-out, it is retried. Redirects are not followed. `secret` is
+    base64, with or without the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
 
-    An attempt takes at most `timeout_s` seconds, plus the time to look up the receiver's name. If the name has more
-    than three addresses and none of them responds, it takes a third of `timeout_s` for each.
+    An attempt takes at most `timeout_s` seconds, plus the time of the DNS lookup. If the receiver has more than three
+    addresses and none of them responds, the attempt takes a third of `timeout_s` for each address.
     """
 
     batch_size = 1
@@ -103,7 +103,7 @@ class WebhookProcessor:
         _check_response(response, _read(response))
 
     def _reason_of(self, error: HTTPError) -> str:
-        # Not urllib3's own texts, which contain class names and memory addresses.
+        # Does not use urllib3's texts, which contain class names and memory addresses.
         origin = error.__cause__ or error.__context__ or error
         cause = _shown(str(origin))
         match error:
@@ -130,7 +130,7 @@ class WebhookProcessor:
 
 
 def check_url(text: str) -> str:
-    """The text, if it is the URL of a receiver. Raises ValueError."""
+    """Returns the text. Raises ValueError if it is not a valid URL of a receiver."""
     try:
         url = urllib3.util.parse_url(text)
     except LocationParseError:
@@ -141,7 +141,7 @@ def check_url(text: str) -> str:
 
 
 def check_secret(text: str) -> str:
-    """The text, if it is a secret. Raises ValueError, whose text does not contain the secret."""
+    """Returns the text. Raises ValueError, without the text, if it is not a valid secret."""
     digits = text.removeprefix("whsec_").rstrip("=")
     try:
         # Checked here because standardwebhooks ignores characters that are not base64.
@@ -165,11 +165,11 @@ def webhook_body(order: Order) -> WebhookBody:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> str:
-    """The beginning of the response's body. If that is all of it, the connection stays open for the next attempt."""
+    """The beginning of the response's body. If that is the whole body, the connection is kept for later requests."""
     try:
         text = response.read(MAX_RESPONSE_BYTES).decode(errors="replace")
     except HTTPError:
-        text = ""  # the status has arrived, and is enough
+        text = ""  # the status has been read, and is enough
     if not response.closed:
         response.close()
     return text
@@ -193,7 +193,7 @@ def _check_response(response: urllib3.BaseHTTPResponse, text: str) -> None:
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    """The delay of Retry-After, in seconds or as a date (RFC 9110 §10.2.3); 0 without a valid one."""
+    """The delay in seconds that Retry-After requests (RFC 9110 §10.2.3); 0 if the header is missing or invalid."""
     try:
         return urllib3.Retry(retry_after_max=MAX_RETRY_AFTER_S).get_retry_after(response) or 0.0
     except (InvalidHeader, ValueError, OverflowError):
