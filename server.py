@@ -48,7 +48,7 @@ from workers.processors.webhook import check_secret, check_url
 
 VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread that returns from SQLite may have to wait for the event loop to release the interpreter lock."""
+"""How long the event loop can keep the GIL while a thread that returns from SQLite waits for it."""
 GARBAGE_THRESHOLD = 5_000
 """How many new container objects trigger a garbage collection. Orders in flight contain no reference cycles; with
 Python's default of 700, a tenth of the time of bulk inserts would be spent on garbage collection."""
@@ -81,14 +81,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows no API key in its error messages, even if one was put in the wrong place."""
+    """Removes API keys from its error messages, in case a key was passed in the wrong place."""
 
     def error(self, message: str) -> NoReturn:
         super().error(without_keys(message))
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """The settings. Prints to stderr and exits with status 2 if a flag is unknown or invalid.
+    """Returns the settings. If a flag is unknown or invalid, prints to stderr and exits with status 2.
 
     `--new-api-key` prints a new API key to stdout and exits with status 0.
     """
@@ -105,7 +105,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
-        # The value of a mistyped flag may be a secret.
+        # The value of a mistyped flag can be a secret.
         shown = [re.split(f"=|whsec_|{PREFIX}", each)[0] for each in unknown if each.startswith("-")]
         parser.error(f"unknown flags: {' '.join(shown)}" if shown else "unexpected arguments")
     values = vars(known)
@@ -121,7 +121,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
         parser.error("--processor webhook needs --webhook-url and --webhook-secret or ORDERS_WEBHOOK_SECRET")
     if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
-        # Otherwise orders would be Completed without a delivery. The environment may set it for later use.
+        # Otherwise orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for later use.
         parser.error("--webhook-url needs --processor webhook")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         parser.error("--tls-cert and --tls-key must be used together")
@@ -131,7 +131,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
     def add(flag: str, convert: Callable[[str], object], default: str | None, text: str, **options: str) -> None:
         variable = "ORDERS_" + flag.removeprefix("--").replace("-", "_").upper()
-        # argparse converts a default that is a string as it converts a flag's value. An empty variable is not set.
+        # argparse converts a string default like the value of a flag. An empty variable counts as not set.
         value = environment.get(variable) or default
         help_text = f"{text} (default: {default or 'none'})"
         keywords: Any = {"type": convert, "default": value, "help": help_text, **options}
@@ -139,15 +139,15 @@ def _add_settings(parser: argparse.ArgumentParser, environment: Mapping[str, str
 
     add("--port", _between(0, 65_535), "8080", "TCP port to listen on; 0 takes a free one")
     add("--host", _checked(check_host), "127.0.0.1", "address to listen on")
-    add("--allowed-hosts", _checked(parse_hosts), None, "hosts that requests may name, besides the loopback address")
+    add("--allowed-hosts", _checked(parse_hosts), None, "allowed Host headers, in addition to the loopback address")
     add("--database", Path, "orders.db", "the SQLite file; created if it does not exist")
     add("--workers", _between(1, 1_000), "8", "threads that process orders")
     add("--processor", _checked(check_processor), RECORD, "how to process: record, webhook or package.module:function")
     add("--webhook-url", _checked(check_url), None, "URL to which --processor webhook sends orders")
-    add("--webhook-secret", _checked(check_secret), None, "base64 key for webhooks; better set ORDERS_WEBHOOK_SECRET")
+    add("--webhook-secret", _checked(check_secret), None, "base64 key for webhooks; safer as ORDERS_WEBHOOK_SECRET")
     add("--max-attempts", _between(1, 1_000_000), "10", "attempts to process an order before it is Failed")
-    add("--max-intake", _between(1, 1_000_000), "10000", "orders that may wait for a commit before new ones get 503")
-    add("--max-backlog", _between(1, 1_000_000_000), "1000000", "orders that may be Pending before new ones get 503")
+    add("--max-intake", _between(1, 1_000_000), "10000", "if this many orders wait for a commit, new ones get 503")
+    add("--max-backlog", _between(1, 1_000_000_000), "1000000", "if this many orders are Pending, new ones get 503")
     add("--drain-timeout", _between(0, 86_400, float), "10", "seconds for running attempts to finish at a stop")
     add("--api-keys", Path, None, "file with the API keys that requests must send, one per line")
     add("--rate-limit", _checked(parse_rate_limit), None, "requests allowed per key, or per address: 100/s, /m or /h")
@@ -164,7 +164,7 @@ def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str]
             raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
         return value
 
-    convert.__name__ = kind.__name__  # argparse's name for a value that can't be converted
+    convert.__name__ = kind.__name__  # argparse shows this name if a value can't be converted
     return convert
 
 
@@ -179,7 +179,7 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return check(text)
         except ValueError as error:
-            # For a ValueError, argparse would print the value of the flag, which may be a secret.
+            # For a ValueError, argparse would print the value of the flag, which can be a secret.
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
@@ -191,7 +191,7 @@ def now_us() -> int:
 
 
 async def serve(settings: Settings, processor: Processor) -> bool:
-    """Serves until SIGTERM or SIGINT, then drains. False if attempts were abandoned whose threads still run.
+    """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
 
     If it raises StartRefusedError or a storage error, no order has been accepted.
     """
@@ -226,12 +226,12 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             tls=tls,
         )
         cleanup.callback(service.abandon)
-        # Each worker thread of a webhook or function may have a connection of its own.
+        # Each worker thread that calls a webhook or a function can open a connection.
         file_limit = raise_file_limit() - (0 if settings.processor == RECORD else settings.workers)
         await service.open()
         await service.start()
         await api.listen(sockets, file_limit=file_limit)
-        # Until here a signal ends the process at once.
+        # Before this line, a signal ends the process at once.
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         where = base_url(sockets[0], has_tls=tls is not None)
@@ -251,7 +251,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    with contextlib.suppress(ImportError):  # not available for every platform
+    with contextlib.suppress(ImportError):  # not available on every platform
         import uvloop
 
         return uvloop.new_event_loop()
@@ -288,8 +288,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _refuse(str(refusal))
     except (StorageBusyError, StorageUnavailableError) as error:
         return _refuse(f"{settings.database}: {error}")
-    # Threads that a user's function started get the drain time-out again. If attempts were abandoned, all threads get
-    # only EXIT_DELAY_S.
+    # Threads that a user's function started now get `drain_timeout` seconds to end. If attempts were abandoned, all
+    # threads get only EXIT_DELAY_S.
     exit_within(max(settings.drain_timeout, EXIT_DELAY_S) if finished else EXIT_DELAY_S, 0)
     return 0
 
