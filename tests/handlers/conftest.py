@@ -26,7 +26,7 @@ class _Recorder(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[list[logging.LogRecord]]:
-    """Warnings and errors in the log. A test clears the expected ones; any other fails it."""
+    """The warnings and errors in the log. A test clears those that it expects. It fails if others remain."""
     recorder = _Recorder()
     logging.getLogger().addHandler(recorder)
     yield recorder.records
@@ -36,7 +36,7 @@ def log() -> Iterator[list[logging.LogRecord]]:
 
 @pytest.fixture
 def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[StartApi]:
-    """Starts an API on the database `name`. Takes the arguments of `RunningApi`."""
+    """A function that starts an API on the database `name`. It takes the other arguments of `RunningApi`."""
     started: list[RunningApi] = []
 
     async def start(*, name: str = "orders.db", **options: Any) -> RunningApi:

@@ -49,7 +49,7 @@ class Stream:
         return [(each.json["order_id"], each.json["status"]) for each in await self.take(count)]
 
     async def rest(self) -> list[Message]:
-        """All messages until the stream ends. Fails unless it ends properly."""
+        """All messages until the stream ends. Fails if the stream ends within an event."""
         while not self._ended:
             await self._read()
         self.parser.end()
@@ -70,13 +70,13 @@ class Stream:
 
 
 def unsent_bytes(connection: SseConnection) -> int:
-    """What the server buffers for a reader. Tornado has no public name for the size of a stream's write buffer."""
+    """How many bytes the server buffers for a reader. Tornado has no public name for this size."""
     return len(connection.stream._write_buffer)
 
 
 @asynccontextmanager
 async def open_stream(port: int, request: bytes) -> AsyncIterator[Stream]:
-    """Opens a stream and reads its first event."""
+    """Opens a stream, and reads its headers and its `retry` field."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     stream = Stream(reader, writer)
     try:

@@ -12,7 +12,7 @@ from tests.handlers.running_api import turn_of_the_loop
 class LoopTime:
     """Advances the event loop's time.
 
-    Replaces the loop's public method `time`, because asyncio accepts no clock.
+    Replaces the public method `time` of the loop, because asyncio has no parameter for a clock.
     """
 
     def __init__(self, io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +23,6 @@ class LoopTime:
 
     async def advance(self, seconds: float) -> None:
         self._ahead_s += seconds
-        # One turn for the timers, and others for what they start.
+        # One iteration for the timers, and more for the callbacks that they schedule.
         for _ in range(3):
             await turn_of_the_loop()

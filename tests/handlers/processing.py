@@ -1,4 +1,4 @@
-"""Processes orders like the dispatcher, step by step; and starts an API with other limits."""
+"""Processes orders step by step, like the dispatcher. Also starts an API with other limits."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -88,9 +88,9 @@ class Connection:
         return Answer(int(status), headers, body)
 
     async def is_closed_by_server(self) -> bool:
-        """Waits for the next byte or the end. True for the end.
+        """Waits for the next byte or the end of the connection. Returns True at the end.
 
-        A reset counts, too: it follows if the server left bytes unread.
+        A reset is an end too: the system sends it if the server closes the connection with unread bytes.
         """
         try:
             return await self.reader.read(1) == b""
@@ -98,26 +98,26 @@ class Connection:
             return True
 
     def reset(self) -> None:
-        """Disconnects at once. After `close` the server could still send."""
+        """Resets the connection at once. After `close`, the server could still send data."""
         linger_0_s = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0_s)
         self.writer.transport.abort()
 
     async def close(self) -> None:
         self.writer.close()
-        with contextlib.suppress(ConnectionError):  # then it is closed as well
+        with contextlib.suppress(ConnectionError):  # the connection is already closed
             await self.writer.wait_closed()
 
 
 class Way(enum.Enum):
-    """By which way requests are served. The value has headers that make the server choose that way."""
+    """The way in which the server serves a request. The value has headers that make the server choose it."""
 
     LANE = ""
     TORNADO = "X-Repeated: 1\r\nX-Repeated: 2\r\n"
 
 
 class AccessList:
-    """Collects what is logged of requests."""
+    """Collects the entries of the access log."""
 
     def __init__(self) -> None:
         self.accesses: list[Access] = []
@@ -130,7 +130,7 @@ class AccessList:
 
 
 class WayLog(AccessLog):
-    """Notes by which ways requests were served."""
+    """An access log that collects the ways in which requests were served."""
 
     def __init__(self) -> None:
         super().__init__(AccessList(), clock_ns=lambda: 0)
@@ -154,7 +154,7 @@ class BlockableStore(ShorthandStore):
         self._pragma = database.pragma
         self._before_write: list[Callable[[], object]] = []
         self.waiting_writes = 0
-        """How many writes wait for the end of `blocked`."""
+        """How many writes wait until the block of `blocked` ends."""
         self.gates = {name: threading.Event() for name in ("writes", "reads", "listings")}
         for each in self.gates.values():
             each.set()
@@ -212,9 +212,9 @@ class ServiceWithOverrides:
 
 
 class RunningApi:
-    """The HTTP API over an OrderService that is open but not started: it processes orders only when a test says so.
+    """The HTTP API with an OrderService that is open but not started: orders are processed only by the test.
 
-    Open it on a running loop. `overrides` replace methods of the order service, for the handlers only.
+    Call `open` while the event loop runs. `overrides` replace methods of the order service, for the handlers only.
     """
 
     UPTIME_S = 12.3456
@@ -237,7 +237,7 @@ class RunningApi:
         self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
         self.monotonic_s = 0.0
         self.way: Way | None = None
-        """By which way `request` is served."""
+        """The way that `request` makes the server choose. If None, an ordinary client sends the request."""
         self.store = BlockableStore(path, clock=clock)
         self._guard = guard
         self._access_log = access_log
@@ -293,7 +293,7 @@ class RunningApi:
     ) -> Answer:
         if self.way is not None:
             return await self._request_by(self.way, method, path, body, headers or {})
-        # This client asks to close the connection, so that Tornado serves it.
+        # This client sends `Connection: close`, so Tornado serves its requests.
         response = await self._client.fetch(
             HTTPRequest(
                 f"http://127.0.0.1:{self.port}{path}",
@@ -366,7 +366,7 @@ def get_text(path: str, *, method: str = "GET", version: str = "1.1", headers: s
 
 
 async def turn_of_the_loop() -> None:
-    """Runs all callbacks that are ready."""
+    """Returns after all callbacks that are ready now have run."""
     loop = asyncio.get_running_loop()
     turned = loop.create_future()
     loop.call_soon(turned.set_result, None)

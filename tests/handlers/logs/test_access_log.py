@@ -192,7 +192,7 @@ async def test_the_lines_of_one_iteration_are_written_together() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_stream_that_can_not_be_written_loses_its_lines_only() -> None:
+async def test_a_stream_that_cannot_be_written_loses_lines_without_an_error() -> None:
     stream = io.StringIO()
     lines = AccessLines("text", stream, clock=lambda: 0)
     stream.close()

@@ -42,7 +42,7 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
     api.clock.now_us += 2 * SECOND_US
     assert (await api.get("/metrics")).json == EMPTY | {
         "total_orders": 6,
-        # Accepted 6 s and 5 s before they were completed; the failed one does not count.
+        # The orders were completed 6 s and 5 s after they were accepted. The failed order does not count.
         "avg_processing_time": Decimal("5.5"),
         "pending_orders": 2,
         "processing_orders": 1,
@@ -53,14 +53,14 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_clock_set_back_makes_no_age_negative(api: RunningApi) -> None:
+async def test_no_age_is_negative_after_the_clock_is_set_back(api: RunningApi) -> None:
     await api.post(order_text())
     api.clock.now_us -= 60 * SECOND_US
     assert (await api.get("/metrics")).json["oldest_pending_seconds"] == 0
 
 
 @pytest.mark.gen_test
-async def test_refused_orders_and_replays_are_not_counted(api: RunningApi) -> None:
+async def test_rejected_orders_and_replays_are_not_counted(api: RunningApi) -> None:
     for body in (order_text(), order_text(), order_text(user_id="2"), order_text(order_id="0"), b"{"):
         await api.post(body)
     metrics = (await api.get("/metrics")).json
@@ -133,7 +133,7 @@ async def test_several_accept_headers_are_combined(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_while_draining_every_format_closes_the_connection(api: RunningApi) -> None:
+async def test_while_draining_responses_of_every_format_close_the_connection(api: RunningApi) -> None:
     api.in_flight.draining = True
     for accept in ("application/json", "text/plain", "application/openmetrics-text"):
         async with api.connection() as connection:

@@ -60,7 +60,7 @@ def test_rates_cover_the_time_since_the_previous_point(recorded: HistoryUnderTes
     assert third is not None
     assert (first.accepted_per_second, first.completed_per_second) == (10, 3)
     assert (first.pending, first.processing) == (5, 2)
-    # After 2 s, because one second was left out.
+    # The rates cover 2 s, because one second was left out.
     assert (second.accepted_per_second, second.completed_per_second) == (5, 8)
     assert (third.accepted_per_second, third.completed_per_second) == (0, 1.001)
 

@@ -113,7 +113,7 @@ def test_queue_wait_ends_with_the_first_attempt(instruments: Instruments, clock:
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (3, 2 + 1 + 1)
 
 
-def test_a_clock_set_back_makes_no_wait_negative(instruments: Instruments, clock: Clock) -> None:
+def test_no_wait_is_negative_after_the_clock_is_set_back(instruments: Instruments, clock: Clock) -> None:
     count_batch(instruments, (FinishAndClaim([], 9), ClaimedOrders([stored(1, clock, age_us=-SECOND_US)])))
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (1, 0)
 

@@ -59,7 +59,7 @@ async def scrape(api: RunningApi, media_type: str = OPEN_METRICS) -> dict[str, M
 
 
 def values(family: Metric) -> dict[str, float]:
-    """The samples' values by their only label, or by name if they have none."""
+    """The values of the samples by their first label, or by name if they have no label."""
     return {next(iter(sample.labels.values()), sample.name): sample.value for sample in family.samples}
 
 

@@ -260,7 +260,7 @@ async def test_same_origin_and_user_actions_are_allowed(api: RunningApi, headers
 
 @pytest.mark.gen_test
 async def test_a_form_of_another_site_cannot_send_orders(api: RunningApi) -> None:
-    # The types that a page may send without a preflight.
+    # The content types that a page can send to another site without a preflight request.
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         for path in ("/order", "/orders"):
             headers = {"Content-Type": content_type, "Sec-Fetch-Site": "cross-site"}
@@ -268,6 +268,6 @@ async def test_a_form_of_another_site_cannot_send_orders(api: RunningApi) -> Non
 
 
 @pytest.mark.gen_test
-async def test_a_get_from_another_site_is_answered_with_405(api: RunningApi) -> None:
+async def test_a_get_from_another_site_is_a_405(api: RunningApi) -> None:
     answer = await api.get("/order/1/cancel", {"Sec-Fetch-Site": "cross-site"})
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")

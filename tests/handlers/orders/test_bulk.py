@@ -40,7 +40,7 @@ async def test_good_orders_are_accepted_and_stored(api: RunningApi, as_lines: bo
 
 @BOTH
 @pytest.mark.gen_test
-async def test_a_bad_order_is_rejected_alone_and_listed(api: RunningApi, as_lines: bool) -> None:
+async def test_an_invalid_order_is_listed_and_does_not_affect_others(api: RunningApi, as_lines: bool) -> None:
     await api.post(text(1))
     orders = [
         text(1),
@@ -81,7 +81,7 @@ async def test_at_most_1000_rejections_are_listed_and_all_are_counted(api: Runni
 
 @BOTH
 @pytest.mark.gen_test
-async def test_only_duplicates_are_a_202(api: RunningApi, as_lines: bool) -> None:
+async def test_a_request_with_only_duplicates_is_a_202(api: RunningApi, as_lines: bool) -> None:
     for expected in (counts(3), counts(0, 3)):
         answer = await send(api, [text(1), text(2), text(3)], as_lines=as_lines)
         assert (answer.status, answer.json) == (202, expected)
@@ -89,7 +89,7 @@ async def test_only_duplicates_are_a_202(api: RunningApi, as_lines: bool) -> Non
 
 @BOTH
 @pytest.mark.gen_test
-async def test_only_bad_orders_are_a_422_with_the_counts(api: RunningApi, as_lines: bool) -> None:
+async def test_a_request_with_only_rejected_orders_is_a_422_with_the_counts(api: RunningApi, as_lines: bool) -> None:
     answer = await send(api, [text(7, user_id="0"), b"1"], as_lines=as_lines)
     assert_is_bulk_problem(answer, 422, "nothing-accepted")
     rejected: list[dict[str, object]] = [
@@ -105,14 +105,14 @@ async def test_only_bad_orders_are_a_422_with_the_counts(api: RunningApi, as_lin
 
 @BOTH
 @pytest.mark.gen_test
-async def test_no_orders_are_a_422(api: RunningApi, as_lines: bool) -> None:
+async def test_a_request_without_orders_is_a_422(api: RunningApi, as_lines: bool) -> None:
     answer = await send(api, [], as_lines=as_lines)
     assert_is_bulk_problem(answer, 422, "nothing-accepted")
     assert answer.json.items() >= counts(0).items()
 
 
 @pytest.mark.gen_test
-async def test_an_array_of_more_than_1000_orders_is_refused_whole(api: RunningApi) -> None:
+async def test_an_array_of_more_than_1000_orders_is_rejected_as_a_whole(api: RunningApi) -> None:
     assert_is_bulk_problem(await send(api, [text(1)] * 1_001, as_lines=False), 422, "invalid-order")
     assert await stored(api) == 0
     answer = await send(api, [text(order_id) for order_id in range(1, 1_001)], as_lines=False)
@@ -179,7 +179,7 @@ async def test_a_locked_database_is_a_503_and_nothing_is_stored(
 
 
 @pytest.mark.gen_test
-async def test_a_full_backlog_refuses_single_orders_until_it_shrinks(tmp_path: Path) -> None:
+async def test_a_full_backlog_rejects_single_orders_until_it_shrinks(tmp_path: Path) -> None:
     async with api_with_limits(tmp_path, max_backlog=3) as api:
         for order_id in (1, 2, 3):
             assert (await api.post(text(order_id))).status == 202

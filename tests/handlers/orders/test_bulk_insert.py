@@ -42,7 +42,7 @@ class FakeStore:
 
 
 def slices(*, slice_s: float = 1.0) -> TimeSlices:
-    """Slices by a clock that is a second later each time it is read."""
+    """Time slices with a clock that advances by a second at each call."""
     seconds = count()
     return TimeSlices(clock=lambda: float(next(seconds)), slice_s=slice_s)
 
@@ -128,7 +128,7 @@ async def turns_until(done: "asyncio.Future[Any]") -> int:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("slice_s", [1.0, 10.0])
 async def test_parsing_does_not_block_the_event_loop(slice_s: float) -> None:
-    # Each step takes a second by the clock of these tests, and each of these orders takes at least two steps.
+    # By the clock of this test, each step takes a second. Each of these orders takes at least two steps.
     orders = 100
     long = text(1, total_amount='"1"', metadata='{"a": "%s"}' % ("x" * 16_000))
     bulk, adding = start_to_add([(number, long) for number in range(orders)], slice_s=slice_s)

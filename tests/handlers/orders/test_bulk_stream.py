@@ -34,7 +34,7 @@ from tests.handlers.running_api import Connection, RunningApi, post_text, until
 
 
 @pytest.mark.gen_test
-async def test_a_line_that_is_not_json_is_rejected_alone(api: RunningApi) -> None:
+async def test_only_the_lines_that_are_not_json_are_rejected(api: RunningApi) -> None:
     answer = await send(api, [b"{", text(1), b"nonsense", text(2)[:-1], text(3)], as_lines=True)
     assert answer.status == 202
     assert [each["index"] for each in answer.json["rejected"]] == [0, 2, 3]
@@ -51,7 +51,7 @@ async def test_blank_lines_are_skipped_but_count_for_the_index(api: RunningApi) 
 
 
 @pytest.mark.gen_test
-async def test_a_line_over_the_limit_is_rejected_alone(api: RunningApi) -> None:
+async def test_only_the_line_over_the_limit_is_rejected(api: RunningApi) -> None:
     answer = await send(api, [text(1), text(2) + b" " * 3 * MAX_ORDER_BYTES, text(3)], as_lines=True)
     detail = f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
     assert answer.json == counts(2, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
@@ -120,11 +120,11 @@ async def test_a_disconnect_while_orders_wait_releases_their_slots(api: RunningA
 
 
 @pytest.mark.gen_test
-async def test_waiting_lines_of_clients_that_left_have_a_limited_buffer(start_api: StartApi) -> None:
+async def test_the_buffer_for_waiting_lines_of_disconnected_clients_is_limited(start_api: StartApi) -> None:
     api = await start_api(max_buffered_bytes=1_000)
     line = text(1).ljust(400)
     with api.blocked():
-        # Five requests have slots, the lines of two more have room to wait.
+        # Five requests have slots. The buffer has room for the lines of two more requests.
         for count in range(1, 8):
             async with api.connection() as connection:
                 await connection.send(head(f"Content-Length: {len(line)}") + line)
@@ -145,7 +145,7 @@ async def test_orders_before_a_framing_error_stay_stored(api: RunningApi, broken
     assert (await send(api, [text(1), text(3)], as_lines=True)).json == counts(1, 1)
 
 
-# The time limit of these tests uses the same time.
+# The time limits of these tests use the time of the event loop too, which `loop_time` advances.
 with_loop_time = pytest.mark.gen_test(timeout=5 * STALL_TIMEOUT_S)
 
 
@@ -177,7 +177,7 @@ async def test_a_slow_stream_is_not_closed(api: RunningApi, loop_time: LoopTime)
 @with_loop_time
 async def test_waiting_for_the_disk_is_not_a_stall(api: RunningApi, loop_time: LoopTime) -> None:
     items = str([101] * 500)
-    # More than the server reads before the first group is on disk.
+    # More than the server reads before the first group is stored.
     body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
     assert len(body) > 4 * 65_536
     async with api.connection() as connection:
@@ -225,12 +225,12 @@ async def test_a_storage_failure_within_a_stream_is_a_503_with_the_counts(api: R
 
 
 @pytest.mark.gen_test
-async def test_a_refused_stream_is_answered_before_its_end(api: RunningApi) -> None:
+async def test_a_rejected_stream_gets_its_response_before_its_end(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
-        # The rest of the body is discarded, also if the client reads the response only afterwards.
+        # The rest of the body is discarded, even if the client reads the response only afterwards.
         for _ in range(20):
             await connection.send(chunk(b"x" * 1_000_000))
         answer = await connection.answer()
@@ -301,7 +301,7 @@ async def test_a_single_order_does_not_wait_for_the_end_of_a_stream(api: Running
 
 
 @pytest.mark.gen_test
-async def test_draining_answers_a_silent_stream_with_the_counts(api: RunningApi) -> None:
+async def test_draining_sends_a_silent_stream_its_response_with_the_counts(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection, orders=3)
         await api.in_flight.drain(5)
@@ -309,7 +309,7 @@ async def test_draining_answers_a_silent_stream_with_the_counts(api: RunningApi)
 
 
 @pytest.mark.gen_test
-async def test_a_chunk_of_many_short_lines_is_parsed_in_parts_and_numbered_through(api: RunningApi) -> None:
+async def test_a_chunk_of_many_lines_is_parsed_in_parts_and_numbered_continuously(api: RunningApi) -> None:
     count = 3 * MAX_LINES
     answer = await api.request("POST", "/orders", b"1\n" * count + text(1), headers=NDJSON)
     assert answer.status == 202

@@ -170,7 +170,7 @@ async def test_invalid_parameters_are_all_reported(api: RunningApi, query: str, 
     "cursor",
     ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
 )
-async def test_an_invalid_cursor_is_refused(api: RunningApi, cursor: str) -> None:
+async def test_an_invalid_cursor_is_rejected(api: RunningApi, cursor: str) -> None:
     problem = assert_is_problem(await api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
     assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
 

@@ -74,7 +74,7 @@ async def test_a_drain_that_begins_while_lines_are_added_does_not_wait_for_anoth
 
 
 @pytest.mark.gen_test
-async def test_a_stream_that_begins_while_draining_is_refused_before_its_body(api: RunningApi) -> None:
+async def test_a_stream_that_begins_while_draining_is_rejected_before_its_body(api: RunningApi) -> None:
     async with api.connection() as connection:
         api.in_flight.draining = True
         await connection.send(CHUNKED_HEAD)
@@ -89,7 +89,7 @@ OTHERS = ["turns", "drain", "block", "unblock", "disk"]
 
 
 def data_of(event: str, number: int) -> bytes:
-    """What the client sends."""
+    """The bytes that the client sends for this event."""
     match event:
         case "line":
             return chunk(lines_of(number))
@@ -104,7 +104,7 @@ def data_of(event: str, number: int) -> bytes:
 
 
 class OneStream:
-    """A stream of orders. Counts on `CheckedRequests` to log an error if a request ends twice."""
+    """A stream of orders. If its request ends twice, `CheckedRequests` raises an error."""
 
     def __init__(self, api: RunningApi, connection: Connection) -> None:
         self._api = api
@@ -144,7 +144,7 @@ class OneStream:
             writer.write_eof()
             assert await statuses(self._connection) == []
         elif not writer.is_closing():
-            # Without a response so far, the client has left before the end of the body.
+            # There is no response yet, so the client disconnects before the end of the body.
             writer.write_eof()
             assert len(await statuses(self._connection)) <= may_have_failed
         await self._api.until_in_flight(0)
@@ -153,7 +153,7 @@ class OneStream:
 
 @settings(max_examples=100, deadline=None)
 @given(events=st.lists(st.sampled_from(SENT + OTHERS), max_size=12))
-def test_every_order_of_events_leads_to_one_response(events: list[str]) -> None:
+def test_every_sequence_of_events_leads_to_one_response(events: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(check_one_response(Path(folder), events))
 

@@ -53,7 +53,7 @@ REQUESTS = [
 
 
 def through_tornado(request: bytes) -> bytes:
-    """The same request with headers that the lane leaves to Tornado."""
+    """The same request, with headers that make the lane leave it to Tornado."""
     start_line, _, rest = request.partition(b"\r\n")
     return b"%b\r\n%b%b" % (start_line, Way.TORNADO.value.encode(), rest)
 
@@ -78,7 +78,7 @@ async def by_both_ways(
     prepare: Callable[[RunningApi], object] = id,
     options: Mapping[str, Callable[[], Any]] | None = None,
 ) -> list[int]:
-    """Asserts that the lane and Tornado respond the same. `options` are called for each API. Returns the statuses."""
+    """Checks that both ways send the same bytes. Calls `options` to make options of each API. Returns the statuses."""
     responses = []
     for way, turned in ((Way.LANE, bytes), (Way.TORNADO, through_tornado)):
         log = WayLog()
@@ -150,7 +150,7 @@ async def test_while_draining_a_plain_response_closes_its_connection(start_api: 
 
 
 @pytest.mark.gen_test
-async def test_an_order_to_wait_for_is_left_to_tornado(start_api: StartApi) -> None:
+async def test_requests_that_are_not_plain_are_left_to_tornado(start_api: StartApi) -> None:
     log = WayLog()
     api = await start_api(access_log=log)
     requests = [

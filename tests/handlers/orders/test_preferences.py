@@ -67,7 +67,7 @@ def test_several_header_lines_are_combined() -> None:
         "await=5",
         "respond-async",
         'note="wait=5',
-        # Only the first one counts.
+        # Only the first `wait` counts.
         "wait=x, wait=5",
         "wait, wait=5",
     ],

@@ -1,4 +1,4 @@
-"""`GET /order/{id}?wait=N` and `POST /order` with `Prefer: wait=N`: waiting for an order's end."""
+"""`GET /order/{id}?wait=N` and `POST /order` with `Prefer: wait=N`: waiting until an order has ended."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ async def until_waiting(api: RunningApi, count: int) -> None:
     """Returns when `count` requests wait, and their first look-up of the order is over."""
     await api.until_in_flight(count)
     await until(lambda: api.orders.waiting > 0)
-    # Their look-ups come before this one.
+    # This look-up ends after theirs, because it begins later.
     await api.orders.find(1)
     await turn_of_the_loop()
 
@@ -186,7 +186,7 @@ async def test_a_disconnect_releases_the_wait(api: RunningApi, request_text: byt
         await until_waiting(api, 1)
     await api.until_in_flight(0)
     assert not api.orders.waiting
-    # The order is processed all the same.
+    # The order is still processed.
     await process(api)
     assert (await api.get(WAITING)).json["status"] == "Completed"
 
@@ -215,7 +215,7 @@ async def test_the_connection_can_be_used_after_a_wait(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_wait_over_the_limit_is_refused(tmp_path: Path) -> None:
+async def test_a_wait_over_the_limit_is_rejected(tmp_path: Path) -> None:
     async with api_with_limits(tmp_path, max_waiters=2) as api:
         await api.post(order_text())
         waiting = [asyncio.ensure_future(api.get(WAITING)) for _ in range(2)]
@@ -223,7 +223,7 @@ async def test_a_wait_over_the_limit_is_refused(tmp_path: Path) -> None:
         refused = await api.get(WAITING)
         assert (refused.status, refused.json["type"]) == (503, "/problems/overloaded")
         assert refused.headers["Retry-After"] == "1"
-        # New orders are still accepted, and a GET without a wait is not refused.
+        # New orders are still accepted, and a GET without a wait is not rejected.
         posted = await api.post(order_text(order_id="2"), PREFER)
         assert (posted.status, "Preference-Applied" in posted.headers) == (202, False)
         assert (await api.get("/order/2")).json["status"] == "Pending"
@@ -286,7 +286,7 @@ async def test_prefer_wait_works_for_a_replayed_order(api: RunningApi) -> None:
 @pytest.mark.parametrize(
     ("body", "status"), [(order_text(user_id="2"), 409), (order_text(user_id="0"), 422), (b"{", 400)]
 )
-async def test_a_refused_order_is_answered_immediately(api: RunningApi, body: bytes, status: int) -> None:
+async def test_a_rejected_order_gets_its_response_immediately(api: RunningApi, body: bytes, status: int) -> None:
     await api.post(order_text())
     answer = await api.post(body, PREFER)
     assert (answer.status, "Preference-Applied" in answer.headers) == (status, False)
@@ -294,7 +294,7 @@ async def test_a_refused_order_is_answered_immediately(api: RunningApi, body: by
 
 
 @pytest.mark.gen_test
-async def test_a_full_backlog_refuses_the_order_immediately(tmp_path: Path) -> None:
+async def test_a_full_backlog_rejects_the_order_immediately(tmp_path: Path) -> None:
     async with api_with_limits(tmp_path, max_backlog=0) as api:
         assert (await api.post(order_text(), PREFER)).status == 503
         assert not api.orders.waiting

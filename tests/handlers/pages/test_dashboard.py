@@ -70,7 +70,7 @@ async def test_nothing_else_is_served(api: RunningApi, path: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_page_is_told_whether_the_server_requires_keys(start_api: StartApi) -> None:
+async def test_the_page_says_whether_the_server_requires_keys(start_api: StartApi) -> None:
     api = await start_api(has_keys=True)
     page = (await api.get("/")).body.decode()
     assert (page.count(KEYS.format("yes")), page.count(KEYS.format("no"))) == (1, 0)
@@ -87,7 +87,7 @@ async def test_responses_close_the_connection_while_the_server_stops(api: Runnin
 
 
 @pytest.mark.parametrize("page", [None, "<!DOCTYPE html>", KEYS.format("yes"), KEYS.format("no") * 2])
-def test_a_page_without_exactly_one_mark_for_keys_is_rejected(tmp_path: Path, page: str | None) -> None:
+def test_a_page_without_exactly_one_meta_tag_for_keys_is_rejected(tmp_path: Path, page: str | None) -> None:
     if page is not None:
         (tmp_path / PAGE).write_text(page)
     for has_keys in (False, True):

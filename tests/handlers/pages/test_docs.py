@@ -17,7 +17,7 @@ def linked() -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_the_page_loads_only_what_is_served_here(api: RunningApi) -> None:
+async def test_the_page_loads_only_files_of_this_server(api: RunningApi) -> None:
     page = await api.get("/docs")
     assert (page.status, page.headers["Content-Type"], page.body) == (200, "text/html; charset=utf-8", PAGE)
     assert "://" not in (PAGE + SCRIPT).decode()

@@ -219,7 +219,7 @@ async def test_orders_over_the_intake_limit_are_a_503_and_not_stored(start_api: 
     async with api.connection() as first, api.connection() as second, api.connection() as third:
         connections = [first, second, third]
         with api.blocked():
-            # The first one is with the writer, the next two wait for it: all three wait for their commit.
+            # The writer has the first order, and the other two wait for the writer. All three count towards the limit.
             for order_id, connection in enumerate(connections, 1):
                 await connection.send(post_text(order_text(order_id=str(order_id))))
                 await api.until_in_flight(order_id)
@@ -230,7 +230,7 @@ async def test_orders_over_the_intake_limit_are_a_503_and_not_stored(start_api: 
 
 
 @pytest.mark.gen_test
-async def test_an_order_after_the_close_of_the_service_is_a_503(api: RunningApi) -> None:
+async def test_an_order_sent_after_the_service_is_closed_is_a_503(api: RunningApi) -> None:
     await api.orders.close()
     assert_says_when_to_try_again(await api.post(order_text()), "stopping")
 

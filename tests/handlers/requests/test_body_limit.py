@@ -71,7 +71,7 @@ def announced(length: int) -> bytes:
         10**30,
     ],
 )
-async def test_a_body_too_large_to_be_discarded_is_refused_before_it_is_sent(api: RunningApi, length: int) -> None:
+async def test_a_body_too_large_to_be_discarded_is_rejected_before_it_is_sent(api: RunningApi, length: int) -> None:
     async with api.connection() as connection:
         await connection.send(announced(length))
         assert_is_problem(await connection.answer(), 413, "too-large")
@@ -79,7 +79,7 @@ async def test_a_body_too_large_to_be_discarded_is_refused_before_it_is_sent(api
 
 
 @pytest.mark.gen_test
-async def test_a_response_that_ends_the_connection_says_close(api: RunningApi) -> None:
+async def test_a_response_that_closes_its_connection_says_so(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(announced(MAX_DISCARDED_BYTES + 1))
         assert (await connection.answer()).headers.get("Connection") == "close"
@@ -98,7 +98,7 @@ async def test_an_endless_chunked_body_is_a_413_and_closed(api: RunningApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_an_unfinished_oversized_body_is_not_in_flight(api: RunningApi) -> None:
+async def test_an_unfinished_oversized_body_leaves_no_request_in_flight(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(post_text(b" " * 200_000)[:100_000])
     await api.in_flight.drain(5)

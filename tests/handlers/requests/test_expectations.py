@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` (RFC 9110 §10.1.1): a request that must be refused gets its response instead."""
+"""`Expect: 100-continue` (RFC 9110 §10.1.1): a request that is rejected gets its response instead."""
 
 import pytest
 
@@ -45,14 +45,12 @@ async def assert_is_refused(api: RunningApi, request: bytes, status: int) -> Non
         (head("/livez", JSON, "Content-Length: 100000"), 405),
     ],
 )
-async def test_a_certain_refusal_is_sent_instead_of_100_continue(
-    api: RunningApi, request_head: bytes, status: int
-) -> None:
+async def test_a_rejection_is_sent_instead_of_100_continue(api: RunningApi, request_head: bytes, status: int) -> None:
     await assert_is_refused(api, request_head, status)
 
 
 @pytest.mark.gen_test
-async def test_a_request_without_a_key_or_over_the_rate_limit_is_refused_instead(start_api: StartApi) -> None:
+async def test_a_request_without_a_key_or_over_the_rate_limit_gets_no_100_continue(start_api: StartApi) -> None:
     api = await start_api(guard=build_guard(RateLimit(1, 3_600)))
     fields = (JSON, "Content-Length: 100", f"Authorization: Bearer {TOKENS['read']}")
     await assert_is_refused(api, head("/order", *fields[:2]), 401)
@@ -61,7 +59,7 @@ async def test_a_request_without_a_key_or_over_the_rate_limit_is_refused_instead
 
 
 @pytest.mark.gen_test
-async def test_a_stream_is_refused_instead_while_draining(api: RunningApi) -> None:
+async def test_a_stream_gets_no_100_continue_while_draining(api: RunningApi) -> None:
     api.in_flight.draining = True
     await assert_is_refused(api, head("/orders", NDJSON, CHUNKED), 503)
 

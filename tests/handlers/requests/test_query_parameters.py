@@ -79,7 +79,7 @@ def test_a_time_is_parsed_to_the_microsecond(text: str, time_us: int) -> None:
         "now",
     ],
 )
-def test_an_invalid_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_rejected(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.time("name") is None
     [(name, detail)] = errors_of(given)
@@ -96,7 +96,7 @@ def test_an_integer_has_no_leading_zeros(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["-1", "%2B1", "01", "00", "1.0", "1e3", "1_0", "%201", "0x1", "%D9%A1", "201", "9" * 5_000, "x"]
 )
-def test_an_invalid_integer_is_refused(text: str) -> None:
+def test_an_invalid_integer_is_rejected(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.integer("name", 0, 200) is None
     assert errors_of(given) == [("name", "must be an integer from 0 to 200")]
@@ -135,7 +135,7 @@ def test_a_missing_parameter_is_none(read: Callable[[QueryParameters], object]) 
         ("name=&name=1", "must not be given more than once"),
     ],
 )
-def test_an_empty_or_repeated_parameter_is_refused_once(
+def test_an_empty_or_repeated_parameter_is_reported_once(
     read: Callable[[QueryParameters], object], query: str, detail: str
 ) -> None:
     given = parameters(query)

@@ -1,4 +1,4 @@
-"""API keys of every scope, and guards that know them."""
+"""API keys of every scope, and guards that accept them."""
 
 from collections.abc import Sequence
 from typing import Any

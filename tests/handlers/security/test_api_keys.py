@@ -89,12 +89,12 @@ def test_an_invalid_line_is_reported_by_number_without_its_text(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", ["", "\n", "# none yet\n"])
-def test_a_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_key_is_rejected(tmp_path: Path, content: str) -> None:
     with pytest.raises(KeysRefusedError, match="has no key in it"):
         read(tmp_path, content)
 
 
-def test_an_unreadable_or_oversized_file_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_or_oversized_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(KeysRefusedError, match="nowhere can't be read: No such file"):
         read_keys(tmp_path / "nowhere")
     with pytest.raises(KeysRefusedError, match="can't be read: Is a directory"):
@@ -103,7 +103,7 @@ def test_an_unreadable_or_oversized_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path, b"#" * (MAX_FILE_BYTES + 1))
 
 
-def test_a_file_with_too_many_keys_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_too_many_keys_is_rejected(tmp_path: Path) -> None:
     lines = [f"key{number} read {number:064x}\n" for number in range(MAX_KEYS + 1)]
     assert len(read(tmp_path, "".join(lines[:-1]))) == MAX_KEYS
     with pytest.raises(KeysRefusedError, match=f"line {MAX_KEYS + 1}: there are more than {MAX_KEYS} keys"):
@@ -111,7 +111,7 @@ def test_a_file_with_too_many_keys_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "a#b", "tab\t", "caf\xe9", "line\n"])
-def test_an_invalid_name_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII"):
         check_name(name)
     assert check_name("web-shop_2.eu") == "web-shop_2.eu"

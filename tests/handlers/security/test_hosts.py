@@ -95,7 +95,7 @@ def test_a_list_of_hosts_is_separated_by_commas_or_spaces(text: str, hosts: set[
 @pytest.mark.parametrize(
     "text", ["", " , ", "a:80", "[::1]:80", "http://a", "a/b", "*", "*.example", "[a]", "::1::2", "a b:1", "b\u00fc.de"]
 )
-def test_anything_else_is_no_list_of_hosts(text: str) -> None:
+def test_any_other_text_is_not_a_list_of_hosts(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         parse_hosts(text)
 

@@ -37,7 +37,7 @@ def test_a_limit_is_a_number_and_a_period(text: str, limit: tuple[int, int]) -> 
     "text",
     ["", "100", "/s", "0/s", "-1/s", "1.5/s", "01/s", "1000001/s", "1/d", "1/S", "1 /s", "1/s\n", "\u0661/s", "1e3/s"],
 )
-def test_any_other_text_is_refused(text: str) -> None:
+def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="must be a whole number from 1 to 1000000 and a period"):
         parse_rate_limit(text)
 
@@ -52,7 +52,7 @@ def test_a_burst_may_be_as_large_as_the_limit(clock: Clock) -> None:
     ]
 
 
-def test_a_bucket_fills_evenly_and_refused_requests_take_no_token(clock: Clock) -> None:
+def test_a_bucket_fills_evenly_and_rejected_requests_take_no_token(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(3, 60), clock_ns=clock)
     for _ in range(10):
         limiter.acquire("a")

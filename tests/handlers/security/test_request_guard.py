@@ -66,7 +66,7 @@ async def test_pages_and_their_files_need_no_key(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_pages_and_their_files_count_for_the_address(start_api: StartApi) -> None:
+async def test_requests_for_pages_count_towards_the_limit_of_the_address(start_api: StartApi) -> None:
     paths = ("/", "/dashboard/app.js", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/dashboard/nothing")
     for keys in (KEYS, None):
         api = await start_api(guard=build_guard(RateLimit(len(paths), 60), keys=keys))
@@ -141,7 +141,7 @@ async def test_each_scope_includes_only_the_lower_ones(start_api: StartApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_refused_request_changes_nothing(start_api: StartApi) -> None:
+async def test_a_rejected_request_changes_nothing(start_api: StartApi) -> None:
     api = await start_api(guard=build_guard())
     for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
         assert (await api.post(order_text(), JSON | headers)).status in (401, 403)
@@ -150,7 +150,7 @@ async def test_a_refused_request_changes_nothing(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_connection_can_be_used_after_a_refused_body(start_api: StartApi) -> None:
+async def test_the_connection_can_be_used_after_a_rejected_body(start_api: StartApi) -> None:
     api = await start_api(guard=build_guard())
     good = f"Authorization: Bearer {TOKENS['write']}\r\n"
     chunked = "POST /order HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -163,7 +163,7 @@ async def test_the_connection_can_be_used_after_a_refused_body(start_api: StartA
 
 @pytest.mark.parametrize("token", [TOKENS["read"], TOKENS["admin"], UNKNOWN, "x", "x" * 1_000])
 @pytest.mark.gen_test
-async def test_all_keys_are_compared_whichever_matches(start_api: StartApi, token: str) -> None:
+async def test_all_keys_are_compared_even_if_one_matches(start_api: StartApi, token: str) -> None:
     compared: list[bytes] = []
 
     def compare_digest(given: bytes, known: bytes) -> bool:
@@ -213,7 +213,7 @@ async def test_a_request_over_the_limit_is_a_429_with_retry_after(start_api: Sta
 
 
 @pytest.mark.gen_test
-async def test_invalid_keys_count_for_the_address_and_not_for_valid_keys(start_api: StartApi) -> None:
+async def test_invalid_keys_count_towards_the_limit_of_the_address_only(start_api: StartApi) -> None:
     api = await start_api(guard=build_guard(RateLimit(3, 60)))
     given = [{}, bearer(UNKNOWN), bearer("x"), bearer(UNKNOWN), {}]
     assert [(await api.get("/metrics", headers)).status for headers in given] == [401, 401, 401, 429, 429]
@@ -273,7 +273,7 @@ async def test_a_429_does_not_close_the_connection(start_api: StartApi) -> None:
         ("::", True, True, None),
     ],
 )
-def test_listening_on_the_network_without_protection_is_warned_about(
+def test_listening_on_the_network_without_protection_gives_a_warning(
     address: str, has_keys: bool, has_tls: bool, warning: str | None
 ) -> None:
     text = exposure_warning([address], has_keys=has_keys, has_tls=has_tls)

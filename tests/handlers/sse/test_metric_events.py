@@ -182,7 +182,7 @@ async def test_a_disconnected_reader_is_removed(api: RunningApi, reset: bool) ->
 
 
 @pytest.mark.gen_test
-async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
+async def test_a_reader_over_the_limit_is_rejected(tmp_path: Path) -> None:
     async with api_with_limits(tmp_path, max_metrics_readers=2) as api:
         async with stream(api), stream(api):
             answer = await api.get(EVENTS)
@@ -234,11 +234,11 @@ async def test_closing_ends_every_stream(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_first_events_are_rendered_once_a_second(api: RunningApi) -> None:
+async def test_the_history_for_new_readers_is_rendered_once_a_second(api: RunningApi) -> None:
     pass_second(api)
     first, *others = await asyncio.gather(*(_history(api) for _ in range(5)))
     assert others == [first] * 4
-    # A point that is added without `publish` would be seen if the history were rendered again.
+    # Adds a point without `publish`. The point would appear if the history were rendered again.
     api.monotonic_s += 1
     assert api.telemetry.history.add(Totals(1, 2, 0, 0, 0, 0, None)) is not None
     assert await _history(api) == first

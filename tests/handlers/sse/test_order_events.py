@@ -28,7 +28,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 async def stream(
     api: RunningApi, query: str = "", *, last_id: str | None = None, version: str = "1.1", headers: str = ""
 ) -> AsyncIterator[Stream]:
-    """Opens a stream and reads its first event."""
+    """Opens a stream, and reads its headers and its `retry` field."""
     headers += "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
     async with open_stream(api.port, get_text(EVENTS + query, version=version, headers=headers)) as reader:
         yield reader
@@ -217,7 +217,7 @@ async def test_an_idle_stream_gets_a_heartbeat_every_15_seconds(api: RunningApi)
         assert (reader.parser.comments, other.parser.comments) == ([], [])
         api.monotonic_s += 2
         api.order_events.check_readers()
-        # With an id: events that its filter excludes do not count as missed.
+        # The heartbeat has an id, so that events which the filter excludes do not count as missed.
         await other.until_comments(1)
         assert (other.parser.last_id, reader.parser.comments) == ("abc-1", [])
         api.monotonic_s += HEARTBEAT_S
@@ -313,7 +313,7 @@ async def test_a_reader_that_disconnects_before_its_response_is_removed(tmp_path
 
 
 @pytest.mark.gen_test
-async def test_a_reader_over_the_limit_is_refused(tmp_path: Path) -> None:
+async def test_a_reader_over_the_limit_is_rejected(tmp_path: Path) -> None:
     async with api_with_limits(tmp_path, max_event_readers=2) as api:
         async with stream(api), stream(api, "?order_id=1"):
             answer = await api.get(EVENTS)
@@ -389,7 +389,7 @@ async def test_a_stream_may_follow_other_requests_on_a_connection(api: RunningAp
 
 
 @pytest.mark.gen_test
-async def test_nothing_is_logged_before_the_first_reader(api: RunningApi) -> None:
+async def test_no_changes_are_recorded_before_the_first_reader(api: RunningApi) -> None:
     assert not api.order_events.wants_changes
     publish(api, range(1, 11))
     async with stream(api) as reader:

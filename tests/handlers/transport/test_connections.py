@@ -26,7 +26,7 @@ async def test_head_is_get_without_the_body(api: RunningApi, path: str) -> None:
         assert without.status == with_body.status
         for name in ("Content-Type", "Content-Length"):
             assert without.headers[name] == with_body.headers[name]
-        # There was no body: the next response begins where the last one's headers ended.
+        # The response to HEAD has no body, so the next response begins directly after its headers.
         await connection.send(get_text("/livez"))
         assert (await connection.answer()).json == {"status": "ok"}
 
@@ -207,7 +207,7 @@ async def test_draining_ends_after_its_timeout(api: RunningApi, log: list[loggin
 
 
 @pytest.mark.gen_test
-async def test_every_route_answers(start_api: StartApi) -> None:
+async def test_every_route_sends_a_response(start_api: StartApi) -> None:
     api = await start_api()
     answers = [
         await api.request("POST", "/order", order_text(), JSON),

@@ -47,7 +47,7 @@ MALFORMED = [
 
 
 class _Paths(HTTPServerConnectionDelegate):
-    """`/small` and `/large` are answered, `/never` is not, and `/stream` has no time-out for its body."""
+    """`/small` and `/large` get a response, `/never` gets none, and `/stream` has no time-out for its body."""
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         return _Request(request_conn)
@@ -115,7 +115,7 @@ class RunningServer:
             await connection.close()
 
     async def pass_time(self, seconds: float) -> None:
-        """Lets the server read what was sent, and check its connections now and `seconds` later."""
+        """Lets the server read the data sent, and check the time-outs of its connections now and `seconds` later."""
         for _ in range(20):
             await turn_of_the_loop()
         await self.http_server.close_timed_out()
@@ -168,7 +168,7 @@ async def test_the_idle_timeout_counts_from_the_last_request(server: RunningServ
 
 
 @pytest.mark.gen_test
-async def test_a_head_that_drips_in_is_a_408(server: RunningServer) -> None:
+async def test_a_head_that_arrives_too_slowly_is_a_408(server: RunningServer) -> None:
     async with server.connection() as connection:
         await assert_is_served(connection)
         await server.pass_time(60)
@@ -186,7 +186,7 @@ async def test_a_head_that_drips_in_is_a_408(server: RunningServer) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-async def test_a_body_that_drips_in_is_a_408(server: RunningServer, framing: str) -> None:
+async def test_a_body_that_arrives_too_slowly_is_a_408(server: RunningServer, framing: str) -> None:
     async with server.connection() as connection:
         await connection.send(f"POST /small HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n".encode())
         for _ in range(5):
@@ -236,7 +236,7 @@ async def test_a_lifted_body_timeout_applies_again_to_the_next_request(server: R
 
 
 @pytest.mark.gen_test
-async def test_there_is_no_timeout_for_the_server(server: RunningServer) -> None:
+async def test_no_timeout_applies_while_the_server_works_on_a_response(server: RunningServer) -> None:
     async with server.connection() as connection:
         await connection.send(get_text("/never") + get_text("/small"))
         await server.pass_time(100_000)
@@ -256,7 +256,7 @@ async def test_a_client_that_does_not_read_its_response_is_disconnected(server: 
 
 
 @pytest.mark.gen_test
-async def test_what_a_client_sends_while_it_does_not_read_is_bounded(server: RunningServer) -> None:
+async def test_bytes_accepted_from_a_client_that_does_not_read_are_limited(server: RunningServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.setblocking(False)
         client.send(get_text("/large"))
@@ -356,7 +356,7 @@ async def test_a_client_receives_the_rest_of_its_response_when_all_connections_a
 async def test_a_client_that_connected_before_the_stop_is_served() -> None:
     server = RunningServer(has_lane=True)
     await server.open()
-    # The loop does not run between the connection and the stop, so nobody has accepted the connection.
+    # The event loop does not run before the stop, so the server has not accepted the connection.
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         server.http_server.stop()
         client.sendall(get_text("/small"))

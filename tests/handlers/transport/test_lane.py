@@ -1,4 +1,4 @@
-"""The plain lane: pipelines, requests in parts, clients that leave or do not read, and the way to Tornado."""
+"""The plain lane: pipelines, requests in parts, clients that disconnect or do not read, and handing over to Tornado."""
 
 import asyncio
 import errno
@@ -86,7 +86,7 @@ async def test_the_rest_of_a_body_may_come_with_the_next_request(api: RunningApi
 
 
 @pytest.mark.gen_test
-async def test_a_body_is_taken_up_to_the_limit(api: RunningApi, ways: WayLog) -> None:
+async def test_the_lane_accepts_bodies_up_to_the_limit(api: RunningApi, ways: WayLog) -> None:
     longest = order_text() + b" " * (MAX_BODY_BYTES - len(order_text()))
     async with api.connection() as connection:
         await connection.send(post_text(longest))
@@ -118,7 +118,7 @@ async def test_a_connection_that_was_handed_over_stays_with_tornado(api: Running
 
 
 @pytest.mark.gen_test
-async def test_a_pipeline_goes_over_to_tornado_in_order(api: RunningApi) -> None:
+async def test_a_pipeline_is_handed_over_to_tornado_in_order(api: RunningApi) -> None:
     async with api.connection() as connection:
         chunked = (
             b"POST /order HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -134,7 +134,7 @@ async def test_a_pipeline_goes_over_to_tornado_in_order(api: RunningApi) -> None
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_ends_its_side_still_gets_its_responses(api: RunningApi) -> None:
+async def test_a_client_that_closes_its_sending_side_still_gets_its_responses(api: RunningApi) -> None:
     async with api.connection() as connection:
         with api.blocked():
             await connection.send(order(1) + order(2))
@@ -145,7 +145,7 @@ async def test_a_client_that_ends_its_side_still_gets_its_responses(api: Running
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_ends_its_side_within_a_request_is_disconnected(api: RunningApi) -> None:
+async def test_a_client_that_closes_its_sending_side_in_a_request_is_disconnected(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(order(1) + order(2)[:-1])
         connection.writer.write_eof()
@@ -156,7 +156,7 @@ async def test_a_client_that_ends_its_side_within_a_request_is_disconnected(api:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("is_reset", [True, False])
-async def test_a_client_that_leaves_at_any_byte_leaves_nothing_behind(api: RunningApi, is_reset: bool) -> None:
+async def test_a_disconnect_at_any_byte_leaves_no_request_in_flight(api: RunningApi, is_reset: bool) -> None:
     for sent in range(1, len(ORDER) + 1):
         async with api.connection() as connection:
             await connection.send(ORDER[:sent])
@@ -169,7 +169,7 @@ async def test_a_client_that_leaves_at_any_byte_leaves_nothing_behind(api: Runni
 
 
 @pytest.mark.gen_test
-async def test_an_order_of_a_client_that_leaves_before_the_commit_is_stored(api: RunningApi) -> None:
+async def test_an_order_is_stored_if_its_client_resets_the_connection_before_the_commit(api: RunningApi) -> None:
     with api.blocked():
         async with api.connection() as connection:
             await connection.send(ORDER)
@@ -181,7 +181,7 @@ async def test_an_order_of_a_client_that_leaves_before_the_commit_is_stored(api:
 
 
 @pytest.mark.gen_test
-async def test_what_waits_behind_a_response_is_bounded(api: RunningApi) -> None:
+async def test_bytes_accepted_while_a_response_is_pending_are_limited(api: RunningApi) -> None:
     with api.blocked(), socket.create_connection(("127.0.0.1", api.port)) as client:
         client.setblocking(False)
         client.send(ORDER)
@@ -198,7 +198,7 @@ async def test_what_waits_behind_a_response_is_bounded(api: RunningApi) -> None:
 
 
 class _Refusing:
-    """Refuses every request at once, and counts them."""
+    """Rejects every request at once, and counts the requests."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -214,11 +214,11 @@ class _Refusing:
         raise Problem(OVERLOADED, "Not now.")
 
 
-def test_a_long_pipeline_of_refused_requests_leaves_the_loop_to_others() -> None:
+def test_a_long_pipeline_of_rejected_requests_does_not_block_the_event_loop() -> None:
     # uvloop reads up to 32 times from a socket before it goes on to the next one.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         most = runner.run(_most_refusals_between_callbacks(post_text(b"x" * (MAX_BODY_BYTES - 1_000)), pipelined=25))
-    # One when the socket is read, and one in the callback that follows.
+    # One request when the socket is read, and one in the callback that follows.
     assert most <= 2
 
 
@@ -246,7 +246,7 @@ async def _most_refusals_between_callbacks(request: bytes, *, pipelined: int) ->
 
 @contextmanager
 def no_more_files() -> Iterator[None]:
-    """Lets the process open no more files."""
+    """Prevents the process from opening more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -258,7 +258,7 @@ def no_more_files() -> Iterator[None]:
 
 
 @pytest.mark.gen_test
-async def test_without_a_file_for_the_hand_over_the_response_is_a_503(api: RunningApi) -> None:
+async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(api: RunningApi) -> None:
     async with api.connection() as connection:
         await turns_of_the_loop()
         with no_more_files():
@@ -283,7 +283,7 @@ async def test_connections_on_the_lane_are_closed_with_the_server(
 
 
 @pytest.mark.gen_test
-async def test_a_request_on_an_open_connection_is_served_although_nothing_was_in_flight(api: RunningApi) -> None:
+async def test_a_request_on_an_idle_connection_is_still_served_while_draining(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(order(1))
         assert "Connection" not in (await connection.answer()).headers
@@ -320,7 +320,7 @@ async def test_a_client_that_still_sends_at_a_stop_can_read_its_last_response(ap
 
 
 @pytest.mark.gen_test
-async def test_the_budget_of_an_iteration_is_spent_until_the_next() -> None:
+async def test_a_spent_budget_stays_spent_until_the_next_iteration() -> None:
     now_s = 100.0
     budget = IterationBudget(clock=lambda: now_s)
     for _ in range(2):
@@ -332,7 +332,7 @@ async def test_the_budget_of_an_iteration_is_spent_until_the_next() -> None:
 
 
 @pytest.mark.gen_test
-async def test_expensive_requests_of_many_clients_leave_the_loop_to_others() -> None:
+async def test_expensive_requests_of_many_clients_do_not_block_the_event_loop() -> None:
     now_s = 0.0
     served: list[int] = []
     iterations = 0
@@ -398,7 +398,7 @@ async def test_a_result_that_comes_after_the_close_is_recorded_without_a_status(
         while not served:
             await turn_of_the_loop()
         closing = asyncio.create_task(server.close_all_connections())
-        # In the same iteration of the loop: the transport is closing, and its connection is not lost yet.
+        # `respond` runs when the transport is closing, but before `connection_lost` is called.
         asyncio.get_running_loop().call_soon(served[0].respond, 200, {}, b"{}")
         await closing
     server.stop()

@@ -1,4 +1,4 @@
-"""Connections whose client still sends when its request has been answered."""
+"""Connections whose client is still sending after the response."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ BODY_BYTES = 30 * 1024 * 1024
 BUFFER_BYTES = 32 * 1024 * 1024
 """More than fits in the buffers of both ends of a connection."""
 BLOCKED_TURNS = 200
-"""A server that reads does so at each turn of the loop."""
+"""A server that has not read for so many iterations of the event loop does not read any more."""
 
 
 def upload(path: str = "/order", framing: str = f"Content-Length: {BODY_BYTES}") -> bytes:
@@ -44,7 +44,7 @@ def upload(path: str = "/order", framing: str = f"Content-Length: {BODY_BYTES}")
 
 
 class _RefuseAll(HTTPServerConnectionDelegate):
-    """Answers every request before its body. `/twice` is refused twice, `/begun` gets only half of a response."""
+    """Rejects every request before its body. `/twice` is rejected twice, and `/begun` gets only half of a response."""
 
     def __init__(self) -> None:
         application = Application([], log_function=lambda handler: None)
@@ -124,11 +124,13 @@ async def test_a_client_that_sends_its_whole_body_first_gets_the_response(server
 
 
 @pytest.mark.gen_test
-async def test_the_same_over_tls(tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+async def test_a_client_that_sends_its_whole_body_first_gets_the_response_over_tls(
+    tls: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
     server = RefusingServer(tls)
 
     def send_and_receive() -> bytes:
-        # asyncio's own TLS client sends nothing more when the server has ended its direction.
+        # The TLS client of asyncio stops sending when the server has closed its sending side.
         with (
             socket.create_connection(("127.0.0.1", server.port)) as plain,
             trusting.wrap_socket(plain, suppress_ragged_eofs=True) as client,
@@ -155,7 +157,7 @@ async def test_a_client_that_does_not_close_is_disconnected_after_a_time(
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_only_so_much_of_a_body_is_discarded(server: RefusingServer) -> None:
+async def test_the_discarded_part_of_a_body_is_limited(server: RefusingServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(upload(framing="Content-Length: 1000000000000"))
         client.setblocking(False)
@@ -214,7 +216,7 @@ async def test_a_connection_is_closed_after_an_early_response_even_if_the_body_e
 
 
 @pytest.mark.gen_test
-async def test_a_request_that_is_refused_twice_gets_one_response(
+async def test_a_request_that_is_rejected_twice_gets_one_response(
     server: RefusingServer, log: list[logging.LogRecord]
 ) -> None:
     async with server.connection() as connection:
@@ -228,7 +230,7 @@ async def test_a_request_that_is_refused_twice_gets_one_response(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("broken", [b"x\r\n", b"0" * 100])
-async def test_a_body_that_is_malformed_after_the_response_gets_no_second_one(
+async def test_a_body_that_is_malformed_after_the_response_gets_no_second_response(
     server: RefusingServer, broken: bytes
 ) -> None:
     async with server.connection() as connection:

@@ -1,4 +1,4 @@
-"""The lane's reading of heads: what it accepts, Tornado's parser reads the same."""
+"""The lane's parser of heads. Tornado's parser gives the same result for every head that the lane accepts."""
 
 import re
 import socket
@@ -29,7 +29,7 @@ NEXT = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n"
 
 
 class Reading(NamedTuple):
-    """What a parser makes of a request. The names of the fields are in lower case."""
+    """A request as a parser reads it. The names of the fields are in lower case."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
 
 class Reader(HTTPServerConnectionDelegate):
-    """Notes all requests that Tornado reads from a connection, and sends no responses."""
+    """Records all requests that Tornado reads from a connection, and responds with a 204."""
 
     def __init__(self) -> None:
         self.readings: list[Reading] = []
@@ -69,7 +69,7 @@ class _Request(HTTPMessageDelegate):
 
 
 async def read_by_tornado(data: bytes) -> list[Reading]:
-    """The requests that Tornado reads from a client that sends this and ends its side."""
+    """The requests that Tornado reads from a client that sends this data and then an end of file."""
     ours, theirs = socket.socketpair()
     reader = Reader()
     with theirs:
@@ -221,7 +221,7 @@ def changed(draw: st.DrawFn) -> bytes:
     return data
 
 
-def test_whatever_the_lane_accepts_tornado_reads_the_same(io_loop: IOLoop) -> None:
+def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_loop: IOLoop) -> None:
     accepted = 0
 
     @settings(max_examples=600, deadline=None, database=None, derandomize=True)
