@@ -14,7 +14,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu"]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Starts the system's Chromium, headless. If it is not installed, the test is skipped; in CI it fails."""
+    """Starts the installed Chromium, headless. Skips the test if there is none; in CI the test fails instead."""
     need("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
@@ -25,10 +25,10 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page in its own browser context, at `origin`. `options` are those of a context.
+    """A page in a browser context of its own. `options` are arguments of `Browser.new_context`.
 
-    `complaints` are the console's errors and warnings and the exceptions of the page, `requested` all URLs that it
-    requested, and `other_origins` those of other origins.
+    `complaints` has the errors and warnings of the console, and the exceptions of the page. `requested` has the URLs of
+    all requests, `other_origins` only the URLs that are not on `origin`.
     """
 
     def __init__(self, browser: Browser, origin: str, **options: Any) -> None:

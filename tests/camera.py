@@ -1,6 +1,6 @@
-"""`python -m tests.camera`: takes the README's pictures of a real server under varying load.
+"""`python -m tests.camera`: takes the pictures for the README pages, with a real server under varying load.
 
-By default the load lasts as long as the ten minutes that the dashboard's charts show; `--seconds` shortens it.
+By default the load lasts ten minutes, the time that the charts of the dashboard show. `--seconds` shortens it.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SHOP = """
     work_for(0.002)
 """
 COURSE = ((40, 0.2), (120, 0.15), (300, 0.15), (1_500, 0.1), (700, 0.15), (250, 0.25))
-"""Orders per second, and for which share of the time."""
+"""The phases of the load: orders per second, and the share of the time."""
 REPORT_SECONDS = 30
 WIDE = ViewportSize(width=1_400, height=1_180)
 NARROW = ViewportSize(width=390, height=844)
@@ -36,7 +36,7 @@ LONG = ViewportSize(width=1_400, height=1_600)
 
 @contextmanager
 def loading(server: ServerProcess, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs the load generator, until the end of the block at the latest."""
+    """Runs the load generator. The end of the `with` block stops it if it still runs."""
     command = [sys.executable, "-m", "load", "--url", f"http://127.0.0.1:{server.port}", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -48,7 +48,7 @@ def loading(server: ServerProcess, *flags: str) -> Iterator["subprocess.Popen[by
 
 @contextmanager
 def page_of(browser: Browser, url: str, *, scheme: str, viewport: ViewportSize) -> Iterator[Page]:
-    """Opens the page in its own window and waits for its charts."""
+    """Opens the page in a browser context of its own, and waits until its charts are drawn."""
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", viewport=viewport)
     try:
         page = context.new_page()
@@ -60,7 +60,7 @@ def page_of(browser: Browser, url: str, *, scheme: str, viewport: ViewportSize) 
 
 
 def picture_dashboard(folder: Path, seconds: float) -> None:
-    """Takes the dashboard at the end of the load, light and dark, at the widths of a desktop and a phone."""
+    """Takes pictures of the dashboard at the end of the load: light and dark on a desktop, light on a phone."""
     with tempfile.TemporaryDirectory() as place, UserModule(Path(place), SHOP) as module, module.server() as server:
         for rate, share in COURSE:
             with loading(server, "--rate", str(rate), "--duration", str(seconds)) as process:
@@ -83,7 +83,7 @@ def take_dashboard(folder: Path, url: str) -> None:
 
 
 def picture_report(folder: Path, seconds: float) -> None:
-    """Takes a report of the load generator, light and dark."""
+    """Takes pictures of a report of the load generator, light and dark."""
     with tempfile.TemporaryDirectory() as place, ServerProcess(Path(place) / "orders.db") as server:
         report = Path(place) / "report.html"
         with loading(server, "--rate", "2000", "--duration", str(seconds), "--report", str(report)) as process:
@@ -95,9 +95,9 @@ def picture_report(folder: Path, seconds: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.camera", description="Makes the README's pictures anew.")
-    parser.add_argument("--seconds", type=float, default=600, help="how long the dashboard's load lasts (%(default)g)")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures go (%(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m tests.camera", description="Takes the README pictures again.")
+    parser.add_argument("--seconds", type=float, default=600, help="duration of the dashboard's load (%(default)g)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the pictures (%(default)s)")
     given = parser.parse_args(arguments)
     given.folder.mkdir(exist_ok=True)
     picture_dashboard(given.folder, given.seconds)

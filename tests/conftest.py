@@ -18,13 +18,13 @@ from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 
 LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
-"""Files that take the longest. They start first, so that the other processes have work until these end."""
+"""The slowest test files. They start first, so that all pytest processes have work until the end."""
 
 
 def pytest_configure() -> None:
     """Lets Ctrl-C interrupt this process and the programs that tests start.
 
-    A script that starts pytest with `&` makes it ignore SIGINT. The programs that tests start would inherit this.
+    If a script starts pytest with `&`, pytest ignores SIGINT. The programs that tests start would inherit this.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
-    """Replaces the fixture of pytest-tornado, which makes calls that Tornado has deprecated."""
+    """Replaces the fixture of this name in pytest-tornado, which calls deprecated functions of Tornado."""
     asyncio_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(asyncio_loop)
     loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)
@@ -61,7 +61,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
-    """A new database, connected on the test's thread. Does not wait for locks."""
+    """A new database, connected on the thread of the test. It does not wait for locks."""
     database = open_new_database(tmp_path / "orders.db")
     database.connect()
     yield database

@@ -1,4 +1,4 @@
-"""Generates malformed requests, and valid requests with random changes. A seed always gives the same requests."""
+"""Generates malformed requests, and valid requests with random changes. The same seed gives the same requests."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -11,7 +11,7 @@ BOMB_SIZES = [100, 5_000, 60_000]
 
 
 class Fuzzer:
-    """Generates requests without end. Each is the bytes to send."""
+    """Generates any number of requests. Each request is the bytes to send."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)

@@ -20,7 +20,7 @@ METRIC_NAMES = {
 
 
 def post_all(server: ServerProcess, order_ids: Iterable[int], *, clients: int = 8) -> None:
-    """Posts orders over several connections. Each must be answered 202."""
+    """Posts orders over several connections. Every response must be a 202."""
     left = iter(order_ids)
     lock = threading.Lock()
 
@@ -69,7 +69,7 @@ def connect_to(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def assert_counts(server: ServerProcess, **expected: int) -> None:
-    """Checks the number of orders of each status in the table, in the totals and in the metrics. Others must be 0."""
+    """Checks how many orders have each status in the table, the totals and the metrics. No order has another status."""
     counts = {status: expected.get(status, 0) for status in METRIC_NAMES}
     with connect_to(server.database) as connection:
         found = dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY status"))
@@ -87,7 +87,7 @@ def assert_counts(server: ServerProcess, **expected: int) -> None:
 
 
 def assert_all_completed(server: ServerProcess, acknowledged: Iterable[int]) -> None:
-    """Checks that every acknowledged order is stored as sent and Completed, and that the total is right."""
+    """Checks that every acknowledged order is Completed and has the values sent, and that the total is right."""
     wait_until_processed(server)
     with server.client() as client:
         for order_id in acknowledged:

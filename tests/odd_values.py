@@ -91,7 +91,7 @@ LINES = [b"", b"{}", b"\xff", b"null", b"[", b"\r", b"x" * 70_000]
 
 
 def bombs(size: int) -> list[str]:
-    """JSON, or almost JSON, that is deep, wide or large."""
+    """Texts that are JSON or almost JSON: nested deeply, with many elements, or with long strings and numbers."""
     return [
         *("[" * size, '{"a":' * size, "[" * size + "]" * size, "[" + "1," * size + "1]", "[" + "[]," * size + "{}]"),
         *('"' + "\\u0041" * size + '"', '"' + "x" * size + '"', "1" * size, "0." + "1" * size, "1e" + "9" * size),

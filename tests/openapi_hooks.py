@@ -16,7 +16,7 @@ from models.parsing.order_body import MAX_AMOUNT
 
 @schemathesis.serializer("application/x-ndjson")
 def as_lines(context: SerializationContext, value: Any) -> bytes:
-    """Writes one element of the array a line. An example is a text with lines already."""
+    """Writes each element of the array as a line. An example is already a text of lines."""
     if isinstance(value, str):
         return value.encode()
     lines = value if isinstance(value, list) else [value]
@@ -28,27 +28,27 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     for order in case.body if isinstance(case.body, list) else [case.body]:
         if isinstance(order, dict):
             write_numbers_as_the_api_requires(order)
-    # To the schema any string is valid, but most are no cursor.
+    # The schema accepts any string as a cursor, but the server rejects most strings.
     if not is_negative(case) and not is_cursor((case.query or {}).get("cursor", "")):
         case.query.pop("cursor", None)
 
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """Ignores failures that are none in bulk: the body of the answer lists bad orders, its status does not change."""
+    """Ignores false failures of `POST /orders`: a 202 can have invalid orders, which its body lists."""
     if case.operation.label != "POST /orders":
         return True
     body = response.json()
     if isinstance(failure, AcceptedNegativeData):
         return not body["rejected_total"]
     if isinstance(failure, RejectedPositiveData):
-        # It is no failure if each order had the id of another one.
+        # A 409 is not a failure: another order with the same id is already stored.
         return {rejection["status"] for rejection in body.get("rejected", [])} != {409}
     return True
 
 
 def write_numbers_as_the_api_requires(order: dict[str, Any]) -> None:
-    """Rounds to four decimal places and writes integers without a point. JSON Schema can express neither."""
+    """Rounds amounts to four decimal places, and writes integers without a point. JSON Schema can require neither."""
     amount = order.get("total_amount")
     if isinstance(amount, float) and 0 <= amount <= MAX_AMOUNT:
         order["total_amount"] = round(amount, AMOUNT_PLACES)

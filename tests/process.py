@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
 POLL_INTERVAL_S = 0.005
-"""Between two checks of a condition, so that checking takes no CPU time from the server."""
+"""The pause between two checks of a condition. Without a pause, the checks would take CPU time from the server."""
 
 
 class Answer(NamedTuple):
@@ -34,9 +34,9 @@ class Answer(NamedTuple):
 
 
 class ServerProcess:
-    """`python server.py` on a free port. The end of the `with` block kills it if it still runs.
+    """`python server.py` on a free port. The end of the `with` block kills the process if it still runs.
 
-    `before` is put before the command, `environment` is added to that of the tests.
+    `before` is a prefix for the command. `environment` is added to the environment of the tests.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ServerProcess:
             client.close()
 
     def memory_kib(self, field: str = "VmRSS") -> int:
-        """The memory that the process uses now, or the largest ever with `VmHWM`; fields of /proc/PID/status."""
+        """A field of /proc/PID/status: the memory that the process uses now, or with `VmHWM` its maximum until now."""
         found = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         assert found
         return int(found[1])
@@ -133,7 +133,7 @@ class ServerProcess:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def assert_alive_for(self, duration_s: float) -> None:
-        """Checks during this time that the server answers, so that a kill at the end meets it at a random moment."""
+        """Checks for this duration that the server responds. Tests use it to wait for a random time before a kill."""
         end_s = time.monotonic() + duration_s
         while time.monotonic() < end_s:
             assert self.get("/livez").status == 200
@@ -169,7 +169,7 @@ class Client(http.client.HTTPConnection):
 
     def ask(self, method: str, path: str) -> Answer:
         if self.sock is None:
-            self.connect()  # first, so that this client can try again after a refused connection
+            self.connect()  # before the request, so that this client can be used again if the connection is refused
         self.request(method, path)
         return self.answer()
 
@@ -220,7 +220,7 @@ def has_values_of(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
 
 
 def run_server(*flags: str, environment: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str, str]:
-    """Runs a server that is expected to refuse its start. Returns the exit status, stdout and stderr."""
+    """Runs a server that is expected to exit instead of listening. Returns the exit status, stdout and stderr."""
     done = subprocess.run(
         [sys.executable, "server.py", *flags],
         cwd=ROOT,
@@ -235,7 +235,7 @@ def run_server(*flags: str, environment: Mapping[str, str] | None = None, **opti
 
 
 class PostingClients:
-    """Threads that post orders without a pause until `join` is called or the server is gone."""
+    """Threads that post orders without a pause until `join` is called or the server stops."""
 
     def __init__(self, port: int, *, first_id: int, clients: int = 16) -> None:
         self.acknowledged: set[int] = set()
@@ -265,7 +265,7 @@ class PostingClients:
                 if len(self.acknowledged) >= 200:
                     self.enough.set()
         except (OSError, http.client.HTTPException):
-            return  # the server is gone; without an answer nothing was promised
+            return  # the server has stopped; an order without a response is not acknowledged
         finally:
             client.close()
 
@@ -283,12 +283,12 @@ def free_port() -> tuple[socket.socket, int]:
 
 
 def processes_with(*texts: str) -> list[int]:
-    """The ids of the processes whose command lines name all of them."""
+    """The ids of the processes whose command lines contain all of the texts."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace")
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if all(text in line for text in texts):
             found.append(int(path.parent.name))

@@ -19,7 +19,7 @@ MODELS = ROOT / "models" / "README.md"
 LOAD = ROOT / "load" / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 TYPED_IN_ORDER = (README, HANDLERS, WORKERS, MODELS)
-"""The pages whose shell blocks and Python files a test types from top to bottom."""
+"""The pages whose shell blocks and Python files `tests/docs/test_readme_typed_in_order.py` runs in order."""
 ADDRESS = "127.0.0.1:8080"
 SERVER = [".venv/bin/python", "server.py"]
 
@@ -33,12 +33,12 @@ class Example(NamedTuple):
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation. Hidden folders, such as pytest's cache, may have pages of other programs."""
+    """Every page of the documentation. Hidden folders are left out: pytest's cache, for example, has other pages."""
     return [README, *sorted(ROOT.glob("[!.]*/README.md")), CONTRIBUTING]
 
 
 def blocks(page: Path = README) -> list[Example]:
-    """The code blocks of a page. A block without a language right after a shell block is the answer to that block."""
+    """The code blocks of a page. A block without a language that follows a shell block is the output of that block."""
     found: list[Example] = []
     end = -1
     for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", page.read_text(), re.MULTILINE | re.DOTALL):
@@ -52,7 +52,7 @@ def blocks(page: Path = README) -> list[Example]:
 
 
 def examples(page: Path = README) -> list[Example]:
-    """The blocks of a page, with one example for each line of shell. The answer to a block belongs to its last line."""
+    """The blocks of a page. A shell block is split into its lines. The output of the block belongs to the last line."""
     found: list[Example] = []
     for block in blocks(page):
         if block.language == "sh":
@@ -82,7 +82,7 @@ def flags_of(start: Example) -> list[str]:
 
 
 def make_checkout(folder: Path) -> list[str]:
-    """Links the program and `.venv/bin/python` into the folder. Returns a prefix that runs a command there."""
+    """Makes the program and `.venv/bin/python` available in the folder. Returns a prefix that runs a command there."""
     for name in ("server.py", "load"):
         (folder / name).symlink_to(ROOT / name)
     python = folder / SERVER[0]
@@ -93,14 +93,14 @@ def make_checkout(folder: Path) -> list[str]:
 
 
 def with_port(text: str, port: int) -> str:
-    """The text with this port in place of the port in every address of this machine."""
+    """The text with this port in every address `127.0.0.1:PORT`."""
     return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", text)
 
 
 def run_shell(
     line: Example, *, port: int = 0, folder: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> str:
-    """What the line prints. Fails unless the line succeeds and prints what the page shows."""
+    """Runs the line and returns its output. Fails unless the line succeeds and prints what the page shows."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", with_port(line.text, port)],
         cwd=folder,
@@ -118,7 +118,7 @@ def run_shell(
 
 @contextmanager
 def streaming(line: Example, *, port: int) -> Iterator[IO[str]]:
-    """What a curl prints that does not end by itself; it is ended with the `with` block, or at the deadline."""
+    """The output of a curl that reads an endless stream. The end of the `with` block or the deadline stops the curl."""
     command = with_port(line.text, port).split(" ", 1)
     assert command[0] == "curl"
     with subprocess.Popen(
@@ -148,13 +148,13 @@ def assert_shown(answer: str, printed: str) -> None:
 
 
 def missing_lines(answer: str, printed: str) -> list[str]:
-    """The lines of `answer` that were not printed, or not in this order. What follows `...` may be anything."""
+    """The lines of `answer` that were not printed, or not in this order. Text after `...` is not compared."""
     lines = iter(_without_varying_values(printed).splitlines())
     return [shown for shown in _without_varying_values(answer).splitlines() if not _is_next(shown, lines)]
 
 
 def _is_next(shown: str, lines: Iterator[str]) -> bool:
-    """Whether one of the lines is the one that is shown; reads the lines up to it."""
+    """Whether one of the lines is `shown`. Consumes the lines up to that line."""
     begin, more, _ = shown.partition("...")
     return any(line.startswith(begin) if more else line == shown for line in lines)
 

@@ -32,7 +32,7 @@ class Delivery(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer. A 2xx accepts the order."""
+    """A response. A 2xx accepts the order."""
 
     status: int
     headers: Mapping[str, str] = {}
@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 
 
 class NoAnswer(enum.Enum):
-    """The connection ends without an answer."""
+    """No response. The value says when the connection is closed."""
 
     HANG = "when the sender gives up"
     CLOSE = "at once"
@@ -50,9 +50,9 @@ Behaviour = Callable[[Delivery], Reply | NoAnswer]
 
 
 class Receiver:
-    """Answers what `behave` returns; it is called on the connections' threads. Refuses connections while stopped.
+    """Sends the responses that `behave` returns. `behave` is called on the threads of the connections.
 
-    Keeps its port until `close`, so it can be started again on the same port.
+    While the receiver is stopped, connections are refused. It has the same port until `close`, also after a new start.
     """
 
     def __init__(self, behave: Behaviour, *, secret: str = SECRET) -> None:
@@ -60,9 +60,9 @@ class Receiver:
         self.deliveries: defaultdict[str, list[Delivery]] = defaultdict(list)
         """The verified requests, by webhook-id."""
         self.taken: set[str] = set()
-        """The ids that were answered 2xx."""
+        """The webhook-ids that got a 2xx."""
         self.hung_s: list[float] = []
-        """How long the sender waited, for each request that was left hanging."""
+        """How long the sender waited for each response that was never sent (`NoAnswer.HANG`), in seconds."""
         self.faults: list[str] = []
         """Requests that failed verification, and errors of the receiver."""
         self._webhook = Webhook(secret)
@@ -70,7 +70,7 @@ class Receiver:
         self._open: set[socket.socket] = set()
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
-        # Bound but not listening: the port refuses connections, and the system gives it to nobody else.
+        # Bound, but not listening: connections to the port are refused, and no other program can get the port.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
@@ -92,7 +92,7 @@ class Receiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends every connection and refuses new ones. May be called twice."""
+        """Closes every connection and refuses new ones. Can be called twice."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -109,12 +109,12 @@ class Receiver:
         self._reserved.close()
 
     def wait_for(self, condition: Callable[[], bool], *, within_s: float) -> None:
-        """Returns when the condition is true. It is checked after each delivery and each answer."""
+        """Returns when the condition is true. The condition is checked after each delivery and each fault."""
         with self._changed:
             assert self._changed.wait_for(condition, within_s), "the condition was not true in time"
 
     def deliver(self, headers: Mapping[str, str], body: bytes) -> Reply | NoAnswer:
-        """Verifies and records a request, and returns the answer. The names in `headers` are lower case."""
+        """Verifies and records a request, and returns the response. The names in `headers` are lower case."""
         try:
             self._webhook.verify(body, dict(headers), json_parse=False)
         except WebhookVerificationError as error:
@@ -167,7 +167,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Records errors, except those of the socket: senders are killed in some tests."""
+        """Records all errors except OSError, because some tests kill the sender."""
         if not isinstance(error := sys.exception(), OSError):
             self._receiver.note_fault(repr(error))
 

@@ -1,8 +1,8 @@
 """Clients that read their responses a few bytes at a time: `python -m tests.slow_readers PORT CLIENTS PATH...`.
 
-Opens the connections, prints a line, and sends one request on each of them when it gets a line of input. Half of the
-requests accept compressed responses. Prints another line when every client has got the first bytes of a 200 response.
-Goes on reading, from one connection after the other, until the input ends.
+Opens the connections and prints a line. After a line of input, sends one request on each connection; half of the
+requests accept compressed responses. Prints another line when every client has received the first bytes of a 200.
+Continues to read from the connections in turn until the input ends.
 """
 
 import resource
@@ -12,7 +12,7 @@ import sys
 from itertools import cycle, islice
 
 RECEIVE_BUFFER_BYTES = 1_024
-"""The system takes the smallest size that it allows, about 2 KiB."""
+"""Linux uses its minimum instead, about 2 KiB."""
 READ_BYTES = 20
 READS_A_TURN = 10
 TURN_S = 0.001
@@ -21,7 +21,7 @@ ACCEPTED = ("Accept-Encoding: gzip\r\n", "")
 
 def connect(port: int) -> socket.socket:
     connection = socket.socket()
-    # Before connecting, because it limits the window that is offered to the server.
+    # Set before connecting, because it limits the TCP window that the client offers to the server.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     connection.connect(("127.0.0.1", port))
     connection.setblocking(False)

@@ -1,4 +1,4 @@
-"""A strict parser of Server-Sent Events, after the grammar and algorithm of the HTML standard.
+"""A strict parser of Server-Sent Events, which follows the grammar and algorithm of the HTML standard.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -33,7 +33,7 @@ class EventParser:
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The events that these bytes complete."""
+        """Parses more bytes, and yields the events that end in them."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             assert b"\r" not in line
@@ -43,7 +43,7 @@ class EventParser:
                 yield from self._dispatch()
 
     def end(self) -> None:
-        """Checks that the stream does not end within an event, which a browser would drop."""
+        """Checks that the stream does not end within an event. A browser would drop such an event."""
         assert (self._rest, self._type, self._data) == (b"", "", [])
 
     def _take(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Which folder may import which: the layers of the code, read from its source."""
+"""The layers of the code: which folder imports which, read from the source."""
 
 import ast
 import threading
@@ -15,7 +15,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "models": frozenset(),
     "load": frozenset(),
 }
-"""What each top-level folder may import of the others."""
+"""The other top-level folders that each one may import."""
 HTTP = frozenset({"requests", "transport", "problems"})
 HANDLERS: Mapping[str, frozenset[str]] = {
     "api": HTTP | {"routes", "telemetry", "logs", "security", "service"},
@@ -36,7 +36,7 @@ HANDLERS: Mapping[str, frozenset[str]] = {
     "service": frozenset(),
     "problems": frozenset(),
 }
-"""What each folder or module of handlers/ may import of the others."""
+"""The other folders and modules of handlers/ that each one may import."""
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -46,12 +46,12 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "multiprocessing": frozenset(),
 }
 """Packages that only some folders may import."""
-# `load` is a program of its own: it may have threads, and it breaks databases on purpose.
+# `load` is a separate program: it can have threads and processes, and it locks and damages databases on purpose.
 EXCEPTIONS = {("load", "concurrent.futures"), ("load", "multiprocessing"), ("load", "sqlite3")}
 
 
 def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
-    """Each module's top-level folder and file."""
+    """The top-level folder and the file of each module."""
     yield "server", root / "server.py"
     for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):
@@ -59,7 +59,7 @@ def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def imports_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything that is imported, wherever in the file; a relative one begins with a dot."""
+    """Line and full name of every import, anywhere in the file. The name of a relative import begins with a dot."""
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -78,7 +78,7 @@ def is_below(name: str, package: str) -> bool:
 
 
 def fault_of(room: str, path: Path, name: str) -> str | None:
-    """What is wrong with the import of a name by the module at `path` in a top-level folder."""
+    """What is wrong if the module `path` of the folder `room` imports `name`, or None."""
     if name.startswith("."):
         return "is relative"
     top = name.partition(".")[0]
@@ -107,7 +107,7 @@ def faults_in(root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def our_faults() -> list[str]:
-    """What is wrong with the imports of the product. Its files are parsed once for all tests."""
+    """The forbidden imports of the product. Its files are parsed once for all tests."""
     return faults_in(ROOT)
 
 
@@ -130,7 +130,7 @@ def test_every_module_of_the_product_is_read() -> None:
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
 
 
-def test_the_layers_are_really_used() -> None:
+def test_the_expected_imports_are_found() -> None:
     used = {
         room: {
             name.partition(".")[0] for each, path in modules_of(ROOT) if each == room for _, name in imports_of(path)
@@ -199,7 +199,7 @@ def test_an_import_in_the_wrong_direction_is_found(tmp_path: Path, file: str, te
     assert faults_in(tree(tmp_path, {file: text})) == [fault]
 
 
-def test_an_import_in_the_right_direction_is_no_fault(tmp_path: Path) -> None:
+def test_an_import_in_the_right_direction_is_not_a_fault(tmp_path: Path) -> None:
     right = {
         "server.py": "import handlers.api, workers.batcher\nfrom models.order import Order",
         "handlers/orders/a.py": "from handlers.transport.b import x\nimport asyncio, modelspec, serverless",

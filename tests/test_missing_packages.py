@@ -1,4 +1,4 @@
-"""A program whose packages are not installed says so in one line and ends with status 1."""
+"""A program with a missing package prints one line that names the package, and exits with status 1."""
 
 import os
 import re
@@ -19,7 +19,7 @@ MISSING = r'{}: the package "[\w.]+" is not installed: run pip install -r requir
 
 @pytest.mark.parametrize(("name", "program"), PROGRAMS)
 def test_a_program_without_its_packages_says_which_is_missing(name: str, program: list[str]) -> None:
-    # Without site, Python finds no installed packages.
+    # With -S, Python does not import `site` and finds no installed packages.
     command = [sys.executable, "-S", *program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -39,6 +39,6 @@ def test_a_server_without_one_of_its_packages_says_which_is_missing(module: str,
     assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
 
-def test_missing_files_of_a_package_are_a_reason_not_to_start() -> None:
+def test_missing_files_of_a_package_raise_an_error() -> None:
     with pytest.raises(AssetsMissingError, match='the package "no-such-package" is not installed'):
         package_folder("no_such_package", "no-such-package")

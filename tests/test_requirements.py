@@ -1,4 +1,4 @@
-"""`requirements.txt` has the packages that the server and the load generator import, pinned, and no others."""
+"""`requirements.txt` pins the packages that the server and the load generator use, and no others."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from tests.process import ROOT
 
 PROGRAMS = ("server.py", "handlers", "workers", "models", "load")
 MODULES = {"prometheus-client": "prometheus_client", "python-mimeparse": "mimeparse"}
-"""The module of each package that has another name."""
+"""The modules whose names differ from the names of their packages."""
 WITH_PEEWEE = {"playhouse"}
 ASSETS_ONLY = {"flask-swagger-ui"}
 """Packages that are not imported: `handlers/pages/docs.py` serves their files."""
@@ -19,7 +19,7 @@ PINNED = re.compile(r"([a-z0-9-]+)==[\w.]+(?:; .+)?")
 
 
 def pinned(file: Path) -> set[str]:
-    """The packages of a requirements file, each of which must have one exact version."""
+    """The packages of a requirements file. Fails unless each has one exact version."""
     lines = [line.partition("  #")[0].strip() for line in file.read_text().splitlines()]
     found = [PINNED.fullmatch(line) for line in lines if line and not line.startswith(("#", "-r "))]
     assert all(found), lines
@@ -27,7 +27,7 @@ def pinned(file: Path) -> set[str]:
 
 
 def imported() -> Iterator[str]:
-    """The top-level modules that the programs import, wherever in a file."""
+    """The top-level modules that the programs import, anywhere in their files."""
     for program in PROGRAMS:
         path = ROOT / program
         for file in [path] if path.is_file() else path.rglob("*.py"):
@@ -44,7 +44,7 @@ def test_the_programs_import_every_package_of_requirements_and_no_other() -> Non
     assert set(imported()) - ours - WITH_PEEWEE - sys.stdlib_module_names == modules
 
 
-def test_the_packages_with_assets_have_them() -> None:
+def test_all_assets_of_the_docs_page_are_installed() -> None:
     assert all((docs.assets_folder() / name).is_file() for name in docs.ASSETS)
 
 

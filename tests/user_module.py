@@ -47,10 +47,10 @@ class Call(NamedTuple):
 
 
 class UserModule:
-    """A user's module `shop` in `folder`. `setup` is code of the module, `body` that of its function `process`.
+    """A user's module `shop` in `folder`. `setup` is code of the module, `body` is the code of its function `process`.
 
-    The body can call `tell(order)`, and `call` returns that to the test. It can call `wait_at_gate()`, which returns
-    after `open_gate`. Both use named pipes, which stay when the server ends.
+    The body can call `tell(order)`; `call` returns this to the test. The body can call `wait_at_gate()`, which blocks
+    until the test calls `open_gate`. Both use named pipes, which remain when the server stops.
     """
 
     def __init__(self, folder: Path, body: str, *, setup: str = "") -> None:
@@ -61,7 +61,7 @@ class UserModule:
         self._gate = folder / "gate"
         for name in ("calls", "gate"):
             os.mkfifo(folder / name)
-        # For writing too, so that the pipe never ends and opening it does not block.
+        # Opened for writing too, so that opening does not block and reading never reaches an end of file.
         self._calls = os.open(folder / "calls", os.O_RDWR)
         self._unread = b""
         self._database = folder / "orders.db"
@@ -74,27 +74,27 @@ class UserModule:
         os.close(self._calls)
 
     def server(self, *flags: str, before: Sequence[str] = ()) -> ServerProcess:
-        """A server that processes orders with the function. `before` is put before its command."""
+        """A server that processes orders with the function. `before` is a prefix for its command."""
         return ServerProcess(
             self._database, "--processor", "shop:process", *flags, before=before, environment=self._environment
         )
 
     def call(self, *, within_s: float = DEADLINE_S) -> Call:
-        """Waits for the next `tell(order)` of the function, and returns it."""
+        """Waits for the function's next `tell(order)`, and returns its arguments and time."""
         deadline = time.monotonic() + within_s
         while b"\n" not in self._unread:
             assert select.select([self._calls], [], [], max(0.0, deadline - time.monotonic()))[0], (
-                "the function told nothing"
+                "the function has not called `tell`"
             )
             self._unread += os.read(self._calls, 65_536)
         line, _, self._unread = self._unread.partition(b"\n")
         return Call(*map(int, line.split()))
 
     def open_gate(self) -> None:
-        """Waits until a call waits at the gate, and lets it continue."""
+        """Waits until the function waits at the gate, and lets it continue."""
 
         def was_waiting() -> bool:
-            os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))  # OSError if nobody waits
+            os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))  # OSError if the function does not wait
             return True
 
         wait_until(was_waiting)

@@ -1,4 +1,4 @@
-"""The README, and what must hold for every page: its examples are run, and what it links to and names exists."""
+"""The README, and checks of every page: tests run all examples, and all linked and named files exist."""
 
 import ast
 import json
@@ -89,7 +89,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= MAX_README_LINES
 
 
-def test_the_three_requests_answer_as_shown(tmp_path: Path) -> None:
+def test_the_three_requests_get_the_responses_shown(tmp_path: Path) -> None:
     need("curl")
     with ServerProcess(tmp_path / "orders.db") as server:
         run = partial(run_shell, port=server.port)

@@ -1,4 +1,4 @@
-"""The output of `load.chaos` in load/README.md: its faults follow from its seed, and it has every count of a run."""
+"""The output of `load.chaos` in load/README.md has the faults that its seed gives, and all tables of a run."""
 
 import re
 from collections import Counter
@@ -32,5 +32,5 @@ def test_the_page_shows_the_tables_of_a_run() -> None:
 
 
 def words_of(text: str) -> list[str]:
-    """The lines with anything in them, without their numbers."""
+    """The lines that are not blank, without numbers and repeated spaces."""
     return [" ".join(NUMBER.sub("", line).split()) for line in text.splitlines() if line.strip()]

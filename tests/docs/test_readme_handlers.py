@@ -1,4 +1,4 @@
-"""The requests, tables and configurations of handlers/README.md, with a real server."""
+"""Checks the requests, tables and configurations of handlers/README.md with a real server."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.readme import HANDLERS, SERVER, blocks, example, flags_of, make_check
 
 
 @pytest.mark.slow
-def test_the_requests_answer_as_shown(tmp_path: Path) -> None:
+def test_the_requests_get_the_responses_shown(tmp_path: Path) -> None:
     need("curl")
     with ServerProcess(tmp_path / "orders.db") as server:
         run = partial(run_shell, port=server.port, folder=tmp_path)
@@ -38,7 +38,7 @@ def test_the_requests_answer_as_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_prometheus_can_read_the_metrics_and_finds_those_named(tmp_path: Path) -> None:
+def test_the_metrics_are_valid_prometheus_text_and_include_those_named(tmp_path: Path) -> None:
     need("curl")
     with ServerProcess(tmp_path / "orders.db") as server:
         text = run_shell(example("Accept: text/plain", HANDLERS), port=server.port)
@@ -87,7 +87,7 @@ def test_the_server_accepts_the_host_that_the_flag_names(tmp_path: Path) -> None
 
 
 def unit_in(folder: Path) -> str:
-    """The systemd unit with paths of this machine."""
+    """The systemd unit, with `folder` in place of its paths."""
     unit = example("[Unit]", HANDLERS).text
     for path, here in (("/opt/orders", folder), ("/var/lib/orders", folder), ("/etc/orders", folder)):
         assert path in unit

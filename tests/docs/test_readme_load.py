@@ -1,4 +1,4 @@
-"""The examples of load/README.md, run as they are written except for ports, folders and sizes."""
+"""Runs the examples of load/README.md as they are written, except for ports, folders and sizes."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ def run(
     more: Sequence[str] = (),
     statuses: Sequence[int] = (0,),
 ) -> str:
-    """Run a line with some words replaced and some added; return what it prints. It must end with such a status."""
+    """Runs a line with words replaced and added, and returns its output. `statuses` are the exit statuses allowed."""
     python, *words = shlex.split(line.text)
     assert python == PYTHON
     done = subprocess.run(
@@ -47,7 +47,7 @@ def test_a_run_with_its_own_server_loses_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_against_a_running_server_says_how_many_orders_that_has(tmp_path: Path) -> None:
+def test_a_run_prints_how_many_orders_the_running_server_has(tmp_path: Path) -> None:
     line = example("-m load --url http://127.0.0.1:8080", LOAD)
     with ServerProcess(tmp_path / "orders.db") as server:
         url = f"http://127.0.0.1:{server.port}"
@@ -70,7 +70,7 @@ def test_the_csv_shown_is_replayed_unchanged(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_file_shown_is_made_with_fewer_orders(tmp_path: Path) -> None:
+def test_the_fill_command_shown_makes_a_smaller_file(tmp_path: Path) -> None:
     file = tmp_path / "big.db"
     printed = run(example("-m load.fill --orders", LOAD), replaced={"10000000": "2000", "big.db": str(file)})
     assert printed.startswith(f"{file}: 2,000 orders, 0 of them Pending; ")
@@ -80,7 +80,7 @@ def test_the_file_shown_is_made_with_fewer_orders(tmp_path: Path) -> None:
 def test_the_benchmark_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
     json = tmp_path / "result.json"
     flags = ("--runs", "1", "--seconds", "0.1", "--folder", str(tmp_path), "--json", str(json))
-    # Status 1, since so short a run may miss its bounds.
+    # Status 1 is allowed, because such a short run can miss its bounds.
     run(example("-m load.bench --only crowd", LOAD), more=flags, statuses=(0, 1))
     assert json.stat().st_size > 0
 
@@ -90,12 +90,12 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
     line = example("-m load.soak --minutes 60", LOAD)
     printed = run(line, replaced={"60": "0.05"}, more=("--rate", "50", "--folder", str(tmp_path)), statuses=(0, 1))
     assert "acknowledged orders: none lost, none different" in printed
-    # A disk that stalls once changes the p99 of so short a run: only that row may fail.
+    # One stall of the disk changes the p99 of such a short run. Only that row is allowed to fail.
     failed = re.findall(r"^FAIL .*: (.*)$", printed, re.MULTILINE)
     assert failed in ([], ["p99 of POST /order from when due, in the last minute"]), printed
 
 
-def test_the_load_generator_knows_the_flags_shown() -> None:
+def test_the_load_generator_accepts_the_flags_shown() -> None:
     values = {"S": "1", "N": "1", "KEY": "key", "URL": "https://shop.example", "FILE": "file"}
     cells = re.findall(r"^\| (`--.+?`) \|", LOAD.read_text(), re.MULTILINE)
     assert len(cells) > 10

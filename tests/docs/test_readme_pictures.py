@@ -24,7 +24,7 @@ TIMEOUT_S = 120
 
 
 def size_of(picture: Path) -> dict[str, int]:
-    """Width and height, as the file's head has them (https://www.w3.org/TR/png/#11IHDR)."""
+    """Width and height from the header of the file (https://www.w3.org/TR/png/#11IHDR)."""
     magic, kind, width, height = PNG_HEAD.unpack_from(picture.read_bytes())
     assert (magic, kind) == (b"\x89PNG\r\n\x1a\n", b"IHDR")
     return {"width": width, "height": height}

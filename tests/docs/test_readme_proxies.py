@@ -49,7 +49,7 @@ class Proxy(NamedTuple):
 
 
 def replaced(text: str, **by: object) -> str:
-    """The text with each of these strings, all of which are in it, replaced."""
+    """Replaces each of these strings in the text. Fails if one of them is not in it."""
     for old, new in by.items():
         assert old in text
         text = text.replace(old, str(new))
@@ -57,7 +57,7 @@ def replaced(text: str, **by: object) -> str:
 
 
 def nginx_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
-    """What runs nginx with the page's block."""
+    """The command that runs nginx with the configuration of the page."""
     listen = {"listen 80;": f"listen 127.0.0.1:{port};", ADDRESS: f"127.0.0.1:{server.port}"}
     block = replaced(example("proxy_pass", HANDLERS).text, **listen)
     (folder / "nginx.conf").write_text(replaced(NGINX_CONF, FOLDER=folder, BLOCK=block))
@@ -65,7 +65,7 @@ def nginx_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
 
 
 def caddy_command(folder: Path, port: int, server: ServerProcess) -> list[str]:
-    """What runs Caddy with the page's block."""
+    """The command that runs Caddy with the configuration of the page."""
     block = replaced(
         example("reverse_proxy", HANDLERS).text, **{":80 {": f":{port} {{", ADDRESS: f"127.0.0.1:{server.port}"}
     )
@@ -103,7 +103,7 @@ def ask_for_host(port: int, host: str) -> int:
 def test_the_name_that_clients_use_must_be_among_the_allowed_hosts(proxy: Proxy, tmp_path: Path) -> None:
     assert ask_for_host(proxy.port, "shop.example") == 421
     assert ask_for_host(proxy.port, f"localhost:{proxy.port}") == 200
-    # The same port, because the proxy knows no other.
+    # The same port, because the proxy forwards only to this port.
     port = proxy.server.port
     proxy.server.kill()
     flags = ("--port", str(port), "--allowed-hosts", "shop.example")
@@ -112,14 +112,14 @@ def test_the_name_that_clients_use_must_be_among_the_allowed_hosts(proxy: Proxy,
         assert ask_for_host(proxy.port, "evil.example") == 421
 
 
-def test_an_event_comes_through_while_the_stream_is_open(proxy: Proxy) -> None:
+def test_an_event_arrives_while_the_stream_is_open(proxy: Proxy) -> None:
     with streaming(example("curl -N http://127.0.0.1:8080/orders/events", HANDLERS), port=proxy.port) as stream:
         read_to(stream, "id: ")
         run_shell(example("curl -i http://127.0.0.1:8080/order -H 'Content-Type"), port=proxy.port)
         read_to(stream, '"order_id":12345,"user_id":1,"status":"Completed"')
 
 
-def test_a_file_of_orders_of_any_size_comes_through(proxy: Proxy, tmp_path: Path) -> None:
+def test_a_file_of_orders_larger_than_1_mb_is_accepted(proxy: Proxy, tmp_path: Path) -> None:
     lines = [json.dumps(order(number)) for number in range(1, 20_001)]
     path = tmp_path / "orders.ndjson"
     path.write_text("\n".join(lines))
@@ -129,7 +129,7 @@ def test_a_file_of_orders_of_any_size_comes_through(proxy: Proxy, tmp_path: Path
     assert answer == {"accepted": len(lines), "duplicates": 0, "rejected": [], "rejected_total": 0}
 
 
-def test_orders_are_taken_while_the_file_is_still_being_sent(proxy: Proxy) -> None:
+def test_orders_are_stored_while_the_file_is_still_being_sent(proxy: Proxy) -> None:
     def parts() -> Iterable[bytes]:
         yield b"".join(json.dumps(order(number)).encode() + b"\n" for number in range(1, 5_001))
         wait_until(lambda: proxy.server.get("/metrics").body["total_orders"] > 0)
@@ -140,7 +140,7 @@ def test_orders_are_taken_while_the_file_is_still_being_sent(proxy: Proxy) -> No
         assert json.loads(connection.getresponse().read())["accepted"] == 5_001
 
 
-def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) -> None:
+def test_the_server_closes_the_connection_of_a_reader_that_disconnects(proxy: Proxy) -> None:
     files = Path(f"/proc/{proxy.server.pid}/fd")
     with streaming(example("curl -N http://127.0.0.1:8080/orders/events", HANDLERS), port=proxy.port) as stream:
         read_to(stream, "id: ")
@@ -148,13 +148,13 @@ def test_a_reader_of_events_that_leaves_is_let_go_by_the_server(proxy: Proxy) ->
     wait_until(lambda: len(list(files.iterdir())) < open_files)
 
 
-# Caddy 2.6 itself may reset the connection of a client that sends a chunked body after `100 Continue`.
+# A chunked body after `100 Continue` is left out, because Caddy 2.6 itself can reset such a connection.
 FRAMINGS = [["Expect: 100-continue"], ["Expect:"], ["Expect:", "Transfer-Encoding: chunked"]]
 
 
 @pytest.mark.parametrize("path", ["/order", "/orders"])
 @pytest.mark.parametrize("framing", FRAMINGS, ids=str)
-def test_a_body_that_is_too_large_is_a_413_of_the_server(
+def test_a_body_that_is_too_large_gets_the_413_of_the_server(
     proxy: Proxy, tmp_path: Path, path: str, framing: list[str]
 ) -> None:
     body = tmp_path / "large.json"

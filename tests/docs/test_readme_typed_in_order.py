@@ -1,4 +1,4 @@
-"""Types every shell block of the pages from top to bottom, in a new copy of the program, as a newcomer would."""
+"""Runs every shell block of the pages from top to bottom, in a new copy of the program, like a new user."""
 
 import os
 import re
@@ -27,7 +27,7 @@ PORT = re.compile(r"(?<=--port )\d+|(?<=127\.0\.0\.1:)\d+|(?<=listen\()\d+")
 
 
 class Terminals:
-    """Runs blocks in a folder. What a shell block exports stays set; servers and streams of events keep running."""
+    """Runs blocks in a folder. Exported variables stay set, and servers and event streams keep running."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
@@ -57,7 +57,7 @@ class Terminals:
             process.communicate()
 
     def _with_free_ports(self, text: str) -> str:
-        """The text with a free port in place of each port that it names, the same one every time."""
+        """Replaces each port in the text by a free port. The same port is always replaced by the same free port."""
         return PORT.sub(lambda found: self._free_port_for(found[0]), text)
 
     def _free_port_for(self, named: str) -> str:
@@ -68,7 +68,7 @@ class Terminals:
         return self._ports[named]
 
     def _start(self, text: str, *, until: str) -> IO[str]:
-        """Starts a program that keeps running, and reads its output until this is in it."""
+        """Starts a program that keeps running, and reads its output up to the first line with the text `until`."""
         process = subprocess.Popen(
             ["bash", "-c", text],
             cwd=self._folder,
@@ -84,7 +84,7 @@ class Terminals:
         return process.stdout
 
     def _run(self, text: str, answer: str) -> None:
-        # Where the page looks something up, processing may not have got so far: a reader would look again.
+        # A GET can come before the order is processed. A reader of the page would repeat it.
         may_repeat = text.startswith("curl ") and not re.search(r" -[dTX] ", text)
         deadline_s = time.monotonic() + DEADLINE_S
         printed = self._output_of(text, status=1 if "server.py --port" in text else 0)
@@ -114,7 +114,7 @@ class Terminals:
 
 
 def read_in_time(process: subprocess.Popen[str], output: IO[str], text: str) -> str:
-    """Reads the output up to a line with this text. The process is ended if that takes too long."""
+    """Reads the output up to a line with this text. Kills the process if that takes too long."""
     alarm = threading.Timer(LONGEST_COMMAND_S, process.kill)
     alarm.start()
     try:
@@ -125,7 +125,7 @@ def read_in_time(process: subprocess.Popen[str], output: IO[str], text: str) -> 
 
 @contextmanager
 def terminals_in_a_copy(folder: Path) -> Iterator[Terminals]:
-    """Terminals in a copy of the program. A test needs no network: what `pip` is to install is already there."""
+    """Terminals in a copy of the program. No network is needed: the packages that `pip` would install are present."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.db*"))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **PIP_OFFLINE, "PATH": path, "PYTHONPATH": sysconfig.get_path("purelib")}

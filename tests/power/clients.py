@@ -1,4 +1,4 @@
-"""Several dozen clients that post orders at once. Each request has an id, which its answer repeats."""
+"""Several dozen clients that post orders at once. Each request has an id, which its response repeats."""
 
 import itertools
 import json
@@ -18,13 +18,13 @@ BULK = 15
 LONGEST_S = 120.0
 LARGE = 1_000_000_000
 _SEQUENCE = slice(12, 16)
-"""Where the header of SQLite's log counts its restarts (https://www.sqlite.org/fileformat.html#walformat)."""
+"""The bytes of the log's header that count its restarts (https://www.sqlite.org/fileformat.html#walformat)."""
 
 Order = dict[str, Any]
 
 
 class Clients:
-    """`sent` has the orders of each request by its id, `accepted` the ids of requests whose answer was read."""
+    """`sent` has the orders of each request, by request id. `accepted` has the ids of requests that got a response."""
 
     def __init__(self) -> None:
         self.sent: dict[str, frozenset[Row]] = {}

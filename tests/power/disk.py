@@ -1,7 +1,7 @@
-"""A model of a disk with one folder: what is synced, and what a loss of power may leave of the rest.
+"""A model of a disk with one folder: what is synced, and which other changes can remain after a power loss.
 
 The content of a file is on disk once the file is synced (`tests/power/file.py`). The names in the folder are on disk
-once the folder is synced. Until then each new name may be missing, and each removed name may be there again.
+once the folder is synced. Before that, a power loss can remove each new name and restore each removed name.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Files = dict[str, bytes]
 
 @dataclass(eq=False)
 class Entry:
-    """A name that was given to a file, or removed if `file` is None."""
+    """A change of the folder: the name is given to `file`, or is removed if `file` is None."""
 
     name: str
     file: File | None
@@ -42,11 +42,11 @@ class Disk:
         return {name: file for name, file in names.items() if file is not None}
 
     def add(self, entry: Entry) -> None:
-        """Adds a change that begins. It may be on disk from now on."""
+        """Adds a change that begins. From now on, it can be on disk."""
         self._unsynced.append(entry)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync of the folder, but not of its files. To be followed by a call of the result when it returns."""
+        """Begins a sync of the folder, but not of its files. When the sync returns, call the result of this method."""
         covered = [entry for entry in self._unsynced if entry.has_returned]
 
         def end() -> None:
@@ -64,15 +64,15 @@ class Disk:
             self._synced[entry.name] = entry.file
 
     def synced(self) -> Files:
-        """What is on disk in any case."""
+        """The files that are certainly on disk: synced names with synced content."""
         return {name: file.synced for name, file in self._synced.items()}
 
     def written(self) -> Files:
-        """What a program that reads the files finds."""
+        """The files as a program reads them, with all changes."""
         return {name: file.written for name, file in self._present().items()}
 
     def after_power_loss(self, chance: Random) -> Files:
-        """What a loss of power may leave, drawn with `chance`."""
+        """One possible result of a power loss, chosen with `chance`."""
         choices: dict[str, list[File | None]] = {name: [file] for name, file in self._synced.items()}
         for entry in self._unsynced:
             choices.setdefault(entry.name, [None]).append(entry.file)

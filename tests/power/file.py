@@ -1,18 +1,18 @@
-"""A model of a file: what is synced, and what a loss of power may leave of the rest.
+"""A model of a file: what is synced, and which other changes can remain after a power loss.
 
-A write or truncation is on disk once a sync has returned that began after the write had returned. Every other change
-may be on disk or not, independently for each sector:
+A write or truncation is on disk if a sync began after it had returned, and that sync has returned too. Every other
+change can be on disk or not, independently for each sector:
 
-- A sector of 512 bytes has its old content, or any content that it was given since. A later write may be on disk and an
-  earlier one not.
-- A sector can be torn, the first part newer and the rest older or the other way round, and the bytes that were being
-  written can be junk. No byte beside them changes, which SQLite calls "powersafe overwrite" and relies on where a frame
-  of its log begins in the middle of a sector (https://www.sqlite.org/psow.html).
-- The file may have grown before what was written into it arrived; the new part is zeros or junk. SQLite expects no
-  better (https://www.sqlite.org/atomiccommit.html, "hardware assumptions"): the frames of its log have checksums
-  (https://www.sqlite.org/fileformat.html#the_write_ahead_log), pages go from the log into the database only after the
-  log was synced, and the log begins anew only after the database was (https://www.sqlite.org/wal.html).
-- What was synced stays. Disks that report a sync too early are not modelled.
+- A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk while
+  an earlier one is not.
+- A sector can be torn: one part is newer than the other part. The bytes that were being written can be junk, but the
+  bytes beside them do not change. SQLite calls this "powersafe overwrite". It relies on this if a frame of its log
+  begins in the middle of a sector (https://www.sqlite.org/psow.html).
+- The file can be longer although the new data is not on disk; the new part is zeros or junk. SQLite expects this
+  (https://www.sqlite.org/atomiccommit.html, "hardware assumptions"). The frames of its log have checksums
+  (https://www.sqlite.org/fileformat.html#the_write_ahead_log). SQLite copies pages from the log to the database only
+  after a sync of the log. It restarts the log only after a sync of the database (https://www.sqlite.org/wal.html).
+- Synced content stays. Disks that report a sync too early are not modelled.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ SECTOR = 512
 TORN = 0.06
 JUNK = 0.03
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)
-"""The probability that an unsynced sector is on disk. Each loss of power has one of these."""
+"""Probabilities that an unsynced sector is on disk. Each power loss uses one of them."""
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class Change:
     has_returned: bool = False
 
     def apply(self, content: bytearray) -> range:
-        """Changes `content` and returns the range of bytes that may be different now."""
+        """Changes `content`, and returns the range of bytes that can be different now."""
         if self.data is None:
             changed = range(min(self.offset, len(content)), max(self.offset, len(content)))
             del content[self.offset :]
@@ -69,23 +69,23 @@ class File:
 
     @property
     def synced(self) -> bytes:
-        """What is on disk in any case."""
+        """The content that is certainly on disk."""
         return bytes(self._synced)
 
     @property
     def written(self) -> bytes:
-        """What a program that reads the file finds."""
+        """The content as a program reads it, with all changes."""
         content = bytearray(self._synced)
         for change in self._unsynced:
             change.apply(content)
         return bytes(content)
 
     def add(self, change: Change) -> None:
-        """Adds a change that begins. It may be on disk from now on."""
+        """Adds a change that begins. From now on, it can be on disk."""
         self._unsynced.append(change)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync. To be followed by a call of the result when it returns."""
+        """Begins a sync. When the sync returns, call the result of this method."""
         covered = [change for change in self._unsynced if change.has_returned]
 
         def end() -> None:
@@ -97,7 +97,7 @@ class File:
         return end
 
     def after_power_loss(self, chance: Random) -> bytes:
-        """What a loss of power may leave, drawn with `chance`."""
+        """One possible result of a power loss, chosen with `chance`."""
         content = bytearray(self._synced)
         sizes = {len(content)}
         versions: dict[int, list[_Version]] = {}
@@ -119,7 +119,7 @@ class File:
 
 
 def _versions(content: bytearray, changed: range) -> Iterator[tuple[int, _Version]]:
-    """The present content of each sector with changed bytes, filled with zeros at the end of the file."""
+    """The current content of each sector with changed bytes. The last sector of the file is padded with zeros."""
     for sector in range(changed.start // SECTOR, -(-changed.stop // SECTOR)):
         begin = sector * SECTOR
         now = bytes(content[begin : begin + SECTOR]).ljust(SECTOR, b"\0")

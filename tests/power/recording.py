@@ -30,7 +30,7 @@ class Recording(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The disk and the acknowledged orders after the step `place`. Later steps change both objects."""
+    """The disk and the acknowledged orders after the step with the index `place`. Later steps change both objects."""
 
     place: int
     disk: Disk
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
 def record(folder: Path, traces: Path) -> Recording:
     """Runs a server on a new file and stops it, then runs one on the same file and kills it.
 
-    Each run lasts until the write-ahead log starts again from its beginning, after a checkpoint into the database.
+    Each run lasts until the write-ahead log has restarted from its beginning after a checkpoint.
     """
     clients = Clients()
     with ServerProcess(folder / DATABASE, before=[*strace(traces / "first"), *SMALL_WAL]) as server:
@@ -75,9 +75,9 @@ def moments(recording: Recording, steps: Sequence[Step] | None = None) -> Iterat
 
 
 def places_before_syncs(steps: Sequence[Step]) -> set[int]:
-    """The places of the last step before each end of a sync, and of the last step of all.
+    """The indexes of the last step before each sync ends, and of the last step of all.
 
-    Between two of these places the synced content stays the same and only more orders are acknowledged. So if all of
-    these are stored at the second place, they are at every moment between.
+    Between two of these places, the synced content stays the same, and orders can only be added to those acknowledged.
+    So if no acknowledged order is missing at the later place, none is missing between them.
     """
     return {place - 1 for place, step in enumerate(steps) if step.synced is not None and place} | {len(steps) - 1}

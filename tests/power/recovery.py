@@ -1,4 +1,4 @@
-"""Opens the files that a loss of power left, as a restart does, and checks them against the acknowledged orders."""
+"""Opens the files that remain after a power loss, as a restart does, and checks them for the acknowledged orders."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def row_of(order: Mapping[str, Any]) -> Row:
-    """The row that an order sent as JSON must be stored as."""
+    """The row in which an order that was sent as JSON must be stored."""
     metadata = order.get("metadata")
     return Row(
         order["order_id"],
@@ -42,9 +42,9 @@ def row_of(order: Mapping[str, Any]) -> Row:
 
 @dataclass
 class Acknowledgements:
-    """What answers said: `stored` are the orders with a 202, `completed` the ids of those shown as Completed.
+    """The acknowledged orders. `completed` has the ids of those with a 200 response, which shows them as Completed.
 
-    `sent` has what came with each request, by the id of the request. Everybody asks with one.
+    `sent` has the orders of each request, by request id. Responses to other requests are ignored.
     """
 
     sent: Mapping[str, frozenset[Row]]
@@ -53,7 +53,7 @@ class Acknowledgements:
     completed: set[int] = field(default_factory=set)
 
     def read(self, answer: bytes) -> None:
-        """Reads bytes that the server began to send: answers or parts of answers."""
+        """Reads bytes that the server begins to send: whole responses or parts of responses."""
         for head in re.findall(rb"HTTP/1\.1 20[02] .*?\r\n\r\n", answer, re.DOTALL):
             request = re.search(rb"\r\nX-Request-Id: (\S+)", head)
             if request is None or (name := request[1].decode()) not in self.sent:
@@ -72,7 +72,7 @@ class Finding(NamedTuple):
 
 
 def write_files(files: Files, folder: Path) -> None:
-    """Replaces the folder by one with these files."""
+    """Replaces the content of the folder by these files."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
@@ -97,14 +97,14 @@ def _check(database: sqlite3.Connection, acknowledged: Acknowledgements, possibl
     if verdict != [("ok",)]:
         faults.append(f"integrity_check says: {verdict[:_SHOWN]}")
     if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        # Power was lost before the tables were created, so nothing was acknowledged.
+        # Power was lost before the tables were created, so no order can be acknowledged.
         return Finding(len(acknowledged.stored), faults)
     stored: set[tuple[Any, ...]] = set(database.execute(f"SELECT {', '.join(Row._fields)} FROM orders"))
     if foreign := stored - possible:
-        faults.append(f"nobody sent {sorted(foreign)[:_SHOWN]}")
+        faults.append(f"stored but never sent: {sorted(foreign)[:_SHOWN]}")
     completed = {row[0] for row in database.execute("SELECT order_id FROM orders WHERE status = 'Completed'")}
     if undone := acknowledged.completed - completed:
-        faults.append(f"not Completed any more: {sorted(undone)[:_SHOWN]}")
+        faults.append(f"no longer Completed: {sorted(undone)[:_SHOWN]}")
     return Finding(len(acknowledged.stored - stored), [*faults, *_wrong_totals(database)])
 
 

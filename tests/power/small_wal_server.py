@@ -1,6 +1,6 @@
 """Runs the server with checkpoints of the write-ahead log every 1,000 pages, so that the log restarts within seconds.
 
-`python small_wal_server.py python server.py FLAGS`: a prefix for the command of a server.
+It is a prefix for the command of a server: `python small_wal_server.py python server.py FLAGS`.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Turns the system calls of a process into steps: changes of the files of one folder, and answers to clients.
+"""Converts the system calls of a process to steps: changes of the files of one folder, and responses to clients.
 
-A call that changes a file is two steps. From the first on, when it begins, the change may be on disk. Only a sync that
-begins after the second, when it returns, covers it. An answer counts as sent when its call begins.
+A call that changes a file is two steps: it begins, and it returns. The change can be on disk from the first step on.
+Only a sync that begins after the second step covers the change. A response counts as sent when its call begins.
 """
 
 import ast
@@ -15,20 +15,20 @@ from tests.power.file import Change, File
 from tests.power.system_calls import Call
 
 SHARED_MEMORY = "-shm"
-"""The suffix of SQLite's shared memory. SQLite rebuilds it at a restart, and no system call has its content."""
+"""The suffix of SQLite's shared memory file. SQLite rebuilds it at a restart. No system call shows its content."""
 ANSWER = "HTTP/1.1 20"
 SENDING = {"write", "writev", "sendto", "sendmsg"}
 _DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
 
 
 class UnknownCall(Exception):
-    """A call that may change the folder in a way that the model does not have."""
+    """A call that can change the folder in a way that the model does not support."""
 
 
 class Step(NamedTuple):
-    """A change of the disk by `apply`, bytes in `sent` that a client is sent, or both.
+    """A change of the disk (`apply`), bytes that are sent to a client (`sent`), or both.
 
-    `synced` is the name that a sync is about, "" for the folder, where this is the end of a sync that worked.
+    At the end of a successful sync, `synced` is the name of the file, or "" for the folder. Otherwise it is None.
     """
 
     line: int
@@ -42,17 +42,17 @@ def read_steps(calls: Iterable[Call], folder: Path) -> list[Step]:
     reader = _Reader(folder)
     for call in calls:
         reader.add(call)
-    # Sorting is stable, so a call's beginning stays before its end if both are at the same line.
+    # Sorting is stable, so the two steps of a call stay in order if both have the same line.
     return sorted(reader.steps, key=lambda step: step.line)
 
 
 def syncs(steps: Sequence[Step], of: str) -> list[int]:
-    """The places of the steps at which syncs of the file `of` end. "" is the folder."""
+    """The indexes of the steps at which syncs of the file `of` end. "" is the folder."""
     return [place for place, step in enumerate(steps) if step.synced == of]
 
 
 def without_steps(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
-    """The same steps, but those at these places do not change the disk."""
+    """The same steps, but the steps with these indexes do not change the disk."""
     return [step._replace(apply=_nothing) if place in places else step for place, step in enumerate(steps)]
 
 

@@ -1,8 +1,8 @@
 """Reads the system calls of a process from the output of strace.
 
-If another thread makes a call meanwhile, strace splits a call in two lines, `<unfinished ...>` and `resumed`. The call
-begins at the first line and returns at the second. strace stops the thread at both, so if one call waits for another,
-their lines are in that order.
+If another thread makes a call before a call returns, strace writes two lines for it: `<unfinished ...>` and `resumed`.
+The call begins at the first line and returns at the second. strace stops the thread at both. So if one call begins only
+after another has returned, their lines are in that order.
 """
 
 import ast
@@ -20,7 +20,7 @@ TRACED = (
     # Calls that change a folder.
     *("open", "openat", "creat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat"),
     *("mkdir", "mkdirat", "rmdir", "symlink", "symlinkat"),
-    # Calls that send answers.
+    # Calls that send responses.
     *("sendto", "sendmsg"),
 )
 UNFINISHED = "<unfinished ...>"
@@ -29,13 +29,13 @@ _RESULT = re.compile(r"\)\s+= (-?\w+|\?)(?:<(.*)>)?(?: .*)?$")
 
 
 class UnreadableTrace(Exception):
-    """A line that strace does not write, or that has only a part of the data."""
+    """A line that is not in the format of strace, or that has only a part of the data."""
 
 
 class Call(NamedTuple):
     """One call. `begin` and `end` are line numbers. `end` and `result` are None if the call never returned.
 
-    `arguments` is as strace writes them; `opened` is the path behind a result that is a file descriptor.
+    `arguments` is the text that strace writes. If the result is a file descriptor, `opened` is the path of its file.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Call(NamedTuple):
 
 
 def strace(trace: Path) -> list[str]:
-    """A prefix for a command that makes strace write the calls of all its threads to the file `trace`."""
+    """A prefix for a command. strace writes the calls of all threads of the command to the file `trace`."""
     shown = ["-y", "-s", str(MAX_BYTES), "-e", "signal=none", "-e", f"trace={','.join(TRACED)}"]
-    # With this flag other calls are not slowed down.
+    # With --seccomp-bpf, strace does not slow down other calls.
     return ["strace", "-f", "--seccomp-bpf", *shown, "-o", str(trace)]
 
 

@@ -1,4 +1,4 @@
-"""What the model of a disk may leave of unsynced writes, and what it must leave."""
+"""What can remain of unsynced writes in the model of a disk, and what must remain of synced writes."""
 
 from random import Random
 
@@ -9,7 +9,7 @@ OLD, NEW, NEWEST = (letter * SECTOR for letter in (b"o", b"n", b"x"))
 
 
 def file_with(content: bytes, *unsynced: tuple[int, bytes | None]) -> File:
-    """A file with that content, synced, and then changed."""
+    """A file with this synced content, and with unsynced changes: offset and data."""
     file = File()
     file.add(Change(0, content, has_returned=True))
     file.begin_sync()()
@@ -97,6 +97,6 @@ def test_a_name_may_have_any_file_it_had_since_the_folder_was_synced() -> None:
     assert differences(disk.synced(), disk.written()) == ["a", "b"]
 
 
-def test_the_same_seed_leaves_the_same() -> None:
+def test_the_same_seed_gives_the_same_result() -> None:
     file = file_with(OLD * 9, (100, NEW * 20))
     assert file.after_power_loss(Random(7)) == file.after_power_loss(Random(7))

@@ -79,7 +79,7 @@ def test_a_file_created_after_a_removal_is_another_file() -> None:
     assert synced(*old, *made_anew, SYNC_FOLDER) == {"a": b"n"}
 
 
-def test_opening_an_existing_file_creates_no_other() -> None:
+def test_opening_an_existing_file_does_not_replace_it() -> None:
     assert synced('1 pwrite64(3</f/a>, "old", 3, 0) = 3', CREATE, SYNC) == {"a": b"old"}
 
 
@@ -90,7 +90,7 @@ def test_the_syncs_of_one_file_can_be_ignored() -> None:
     assert after(*lines, ignoring="b").synced() == {"a": b"new"}
 
 
-def test_an_answer_counts_as_sent_when_its_call_begins() -> None:
+def test_a_response_counts_as_sent_when_its_call_begins() -> None:
     lines = [
         CREATE,
         r'2 sendto(9<socket:[5]>, "HTTP/1.1 202 Accepted\r\n", 23, 0, NULL, 0 <unfinished ...>',
@@ -116,7 +116,7 @@ def test_an_answer_counts_as_sent_when_its_call_begins() -> None:
         "1 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 3</f/a>, 0) = 0x7f00",
     ],
 )
-def test_a_call_that_is_not_modelled_is_refused(line: str) -> None:
+def test_a_call_that_is_not_modelled_raises_an_error(line: str) -> None:
     with pytest.raises(UnknownCall):
         after(CREATE, line)
 
@@ -132,5 +132,5 @@ def test_a_call_that_is_not_modelled_is_refused(line: str) -> None:
         '1 openat(AT_FDCWD</>, "/f/b", O_RDONLY) = -1 ENOENT (No such file or directory)',
     ],
 )
-def test_calls_elsewhere_or_without_effect_are_ignored(line: str) -> None:
+def test_calls_on_other_files_or_without_effect_are_ignored(line: str) -> None:
     assert after(CREATE, line).written() == {"a": b""}
