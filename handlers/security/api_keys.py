@@ -11,9 +11,9 @@ from typing import NamedTuple
 from models.errors import StartRefusedError
 
 PREFIX = "orderskey_"
-"""Every key begins with it, so that people and secret scanners recognise one."""
+"""Every key begins with this text, so that people and secret scanners recognise keys."""
 MAX_KEYS = 1_000
-"""Each request's key is compared with every key of the file, so their number is limited."""
+"""Limited, because the key of each request is compared with every key in the file."""
 MAX_FILE_BYTES = 1024 * 1024
 _ENTROPY_BYTES = 32
 _KEY = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -65,7 +65,7 @@ def digest_of(key: str) -> bytes:
 
 
 def check_name(text: str) -> str:
-    """The text, if it is a valid name of a key. Raises ValueError."""
+    """Returns the text if it is a valid name of a key; otherwise raises ValueError."""
     if not _NAME.fullmatch(text) or "#" in text:
         raise ValueError("must be visible ASCII characters without white space and '#'")
     return text
@@ -78,7 +78,7 @@ def new_key(name: str, scope: Scope, *, entropy: Callable[[int], bytes]) -> tupl
 
 
 def read_keys(path: Path) -> list[ApiKey]:
-    """The keys in a file, at least one. Raises KeysRefusedError.
+    """The keys in a file, at least one. Raises KeysRefusedError if the file is invalid or can't be read.
 
     A line is a name, a scope and the SHA-256 of the key in hexadecimal digits, separated by white space. A '#' begins
     a comment.
@@ -100,7 +100,7 @@ def read_keys(path: Path) -> list[ApiKey]:
         except ValueError as error:
             raise KeysRefusedError(f"{path}, line {number}: {error}") from None
     if not keys:
-        raise KeysRefusedError(f"{path} has no key in it: python server.py --new-api-key NAME makes one")
+        raise KeysRefusedError(f"{path} has no key in it: create one with python server.py --new-api-key NAME")
     return keys
 
 
@@ -109,21 +109,21 @@ def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
         raise ValueError("a key's line has three parts: name, scope and SHA-256")
     name, scope, digits = parts
     if not _NAME.fullmatch(name):
-        raise ValueError("the name is not visible ASCII characters")
+        raise ValueError("the name must be visible ASCII characters")
     if scope not in SCOPES:
-        raise ValueError(f"the scope is none of {', '.join(SCOPES)}")
+        raise ValueError(f"the scope must be one of {', '.join(SCOPES)}")
     if not _DIGEST.fullmatch(digits):
         raise ValueError("the SHA-256 is not 64 hexadecimal digits")
     key = ApiKey(name, Scope[scope.upper()], bytes.fromhex(digits))
     if any(other.name == key.name for other in others):
-        raise ValueError("the name is that of an earlier line")
+        raise ValueError("an earlier line has the same name")
     if any(other.digest == key.digest for other in others):
-        raise ValueError("the SHA-256 is that of an earlier line")
+        raise ValueError("an earlier line has the same SHA-256")
     if len(others) == MAX_KEYS:
         raise ValueError(f"there are more than {MAX_KEYS} keys")
     return key
 
 
 def without_keys(text: str) -> str:
-    """The text with every key replaced by its prefix: clients and operators may put keys in the wrong place."""
+    """The text with every key replaced by its prefix: clients and operators can put keys in the wrong place."""
     return _KEY.sub(PREFIX + "...", text) if PREFIX in text else text

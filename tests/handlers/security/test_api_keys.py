@@ -70,12 +70,12 @@ def test_blank_lines_white_space_and_comments_are_ignored(tmp_path: Path, conten
         ("shop read", "three parts"),
         (f"shop read {HASH} more", "three parts"),
         (f"caf\xe9 read {OTHER}", "visible ASCII"),
-        (f"shop Read {OTHER}", "the scope is none of read, write, admin"),
+        (f"shop Read {OTHER}", "the scope must be one of read, write, admin"),
         ("shop read abc", "64 hexadecimal digits"),
         (f"shop read {OTHER[:-1]}g", "64 hexadecimal digits"),
-        (f"first write {OTHER}", "the name is that of an earlier line"),
-        (f"second write {HASH}", "the SHA-256 is that of an earlier line"),
-        (f"second write {HASH.upper()}", "the SHA-256 is that of an earlier line"),
+        (f"first write {OTHER}", "an earlier line has the same name"),
+        (f"second write {HASH}", "an earlier line has the same SHA-256"),
+        (f"second write {HASH.upper()}", "an earlier line has the same SHA-256"),
     ],
 )
 def test_an_invalid_line_is_reported_by_number_without_its_text(tmp_path: Path, line: str, reason: str) -> None:
