@@ -1,7 +1,7 @@
-"""Process metrics of the operating system, under the names that all Prometheus clients use.
+"""Metrics of this process from the operating system, under the names that all Prometheus clients use.
 
-The library's own collector lists every open file, which takes milliseconds with thousands of connections. Runs on the
-event loop: reading /proc involves no disk.
+The collector of prometheus_client lists every open file, which takes milliseconds with thousands of connections. Runs
+on the event loop, because reading /proc does not access a disk.
 """
 
 import os
@@ -13,12 +13,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 _PROC = Path("/proc")
-# Indexes of fields after the command's name. proc_pid_stat(5) counts from 1, and the first of these is its third.
+# Indexes in the list that `_stat` returns. It begins with the field that proc_pid_stat(5) numbers 3.
 _START_TICKS, _VIRTUAL_BYTES, _RESIDENT_PAGES = 22 - 3, 23 - 3, 24 - 3
 
 
 class ProcessCollector(Collector):
-    """Collects no metrics on systems without /proc."""
+    """Collects the metrics of this process. Collects none on systems without /proc."""
 
     def __init__(self) -> None:
         try:
@@ -27,7 +27,7 @@ class ProcessCollector(Collector):
             self._started_s = None
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families, with the values of this moment."""
+        """The metric families, with their current values."""
         if self._started_s is None:
             return
         fields = _stat()
@@ -40,8 +40,8 @@ class ProcessCollector(Collector):
         yield _gauge("process_resident_memory_bytes", "Resident memory, in bytes.", resident_bytes, "bytes")
         yield _gauge("process_virtual_memory_bytes", "Virtual memory, in bytes.", int(fields[_VIRTUAL_BYTES]), "bytes")
         yield _gauge("process_start_time_seconds", "Start, in seconds since 1970, UTC.", self._started_s, "seconds")
-        yield _gauge("process_open_fds", "Open files, connections included.", _open_files())
-        yield _gauge("process_max_fds", "How many files may be open.", max_files)
+        yield _gauge("process_open_fds", "Open files, including connections.", _open_files())
+        yield _gauge("process_max_fds", "The maximum number of open files.", max_files)
 
 
 def _gauge(name: str, text: str, value: float, unit: str = "") -> GaugeMetricFamily:
@@ -62,5 +62,5 @@ def _boot_time_s() -> int:
 
 def _open_files() -> int:
     folder = _PROC / "self/fd"
-    # Since Linux 6.2 the size of the folder is the number of files.
+    # Since Linux 6.2 the size of this folder is the number of open files; before, it is 0.
     return folder.stat().st_size or sum(1 for _ in folder.iterdir())

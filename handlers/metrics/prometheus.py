@@ -27,7 +27,7 @@ TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
 
 _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
-"""The supported versions of each format. For any other version, the first is used."""
+"""The supported versions of each format. If a client requests any other version, the first is used."""
 _MICROSECONDS = 1_000_000
 
 
@@ -39,7 +39,7 @@ class RenderedMetrics(NamedTuple):
 
 
 class PrometheusRenderer:
-    """Renders the metrics of orders, process and Python. Has its own registry. `version` is that of the server."""
+    """Renders the metrics of orders, of the process and of Python. `version` is the version of the server."""
 
     def __init__(self, *, instruments: Instruments, version: str) -> None:
         self._orders = _OrderCollector(instruments, version)
@@ -50,7 +50,7 @@ class PrometheusRenderer:
         GCCollector(self._registry)
 
     def render(self, snapshot: MetricsSnapshot, preference: AcceptedType) -> RenderedMetrics:
-        """All metrics in the preferred format. Its media type is TEXT or OPEN_METRICS."""
+        """All metrics in the preferred format. The media type of `preference` must be TEXT or OPEN_METRICS."""
         encode, content_type = choose_encoder(_accept_of(preference))
         self._orders.snapshot = snapshot
         return RenderedMetrics(encode(self._registry), content_type)
@@ -84,8 +84,8 @@ class _OrderCollector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         totals = self.snapshot.totals
-        yield InfoMetricFamily("orders_build", "Which version of the server this is.", {"version": self._version})
-        by_status = GaugeMetricFamily("orders_by_status", "Orders that have each status.", labels=["status"])
+        yield InfoMetricFamily("orders_build", "The version of the server.", {"version": self._version})
+        by_status = GaugeMetricFamily("orders_by_status", "Orders in each status.", labels=["status"])
         for status, count in (
             (Status.PENDING, totals.pending),
             (Status.PROCESSING, totals.processing),
@@ -97,16 +97,16 @@ class _OrderCollector(Collector):
         yield by_status
         yield GaugeMetricFamily(
             "orders_oldest_pending_seconds",
-            "How long ago the oldest Pending order was accepted; 0 where none is Pending.",
+            "Time since the oldest Pending order was accepted; 0 if no order is Pending.",
             self.snapshot.oldest_pending_s,
             unit="seconds",
         )
         yield GaugeMetricFamily(
-            "orders_uptime_seconds", "Since the server started.", self.snapshot.uptime_s, unit="seconds"
+            "orders_uptime_seconds", "Time since the server started.", self.snapshot.uptime_s, unit="seconds"
         )
         yield SummaryMetricFamily(
             "orders_turnaround_seconds",
-            "From acceptance to completion, over all Completed orders that are stored.",
+            "Time from acceptance to completion, of all stored Completed orders.",
             count_value=totals.completed,
             sum_value=totals.processing_us / _MICROSECONDS,
             unit="seconds",
@@ -114,26 +114,26 @@ class _OrderCollector(Collector):
 
     def _counters(self) -> Iterator[Metric]:
         measured = self._instruments
-        intake = CounterMetricFamily("orders_intake", "Orders that came in, by what came of it.", labels=["outcome"])
+        intake = CounterMetricFamily("orders_intake", "Orders received, by outcome.", labels=["outcome"])
         for outcome, count in measured.intake.items():
             intake.add_metric([outcome.value], count)
         yield intake
-        attempts = CounterMetricFamily("orders_attempts", "Attempts that ended, by how they did.", labels=["outcome"])
+        attempts = CounterMetricFamily("orders_attempts", "Ended attempts, by outcome.", labels=["outcome"])
         for end, count in measured.attempts.items():
             attempts.add_metric([end.value], count)
         yield attempts
         yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", measured.cancelled)
         yield CounterMetricFamily(
-            "orders_retried", "Failed orders that somebody asked to have tried again.", measured.requested_retries
+            "orders_retried", "Failed orders that a client made Pending again.", measured.requested_retries
         )
 
     def _histograms(self) -> Iterator[Metric]:
         measured = self._instruments
-        yield _seconds("orders_ack", "From a POST /order to its 202.", measured.ack_s)
-        yield _seconds("orders_queue_wait", "From an order's acceptance to its first attempt.", measured.queue_wait_s)
-        yield _seconds("orders_processing", "One attempt in the processor.", measured.processing_s)
-        yield _seconds("orders_commit", "One batch in the database, its sync to disk included.", measured.commit_s)
-        yield _family("orders_commit_size", "New orders in a commit that has any.", measured.commit_orders)
+        yield _seconds("orders_ack", "Time from a POST /order to its 202.", measured.ack_s)
+        yield _seconds("orders_queue_wait", "Time from acceptance to the first attempt.", measured.queue_wait_s)
+        yield _seconds("orders_processing", "Duration of an attempt.", measured.processing_s)
+        yield _seconds("orders_commit", "Duration of a commit, including its sync to disk.", measured.commit_s)
+        yield _family("orders_commit_size", "New orders in each commit that has new orders.", measured.commit_orders)
 
 
 def _seconds(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:

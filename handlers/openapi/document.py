@@ -48,9 +48,9 @@ _BEARER: Schema = {
 
 
 def document(*, version: str, dashboard_files: Mapping[str, str], has_keys: bool) -> bytes:
-    """The OpenAPI 3.1 document of a server as JSON. `has_keys`: it requires API keys.
+    """The OpenAPI 3.1 document as JSON. `has_keys` says whether the server requires API keys.
 
-    `version` is that of the server; `dashboard_files` maps file names to media types.
+    `version` is the version of the server. `dashboard_files` maps file names to media types.
     """
     return _rendered(version, tuple(dashboard_files.items()), has_keys)
 

@@ -4,7 +4,7 @@ from handlers.openapi.schemas import Schema
 
 
 def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
-    """The schema of one kind of event. OpenAPI 3.2 has `itemSchema` for this; 3.1 has no equivalent."""
+    """The schema of one kind of event. OpenAPI 3.1 has no `itemSchema` to describe a stream."""
     schema: Schema = {
         "description": description,
         "type": "object",
@@ -24,5 +24,5 @@ def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
 
 
 def one_of(*events: Schema) -> Schema:
-    """The schema of a stream's events, each of which is one of `events`."""
+    """The schema of the events of a stream that sends these kinds of events."""
     return {"description": "One event of the stream.", "oneOf": list(events)}

@@ -20,7 +20,7 @@ ORDER_ID: Schema = {
 
 
 def ref(name: str) -> Schema:
-    """A reference to the schema of that name."""
+    """A reference to the schema with this name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -67,8 +67,8 @@ def operation(
 ) -> Schema:
     """An operation with its `responses` by status, its problems, and the parts that every operation has.
 
-    `unavailable` is the name of the schema of a 503, if it is not one of `problems`. `needs_key` and `has_limit`: a
-    server with API keys requires one, and a server with a rate limit applies it.
+    `unavailable` names a schema for the 503, in place of those of `problems`. `needs_key`: a server with API keys
+    requires one for this operation. `has_limit`: a server with a rate limit applies it to this operation.
     """
     kinds = (*ON_EVERY_PATH, *problems, *(WITH_API_KEYS if needs_key else ()), *(WITH_LIMIT if has_limit else ()))
     responses = responses | responses_of_problems(kinds)

@@ -26,7 +26,7 @@ README_ORDER_VIEW: Schema = README_ORDER | {
 _PREFER: Schema = {
     "name": "Prefer",
     "in": "header",
-    "description": "`wait=5` (RFC 7240): wait up to 5 seconds until the order has ended, instead of getting a 202. "
+    "description": "`wait=5` (RFC 7240): wait up to 5 seconds until the order is done, instead of getting a 202. "
     f"At most {MAX_WAIT_S} seconds.",
     "schema": {"type": "string"},
     "example": "wait=5",
@@ -56,14 +56,14 @@ def _send() -> Schema:
     return operation(
         "sendOrder",
         "Send an order",
-        "Answers when the order is on disk. The same order again gets the same response, with `Idempotent-Replayed`; "
+        "Responds when the order is on disk. The same order again gets the same response, with `Idempotent-Replayed`; "
         "a different order with a known id gets 409. Neither changes what is stored. The body has at most 64 KiB.",
         tag=_TAG,
         parameters=[_PREFER],
         body={"application/json": {"schema": ref("OrderBody"), "example": README_ORDER}},
         responses={
             "200": response(
-                "With `Prefer: wait`: the order, if it has ended in time.",
+                "With `Prefer: wait`: the order, if it is Completed, Failed or Cancelled in time.",
                 json=ref("OrderView"),
                 example=README_ORDER_VIEW,
                 headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
@@ -88,7 +88,7 @@ def _get() -> Schema:
     wait = query(
         "wait",
         {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_S},
-        "How many seconds to wait until the order has ended. Afterwards the response is the order as it is then.",
+        "How many seconds to wait, at most, until the order is Completed, Failed or Cancelled.",
     )
     return operation(
         "getOrder",

@@ -80,7 +80,7 @@ def _list() -> Schema:
 def _send_many() -> Schema:
     orders: Schema = {"type": "array", "items": ref("OrderBody"), "minItems": 1, "maxItems": MAX_ORDERS}
     lines = {
-        "description": "One order a line, any number of lines. The server stores orders while it reads the stream.",
+        "description": "One order per line, any number of lines. The server stores orders while it reads the stream.",
         "type": "array",
         "items": ref("OrderBody"),
         "minItems": 1,
@@ -89,7 +89,7 @@ def _send_many() -> Schema:
     return operation(
         "sendOrders",
         "Send many orders",
-        "A bad order is rejected alone: the others are accepted. Answers when all accepted orders are on disk; 422 if "
+        "An invalid order does not affect the others. Responds when all accepted orders are on disk, or with 422 if "
         "no order was accepted or already stored. An array has at most 8 MiB, NDJSON has no limit.",
         tag=_TAG,
         body={

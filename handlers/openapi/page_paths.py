@@ -50,7 +50,7 @@ def _docs() -> Schema:
     return operation(
         "getDocs",
         "Get the documentation",
-        "This document in Swagger UI, with which requests can be sent.",
+        "This document in Swagger UI, which can send the requests.",
         tag="Documentation",
         responses=_responses("The page.", {"text/html": _TEXT}),
         needs_key=False,

@@ -51,10 +51,10 @@ WITH_LIMIT = (RATE_LIMITED,)
 STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
-"""Problems of every action, which pages of other sites may not send."""
+"""Problems of every action. Pages of other sites are not allowed to send actions."""
 PARTLY_SENT = "PartlySentProblem"
 PARTLY_RETRIED = "PartlyRetriedProblem"
-"""The schemas of a 503 that came after some of many orders were stored, or retried. Their members count those."""
+"""The schemas of a 503 after some orders were already stored or retried. Their members count these orders."""
 _HEADERS: Mapping[int, Sequence[str]] = {
     401: ["WWW-Authenticate"],
     403: ["WWW-Authenticate"],
@@ -150,9 +150,9 @@ def _schema_of(kind: ProblemType) -> Schema:
 
 
 def _schema(kinds: Sequence[ProblemType], members: Schema, *, are_required: bool) -> Schema:
-    """The schema of problems of these types, which have the same status, with additional members.
+    """The schema of problems of these types, with additional members. The types must have the same status.
 
-    It has no `allOf`, because code generators drop a schema that narrows the type of a member of another one.
+    Does not use `allOf`, because code generators drop a schema that uses it to narrow the type of a member.
     """
     [status] = {kind.status for kind in kinds}
     types, titles = [f"/problems/{kind.slug}" for kind in kinds], [kind.title for kind in kinds]

@@ -19,7 +19,7 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 _INT64 = {"format": "int64", "minimum": 1, "maximum": MAX_ID}
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"
 _METADATA = "Stored unchanged and passed to the processor."
-# No multipleOf: 99.99 / 0.0001 is not an integer in binary floating point, so many validators would reject it.
+# No multipleOf: 99.99 / 0.0001 is not an integer in binary floating point, so many validators would reject 99.99.
 _AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": float(MAX_AMOUNT)}
 _AMOUNT_TEXT: Schema = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,4}0*)?$"}
 
@@ -71,7 +71,7 @@ _INTEGERS = (
 
 
 def schemas_of_types() -> dict[str, Schema]:
-    """The schemas, by the types' names."""
+    """The schemas, by the names of the types."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     for (name, field), schema in _REPLACEMENTS.items():
         schemas[name]["properties"][field] = dict(schema)
@@ -90,7 +90,7 @@ def schemas_of_types() -> dict[str, Schema]:
 def properties_of(name: str) -> dict[str, Schema]:
     """The schemas of the fields of the type with this name.
 
-    They are copies: code generators do not resolve references to the properties of a schema.
+    Returns copies, because code generators do not resolve references to the properties of a schema.
     """
     properties: dict[str, Schema] = schemas_of_types()[name]["properties"]
     return properties
