@@ -1,4 +1,4 @@
-"""The HTTP API: the routes over the order service, and the server that serves them. Runs on the event loop."""
+"""The HTTP API: builds the routes, starts the HTTP server and stops it. Runs on the event loop."""
 
 import asyncio
 import socket
@@ -18,15 +18,15 @@ from handlers.transport.lane import IterationBudget, Lane
 from handlers.transport.sockets import max_connections
 
 LAST_REQUESTS_S = 0.1
-"""How long a drain goes on although no request is in flight, while connections are open."""
+"""How long a drain waits for further requests on open connections after the last response."""
 LAST_RESPONSES_S = 1.0
-"""How long `close` waits for the responses to requests whose orders could not be written any more."""
+"""How long `close` waits for the last responses, such as the 503 for orders that the closed service did not store."""
 
 
 class HttpApi:
     """Serves HTTP, or HTTPS if `tls` is given, from `listen` until `close`.
 
-    `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
+    `max_buffered_bytes` limits the total size of the arrays of orders that are being received or stored. Raises
     DashboardBrokenError and AssetsMissingError.
     """
 
@@ -55,7 +55,7 @@ class HttpApi:
             has_keys=has_keys,
             max_buffered_bytes=max_buffered_bytes,
         )
-        # Twice what is discarded of a body: Tornado would close the connection without a response.
+        # For a longer body, Tornado closes the connection without a response. `BodyLimit` responds at half this length.
         self._server = BoundedHTTPServer(
             self.router,
             lane=Lane(
@@ -70,24 +70,24 @@ class HttpApi:
         )
 
     async def listen(self, sockets: Sequence[socket.socket], *, file_limit: int) -> None:
-        """Accepts connections from `sockets`, as many at a time as fit below the limit on open files."""
+        """Accepts connections from `sockets`, as many at a time as `file_limit`, the limit on open files, allows."""
         await self._server.listen_on(sockets)
-        # Now, because listening opens files, too.
+        # After `listen_on`, because listening opens files, too.
         self._server.limit_connections(max_connections(file_limit, asyncio.get_running_loop()))
 
     async def drain(self, timeout_s: float) -> None:
-        """Accepts no more connections, then waits up to `timeout_s` seconds until every client has its response."""
+        """Stops accepting connections, then waits up to `timeout_s` seconds until all responses are sent."""
         self._server.stop()
         end_s = time.monotonic() + timeout_s
         await self._in_flight.drain(timeout_s)
         if (left_s := end_s - time.monotonic()) > LAST_REQUESTS_S:
-            # Some connections got a response just before the drain; their clients may send one more request on them.
+            # A client that got a response just before the drain may send one more request on its connection.
             await self._server.wait_until_unused(LAST_REQUESTS_S)
             await self._in_flight.drain(left_s - LAST_REQUESTS_S)
         await self._server.wait_for_lingering(max(0.0, end_s - time.monotonic()))
 
     async def close(self) -> None:
-        """Waits for the last responses, then ends the event streams and closes all connections. May be called twice."""
+        """Waits for the last responses, then closes the event streams and all connections. Safe to call twice."""
         await self._in_flight.drain(LAST_RESPONSES_S)
         await self._server.wait_for_lingering(LAST_RESPONSES_S)
         self._telemetry.close()

@@ -1,7 +1,7 @@
-"""Chooses the exchange or handler of a request when its headers have been read. Runs on the event loop.
+"""Chooses the exchange or handler that serves a request, after its headers have been read. Runs on the event loop.
 
-Exchanges, which bypass Tornado's RequestHandler, serve the paths that must be fast or that stream; the URL table in
-`handlers/routes.py` serves all others.
+Exchanges bypass Tornado's RequestHandler. They serve the requests that must be fast or that stream. The handlers of the
+URL table in `handlers/routes.py` serve all other requests.
 """
 
 from collections.abc import Awaitable
@@ -37,7 +37,7 @@ from handlers.transport.plain_request import PlainRequest
 
 
 class Router(HTTPServerConnectionDelegate):
-    """Passes each request to an exchange or to the application, if the guard admits it and its body is short enough."""
+    """Passes requests that the guard admits to an exchange or to the application. Limits the length of their bodies."""
 
     def __init__(
         self,
@@ -97,27 +97,27 @@ class Router(HTTPServerConnectionDelegate):
 
 
 class PlainRouter:
-    """Serves the requests of the plain lane that the guard admits; see `PlainHandler`."""
+    """Implements `PlainHandler`: serves the requests of the plain lane that the guard admits."""
 
     def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
         self._orders = orders
         self._guard = guard
 
     def takes(self, head: PlainHead) -> bool:
-        """Whether the lane serves such requests."""
+        """Whether the plain lane serves a request with this head."""
         return self._orders.takes(head)
 
     def admit(self, request: PlainRequest) -> None:
-        """Raises what becomes an error response, if the request is not to be served."""
+        """Returns if the guard admits the request; otherwise raises the Problem to send."""
         self._guard.admit(request)
 
     def serve(self, request: PlainRequest) -> None:
-        """Ensures that the request gets its response. Raises what becomes an error response."""
+        """Sends the response, now or later. An exception that this raises becomes the response."""
         self._orders.serve(request)
 
 
 class _RoutingDelegate(HTTPMessageDelegate):
-    """Passes a request on to the delegate that the router chooses when the headers have been read."""
+    """Gets a delegate from the router when the headers have been read, and passes the request on to it."""
 
     def __init__(self, router: Router, server_connection: object, connection: HTTPConnection) -> None:
         self._router = router

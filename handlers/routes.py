@@ -1,4 +1,4 @@
-"""The URL table: the handlers of the paths that the router does not serve itself. Runs on the event loop."""
+"""The URL table: the handlers of all requests that the router does not pass to an exchange. Runs on the event loop."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ from handlers.transport.in_flight import InFlightRequests
 
 
 def build_plain_router(*, service: Service, telemetry: Telemetry, guard: Guard) -> PlainRouter:
-    """The handler of requests on the plain lane."""
+    """Builds the handler of requests on the plain lane."""
     return PlainRouter(PlainOrders(service=service, instruments=telemetry.instruments), guard=guard)
 
 
@@ -40,9 +40,9 @@ def build_router(
     has_keys: bool,
     max_buffered_bytes: int,
 ) -> Router:
-    """The delegate for Tornado's HTTPServer. `has_keys` says whether requests need API keys.
+    """Builds the delegate for Tornado's HTTPServer. `has_keys` says whether requests need API keys.
 
-    `max_buffered_bytes` limits all arrays of orders together that are being received or stored. Raises
+    `max_buffered_bytes` limits the total size of the arrays of orders that are being received or stored. Raises
     DashboardBrokenError and AssetsMissingError.
     """
     everywhere: dict[str, Any] = {"in_flight": in_flight}
@@ -53,7 +53,7 @@ def build_router(
     description = static_content(text, "application/json")
     application = Application(
         [
-            # The router serves the methods that these allow.
+            # These handlers reject other methods. The router passes the allowed methods to exchanges.
             (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
             (r"/orders/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/metrics/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),

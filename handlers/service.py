@@ -1,4 +1,4 @@
-"""The interface of the order service. `workers.service.OrderService` implements it and documents the errors."""
+"""The interface of the order service. `workers.service.OrderService` implements it and documents its errors."""
 
 from asyncio import Future
 from typing import Protocol
@@ -9,33 +9,33 @@ from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, Stat
 
 
 class Service(Protocol):
-    """Stores, finds and processes orders. On the event loop."""
+    """Stores, finds and processes orders. All methods are called on the event loop."""
 
     def insert(self, order: NewOrder, /) -> Future[Insertion]:
-        """Stores the order. The future ends when it is on disk."""
+        """Stores the order. The future is done when the order is on disk."""
 
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion], /) -> None:
-        """As `insert`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `insert`, but passes the result to `waiter`. If this raises an exception, the waiter is not called."""
 
     async def insert_many(self, orders: list[NewOrder], /) -> list[InsertResult]:
         """Stores the orders in one commit. Each is accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:
-        """The order as it is now; None if there is none."""
+        """The current state of the order; None if there is no such order."""
 
     def find_for(self, order_id: int, waiter: Waiter[Order | None], /) -> None:
-        """As `find`, but the result goes to `waiter`. If it raises, the waiter is not called."""
+        """Like `find`, but passes the result to `waiter`. If this raises an exception, the waiter is not called."""
 
     async def find_when_ended(self, order_id: int, timeout_s: float, /) -> Order | None:
-        """The order once it is Completed, Failed or Cancelled, or as it is after `timeout_s`; None if there is none."""
+        """Like `find`, but waits up to `timeout_s` seconds until the order is Completed, Failed or Cancelled."""
 
     async def wait_for_end(
         self, insertion: Future[Insertion], order_id: int, timeout_s: float, /
     ) -> tuple[Insertion, Order | None]:
-        """The result of an `insert`, and the order if it ends within `timeout_s` after it is stored, else None."""
+        """The result of `insertion`, and the order if it is done within `timeout_s` seconds after that, else None."""
 
     def list_orders(self, listing: Listing, /) -> Future[Page]:
-        """A page of orders, newest first. Cancelling the future withdraws a listing that has not begun."""
+        """A page of orders, newest first. Cancelling the future cancels the query if it has not started."""
 
     def cancel(self, order_id: int, /) -> Future[StatusChanged | None]:
         """Cancels a Pending order; None if there is no such order."""
@@ -44,7 +44,7 @@ class Service(Protocol):
         """Makes a Failed order Pending; None if there is no such order."""
 
     async def retry_failed(self, after: int, /) -> RetriedOrders:
-        """Makes the next Failed orders Pending, beginning after the sequence `after`."""
+        """Makes the next group of Failed orders Pending: those with sequence numbers above `after`."""
 
     def totals(self) -> Future[Totals]:
         """The totals as of the last commit."""

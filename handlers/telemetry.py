@@ -1,6 +1,6 @@
-"""Metrics and event streams, which are built from the order service's reports. Runs on the event loop.
+"""Updates metrics and event streams when the order service reports its work.
 
-Implements `workers.observer.ServiceObserver`, through which the order service reports.
+Runs on the event loop, except for `commit_ended` and `attempts_ended`: see `workers.observer.ServiceObserver`.
 """
 
 import time
@@ -24,17 +24,17 @@ class TelemetryLimits(NamedTuple):
     """Limits on event streams."""
 
     max_events: int = 50_000
-    """How many of the last changes are kept for readers that reconnect or are slow."""
+    """How many of the last changes stay in memory for readers that reconnect or are slow."""
     max_event_readers: int = 10_000
     max_metrics_readers: int = 500
-    """Each of them is sent an event each second."""
+    """Lower, because each of these readers is sent an event every second."""
 
 
 class Telemetry:
-    """The instruments, and the metrics and event streams that use them.
+    """Implements `ServiceObserver`: the instruments, and the metrics and event streams that use them.
 
-    `run` distinguishes the event ids of this process from those of others, in hexadecimal digits. `clock` returns
-    microseconds since 1970, UTC; `monotonic` returns seconds.
+    `run`, in hexadecimal digits, distinguishes the event ids of this process from those of other processes. `clock`
+    returns microseconds since 1970, UTC; `monotonic` returns seconds.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Telemetry:
         )
 
     def close(self) -> None:
-        """Ends every event stream. May be called twice."""
+        """Closes every event stream. Safe to call twice."""
         self.order_events.close()
         self.metric_events.close()
 

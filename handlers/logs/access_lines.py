@@ -1,6 +1,6 @@
 """Writes the lines of the access log. Runs on the event loop.
 
-Python's logging would spend more time on a line than the server spends on the whole request.
+Python's logging is not used, because it takes more time for a line than the server takes for the whole request.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from handlers.logs.log_format import LINES
 
 
 class AccessLines:
-    """Writes the requests that end in one iteration of the event loop together, as lines of `log_format`.
+    """Writes a line in `log_format` for each request, all lines of one iteration of the event loop together.
 
-    `clock` returns seconds since 1970, UTC. A stream that can't be written loses the lines.
+    `clock` returns seconds since 1970, UTC. Lines are lost if the stream can't be written to.
     """
 
     def __init__(self, log_format: str, stream: TextIO, *, clock: Callable[[], float]) -> None:
@@ -25,7 +25,7 @@ class AccessLines:
         self._lines: list[str] = []
 
     def add(self, access: Access) -> None:
-        """Writes a line for the request soon."""
+        """Writes a line for the request in the next iteration of the event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
         self._lines.append(self._line(self._clock(), "INFO", "request", access._asdict()))

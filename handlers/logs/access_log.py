@@ -18,11 +18,11 @@ _UNSAFE = re.compile(r'[^!-~]|"')
 class Access(NamedTuple):
     """One request and its response.
 
-    - `path`: with the query, as it was sent, and percent-encoded except for visible ASCII.
-    - `status`: None if no response was sent through this connection: the client disconnected, or the request timed out
-      (the stream then writes the 408 itself).
-    - `bytes`: length of the response's body. An event stream's events are not counted.
-    - `ms`: milliseconds from the request's headers to the end of the response.
+    - `path`: path and query as they were sent. Quotes and all characters but visible ASCII are percent-encoded.
+    - `status`: None if the client disconnected before the response, or if the request timed out. After a time-out, the
+      408 does not pass through the logged connection.
+    - `bytes`: length of the response's body, without the events of an event stream.
+    - `ms`: milliseconds from the end of the request's headers to the end of the response.
     - `key`: the name of the API key, or "-".
     """
 
@@ -37,14 +37,14 @@ class Access(NamedTuple):
 
 
 class AccessSink(Protocol):
-    """Takes what is logged. `AccessLines` is one."""
+    """Receives the requests to log. `AccessLines` implements this."""
 
     def add(self, access: Access, /) -> None:
         """Logs the request."""
 
 
 class AccessLog:
-    """Logs every request, also a rejected one, when its response or its connection ends.
+    """Logs every request, including rejected ones, when its response is complete or its connection is closed.
 
     `clock_ns` is monotonic, in nanoseconds.
     """
@@ -54,15 +54,15 @@ class AccessLog:
         self._clock_ns = clock_ns
 
     def watch(self, head: RequestHead) -> None:
-        """Logs a request of Tornado when it ends. To be called once `key_name` is known."""
+        """Logs a request that Tornado serves, when it ends. Must be called after `key_name` is set."""
         head.connection = _LoggedConnection(head, sink=self._sink, clock_ns=self._clock_ns)
 
     def now_ns(self) -> int:
-        """The time, for `PlainRequest.started_ns`."""
+        """The current time, for `PlainRequest.started_ns`."""
         return self._clock_ns()
 
     def record(self, request: PlainRequest) -> None:
-        """Logs a plain request that has its response, or whose client has left."""
+        """Logs a plain request. Called when its response is sent or its client has disconnected."""
         duration_ms = round((self._clock_ns() - request.started_ns) / _NANOSECONDS_PER_MS, 3)
         status, request_id = request.status, request.request_id
         access = Access(
@@ -83,7 +83,7 @@ class _LoggedConnection(HTTPConnection):
 
     def __init__(self, head: RequestHead, *, sink: AccessSink, clock_ns: Callable[[], int]) -> None:
         self._connection = cast(Any, head.connection)
-        # Only the parts that are logged: the head refers to this connection, so keeping it would be a reference cycle.
+        # Stores only the logged parts of the head. The head refers to this object, so storing it would make a cycle.
         self._start_line: RequestStartLine = head.start_line
         self._client, self._key = head.client_address, head.key_name
         self._sink, self._clock_ns, self._started_ns = sink, clock_ns, clock_ns()
@@ -93,8 +93,8 @@ class _LoggedConnection(HTTPConnection):
         self._is_logged = False
         self._on_close: Callable[[], object] | None = None
         self._connection.set_close_callback(self._end)
-        # While Tornado reads the body, only the stream's callback is called. Afterwards Tornado replaces that by a
-        # callback that calls the one set on the connection.
+        # While Tornado reads the body, it calls only the callback of the stream. After the body, it replaces that
+        # callback with one that calls the callback of the connection.
         self._connection.stream.set_close_callback(self._end)
 
     def __getattr__(self, name: str) -> Any:
@@ -149,7 +149,7 @@ class _LoggedConnection(HTTPConnection):
 
 
 def _escaped(text: str) -> str:
-    """The text with everything but visible ASCII percent-encoded. A long text is cut."""
+    """Percent-encodes quotes and everything but visible ASCII. Truncates a long text."""
     if len(text) > MAX_TARGET_CHARACTERS:
         text = text[:MAX_TARGET_CHARACTERS] + "..."
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)

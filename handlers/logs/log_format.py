@@ -1,6 +1,6 @@
-"""Formats log lines as text or as JSON objects. Escapes logged values, so that none of them can forge a line.
+"""Formats log lines as text or as JSON objects. Escapes logged values, so that no value can forge a line.
 
-A record's `fields` (a mapping, passed as `extra`) are shown by name. Usable on any thread.
+Logging calls pass named values as `extra={"fields": {...}}`. Usable on any thread.
 """
 
 import functools
@@ -26,7 +26,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object: `time`, `level`, `message`, the fields, and for an exception its `traceback`."""
+    """One JSON object: `time`, `level`, `message`, the fields, and `traceback` if there is an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         details = _details_of(self, record)
@@ -41,23 +41,23 @@ def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]
 
 
 def json_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
-    """The same as a JSON object."""
+    """The same values as a JSON object, on one line."""
     return without_keys(json.dumps({"time": _time_text(time_s), "level": level, "message": message, **fields}))
 
 
 LINES: Mapping[str, Callable[[float, str, str, Mapping[str, Any]], str]] = {TEXT: text_line, JSON: json_line}
-"""The function that makes a line, by the name of the format."""
+"""For each format, the function that makes a line."""
 
 
 def check_format(text: str) -> str:
-    """The text, if it is one of `FORMATS`. Raises ValueError."""
+    """Returns the text if it is one of `FORMATS`; otherwise raises ValueError."""
     if text not in FORMATS:
         raise ValueError(f"must be {TEXT} or {JSON}")
     return text
 
 
 def configure_logging(log_format: str) -> None:
-    """Logs to stderr in one of `FORMATS`: the server's own lines from INFO on, all others from WARNING on."""
+    """Logs to stderr in one of `FORMATS`: the logger "orders" from level INFO, all others from level WARNING."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -91,7 +91,7 @@ def _details_of(formatter: logging.Formatter, record: logging.LogRecord) -> list
 
 
 def _printable(text: str) -> str:
-    """The text with unprintable characters escaped, such as line breaks and the control characters of terminals."""
+    """Escapes unprintable characters, such as line breaks and the control characters of terminals."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

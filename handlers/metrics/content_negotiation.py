@@ -6,20 +6,20 @@ from typing import NamedTuple
 import mimeparse  # type: ignore[import-untyped]  # has no annotations
 
 MAX_CHARACTERS = 1_024
-"""A longer header is ignored, because the time to parse one grows faster than its length."""
+"""Longer headers are ignored, because the time to parse a header grows faster than its length."""
 
 
 class AcceptedType(NamedTuple):
-    """A media type, and the parameters that the client gave for it, if it named the type."""
+    """A media type, and its parameters in the Accept header if the header names this type."""
 
     media_type: str
     parameters: Mapping[str, str] = {}
 
 
 def preferred(accept: str, media_types: Sequence[str]) -> AcceptedType:
-    """The media type with the highest quality; of several, the first.
+    """The media type with the highest quality. Ties go to the more specific match, then to the first.
 
-    The first of `media_types` if the header accepts none of them, is malformed or is longer than `MAX_CHARACTERS`.
+    Returns the first of `media_types` if the header is malformed, too long, or accepts none of them.
     """
     if len(accept) > MAX_CHARACTERS:
         return AcceptedType(media_types[0])
@@ -27,7 +27,7 @@ def preferred(accept: str, media_types: Sequence[str]) -> AcceptedType:
         ranges = [mimeparse.parse_media_range(each) for each in accept.lower().split(",") if each.strip()]
     except mimeparse.MimeTypeParseException:
         return AcceptedType(media_types[0])
-    # Of equally specific ranges, such as two versions of a format, mimeparse takes the first.
+    # Sorted, because mimeparse takes the first of equally specific ranges, such as two versions of a format.
     ranges.sort(key=lambda media_range: float(media_range[2]["q"]), reverse=True)
     fits = [mimeparse.quality_and_fitness_parsed(each, ranges) for each in media_types]
     quality, _ = best = max(fits)

@@ -15,7 +15,7 @@ PROMETHEUS_FORMATS = (TEXT, OPEN_METRICS)
 
 
 class MetricsHandler(BaseHandler):
-    """`GET /metrics`, in the one of `media_types` that the client prefers; the first if it has no preference."""
+    """`GET /metrics` and `/metrics/prometheus`: uses the preferred format of `media_types`; by default the first."""
 
     def initialize(
         self,

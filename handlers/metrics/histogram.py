@@ -1,4 +1,4 @@
-"""Histograms and their quantiles. One thread may write to a histogram, any thread may read it."""
+"""Histograms and their quantiles. One thread at a time may write to a histogram; any thread may read it."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,14 @@ from math import ceil, inf, log
 MAX_RELATIVE_ERROR = 0.125
 """The largest error of a quantile, relative to the exact value."""
 LOWEST_FRACTION = 0.002
-"""Values below this fraction of the first bound are not distinguished."""
+"""Values below this fraction of the first bound are counted together, in one step."""
 
 
 class Histogram:
-    """Counts how many values were at most each of `bounds`, which are above 0 and in ascending order.
+    """Counts, for each of `bounds`, the values up to it. The bounds are above 0 and in ascending order.
 
-    Internally, each interval between two bounds is divided into geometric steps, none longer than `MAX_RELATIVE_ERROR`
-    of its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first bound.
+    Internally, each interval between two bounds is divided into geometric steps. A step is at most `MAX_RELATIVE_ERROR`
+    times as long as its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first bound.
     """
 
     __slots__ = ("_bound_indexes", "_bounds", "_counts", "sum")
@@ -36,7 +36,7 @@ class Histogram:
 
     def counts(self) -> list[int]:
         """The number of values in each step so far."""
-        # A copy is consistent: it contains each value that another thread observes completely or not at all.
+        # Needs no lock: another thread adds a value by changing one count, either before or after the copy.
         return self._counts.copy()
 
     def buckets(self) -> list[tuple[float, int]]:
@@ -47,8 +47,8 @@ class Histogram:
     def quantile(self, counts: Sequence[int], fraction: float) -> float | None:
         """The quantile of the values in `counts` for a fraction from 0 to 1; None if there are no values.
 
-        It differs from the value of rank ceil(fraction * n) by at most `MAX_RELATIVE_ERROR`. Exceptions: values below
-        `LOWEST_FRACTION` of the first bound may count as that, and values above the last bound count as that bound.
+        The error relative to the value of rank ceil(fraction * n) is at most `MAX_RELATIVE_ERROR`. The error can be
+        larger below `LOWEST_FRACTION` of the first bound. Values above the last bound count as that bound.
         """
         total = sum(counts)
         if not total:
@@ -74,14 +74,14 @@ class Histogram:
 
 
 class RecentQuantiles:
-    """Quantiles of the values that a histogram has got since the last call."""
+    """Quantiles of the values that a histogram has counted since the last call of `quantiles`."""
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
         self._before = histogram.counts()
 
     def quantiles(self, *fractions: float) -> list[float | None]:
-        """A quantile for each fraction, as `Histogram.quantile` returns it, of the values since the last call."""
+        """The result of `Histogram.quantile` for each fraction, of the values counted since the last call."""
         counts = self._histogram.counts()
         recent = [now - before for now, before in zip(counts, self._before, strict=True)]
         self._before = counts

@@ -13,7 +13,7 @@ from models.order import Totals
 
 MAX_POINTS = 600
 INTERVAL_S = 1
-"""The interval at which `add` is to be called."""
+"""`add` must be called at this interval."""
 QUANTILES = (0.5, 0.99)
 """The quantiles of durations in each point."""
 _MICROSECONDS = 1_000_000
@@ -37,7 +37,7 @@ class Point(Struct, frozen=True, gc=False):
 
 
 class History:
-    """The last `MAX_POINTS` points. `clock` returns microseconds since 1970, UTC; `monotonic` seconds."""
+    """The last `MAX_POINTS` points. `clock` returns microseconds since 1970, UTC; `monotonic` returns seconds."""
 
     def __init__(self, *, instruments: Instruments, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
         self._clock = clock
@@ -48,9 +48,9 @@ class History:
         self._points: deque[Point] = deque(maxlen=MAX_POINTS)
 
     def add(self, totals: Totals) -> Point | None:
-        """Adds a point for the totals of this moment.
+        """Adds a point for the current totals, and returns it.
 
-        None for the first call, after which the first rates are computed, and if the clock has not advanced.
+        Returns None on the first call, because a rate needs two samples, and if the clock has not advanced.
         """
         now_s = self._monotonic()
         if self._last and self._last.time_s >= now_s:

@@ -1,7 +1,7 @@
 """Counters and histograms of this process.
 
-Used on the event loop, except for two histograms: `processing_s` is written by worker threads, `commit_s` by the
-writer's thread.
+Used on the event loop, except for two histograms: worker threads write to `processing_s`, and the writer thread writes
+to `commit_s`.
 """
 
 import enum
@@ -47,48 +47,48 @@ class IntakeOutcome(enum.StrEnum):
 
 
 class AttemptOutcome(enum.StrEnum):
-    """How an attempt at an order ended."""
+    """How an attempt to process an order ended."""
 
     COMPLETED = "completed"
     FAILED = "failed"
     RETRIED = "retried"
     """The order will be attempted again later."""
     GIVEN_BACK = "given_back"
-    """A stop of the server interrupted it."""
+    """The server stopped during the attempt."""
 
 
 class Instruments:
     """Durations, sizes and counts since the start. `clock` returns microseconds since 1970, UTC.
 
-    Code that measures a duration calls `observe` on its histogram. `count_batch` fills the other two histograms.
+    Callers that measure a duration call `observe` on its histogram. `count_batch` fills the other two histograms.
     """
 
     def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
         self.ack_s = Histogram(_REQUEST_BOUNDS_S)
-        """From a `POST /order` that has been read completely to its 202."""
+        """Seconds from receiving a complete `POST /order` to sending its 202."""
         self.queue_wait_s = Histogram(_WAIT_BOUNDS_S)
-        """From an order's acceptance to its first attempt. Filled by `count_batch`."""
+        """Seconds from an order's acceptance to its first attempt. Filled by `count_batch`."""
         self.processing_s = Histogram(_ATTEMPT_BOUNDS_S)
-        """One attempt in the processor; each attempt of a batch counts with the duration of the batch.
+        """Duration of a call of the processor, counted once for each order that the call processes.
 
         Written by worker threads, one at a time.
         """
         self.commit_s = Histogram(_REQUEST_BOUNDS_S)
-        """One batch, from its first statement to the sync, successful or not. Written by the writer's thread."""
+        """Duration of a batch, from its first statement to the sync or a failure. Written by the writer thread."""
         self.commit_orders = Histogram(_ORDER_BOUNDS)
-        """New orders in each commit that has any. Filled by `count_batch`."""
+        """Number of new orders in each commit with new orders. Filled by `count_batch`."""
         self.intake = dict.fromkeys(IntakeOutcome, 0)
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
         self.cancelled = 0
         self.requested_retries = 0
 
     def count_intake(self, outcome: IntakeOutcome, count: int = 1) -> None:
-        """Counts orders that never were in a batch: INVALID ones, and those that a full or closed queue REFUSED."""
+        """Counts orders that were never in a batch: INVALID ones, and REFUSED ones if the queue was full or closed."""
         self.intake[outcome] += count
 
     def count_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
-        """Counts what the store has written. To be called once for each batch, with a result for each item."""
+        """Counts the results of one batch of writes. Called once for each batch, with one result for each item."""
         accepted_before = self.intake[IntakeOutcome.ACCEPTED]
         accepted_alone = 0
         for item, result in zip(items, results, strict=True):
@@ -133,7 +133,7 @@ class Instruments:
         first_attempts = [order for order in claimed.orders if order.claims == 1]
         # Orders of the same commit are adjacent and have the same creation time.
         for created_us, same_age in groupby(first_attempts, _CREATED):
-            # The clock may have been set back in between.
+            # Not negative, even if the clock was set back after the order was accepted.
             self.queue_wait_s.observe(max(0, now_us - created_us) / _MICROSECONDS, len(list(same_age)))
 
 

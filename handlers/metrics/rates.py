@@ -8,7 +8,7 @@ from models.order import Totals
 
 WINDOW_S = 60.0
 SHORTEST_SPAN_S = 1.0
-"""Just after the start a rate is averaged over this long, so that a few orders don't look like a peak."""
+"""The shortest time over which rates are averaged, so that the first orders after the start don't look like a peak."""
 
 
 class Rate(NamedTuple):
@@ -19,7 +19,7 @@ class Rate(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """How many orders had been accepted and completed at a time on a monotonic clock, in seconds."""
+    """The numbers of orders accepted and completed until `time_s`, in seconds of a monotonic clock."""
 
     time_s: float
     accepted: int
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 def sample_of(totals: Totals, time_s: float) -> Sample:
-    """The sample of totals that were read at this time."""
+    """Makes a sample of totals that were read at this time."""
     return Sample(time_s, totals.orders, totals.completed)
 
 
@@ -43,14 +43,14 @@ class Rates:
         self._samples: deque[Sample] = deque()
 
     def sample(self, totals: Totals) -> None:
-        """Remembers the totals of this moment. To be called about once a second."""
+        """Stores the current totals. Must be called about once a second."""
         now_s = self._clock()
         while self._samples and self._samples[0].time_s < now_s - WINDOW_S:
             self._samples.popleft()
         self._samples.append(sample_of(totals, now_s))
 
     def up_to(self, totals: Totals) -> Rate:
-        """The rates from the oldest sample to `totals`, as of now."""
+        """The rates between the oldest sample and `totals`, which must be the current totals."""
         if not self._samples:
             return Rate(0.0, 0.0)
         oldest = self._samples[0]

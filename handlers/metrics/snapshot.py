@@ -1,4 +1,4 @@
-"""The metrics of one moment: totals, rates, uptime, and how `GET /metrics` shows them. Runs on the event loop."""
+"""The current metrics: totals, rates and uptime, and their JSON for `GET /metrics`. Runs on the event loop."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class MetricsView(Struct, gc=False):
 
 
 class MetricsSnapshot(NamedTuple):
-    """The totals, ages and rates of one moment. Times are in seconds."""
+    """The metrics at one time. Ages and uptime are in seconds."""
 
     totals: Totals
     oldest_pending_s: float
@@ -66,7 +66,7 @@ class SnapshotSource:
         self._started_s = monotonic()
 
     def take(self, totals: Totals) -> MetricsSnapshot:
-        """The snapshot of this moment."""
+        """The current metrics. `totals` must be the current totals."""
         oldest_us = totals.oldest_pending_us
         oldest_s = 0.0 if oldest_us is None else max(0, self._clock() - oldest_us) / _MICROSECONDS
         return MetricsSnapshot(totals, oldest_s, self._monotonic() - self._started_s, self._rates.up_to(totals))

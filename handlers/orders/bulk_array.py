@@ -18,13 +18,13 @@ from models.errors import QueueFullError
 from models.parsing.array_reader import read_array
 
 MAX_ARRAY_BYTES = 8 * 1024 * 1024
-"""The length of one array."""
+"""The maximum length of an array."""
 PART_BYTES = 64 * 1024
-"""An array is kept in parts of this length, because it takes too long to copy all of it at once."""
+"""An array is buffered in parts of up to this length, because copying all of it at once would take too long."""
 
 
 class BulkArrayExchange(Exchange):
-    """An array of orders: 202 once the valid ones are on disk, 503 if its bytes exceed the budget of `buffers`."""
+    """An array of orders: 202 when the valid orders are on disk, 503 if `buffers` has no space for the array."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class BulkArrayExchange(Exchange):
             return
         if self._buffers.reserve(len(chunk)):
             self._reserved_bytes += len(chunk)
-            # Not a list of the chunks: there may be as many of them as bytes.
+            # Joins the chunks: a client can send each byte as a separate chunk.
             if len(self._parts[-1]) + len(chunk) > PART_BYTES:
                 self._parts.append(bytearray())
             self._parts[-1] += chunk
@@ -71,7 +71,7 @@ class BulkArrayExchange(Exchange):
 
     async def _store(self, parts: deque[bytearray]) -> BulkView:
         try:
-            # Not kept in a variable, so that it is freed as the orders are stored.
+            # No variable refers to this list, so that its memory is freed when the orders have been parsed.
             await self._bulk.add(list(enumerate(await self._slices.run(read_array(_taken_from(parts))))))
             return await self._bulk.finish_or_raise_problem()
         finally:
@@ -83,6 +83,6 @@ class BulkArrayExchange(Exchange):
 
 
 def _taken_from(parts: deque[bytearray]) -> Iterator[bytes]:
-    """The parts, each of which is freed when the next one is taken."""
+    """Removes and yields the parts, so that each part is freed when the next one is taken."""
     while parts:
         yield bytes(parts.popleft())

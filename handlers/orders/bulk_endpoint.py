@@ -1,4 +1,4 @@
-"""`POST /orders`: chooses the exchange by content type, and limits the memory of all such requests.
+"""`POST /orders`: chooses the exchange by content type, and limits the total memory of these requests.
 
 Runs on the event loop.
 """
@@ -22,14 +22,14 @@ from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
 
 MAX_GROUPS = 5
-"""How many groups of orders may be in memory: one that is being parsed, others that are written or wait for it."""
+"""The maximum number of groups of orders in memory, of all requests together."""
 
 
 class BulkEndpoint:
     """Serves every `POST /orders`.
 
-    `max_buffered_bytes` limits all arrays together that are being received or stored, and all lines of streams together
-    that wait to be parsed. `slices` limits how long any of these requests keeps the event loop busy at a time.
+    `max_buffered_bytes` limits two totals separately: the arrays that are being received or stored, and the lines of
+    streams that wait to be parsed. `slices` limits how long these requests keep the event loop busy at a time.
     """
 
     def __init__(

@@ -15,14 +15,14 @@ from models.parsing.steps import Steps
 from models.writes import Insertion, NewOrder
 
 FREED_A_STEP = 50
-"""How many orders are removed from memory before the time is checked."""
+"""How many orders one step frees."""
 
 
 class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
-    `group_slots` limits the groups of all requests that are being parsed or written. If the storage fails for one
-    group, each later call raises its error, and no other group is written. Only one call may run at a time.
+    `group_slots` limits how many groups of all requests are being parsed or written. If a group can't be stored, each
+    later call raises the error, and no further group is written. Only one call may run at a time.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BulkInsert:
         await self._wait_for_groups(keep=1)
 
     async def finish(self) -> BulkView:
-        """The result, once the last group is stored. Raises the storage's error if it failed."""
+        """Waits until the last group is stored, and returns the result. Raises the error if a group can't be stored."""
         try:
             await self._wait_for_groups()
         finally:
@@ -59,7 +59,7 @@ class BulkInsert:
         return self.view
 
     async def finish_or_raise_problem(self, error: Exception | None = None) -> BulkView:
-        """Like `finish`, but raises a Problem with the counts so far if the storage failed or `error` is given."""
+        """Like `finish`, but raises a Problem with the counts so far if `finish` fails or `error` is given."""
         try:
             view = await self.finish()
         except Exception as failure:  # noqa: BLE001 - raised below as a Problem
@@ -122,7 +122,7 @@ class BulkInsert:
 
 
 def _free(group: list[tuple[int, NewOrder]]) -> Steps[None]:
-    """Removes the orders. To free a thousand orders with a thousand items each takes several milliseconds."""
+    """Frees the orders in steps: freeing a thousand orders with a thousand items each takes several milliseconds."""
     while group:
         del group[-FREED_A_STEP:]
         yield

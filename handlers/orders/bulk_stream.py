@@ -25,31 +25,31 @@ from models.parsing.lines import Lines
 from models.parsing.steps import Steps
 
 STALL_TIMEOUT_S = 30.0
-"""Closes the connection if the client sends nothing for this long."""
+"""If the client sends nothing for this long, its connection is closed."""
 SPLIT_STEP_BYTES = 16 * 1024
-"""How much of a chunk is split into lines before the time is checked."""
+"""How much of a chunk one step splits into lines."""
 MAX_LINES = 2_000
-"""How many lines are parsed and stored together. A chunk of 64 KiB contains fewer orders, but may have as many lines as
+"""The maximum number of lines in a group. A chunk of 64 KiB contains fewer valid orders, but can have as many lines as
 bytes."""
 
 
 class _Phase(enum.Enum):
-    """What the request waits for. A request that has left a phase does not enter it again."""
+    """The phases of a request. A request never returns to a phase that it has left."""
 
     READING = enum.auto()
-    """The body. `drain_started`, an error or the end of the body begins the response, whichever comes first."""
+    """The body is being read. The response begins at the end of the body, after an error, or when a drain starts."""
     ANSWERING = enum.auto()
-    """The last group of orders, and then the response. Nothing more is read."""
+    """The last group of orders is being stored; then the response is sent. The rest of the body is ignored."""
     DISCONNECTED = enum.auto()
-    """Nothing: the connection was closed before the end of the body. There will be no response."""
+    """The connection was closed before the end of the body. There is no response."""
 
 
 class BulkStreamExchange(Exchange):
-    """A stream of orders: 202 once the last valid order is on disk.
+    """A stream of orders: 202 when the last valid order is on disk.
 
-    Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Orders that
-    are stored stay stored, however the stream ends. If the storage fails, the server stops, or `buffers` has no room
-    for lines that wait, the response is sent before the end of the body.
+    Backpressure: nothing is read while two groups of orders are in memory, so TCP slows down the client. Stored orders
+    remain stored even if the stream fails. The response is sent before the end of the body if the storage fails, if
+    the server stops, or if `buffers` has too little space for the next lines.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BulkStreamExchange(Exchange):
         self._has_whole_body = False
         self._loop = asyncio.get_running_loop()
         self._idle_since_s: float | None = self._loop.time()
-        """When the server began to wait for the client; None while the client waits for the server."""
+        """The time since which the server has waited for data; None while it processes data."""
         self._timer = self._loop.call_later(STALL_TIMEOUT_S, self._check_stall)
 
     def headers_received(
@@ -96,7 +96,7 @@ class BulkStreamExchange(Exchange):
             self._begin_response(self._finish())
 
     def on_connection_close(self) -> None:
-        # Otherwise the request is in flight until its last orders are stored.
+        # In the phase ANSWERING, the request stays in flight until its last orders are stored.
         if self._phase is _Phase.READING:
             self._leave_reading(_Phase.DISCONNECTED)
             self._in_flight.end(self)
@@ -106,9 +106,9 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """Refuses the rest of the body if the server is waiting for it.
+        """Rejects the rest of the body if the server is waiting for data.
 
-        Otherwise `_receive` does so when it has added the lines that it has.
+        Otherwise `_receive` rejects it, after the received lines have been added.
         """
         if self._idle_since_s is not None:
             self._refuse(QueueClosedError())
@@ -117,7 +117,7 @@ class BulkStreamExchange(Exchange):
         self._idle_since_s = None
         try:
             lines = await self._slices.run(self._split(chunk))
-            # Also without lines: this raises the error of an earlier group.
+            # Calls `_add` even if there are no lines, because it raises the error of an earlier group.
             for begin in range(0, max(1, len(lines)), MAX_LINES):
                 await self._add(lines[begin : begin + MAX_LINES])
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
@@ -126,11 +126,11 @@ class BulkStreamExchange(Exchange):
             return
         self._idle_since_s = self._loop.time()
         if self._in_flight.draining:
-            # Not now: Tornado may already have the end of the body.
+            # Later, because Tornado may have received the end of the body and then calls `finish` first.
             self._loop.call_soon(self.drain_started)
 
     def _refuse(self, error: Exception) -> None:
-        """Begins a response with this error, unless another response has begun."""
+        """Begins an error response, unless a response has already begun."""
         if self._phase is _Phase.READING:
             self._begin_response(self._bulk.finish_or_raise_problem(error))
 
@@ -166,7 +166,7 @@ class BulkStreamExchange(Exchange):
     async def _add(self, lines: list[tuple[int, bytes]]) -> None:
         if lines and self._in_flight.draining:
             raise QueueClosedError
-        # Disconnected clients are not noticed meanwhile, so the limit on connections does not limit how much waits.
+        # The limit on connections does not limit waiting lines, because disconnects are not noticed during the wait.
         size = sum(len(line) for _, line in lines)
         if not self._buffers.reserve(size):
             raise QueueFullError

@@ -6,9 +6,9 @@ from handlers.problems.problem import NOTHING_ACCEPTED, Problem
 from models.errors import NotJsonError, OrderConflictError
 
 MAX_LISTED = 1_000
-"""How many rejections are listed."""
+"""The maximum number of listed rejections."""
 MAX_DETAIL_CHARACTERS = 500
-"""The length of a rejection's `detail`, which contains field names of any length."""
+"""The maximum length of a rejection's `detail`, which can contain field names of any length."""
 
 
 class Rejection(msgspec.Struct, gc=False):
@@ -37,7 +37,7 @@ class BulkView(msgspec.Struct):
             self.rejected.append(Rejection(index, order_id, status, detail[:MAX_DETAIL_CHARACTERS]))
 
     def members(self) -> dict[str, object]:
-        """The same as members of a problem."""
+        """The fields of this result, as members of a problem."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
     def check_any_stored(self) -> None:

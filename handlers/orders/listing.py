@@ -32,7 +32,7 @@ class OrderPage(msgspec.Struct, gc=False):
 
 
 class ListingHandler(BaseHandler):
-    """`GET /orders`. If the client disconnects before the listing begins, the listing is cancelled."""
+    """`GET /orders`. If the client disconnects before the query starts, the query is cancelled."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -59,7 +59,7 @@ class ListingHandler(BaseHandler):
             self._page.cancel()
 
     def allowed_methods(self) -> list[str]:
-        # POST is served by the router.
+        # The router passes POST to an exchange.
         return [*super().allowed_methods(), "POST"]
 
 
@@ -92,12 +92,12 @@ def _next_query(parameters: QueryParameters, cursor: str) -> str:
 
 
 def cursor_of(before: int) -> str:
-    """The cursor of the page with the orders before the one with this sequence."""
+    """The cursor of the page of orders whose sequence numbers are below `before`."""
     return base64.urlsafe_b64encode(b"1:%d" % before).decode().rstrip("=")
 
 
 def _parse_cursor(cursor: str) -> int | None:
-    """The sequence in a cursor. None if `cursor_of` did not make it."""
+    """The sequence number in a cursor. None if the cursor is invalid."""
     try:
         found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:

@@ -18,20 +18,20 @@ _ORDERS_FOLDER = "/order/"
 
 
 class PlainOrders:
-    """Serves new orders and reads of one order. Orders to wait for are not plain: see `Prefer` and `?wait`."""
+    """Serves new orders and lookups of one order, except for requests that wait for an order: `Prefer` and `?wait`."""
 
     def __init__(self, *, service: Service, instruments: Instruments) -> None:
         self._service = service
         self._instruments = instruments
 
     def takes(self, head: PlainHead) -> bool:
-        """Whether this serves such requests."""
+        """Whether this object serves a request with this head."""
         if head.method == "POST":
             return head.path == _ORDER and "prefer" not in head.fields
         return head.path.startswith(_ORDERS_FOLDER) and head.path[len(_ORDERS_FOLDER) :].isdecimal()
 
     def serve(self, request: PlainRequest) -> None:
-        """Responds when the order is on disk, or has been read. Raises what becomes an error response."""
+        """Responds when the order is on disk or has been read. An exception that this raises becomes the response."""
         if request.method == "POST":
             self._insert(request)
         else:
@@ -57,7 +57,7 @@ class PlainOrders:
 
 
 class _PlainWaiter:
-    """Sends the response to a plain request when the result comes, also if the client has left: it may not be told."""
+    """Sends the response when the result arrives. Never cancelled: a disconnect is not reported to it."""
 
     __slots__ = ("_request",)
 

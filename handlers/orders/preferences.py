@@ -8,18 +8,18 @@ from tornado.httputil import HTTPHeaders
 MAX_WAIT_S = 30
 
 # Possessive quantifiers (*+, ++, ?+) do not backtrack, so matching takes linear time.
-# A comma in a quoted string is not a separator; a quoted string without an end extends to the end of the line.
+# A comma in a quoted string is not a separator; a string without a closing quote extends to the end of the line.
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*+"?)++')
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PREFERENCE = re.compile(rf'\s*+({_NAME})\s*+(?:=\s*+(?:({_NAME})|"([^"]*+)")?+\s*+)?+(?:;.*+)?+')
 
 
 def preferred_wait_s(headers: HTTPHeaders) -> int | None:
-    """How many seconds, at most `MAX_WAIT_S`, the client wants to wait for the order to finish before it gets a 202.
+    """How many seconds the client will wait for the order to be done, instead of getting a 202. At most `MAX_WAIT_S`.
 
-    None without a valid `wait`: invalid preferences are ignored (RFC 7240 §2).
+    None if there is no valid `wait`. Invalid preferences are ignored (RFC 7240 §2).
     """
-    # RFC 7240 §2: the first one counts.
+    # RFC 7240 §2: of repeated preferences, the first one counts.
     value = next((value for name, value in _preferences(headers) if name == "wait"), "")
     return min(int(value), MAX_WAIT_S) if value.isascii() and value.isdigit() and len(value) < 10 else None
 

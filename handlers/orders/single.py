@@ -29,7 +29,7 @@ _JSON = "application/json"
 
 
 def parse_order_id(id_text: str) -> int | None:
-    """The id in a path. None if it has leading zeros or exceeds `MAX_ID`, so that no order can have it."""
+    """The id in a path. None if no order can have it: it has leading zeros or exceeds `MAX_ID`."""
     if id_text.startswith("0") or len(id_text) > len(str(MAX_ID)) or int(id_text) > MAX_ID:
         return None
     return int(id_text)
@@ -38,31 +38,31 @@ def parse_order_id(id_text: str) -> int | None:
 def check_not_encoded(headers: HTTPHeaders) -> None:
     """Raises a Problem if the body has a content encoding, such as gzip."""
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        # RFC 9110 §12.5.3: the header says that the encoding is the problem, not the media type.
+        # RFC 9110 §12.5.3: this header says that the problem is the encoding, not the media type.
         detail = "Send orders without a content encoding."
         raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept-Encoding": "identity"})
 
 
 def check_content_type(content_type: str) -> None:
-    """Raises a Problem for a body that is something other than JSON."""
+    """Raises a Problem unless the content type is JSON."""
     if content_type != _JSON and content_type.partition(";")[0].strip().lower() != _JSON:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send an order as application/json.", headers={"Accept": _JSON})
 
 
 def check_is_json(headers: HTTPHeaders) -> None:
-    """Raises a Problem if the headers say that the body is something other than JSON, or has a content encoding."""
+    """Raises a Problem unless the headers declare a JSON body without a content encoding."""
     check_content_type(headers.get("Content-Type", ""))
     if "Content-Encoding" in headers:
         check_not_encoded(headers)
 
 
 def order_not_found(id_text: str) -> Problem:
-    """The 404 for an unknown order; `id_text` is the id as it was sent."""
+    """The 404 for an unknown order. `id_text` is the id as it was sent."""
     return Problem(NOT_FOUND, f"There is no order {id_text}.")
 
 
 def read_order(body: bytes, *, instruments: Instruments) -> NewOrder:
-    """The order in the body of a `POST /order`. Counts an invalid one. Raises NotJsonError and InvalidOrderError."""
+    """Parses the body of a `POST /order`. If it is invalid, counts it and raises NotJsonError or InvalidOrderError."""
     try:
         return parse_order(body)
     except (NotJsonError, InvalidOrderError):
@@ -79,9 +79,9 @@ def accepted(order_id: int, insertion: Insertion) -> tuple[dict[str, str], bytes
 
 
 class NewOrderExchange(Exchange):
-    """`POST /order`: 202 once the order is on disk.
+    """`POST /order`: 202 when the order is on disk.
 
-    With `Prefer: wait=N`: 200 with the order if it ends within N seconds.
+    With `Prefer: wait=N`: 200 with the order if it is Completed, Failed or Cancelled within N seconds, otherwise 202.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class NewOrderExchange(Exchange):
 
 
 class OrderExchange(Exchange):
-    """`GET /order/{id}`: the order as it is now. With `?wait=N`: when it has ended, or after N seconds."""
+    """`GET /order/{id}`. With `?wait=N`, waits up to N seconds until the order is Completed, Failed or Cancelled."""
 
     def __init__(
         self,

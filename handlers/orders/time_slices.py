@@ -8,16 +8,16 @@ from typing import TypeVar
 from models.parsing.steps import Steps
 
 SLICE_S = 0.0005
-"""After this time, work is interrupted at the end of its step."""
+"""After this time, a slice ends as soon as its current step is done."""
 PAUSE_ITERATIONS = 5
-"""How many iterations of the event loop come between two slices. Tornado takes about as many for one short request,
-which would otherwise wait for a slice in each of them. An iteration without other work takes some microseconds."""
+"""How many iterations of the event loop run between two slices. Tornado needs about as many for one short request. With
+fewer, the request would wait for several slices. An iteration without other work takes some microseconds."""
 
 T = TypeVar("T")
 
 
 class TimeSlices:
-    """Runs steps in slices, with iterations of the event loop between them, however many requests have work to do.
+    """Runs the steps of all requests in slices, one slice at a time, with iterations of the event loop in between.
 
     `clock` is monotonic, in seconds.
     """
@@ -28,7 +28,7 @@ class TimeSlices:
         self._turn = asyncio.Lock()
 
     async def run(self, steps: Steps[T]) -> T:
-        """The result of the steps. Requests that wait for a slice get one in turn."""
+        """Runs all steps and returns their result. Concurrent calls take turns after each slice."""
         while True:
             async with self._turn:
                 try:
@@ -37,13 +37,13 @@ class TimeSlices:
                     result: T = stop.value
                     return result
                 finally:
-                    # Keeps the turn while the loop polls its sockets and runs other callbacks.
+                    # Holds the lock while the event loop polls its sockets and runs other callbacks.
                     for _ in range(PAUSE_ITERATIONS):
                         await asyncio.sleep(0)
 
     def _run_slice(self, steps: Steps[T]) -> None:
-        # Parsing creates thousands of containers but no reference cycles. Each garbage collection during it would take
-        # 10 ms, because it would visit the items of all orders in memory.
+        # Parsing creates thousands of containers but no reference cycles. Each garbage collection would take 10 ms,
+        # because it would visit the items of all orders in memory.
         was_enabled = gc.isenabled()
         gc.disable()
         try:

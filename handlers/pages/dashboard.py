@@ -1,7 +1,7 @@
 """`GET /`: the dashboard, a page whose files are in `handlers/pages/static/`. Pure functions.
 
-The page contains no data. Its scripts request everything that it shows, with the API key of the user where the server
-requires one.
+The page contains no data. Its scripts request the data that it shows. If the server requires API keys, they send the
+user's key.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _WITH_KEYS = b'<meta name="orders-keys" content="yes">'
 
 
 class DashboardBrokenError(StartRefusedError):
-    """A file of the dashboard is missing or invalid. The message says which and why in one line."""
+    """A file of the dashboard is missing or invalid. The message names the file and the reason in one line."""
 
 
 class Dashboard(NamedTuple):
@@ -48,9 +48,9 @@ class Dashboard(NamedTuple):
 
 
 def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
-    """Reads the dashboard from disk, and tells its page whether the server requires API keys.
+    """Reads the dashboard from disk. A `meta` element of the page says whether the server requires API keys.
 
-    Files of other types, such as an editor's backups, are left out. Raises DashboardBrokenError.
+    Files of other types, such as an editor's backups, are ignored. Raises DashboardBrokenError.
     """
     files = {
         path.name: static_content(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)

@@ -1,8 +1,8 @@
 """`GET /docs`: Swagger UI, which shows `/openapi.json` and can send its requests. Pure functions.
 
-Its files come from the package flask-swagger-ui, which contains Swagger UI and little else. Neither the package nor
-Flask is imported. The page and its own files are in `handlers/pages/swagger/`. It has no inline script, so that its
-Content-Security-Policy can forbid those.
+Swagger UI is part of the package flask-swagger-ui. Neither this package nor Flask is imported. The page and its own
+files are in `handlers/pages/swagger/`. The page has no inline scripts, so its Content-Security-Policy can forbid inline
+scripts.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "swagger"
 
 
 class AssetsMissingError(StartRefusedError):
-    """A package whose files the server sends is not installed. The message says which."""
+    """A package that contains files of the page is not installed. The message names the package."""
 
 
 class Docs(NamedTuple):
@@ -50,7 +50,7 @@ def assets_folder() -> Path:
 
 
 def package_folder(module: str, package: str) -> Path:
-    """The folder of a package's module, which is not imported. Raises AssetsMissingError if it is not installed."""
+    """The folder of a module, without importing it. Raises AssetsMissingError if its `package` is not installed."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         raise AssetsMissingError(f'the package "{package}" is not installed: run pip install -r requirements.txt')

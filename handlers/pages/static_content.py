@@ -15,7 +15,7 @@ from handlers.transport.in_flight import InFlightRequests
 CACHE_CONTROL = "no-cache"
 """Caches must revalidate a stored copy each time, and get a 304 if it is current."""
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-"""A page may load from this server only, and may contain no inline script."""
+"""Pages may load files only from this server, and must not contain inline scripts."""
 HEADERS: Mapping[str, str] = {
     "Cache-Control": CACHE_CONTROL,
     "Content-Security-Policy": POLICY,
@@ -24,7 +24,7 @@ HEADERS: Mapping[str, str] = {
 """The headers of every response that a browser shows or stores."""
 COMPRESSION_LEVEL = 6
 MAX_ACCEPT_ENCODING_CHARACTERS = 1_000
-"""A longer header is ignored, so that parsing it takes no time."""
+"""Longer headers are ignored, because parsing them would take too long."""
 _QUALITY = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 
 
@@ -37,7 +37,7 @@ class Representation(NamedTuple):
 
 
 class StaticContent(NamedTuple):
-    """A body as it is and compressed. `gzipped` is None if compression does not make it shorter."""
+    """A body, uncompressed and compressed. `gzipped` is None if compression does not make the body shorter."""
 
     content_type: str
     plain: Representation
@@ -49,7 +49,7 @@ class StaticContent(NamedTuple):
 
 
 def static_content(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> StaticContent:
-    """The body, compressed, with an ETag for each representation, and `headers` in its responses."""
+    """Compresses the body and adds an ETag to each representation. `headers` are sent with both."""
     digest = hashlib.sha256(body).hexdigest()[:32]
     headers = {**headers, "Content-Type": content_type, "Vary": "Accept-Encoding"}
     compressed = _compressed(body)
@@ -60,7 +60,7 @@ def static_content(body: bytes, content_type: str, headers: Mapping[str, str] = 
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header prefers gzip to an uncompressed body (RFC 9110 §12.5.3)."""
+    """Whether an Accept-Encoding header accepts gzip and does not prefer an uncompressed body (RFC 9110 §12.5.3)."""
     if len(accept_encoding) > MAX_ACCEPT_ENCODING_CHARACTERS:
         return False
     qualities: dict[str, float] = {}
@@ -98,13 +98,13 @@ class _ContentHandler(BaseHandler):
             self.finish()
             return
         self.set_header("Content-Length", len(body))
-        # The headers separately: Tornado would copy the body to append it to them, for each connection.
+        # Sends the headers first. Otherwise Tornado would copy the body to append it to the headers.
         self.flush()
         self.finish(body)
 
 
 class StaticContentHandler(_ContentHandler):
-    """Responds with `content`, or with 304 if the client has it."""
+    """Responds with `content`, or with 304 if the client already has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, content: StaticContent) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -117,7 +117,7 @@ class StaticContentHandler(_ContentHandler):
 
 
 class StaticFilesHandler(_ContentHandler):
-    """Responds with the one of `files` that the URL names, or with 304 if the client has it."""
+    """Responds with the file that the URL names, or with 304 if the client already has it."""
 
     def initialize(self, *, in_flight: InFlightRequests, files: Mapping[str, StaticContent]) -> None:
         self._count_in_flight(in_flight=in_flight)

@@ -60,7 +60,7 @@ _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     QueueClosedError: (STOPPING, "Nothing was changed; try again."),
 }
 TEMPORARY_ERRORS = tuple(_TEMPORARY)
-"""Errors that may be over when the request is sent again."""
+"""After these errors, the same request can succeed if it is sent again."""
 _KIND_BY_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 
@@ -110,9 +110,9 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
 
 
 def error_members(errors: Sequence[Mapping[str, str]], *, total: int | None = None) -> dict[str, Any]:
-    """The members `errors`, with at most `MAX_LISTED_ERRORS` of them, and `errors_total`.
+    """The members `errors`, a list of at most `MAX_LISTED_ERRORS` errors, and `errors_total`.
 
-    `total` is the number of all errors, if `errors` are only the first of them.
+    `total` is the number of all errors, if `errors` has only the first ones.
     """
     return {"errors": errors[:MAX_LISTED_ERRORS], "errors_total": len(errors) if total is None else total}
 

@@ -10,14 +10,14 @@ _ALLOWED_SITES = ("same-origin", "none")
 def reject_cross_origin(headers: HTTPHeaders) -> None:
     """Raises a Problem if a page of another origin sent the request.
 
-    For requests that change something and that a page may send without a preflight, such as those of a form. The rules
-    are those of CrossOriginProtection in Go's net/http (https://pkg.go.dev/net/http#CrossOriginProtection):
+    For requests that change data and that a page can send without a preflight request, such as form submissions. The
+    rules are the same as in Go's net/http (https://pkg.go.dev/net/http#CrossOriginProtection):
 
     - With Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/), only "same-origin" and "none" (the user) are allowed.
       "same-site", such as another port of this host, is rejected like "cross-site".
     - Browsers omit Sec-Fetch-Site over plain HTTP, except to localhost. Then the host in Origin must equal Host.
-    - Without both headers the request is allowed, because it does not come from a browser. So is a request with an API
-      key, which a page of another origin can't send.
+    - If both headers are missing, the request is allowed, because it does not come from a browser. A request with an
+      API key is also allowed, because a page of another origin can't send one.
     """
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
     if site:

@@ -1,7 +1,7 @@
 """Decides which values of the Host header the server accepts: protection against DNS rebinding. Pure.
 
-A page of another site can change the address of its own name to the loopback address. The browser then treats requests
-to this server as same-origin, but their Host header still contains the name of that site.
+Another site can point its own name to the loopback address. The browser then treats requests from its pages to this
+server as same-origin. The Host header of these requests still contains the name of that site.
 """
 
 import functools
@@ -25,7 +25,7 @@ class AllowedHosts:
         self._names = names
 
     def allows(self, host: str) -> bool:
-        """Whether a request with this Host header is accepted. `host` is "" if the request has none."""
+        """Whether a request with this Host header is accepted. `host` is "" if the header is missing."""
         return self._names is None or _is_among(self._names, host)
 
     def check(self, host: str) -> None:
@@ -49,8 +49,8 @@ def _is_among(names: frozenset[str], host: str) -> bool:
 def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: frozenset[str] | None) -> AllowedHosts:
     """The hosts that a server on these IP addresses accepts. `configured` is the value of --allowed-hosts, if given.
 
-    Without the flag, a server with API keys, and one that listens on an address that is not a loopback address, accept
-    every host. Otherwise, the names of the loopback address and the addresses of the server are accepted, too.
+    Without the flag, a server accepts every host if it has API keys, or if an address is not a loopback address. In all
+    other cases, it accepts the configured hosts, the names of the loopback address and its own addresses.
     """
     listening = [ipaddress.ip_address(each.partition("%")[0]) for each in addresses]
     if configured is None and (has_keys or not all(each.is_loopback for each in listening)):

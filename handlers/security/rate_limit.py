@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket per client, stored as the time at which it is full again (GCRA).
+"""Rate limits: a token bucket per client, stored as the time at which the bucket is full again (GCRA).
 
 Runs on the event loop.
 """
@@ -16,7 +16,7 @@ _TEXT = re.compile(r"([1-9][0-9]{0,6})/([smh])")
 
 
 class RateLimit(NamedTuple):
-    """A number of requests in a period."""
+    """The allowed number of requests in a period."""
 
     requests: int
     period_s: int
@@ -34,7 +34,7 @@ def parse_rate_limit(text: str) -> RateLimit:
 
 
 class RateLimitDecision(NamedTuple):
-    """The decision on one request. `remaining` more are allowed immediately, one more after `next_s` whole seconds."""
+    """The decision on one request. `remaining` more are allowed now, and another one after `next_s` whole seconds."""
 
     is_allowed: bool
     remaining: int
@@ -42,7 +42,7 @@ class RateLimitDecision(NamedTuple):
 
 
 class RateLimiter:
-    """A bucket per client. It holds the requests of one period and fills at a constant rate.
+    """A token bucket per client. It holds the tokens of one period and is filled at a constant rate.
 
     A rejected request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
     `max_clients` remain, the least recently used ones are removed, too.
@@ -60,7 +60,7 @@ class RateLimiter:
         return len(self._full_at_ns)
 
     def acquire(self, client: str) -> RateLimitDecision:
-        """Takes a token for a request of the client, if there is one."""
+        """Takes a token from the client's bucket for one request, if it has one."""
         now_ns = self._clock_ns()
         used_ns = max(0, self._full_at_ns.get(client, now_ns) - now_ns)
         is_allowed = used_ns + self._interval_ns <= self._capacity_ns
@@ -73,7 +73,7 @@ class RateLimiter:
         return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))
 
     def _remove_full(self, now_ns: int) -> None:
-        # The least recently used ones come first, and are the first, or nearly the first, to be full again.
+        # The least recently used buckets come first. They are also full again before most others.
         full_at_ns = self._full_at_ns
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)

@@ -17,7 +17,7 @@ class Guard(Protocol):
     """Decides which requests are served."""
 
     def admit(self, request: RequestInfo, /) -> None:
-        """Returns if the request is to be served; else raises the Problem to send."""
+        """Returns if the request may be served; otherwise raises the Problem to send."""
 
 
 class DigestComparison(Protocol):
@@ -31,9 +31,9 @@ PROBES = frozenset({"/livez", "/readyz"})
 PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """Paths that need no key, because a browser can't send one when it opens a page. They contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
-"""The files of these pages."""
+"""The paths of the files of these pages begin with one of these."""
 _ADMIN_PATHS = frozenset({"/orders/retry"})
-# In the spelling of Tornado, which changes the names that it sends: both ways send the same bytes.
+# Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
 _RATE_LIMIT = "Ratelimit"
 _AUTHENTICATE = "Www-Authenticate"
@@ -41,12 +41,12 @@ _CHALLENGE = 'Bearer realm="orders"'
 
 
 class RequestGuard:
-    """Rejects requests that name a wrong host, have no valid key or one of too small a scope, or exceed the rate limit.
+    """Rejects requests with a wrong host, without a valid key of sufficient scope, or over the rate limit.
 
     `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
-    rate limit. A request with a valid key counts towards that key's limit; any other request, and any request for a
-    page or its files, counts towards its client address (an IPv6 address towards its network of 64 bits). `clock_ns` is
-    monotonic, in nanoseconds.
+    rate limit. A request with a valid key counts towards the limit of that key. Any other request, and any request for
+    a page or its files, counts towards the limit of its client address. All IPv6 addresses of a /64 network share one
+    limit. `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RequestGuard:
         self._address_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
 
     def admit(self, request: RequestInfo) -> None:
-        """Also sets the request's `key_name` and its RateLimit headers."""
+        """Implements `Guard`. Also sets the `key_name` and the RateLimit headers of the request."""
         self._hosts.check(request.header("Host") or "")
         if (self._keys is None and self._limit is None) or request.path in PROBES:
             return
@@ -130,7 +130,7 @@ def _scope_for(request: RequestInfo) -> Scope:
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:
-    # RFC 6750 §3.1: no error code if the client sent no token, since it may not know that one is needed.
+    # RFC 6750 §3.1: if the client sent no token, the challenge has no error code.
     if not is_token_given:
         detail = "Send an API key: Authorization: Bearer <key>."
         return Problem(UNAUTHORIZED, detail, headers={_AUTHENTICATE: _CHALLENGE})

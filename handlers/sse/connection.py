@@ -18,11 +18,11 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 
 SEND_BUFFER_BYTES = 256 * 1024
-"""The size of the kernel's send buffer for a reader. The kernel's own limit is many times that."""
+"""The size of the kernel's send buffer for each reader. By default, it could grow to many times this size."""
 RETRY_MS = 1_000
-"""How long a browser waits until it reconnects."""
+"""How long a browser waits before it reconnects."""
 STALL_TIMEOUT_S = 30.0
-"""A reader that has not read the last write for this long is to be disconnected."""
+"""A reader is disconnected if the last write has not been sent completely after this time."""
 
 Reader_contra = TypeVar("Reader_contra", contravariant=True)
 
@@ -40,20 +40,20 @@ def as_chunk(text: bytes) -> bytes:
 
 
 class SseConnection:
-    """The connection of one reader. Has no queue: it accepts a write only when the last one has been sent.
+    """The connection of one reader. It has no queue: a write is allowed only when the last one has been sent.
 
     When it is closed, it removes itself from `readers`. `clock` is monotonic, in seconds.
     """
 
     def __init__(self, head: RequestHead, *, readers: ReaderSet[Any], clock: Callable[[], float]) -> None:
         self.is_busy = False
-        """Whether the last write has not been sent completely. Until then nothing else may be written."""
+        """Whether part of the last write is still unsent. While this is True, nothing else may be written."""
         self.last_write_s = clock()
         self._readers = readers
         self._clock = clock
         self._head = head
         self._connection = cast(HTTP1Connection, head.connection)
-        # HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
+        # HTTP/1.0 has no chunks: its body ends when the connection is closed.
         self._is_chunked = head.start_line.version == "HTTP/1.1"
 
     @property
@@ -66,7 +66,7 @@ class SseConnection:
         return self._connection.stream.closed()
 
     def is_stalled(self, now_s: float) -> bool:
-        """Whether it has been busy for `STALL_TIMEOUT_S`."""
+        """Whether the connection has been busy for `STALL_TIMEOUT_S`."""
         return self.is_busy and now_s - self.last_write_s >= STALL_TIMEOUT_S
 
     def start(self, first_events: bytes, chunk: bytes | None = None) -> None:
@@ -87,7 +87,7 @@ class SseConnection:
         headers["X-Request-Id"] = request_id_for(self._head.header("X-Request-Id"))
         if not self._is_chunked:
             headers["Connection"] = "close"
-            # Otherwise Tornado would agree to a client's "keep-alive".
+            # Otherwise Tornado would respond with "keep-alive" if the client asks for it.
             self._head.headers["Connection"] = "close"
         self._connection.set_close_callback(self._on_close)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -106,7 +106,7 @@ class SseConnection:
         """
         try:
             written = self._connection.stream.write((chunk or as_chunk(text)) if self._is_chunked else text)
-        except StreamClosedError:  # the close callback follows
+        except StreamClosedError:  # Tornado calls the close callback
             return
         self.last_write_s = self._clock()
         if not written.done():
@@ -118,7 +118,7 @@ class SseConnection:
         self.is_busy = False
 
     def finish(self) -> None:
-        """Ends the response properly. If the last write has not been sent, closes the connection instead."""
+        """Ends the response. If the last write is not completely sent, closes the connection instead."""
         if self.is_busy:
             self.close()
         else:

@@ -30,7 +30,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class EventFilter(NamedTuple):
-    """The events that a reader gets. None: any order, any user."""
+    """Selects the events for a reader. None means any order or any user."""
 
     order_id: int | None = None
     user_id: int | None = None
@@ -40,9 +40,9 @@ ALL_EVENTS = EventFilter()
 
 
 class EventLog:
-    """At least the last `max_events` events. They are numbered from 1.
+    """Contains at least the last `max_events` events. Events are numbered from 1.
 
-    An event's id is `<run>-<number>`. `run` distinguishes this process from others, in hexadecimal digits.
+    An event's id is `<run>-<number>`. `run`, in hexadecimal digits, distinguishes this process from others.
     """
 
     def __init__(self, *, run: str, max_events: int) -> None:
@@ -69,7 +69,7 @@ class EventLog:
             for number, change in enumerate(changes, self.end)
         ]
         self._events += events
-        # Not with every call: deleting from the beginning of a list moves the rest of it.
+        # Not at every call, because deleting the beginning of a list moves all its other items.
         if len(self._events) > 2 * self._max_events:
             excess = len(self._events) - self._max_events
             del self._events[:excess]
@@ -77,10 +77,10 @@ class EventLog:
         return events
 
     def read(self, number: int, event_filter: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
-        """The texts from the event with this number on, up to about `max_bytes`, and the number to continue with.
+        """The texts of matching events from this number on, up to about `max_bytes`, and the number to continue with.
 
-        The event must still be in the log. Scans at most `SCAN_STEP_EVENTS` events: if the text is empty, events
-        further on may still match.
+        The event with this number must be in the log or be the next one. Scans at most `SCAN_STEP_EVENTS` events: even
+        if the text is empty, later events can match.
         """
         order_id, user_id = event_filter
         texts: list[bytes] = []
@@ -108,7 +108,7 @@ class EventLog:
         return number if self._first <= number <= self.end else None
 
     def _render(self, number: int, change: OrderChange) -> bytes:
-        # With readers, this runs for every change. A JSON encoder would take five times as long.
+        # After the first reader, this runs for every change. A JSON encoder would take five times as long.
         rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
         status = change.status.encode()
         return _TEXT % (self._run_text, number, change.order_id, change.user_id, status, change.attempts, rest)

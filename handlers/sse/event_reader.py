@@ -8,11 +8,11 @@ from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
 
 MAX_WRITE_BYTES = 64 * 1024
-"""How many bytes of the log are written at a time to a reader that is behind. The process buffers no more for it."""
+"""How much is written at a time to a reader that is behind. The process buffers no more than this for each reader."""
 
 
 class OrderEventReader(SseConnection):
-    """Receives new events while it keeps up. Otherwise it continues from its position in the log after each write."""
+    """Gets new events while it keeps up. If it falls behind, it gets the next events from the log after each write."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class OrderEventReader(SseConnection):
 
     @property
     def has_missed_events(self) -> bool:
-        """Whether events that it has not been sent are no longer in the log."""
+        """Whether the log has dropped events that have not yet been sent to this reader."""
         return self.is_busy and self._position < self._log.first
 
     def send(self, text: bytes, chunk: bytes | None = None) -> None:

@@ -1,6 +1,6 @@
 """`GET /metrics/events`: the metrics of the last ten minutes, then those of each second. Runs on the event loop.
 
-Each event is rendered once for all readers, and no reader has a queue: one that has not read the last event misses the
+Each event is rendered once for all readers. No reader has a queue: a reader that has not read the last event misses the
 events in between.
 """
 
@@ -62,9 +62,9 @@ class MetricEventStreams:
             raise
 
     def publish(self, totals: Totals, *, is_writable: bool = True) -> None:
-        """Sends the metrics to all readers and adds a point to the history. To be called once a second.
+        """Sends the metrics to all readers and adds a point to the history. Must be called once a second.
 
-        `is_writable`: the last write reached the disk.
+        `is_writable`: whether the last write to the database succeeded.
         """
         self._first_events = None
         storage = b"" if is_writable else _event(b"storage", b'{"is_writable":false}')
@@ -77,20 +77,20 @@ class MetricEventStreams:
                 reader.write(text, chunk)
 
     def check_readers(self) -> None:
-        """Disconnects stalled readers. To be called once a second."""
+        """Disconnects stalled readers. Must be called once a second."""
         now_s = self._clock()
         for reader in self.readers:
             if reader.is_stalled(now_s):
                 reader.close()
 
     def close(self) -> None:
-        """Ends every stream. May be called twice."""
+        """Closes every stream. Safe to call twice."""
         self._closed = True
         for reader in self.readers:
             reader.finish()
 
     def _render_first_events(self) -> tuple[bytes, bytes]:
-        """The first events of a new reader: `text, as_chunk(text)`. They are the same for all readers of one second."""
+        """The first events for a new reader, as `text, as_chunk(text)`. Rendered at most once a second."""
         if self._first_events is None:
             history = _event(b"history", self._history.render())
             text = b"retry: %d\n\n%b%b" % (RETRY_MS, history, self._metrics)

@@ -1,7 +1,7 @@
 """`GET /orders/events`: publishes every change of an order's status to many readers. Runs on the event loop.
 
-Events are rendered once for all readers, and no reader has a queue: a slow reader has a position in the log, and is
-disconnected when the events at its position are no longer in the log.
+Events are rendered once for all readers. No reader has a queue: a slow reader has a position in the log. It is
+disconnected when the log no longer contains the event at this position.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from models.parsing.order_body import MAX_ID
 MIN_FLUSH_INTERVAL_S = 0.1
 MAX_FLUSH_INTERVAL_S = 1.0
 WRITES_PER_S = 400
-"""Under load, all readers are written to together, at an interval that allows this many writes per second in total,
-within the two limits above. Each write releases the interpreter lock, which costs more time than the events do."""
+"""The intended number of writes per second to all readers together. It determines the interval at which events are
+sent, within the two limits above. Each write releases the GIL, which takes more time than the events themselves."""
 HEARTBEAT_S = 15.0
-"""The longest time in which a reader is sent nothing."""
+"""The longest time between two writes to a reader."""
 CHECK_INTERVAL_S = 1.0
-"""The interval at which `check_readers` is to be called."""
+"""`check_readers` must be called at this interval."""
 
 
 class OrderEventStreams:
     """The readers, and the log that they read from. `clock` is monotonic, in seconds.
 
-    Nothing is logged before the first reader: until then no client can know an event's id.
+    Nothing is logged before the first reader connects, because no client can have an event's id yet.
     """
 
     def __init__(self, *, log: EventLog, clock: Callable[[], float], max_readers: int) -> None:
@@ -103,18 +103,18 @@ class OrderEventStreams:
             raise
 
     def check_readers(self) -> None:
-        """Sends heartbeats to idle readers and disconnects those that are too slow. Call it each `CHECK_INTERVAL_S`."""
+        """Sends heartbeats to idle readers and disconnects slow ones. Must be called every `CHECK_INTERVAL_S`."""
         now_s = self._clock()
         for reader in self._readers:
             idle_s = now_s - reader.last_write_s
             if reader.has_missed_events or reader.is_stalled(now_s):
                 reader.close()
             elif not reader.is_busy and idle_s > HEARTBEAT_S - CHECK_INTERVAL_S:
-                # The comment has an id, so that a reader of few events can reconnect after other events left the log.
+                # Has an id, so that a reader that gets few events can reconnect after its last event has left the log.
                 reader.send(b":\nid: %b\n\n" % self._log.id_of(self._log.end - 1).encode())
 
     def close(self) -> None:
-        """Publishes the last changes and ends every stream. May be called twice."""
+        """Publishes the last changes and closes every stream. Safe to call twice."""
         self._closed = True
         self._flush()
         for reader in self._readers:

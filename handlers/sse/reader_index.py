@@ -8,10 +8,10 @@ from handlers.sse.event_reader import OrderEventReader
 
 
 class ReaderIndex:
-    """The open readers. Finds those that an event matches without looking at the others."""
+    """The open readers. Finds the readers whose filter matches an event, without checking all readers."""
 
     def __init__(self) -> None:
-        # The keys are plain tuples or filters, which are equal and have the same hash.
+        # A plain tuple can be used as a key, because it equals an EventFilter of the same values.
         self._by_filter: defaultdict[tuple[int | None, int | None], set[OrderEventReader]] = defaultdict(set)
         self._count = 0
 
@@ -19,7 +19,7 @@ class ReaderIndex:
         return self._count
 
     def __iter__(self) -> Iterator[OrderEventReader]:
-        """The readers, as of this moment: readers may be removed during the iteration."""
+        """Iterates over a copy, so that readers can be removed during the iteration."""
         return iter([reader for readers in self._by_filter.values() for reader in readers])
 
     def add(self, reader: OrderEventReader) -> None:
@@ -27,7 +27,7 @@ class ReaderIndex:
         self._count += 1
 
     def discard(self, reader: OrderEventReader, /) -> None:
-        """Removes the reader, if it is there."""
+        """Removes the reader. Does nothing if it is not in the index."""
         readers = self._by_filter.get(reader.event_filter, set())
         if reader in readers:
             self._count -= 1

@@ -1,9 +1,9 @@
 // Requests to the server. Paths are relative to the page, so that a proxy can serve everything under a path prefix.
 
 const STORED_KEY = "orders-key";
-const TIMEOUT_MS = 30_000; // the server answers within 10 s, even if its database is locked
+const TIMEOUT_MS = 30_000; // the server responds within 10 s, even if its database is locked
 
-/** An error that the server answered with, or status 0: the server can't be reached. */
+/** An error response of the server, or status 0 if there is no complete response. */
 export class Problem extends Error {
   constructor({ status, title, detail, retryAfterS }) {
     super(detail ? `${title}: ${detail}` : title);
@@ -13,7 +13,7 @@ export class Problem extends Error {
 }
 
 /**
- * Parses JSON without rounding, since ids have more digits than a Number can hold: each number becomes an object with
+ * Parses JSON without rounding: ids can have more digits than a Number can hold. Each number becomes an object with
  * `rawJSON`, which JSON.stringify writes unchanged.
  */
 export const parseExactly = (text) =>
@@ -22,7 +22,7 @@ export const parseExactly = (text) =>
 /** Whether this browser supports parseExactly. */
 export const canParseExactly = typeof JSON.rawJSON === "function";
 
-/** Sends requests with the API key, which is stored for this tab only. `needsKey`: the server requires one. */
+/** Sends requests, with the API key if `needsKey` is true. The key is stored for this tab only. */
 export class Api {
   constructor({ needsKey }) {
     this.needsKey = needsKey;
@@ -37,7 +37,7 @@ export class Api {
     else sessionStorage.setItem(STORED_KEY, key);
   }
 
-  /** The response to a request, its body not yet read; `signal` aborts both. Throws a Problem if it is not a 2xx. */
+  /** Resolves to a 2xx response with an unread body, or throws a Problem. `options.signal` can abort both. */
   async request(path, options) {
     const headers = { Accept: "application/json", ...options.headers };
     if (this.needsKey && this.key) headers.Authorization = `Bearer ${this.key}`;

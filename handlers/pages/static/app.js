@@ -1,4 +1,4 @@
-// The page: shows the events that the server sends each second in the tiles, the charts and the lists.
+// The page: each second, shows the new events of the server in the tiles, the charts and the lists.
 
 import { Api, canParseExactly } from "./api.js";
 import { Charts } from "./charts.js";
@@ -77,7 +77,7 @@ function alarm(id, text) {
   element.hidden = !text;
 }
 
-setUpNotices({ unauthorized: () => stream.open() }); // which asks for another key
+setUpNotices({ unauthorized: () => stream.open() }); // the stream then asks for another key
 byId("forget").addEventListener("click", () => {
   api.key = null;
   location.reload();

@@ -1,4 +1,4 @@
-// The charts of the last ten minutes: which there are, their legends, and the points that they show.
+// The charts of the last ten minutes: their definitions, their legends and their points.
 
 import { figure } from "./format.js";
 import { Plot } from "./plot.js";
@@ -47,7 +47,7 @@ const CHARTS = [
 ];
 const COLUMNS = ["time", ...CHARTS.flatMap(({ lines }) => lines.map(({ column }) => column))];
 
-/** Charts within an element; `setHistory` and `addPoint` take what the server's events hold. */
+/** The charts in `container`. `setHistory` and `addPoint` take the data of the server's events. */
 export class Charts {
   #columns = Object.fromEntries(COLUMNS.map((name) => [name, []]));
   #charts;
@@ -59,7 +59,7 @@ export class Charts {
     this.#draw();
   }
 
-  /** Takes over the server's history; the points of an earlier server process stay before it. */
+  /** Shows the server's history, and keeps older points of an earlier server process. */
   setHistory(history) {
     const begin = history.time[0] ?? Infinity;
     const kept = this.#columns.time.filter((time) => time < begin).length;
@@ -87,7 +87,7 @@ export class Charts {
     this.#draw();
   }
 
-  /** Draws once in the next frame, and not at all while the page is hidden. */
+  /** Draws once, in the next frame. Does nothing while the page is hidden. */
   #draw() {
     if (document.hidden || this.#isDue) return;
     this.#isDue = true;

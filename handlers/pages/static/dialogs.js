@@ -1,4 +1,4 @@
-// The dialogs: for the API key, to confirm an action, and with all fields of an order.
+// The dialogs: one asks for the API key, one asks to confirm an action, and one shows all fields of an order.
 
 import { moment, dateOf } from "./format.js";
 import { onActions, showActions } from "./list.js";
@@ -6,7 +6,7 @@ import { onActions, showActions } from "./list.js";
 const byId = (id) => document.getElementById(id);
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
 
-/** Asks for an API key until one is entered; `complaint` says what was wrong with the last one. */
+/** Asks for an API key until the user enters one. `complaint` says what was wrong with the last key. */
 export function askForKey(complaint = "") {
   const dialog = byId("key-dialog");
   const [form, input] = [dialog.querySelector("form"), byId("key")];
@@ -32,7 +32,7 @@ export function askForKey(complaint = "") {
   });
 }
 
-/** Asks the user to confirm an action; `yes` is the text of the button that does. Resolves to true or false. */
+/** Asks the user to confirm an action. `yes` is the text of the button to confirm. Resolves to true or false. */
 export function confirmAction({ title, text, yes }) {
   const dialog = byId("question");
   byId("question-title").textContent = title;
@@ -87,7 +87,7 @@ export class OrderDialog {
     if (focused?.hidden) this.#dialog.querySelector(".close").focus();
   }
 
-  /** A term and its description. An unchanged text keeps its elements: the user may be selecting it. */
+  /** The term and description elements of a field. Reused if the text is unchanged, to keep a selection of the user. */
   #fact(name, text) {
     const old = this.#facts.get(name);
     if (old?.[1].textContent === text) return old;

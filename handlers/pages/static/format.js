@@ -13,7 +13,7 @@ export const count = (number) => whole.format(number);
 /** A measured number: whole from 100 on, three significant digits below. */
 export const figure = (number) => (Math.abs(number) >= 100 ? whole : short).format(number);
 
-/** A number beside an axis that ends at `top`: with its decimals, or shortened from 10,000 on: 500, 12.5k, 2M. */
+/** A number on an axis that ends at `top`. If `top` is 10,000 or more, k and M shorten numbers: 500, 12.5k, 2M. */
 export function axisNumber(number, top) {
   if (top < 10_000 || number < 1_000) return plain.format(number);
   return number < 1_000_000 ? `${plain.format(number / 1_000)}k` : `${plain.format(number / 1_000_000)}M`;
@@ -35,11 +35,11 @@ export const timeOfDay = (date) => clock.format(date);
 /** A Date as the time of day without seconds. */
 export const hourAndMinute = (date) => minute.format(date);
 
-/** A Date in the reader's own time zone, with the day where it is not today. */
+/** A Date as the time in the user's time zone, with the day unless it is today. */
 export function moment(date) {
   const isToday = date.toDateString() === new Date().toDateString();
   return isToday ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
 }
 
-/** The Date that the server writes as "2025-03-01 12:00:00", which is UTC. */
+/** The Date of a text such as "2025-03-01 12:00:00", as the server sends it, in UTC. */
 export const dateOf = (text) => new Date(`${text.replace(" ", "T")}Z`);

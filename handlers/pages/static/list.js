@@ -1,4 +1,4 @@
-// A list of orders as a table with a row for each, which updates without losing the focus or the order pointed at.
+// A list of orders: a table with a row for each. Updates keep the focus and the row that the user points at.
 
 import { count, dateOf, moment } from "./format.js";
 
@@ -17,7 +17,7 @@ export function showActions(element, order) {
   }
 }
 
-/** Calls `onAct` with the action of a button, and the button, when it is pressed. */
+/** Calls `onAct` with the action and the button when an action button is pressed. */
 export function onActions(element, onAct) {
   for (const button of element.querySelectorAll("[data-action]")) {
     button.addEventListener("click", () => onAct(button.dataset.action, button));
@@ -25,9 +25,9 @@ export function onActions(element, onAct) {
 }
 
 /**
- * One list. `load(limit)` resolves to `{orders, hasMore}`; `onAct` is called with an order and an action, `onOpen` with
- * an order to show in the dialog, `onMore` when the user wants a longer list, and `onLeave` when the pointer leaves the
- * list: while it is over the list, no row is added, moved or removed.
+ * One list. `load(limit)` resolves to `{orders, hasMore}`. `onAct` is called with an order and an action, `onOpen` with
+ * an order to show in the dialog, `onMore` when the user requests a longer list, and `onLeave` when the pointer leaves
+ * the list. While the pointer is over the list, no row is added, moved or removed.
  */
 export class OrderList {
   #options;
@@ -62,7 +62,7 @@ export class OrderList {
     this.#find("h2").focus();
   }
 
-  /** Fetches and shows the orders, unless a later fetch has begun before they arrive. */
+  /** Fetches the orders, and shows them unless a later fetch has begun in the meantime. */
   async refresh() {
     const number = ++this.#fetches;
     const { orders, hasMore } = await this.#options.load(this.#limit);
@@ -70,7 +70,7 @@ export class OrderList {
   }
 
   show(orders, hasMore = false) {
-    // Otherwise a click could hit another order than the one that the user pointed at.
+    // Otherwise a click could act on a different order than the one that the user pointed at.
     if (hasPointer.matches && this.#find("tbody").matches(":hover")) {
       for (const order of orders) this.update(order);
       return;
@@ -80,7 +80,7 @@ export class OrderList {
     let next = this.#find("tbody").firstElementChild;
     for (const order of orders) {
       const row = this.#rows.get(idOf(order)) ?? this.#add(order, next);
-      // Moving a row would lose its focus. Rows never change places, except that new ones are inserted.
+      // Moving a row would lose its focus. Existing rows never change their sequence; new rows are inserted.
       if (row === next) next = row.nextElementSibling;
       else if (row.nextElementSibling !== next) this.#find("tbody").insertBefore(row, next);
       fill(row, order);
@@ -115,7 +115,7 @@ export class OrderList {
     const neighbour = row.nextElementSibling ?? row.previousElementSibling;
     row.remove();
     if (!hadFocus) return;
-    // Not on the neighbour's action button: a key pressed twice would act on another order.
+    // Does not focus the neighbour's action button: a key pressed twice would act on another order.
     (neighbour?.querySelector(".id button") ?? this.#find("h2")).focus();
   }
 
@@ -146,7 +146,7 @@ function fill(row, order) {
   if (focused?.hidden) row.querySelector(".id button").focus();
 }
 
-/** Sets a text, if it differs: the user may be selecting it. */
+/** Sets a text only if it differs, to keep a selection of the user. */
 function write(row, selector, text) {
   const element = row.querySelector(selector);
   if (element.textContent !== text) element.textContent = text;

@@ -6,7 +6,7 @@ const notice = document.getElementById("notice");
 const text = notice.querySelector("p");
 let onUnauthorized = () => {};
 
-/** Sets up the notices; `unauthorized` is called when the server rejects a request's key. */
+/** Sets up the notices. `unauthorized` is called when the server rejects the API key of a request. */
 export function setUpNotices({ unauthorized }) {
   onUnauthorized = unauthorized;
   notice.querySelector("button").addEventListener("click", () => {
@@ -15,9 +15,9 @@ export function setUpNotices({ unauthorized }) {
   });
 }
 
-/** Shows a notice; an empty text hides it. */
+/** Shows a notice. An empty text hides it. */
 export function showNotice(words, isComplaint = false) {
-  // In an open dialog, since nothing outside it can be read or pressed.
+  // Moves the notice into an open dialog, because nothing outside the dialog can be read or pressed.
   const place = document.querySelector("dialog[open]") ?? document.body;
   if (notice.parentNode !== place) place.append(notice);
   notice.classList.toggle("complaint", isComplaint);

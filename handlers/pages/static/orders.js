@@ -54,12 +54,12 @@ export class Orders {
     this.#refresh();
   }
 
-  /** Has the next `setCounts` refresh the lists. */
+  /** Makes the next `setCounts` refresh the lists, even if the counts have not changed. */
   invalidate() {
     this.#shownCounts = "";
   }
 
-  /** Fetches the lists one after the other; a call while that runs does nothing. */
+  /** Fetches the lists one after the other, if they are due. Does nothing if a refresh is already running. */
   async #refresh() {
     const isDue = this.#counts !== this.#shownCounts || Date.now() - this.#shownAt > REFRESH_MS;
     if (!isDue || this.#isRefreshing || this.#isPaused || document.hidden || Date.now() < this.#retryAt) return;
@@ -86,7 +86,7 @@ export class Orders {
     for (const each of [this.#failed, this.#latest, this.#found, this.#dialog]) each?.update(order);
   }
 
-  /** Runs an action on an order, once even if its button is pressed twice, and shows the result. */
+  /** Runs an action on an order and shows the result. Runs it once, even if the button is pressed twice. */
   async #act(order, action, pressed) {
     const id = order.order_id.rawJSON;
     const question = { title: `Cancel order ${id}?`, text: "It will not be processed. This can't be undone.", yes: "Cancel the order" };

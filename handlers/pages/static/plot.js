@@ -1,4 +1,4 @@
-// A plot: one chart of the last ten minutes, drawn as SVG. Its colours come from charts.css, so they follow the system.
+// A plot: one chart of the last ten minutes, drawn as SVG. charts.css sets its colors for the system's color scheme.
 
 import { axisNumber, figure, hourAndMinute, timeOfDay } from "./format.js";
 
@@ -7,11 +7,11 @@ const HEIGHT = 190;
 const MARGIN = { left: 46, right: 12, top: 8, bottom: 28 };
 const WINDOW_S = 600;
 const TIME_STEP_S = 120;
-const MAX_STEPS = 5; // between the numbers of the vertical axis
+const MAX_STEPS = 5; // at most this many intervals between the numbers of the vertical axis
 const HEADROOM = 1.05;
 const GAP_S = 3; // points further apart are not connected
 
-/** A plot in `container` of `lines`, each with a name and a color; values below `lowestTop` do not scale it up. */
+/** A plot in `container`. Each of `chart.lines` has a name and a color. The value axis reaches `chart.lowestTop`. */
 export class Plot {
   #container;
   #chart;
@@ -41,13 +41,13 @@ export class Plot {
     for (const type of ["pointermove", "pointerdown"]) {
       container.addEventListener(type, ({ clientX }) => this.#point(clientX - container.getBoundingClientRect().left));
     }
-    // A finger leaves the plot when it is lifted: its values stay until the next touch elsewhere.
+    // A lifted finger also causes `pointerleave`. The values then stay visible until the next touch elsewhere.
     container.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.#point(null));
     document.addEventListener("pointerdown", ({ target }) => container.contains(target) || this.#point(null));
     new ResizeObserver(() => this.#draw()).observe(container);
   }
 
-  /** Draws these points: `time` in seconds of the epoch, a list of `values` for each line, up to the time `end`. */
+  /** Draws these points: `time` in seconds since 1970, and a list of `values` for each line. The plot ends at `end`. */
   draw(data) {
     this.#data = data;
     this.#draw();
@@ -60,7 +60,7 @@ export class Plot {
     const top = HEADROOM * Math.max(this.#chart.lowestTop, ...values.flat());
     const origin = time[0] ?? end;
     setAttributes(this.#svg, { width });
-    // A path has seconds since the first point and values as its coordinates; its window is stretched to the plot.
+    // The coordinates in a path are seconds since the first point, and values. The viewBox scales them to the plot.
     setAttributes(this.#window, { ...plotted, viewBox: `${end - WINDOW_S - origin} ${-top} ${WINDOW_S} ${top}` });
     this.#paths.forEach(({ line, dots }, index) => {
       const strokes = continuous(time, values[index] ?? []);
@@ -109,7 +109,7 @@ function nearestIndex(time, wanted, begin) {
   return nearest;
 }
 
-/** The points of a line, divided where there is no value and where time has a gap. */
+/** The points of a line, split where a value is missing and where more than GAP_S seconds pass. */
 function continuous(time, values) {
   const strokes = [];
   let last = -Infinity;
@@ -147,7 +147,7 @@ function timeAxis(end, plotted) {
   return labels;
 }
 
-/** The smallest of 1, 2, 5, 10, 20, 50 and so on, or of their decimal fractions, that is not below this. */
+/** The smallest number that is at least `least` and is 1, 2 or 5 times a power of ten. */
 function roundStep(least) {
   const power = 10 ** Math.floor(Math.log10(least));
   return power * [1, 2, 5, 10].find((factor) => factor * power >= least);
