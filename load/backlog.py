@@ -1,4 +1,4 @@
-"""Polls GET /metrics until no orders are left to be processed. Runs on the event loop."""
+"""Polls GET /metrics until all orders are processed. Runs on the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,18 +15,18 @@ from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 
 POLL_WHILE_SENDING_S = 0.25
-LONGEST_GAP_S = 1.0  # If two polls are further apart, the later one does not tell when the orders were processed.
+LONGEST_GAP_S = 1.0  # If two polls are further apart, it is not known when the orders were processed.
 QUIET_S = 2.0
-"""If orders from before the run do not change for this long, they are assumed to wait for a later time."""
+"""If the counts do not change for this long, the run no longer waits for orders from before the run."""
 OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 
 class NoMetrics(CommandError):
-    """The response does not say how many orders wait."""
+    """The response to GET /metrics does not have the counts of orders."""
 
 
 class NotAllowed(NoMetrics):
-    """The server rejected the API key, or a request without one; `status` is 401 or 403."""
+    """The server rejected the API key, or requires one. `status` is 401 or 403."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"GET /metrics: status {status}")
@@ -35,7 +35,7 @@ class NotAllowed(NoMetrics):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Numbers of orders: `waiting` for processing or in it, `completed`, and `finished` in any status."""
+    """Numbers of orders. `waiting` counts Pending and Processing, `finished` counts all terminal statuses."""
 
     waiting: int
     completed: int
@@ -48,7 +48,7 @@ class Metrics:
 
     @classmethod
     def parse(cls, response: Response) -> Self:
-        """Read a response; NoMetrics if a count is missing or is not a whole number from 0 on."""
+        """Read a response. Raises NoMetrics if a count is missing or is not a whole number of at least 0."""
         if response.status in (401, 403):
             raise NotAllowed(response.status)
         if response.status != 200:
@@ -69,12 +69,12 @@ class Metrics:
 def _count(counts: dict[str, Any], name: str) -> int:
     count = counts.get(name)
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= HIGHEST:
-        raise NoMetrics(f"GET /metrics: {name} is missing or no number of orders")
+        raise NoMetrics(f"GET /metrics: {name} is missing or not a whole number")
     return count
 
 
 class BacklogState(Enum):
-    """What the metrics say: all orders are processed, nothing changes any more, or there are no metrics."""
+    """Why waiting ended: all orders are processed, the counts no longer change, or there are no metrics."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -83,12 +83,12 @@ class BacklogState(Enum):
 
 @dataclass
 class Backlog:
-    """The orders that the server has not processed yet, those of other clients included.
+    """The orders that the server has not processed yet, including those of other clients.
 
-    `left` is their number at the last poll, and `on_poll` is called with it after each poll. `changed_ns` is when
-    `wait` last saw the metrics change. `processed_ns` is when the metrics first said that all orders are processed;
-    None if they never did, or if the poll before was over a second earlier. All this is a hint only: the orders are
-    read back, too.
+    `left` is their number at the last poll. `on_poll` is called with this number after each poll. `changed_ns` is when
+    `wait` last saw the metrics change. `processed_ns` is when the metrics first showed that all orders are processed.
+    It is None if they never did, or if the previous poll was over a second earlier. These values are only estimates;
+    the orders are also read back.
     """
 
     address: Address
@@ -105,7 +105,7 @@ class Backlog:
         self._connection = Connection(self.address)
 
     async def poll(self, *, limit_s: float | None = None) -> Metrics:
-        """Request the metrics once; NoResponse or NoMetrics if that fails. The limit is by default `answer_s`."""
+        """Request the metrics once. Raises NoResponse or NoMetrics. The default of `limit_s` is `answer_s`."""
         limit_s = self.timeouts.answer_s if limit_s is None else limit_s
         metrics = Metrics.parse(await send_request(self._connection, self.address.get("/metrics"), limit_s=limit_s))
         self.left = metrics.waiting
@@ -114,7 +114,7 @@ class Backlog:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Poll while the block runs, at least once if the server answers."""
+        """Poll while the block runs, and at least once if the server responds in time."""
         end = asyncio.Event()
         watch = asyncio.create_task(self._watch(end))
         try:
@@ -127,7 +127,7 @@ class Backlog:
                 self.close()
 
     async def _watch(self, end: asyncio.Event) -> None:
-        """Poll about four times a second, and at least once, until the end is set or there are no metrics."""
+        """Poll about four times a second, and at least once, until `end` is set or a poll raises NoMetrics."""
         while True:
             try:
                 await self.poll()
@@ -144,9 +144,9 @@ class Backlog:
     async def wait(self, *, before: int, limit_s: float | None = None) -> BacklogState:
         """Poll until all orders are processed, or until as many have finished as were waiting at the first poll.
 
-        The second condition is for servers that get orders from other clients, too. Also ends if no more orders wait
-        than `before` the load and the metrics do not change: orders of other clients may wait for hours. UNKNOWN if the
-        server does not answer, or did not answer while orders were sent. `limit_s` is as for `poll`.
+        The second condition is for servers that also get orders from other clients. `before` is how many orders waited
+        before the load. Polling also ends if no more orders than that wait and the metrics do not change, because
+        orders of other clients can wait for hours. Returns UNKNOWN if the server does not respond or has no metrics.
         """
         first: Metrics | None = None
         seen: Metrics | None = None

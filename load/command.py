@@ -1,4 +1,4 @@
-"""`python -m load`: runs the load generator; on the main thread."""
+"""`python -m load`: the load generator. Runs on the main thread."""
 
 import logging
 import os
@@ -32,8 +32,8 @@ SERVER = ("server.py",)
 
 
 def main(argv: Sequence[str], *, timeouts: Timeouts | None = None, server: Sequence[str] = SERVER) -> int:
-    """Run the load generator and return its exit status. `server` is what --own-server starts, without its flags."""
-    # Without a handler Python would print Tornado's warnings about failed connections, which the result counts.
+    """Run the load generator and return its exit status. `server` is the script that --own-server starts."""
+    # Without a handler, Python would print Tornado's warnings about failed connections. The result counts these.
     logging.getLogger("tornado").addHandler(logging.NullHandler())
     return Load(parse_settings(argv, os.environ), timeouts=timeouts or Timeouts(), server=server).execute()
 
@@ -86,7 +86,7 @@ class Load(Command):
                     self._settings = replace(self._settings, url=server.url)
                     yield
             except CommandError as raised:
-                # Raised outside, since the folder would be kept for it, for example if the server did not start.
+                # Raised after the block: inside it, this error would keep the folder.
                 error = raised
         if error:
             raise error
@@ -103,7 +103,7 @@ class Load(Command):
         if result is None:
             return ()
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
-        # Computed only when it is written, so that Ctrl-C during this names the files that are missing.
+        # Computed only when it is written, so that after Ctrl-C the message names the missing files.
         result_json = cache(lambda: to_json(result, settings))
         outputs += json_outputs(settings.json, result_json)
         if settings.report:

@@ -23,10 +23,10 @@ READ_CLIENTS = 64
 
 @dataclass(kw_only=True)
 class Run:
-    """One run; `result` always has what was measured so far, so that an interrupted run can be shown.
+    """One run. `result` has what was measured so far, also after an interrupt.
 
-    `wall_clock_ns` counts from 1970. Before the first request, `print_line` is called with how many orders the server
-    already has.
+    `wall_clock_ns` returns the nanoseconds since 1970. Before the first order is sent, `print_line` is called with a
+    line that says how many orders the server already has.
     """
 
     settings: Settings
@@ -44,7 +44,7 @@ class Run:
         self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
 
     async def complete(self) -> Result:
-        """Run to the end; when cancelled, return what is known. Unreachable before anything is sent."""
+        """Run to the end, or until cancelled, and return the result. Raises Unreachable before any order is sent."""
         settings, limit_s = self.settings, self.timeouts.connection_s
         self.result.started_ns = self.wall_clock_ns()
         try:
@@ -64,14 +64,14 @@ class Run:
         return self.result
 
     async def _poll_first(self, backlog: Backlog) -> int:
-        """Say how many orders the server has, and return how many of them wait. NotAllowed if an API key is missing."""
+        """Print how many orders the server has, and return how many wait. Raises NotAllowed for status 401 or 403."""
         orders, waiting, limit_s = None, 0, self.timeouts.connection_s
         try:
             metrics = await backlog.poll(limit_s=limit_s)
         except NotAllowed:
             raise
         except (NoMetrics, TooSlow):
-            # A server without metrics may still take orders, and a slow one is what is to be measured.
+            # A server without metrics can still accept orders, and a slow server can still be measured.
             backlog.close()
         except NoResponse:
             backlog.close()
@@ -114,10 +114,10 @@ class Run:
                     connections.close()
 
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
-        """Note how long the sending took.
+        """Record how long the sending took.
 
-        It ends with the last response, so that the time-outs for a server that is gone are not part of it. In an open
-        loop, it lasts at least until the last request that was sent was due.
+        The sending ends with the last response, so it does not include the time-outs for a server that stopped
+        responding. In an open loop, it lasts at least until the due time of the last request that was sent.
         """
         result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
         last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9
@@ -170,7 +170,7 @@ async def _send_batches(
 def _with_due_times(
     requests: Iterator[tuple[int, bytes]], *, per_second: float, started_ns: int
 ) -> Iterator[tuple[int, int, bytes]]:
-    """Add to each request when its first order is due, at a rate of orders per second."""
+    """Add to each request the time in nanoseconds when its first order is due."""
     for first, request in requests:
         yield started_ns + int(first * 1_000_000_000 // per_second), first, request
 
@@ -178,14 +178,14 @@ def _with_due_times(
 def _other_orders_line(settings: Settings, before: int | None, added: int) -> str:
     stay = "that stay there" if added > 1 else "that stays there"
     if before is None:
-        return f"This run adds {added:,} orders to {settings.url} {stay}; how many it has is not known."
+        return f"It is not known how many orders {settings.url} holds; this run adds {added:,} {stay}."
     others = f"{f'{before:,}' if before else 'no'} other orders" if before != 1 else "1 other order"
     return f"{settings.url} holds {others}; this run adds {added:,} {stay}."
 
 
 def _explain(refusal: NotAllowed, settings: Settings) -> str:
     if refusal.status == 403:
-        return f"The API key may not read the metrics of {settings.url}: status 403"
+        return f"The API key is not allowed to read the metrics of {settings.url}: status 403"
     if settings.api_key:
-        return f"{settings.url} does not know this API key: status 401"
+        return f"{settings.url} rejected this API key: status 401"
     return f"{settings.url} requires an API key: --api-key or the environment variable {KEY_VARIABLE}: status 401"

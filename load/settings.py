@@ -1,4 +1,4 @@
-"""What a run is to do, and the flags of `python -m load` that say so. Runs on the main thread."""
+"""The settings of a run, and the flags of `python -m load` that set them. Runs on the main thread."""
 
 import argparse
 import math
@@ -24,7 +24,7 @@ EXCLUSIVE = (
     ("--own-server", "--url", "a server of its own has its own address"),
     ("--own-server", "--api-key", "a server of its own needs no key"),
     ("--batch", "--concurrency", "a batch opens as many connections as it has orders"),
-    ("--batch", "--bulk", "a batch is of requests with one order each"),
+    ("--batch", "--bulk", "each request of a batch has one order"),
     ("--batch", "--rate", "a batch waits for answers, an open loop does not"),
     ("--duration", "--orders", "either one ends a run"),
     ("--duration", "--replay", "either one ends a run"),
@@ -35,20 +35,21 @@ Sends orders to a server, waits until they are processed, reads every acknowledg
 was lost or differs. Without flags: 1,000 clients that connect at once and send one order each."""
 EPILOG = """\
 exit status: 0 when every order that got a 202 was read back, is as it was sent, and is Completed, Failed or Cancelled;
-1 when one was lost, differs, can't be read or isn't processed, when none got a 202, when the server can't be reached,
-isn't trusted or requires another API key, or when a file can't be written; 2 for bad flags or a bad file to replay; 130
-after Ctrl-C, which prints what was measured so far (a second one ends at once). Orders that were refused or got no
-response are counted in the table, but don't change the exit status, because the server did not acknowledge them. Nor
-does it change when the load generator was the limit, or the server did not keep up with --rate: a line says so."""
+1 when an order was lost, differs, can't be read or isn't processed; 1 also when no order got a 202, when the server
+can't be reached, isn't trusted or requires another API key, or when a file can't be written; 2 for bad flags or a bad
+file to replay; 130 after Ctrl-C, which prints what was measured so far (a second Ctrl-C ends the command at once).
+Orders that were refused or got no response are counted in the table. They do not change the exit status, because the
+server did not acknowledge them. If the load generator was the limit, or the server did not keep up with --rate, a line
+says so, and the exit status stays the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run is to do; `concurrency` is the number of connections, in an open loop the highest.
+    """The settings of one run. `concurrency` is the number of connections, or the highest number in an open loop.
 
-    A file to replay may have fewer than `orders`; the highest number means all of them. With `rate`, orders a second,
+    A file to replay can have fewer orders than `orders`; HIGHEST means the whole file. With `rate` (orders a second),
     the loop is open. `duration_s` is None if the number of orders ends the run. With `own_server`, the run starts a
-    server and loads that one instead of `url`.
+    server and loads it instead of `url`.
     """
 
     url: ServerUrl
@@ -116,7 +117,7 @@ def _orders(flags: argparse.Namespace) -> int:
     if flags.replay:
         return HIGHEST
     if flags.duration_s:
-        # All that are due before the end; rounded, so that a float's last digit does not add one.
+        # All orders that are due before the end. Rounded, so that a floating-point error does not add one.
         due: float = flags.rate * (flags.warm_up_s + flags.duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
@@ -140,10 +141,10 @@ def _new_parser() -> CommandParser:
         group.add_argument(flag, metavar=metavar, type=kind, help=help_text, dest=dest)
 
     add("--orders", "N", whole_number(), "how many orders to send (1000; with --bulk 100 requests; with --replay all)")
-    add("--replay", "FILE", Path, "send the orders of this CSV file, or NDJSON file if its name does not end in .csv")
-    ids = "number the orders from here (from the clock and random bits; with --replay the ids of the file)"
+    add("--replay", "FILE", Path, "send the orders of this file: CSV if its name ends in .csv, otherwise NDJSON")
+    ids = "the id of the first order (from the clock and random bits; with --replay the ids of the file)"
     add("--first-id", "ID", whole_number(), ids)
-    bulk = "send N orders in each request, as an array for POST /orders; latencies are those of requests"
+    bulk = "send N orders in each request, as an array for POST /orders; latencies are per request"
     add("--bulk", "N", whole_number(MOST_PER_REQUEST), bulk)
     group = parser.add_argument_group("how it is sent")
     concurrency = (
@@ -153,14 +154,14 @@ def _new_parser() -> CommandParser:
     add("--concurrency", "N", whole_number(), concurrency)
     add("--batch", "N", whole_number(), "send N orders at once, wait for all N answers, then the next N")
     per_second = (
-        "send R orders a second, 0.5 for instance, each when it is due however long earlier answers take (an open "
+        "send R orders a second (0.5 for instance), each when it is due, however long earlier answers take (an open "
         "loop); latencies count from when a request was due"
     )
     add("--rate", "R", rate(MOST_PER_SECOND), per_second)
     add("--duration", "S", seconds, "how long to send at that rate (10 seconds, unless --orders or --replay is given)")
     warm_up = "do not measure requests that are due in the first S seconds; --duration begins after them (0)"
     add("--warm-up", "S", seconds_or_0, warm_up)
-    group = parser.add_argument_group("where it is sent, and where the result goes")
+    group = parser.add_argument_group("where it is sent, and where the result is written")
     own_server = "start a server with a temporary database, load it, and remove both at the end"
     group.add_argument("--own-server", action="store_true", help=own_server)
     trusted = "trusts the system's certificates, or those in the file that SSL_CERT_FILE names"
@@ -185,5 +186,5 @@ def _api_key(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the key is empty")
     if not all("!" <= character <= "~" for character in text):
-        raise argparse.ArgumentTypeError("the key has a character that can't stand in a header")
+        raise argparse.ArgumentTypeError("the key has a character that is not allowed in a header")
     return text

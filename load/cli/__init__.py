@@ -1,1 +1,1 @@
-"""Flags, progress, output files, signals and exit status of every command."""
+"""What all commands share: flags, progress, output files, signals and exit statuses."""

@@ -23,14 +23,14 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows one phase at a time. Refreshed from the event loop, since a thread would take time from sending."""
+    """Shows one phase at a time. Refreshed from the event loop, because a thread would slow down the sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def phase(self, name: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
-        """Show a bar while the block runs; `done` returns how far it is."""
+        """Show a bar while the block runs; `done` returns how many of `total` are done."""
         if not self._console.is_terminal:
             yield
             return
@@ -46,14 +46,14 @@ class ProgressBar:
 
 
 class Output(NamedTuple):
-    """One place that a result is written to, named as in messages; `write` raises OSError if it can't be written."""
+    """One place to write a result to. Messages show `name`; `write` raises OSError if it fails."""
 
     name: str
     write: Callable[[], object]
 
 
 class Command(ABC):
-    """A command named `prog`, with output `files`. `execute` calls what a subclass has: `run`, then `outputs`."""
+    """A command named `prog` that writes `files`. `execute` calls the subclass's `run`, then its `outputs`."""
 
     def __init__(self, *, prog: str, files: Sequence[Path | None] = ()) -> None:
         self._prog = prog
@@ -64,7 +64,7 @@ class Command(ABC):
         """Do the work. CommandError ends the command with one line on stderr, KeyboardInterrupt with status 130."""
 
     def outputs(self) -> Sequence[Output]:
-        """Return where to write what is known so far; called after `run`, also if that failed or was interrupted."""
+        """Return the outputs of the results so far. Called after `run`, even if `run` failed or was interrupted."""
         return ()
 
     def execute(self) -> int:
@@ -80,13 +80,13 @@ class Command(ABC):
         except BrokenPipeError:
             raise
         except BaseException:
-            # Also a bug of this program leaves its user what was measured before.
+            # Even after a bug in this program, write what was measured before it.
             self._write_outputs(ExitStatus.FAILED)
             raise
         return self._write_outputs(status)
 
     def _write_outputs(self, status: int) -> int:
-        """Write to every output that can be written to; after Ctrl-C, name those that are missing or incomplete."""
+        """Write every output that can be written; after Ctrl-C, name the missing and incomplete ones."""
         remaining: list[Output] = []
         try:
             remaining += self.outputs()
@@ -100,7 +100,7 @@ class Command(ABC):
             status = ExitStatus.INTERRUPTED
             if remaining:
                 names = ", ".join(output.name for output in remaining)
-                self._fail(f"interrupted: not written, or not completely: {names}", status)
+                self._fail(f"interrupted, so these are missing or incomplete: {names}", status)
         return status
 
     def _fail(self, text: str, status: int) -> int:
@@ -109,7 +109,7 @@ class Command(ABC):
 
 
 def print_line(line: str) -> None:
-    """Print a line that a reader at the other end of a pipe sees at once."""
+    """Print a line and flush it, so that the reader of a pipe gets it at once."""
     print(line, flush=True)
 
 
@@ -127,20 +127,20 @@ def file_output(path: Path, content: Callable[[], bytes]) -> Output:
 
 
 def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output]:
-    """Return the output that writes a result as indented JSON, if asked for; `result` is called when it is written."""
+    """Return one output of indented JSON, or none if `path` is None; `result` is called when it is written."""
     if path is None:
         return []
     return [file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")]
 
 
 def _find_unwritable(paths: Sequence[Path | None]) -> str:
-    """Return why standard output or a file can't be written, or "". Leaves no new file behind."""
-    # None if the process was started with it closed.
+    """Return why standard output or a file can't be written, or "". Removes files that it creates for the test."""
+    # None if standard output was closed when the process started.
     if sys.stdout is None:
         return "the result can't be printed: standard output is closed"
     for path in filter(None, paths):
         existed = path.exists()
-        # A pipe is not opened: its reader would take the closing for the end.
+        # A pipe is not opened, because closing it again would signal end of file to its reader.
         if path == STDOUT or (existed and not path.is_file()):
             continue
         try:

@@ -1,14 +1,14 @@
-"""Exit statuses, errors that end a command with one line on standard error, and texts of messages. Any thread."""
+"""Exit statuses, errors that end a command with one line, and functions that make texts safe to print. Any thread."""
 
 import re
 from enum import IntEnum
 
 LONGEST = 200
-KEY = re.compile(r"orderskey_[^\s'\"]*")  # The server's API keys begin so; a user may put one in the wrong place.
+KEY = re.compile(r"orderskey_[^\s'\"]*")  # Matches the server's API keys. A user can pass a key to a wrong flag.
 
 
 class ExitStatus(IntEnum):
-    """What every command returns; after SIGTERM or SIGHUP it is 128 plus the signal's number instead of 130."""
+    """The exit statuses of every command. After SIGTERM or SIGHUP: 128 plus the signal's number instead of 130."""
 
     PASSED = 0
     FAILED = 1
@@ -24,13 +24,13 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """The command was called with something that it can't work with."""
+    """The command was called with a flag or a file that it can't use."""
 
     exit_status = ExitStatus.BAD_USAGE
 
 
 def reason_of_os_error(error: OSError) -> str:
-    """Return the system's words for the error in lower case, such as "no space left on device"."""
+    """Return the operating system's text for the error in lower case, such as "no space left on device"."""
     return (error.strerror or "unknown error").lower()
 
 
@@ -44,6 +44,6 @@ def cut(text: str, longest: int) -> str:
 
 
 def printable(text: str, *, longest: int = LONGEST) -> str:
-    """Return a text that fits a line and can't control a terminal: escapes control characters, cuts long texts."""
+    """Cut a text to `longest` characters, and escape control characters, so that it can't control a terminal."""
     shown = cut(text, longest)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

@@ -1,4 +1,4 @@
-"""The flag parser of all commands, the flags that several of them have, and the types of flag values.
+"""The flag parser of all commands, the flags that several commands share, and the types of flag values.
 
 Runs on the main thread.
 """
@@ -14,7 +14,7 @@ from typing import NoReturn
 from load.cli.errors import ExitStatus, reason_of_os_error, without_keys
 
 STDOUT = Path("-")
-HIGHEST = 2**63 - 1  # The highest whole number that SQLite stores, and so the highest id.
+HIGHEST = 2**63 - 1  # The largest integer that SQLite stores, and therefore the highest id.
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
 SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
@@ -54,7 +54,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--folder", type=writable_folder, default=Path(), help=where)
 
     def add_seed(self, default: int, *, shown: str | None = None) -> None:
-        """Add --seed: of the random numbers; --help shows the default as `shown`."""
+        """Add --seed for the random numbers; --help shows `shown` instead of the default."""
         text = f"seed of the random numbers ({shown or default})"
         self.add_argument("--seed", type=whole_number(), default=default, help=text)
 
@@ -85,18 +85,18 @@ def rate(highest: int) -> Callable[[str], float]:
 
 
 def seconds(text: str) -> float:
-    """Read a time in seconds: more than 0, a day at most."""
-    # The smallest positive number is the lowest that is allowed.
+    """Read a time in seconds: more than 0, and at most a day."""
+    # The lower bound is inclusive, so it is the smallest positive float.
     return number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
 
 
 def seconds_or_0(text: str) -> float:
-    """Read a time in seconds: 0 or more, a day at most."""
+    """Read a time in seconds: at least 0, and at most a day."""
     return number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
 def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
-    """Read a number from `lowest` to `highest`; messages name `unit`, and the limits by the words in `bounds`."""
+    """Read a number from `lowest` to `highest`. Error messages contain `unit`, or `bounds` as text for the limits."""
     try:
         found = float(text)
     except ValueError:
@@ -109,7 +109,7 @@ def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> 
 
 
 def writable_file(text: str) -> Path:
-    """Read the path of a file that can be created: its folder exists, and it is not a folder itself."""
+    """Read the path of a file. The file's folder must exist, and the path must not be a folder."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder")
@@ -119,7 +119,7 @@ def writable_file(text: str) -> Path:
 
 
 def writable_folder(text: str) -> Path:
-    """Read the path of a folder. Creates a folder in it and removes that, to test whether it is writable."""
+    """Read the path of a folder. Creates and removes a temporary folder in it to test whether it is writable."""
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is not a folder")
@@ -143,7 +143,7 @@ def sqlite_file(text: str) -> Path:
 
 
 def named_file(text: str) -> Path:
-    """Read the path of a file that can be created; standard output and SQLite's `:memory:` are refused."""
+    """Read a path like `writable_file`, but reject standard output and SQLite's `:memory:`."""
     if text in (str(STDOUT), ":memory:"):
         raise argparse.ArgumentTypeError(f"must be the path of a file, not {text}")
     return writable_file(text)

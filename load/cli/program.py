@@ -1,6 +1,6 @@
-"""The start and the end of every command: standard streams, signals, exit status; runs on the main thread.
+"""Starts and ends every command: standard streams, signals, exit status. Runs on the main thread.
 
-Imports nothing that takes time: until the command itself is imported, Ctrl-C ends the process at once and quietly.
+Imports only modules that load quickly. While the command itself is imported, Ctrl-C ends the process without output.
 """
 
 import os
@@ -17,14 +17,14 @@ from load.cli.errors import ExitStatus
 
 STDERR = 2
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command as Ctrl-C does: what it has started is stopped, and what it knows is printed."""
+"""Signals that end a command like Ctrl-C: the command stops the processes that it started and prints its results."""
 
 
 def run_program(module: str) -> NoReturn:
-    """Import the module, call its `main` with the arguments of the command line, and end the process with its status.
+    """Import the module, call its `main` with the command's arguments, and end the process with the returned status.
 
-    1 if a package is not installed, 130 after Ctrl-C, 128 plus the number of another signal that ended it, 141 if the
-    reader of a pipe is gone.
+    Other statuses: 1 if a package is not installed, 130 after Ctrl-C, 128 plus the signal's number after another
+    signal, 141 if the reader of a pipe has closed it.
     """
     leave_when_interrupted(ExitStatus.INTERRUPTED)
     fill_standard_streams()
@@ -42,7 +42,7 @@ def run_program(module: str) -> NoReturn:
         print(f"python -m {module.removesuffix('.command')}: {problem}", file=sys.stderr)
         status = ExitStatus.FAILED
     except BrokenPipeError:
-        # The reader of the output has gone, as `head` does; nothing more can be printed.
+        # The reader of the output has closed the pipe, like `head`. Nothing more can be printed.
         status = ExitStatus.BROKEN_PIPE
     if received and status == ExitStatus.INTERRUPTED:
         status = 128 + received[0]
@@ -51,7 +51,7 @@ def run_program(module: str) -> NoReturn:
 
 
 def leave_when_interrupted(status: int) -> None:
-    """Let Ctrl-C end the process at once with that status, unless it is ignored, as in a background process."""
+    """Make Ctrl-C end the process at once with this status, unless SIGINT is ignored, as in a background process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         os._exit(status)
@@ -61,7 +61,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open standard streams that are closed to /dev/null: else a socket would get their file descriptors."""
+    """Open closed standard streams on /dev/null. Otherwise, sockets could get their file descriptors."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
@@ -76,18 +76,18 @@ def handle_end_signals(received: list[int]) -> None:
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)
         interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(interrupt):  # ignored, as in the background: that is for Ctrl-C alone
+        if not callable(interrupt):  # SIGINT is ignored in the background; these signals still end the command
             raise KeyboardInterrupt
         interrupt(signal.SIGINT, frame)
 
     for number in END_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # SIGHUP is ignored under nohup
             signal.signal(number, end)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delay signals until the end of the block. Has no effect on other threads: only the main thread gets signals."""
+    """Delay signals until the end of the block. Does nothing on other threads: only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -107,8 +107,8 @@ def uninterrupted() -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once: while Python shuts down, Ctrl-C would kill it with another status."""
-    # None where it was closed when the process was started.
+    """End the process without Python's shutdown. During the shutdown, Ctrl-C would change the exit status."""
+    # A stream is None if it was closed when the process started.
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with suppress(OSError):
             stream.flush()

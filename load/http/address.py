@@ -18,20 +18,20 @@ from load.cli.errors import CommandError, reason_of_os_error
 
 PORTS = {"http": 80, "https": 443}
 REACH_S = 5.0
-CERTIFICATES = "SSL_CERT_FILE"  # The environment variable that OpenSSL reads; it ignores a file that does not exist.
+CERTIFICATES = "SSL_CERT_FILE"  # The environment variable that OpenSSL reads; OpenSSL ignores a missing file.
 
 
 class BadUrl(ValueError):
-    """The URL is not one of a server that can be loaded."""
+    """The text is not the URL of an HTTP server."""
 
 
 class Unreachable(CommandError):
-    """No server takes connections at the URL, or its certificate is not trusted."""
+    """The server at the URL accepts no connection, has an untrusted certificate, or rejects the API key."""
 
 
 @dataclass(frozen=True)
 class ServerUrl:
-    """The parts of an http:// or https:// URL; `netloc` is sent as Host, `path` has no slash at its end."""
+    """The parts of an http:// or https:// URL; `netloc` is sent as Host, `path` has no trailing slash."""
 
     host: str
     port: int
@@ -41,10 +41,10 @@ class ServerUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a URL; BadUrl says what is wrong with it."""
+        """Parse a URL. Raises BadUrl with the reason if the URL is not valid."""
         shown = _without_secrets(text)
         if "@" in text:
-            raise BadUrl(f"{shown} has a name or a password: a key is given with --api-key")
+            raise BadUrl(f"{shown} has a user name or a password: pass an API key with --api-key")
         try:
             parts = urlsplit(text)
         except ValueError:
@@ -54,7 +54,7 @@ class ServerUrl:
         except ValueError:
             if parts.netloc.rpartition(":")[2].isdecimal():
                 raise BadUrl(f"{shown} is not a URL: Port out of range 0-65535") from None
-            # Not shown: it may be a password whose host is missing.
+            # The text is not shown: without a host, it can be a password.
             raise BadUrl("the port of the URL is not a number") from None
         if not text.isascii():
             raise BadUrl(f"{shown} is not a URL: it has a character that is not ASCII")
@@ -77,7 +77,7 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """A server's resolved address, which encodes requests with `api_key`, unless empty; `tls` is None without TLS."""
+    """A server's resolved address. Requests contain `api_key` unless it is empty; `tls` is None without TLS."""
 
     url: ServerUrl
     family: socket.AddressFamily
@@ -90,7 +90,7 @@ class Address:
         return self._head("POST", path, f"Content-Type: {content}\r\nContent-Length: {len(body)}\r\n{header}") + body
 
     def get(self, path: str, *, header: str = "") -> bytes:
-        """Encode a GET request; `header` has more lines of the head, each with its CRLF."""
+        """Encode a GET request; `header` has additional header lines, each with CRLF at its end."""
         return self._head("GET", path, header)
 
     def _head(self, method: str, path: str, header: str) -> bytes:
@@ -99,7 +99,7 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once and return the address; Unreachable if that fails. Trusts SSL_CERT_FILE, or the system's store."""
+    """Connect once and return the address. Raises Unreachable. Trusts SSL_CERT_FILE, or the system's certificates."""
     tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)
@@ -143,7 +143,7 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 async def _speaks_http(url: ServerUrl, *, timeout_s: float) -> bool:
-    """Return whether an unencrypted request gets a response there."""
+    """Return whether an unencrypted request gets an HTTP response."""
     try:
         async with asyncio.timeout(timeout_s):
             stream = await TCPClient().connect(url.host, url.port)

@@ -1,7 +1,7 @@
 """One keep-alive connection that sends requests and reads responses. Runs on the event loop.
 
-Tornado's HTTP client opens a connection for each request; this one writes encoded bytes to an IOStream and reads the
-whole response with one future if it comes in one piece.
+Tornado's HTTP client opens a connection for each request. This connection writes encoded bytes to an IOStream, and
+needs only one future for a response that arrives in one piece.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
 READ_CHUNK = 4096
-"""IOStream allocates this many bytes for each read: enough for an order; longer responses take several reads."""
+"""IOStream allocates this many bytes for each read. One read is enough for an order; longer responses need several."""
 RESPONSE_S = 30.0
 
 
@@ -41,8 +41,8 @@ class Response(NamedTuple):
 class ResponseReader:
     """Reads one response.
 
-    Skips informational responses (1xx). MalformedResponse if it is no HTTP/1, has a chunked body, has bytes after its
-    end, or if all heads are over 64 KiB or the body is over 16 MiB.
+    Skips informational responses (1xx). Raises MalformedResponse if the response is not HTTP/1, has a chunked body, or
+    has bytes after its end. Also raises it if all heads are over 64 KiB or the body is over 16 MiB.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class ResponseReader:
         self._length: int | None = None
 
     def add(self, data: bytes, *, ended: bool = False) -> Response | None:
-        """Take bytes; return the response once it is complete: without Content-Length, when the bytes have `ended`."""
+        """Add bytes; return the response once it is complete. Without Content-Length, `ended` completes it."""
         searched = len(self._data)
         self._data += data
         if self._status < 200 and not self._take_heads(searched):
@@ -69,9 +69,9 @@ class ResponseReader:
         return Response(self._status, self._head, bytes(self._data), is_kept)
 
     def _take_heads(self, searched: int) -> bool:
-        """Read heads up to that of the response itself; False if that is not complete."""
+        """Read the heads of informational responses and of the final one; False if the final head is incomplete."""
         while self._status < 200:
-            # The end may be partly in the bytes from before and partly in the new ones.
+            # The blank line can be split between earlier and new bytes.
             end = self._data.find(HEAD_END, max(0, searched - len(HEAD_END)))
             searched = 0
             if self._head_bytes + (len(self._data) if end < 0 else end) > MAX_HEAD_BYTES:
@@ -98,8 +98,8 @@ def _content_length(head: bytes, status: int) -> int | None:
     end = head.find(b"\r\n", found + 2)
     digits = head[found + 17 : end if end >= 0 else None].strip()
     if not digits.isdigit():
-        raise MalformedResponse("a Content-Length that is no number")
-    # int() raises for thousands of digits.
+        raise MalformedResponse("a Content-Length that is not a number")
+    # int() raises ValueError for thousands of digits.
     length = int(digits) if len(digits) <= LENGTH_DIGITS else None
     if length is None or length > MAX_BODY_BYTES:
         raise MalformedResponse(f"a Content-Length of over {MAX_BODY_BYTES >> 20} MiB")
@@ -119,7 +119,7 @@ class NoConnection(NoResponse):
 
 
 class Connection:
-    """Opened at the first request, and again after a failure or `Connection: close`."""
+    """A connection that is opened at the first request, and again after a failure or `Connection: close`."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -127,7 +127,7 @@ class Connection:
         self._abandoned = ""
 
     async def exchange(self, request: bytes) -> Response:
-        """Send one request and return its response; NoConnection if it was not sent, else NoResponse."""
+        """Send one request and return its response. Raises NoConnection if it was not sent, otherwise NoResponse."""
         self._abandoned = ""
         stream = self._stream
         if stream is None or stream.closed():
@@ -168,11 +168,11 @@ class Connection:
         try:
             connecting = stream.connect(self._address.sockaddr, server_hostname=self._address.url.host)
             if stream.closed():
-                # Refused at once. With TLS, `connecting` would never complete.
+                # The connection was refused at once. With TLS, `connecting` would never complete.
                 raise StreamClosedError(stream.error)
             await connecting
         except (StreamClosedError, OSError) as problem:
-            # A stream with TLS raises the error itself.
+            # With TLS, the stream raises an OSError instead of a StreamClosedError.
             if self._abandoned:
                 raise NoResponse(self._abandoned) from None
             raise NoConnection(reason_of(problem, "connection closed")) from None
@@ -182,7 +182,7 @@ class Connection:
         reader = ResponseReader()
         response = reader.add(await stream.read_bytes(READ_CHUNK, partial=True))
         while response is None:
-            # Bytes that are buffered are returned at once: without this the loop would not turn while more arrive.
+            # Reads of buffered bytes complete at once. Without this, other tasks would not run while more bytes arrive.
             await asyncio.sleep(0)
             try:
                 data = await stream.read_bytes(READ_CHUNK, partial=True)
@@ -197,9 +197,9 @@ class Connection:
 
 
 async def send_request(connection: Connection, request: bytes, *, limit_s: float = RESPONSE_S) -> Response:
-    """Send a request and return its response; NoResponse, also if none comes within `limit_s`."""
+    """Send a request and return its response. Raises NoResponse if it fails, TooSlow after `limit_s`."""
     try:
-        # Not wait_for: until Python 3.12 it loses a Ctrl-C that arrives together with the response.
+        # Not asyncio.wait_for: before Python 3.12, it loses a Ctrl-C that arrives together with the response.
         async with asyncio.timeout(limit_s):
             return await connection.exchange(request)
     except TimeoutError:

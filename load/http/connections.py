@@ -1,4 +1,4 @@
-"""Keep-alive connections to one server: their time-outs, reconnecting, and whether the server still answers.
+"""Keep-alive connections to one server: time-outs, reconnecting, and detecting that the server stopped responding.
 
 Runs on the event loop.
 """
@@ -16,9 +16,9 @@ from load.http.connection import Connection, NoConnection, NoResponse, Response
 
 RECONNECT_PAUSE_S = 0.05
 CHECKS_PER_TIMEOUT = 20
-INTERRUPTED = "interrupted"  # Why a request got no response when its sender was cancelled.
+INTERRUPTED = "interrupted"  # The reason of a request whose task was cancelled.
 Key = TypeVar("Key")
-Unanswered = Callable[[Key, str], None]  # Takes a request's key, and why it got no response.
+Unanswered = Callable[[Key, str], None]  # Called with a request's key, and why it got no response.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class Timeouts:
     answer_s: float = 30.0
     """For the response to one request, including the time to connect."""
     connection_s: float = 5.0
-    """For a server that refuses connections to come back, as one does that restarts."""
+    """For a server that refuses connections, such as one that restarts, to accept them again."""
     processing_s: float = 30.0
-    """For accepted orders to be processed; starts again with each order that is processed."""
+    """For accepted orders to be processed; starts again whenever an order has been processed."""
     poll_s: float = 0.05
     """Between two polls for orders that are not processed yet."""
 
@@ -47,7 +47,7 @@ Answered = Callable[[Key, Response, RequestTiming], None]
 
 
 class Connections:
-    """Requests on any number of connections; `gone` turns true when the server no longer answers on any of them.
+    """Requests on connections to one server; `gone` becomes true when the server responds on none of them.
 
     `last_answer_ns` is when the last response came, or when `work` began.
     """
@@ -68,7 +68,7 @@ class Connections:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Abandon requests that get no response in time, while the block runs."""
+        """While the block runs, abandon requests that get no response in time."""
         self.last_answer_ns = self._clock_ns()
         watchdog = PeriodicCallback(self._abandon_overdue, self._timeouts.answer_s * 1000 / CHECKS_PER_TIMEOUT)
         watchdog.start()
@@ -101,7 +101,7 @@ class Connections:
             answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
 
     async def _send(self, connection: Connection, request: bytes, begun_ns: int) -> Response:
-        """Send a request and return its response, or NoResponse. Tries again if refused: the server may restart."""
+        """Send a request and return its response. Raises NoResponse. Tries again if the connection is refused."""
         busy = self._busy_since_ns
         while True:
             busy[connection] = self._clock_ns()
@@ -125,8 +125,8 @@ class Connections:
         now_ns = self._clock_ns()
         before = self._overdue
         self._overdue = {one: since_ns for one, since_ns in self._busy_since_ns.items() if now_ns - since_ns > limit_ns}
-        # Abandon a connection only if two checks in a row find it overdue. After a delay of this process itself, the
-        # first check may run before the responses that have arrived are read.
+        # Abandon a connection only if two checks in a row find it overdue. If this process was delayed, the first check
+        # can run before it reads responses that have already arrived.
         abandoned = [one for one, since_ns in self._overdue.items() if before.get(one) == since_ns]
         if abandoned and now_ns - self.last_answer_ns > limit_ns:
             self.gone = True
@@ -135,7 +135,7 @@ class Connections:
 
 
 class ClosedLoop(Connections):
-    """A closed loop: `count` clients that each send their next request when the last one is answered."""
+    """A closed loop: `count` clients that each send their next request when their last is answered."""
 
     def __init__(self, address: Address, *, count: int, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
         super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)
@@ -144,10 +144,10 @@ class ClosedLoop(Connections):
     async def work(
         self, jobs: Iterator[tuple[Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
     ) -> None:
-        """Let every client send requests until there are no more, or the server is gone.
+        """Have every client send requests until there are no more jobs, or the server stops responding.
 
-        Each job is a key and an encoded request; `answered` and `unanswered` are called with its key. Jobs that no
-        client had taken when the server went away stay in the iterator.
+        Each job is a key and an encoded request. `answered` or `unanswered` is called with the key. If the server stops
+        responding, jobs that no client has taken stay in the iterator.
         """
 
         async def serve(connection: Connection) -> None:

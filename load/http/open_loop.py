@@ -11,14 +11,14 @@ from load.http.address import Address
 from load.http.connection import Connection
 from load.http.connections import Answered, Connections, Key, Timeouts, Unanswered
 
-CHECK_EVERY_S = 0.25  # How soon it notices that the server is gone while nothing is due.
+CHECK_EVERY_S = 0.25  # How often to check whether the server still responds while no request is due.
 
 
 class SendDelays:
-    """How late requests were sent that had a free connection, and how long the others waited for a connection.
+    """How late requests with a free connection were sent, and how long other requests waited for a connection.
 
-    With a free connection the delay is the client's own; without one, it is the server's. Requests due before
-    `counted_from_ns` are not counted. Times are in nanoseconds; `last_wait_ns` is that of the last request.
+    With a free connection, the client causes the delay; without one, the server does. Requests that were due before
+    `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
     """
 
     def __init__(self, *, counted_from_ns: int = 0) -> None:
@@ -44,12 +44,12 @@ class SendDelays:
         return len(self.late_ns) + self.waited
 
     def later_than(self, limit_ns: float) -> int:
-        """Count the requests that had a free connection and were still sent later than that."""
+        """Count the requests that had a free connection but were sent more than `limit_ns` late."""
         return sum(late_ns > limit_ns for late_ns in self.late_ns)
 
 
 class OpenLoop(Connections):
-    """Up to `limit` connections, the last used first. While all are busy, due requests wait; `delays` records it."""
+    """Sends on up to `limit` connections, the last used first. If all are busy, `delays` records the waiting times."""
 
     def __init__(
         self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]
@@ -66,15 +66,15 @@ class OpenLoop(Connections):
     ) -> None:
         """Send every request when it is due, and return when all are answered.
 
-        Each job is the time when it is due, which never decreases, a key and an encoded request. A job is taken from
-        the iterator only when there is a connection for it, so that waiting jobs cost no memory; when the server is
-        gone, the rest stays in the iterator.
+        Each job is a due time, a key and an encoded request; due times must not decrease. A job is taken from the
+        iterator only when a connection is available, so that waiting jobs need no memory. If the server stops
+        responding, the remaining jobs stay in the iterator.
         """
 
         async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
             sent_ns = self._clock_ns()
             self._delays.note(due_ns=due_ns, sent_ns=sent_ns, had_connection=had_connection)
-            # A timer may be early, by less than a millisecond.
+            # A timer can fire up to a millisecond early.
             due_ns = min(due_ns, sent_ns)
             try:
                 await self._request(
@@ -95,16 +95,16 @@ class OpenLoop(Connections):
                     requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
 
     async def _has_connection(self) -> bool:
-        """Wait until a connection is free or may be opened; False when the server is gone."""
+        """Wait until a connection is free or can be opened; False if the server stopped responding."""
         while not self._idle and len(self._connections) >= self._limit:
             self._freed.clear()
             await self._freed.wait()
         return not self.gone
 
     async def _is_due(self, due_ns: int) -> bool:
-        """Wait until a request is due, as exactly as timers are (a millisecond); False if the server is gone.
+        """Wait until a request is due, to within a millisecond; False if the server stopped responding.
 
-        Yields to the loop even if there is nothing to wait for: a client that is late must still read responses.
+        Yields to the event loop even if the request is already due, so that responses are read.
         """
         left_s = (due_ns - self._clock_ns()) / 1e9
         while left_s > CHECK_EVERY_S and not self.gone:

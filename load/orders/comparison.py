@@ -1,6 +1,6 @@
-"""Compares orders with those that the server returns, and reads what its responses say of them. Pure, any thread.
+"""Compares sent orders with those that the server returns, and interprets its responses. Any thread.
 
-Numbers keep their exact value when JSON is decoded: fractions are decimals.
+Numbers in JSON keep their exact value: fractions are decoded as Decimal.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -18,7 +18,7 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 ACCEPTED = 202
 NOTHING_ACCEPTED = 422
 REPLAYED = b"\r\nidempotent-replayed: true"
-"""In the head of a response, in lower case, if the server already had the order."""
+"""The head of a response contains this, in lower case, if the server already had the order."""
 NO_COUNTS = "a 202 that does not count the orders"
 _objects = msgspec.json.Decoder(dict[str, Any])
 Kind = TypeVar("Kind")
@@ -29,7 +29,7 @@ class BadJson(ValueError):
 
 
 def decode_json(text: bytes) -> Any:
-    """Decode JSON with fractions as Decimal and integers as int; BadJson if it is none."""
+    """Decode JSON with fractions as Decimal and integers as int. Raises BadJson if it is not valid."""
     try:
         return _decoder.decode(text)
     except (ValueError, RecursionError, InvalidOperation) as problem:
@@ -37,7 +37,7 @@ def decode_json(text: bytes) -> Any:
 
 
 def difference_in(sent: dict[str, Any], found: object) -> str:
-    """Return the first difference, or "". Amounts are compared as decimals (10.0 is 10.00), also as strings."""
+    """Return the first difference, or "". Amounts are compared by value: 10.0 is 10.00, and can be sent as a string."""
     if not isinstance(found, dict):
         return "the answer is not a JSON object"
     for name in COMPARED:
@@ -71,7 +71,7 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount. Leaves out amounts over 10^30 or with over 30 places, which no run has sent."""
+    """Add an order's total_amount. Ignores amounts from 10^31 or with over 30 decimal places, which no run sends."""
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
         return amount
@@ -117,7 +117,7 @@ class Rejection(msgspec.Struct):
 
 
 class BulkResponse(msgspec.Struct):
-    """What the response to an array says of its orders."""
+    """The counts of orders in the response to an array."""
 
     accepted: int
     duplicates: int
@@ -125,7 +125,7 @@ class BulkResponse(msgspec.Struct):
     rejected_total: int
 
     def adds_up(self, orders: int) -> bool:
-        """Whether it counts each of that many orders exactly once."""
+        """Whether the response counts each of `orders` orders exactly once."""
         places = {rejection.index for rejection in self.rejected}
         return (
             min(self.accepted, self.duplicates) >= 0
@@ -143,7 +143,7 @@ class InvalidValue(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """A response that refuses something (RFC 9457)."""
+    """The body of an error response (RFC 9457)."""
 
     title: str = ""
     detail: str = ""
@@ -162,7 +162,7 @@ def _decode(response: Response, decoder: "msgspec.json.Decoder[Kind]") -> Kind |
 
 
 def reason_in(response: Response) -> str:
-    """Return the reason that a refusal states, or "" if it states none."""
+    """Return the reason in an error response, or "" if it has none."""
     problem = _decode(response, _problems) or Problem()
     if problem.errors:
         return "; ".join(f"{error.pointer} {error.detail}".strip() for error in problem.errors)
@@ -170,7 +170,7 @@ def reason_in(response: Response) -> str:
 
 
 def mistake_in(response: Response, order_id: int) -> str:
-    """Return what is wrong with a 202 for one order, or "" if it names that order, as a string."""
+    """Return what is wrong with a 202 for one order, or "" if it contains the order's id as a string."""
     named = (_decode(response, _objects) or {}).get("order_id")
     if named == str(order_id):
         return ""
@@ -185,12 +185,12 @@ def post_fault(response: Response) -> str:
 
 
 def counts_in(response: Response) -> BulkResponse | None:
-    """Return what a response says of an array's orders; None if it does not count them."""
+    """Return the counts in the response to an array of orders; None if it has no counts."""
     return _decode(response, _bulk_responses)
 
 
 def bulk_fault(response: Response, *, size: int, may_repeat: bool = False) -> str:
-    """Return what is wrong with the 202 for `size` orders, or "". Duplicates are wrong unless they `may_repeat`."""
+    """Return what is wrong with the 202 for `size` orders, or "". Duplicates are wrong unless `may_repeat` is true."""
     counts = counts_in(response)
     if counts is None:
         return NO_COUNTS

@@ -1,4 +1,4 @@
-"""Orders that are computed from their ids, and which of them were sent, acknowledged and found. Values, any thread."""
+"""Orders that are computed from their ids, and a record of which were sent, acknowledged and found. Any thread."""
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -13,18 +13,18 @@ AMOUNTS_BELOW = 500
 ITEMS = b'"item_ids": ['
 VARIED_EVERY, VARIED_RUN_BITS = 4, 5
 HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
-"""The largest amount without its places, and how many items an order may have."""
+"""The largest whole part of an amount, and the highest number of items in an order."""
 SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
 UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
-    """Return a first id, so that the run shares no id with earlier runs, nor with others at the same time.
+    """Return a first id that gives the run other ids than earlier and concurrent runs.
 
-    From the highest bit, an id has the number of periods of 1,024 s since 1970, 20 random bits, and 21 bits that count
-    the orders of the run. Two runs can share ids only if they start in the same period, and then with a probability
-    of 1 in 1,048,576. A run of more than 2^21 orders, about two million, also takes ids of the next random numbers.
-    Ids are below 2^63 up to the year 2106. `clock_ns` counts from 1970.
+    From the highest bit, an id consists of the number of 1,024 s periods since 1970, 20 random bits, and 21 bits that
+    count the orders of the run. Two runs can share ids only if they start in the same period, with a probability of 1
+    in 1,048,576. A run of over 2^21 orders (two million) also uses the ids of the next random numbers. Ids are below
+    2^63 until the year 2106. `clock_ns` returns the nanoseconds since 1970.
     """
     slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
     return max(1, slot << ROOM_BITS)
@@ -56,7 +56,7 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """Generated orders, some with metadata and values at the limits: a quarter of those in every fourth group of 32."""
+    """Generated orders. In about one of four groups of 32 orders, a quarter has metadata or extreme values."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index
@@ -105,7 +105,7 @@ def _scatter(number: int) -> int:
 
 
 class SentOrders:
-    """The states of `orders` by index from 0. One that was not sent completely is UNSENT: no server may store it."""
+    """The states of `orders` by index. An order that was not sent completely is UNSENT: the server can't have it."""
 
     def __init__(self, orders: GeneratedOrders) -> None:
         self.orders = orders
@@ -117,24 +117,24 @@ class SentOrders:
         return len(self._states)
 
     def take(self, count: int, *, is_sent: bool = False) -> range:
-        """Return the indexes of that many orders that were not taken before, and note whether they are sent now."""
+        """Return the indexes of the next `count` orders; `is_sent` marks them as sent."""
         first = len(self._states)
         self._states.extend(bytes([SENT if is_sent else UNSENT]) * count)
         return range(first, first + count)
 
     def note_sent(self, indexes: Iterable[int]) -> None:
-        """Note that the server may have these orders from now on."""
+        """Mark these orders as sent: from now on, the server can have them."""
         for index in indexes:
             self._states[index] = max(self._states[index], SENT)
 
     def note_acknowledged(self, indexes: Iterable[int]) -> None:
-        """Note that the server has promised to keep these orders."""
+        """Mark these orders as acknowledged: the server must not lose them."""
         for index in indexes:
             self.acknowledged += self._states[index] < ACKNOWLEDGED
             self._states[index] = max(self._states[index], ACKNOWLEDGED)
 
     def note_found(self, order_id: int) -> bool:
-        """Note that the server has the order; False if that was noted before, or if no such order was sent."""
+        """Mark an order as found on the server; returns False if it was found before, or if it was never sent."""
         index = self.index_of(order_id)
         if index is None or self._states[index] == FOUND:
             return False
@@ -148,15 +148,15 @@ class SentOrders:
 
     @property
     def missing(self) -> int:
-        """How many orders were acknowledged and not found."""
+        """The number of orders that were acknowledged but not found."""
         return self._states.count(ACKNOWLEDGED)
 
     def acknowledged_indexes(self) -> list[int]:
-        """Return the indexes of all orders that were acknowledged and not found."""
+        """Return the indexes of all orders that were acknowledged but not found."""
         return [index for index, state in enumerate(self._states) if state == ACKNOWLEDGED]
 
     def any_acknowledged(self, chance: Random) -> int | None:
-        """Return the index of a random order that was acknowledged and not found; None if there is none."""
+        """Return the index of a random order that was acknowledged but not found; None if there is none."""
         if not self._states:
             return None
         found = self._states.find(ACKNOWLEDGED, chance.randrange(len(self._states)))

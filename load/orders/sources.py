@@ -1,7 +1,7 @@
 """The orders of a run, and reading them from NDJSON and CSV files. Runs on the main thread, before the event loop.
 
-Each row of a CSV file becomes a JSON object, as if it were a line of NDJSON. Values are not checked here but by the
-server: text that is a JSON number is sent as that number, digit for digit, and any other text as a string.
+Each row of a CSV file becomes a JSON object, like a line of NDJSON. Only the server checks the values: text that is a
+JSON number is sent as this number, digit for digit. Any other text is sent as a string.
 """
 
 import csv
@@ -24,7 +24,7 @@ from load.orders.comparison import BadJson, decode_json
 ITEMS, METADATA = "item_ids", "metadata"
 REQUIRED = ("order_id", "user_id", ITEMS, "total_amount")
 KNOWN = (*REQUIRED, METADATA)
-SHOWN_CHARACTERS = 60  # Characters of a text that a message shows.
+SHOWN_CHARACTERS = 60  # How much of a text a message shows.
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
@@ -35,7 +35,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BadCsv(Exception):
-    """The file is not a CSV of orders. The bad row begins in line `line`, counted from 1."""
+    """The file is not a CSV file of orders. The bad row begins in line `line`, counted from 1."""
 
     def __init__(self, line: int, fault: str) -> None:
         super().__init__(fault)
@@ -43,10 +43,10 @@ class BadCsv(Exception):
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield every row after the header as JSON without line breaks, with the line of the file in which it begins.
+    """Yield the number of the first line of every row after the header, and the row as JSON without line breaks.
 
-    Skips empty rows, columns whose name is empty too, and Excel's first line `sep=,`. BadCsv for a bad row; OSError if
-    the file can't be read.
+    Skips empty rows, empty columns without a name, and Excel's first line `sep=,`. Raises BadCsv for a bad row, and
+    OSError if the file can't be read.
     """
     # Bytes that are not UTF-8 become lone surrogates, so that a message can name their line.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -57,12 +57,12 @@ def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
         names = _column_names(*header) if header else []
         for line, row in rows:
             if len(row) != len(names):
-                raise BadCsv(line, f"{len(row)} fields, where the header names {len(names)} columns")
+                raise BadCsv(line, f"{len(row)} fields, but the header names {len(names)} columns")
             yield line, _encode(names, row, line)
 
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield every row that is not blank, with the line in which it begins: a quoted field may span lines."""
+    """Yield the number of the first line of every row that is not blank, and the row. Quoted fields can span lines."""
     # Spaces after a comma are not part of a value, and a quote after them begins a quoted field.
     reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
     line = 1
@@ -72,24 +72,24 @@ def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as problem:
-        raise BadCsv(line, f"no CSV: {problem} (is a quote left open, or one within quotes not doubled?)") from None
+        raise BadCsv(line, f"not CSV: {problem} (is a quote left open, or one inside quotes not doubled?)") from None
 
 
 def _lines(file: TextIO) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
         if SURROGATE.search(line):
-            raise BadCsv(number, "no UTF-8 (a spreadsheet asks for the encoding, or offers CSV UTF-8, when it saves)")
+            raise BadCsv(number, "not UTF-8 (in a spreadsheet, save as CSV UTF-8, or choose UTF-8 as the encoding)")
         yield line
 
 
 def _column_names(line: int, row: Sequence[str]) -> list[str]:
     names = [name.strip() for name in row]
-    columns = f"the header must name {', '.join(REQUIRED)}, and may name {METADATA}, with commas between"
+    columns = f"the header must name {', '.join(REQUIRED)}, and can name {METADATA}, separated by commas"
     for place, name in enumerate(names):
         if name and name not in KNOWN:
             raise BadCsv(line, f"unknown column {cut(name, SHOWN_CHARACTERS)!r}: {columns}")
         if name and name in names[:place]:
-            raise BadCsv(line, f"the column {name} comes twice")
+            raise BadCsv(line, f"the column {name} appears twice")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise BadCsv(line, f"the column {missing[0]} is missing: {columns}")
@@ -122,16 +122,16 @@ def _items(text: str) -> str:
 
 
 def _json(text: str, kind: type) -> str:
-    """Return JSON of that kind unchanged, and any other text as `_value` does."""
+    """Return JSON of that kind without line breaks, and any other text as `_value` does."""
     with suppress(BadJson):
         if isinstance(decode_json(text.encode()), kind):
-            # In valid JSON a line break is never inside a string.
+            # In valid JSON, a line break is never inside a string.
             return text.replace("\n", " ").replace("\r", " ")
     return _value(text)
 
 
 class OrderSource(Protocol):
-    """Orders by index, from 0 below `len(source)`; an index returns the same order every time."""
+    """Orders by index, from 0 to `len(source)` - 1. The same index always returns the same order."""
 
     def __len__(self) -> int: ...
 
@@ -142,12 +142,12 @@ class OrderSource(Protocol):
         ...
 
     def order(self, index: int) -> dict[str, object]:
-        """Return the values in `body`, with exact numbers."""
+        """Return the decoded values of `body`, with exact numbers."""
         ...
 
 
 def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
-    """Encode orders, one or `bulk` in each request; yields the place in the source of the first, and the request."""
+    """Encode orders, one or `bulk` in each request; yields the index of the first order, and the request."""
     orders = len(source)
     if bulk is None:
         for place in range(orders):
@@ -159,15 +159,14 @@ def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> I
 
 
 class BadReplay(UsageError):
-    """The file can't be replayed; the text names it, the line, and what is wrong."""
+    """The file can't be replayed; the text names the file, the line, and what is wrong."""
 
 
 class ReplayedOrders:
     """The orders of a file, unchanged: CSV if its name ends in .csv, else NDJSON, one object a line.
 
-    Raises BadReplay if an order can't be read or has no integer `order_id`. Takes no more than `limit` orders. With
-    `first_id`, the ids of the file are replaced by first_id, first_id + 1, … in the order in which they first appear,
-    so that a repeated order stays a repeated order.
+    Raises BadReplay if an order can't be read or has no integer `order_id`. Reads at most `limit` orders. With
+    `first_id`, ids are replaced by first_id, first_id + 1, and so on. Equal ids stay equal, so duplicates are kept.
     """
 
     def __init__(self, path: Path, *, limit: int, first_id: int | None) -> None:
@@ -201,7 +200,7 @@ class ReplayedOrders:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield where every order is, and its JSON without the line end."""
+    """Yield the file and line of every order as a text, and the order's JSON without the line end."""
     read = read_csv if path.suffix.lower() == ".csv" else _read_ndjson
     try:
         for number, line in read(path):
@@ -230,11 +229,11 @@ def _order_id(line: bytes, place: str) -> int:
         raise BadReplay(f"{place}: not a JSON object")
     order_id = order.get("order_id")
     if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
-        shown = "" if order_id is None else f", but {cut(str(order_id), SHOWN_CHARACTERS)}"
+        shown = "" if order_id is None else f", not {cut(str(order_id), SHOWN_CHARACTERS)}"
         if isinstance(order_id, Decimal) and "E" in str(order_id):
-            # A spreadsheet turns a long id into a power of ten and loses its last digits.
+            # A spreadsheet rewrites a long id in scientific notation, without its last digits.
             shown += ": a spreadsheet has rounded it (format the column as text)"
-        raise BadReplay(f"{place}: no order_id that is an integer from 1 to 2^63-1{shown}")
+        raise BadReplay(f"{place}: order_id must be an integer from 1 to 2^63-1{shown}")
     return order_id
 
 

@@ -1,11 +1,11 @@
-// What the charts show of the numbers in the page: lines, axes and the texts under the pointer. plot.js draws them.
+// Computes the lines, axes and pointer texts of the charts from the data in the page. plot.js draws them.
 
 "use strict";
 
 (() => {
-  // Half a sheet of A4 or Letter, within the margins and the card.
+  // In pixels: half the width of A4 or Letter paper, without margins and padding.
   const PAPER_WIDTH = 310;
-  // Distance of the largest value from the last percentile that has its own place, in powers of ten.
+  // Distance between the last percentile and the maximum on the x axis, in powers of ten.
   const LAST_STEP = 0.75;
   const LARGEST = 100;
   const LARGEST_LINEAR_RATIO = 30;
@@ -16,7 +16,7 @@
   const paper = matchMedia("print");
   const charts = { throughput, latency, percentiles, backlog };
 
-  /** The rule of numbers.py: three significant digits, but never fewer than there are before the point. */
+  /** Formats like `measured` in figures.py: three significant digits, or all digits of the whole part. */
   function measured(value) {
     if (value === 0) return "0";
     const decimals = Math.min(Math.max(2 - Math.floor(Math.log10(Math.abs(value))), 0), 6);
@@ -27,7 +27,7 @@
 
   const highest = (...lists) => Math.max(0, ...lists.flat().filter((value) => value !== null)) * 1.08 || 1;
 
-  /** An axis from zero, or a logarithmic one if the values differ so much that the smaller ones could not be read. */
+  /** Returns an axis from zero, or a logarithmic axis if the values differ so much that small ones would be unreadable. */
   function milliseconds(...lists) {
     const values = lists.flat().filter((value) => value > 0);
     const [least, most] = [Math.min(...values), Math.max(...values)];
@@ -75,7 +75,7 @@
     };
   }
 
-  /** Log of 1/(1-p): each nine takes the same width. The largest value, at infinity on this scale, is at the end. */
+  /** The x axis is log10 of 1/(1-p): each nine has the same width. The maximum would be at infinity; it is at the end. */
   function percentiles() {
     const { percentile, latency_ms: values } = data.percentiles;
     const place = (each) => -Math.log10(1 - each / 100);

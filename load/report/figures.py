@@ -13,9 +13,9 @@ UNKNOWN = "\N{EN DASH}"
 LEAST_DIGITS = 3
 MOST_DECIMALS = 6
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
-"""Percentiles by their names; in the names of the result's fields the point is an underscore."""
+"""Percentiles by name. In the names of the result's fields, the point is replaced by an underscore."""
 OPEN_LOOP = "open loop"
-Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Headings and number formats by the names of the lists.
+Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number format by list name.
 
 
 class Cell(NamedTuple):
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A named row of cells; one that `is_part` belongs to the row above."""
+    """A named row of cells; a row that `is_part` is a part of the row above."""
 
     name: str
     cells: Sequence[Cell]
@@ -51,7 +51,7 @@ def counted(count: int) -> str:
 
 
 def measured(value: float) -> str:
-    """Return a measured number with three significant digits, but all of those before the point."""
+    """Format a measured number with three significant digits, or with all digits of its whole part."""
     if value == 0:
         return "0"
     decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))
@@ -59,7 +59,7 @@ def measured(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """Return a chosen number, such as a percentile or the start of an interval, without a float's rounding error."""
+    """Format a chosen number, such as a percentile or the start of an interval, without floating-point errors."""
     return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:,.0f}"
 
 
@@ -72,7 +72,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
-    """Return the number at `path` in the result, or UNKNOWN if it, or an object that contains it, is None."""
+    """Return the number at `path` in the result, or UNKNOWN if a value on the path is None."""
     value: Any = result
     for step in path:
         value = None if value is None else value[step]
@@ -142,9 +142,9 @@ def _latency(result: Mapping[str, Any]) -> Table:
     note = "From sending to the answer."
     if is_open:
         note = (
-            "From due: from the moment when a request was due, so that a stall of the server counts for all requests "
-            "that were due meanwhile. From sending: without the wait for a free connection; with enough connections "
-            "that is the same."
+            "From due: counted from when a request was due, so a stall of the server counts for all requests that were "
+            "due during the stall. From sending: without the wait for a free connection; with enough connections, both "
+            "are the same."
         )
     if result["bulk"]:
         note += f" Of requests with up to {counted(result['bulk'])} orders each."
@@ -184,7 +184,7 @@ def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
 
 
 def data_of(result: Mapping[str, Any]) -> bytes:
-    """Return what charts.js draws as JSON that can stand in a script element: it has no `<`."""
+    """Return the data for charts.js as JSON. It has no `<`, so that it can't end the script element."""
     latencies = {rank: result[f"sending_latency_{name.replace('.', '_')}_ms"] for name, rank in PERCENTILES.items()}
     data = {
         "timeline": result["timeline"],
@@ -203,7 +203,7 @@ def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
 
 
 def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
-    """Return the lists of a field side by side, or None if they are empty; the first list names the rows."""
+    """Return a table with one column for each list of a field, or None if they are empty. The first names the rows."""
     (first, (_, text_of_first)), *others = columns.items()
     rows = [
         Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])

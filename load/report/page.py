@@ -1,7 +1,7 @@
 """Renders the report's page from its template. Runs on the main thread, after the event loop.
 
-The page is one file that opens from a disk without a network. Its Content-Security-Policy allows no request, and no
-script or style but its own, even if other markup gets into the page.
+The page is one file that opens from a disk without a network. Its Content-Security-Policy allows no requests, and only
+the page's own scripts and style, even if other markup is injected into the page.
 """
 
 import base64
@@ -17,20 +17,20 @@ from tornado.template import Loader
 from load.cli.errors import printable
 from load.report.figures import OPEN_LOOP, cell_of, chart_tables, counted, data_of, exact, plural, rate_note, tables_of
 
-NAMED = 100  # How many orders of a kind are named; the JSON names all.
+NAMED = 100  # How many orders with the same kind of error the page lists; the JSON lists all.
 KINDS = {
     "lost_ids": ("Lost", "LOST"),
     "different": ("Different", "DIFFERENT"),
     "unread": ("Not readable", "not readable"),
     "unprocessed": ("Not processed", "not processed"),
 }
-"""The kinds of errors of orders, the worst first: the title of each, and its words in the verdict."""
+"""The kinds of errors, worst first. Each has a title and a text for the verdict."""
 FOLDER = Path(__file__).parent
 SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
 
 
 class Tone(StrEnum):
-    """Whether the run passed, as the style sheet calls it."""
+    """Whether the run passed. The value is a class of the style sheet."""
 
     GOOD = "good"
     BAD = "bad"
@@ -38,7 +38,7 @@ class Tone(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Orders with the same kind of error: a line for each of the first, and how many more there are."""
+    """Orders with the same kind of error: a line for each of the first ones, and how many more there are."""
 
     title: str
     lines: Sequence[str]
@@ -78,7 +78,7 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:
-    """Count the acknowledged orders; those with a wrong 202 are only in the count of those to read back."""
+    """Return the number of acknowledged orders. Only the read-back count includes orders with a wrong 202."""
     read_back = result["read_back"] or {"acknowledged": 0}
     return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
 
@@ -127,7 +127,7 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
 
 
 def render(result: Mapping[str, Any]) -> bytes:
-    """Render the page, as UTF-8, for the dictionary that `--json` writes."""
+    """Render the page as UTF-8 from the dictionary that `--json` writes."""
     scripts = [(FOLDER / name).read_bytes() for name in SCRIPTS]
     style = (FOLDER / "style.css").read_bytes()
     template = Loader(str(FOLDER), whitespace="single").load("page.html")

@@ -10,17 +10,17 @@ const drawPlot = (() => {
   const FEW_POINTS = 40;
   const RADIUS = 2.5;
   const DIAMOND = 5;
-  const REACH = 20; // how far from a point the pointer may be
+  const REACH = 20; // how far the pointer can be from a point, in pixels
 
   const number = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 });
 
   /**
    * Draws into a container with an empty `svg`, `width` pixels wide.
    *
-   * `x` and `y` are axes: a title, a range, and where needed `ticks` ([{ at, text }]), the least `step` between ticks,
+   * `x` and `y` are axes: a title, a range, and optionally `ticks` ([{ at, text }]), the least `step` between ticks,
    * or `isLogarithmic`. `lines` have a `look` (a class of the style sheet), `points` ([x, y or null]), and
-   * `textOf(x, y)`; `isFilled` fills the area below, `isScattered` draws unconnected diamonds. `band` is the x up to
-   * which the background is grey, `rule` the y of a dashed line; either may be null.
+   * `textOf(x, y)`; `isFilled` fills the area below, `isScattered` draws unconnected diamonds. The background is grey up
+   * to the x value `band`. `rule` is the y value of a dashed line. Both can be null.
    */
   function drawPlot(container, { x, y, lines, band, rule }, width) {
     const svg = container.querySelector("svg");
@@ -104,7 +104,7 @@ const drawPlot = (() => {
       readout.style.setProperty("--x", `${x}px`);
       readout.style.setProperty("--y", `${y}px`);
     };
-    // As properties, so that a chart that is drawn again has one listener of each kind.
+    // Set as properties, so that drawing a chart again replaces its listeners.
     Object.assign(container, { onpointermove: point, onpointerdown: point, onpointerleave: point });
   }
 
@@ -125,7 +125,7 @@ const drawPlot = (() => {
     return found.map((at) => ({ at, text: number.format(at) }));
   }
 
-  /** As many ticks as have room for their texts beside each other. */
+  /** Returns as many ticks as fit without overlapping texts. */
   function fittingTicks(axis, width) {
     const isFitting = (ticks) => Math.max(...ticks.map(({ text }) => text.length + 2)) * DIGIT_WIDTH * ticks.length <= width;
     let most = MOST_STEPS.x;
@@ -133,13 +133,13 @@ const drawPlot = (() => {
     return ticksOf(axis, most);
   }
 
-  /** The smallest of 1, 2, 5, 10, 20, 50 and so on, or of their decimal fractions, that is not below this. */
+  /** Rounds up to 1, 2 or 5 times a power of ten. */
   function roundStep(least) {
     const power = 10 ** Math.floor(Math.log10(least));
     return power * [1, 2, 5, 10].find((factor) => factor * power >= least);
   }
 
-  /** The places in groups, divided where one is missing. */
+  /** Divides the places into groups at the missing ones. */
   function connected(places) {
     const strokes = [];
     places.forEach((place, index) => {

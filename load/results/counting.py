@@ -1,6 +1,6 @@
 """Counts the responses to a run's orders, and computes latencies, rates and time series from them.
 
-Runs on the event loop. Keeps a few numbers for each response, in arrays, so that a long run takes little memory.
+Runs on the event loop. Stores a few numbers for each response, in arrays, so that a long run needs little memory.
 """
 
 from array import array
@@ -20,7 +20,7 @@ CURVE = (
     *range(0, 90, 10),
     *(90, 92.5, 95, 97, 98, 99, 99.25, 99.5, 99.75, 99.9, 99.925, 99.95, 99.975, 99.99, 99.995, 99.999),
 )
-"""Percentiles to draw a curve through, closer together where it rises."""
+"""The percentiles at which the curve is computed, closer together where the curve rises."""
 MOST_INTERVALS = 200
 SHORTEST_NS = 1_000_000
 MOST_POINTS = 1000
@@ -28,14 +28,14 @@ MAX_REASON = 300
 
 
 def percentile_of(ascending: Sequence[int], percentile: float) -> int:
-    """Return the percentile by nearest rank; 100 is the last value. IndexError if there are no values."""
-    # Rounded, since 41,000 * 99.9 / 100 is a little more than 40,959 in floating point.
+    """Return the percentile by nearest rank; 100 is the last value. Raises IndexError if there are no values."""
+    # Rounded, because 41,000 * 99.9 / 100 is slightly over 40,959 in floating point.
     rank = ceil(round(len(ascending) * percentile / 100, 6))
     return ascending[max(1, rank) - 1]
 
 
 class Distribution:
-    """Latencies, sorted once."""
+    """Percentiles of latencies, which are sorted once."""
 
     def __init__(self, latencies_ns: Iterable[int]) -> None:
         self._ascending_ns = array("q", sorted(latencies_ns))
@@ -53,7 +53,7 @@ class Distribution:
 
 
 class Recording:
-    """For each response: its time since `started_ns`, its latencies from due and from sending, its number of orders."""
+    """For each response: its time since `started_ns`, its latencies from due and sending, and its number of orders."""
 
     def __init__(self, *, started_ns: int = 0) -> None:
         self.started_ns = started_ns
@@ -72,7 +72,7 @@ class Recording:
         self.orders.append(orders)
 
     def due_from(self, first_ns: int) -> "Recording":
-        """Return the responses whose requests were due at that time or later."""
+        """Return the responses whose requests were due at least `first_ns` after the start."""
         if not first_ns:
             return self
         later = Recording()
@@ -84,15 +84,15 @@ class Recording:
 
 
 def interval_for(length_ns: int) -> int:
-    """Return the shortest of 1, 2, 5, 10, ... milliseconds that cuts a time into 200 or fewer, in nanoseconds."""
+    """Return the shortest of 1, 2, 5, 10, ... ms that divides the length into at most 200 intervals, in nanoseconds."""
     lengths = (digit * int(10**power) * SHORTEST_NS for power in count() for digit in (1, 2, 5))
     return next(interval_ns for interval_ns in lengths if length_ns <= MOST_INTERVALS * interval_ns)
 
 
 def timeline_of(recording: Recording) -> dict[str, object]:
-    """Return acknowledged orders a second and latencies by when the responses came, from the first request on.
+    """Return acknowledged orders a second and latencies for intervals of time, from the first request on.
 
-    Every response counts in the interval in which it came. An interval without responses has latencies of None.
+    Every response counts in the interval in which it came. In an interval without responses, the latencies are None.
     """
     answered_ns = recording.answered_ns
     last_ns = answered_ns[-1] if answered_ns else 0
@@ -111,7 +111,7 @@ def timeline_of(recording: Recording) -> dict[str, object]:
 
 
 class TimeSeries:
-    """A number over time. Keeps up to 1,000 values: fewer per second the longer it gets, and always the last."""
+    """A number over time. Stores up to 1,000 values: fewer per second the longer it lasts, and always the last one."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, int]] = []
@@ -136,11 +136,11 @@ class TimeSeries:
 
 @dataclass(kw_only=True)
 class Tally:
-    """Counts of orders; `acknowledged` has the places in the source of all orders that are to be read back.
+    """Counts of orders. `acknowledged` has the indexes in the source of all orders that will be read back.
 
-    Of those, `accepted` were new and `duplicates` were there already: a bulk response has only these counts. The
-    others had a wrong 202; `wrong_202` counts those by what was wrong. `examples` has the id and the reason of the
-    first refusal of each status that came with a reason.
+    `accepted` counts new orders, and `duplicates` orders that the server already had. `wrong_202` counts orders by what
+    was wrong with their 202. Single ones are also in `acknowledged`. `examples` has, for each status, the id of the
+    first rejected order whose response gave a reason, and this reason.
     """
 
     acknowledged: "array[int]" = field(default_factory=lambda: array("q"))
@@ -169,10 +169,10 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseCounter:
-    """Counts the responses to `POST /order`, or with `bulk` those to `POST /orders` with arrays of that many orders.
+    """Counts responses to `POST /order`, or with `bulk` responses to `POST /orders` with arrays of that many orders.
 
-    `first` is the place in the source of the request's first order. Only the latencies of right 202s are recorded: a
-    server that refuses quickly is not a quick server.
+    `first` is the index in the source of the request's first order. Only the latencies of correct 202s are recorded,
+    because fast rejections do not make a server fast.
     """
 
     source: OrderSource
@@ -192,7 +192,7 @@ class ResponseCounter:
         return min(self.bulk or 1, len(self.source) - first)
 
     def _count_order(self, place: int, response: Response) -> int:
-        """Count an order; return 1 if its 202 is right. With a wrong 202 it is read back, too."""
+        """Count an order; return 1 if its 202 is correct, else 0. An order with a wrong 202 is also read back."""
         tally, order_id = self.tally, self.source.order_id(place)
         if response.status != ACCEPTED:
             tally.refuse(response.status, order_id, reason_in(response))
@@ -208,7 +208,7 @@ class ResponseCounter:
     def _count_array(self, first: int, response: Response) -> int:
         """Count the orders of an array, and return how many of them were acknowledged.
 
-        If a 202 is wrong, it is not known which of its orders it promised, so none of them is read back.
+        If a 202 is wrong, it is not known which orders it acknowledges, so none of them is read back.
         """
         tally, orders, status = self.tally, self._orders_from(first), response.status
         counts, is_accepted = counts_in(response), response.status == ACCEPTED

@@ -1,4 +1,4 @@
-"""What a run measured and read back, and what follows from it. Written on the event loop."""
+"""What a run measured and read back, and whether it passed. Written on the event loop."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ BEHIND_S = 0.1
 
 @dataclass(kw_only=True)
 class ReadBackResult:
-    """What was found of the acknowledged orders; an order that was sent repeatedly counts once.
+    """The result of reading the acknowledged orders back. An order that was sent repeatedly counts once.
 
-    `different`, `unprocessed` and `unread` have the reason for each id. `total_amount` sums what the server returned.
+    `different`, `unprocessed` and `unread` map ids to reasons. `total_amount` is the sum of the returned amounts.
     """
 
     acknowledged: int = 0
@@ -38,11 +38,11 @@ class ReadBackResult:
 
     @property
     def is_good(self) -> bool:
-        """Whether every acknowledged order is there as it was sent, and processed."""
+        """Whether every acknowledged order is stored as it was sent, and processed."""
         return not (self.lost or self.different or self.unprocessed or self.unread)
 
     def describe(self, *, is_complete: bool = True) -> str:
-        """Say what was found, with the first ids of each kind of error, or what was found so far."""
+        """Return a sentence about what was found (so far), with the first ids of each kind of error."""
         statuses = printable(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
         findings = [_finding("lost", self.lost), _finding("different", self.different)]
         begin = f"Read back {self.read} of {self.acknowledged} acknowledged orders"
@@ -69,12 +69,12 @@ def _finding(what: str, orders: Iterable[int]) -> str:
 
 @dataclass(kw_only=True)
 class Result:
-    """What a run measured so far; times in seconds, None for what it has not measured.
+    """What a run measured so far. Values that it has not measured are None.
 
-    Times count from the first request; `started_ns` counts from 1970. `sending_s` lasts until the last response, and in
-    an open loop at least until the last request was due. `stopped_s` lasts until the last response, if the server then
-    stopped answering. After `waited_s`, all orders were processed. `phase` is what the run did last.
-    `delays` is None except in an open loop. `read_back` has what was read so far; `is_read` says that this is all.
+    Times are in seconds since the first request; `started_ns` counts from 1970. `sending_s` is the time of the last
+    response, but in an open loop at least the due time of the last request. `stopped_s` is the time of the last
+    response if the server then stopped answering. `waited_s` is when all orders were processed. `phase` is what the run
+    did last. `delays` is None except in an open loop. `is_read` is true once `read_back` is complete.
     """
 
     orders: int
@@ -95,7 +95,7 @@ class Result:
 
     @cached_property
     def counted(self) -> Recording:
-        """The responses to requests that were due after the warm-up; read this after the sending."""
+        """The responses to requests that were due after the warm-up. Cached, so read it only after the sending."""
         return self.recording.due_from(int(self.warm_up_s * 1e9))
 
     @cached_property
@@ -109,29 +109,29 @@ class Result:
 
     @property
     def elapsed_s(self) -> float | None:
-        """From the end of the warm-up to the end of the sending."""
+        """The seconds from the end of the warm-up to the end of the sending."""
         return self.after_warm_up(self.sending_s)
 
     def after_warm_up(self, time_s: float | None) -> float | None:
-        """Count a time from the end of the warm-up; None if it is not known, or if nothing came after the warm-up."""
+        """Return the time minus the warm-up; None if it is unknown, or if no responses came after the warm-up."""
         if time_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return time_s - self.warm_up_s
 
     @property
     def orders_per_second(self) -> float | None:
-        """Acknowledged orders by the time that the sending took, both without the warm-up."""
+        """Acknowledged orders divided by the duration of the sending, both without the warm-up."""
         return sum(self.counted.orders) / self.elapsed_s if self.elapsed_s else None
 
     @property
     def was_busy(self) -> bool:
-        """Whether this process used up a core while it sent. False for under 100 orders, or if the server was gone."""
+        """Whether this process used over 90 % of a core. False for few orders, or if the server stopped answering."""
         is_measured = self.stopped_s is None and self.tally.sent >= FEWEST_REQUESTS
         return is_measured and (self.cpu_share or 0.0) > BUSY_SHARE
 
     @cached_property
     def late_limit_s(self) -> float:
-        """The delay from which a request is late enough to distort the latencies."""
+        """Requests that are sent later than this distort the latencies."""
         return max(LATE_S, LATE_SHARE_OF_P99 * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
 
     @property
@@ -139,9 +139,9 @@ class Result:
         """Whether the client's own delays distort the latencies of an open loop.
 
         They do if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by more
-        than a tenth of the latencies' p99. On a machine that the server shares, a few are always some milliseconds
-        late, and if the server stalls for a second, 20 ms do not matter. False for fewer than 100 requests, for up to 5
-        late ones, and if the server stopped answering.
+        than a tenth of the latencies' p99. If the server runs on the same machine, a few requests are always some
+        milliseconds late. If the server stalls for a second, 20 ms do not matter. False for fewer than 100 requests,
+        for up to 5 late ones, and if the server stopped answering.
         """
         if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False
@@ -154,9 +154,9 @@ class Result:
 
     @property
     def behind_s(self) -> float:
-        """How long after it was due the last request was sent because all connections were busy; 0 if under 100 ms.
+        """How many seconds the last request was sent late because all connections were busy; 0 if under 0.1.
 
-        0 if the server caught up before the end, if the generator was the limit, or if the server stopped answering.
+        Also 0 if the generator was the limit, or if the server stopped answering.
         """
         if self.delays is None or self.generator_was_the_limit or self.stopped_s is not None:
             return 0.0
@@ -165,6 +165,6 @@ class Result:
 
     @property
     def is_good(self) -> bool:
-        """Whether some orders were acknowledged, all are there as sent and processed, and no 202 was wrong."""
+        """Whether orders were acknowledged, all of them are stored as sent and processed, and no 202 was wrong."""
         is_kept = self.is_read and self.read_back is not None and self.read_back.is_good
         return is_kept and len(self.tally.acknowledged) > 0 and not self.tally.wrong_202

@@ -101,13 +101,13 @@ def notes_of(result: Result, settings: Settings) -> list[str]:
 def _order_notes(result: Result, settings: Settings) -> Iterator[str]:
     tally = result.tally
     if wrong := tally.wrong_202.total():
-        note = f"A wrong 202 was the answer to {_number_of_orders(wrong)}, which fails the run: a 202 is a promise."
+        note = f"{_number_of_orders(wrong)} got a wrong 202. This fails the run, because a 202 acknowledges orders."
         if settings.bulk:
-            note += " Which of them were promised is not known, so they are not read back."
+            note += " It is not known which of them were acknowledged, so they are not read back."
         yield note
     for status, (order_id, reason) in sorted(tally.examples.items()):
         yield f"Status {status}, order {order_id} for instance: {printable(reason)}"
-    # The response to a duplicate costs the server less than one to a new order.
+    # Duplicates are reported because they cost the server less work than new orders.
     if tally.duplicates and not settings.first_id and not settings.replay:
         were = "was" if tally.duplicates == 1 else "were"
         yield f"{_number_of_orders(tally.duplicates)} {were} there already: another run uses the same ids."
@@ -120,7 +120,7 @@ def _limit(result: Result, settings: Settings) -> str:
     if result.was_busy:
         return (
             f"The load generator was the limit: it used {result.cpu_share:.0%} of a core while it sent, "
-            "so the server may take more than this."
+            "so the server may be faster than this."
         )
     if delays is None:
         return ""
@@ -150,7 +150,7 @@ def _stopped_note(result: Result, stopped_s: float) -> str:
     note = f"The server {f'stopped answering {stopped_s:,.1f} s after the start' if answered else 'did not answer'}"
     if unsent := result.orders - tally.sent:
         note += f"; {_number_of_orders(unsent)} {'was' if unsent == 1 else 'were'} not sent"
-    return f"{note}." if result.delays or not answered else f"{note}. The figures are of the time before."
+    return f"{note}." if result.delays or not answered else f"{note}. The figures cover only the time before."
 
 
 def _number_of_orders(count: int) -> str:
@@ -158,7 +158,7 @@ def _number_of_orders(count: int) -> str:
 
 
 def to_json(result: Result, settings: Settings) -> dict[str, Any]:
-    """Return the result with units in its names; unknown values are None, amounts are strings."""
+    """Return the result as a dictionary. Names contain units, unknown values are None, amounts are strings."""
     tally = result.tally
     return {
         "url": str(settings.url),

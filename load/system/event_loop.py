@@ -1,6 +1,6 @@
-"""Runs the coroutine of a command on an event loop, and ends it at Ctrl-C.
+"""Runs the coroutine of a command on an event loop, and cancels it after Ctrl-C.
 
-Runs on the main thread; on another thread, signals do not end the coroutine.
+Runs on the main thread. On another thread, signals do not cancel the coroutine.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from load.cli.program import END_SIGNALS
 Result = TypeVar("Result")
 Handler = Callable[[int, FrameType | None], None]
 MOST_ON_LOOP = 2
-"""How often Ctrl-C is handled on the loop. A KeyboardInterrupt in one of uvloop's callbacks can abort the process."""
+"""After this many Ctrl-C, the next one raises KeyboardInterrupt. In a callback of uvloop, it can abort the process."""
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on a new loop. Ctrl-C cancels it; a second one ends the loop without waiting for the coroutine.
+    """Run a coroutine on a new loop. Ctrl-C cancels the coroutine; a second Ctrl-C stops the loop at once.
 
-    Where Ctrl-C is ignored, as in the background, the other signals that end a command do the same.
+    If SIGINT is ignored, as in a background process, END_SIGNALS do the same.
 
-    KeyboardInterrupt if the coroutine did not handle that it was cancelled, or after a second Ctrl-C, or one that came
+    Raises KeyboardInterrupt if the coroutine did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came
     after the end of the coroutine.
     """
     runner = asyncio.Runner(loop_factory=_loop_factory())
@@ -57,7 +57,7 @@ def _handling(handler: Handler) -> Iterator[None]:
         yield
         return
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        # The handlers of END_SIGNALS call this one.
+        # The handlers of END_SIGNALS call the handler of SIGINT.
         after: dict[int, Handler] = {signal.SIGINT: signal.default_int_handler}
         signal.signal(signal.SIGINT, handler)
     else:

@@ -1,6 +1,6 @@
 """Describes the machine, raises the limit on open files, makes folders, and reads a process's status from /proc.
 
-Runs on the main thread; the status can be read on any. The fields of /proc:
+Runs on the main thread; the status can be read on any thread. The fields of /proc:
 https://www.kernel.org/doc/html/latest/filesystems/proc.html
 """
 
@@ -24,10 +24,10 @@ from load.cli.errors import CommandError
 from load.cli.program import uninterrupted
 
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
-OTHER_FILES = 20  # Standard streams, the event loop's own descriptors, the result file.
-IGNORE_ALL = "*\n"  # Content of a .gitignore, so that nobody commits the databases.
+OTHER_FILES = 20  # Files besides connections: standard streams, the event loop's descriptors, the result.
+IGNORE_ALL = "*\n"  # The content of a .gitignore file, so that the databases are not committed.
 BUSY_SHARE = 0.9
-"""A client that used a larger share of a core than this was too busy to measure how fast the server is."""
+"""A client that used a larger share of a core than this was too busy to measure the server's speed."""
 PROC = Path("/proc")
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
@@ -60,7 +60,7 @@ def folder_to_keep(
 ) -> Iterator[Path]:
     """Create a folder for databases and logs, with an absolute path, and remove it at the end unless it `is_wanted`.
 
-    It also stays, and is named, after an error of this program, but not after Ctrl-C or a broken pipe.
+    It is also kept after an exception, except for Ctrl-C or a broken pipe. If it is kept, its path is printed.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     is_kept = True
@@ -79,19 +79,19 @@ def folder_to_keep(
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder and its content, even if Ctrl-C comes meanwhile, which is then raised afterwards."""
+    """Remove the folder and its content. Ctrl-C is delayed until that is done."""
     with uninterrupted():
         shutil.rmtree(folder)
 
 
 def allow_connections(count: int) -> None:
-    """Raise the soft limit on open files to the hard one; TooFewFiles if that does not allow `count` connections."""
+    """Raise the soft limit on open files to the hard limit. Raises TooFewFiles if that is too low for `count`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (ValueError, OSError):
-            # macOS reports an infinite hard limit and accepts less.
+            # macOS reports an infinite hard limit but accepts only a lower one.
             hard = soft
     if hard != resource.RLIM_INFINITY and count + OTHER_FILES > hard:
         raise TooFewFiles(count, limit=hard)
@@ -104,7 +104,7 @@ def most_connections() -> int:
 
 
 def describe_machine(folder: Path | None = None) -> dict[str, str]:
-    """Return the processors, the versions that matter, and the file system of the folder."""
+    """Return the processors, the relevant versions, and the file system of the folder."""
     return {
         "cpus": f"{os.cpu_count()} x {_cpu_model()}",
         "platform": platform.platform(),
@@ -121,12 +121,12 @@ def _cpu_model() -> str:
 
 
 def _lines(file: str) -> list[str]:
-    """Return the lines of a file of Linux; none on another system."""
+    """Return the lines of a file in /proc; none if the system does not have it."""
     return Path(file).read_text().splitlines() if Path(file).exists() else []
 
 
 def _file_system(folder: Path) -> str:
-    """Return the type of the file system, since a sync on tmpfs costs nothing."""
+    """Return the type of the file system. It matters, because a sync on tmpfs costs nothing."""
     mounts = [line.split() for line in _lines("/proc/mounts")]
     above = [(len(mount[1]), mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above)[1] if above else "unknown file system"
@@ -140,7 +140,7 @@ class ProcessGone(CommandError):
 
 
 class ProcessStatus(NamedTuple):
-    """A process at one moment: the most memory it ever had, `files` without sockets, CPU time of all threads."""
+    """A process at one moment. `peak_bytes` is the most memory it had so far; `files` does not count sockets."""
 
     memory_bytes: int
     peak_bytes: int
@@ -158,10 +158,10 @@ class ProcessStatus(NamedTuple):
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone from None
         numbers = {name: int(number) for name, number in NUMBERS.findall(status)}
-        # A process that has ended and was not waited for is still listed, but has no memory.
+        # A zombie process is still listed, but has no memory.
         if "VmRSS" not in numbers:
             raise ProcessGone
-        # The process's name, which may have any characters, ends with the last bracket. Fields 14 and 15 are ticks.
+        # The process's name can contain any characters; it ends at the last ")". Fields 14 and 15 are the CPU time.
         ticks = map(int, stat.rpartition(")")[2].split()[11:13])
         return cls(
             memory_bytes=numbers["VmRSS"] * 1024,
@@ -179,7 +179,7 @@ def has_status() -> bool:
 
 
 def _link(entry: Path) -> str:
-    """Return what an open file is; an empty text if it has been closed."""
+    """Return the target of a link in /proc/PID/fd; an empty string if the file has been closed."""
     try:
         return str(entry.readlink())
     except FileNotFoundError:

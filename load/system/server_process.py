@@ -1,4 +1,4 @@
-"""A server that a command starts as a process of its own. Runs on the main thread, outside the event loop."""
+"""A server that a command starts as a separate process. Runs on the main thread, outside the event loop."""
 
 import re
 import signal
@@ -29,10 +29,10 @@ class DidNotEnd(CommandError):
 
 
 class ServerProcess:
-    """A context manager: in the block, the server listens at `url`. Then it gets SIGTERM, and SIGKILL if needed.
+    """A context manager. In its block, the server listens at `url`. Then it gets SIGTERM, and SIGKILL if needed.
 
-    `arguments` are those of the Python interpreter; the working folder is the project's. Its output goes to `log`.
-    Raises DidNotStart, and DidNotEnd unless the block itself has raised something.
+    `arguments` are passed to the Python interpreter, which runs in the project's folder. Its output goes to `log`.
+    Raises DidNotStart, and DidNotEnd unless the block has raised an exception.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ServerProcess:
         return self.is_launched and self.exit_status is None
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, which has no effect before the launch and after the end."""
+        """Send a signal; no effect before the launch or after the end."""
         if self._process:
             self._process.send_signal(number)
 
@@ -95,9 +95,9 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         try:
-            # Interrupted halfway, this would not know which process to stop.
+            # If this were interrupted before the assignment, the process would not be stopped.
             with self._log.open("wb") as log, uninterrupted():
-                # A session of its own, so that Ctrl-C reaches only this process, which then stops the server in order.
+                # In a new session, the server does not get Ctrl-C. This process gets it and stops the server.
                 self._process = subprocess.Popen(
                     [sys.executable, *self._arguments],
                     cwd=ROOT,

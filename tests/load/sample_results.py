@@ -1,4 +1,4 @@
-"""Results as `python -m load --json` writes them: invented, with realistic shapes and sizes."""
+"""Invented results with realistic shapes and sizes, as `python -m load --json` writes them."""
 
 import math
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ def open_loop_with_a_stall(**changes: Any) -> dict[str, Any]:
 
 
 def failed(**changes: Any) -> dict[str, Any]:
-    """A server that lost three orders, changed two, left one, and refused many; the generator was busy."""
+    """A server that lost three orders, changed two, left one unprocessed, and rejected many. The generator was busy."""
     ids = 1_763_860_000_000
     return closed_loop(
         sent=20_000,
@@ -127,7 +127,7 @@ def failed(**changes: Any) -> dict[str, Any]:
         generator_was_the_limit=True,
         notes=[
             "Status 429, order 1763860000004 for instance: at most 100/s, <b>no</b> more",
-            "The load generator was the limit: it used 97% of a core while it sent, so the server may take more.",
+            "The load generator was the limit: it used 97% of a core while it sent, so the server may be faster.",
         ],
         passed=False,
         read_back=read_back(
@@ -143,19 +143,19 @@ def failed(**changes: Any) -> dict[str, Any]:
 
 
 def with_wrong_202(**changes: Any) -> dict[str, Any]:
-    """Five orders had a wrong 202; they are there as they were sent."""
+    """Five orders had a wrong 202, but are stored as they were sent."""
     result = closed_loop(
         accepted=49_995,
         wrong_202=5,
         wrong_202_by_reason={"a 202 that names another order": 4, "a 202 that names no order": 1},
-        notes=["A wrong 202 was the answer to 5 orders, which fails the run: a 202 is a promise."],
+        notes=["5 orders got a wrong 202. This fails the run, because a 202 acknowledges orders."],
         passed=False,
     )
     return result | changes
 
 
 def interrupted(**changes: Any) -> dict[str, Any]:
-    """Ctrl-C while it sent: nothing was read back."""
+    """A run that Ctrl-C interrupted during the sending: nothing was read back."""
     result = closed_loop(
         sent=12_064,
         accepted=12_000,
@@ -173,7 +173,7 @@ def interrupted(**changes: Any) -> dict[str, Any]:
 
 
 def unanswered(**changes: Any) -> dict[str, Any]:
-    """A server that went away: no order was accepted, and there is nothing to draw."""
+    """A server that refused all connections: no order was accepted, and there is nothing to draw."""
     latencies = [f"latency_{each}_ms" for each in ("p50", "p90", "p99", "p99_9", "max")]
     return closed_loop(
         accepted=0,
@@ -199,7 +199,6 @@ def unanswered(**changes: Any) -> dict[str, Any]:
 
 
 def single(**changes: Any) -> dict[str, Any]:
-    """One order."""
     return closed_loop(
         orders=1,
         sent=1,
@@ -257,7 +256,7 @@ def time_series(*, seconds: float, per_second: int, p50_ms: float, seed: int) ->
 
 
 def curve(p50_ms: float, highest_ms: float, *, knee: float = 90) -> dict[str, Sequence[float]]:
-    """A curve that rises slowly to a percentile, and then quickly to the highest value."""
+    """A curve that rises slowly to the percentile `knee`, and then quickly to the highest value."""
     ends = -math.log10(1 - RANKS[-1] / 100)
     bend = -math.log10(1 - knee / 100)
     steps = [max(0.0, (-math.log10(1 - rank / 100) - bend) / (ends - bend)) ** 0.7 for rank in RANKS]

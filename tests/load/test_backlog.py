@@ -1,4 +1,4 @@
-"""Reading the counts of orders from GET /metrics, and when they say that all orders are processed."""
+"""Reading the counts of orders from GET /metrics, and waiting until all orders are processed."""
 
 import json
 from contextlib import closing
@@ -28,7 +28,7 @@ def test_counts_of_failed_and_cancelled_orders_are_optional() -> None:
 @pytest.mark.parametrize("count", ["3", [3], -1, 1.5, True, None, {}, 2**63])
 @pytest.mark.parametrize("name", ["pending_orders", "processing_orders", "completed_orders", "failed_orders"])
 def test_an_invalid_count_is_an_error(name: str, count: object) -> None:
-    with pytest.raises(NoMetrics, match=f"{name} is missing or no number of orders"):
+    with pytest.raises(NoMetrics, match=f"{name} is missing or not a whole number"):
         Metrics.parse(_answer({**COUNTS, name: count}))
 
 
@@ -39,7 +39,7 @@ def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
 
 
 async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[BacklogState, int | None]:
-    """Wait with a clock that goes on by a tick whenever it is asked."""
+    """Wait with a clock that advances by `tick_ns` whenever it is read."""
     address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
     clock_ns = count(S, tick_ns).__next__
     with closing(Backlog(address, timeouts=timeouts, clock_ns=clock_ns)) as backlog:

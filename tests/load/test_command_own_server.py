@@ -1,4 +1,4 @@
-"""`--own-server`, and what a run says of the orders that a running server already has."""
+"""`--own-server`, and the line about the orders that a running server already has."""
 
 import json
 import os
@@ -28,7 +28,7 @@ with Shop() as shop:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which temporary folders are made."""
+    """The folder in which temporary folders are created."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))  # to see what is left in the folder
@@ -115,7 +115,7 @@ def test_a_run_says_first_how_many_other_orders_the_server_has(
 def test_a_server_without_metrics_does_not_say_how_many_orders_it_has(load: Load, shop: Shop) -> None:
     shop.has_metrics = False
     first, _, _ = load("--orders", "5").out.partition("\n")
-    assert first == f"This run adds 5 orders to {shop.url} that stay there; how many it has is not known."
+    assert first == f"It is not known how many orders {shop.url} holds; this run adds 5 that stay there."
 
 
 def test_the_number_of_other_orders_is_printed_before_the_first_request(

@@ -1,4 +1,4 @@
-"""Sending in a closed loop: what is counted, batches, wrong answers, and servers that fail meanwhile."""
+"""Sending in a closed loop: counts, batches, wrong answers, and servers that fail during the run."""
 
 import re
 import socket
@@ -120,7 +120,7 @@ def test_a_server_that_goes_away_ends_the_run(load: Load, shop: Shop) -> None:
     assert re.search(
         r"The server stopped answering 0\.\d s after the start; [\d,]+ orders were not sent\.", outcome.out
     )
-    assert "The figures are of the time before." in outcome.out
+    assert "The figures cover only the time before." in outcome.out
     assert result["elapsed_s"] == pytest.approx(result["server_stopped_after_s"])
 
 
@@ -157,7 +157,7 @@ def test_a_202_that_names_another_order_fails_the_run_and_its_order_is_read_back
     assert (result["sent"], result["accepted"], result["errors"]) == (6, 5, 0)
     assert result["read_back"]["acknowledged"] == 6
     assert re.search(r"wrong 202 +│ +1 ", outcome.out)
-    assert "A wrong 202 was the answer to 1 order, which fails the run: a 202 is a promise." in outcome.out
+    assert "1 order got a wrong 202. This fails the run, because a 202 acknowledges orders." in outcome.out
 
 
 def test_an_order_with_a_wrong_202_can_be_lost(load: Load, shop: Shop, tmp_path: Path) -> None:

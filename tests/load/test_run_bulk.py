@@ -1,4 +1,4 @@
-"""Arrays of orders: each order is counted, recorded and read back."""
+"""Arrays of orders: every order is counted, recorded and read back."""
 
 import os
 import signal
@@ -83,7 +83,7 @@ def test_a_202_whose_counts_don_t_add_up_fails_the_run(answer: bytes, reason: st
         0,
         False,
     )
-    assert "Which of them were promised is not known, so they are not read back." in outcome.out
+    assert "It is not known which of them were acknowledged, so they are not read back." in outcome.out
     assert "Nothing was accepted" not in outcome.out
 
 

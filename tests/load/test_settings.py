@@ -26,8 +26,8 @@ from load.settings import parse_settings
         (["--json", "/"], "/ is a folder"),
         (["--concurrency", "100000000", "--orders", "100000000"], "100000000 connections need more open files"),
         (["--batch", "100000000", "--orders", "100000000"], "are possible, with --batch "),
-        (["--url", "http://me:secret@127.0.0.1"], "'http://...@127.0.0.1' has a name or a password"),
-        (["--url", "http://me:p/secret@127.0.0.1:x"], "'http://...@127.0.0.1:x' has a name or a password"),
+        (["--url", "http://me:secret@127.0.0.1"], "'http://...@127.0.0.1' has a user name or a password"),
+        (["--url", "http://me:p/secret@127.0.0.1:x"], "'http://...@127.0.0.1:x' has a user name or a password"),
         (["--url", "http://me:secret"], "--url: the port of the URL is not a number"),
         (["--url", "http://127.0.0.1/?key=secret"], "'http://127.0.0.1/?...' has more than a host"),
         (["--api-key", "secret", "--apikey", "secret"], "unknown flags: --apikey (--help"),
@@ -128,7 +128,7 @@ def test_a_key_that_can_t_be_in_a_header_is_refused_and_not_repeated(
             parse_settings(flags, environment)
         err = capsys.readouterr().err
         assert ended.value.code == 2
-        assert "the key has a character that can't stand in a header" in err
+        assert "the key has a character that is not allowed in a header" in err
         assert key not in err
 
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: errors, outputs and exit statuses."""
+"""What all commands share: errors, outputs and exit statuses."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from load.cli.errors import CommandError, ExitStatus, UsageError
 
 
 class Sample(Command):
-    """A command whose run is a function that the test passes in."""
+    """A command that runs a function of the test."""
 
     def __init__(
         self, run: Callable[[], ExitStatus], *, outputs: Sequence[Output] = (), files: Sequence[Path | None] = ()
@@ -93,4 +93,4 @@ def test_ctrl_c_while_results_are_written_names_those_that_are_missing(capsys: p
     outputs = [Output("first", lambda: written.append("first")), Output("a", interrupt), Output("b", interrupt)]
     assert Sample(passes, outputs=outputs).execute() == 130
     assert written == ["first"]
-    assert capsys.readouterr().err == "python -m sample: interrupted: not written, or not completely: a, b\n"
+    assert capsys.readouterr().err == "python -m sample: interrupted, so these are missing or incomplete: a, b\n"

@@ -1,4 +1,4 @@
-"""API keys and certificates: what is sent with every request, and one-line errors."""
+"""API keys and certificates: the sent requests, and errors of one line."""
 
 import socket
 import ssl
@@ -62,7 +62,7 @@ def test_the_key_may_come_from_the_environment(load: Load, shop: Shop, monkeypat
     ("flags", "complaint"),
     [
         ((), "requires an API key: --api-key or the environment variable ORDERS_KEY"),
-        (("--api-key", "wrong"), "not know"),
+        (("--api-key", "wrong"), "rejected this API key"),
     ],
 )
 def test_a_key_that_is_missing_or_wrong_is_one_line_before_any_order_is_sent(
@@ -83,7 +83,7 @@ def test_orders_go_over_tls_on_connections_that_are_kept(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     _listen_with_tls(shop, pem)
-    # 68 handshakes may take longer than the short time-outs on a busy machine.
+    # On a busy machine, 68 handshakes can take longer than the short time-outs.
     outcome = load("--orders", "100", "--concurrency", "4", timeouts=Timeouts())
     assert (outcome.status, outcome.json["accepted"], outcome.err) == (0, 100, "")
     assert outcome.json["url"].startswith("https://127.0.0.1:")

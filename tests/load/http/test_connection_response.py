@@ -1,4 +1,4 @@
-"""Reading responses from bytes: complete, incomplete, malformed and endless ones."""
+"""Reading complete, incomplete, malformed and endless responses from bytes."""
 
 from collections import deque
 from itertools import repeat
@@ -98,7 +98,7 @@ def test_informational_answers_are_passed_over() -> None:
         (b"HTTP/1.1 abc\r\n\r\n", "not an HTTP/1 answer"),
         (b"HTTP/2.0 200 OK\r\n\r\n", "not an HTTP/1 answer"),
         (WHOLE + b"x", "more bytes"),
-        (WHOLE.replace(b": 2", b": -2"), "no number"),
+        (WHOLE.replace(b": 2", b": -2"), "not a number"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "chunked"),
     ],
 )
