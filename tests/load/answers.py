@@ -4,5 +4,5 @@ from load.http.connection import Response, ResponseReader
 
 
 def parse_answer(data: bytes, *, ended: bool = False) -> Response | None:
-    """Reads one answer, as `ResponseReader.add` does."""
+    """Parse bytes with a new `ResponseReader`."""
     return ResponseReader().add(data, ended=ended)

@@ -1,4 +1,4 @@
-"""Fixtures: the shop that the tests send to, and a function that runs the command."""
+"""Fixtures: the shop (a fake server) that the tests send to, and a function that runs the command."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ from load.system.machine import allow_connections
 from tests.load.shop import Shop
 
 SHORT_TIMEOUTS = Timeouts(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
-"""For tests in which something is never answered."""
+"""For tests in which some requests get no response."""
 TIMEOUTS = replace(SHORT_TIMEOUTS, answer_s=10.0, connection_s=10.0)
-"""For tests in which everything is answered, and some orders are never processed."""
+"""For tests in which all requests get a response, and some orders are never processed."""
 UNHURRIED = Timeouts(poll_s=0.01)
-"""For tests in which everything is answered and processed."""
+"""For tests in which all requests get a response, and all orders are processed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the command gave; `json` is what it wrote to its --json file."""
+    """The result of a run of the command; `json` is the decoded content of its --json file."""
 
     status: int
     out: str
@@ -43,7 +43,7 @@ def shop() -> Iterator[Shop]:
 
 @pytest.fixture
 def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
-    """Run the command against the shop with these flags; ids count from 1 unless the flags say otherwise."""
+    """Run the command against the shop with these flags; without --first-id or --replay, ids begin at 1."""
 
     def run(*flags: str, timeouts: Timeouts = UNHURRIED) -> Outcome:
         report = tmp_path / "result.json"

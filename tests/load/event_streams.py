@@ -1,10 +1,10 @@
-"""The shop's streams of events. Runs on the shop's thread."""
+"""The event streams of the shop. Runs on the shop's thread."""
 
 from tornado.iostream import IOStream
 
 
 class EventStreams:
-    """Sends the events of orders to every stream; none while `is_silent`."""
+    """Sends the events of orders to every stream; sends nothing while `is_silent`."""
 
     def __init__(self) -> None:
         self.is_silent = False
@@ -25,13 +25,12 @@ class EventStreams:
             await stream.write(text)
 
     def end(self) -> None:
-        """End every stream."""
         for stream in list(self._streams):
             stream.close()
 
 
 def events_of(order_id: int) -> bytes:
-    """The events of an order that is started, and completed."""
+    """The events of an order whose processing starts and completes."""
     return b"".join(
         b"id: 0123456789abcdef-%d\nevent: order\n" % order_id
         + b'data: {"order_id": %d, "user_id": 1, "status": "%s", "attempts": 1}\n\n' % (order_id, status)

@@ -1,4 +1,4 @@
-"""A small server with the API for orders, which can be told to misbehave. Runs on a thread of its own."""
+"""A small fake server with the API for orders, with faults that tests can set. Runs on its own thread."""
 
 import asyncio
 import ssl
@@ -30,14 +30,14 @@ class Fault(Enum):
     NAME_ANOTHER = auto()
     VANISH = auto()
     STALL = auto()
-    """Do nothing for `stall_s`, neither with this order nor with others that arrive meanwhile."""
+    """Block for `stall_s`: neither this order nor orders that arrive meanwhile get a response."""
 
 
 class Shop:
-    """A context manager: inside it the shop listens at `url`. What to do wrong is set before the orders come.
+    """A context manager. In its block, the shop listens at `url`. Faults must be set before the orders arrive.
 
-    `steps` say which order "came", was "answered", or made the shop go away ("gone"). `looked` is set when the path in
-    `looked_after` has been asked for as often as it says there.
+    `steps` records which order "came", was "answered", or made the shop stop ("gone"). `looked` is set when the path in
+    `looked_after` has been requested as many times as `looked_after` says.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Shop:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the orders in the sequence in which they arrived."""
+        """The ids of the orders in order of arrival."""
         return [order_id for what, order_id in self.steps.entries if what == "came"]
 
     def release(self, *order_ids: int) -> None:
@@ -122,7 +122,7 @@ class Shop:
         self._listen(0)
         await self._end.wait()
         self._vanish()
-        # Those that were taken at the last moment are closed in the next turn.
+        # Connections that were accepted at the last moment are closed in the next iteration of the event loop.
         await asyncio.sleep(0)
 
     def _listen(self, port: int) -> None:
@@ -144,7 +144,7 @@ class Shop:
     async def serve_stream(self, stream: IOStream) -> None:
         """Answer one request after the other until the connection ends."""
         if not self._servers:
-            # It was taken right before the shop went away.
+            # The connection was accepted right before the shop stopped.
             stream.close()
             return
         self.connections += 1
@@ -271,7 +271,7 @@ class Shop:
         changes = {name: msgspec.Raw(value) for name, value in self.altered.get(order_id, {}).items()}
         found = {**self._orders[order_id], "status": msgspec.Raw(b'"%s"' % status.encode())}
         if amount := found.get("total_amount"):
-            # What was sent as text comes back as a number.
+            # An amount that was sent as a string is returned as a number.
             found["total_amount"] = msgspec.Raw(bytes(amount).strip(b'"'))
         found |= changes
         return 200, msgspec.json.encode(found)

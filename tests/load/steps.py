@@ -1,4 +1,4 @@
-"""A log of steps with which a test and the shop, on different threads, wait for each other, and a second thread."""
+"""A log of steps, so that a test and the shop can wait for each other, and a function that runs a second thread."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from tests.process import DEADLINE_S
 
 
 class Steps:
-    """What happened to orders, one after the other in `entries`. Any thread may note and wait."""
+    """What happened to orders, in sequence in `entries`. Any thread can add steps and wait for steps."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, int]] = []
@@ -21,7 +21,7 @@ class Steps:
             self._news.notify_all()
 
     def come(self, *steps: tuple[str, int], within_s: float = DEADLINE_S) -> bool:
-        """Wait until all of these have happened, in any order; False if they have not in time."""
+        """Wait until all of these steps have happened, in any order; False if they have not after `within_s`."""
         with self._news:
             return self._news.wait_for(lambda: set(steps) <= set(self.entries), within_s)
 

@@ -1,4 +1,4 @@
-"""The whole command: what it prints and writes, against servers that keep their promises and servers that don't."""
+"""The whole command: what it prints and writes, against correct and faulty servers."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_orders_that_waited_before_the_run_are_not_waited_for(load: Load, shop: 
 
 @pytest.mark.slow
 def test_orders_that_are_being_processed_before_the_run_are_waited_for(load: Load, shop: Shop) -> None:
-    # One by one, and those of the run come last.
+    # Orders are processed one by one, and the orders of the run last.
     shop.waiting = [*range(30, 35), *range(34, -1, -1)]
     shop.becomes_final_after = dict.fromkeys(range(1, 6), 1)
     outcome = load("--orders", "5", timeouts=replace(SHORT_TIMEOUTS, processing_s=0.4))
@@ -172,7 +172,7 @@ def test_the_json_file_has_the_settings_and_the_timeline(load: Load, shop: Shop)
     timeline = result["timeline"]
     assert sum(timeline["orders_per_second"]) * timeline["interval_s"] == pytest.approx(50)
     assert len({len(values) for name, values in timeline.items() if name != "interval_s"}) == 1
-    # The first answer came before the run; a slow run asks more often.
+    # The first answer came before the run. A slow run polls more often.
     assert shop.reported_waiting[:4] == [0, 8, 3, 0]
     assert result["backlog"]["waiting"] == shop.reported_waiting[1:]
     assert result["backlog"]["time_s"] == sorted(result["backlog"]["time_s"])
@@ -180,7 +180,7 @@ def test_the_json_file_has_the_settings_and_the_timeline(load: Load, shop: Shop)
 
 
 def test_the_json_file_has_all_of_the_table(load: Load, shop: Shop) -> None:
-    # Its time of processing is known even if /metrics answers slowly.
+    # Reading this order back gives the time of processing, even if /metrics answers slowly.
     shop.becomes_final_after = {100: 1}
     result = load("--orders", "100", "--concurrency", "10").json
     assert (result["sent"], result["accepted"], result["errors"], result["passed"]) == (100, 100, 0, True)

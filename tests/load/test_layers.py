@@ -1,4 +1,4 @@
-"""Which folder or module of load/ may import which others, read from the source."""
+"""Which folders and modules of load/ can import which others, checked in the source."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ LAYERS: Mapping[str, set[str]] = {
         *("readback", "backlog"),
     },
 }
-"""What each may import. Commands may import all of them, and not each other, except that bench uses fill."""
+"""What each layer can import. Commands can import all layers, but not each other, except that bench uses fill."""
 
 
 def layer_of(path: Path) -> str:

@@ -89,7 +89,7 @@ def test_a_server_that_goes_away_is_named_as_the_reason(load: Load, shop: Shop) 
     assert result["server_stopped_after_s"] == pytest.approx(0.4, abs=0.1)
     assert "load generator was the limit" not in outcome.out
     assert "did not keep up" not in outcome.out
-    # It was given up after the timeouts with a server that restarts.
+    # The run gave up only after the time-out for a server that restarts.
     assert result["elapsed_s"] > 0.65
     assert result["orders_per_second"] < 320
 

@@ -1,4 +1,4 @@
-"""Trials whose servers are shops."""
+"""Trials that measure shops instead of real servers."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ async def shop_trial(
     print_line: Callable[[str], None] = lambda line: None,
     cpu_clock_ns: Callable[[], int] = time.process_time_ns,
 ) -> Trial:
-    """Returns a trial of short runs with these shops as servers, by their names."""
+    """Return a trial of short runs; `shops` maps the names of the servers to shops."""
     addresses = [await reach(ServerUrl.parse(shop.url), timeout_s=5) for shop in shops.values()]
     return Trial(
         runs=runs,

@@ -1,4 +1,4 @@
-"""A shop that has orders from the beginning, and reports their number in its metrics."""
+"""A shop that has orders from the start, and reports their number in its metrics."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Clients that load a server beside the measured ones."""
+"""Event readers and slow clients, which load a server during a measurement."""
 
 import asyncio
 import socket
@@ -96,7 +96,7 @@ async def test_event_readers_report_a_server_that_is_gone(address: Address) -> N
 
 
 class ClosingServer(TCPServer):
-    """Closes a connection after some lines; `seen` are the lines of the connections that it has closed."""
+    """Closes each connection after some lines; `seen` has the lines of the closed connections."""
 
     def __init__(self, lines: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The benchmark's command: flags, output and trials; the speed that it measures is not tested."""
+"""The benchmark's command: flags, output and trials. The measured speed is not tested."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from load.fill.command import FillFailed
 from load.system.server_process import ROOT
 from tests.process import need
 
-# Those of many orders are in test_size_trials.py.
+# Trials with many orders are in test_size_trials.py.
 TRIALS = [name for name, plan in PLANS.items() if not plan.needs_stored and name != "memory"]
 SHORT = ["--runs", "1", "--seconds", "0.2"]
 

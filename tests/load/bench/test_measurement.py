@@ -17,7 +17,7 @@ accepted = expect(202)
 
 
 class StandingClock:
-    """A clock that goes on only when an answer comes, by `steps_ns` one after another."""
+    """A clock that advances only when an answer arrives, by the next of `steps_ns`."""
 
     def __init__(self, *steps_ns: int) -> None:
         self._now_ns = 0
@@ -54,7 +54,7 @@ async def test_an_open_loop_sends_requests_at_the_rate(shop: Shop) -> None:
     assert (latency.right, len(latency.latencies_ns), latency.wrong) == (20, 20, {})
     assert sorted(shop.ids) == list(range(1, 21))
     assert shop.connections <= 4 + 1
-    # The last request is due after 19 ms, and the clock starts before the first is.
+    # The last request is due after 19 ms, and the clock starts before the first request is due.
     assert latency.elapsed_s >= 0.019
     assert 0 < latency.p99_ms < float("inf")
 
@@ -62,9 +62,9 @@ async def test_an_open_loop_sends_requests_at_the_rate(shop: Shop) -> None:
 @pytest.mark.gen_test
 async def test_latency_in_an_open_loop_counts_from_when_the_request_was_due(shop: Shop) -> None:
     latency = await _measure(shop, clients=1, seconds=0.005, clock=StandingClock(1_000_000_000))
-    # The clock goes on when the first answer has come, before its connection is free again.
+    # The clock advances when the first answer arrives, before its connection is free again.
     assert latency.latencies_ns == [0, *(1_000_000_000 - due_ms * 1_000_000 for due_ms in range(1, 5))]
-    # The first alone had a free connection; that the others were late is not the client's doing.
+    # Only the first request had a free connection. The client did not cause the delay of the others.
     assert latency.late_ns == [0]
 
 
@@ -72,7 +72,7 @@ async def test_latency_in_an_open_loop_counts_from_when_the_request_was_due(shop
 async def test_the_warm_up_is_sent_at_the_same_rate_and_not_counted(shop: Shop) -> None:
     latency = await _measure(shop, clients=1, seconds=0.005, warm_up_s=0.003, clock=StandingClock(0, 4_000_000))
     assert sorted(shop.ids) == list(range(1, 1 + 3 + 5))
-    # The second of the warm-up takes until a millisecond after the first that counts is due.
+    # The second request of the warm-up ends a millisecond after the first counted request is due.
     assert latency.latencies_ns == [1_000_000, 0, 0, 0, 0]
 
 
@@ -108,7 +108,7 @@ async def test_a_closed_loop_may_end_by_time(shop: Shop) -> None:
     meter = Meter(clock_ns=clock.now_ns, cpu_clock_ns=clock.now_ns)
     requests = repeat(address.get("/metrics"))
     measured = await meter.throughput(address, requests, expect(200, clock.answered), clients=2, seconds=0.1)
-    # The answers come at 40, 80, 120 and 160 ms. After the third, no more requests are sent.
+    # The answers arrive at 40, 80, 120 and 160 ms. After the third, no more requests are sent.
     assert (measured.right, measured.elapsed_s) == (4, 0.16)
 
 

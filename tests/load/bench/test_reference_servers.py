@@ -1,4 +1,4 @@
-"""The servers that do no work."""
+"""The reference servers: one with a fixed response, and a bare Tornado."""
 
 import asyncio
 import time

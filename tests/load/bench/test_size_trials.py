@@ -1,4 +1,4 @@
-"""The trials with many orders, with few of them; the speed that they measure is not tested."""
+"""The trials of many stored orders, run here with few orders. The measured speed is not tested."""
 
 import json
 import re
@@ -35,7 +35,7 @@ MINUTE = pytest.mark.gen_test(timeout=60)
 SMALL, BIG = 20, 300
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]
-# The other ones run with shops, below.
+# The other trials are tested with shops, below.
 RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
 
 
@@ -104,7 +104,7 @@ def test_a_file_that_can_not_be_copied_is_refused(
 
 
 async def _trial(small: StockedShop, big: StockedShop, *, lines: list[str] | None = None) -> Trial:
-    """Two short runs, so that each server is the first one once."""
+    """Two short runs, so that each server is measured first once."""
     print_line = (lines if lines is not None else []).append
     return await shop_trial({"small": small, "big": big}, runs=2, seconds=0.05, print_line=print_line)
 
@@ -220,7 +220,7 @@ async def test_metrics_are_requested_one_after_another(small: StockedShop, big: 
     [row] = await stored_metrics(trial)
     asked = [head for head in big.heads[before:] if head.startswith("GET /metrics ")]
     assert len(asked) >= trial.runs * ROUNDS * METRICS_GETS
-    # One a round, and those that ask beforehand whether all is processed and how many orders there are.
+    # One connection a round, and those that ask beforehand whether all orders are processed and how many there are.
     assert big.connections <= trial.runs * ROUNDS + 4
     assert (row.wrong, row.at_most, row.unit) == ({}, 2.0, " ms")
     for run in row.runs:

@@ -1,4 +1,4 @@
-"""The worst bodies, and what their trial reports about wrong answers; the waits that it measures are not tested."""
+"""The worst bodies, and the wrong answers that their trial reports. The measured waits are not tested."""
 
 import json
 from dataclasses import replace

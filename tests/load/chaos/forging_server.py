@@ -1,4 +1,4 @@
-"""The server with webhooks that have a wrong amount and signature: started by tests as a program."""
+"""The server, but with webhooks that have a wrong amount and signature. Tests start it as a program."""
 
 import os
 import sys

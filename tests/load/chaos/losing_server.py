@@ -1,4 +1,4 @@
-"""A server that acknowledges every order and stores none: started by tests as a program."""
+"""A server that acknowledges every order and stores none. Tests start it as a program."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class LosingHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server calls it so
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in http.server
         pass
 
 

@@ -26,7 +26,7 @@ HARMLESS = str(
         if (fault := plan_faults(seed, 1)[0]).kind is FaultKind.VANISH and fault.pause_s < 0.2 and fault.length_s < 0.1
     )
 )
-"""The seed of a run whose first fault comes soon and harms no server."""
+"""The seed of a run whose first fault comes soon and does not stop a server."""
 LATE = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
 """The seed of a run whose first fault comes late."""
 
@@ -49,7 +49,7 @@ def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
-    # What it printed begins with its seed.
+    # On failure, the printed output shows the seed.
     assert found["passed"], out
     assert all(counts["made"] == counts["planned"] > 0 for counts in found["faults"].values()), out
     for shop in found["shops"]:
@@ -121,7 +121,7 @@ def test_servers_that_do_not_start_are_a_failure(
     monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)  # shorter, to be fast
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
-    # Both are tried at once, and the first that fails ends the run.
+    # Both servers are started at once, and the first one that fails ends the run.
     assert sum(f"the {name} server can't be started" in lines for name in TARGETS) == 1
 
 

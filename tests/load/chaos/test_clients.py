@@ -21,7 +21,7 @@ DONE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 class ScriptedServer(TCPServer):
-    """Answers each request with the next of its answers; an empty one drops the connection."""
+    """Answers each request with the next of its answers; an empty answer closes the connection."""
 
     def __init__(self, *answers: bytes) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def test_due_orders_are_sent_at_once_and_waiting_ends_with_the_run() -> None:
         turns = [await limit.acquire(3)]
         waiting = asyncio.create_task(limit.acquire(3600))
         await asyncio.sleep(0)
-        # That one was due at once, but what comes after it is not.
+        # That request was due at once, but the next one is not.
         turns.append(await waiting)
         waiting = asyncio.create_task(limit.acquire(1))
         await asyncio.sleep(0)
@@ -118,5 +118,5 @@ def test_only_the_last_seconds_of_a_pause_are_caught_up() -> None:
                 return sent
         return 0
 
-    # The one that is due right now is sent, too.
+    # The request that is due right now is also sent.
     assert asyncio.run(run()) == 8 * CATCH_UP_S + 1

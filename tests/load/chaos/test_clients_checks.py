@@ -1,4 +1,4 @@
-"""Which answers to single orders and bulk requests are wrong."""
+"""Which responses to single orders and bulk requests are wrong."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""The flags of the command."""
+"""The flags of `python -m load.chaos`."""
 
 import pytest
 

@@ -27,7 +27,7 @@ def other(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class WatchedEvent(threading.Event):
-    """Tells when a thread waits for it."""
+    """An event that sets `is_awaited` when a thread waits for it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The audit of a database: each possible mistake is put there, and must be found."""
+"""The audit of a database must find each kind of error that a test puts there."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ VALUES (?, 1, '[1]', 5, 'Completed', 1, 1, 1000000, 1250000)"""
 
 @pytest.fixture
 def ledger() -> SentOrders:
-    """Five orders that were acknowledged, and one that was not sent as a whole."""
+    """Five orders that were acknowledged, and one that was not sent completely."""
     ledger = SentOrders(orders_for(seed=1, name="record"))
     ledger.note_acknowledged(ledger.take(ORDERS))
     ledger.take(1)
@@ -55,7 +55,7 @@ Audit = Callable[..., dict[str, list[tuple[str, int]]]]
 
 @pytest.fixture
 def audit(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Audit:
-    """Run the audit and return the problems of each row that has some."""
+    """Run the audit and return the problems of each row of the report that has problems."""
 
     def run(delivered: set[int] | None = None, **metrics: Any) -> dict[str, list[tuple[str, int]]]:
         return problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS | metrics, delivered)

@@ -1,4 +1,4 @@
-"""The inspection of a server by its answers: orders that differ from what was sent are found."""
+"""The inspection of a server through its API finds orders that differ from what was sent."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ async def _keep_running(target: TargetServer) -> float:
 
 @pytest.fixture(autouse=True)
 def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake server is ended by its fixture."""
+    """Keep the shop running: its fixture stops it."""
     monkeypatch.setattr(TargetServer, "terminate", _keep_running)  # no real server ignores the end of a run
 
 
@@ -42,7 +42,7 @@ def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None)
 def test_every_acknowledged_order_is_read(target: TargetServer, send: Send) -> None:
     is_processed, found = inspect(target, send)
     assert (is_processed, found.acknowledged, found.is_inspected) == (True, ORDERS, True)
-    # The fake server has no database.
+    # The shop has no database.
     missing_database = ("orders.db can't be read: unable to open database file", 0)
     assert {row: problems for row, problems in found.problems.items() if problems} == {WRONG: [missing_database]}
 

@@ -53,7 +53,7 @@ def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
     assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")
     ledger = target.ledger
-    # Per four clients: a head without an order, a part of a body, a whole body, and lines of which some are whole.
+    # Of four clients, each sends one: a head alone, a part of a body, a whole body, lines of which some are complete.
     assert len(ledger) == clients // 4 * (2 + LINES_PER_REQUEST)
     sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
     assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2

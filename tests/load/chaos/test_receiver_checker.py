@@ -1,4 +1,4 @@
-"""Webhooks with one change each, which the checker must find."""
+"""The checker must find the change in each changed webhook."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Target servers that end or don't start without a fault."""
+"""Target servers that end, or do not start, although no fault was injected."""
 
 import asyncio
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def test_a_process_that_can_not_be_created_is_not_killed(tmp_path: Path, monkeyp
         with pytest.raises(BlockingIOError, match="no more processes"):
             await server.start()
 
-    # No command makes the system refuse a process.
+    # A test can't make the system refuse a new process.
     monkeypatch.setattr("load.system.server_process.subprocess.Popen", refuse)
     with server_of(LISTENING, tmp_path) as server:
         asyncio.run(run(server))

@@ -1,4 +1,4 @@
-"""Texts from a server, made safe to print."""
+"""Texts from a server are made safe to print."""
 
 import pytest
 

@@ -39,7 +39,7 @@ run_program('__main__')
 
 
 def start(*command: str, in_background: bool = False) -> subprocess.Popen[str]:
-    """A Python process; a shell ignores SIGINT for what is in the background, and nohup, of ours too, SIGHUP."""
+    """Start a Python process with the signal handlers of a shell. For a background process, a shell ignores SIGINT."""
     interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.default_int_handler)
     hangups = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
@@ -100,12 +100,12 @@ def test_a_terminated_command_leaves_no_server_and_no_folder(command: list[str],
 
 
 def servers_in(folder: Path) -> list[int]:
-    """The processes whose command lines name it, but for the programs' own."""
+    """The ids of the server processes whose command lines contain the folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes()
-        except OSError:  # it has ended by now
+        except OSError:  # the process has ended
             continue
         if os.fsencode(folder) in line and b"server.py" in line:
             found.append(int(path.parent.name))

@@ -125,7 +125,7 @@ async def test_no_orders_send_no_request(shop: Shop) -> None:
 
 @pytest.mark.gen_test
 async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
-    # One in the first array of each client.
+    # One order in the first array of each client.
     shop.refusals = {1: 409, 1_500: 409}
     feeding = await _feeding(shop, count=20_000)
     with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):

@@ -15,7 +15,7 @@ Script = Callable[[IOStream], Awaitable[None]]
 
 
 class Scripted(TCPServer):
-    """Plays the scripts one after another, one a connection, and closes the connection at a script's end."""
+    """Runs the next script for each connection, and closes the connection at the end of the script."""
 
     def __init__(self, *scripts: Script) -> None:
         super().__init__()

@@ -24,8 +24,6 @@ class Greeter(TCPServer):
 
 
 class Outcomes:
-    """What became of each job."""
-
     def __init__(self) -> None:
         self.answered: list[int] = []
         self.reasons: list[str] = []
@@ -82,7 +80,7 @@ async def test_a_request_without_an_answer_is_given_up_and_its_client_goes_on(sh
     outcomes = Outcomes()
 
     def clock_ns() -> int:
-        # It goes on when every other request is answered.
+        # The clock advances when all other requests are answered.
         return 1_000_000_000 if len(outcomes.answered) == 5 else 0
 
     clients = ClosedLoop(address, count=2, timeouts=Timeouts(answer_s=0.02), clock_ns=clock_ns)

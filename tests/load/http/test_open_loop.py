@@ -1,4 +1,4 @@
-"""The open loop: which connections requests take, and from when their latencies count."""
+"""The open loop: which connections requests use, and when their latencies begin."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ MS = 1_000_000
 
 
 class Stopwatch:
-    """A clock that the test sets, and the timings of the answers. An answer takes as long as the test says."""
+    """A clock that advances with each answer, by the next of `answer_ms`, and the timings of the answers."""
 
     def __init__(self, *answer_ms: int) -> None:
         self.timings: list[tuple[int, RequestTiming]] = []
@@ -52,7 +52,7 @@ async def test_a_connection_is_opened_only_when_none_is_free(shop: Shop) -> None
         await loop.work(_jobs(address, 0), answered=lambda key, *_: answered.append(key), unanswered=_fail)
     loop.close()
     assert answered == [0, 0, 0]
-    # One to reach the shop, and one for all requests.
+    # One connection to reach the shop, and one for all requests.
     assert shop.connections == 2
 
 
@@ -63,7 +63,7 @@ async def test_latency_counts_from_when_a_request_was_due_and_from_when_it_was_s
     loop, delays = _loop(address, limit=1, clock_ns=watch.now_ns)
     await loop.work(_jobs(address, 0, 1, 2), answered=watch.answered, unanswered=_fail)
     loop.close()
-    # The clock goes on when the first answer has come, before its connection is free again.
+    # The clock advances when the first answer arrives, before its connection is free again.
     assert watch.timings == [
         (0, RequestTiming(answered_ns=0, from_due_ns=0, from_sending_ns=0)),
         (1, RequestTiming(answered_ns=150 * MS, from_due_ns=149 * MS, from_sending_ns=0)),

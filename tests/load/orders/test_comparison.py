@@ -1,4 +1,4 @@
-"""Comparing orders with those that the server returns, and what responses say of them."""
+"""Comparing sent orders with those that the server returns, and interpreting responses."""
 
 import pytest
 

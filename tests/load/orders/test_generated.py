@@ -1,4 +1,4 @@
-"""Orders that are computed from their ids, and the states of those that a server was sent."""
+"""Orders that are computed from their ids, and the states of sent orders."""
 
 from collections import Counter
 from decimal import Decimal
@@ -49,7 +49,7 @@ def test_some_varied_orders_are_at_the_limits_and_all_are_valid() -> None:
     assert max(max(order.item_ids) for order in orders) > MAX_ID - 1_001
     assert max(len(order.item_ids) for order in orders) == 999
     assert max(order.total_amount for order in orders) > 9_999_900_000_0000
-    # Arrays of a hundred are with them and without.
+    # Some arrays of a hundred orders contain varied orders, and some do not.
     assert 100 < len({index // 100 for index in varied}) < 180
 
 

@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens the report of a result from a file, offline. An error in the console or a request fails the test."""
+    """Open the report of a result from a file, offline. An error in the console or a request fails the test."""
     opened: list[Watched] = []
 
     def show(result: dict[str, Any], **options: Any) -> Watched:
@@ -73,7 +73,7 @@ def found_at(field: str, result: dict[str, Any]) -> Any:
 
 
 def is_rounded_from(value: float, text: str) -> bool:
-    """Whether a text is a number to all its digits, of which there are three or a whole number's; % is a hundredth."""
+    """Whether a text is the value, rounded to three significant digits or to its whole part; % is a hundredth."""
     number, percent = re.fullmatch(r"(-?[\d,]+(?:\.\d+)?)( %)?", text.strip()) or pytest.fail(text), text.endswith("%")
     digits = number[1].replace(",", "")
     decimals = len(digits.partition(".")[2])
@@ -83,7 +83,7 @@ def is_rounded_from(value: float, text: str) -> bool:
 
 
 def points_of(page: Page, chart: str) -> list[int]:
-    """How many points each line of a chart is drawn with: the corners of its path, or its marks."""
+    """The number of points of each line of a chart: the corners of its path, or its marks."""
     count = """series => {
         const path = series.querySelector('.line')?.getAttribute('d') ?? '';
         return Math.max(path.match(/[ML]/g)?.length ?? 0, series.querySelectorAll('.point').length);

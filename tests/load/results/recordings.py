@@ -8,7 +8,7 @@ S = 1_000_000_000
 
 
 def recording_of(*answers: tuple[int, int], orders: int = 1) -> Recording:
-    """Answers by when they came and how long they took, in milliseconds."""
+    """Record answers: for each one, the time when it came and its latency, in milliseconds."""
     recording = Recording()
     for answered_ms, latency_ms in answers:
         recording.add(RequestTiming(answered_ms * MS, latency_ms * MS, latency_ms * MS // 2), orders=orders)

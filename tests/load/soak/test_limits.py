@@ -1,4 +1,4 @@
-"""The limits of a soak: each one passes for a good server, and fails for a bad one."""
+"""The limits of a soak: each check passes for a good server, and fails for a bad one."""
 
 from typing import Any
 

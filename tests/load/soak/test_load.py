@@ -20,7 +20,7 @@ from tests.load.soak.samples import SAMPLE
 
 
 class WaitingClock:
-    """A clock that stands still until the disk was measured and an order that was sent alone is acknowledged."""
+    """A clock that starts once the disk was measured and a single order is acknowledged."""
 
     def __init__(self, ledger: SentOrders) -> None:
         self.is_synced = False
@@ -30,7 +30,7 @@ class WaitingClock:
     def now_ns(self) -> int:
         if self._started_ns:
             return time.perf_counter_ns() - self._started_ns
-        # Orders in arrays are acknowledged by the thousand.
+        # A whole array is acknowledged at once, so a remainder shows a single order.
         if self.is_synced and self._ledger.acknowledged % ARRAY_SIZE:
             self._started_ns = time.perf_counter_ns()
         return 0
@@ -81,7 +81,7 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
     assert [minute.name for minute in load.recorded] == ["warm-up", "1", "2"]
     assert load.recorded[0].p99_ms is not None
     assert load.recorded[0].disk_p99_ms == 7.0
-    # Whichever array it is in, there are too many orders before it for one that comes alone.
+    # The refused order is always in an array: too many orders come before it for a single one.
     assert load.errors["POST /orders: 999 accepted of 1000"] == 1
     assert not asyncio.all_tasks() - {asyncio.current_task()}
 

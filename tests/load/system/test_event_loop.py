@@ -1,4 +1,4 @@
-"""What Ctrl-C does to a coroutine that a command runs: once, twice, and after the coroutine's end."""
+"""Ctrl-C while a command runs a coroutine: once, twice, and after the coroutine's end."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from load.system.event_loop import run_to_end
 
 
 async def wait_until_cancelled(*, times: int) -> None:
-    """Press Ctrl-C and wait; when cancelled, do the same again, until it was cancelled this many times."""
+    """Press Ctrl-C and wait to be cancelled, this many times."""
     for number in range(1, times + 1):
         asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
         try:

@@ -1,4 +1,4 @@
-"""The start and the end of a server that a command runs."""
+"""Starting and stopping a server that a command runs."""
 
 import os
 import time
