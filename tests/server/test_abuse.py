@@ -27,13 +27,13 @@ from tests.user_module import UserModule
 SEED = int(os.environ.get("FUZZ_SEED", "20250301"))
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 MAX_KEPT_BYTES = 512
-"""How much memory the server may keep for each request of the second half."""
+"""The memory that the server is allowed to keep for each request of the second half, on average."""
 CLIENTS = 64
 SILENCE_S = 0.05
 ANSWER_S = 20.0
 MEMBERS = ["type", "title", "status", "detail", "instance", "request_id"]
 FIRST_GOOD_ID = 10**18
-"""Ids from here on are of orders that no malformed request has."""
+"""Valid orders have ids from here on. Malformed requests do not contain these ids."""
 FREE_MEMORY = f"""
     if {FIRST_GOOD_ID} <= order.order_id < {FIRST_GOOD_ID} + 1_000:
         import ctypes, gc
@@ -41,7 +41,7 @@ FREE_MEMORY = f"""
         ctypes.CDLL(None).malloc_trim(0)
         tell(order)
 """
-"""The server's function. For a good order it returns to the system all memory that is not in use."""
+"""The body of the function that processes orders. For a valid order, it returns all unused memory to the system."""
 
 
 class Answer(NamedTuple):
@@ -51,10 +51,10 @@ class Answer(NamedTuple):
 
 
 def answers_in(received: bytes, *, to_head: bool) -> Iterator[Answer]:
-    """The complete answers in these bytes. An answer without a length has the body None.
+    """The complete responses in these bytes. A response without a length has the body None.
 
-    `to_head` says that the request was a HEAD, so that answers may have no body. Raises ValueError for bytes that are
-    not an HTTP answer.
+    `to_head` is true if the request was a HEAD: then responses can lack a body. Raises ValueError if the bytes are not
+    an HTTP response.
     """
     while b"\r\n\r\n" in received:
         head, _, rest = received.partition(b"\r\n\r\n")
@@ -83,7 +83,7 @@ def answers_in(received: bytes, *, to_head: bool) -> Iterator[Answer]:
 
 
 def fault_of(answer: Answer) -> str | None:
-    """What is wrong with an answer to a malformed request; None if it is right."""
+    """What is wrong with a response to a malformed request. None if it is correct."""
     if answer.status >= 500:
         return "a server error"
     if answer.status < 400:
@@ -103,10 +103,10 @@ def fault_of(answer: Answer) -> str | None:
 
 
 async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
-    """Sends the bytes on a new connection and returns what the server sends back.
+    """Sends the bytes on a new connection and returns the bytes that the server sends back.
 
-    Stops at the first complete answer, at the end of the connection, or after `SILENCE_S` without a byte from a server
-    that answers others; then resets the connection.
+    Stops after the first complete response, when the server closes the connection, or if no bytes arrive for
+    `SILENCE_S` while the server answers other clients. Then resets the connection.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
@@ -120,7 +120,7 @@ async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
                         break
                 return received
             if not is_last:
-                # The server may be busy. It answers this later request only after the earlier one.
+                # The server can be busy. It answers this later request only after the earlier one.
                 await assert_is_alive(port)
     finally:
         writer.transport.abort()
@@ -135,7 +135,7 @@ async def assert_is_alive(port: int) -> None:
 
 
 async def send_all(port: int, requests: Iterator[bytes]) -> list[str]:
-    """Sends all requests, `CLIENTS` at a time. Returns the faults, each with the request that it shows in."""
+    """Sends all requests, `CLIENTS` at a time. Returns the faults, each with its request."""
     faults: list[str] = []
     statuses: dict[int, int] = {}
 
@@ -157,10 +157,10 @@ async def send_all(port: int, requests: Iterator[bytes]) -> list[str]:
 
 
 def memory_in_use_kib(server: ServerProcess, shop: UserModule, good_id: int) -> int:
-    """The resident memory once all earlier requests are dealt with and what they no longer use is returned."""
+    """The resident memory, after all earlier requests have ended and unused memory was returned to the system."""
     with server.client() as client:
-        # Bulk orders and retries are served in turn, so all earlier ones have ended when these two are answered. The
-        # queue holds orders of clients that have left. How many depends on the speed of the disk.
+        # Bulk requests and retries are served one after the other, so all earlier ones end before these two. Until
+        # then, orders of disconnected clients are in the queue. Their number depends on the speed of the disk.
         assert client.ask("POST", "/orders/retry?status=Failed").status == 200
         client.request("POST", "/orders", json.dumps([order(good_id)]), {"Content-Type": "application/json"})
         assert client.answer().status == 202
@@ -170,7 +170,7 @@ def memory_in_use_kib(server: ServerProcess, shop: UserModule, good_id: int) -> 
 
 
 @pytest.mark.slow
-def test_malformed_requests_get_4xx_and_keep_no_memory_or_files(tmp_path: Path) -> None:
+def test_malformed_requests_get_4xx_and_leak_no_memory_or_files(tmp_path: Path) -> None:
     print(f"FUZZ_SEED={SEED} FUZZ_REQUESTS={REQUESTS}")
     fuzzer = Fuzzer(SEED)
     faults: list[str] = []
@@ -192,7 +192,7 @@ def test_malformed_requests_get_4xx_and_keep_no_memory_or_files(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_clients_with_slow_headers_are_cut_off_and_others_are_served(tmp_path: Path) -> None:
+def test_clients_with_slow_headers_are_disconnected_and_others_are_served(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         assert server.post(order(FIRST_GOOD_ID)).status == 202
         files = server.open_files()
@@ -206,7 +206,7 @@ async def send_slow_headers(server: ServerProcess, *, count: int) -> None:
     numbers = itertools.count(1)
 
     def use_server(metrics: MetricsReader) -> None:
-        """Posts some orders, about once a second: when the next event with metrics comes."""
+        """Waits for the next event with metrics, about a second, and posts some orders."""
         metrics.next("point")
         for _ in range(20):
             assert server.post(order(next(numbers))).status == 202
@@ -220,6 +220,6 @@ async def send_slow_headers(server: ServerProcess, *, count: int) -> None:
                 await asyncio.to_thread(use_server, metrics)
                 passed_s = time.monotonic() - begun_s
                 assert passed_s >= TIMEOUTS.head_s or not clients.ended
-                assert passed_s < TIMEOUTS.head_s + 5, f"{clients.ended} are cut off"
+                assert passed_s < TIMEOUTS.head_s + 5, f"only {clients.ended} clients are disconnected"
     finally:
         await clients.close()

@@ -22,7 +22,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def make_key(file: Path, name: str, scope: str) -> str:
-    """Has the server make a new key, adds its line to the file, and returns the key."""
+    """Makes a new key with `--new-api-key`, adds its line to the file, and returns the key."""
     status, stdout, stderr = run_server("--new-api-key", name, "--scope", scope)
     assert (status, stderr) == (0, "")
     _, key, _, _, line = stdout.splitlines()
@@ -43,7 +43,7 @@ def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate and its key, another pair, and a pair whose key is encrypted."""
+    """A folder with three certificates and their private keys. The key of the third certificate is encrypted."""
     need("openssl")
     folder = tmp_path_factory.mktemp("pems")
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
@@ -110,7 +110,7 @@ def test_bad_or_incomplete_flags_end_with_status_2(flags: list[str], capsys: pyt
 
 
 @pytest.mark.parametrize("flags", [["--scop", "?"], ["--api-key=?"], ["--api-key?"], ["--port", "?"], ["?"]], ids=str)
-def test_a_key_in_the_wrong_place_is_not_shown(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_in_a_wrong_argument_is_not_printed(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     key = "orderskey_" + "k" * 43
     with pytest.raises(SystemExit):
         parse_settings([flag.replace("?", key) for flag in flags], {})
@@ -120,7 +120,7 @@ def test_a_key_in_the_wrong_place_is_not_shown(flags: list[str], capsys: pytest.
 @pytest.mark.parametrize(
     ("value", "is_on"), [("1", True), ("true", True), ("YES", True), ("0", False), ("False", False), ("no", False)]
 )
-def test_the_environment_may_switch_the_access_log(value: str, is_on: bool) -> None:
+def test_the_environment_can_turn_the_access_log_on_or_off(value: str, is_on: bool) -> None:
     assert parse_settings([], {"ORDERS_ACCESS_LOG": value}).access_log is is_on
     assert parse_settings(["--access-log"], {"ORDERS_ACCESS_LOG": value}).access_log
     assert not parse_settings(["--access-log=no"], {"ORDERS_ACCESS_LOG": value}).access_log
@@ -134,14 +134,14 @@ def test_only_allowed_hosts_are_served_without_keys(tmp_path: Path, flags: tuple
             assert (host, client.answer().status) == (host, expected)
 
 
-def test_the_environment_may_name_the_allowed_hosts() -> None:
+def test_the_environment_can_set_the_allowed_hosts() -> None:
     named = parse_settings([], {"ORDERS_ALLOWED_HOSTS": "a.example b.example"}).allowed_hosts
     assert named == frozenset({"a.example", "b.example"})
     assert parse_settings([], {"ORDERS_ALLOWED_HOSTS": ""}).allowed_hosts is None
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2"])
-def test_a_bad_switch_in_the_environment_ends_with_status_2(value: str) -> None:
+def test_a_bad_boolean_in_the_environment_ends_with_status_2(value: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse_settings([], {"ORDERS_ACCESS_LOG": value})
     assert exit_.value.code == 2
@@ -213,7 +213,7 @@ def test_without_keys_the_rate_limit_is_per_address(tmp_path: Path) -> None:
         assert client.ask("GET", "/readyz").status == 200
 
 
-def test_https_is_served_with_the_certificate_given(tmp_path: Path, pems: Path) -> None:
+def test_https_is_served_with_the_given_certificate(tmp_path: Path, pems: Path) -> None:
     need("curl")
     with https_server(tmp_path, pems) as server:
         url = f"https://127.0.0.1:{server.port}"
@@ -254,7 +254,7 @@ def test_clients_without_tls_do_not_disturb_others(tmp_path: Path, pems: Path) -
     need("curl")
     with https_server(tmp_path, pems) as server:
         before = server.open_files()
-        with closing(Client(server.port)) as client, pytest.raises(OSError):  # noqa: PT011 - a reset or the end
+        with closing(Client(server.port)) as client, pytest.raises(OSError):  # noqa: PT011 - reset or closed
             client.post(order(1))
         for sent in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             for _ in range(20):
@@ -263,7 +263,7 @@ def test_clients_without_tls_do_not_disturb_others(tmp_path: Path, pems: Path) -
                 # With this option close() resets the connection, often before the server has accepted it.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
-        # A client that does not complete its handshake delays no other.
+        # A client that does not complete its handshake does not delay the others.
         with closing(socket.create_connection(("127.0.0.1", server.port))):
             url = f"https://127.0.0.1:{server.port}/livez"
             assert curl("--cacert", str(pems / "cert.pem"), url).stdout == '{"status":"ok"}'

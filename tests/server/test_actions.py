@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def ask(server: ServerProcess, path: str) -> tuple[int, Any]:
-    """Sends a POST without a body. Returns the status and the body, which is a problem if it is an error."""
+    """Sends a POST without a body. Returns the status and the body. The body of an error must be a problem."""
     with server.client() as client:
         answer = client.ask("POST", path)
     kind = "application/json" if answer.status < 400 else "application/problem+json"
@@ -44,7 +44,7 @@ def test_a_cancelled_order_is_never_processed(tmp_path: Path) -> None:
             assert (status, problem["status"], problem["order_status"]) == (409, 409, "Completed")
         status, problem = ask(server, "/order/2/retry")
         assert (status, problem["order_status"]) == (409, "Cancelled")
-        # The same order again is still the one that was cancelled.
+        # The same order sent again is a replay of the cancelled order.
         assert server.post(order(2)).headers["Idempotent-Replayed"] == "true"
         assert server.get("/order/2").body == cancelled
         assert_counts(server, Completed=2, Cancelled=1)

@@ -1,4 +1,4 @@
-"""`POST /orders` to a real server: full disks, locks, stops, kills, clients that leave, and the server's memory."""
+"""`POST /orders` to a real server: full disks, locks, stops, kills, clients that disconnect, and memory."""
 
 import contextlib
 import http.client
@@ -35,7 +35,7 @@ def lines_of(order_ids: Iterable[int]) -> bytes:
 
 
 class OrderStream:
-    """One `POST /orders` whose lines are sent in chunks, until the test ends it or the server answers."""
+    """Sends the lines of one `POST /orders` in chunks, until the test ends the body or the server responds."""
 
     def __init__(self, port: int, *, first_id: int = 1) -> None:
         self._first_id = first_id
@@ -57,7 +57,7 @@ class OrderStream:
         self.sent += count
 
     def send_until_refused(self, count: int = ORDERS_A_CHUNK) -> None:
-        """Sends orders until the server answers or closes the connection."""
+        """Sends orders until the server responds or closes the connection."""
         try:
             while not self._has_answer():
                 self.send(count)
@@ -74,7 +74,7 @@ class OrderStream:
         return Answer(response.status, response.headers, json.loads(response.read()))
 
     def answers(self) -> list[int]:
-        """The statuses of all answers up to the end of the connection."""
+        """The statuses of all responses until the connection is closed."""
         received = b""
         with contextlib.suppress(ConnectionError):
             while part := self.socket.recv(65_536):
@@ -125,7 +125,7 @@ def test_curl_sends_a_file_of_orders(tmp_path: Path) -> None:
 
 
 def curl(server: ServerProcess, path: Path) -> Any:
-    """Sends the whole file and returns the body of the answer."""
+    """Sends the whole file and returns the body of the response."""
     command = ["curl", "-sS", "-X", "POST", "-T", str(path), "-H", "Content-Type: application/x-ndjson"]
     url = f"http://127.0.0.1:{server.port}/orders"
     done = subprocess.run([*command, url], capture_output=True, text=True, timeout=300, check=True)
@@ -198,12 +198,12 @@ PADDED_ORDERS = 5_000
 
 
 def padded_lines(order_ids: Iterable[int]) -> bytes:
-    """Lines of 8 KiB, so that few orders are much data."""
+    """Orders as lines of 8 KiB, so that few orders make a lot of data."""
     return b"".join(line.ljust(8_191) + b"\n" for line in lines_of(order_ids).splitlines())
 
 
 def send_until_blocked(client: socket.socket, data: bytes) -> bytes:
-    """Sends until nothing can be sent for half a second. Returns the rest of the data."""
+    """Sends until nothing can be sent for half a second. Returns the data that was not sent."""
     client.settimeout(0.5)
     left = memoryview(data)
     while left:
@@ -215,7 +215,7 @@ def send_until_blocked(client: socket.socket, data: bytes) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_during_a_stream_loses_no_counted_order(tmp_path: Path) -> None:
+def test_no_accepted_order_is_lost_if_the_disk_fills_up_during_a_stream(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
@@ -234,7 +234,7 @@ def test_a_disk_that_fills_up_during_a_stream_loses_no_counted_order(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_its_counts(tmp_path: Path) -> None:
+def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_a_503_and_counts(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
@@ -251,7 +251,7 @@ def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_its_counts(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_stop_during_a_stream_loses_no_counted_order(tmp_path: Path) -> None:
+def test_a_stop_during_a_stream_loses_no_accepted_order(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         sending = threading.Thread(target=stream.send_until_refused)
         sending.start()
@@ -284,11 +284,11 @@ def test_a_stop_answers_a_stream_that_sends_nothing_more(tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
-def test_each_stream_gets_one_answer_at_a_stop(tmp_path: Path, number: int) -> None:
+def test_each_stream_gets_one_response_at_a_stop(tmp_path: Path, number: int) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, contextlib.ExitStack() as streams:
         load = PostingClients(server.port, first_id=1_000_000_000)
         uploads = [streams.enter_context(OrderStream(server.port, first_id=1 + each * 10_000_000)) for each in range(4)]
-        # Short chunks: at any time some streams wait for their client, and others for the disk.
+        # The chunks are short, so some streams wait for their client while others wait for the disk.
         threads = [threading.Thread(target=each.send_until_refused, args=(20,)) for each in uploads]
         for thread in threads:
             thread.start()
@@ -305,7 +305,7 @@ def test_each_stream_gets_one_answer_at_a_stop(tmp_path: Path, number: int) -> N
 
 
 @pytest.mark.slow
-def test_a_stream_gets_one_answer_at_a_stop_while_another_program_holds_the_lock(tmp_path: Path) -> None:
+def test_a_stream_gets_one_response_at_a_stop_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -325,7 +325,7 @@ def test_a_stream_gets_one_answer_at_a_stop_while_another_program_holds_the_lock
 
 
 @pytest.mark.slow
-def test_kill_9_during_streams_loses_no_order_that_an_answer_counted(tmp_path: Path) -> None:
+def test_kill_9_during_streams_loses_no_order_that_a_response_counted(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -343,7 +343,7 @@ def test_kill_9_during_streams_loses_no_order_that_an_answer_counted(tmp_path: P
     with ServerProcess(tmp_path / "orders.db") as server:
         wait_until_processed(server)
         assert_counts(server, Completed=len(stored_ids(tmp_path / "orders.db")))
-    print(f"5 kills, {len(counted)} orders counted in answers, 0 missing")
+    print(f"5 kills, {len(counted)} orders counted in responses, 0 missing")
 
 
 def all_have_counted(uploads: Iterable["Uploads"]) -> bool:
@@ -351,7 +351,7 @@ def all_have_counted(uploads: Iterable["Uploads"]) -> bool:
 
 
 class Uploads:
-    """A thread that sends one stream of orders after another. `counted` has the orders that an answer counted."""
+    """A thread that sends one stream of orders after another. `counted` has the ids that responses counted."""
 
     def __init__(self, server: ServerProcess, *, first_id: int) -> None:
         self.counted: set[int] = set()
@@ -366,7 +366,7 @@ class Uploads:
             try:
                 answer = post_lines(self._server, order_ids)
             except (OSError, http.client.HTTPException):
-                return  # the server is gone; without an answer nothing was promised
+                return  # the server was killed: only orders with a response count
             assert (answer.status, answer.body) == (202, counts(2_000))
             self.counted.update(order_ids)
             self._next_id += 2_000
@@ -392,8 +392,8 @@ def test_single_orders_are_accepted_during_a_stream(tmp_path: Path) -> None:
         sending.join(DEADLINE_S)
         assert stream.end().body == counts(stream.sent)
         assert total(server) == stream.sent + 100
-    print(f"{taken} orders of a stream were stored while 100 came one by one")
-    # Each single order waits for the running commit and for its own. A commit has about 1,500 orders at most.
+    print(f"{taken} orders of a stream were stored while 100 single orders were sent")
+    # Each single order waits for two commits: the running one and its own. A commit has about 1,500 orders at most.
     assert taken < 100 * 10_000
 
 
@@ -403,7 +403,7 @@ def send_while(stream: OrderStream, is_sending: threading.Event) -> None:
 
 
 @pytest.mark.slow
-def test_clients_that_leave_during_a_stream_keep_no_memory_or_files(tmp_path: Path) -> None:
+def test_clients_that_disconnect_during_a_stream_leak_no_memory_or_files(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         assert post_lines(server, range(1, ORDERS_A_CHUNK + 1)).body["accepted"] == ORDERS_A_CHUNK
         for _ in range(20):

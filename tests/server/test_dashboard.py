@@ -40,7 +40,7 @@ POINTS_OF = r"""plot => [...plot.querySelectorAll('.line')].map(path => path.get
         seconds: numbers.filter((_, index) => index % 2 === 0),
         values: numbers.filter((_, index) => index % 2 === 1).map(value => -value),
     }))"""
-"""The points of each line of a plot, as plot.js writes them: seconds since the first one, and values below zero."""
+"""JavaScript. Returns the points of each line of a plot. plot.js writes them as seconds and negated values."""
 POINTS = f"({POINTS_OF})(document.querySelector('.plot'))"
 BROKEN = "CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING"
 BROKEN_CONNECTION = re.compile(f"Failed to load resource: net::ERR_({BROKEN})")
@@ -61,14 +61,14 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server whose orders fail or wait as their metadata says, until there is a file `mended`."""
+    """`wish` in the metadata of an order makes it fail or wait. No order fails once the file `mended` exists."""
     with UserModule(tmp_path, SHOP) as module, module.server() as server:
         yield server
 
 
 @contextmanager
 def opened(browser: Browser, server: ServerProcess, **options: Any) -> Iterator[Watched]:
-    """Opens the dashboard; an error in the console or a request to another origin fails the test."""
+    """Opens the dashboard. Fails the test after an error in the console or a request to another origin."""
     origin = f"http://127.0.0.1:{server.port}/"
     watched = Watched(browser, origin, **options)
     try:
@@ -101,7 +101,7 @@ def wish(order_id: int, what: str) -> dict[str, Any]:
 
 
 def shown_points(page: Page) -> int:
-    """How many points the first line of the first chart has."""
+    """The number of points in the first line of the first chart."""
     points: int = page.evaluate(f"{POINTS}[0].seconds.length")
     return points
 
@@ -110,7 +110,7 @@ def all_charts_drawn(page: Page) -> None:
     until(page, "() => document.querySelectorAll('.plot:has(.time)').length === 4")
 
 
-def test_the_tiles_and_charts_show_a_thousand_orders_at_once(browser: Browser, server: ServerProcess) -> None:
+def test_the_tiles_and_charts_show_a_load_of_a_thousand_orders(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         page = watched.page
         expect_live(page)
@@ -143,7 +143,7 @@ def test_a_single_order_is_a_dot_in_the_latency_chart(browser: Browser, server: 
             assert dot.evaluate("path => getComputedStyle(path).strokeWidth") == "4px"
 
 
-def test_the_values_at_the_pointer_are_shown(browser: Browser, server: ServerProcess) -> None:
+def test_a_chart_shows_the_values_at_the_pointer(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         page = watched.page
         until(page, f"() => {POINTS}[0]?.seconds.length >= 2")
@@ -181,7 +181,7 @@ def test_a_failed_order_is_retried_by_its_button_and_becomes_completed(
         expect(page.locator("#failed_orders")).to_have_text("1")
         (tmp_path / "mended").touch()
         row.get_by_role("button", name="Retry order 1").click()
-        # Its row stays as long as it is pointed at.
+        # The row stays in the list while the pointer is over it.
         expect(row.locator(".status")).to_have_text("Completed")
         page.mouse.move(0, 0)
         expect(row).to_have_count(0)
@@ -192,7 +192,7 @@ def test_a_failed_order_is_retried_by_its_button_and_becomes_completed(
         expect(list_of(page, "Failed").locator(".empty")).to_be_visible()
 
 
-def test_an_order_that_fails_again_shows_it(browser: Browser, shop: ServerProcess) -> None:
+def test_a_retried_order_that_fails_again_is_shown_as_failed(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(1, "fail")).status == 202
     with opened(browser, shop) as watched:
         row_of(watched.page, "Failed", 1).get_by_role("button", name="Retry order 1").click()
@@ -239,7 +239,7 @@ def test_a_pending_order_is_cancelled_after_confirmation(browser: Browser, shop:
     assert shop.get(f"/order/{LARGEST - 1}").body["status"] == "Pending"
 
 
-def test_a_script_in_metadata_stays_text(browser: Browser, server: ServerProcess) -> None:
+def test_a_script_in_metadata_is_shown_as_text(browser: Browser, server: ServerProcess) -> None:
     script = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
     number = "12345678901234567890.10"
     body = order(1) | {"metadata": {"note": script, script: 1, "big": 0}}
@@ -256,7 +256,7 @@ def test_a_script_in_metadata_stays_text(browser: Browser, server: ServerProcess
         assert page.locator("pre script, pre img").count() == 0
 
 
-def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
+def test_the_page_reconnects_after_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
     database = tmp_path / "orders.db"
     with ServerProcess(database) as server:
         port = server.port
@@ -287,17 +287,17 @@ def test_the_page_survives_a_restart_of_the_server(browser: Browser, tmp_path: P
 
 
 def orders_in(seconds: list[float], values: list[float]) -> float:
-    """The orders that a line of rates stands for, without its first point, whose span is not known."""
+    """The number of orders in a line of rates. The first point does not count, because its interval is unknown."""
     return sum(value * (later - earlier) for (earlier, later), value in zip(pairwise(seconds), values[1:], strict=True))
 
 
-def test_the_charts_history_survives_a_reload(browser: Browser, server: ServerProcess) -> None:
+def test_a_reload_keeps_the_history_of_the_charts(browser: Browser, server: ServerProcess) -> None:
     points = f"{POINTS}.map(({{seconds, values}}) => [seconds, values])"
     with opened(browser, server) as watched:
         page = watched.page
         until(page, f"() => {POINTS}[0]?.seconds.length >= 1")
         post_all(server, range(1, 501))
-        # Until each line ends with a second without orders, so that all of them are in it.
+        # Each line must end with a second without orders: then it includes all orders.
         until(page, f"() => {POINTS}.every(({{values}}) => values.some((value) => value > 0) && values.at(-1) === 0)")
         before = page.evaluate(points)
         page.reload()
@@ -318,7 +318,7 @@ def tab_through(page: Page) -> list[str]:
         if not name or name in reached:
             return reached
         reached.append(name)
-    raise AssertionError("there is no end")
+    raise AssertionError("the Tab key did not reach the end of the page")
 
 
 def test_the_keyboard_alone_reaches_every_control(browser: Browser, shop: ServerProcess, tmp_path: Path) -> None:
@@ -336,18 +336,18 @@ def test_the_keyboard_alone_reaches_every_control(browser: Browser, shop: Server
         (tmp_path / "mended").touch()
         page.get_by_role("button", name="Retry all").focus()
         page.keyboard.press("Tab")
-        page.keyboard.press("Enter")  # the order itself
+        page.keyboard.press("Enter")  # opens the order
         expect(page.get_by_role("dialog")).to_contain_text("Order 1")
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.keyboard.press("Tab")
-        page.keyboard.press("Enter")  # its Retry
+        page.keyboard.press("Enter")  # presses the button Retry
         expect(page.locator("#failed_orders")).to_have_text("0")
         expect(list_of(page, "Failed").locator("tbody tr")).to_have_count(0)
         assert page.evaluate("document.activeElement !== document.body")
 
 
-def test_the_focus_stays_at_a_row_while_orders_come_in(browser: Browser, shop: ServerProcess) -> None:
+def test_a_row_keeps_the_focus_while_orders_arrive(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(1, "wait")).status == 202
     with opened(browser, shop) as watched:
         page = watched.page
@@ -390,11 +390,11 @@ def test_orders_are_found_by_id_and_by_user(browser: Browser, server: ServerProc
         expect(list_of(page, "Orders of user 98")).to_have_count(0)
         find("order", "1,000,000")
         expect(list_of(page, "Order 1000000").locator(".empty")).to_have_text("There is no order 1000000.")
-        # The browser's own words on the 404.
+        # The browser logs the 404 to its console.
         assert watched.complaints.pop().startswith("Failed to load resource: the server responded with a status of 404")
 
 
-def test_more_of_a_list_is_shown_when_asked_for(browser: Browser, server: ServerProcess) -> None:
+def test_the_button_show_more_extends_a_list(browser: Browser, server: ServerProcess) -> None:
     post_all(server, range(1, 26))
     with opened(browser, server) as watched:
         latest = list_of(watched.page, "Latest")
@@ -471,7 +471,7 @@ def test_an_unknown_key_is_rejected_and_another_one_can_be_entered(browser: Brow
         ]
 
 
-def test_an_action_with_a_read_only_key_shows_the_reason(browser: Browser, tmp_path: Path) -> None:
+def test_an_action_with_a_read_only_key_shows_the_error(browser: Browser, tmp_path: Path) -> None:
     reading, writing = (make_key(tmp_path / "keys.txt", scope, scope) for scope in ("read", "write"))
     with UserModule(tmp_path, SHOP) as module, module.server("--api-keys", str(tmp_path / "keys.txt")) as server:
         with server.client() as client:
@@ -539,7 +539,7 @@ def test_a_double_click_retries_once(browser: Browser, shop: ServerProcess) -> N
         assert [url.rpartition("/order/")[2] for url in posts] == ["2/retry"]
 
 
-def test_the_result_of_an_action_in_a_dialog_is_shown_there(browser: Browser, shop: ServerProcess) -> None:
+def test_the_result_of_an_action_in_a_dialog_is_shown_in_the_dialog(browser: Browser, shop: ServerProcess) -> None:
     assert shop.post(wish(1, "fail")).status == 202
     with opened(browser, shop) as watched:
         page = watched.page
@@ -578,13 +578,13 @@ def test_a_full_disk_is_shown_until_there_is_space(browser: Browser, server: Ser
         assert server.post(order(2)).status == 503
         expect(alarm).to_contain_text("Orders can't be stored")
         limit_file_size(server.pid, resource.RLIM_INFINITY)
-        # Without another order.
+        # The alarm disappears without another order.
         expect(alarm).to_be_hidden()
         assert server.post(order(2)).status == 202
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_colours_follow_the_system_also_when_it_changes(
+def test_the_page_follows_a_change_of_the_systems_color_scheme(
     browser: Browser, server: ServerProcess, scheme: str
 ) -> None:
     other = {"light": "dark", "dark": "light"}[scheme]

@@ -42,7 +42,7 @@ def request_events(server: ServerProcess) -> Iterator[http.client.HTTPResponse]:
 def read_events(response: http.client.HTTPResponse, parser: EventParser, count: int) -> list[Message]:
     """The next events, at least `count` of them."""
     messages: list[Message] = []
-    # A deadline, because comments keep coming when events do not.
+    # The socket's time-out is not enough, because comments arrive even without events.
     deadline_s = time.monotonic() + DEADLINE_S
     while len(messages) < count:
         assert time.monotonic() < deadline_s, "no more events come"
@@ -57,7 +57,7 @@ def statuses(messages: list[Message]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_a_stop_sends_the_order_as_pending_and_ends_the_stream(tmp_path: Path) -> None:
+def test_a_stop_sends_the_running_order_as_pending_and_ends_the_stream(tmp_path: Path) -> None:
     with UserModule(tmp_path, "tell(order)\nwait_at_gate()") as module, ExitStack() as stack:
         server = stack.enter_context(module.server("--workers", "1", "--drain-timeout", "0.1"))
         response = stack.enter_context(request_events(server))
@@ -94,7 +94,7 @@ def test_an_event_id_from_before_a_restart_is_answered_with_a_reset(tmp_path: Pa
 
 
 class EventClient(asyncio.Protocol):
-    """Keeps all bytes that it receives. The future `ended` is done after the last events of `expected` orders."""
+    """Stores all received bytes. The future `ended` is done when the last events of `expected` orders have arrived."""
 
     def __init__(self, expected: int) -> None:
         self._missing = expected
@@ -124,7 +124,7 @@ class EventClient(asyncio.Protocol):
 
     @property
     def body(self) -> bytes:
-        """The content of all chunks. The last chunk may lack its line end."""
+        """The content of all chunks. The last chunk can lack its line end."""
         _, _, rest = b"".join(self._parts).partition(b"\r\n\r\n")
         parts, place = [], 0
         while place < len(rest):
@@ -158,7 +158,7 @@ def test_1500_clients_get_all_events_while_500_others_never_read(tmp_path: Path,
         after_mib = server.memory_kib() / 1024
         print(f"VmRSS {before_mib:.0f} MiB with {SILENT_CLIENTS} silent clients, {after_mib:.0f} MiB at the end")
         bodies = {reader.body.partition(b"\n\n")[2] for reader in readers}
-        assert len(bodies) == 1, "not all have received the same"
+        assert len(bodies) == 1, "the clients have received different events"
         parser = EventParser()
         messages = list(parser.feed(bodies.pop()))
         parser.end()
@@ -177,9 +177,9 @@ def test_1500_clients_get_all_events_while_500_others_never_read(tmp_path: Path,
 
 
 def connect_silent_client(port: int, request: bytes = REQUEST) -> socket.socket:
-    """A client's socket on which the request is sent and nothing is read."""
+    """Sends the request on a new connection. The returned socket must not be read."""
     client = socket.socket()
-    # The smallest receive buffer that the system allows, so that unread data would have to stay in the server.
+    # The smallest receive buffer that the system allows, so that unread data has to stay in the server.
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     client.connect(("127.0.0.1", port))
     client.send(request)

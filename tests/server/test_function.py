@@ -19,7 +19,7 @@ WAITING_RETRIES = 100_000
 
 
 @pytest.mark.parametrize(("orders", "max_attempts"), [(2_000, 1), (2_000, 2)])
-def test_the_orders_that_fail_are_those_whose_function_raises(tmp_path: Path, orders: int, max_attempts: int) -> None:
+def test_the_last_attempt_decides_how_an_order_ends(tmp_path: Path, orders: int, max_attempts: int) -> None:
     body = """
         if order.order_id % 11 == 0:
             raise Rejected(f"{order.order_id} is out of stock")
@@ -54,8 +54,8 @@ def test_a_free_thread_gets_the_next_order_while_all_others_work(tmp_path: Path)
         begun = 0
         changed = Condition()
     """
-    # A call ends only after seven later calls have begun. So at the end of each call all threads are in the function,
-    # and if its thread did not get another order at once, no call could end any more.
+    # A call ends only after seven later calls have begun, so all eight threads are in calls when one of them ends.
+    # If that thread did not get another order at once, no other call could end.
     body = f"""
         global begun
         with changed:
@@ -91,7 +91,7 @@ def test_a_slow_order_delays_no_order_of_another_thread(tmp_path: Path) -> None:
         assert_counts(server, Completed=51)
 
 
-def test_an_order_that_kills_the_process_is_failed_after_its_attempts(tmp_path: Path) -> None:
+def test_an_order_is_failed_if_each_of_its_attempts_kills_the_process(tmp_path: Path) -> None:
     with UserModule(tmp_path, "if order.order_id == 5: tell(order); os.kill(os.getpid(), signal.SIGKILL)") as shop:
         for attempt in range(1, 4):
             with shop.server("--max-attempts", "3") as server, server.client() as client:
@@ -160,7 +160,7 @@ def test_a_stop_without_standard_output_ends_with_status_0(tmp_path: Path) -> No
         assert "Traceback" not in server.log
 
 
-def test_a_stop_flushes_output_and_waits_for_no_thread_of_the_function(tmp_path: Path) -> None:
+def test_a_stop_flushes_output_and_does_not_wait_for_threads_of_the_function(tmp_path: Path) -> None:
     body = """
         import threading
         print(f"order {order.order_id}\\n", end="")
@@ -175,7 +175,7 @@ def test_a_stop_flushes_output_and_waits_for_no_thread_of_the_function(tmp_path:
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stop", "kill -9"])
-def test_a_retry_survives_a_restart_and_begins_when_it_is_due(tmp_path: Path, is_killed: bool) -> None:
+def test_a_retry_begins_when_it_is_due_even_after_a_restart(tmp_path: Path, is_killed: bool) -> None:
     with UserModule(tmp_path, "tell(order)\nif order.attempt == 1: raise RetryLater(3, 'no flour')") as shop:
         with shop.server() as server:
             assert server.post(order(1)).status == 202
@@ -213,7 +213,7 @@ def test_many_waiting_retries_do_not_delay_a_new_order(tmp_path: Path) -> None:
             servers[waiting] = stack.enter_context(shop.server())
         clients = {waiting: stack.enter_context(server.client()) for waiting, server in servers.items()}
         durations_s: dict[int, list[float]] = {waiting: [] for waiting in servers}
-        # In turns, so that other work of the machine delays both servers.
+        # The servers alternate, so that other load on the machine delays both.
         for order_id in range(1, 201):
             for waiting, client in clients.items():
                 durations_s[waiting].append(time_until_completed(client, order_id))

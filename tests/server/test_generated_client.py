@@ -13,15 +13,15 @@ import pytest
 from tests.process import ServerProcess, run_server
 
 CONFIG = "post_hooks: []\n"
-"""Otherwise the generator formats the code with a ruff on PATH."""
+"""Without this line, the generator formats the code with a ruff on PATH."""
 NDJSON = "Unsupported content type application/x-ndjson"
-"""The only warning: the generator has no such content type."""
+"""The only warning: the generator does not support this content type."""
 
 pytestmark = pytest.mark.slow
 
 
 class Generated(NamedTuple):
-    """The package and what the generator said."""
+    """The generated package, and the output of the generator."""
 
     package: ModuleType
     output: str

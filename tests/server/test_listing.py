@@ -1,4 +1,4 @@
-"""Listings of two million orders: by a real server, and their cost in instructions of SQLite."""
+"""Listings of two million orders: the responses of a real server, and the number of SQLite instructions."""
 
 import re
 import sqlite3
@@ -23,12 +23,12 @@ WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {N})
 INSERT INTO orders (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us)
 SELECT i, iif(i % 2, 1, 2 + i * 7919 % 100000), '[1]', 1, iif(i % 4096, 'Completed', 'Failed'), 1, 1, i
 FROM n"""
-"""Every other order has user 1, and none of these is Failed. The other orders are spread over many users."""
+"""Half of the orders belong to user 1, and none of them is Failed. The others belong to many users."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with `N` orders."""
+    """The path of a database with `N` orders."""
     path = tmp_path_factory.mktemp("many") / "orders.db"
     database = open_database(path)
     with database.connection_context():
@@ -45,7 +45,7 @@ def database(many: Path) -> Iterator[RetryingSqliteDatabase]:
 
 
 def steps(database: RetryingSqliteDatabase, work: Callable[[], object]) -> int:
-    """How many hundred instructions SQLite's virtual machine runs for `work`."""
+    """The number of instructions that SQLite's virtual machine runs for `work`, in hundreds."""
     connection = cast(sqlite3.Connection, cast(Any, database).connection())
     count = 0
 
@@ -92,7 +92,7 @@ def test_a_page_costs_a_small_part_of_reading_all_orders(database: RetryingSqlit
 
 
 @pytest.mark.slow
-def test_a_server_lists_selected_orders_among_two_million(many: Path) -> None:
+def test_a_server_filters_two_million_orders(many: Path) -> None:
     with ServerProcess(many) as server, server.client() as client:
         newest = client.ask("GET", "/orders?limit=2").body["orders"]
         assert [order["order_id"] for order in newest] == [N, N - 1]
@@ -126,5 +126,5 @@ def test_orders_are_listed_newest_first_also_after_a_restart(tmp_path: Path) -> 
         assert server.stop() == 0
     with ServerProcess(path) as server, server.client() as client:
         assert follow(client, "/orders?limit=11") == list(range(30, 0, -1))
-        # The user of each order depends on its id.
+        # Order 5 is the only order of user 6.
         assert follow(client, "/orders?user_id=6") == [5]

@@ -20,7 +20,7 @@ FORMATS: dict[str, Parse] = {"text/plain": parse_text, "application/openmetrics-
 
 
 def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[str, float]:
-    """The samples. Each key is the name and the values of the labels."""
+    """The samples. A key is the name of the metric and the values of its labels, separated by spaces."""
     with server.client() as client:
         client.request("GET", path, headers={"Accept": accept})
         response = client.getresponse()
@@ -32,7 +32,7 @@ def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[s
 
 
 def assert_agrees(values: dict[str, float], expected: Any) -> None:
-    """Checks the samples against the JSON metrics, which were requested before."""
+    """Checks the samples against the JSON metrics, which were requested earlier."""
     for status, name in METRIC_NAMES.items():
         assert values[f"orders_by_status {status}"] == expected[name]
     assert values["orders_turnaround_seconds_count"] == expected["completed_orders"]
@@ -72,7 +72,7 @@ def test_prometheus_metrics_agree_with_the_json_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_open_files_include_connections_and_have_their_limit(tmp_path: Path) -> None:
+def test_the_metrics_of_open_files_include_connections_and_the_limit(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "orders.db", before=with_open_files(soft=100, hard=200)) as server,
         ExitStack() as stack,

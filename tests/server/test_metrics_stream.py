@@ -1,4 +1,4 @@
-"""`GET /metrics/events` of a real server: orders in its points, a reload, a stop, and clients that never read."""
+"""`GET /metrics/events` of a real server: the points, a reload, a stop, and clients that never read."""
 
 import http.client
 import signal
@@ -31,7 +31,7 @@ class MetricsReader:
         self._messages: list[Message] = []
 
     def next(self, kind: str) -> Any:
-        """The data of the next event of that kind. Skips the events before it."""
+        """The data of the next event of this type. Skips other events."""
         while True:
             while not self._messages:
                 data = self.response.read1()
@@ -55,19 +55,19 @@ def read_metrics(server: ServerProcess) -> Iterator[MetricsReader]:
 
 
 def points_of(history: dict[str, Any]) -> list[tuple[float, ...]]:
-    """The points of a history, which is sent as a list for each value."""
+    """The points of a history. A history is sent as lists, one for each value of a point."""
     return list(zip(*(column for name, column in history.items() if name != "interval_seconds"), strict=True))
 
 
 @pytest.mark.slow
-def test_orders_show_in_the_points_and_a_reload_keeps_the_history(tmp_path: Path) -> None:
+def test_the_points_count_all_orders_and_a_reload_keeps_the_history(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         with read_metrics(server) as page:
             first = points_of(page.next("history"))
             seen = [page.next("point")]
             post_all(server, range(1, 301))
             wait_until_processed(server)
-            # The point after the metrics with all orders counts all of them.
+            # Once the metrics count all orders, the next point counts them too.
             metrics = page.next("metrics")
             while metrics["completed_orders"] < 300 and len(seen) < DEADLINE_S:
                 seen.append(page.next("point"))
@@ -103,7 +103,7 @@ def test_a_stop_ends_the_stream_with_its_last_chunk(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_clients_that_never_read_take_no_more_memory_over_time(tmp_path: Path) -> None:
+def test_memory_does_not_grow_while_clients_never_read(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, ExitStack() as stack:
         page = stack.enter_context(read_metrics(server))
         for _ in range(SILENT_CLIENTS):

@@ -32,7 +32,7 @@ def process(order):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server in which odd orders fail and even ones complete."""
+    """A server that fails orders with odd ids, and completes those with even ids."""
     (tmp_path / "shop.py").write_text(MODULE)
     environment = {"PYTHONPATH": str(tmp_path)}
     flags = ("--processor", "shop:process")
@@ -93,7 +93,7 @@ def browser() -> Iterator[Browser]:
 
 
 def open_docs(browser: Browser, server: ServerProcess, **options: Any) -> Watched:
-    """The page, with the operation that sends an order unfolded."""
+    """Opens the page /docs and unfolds the operation that sends an order."""
     watched = Watched(browser, f"http://127.0.0.1:{server.port}", **options)
     watched.page.goto(f"http://127.0.0.1:{server.port}/docs")
     watched.page.click("#operations-One_order-sendOrder .opblock-summary-control")
@@ -107,7 +107,7 @@ def shown_statuses(page: Page) -> list[str]:
 
 
 @pytest.mark.slow
-def test_errors_are_folded_until_they_are_asked_for(browser: Browser, server: ServerProcess) -> None:
+def test_error_responses_are_hidden_until_the_button_shows_them(browser: Browser, server: ServerProcess) -> None:
     with closing(open_docs(browser, server)) as watched:
         page = watched.page
         described = server.get("/openapi.json").body["paths"]["/order"]["post"]["responses"]

@@ -1,9 +1,9 @@
-"""Simulates losses of power at many moments: every order that was answered 202 is in the synced files.
+"""Simulates power losses at many moments. Every order with a 202 response must be in the synced files.
 
-A server runs under strace with clients of all kinds, is stopped, and runs again on the same file until it is killed.
-Its system calls say what a disk has or may have at any moment (`tests/power/file.py` has the assumptions), and which
-orders were acknowledged. A loss of power is simulated by writing such files to a folder and opening them as a restart
-does. To test the simulation itself, some syncs are ignored: then orders must be missing.
+A server runs under strace with clients of all kinds until it is stopped, and again on the same file until it is killed.
+Its system calls show which orders were acknowledged, and what a disk must or can contain at each moment.
+`tests/power/file.py` lists the assumptions. A test writes such files to a folder and opens them like a restarted
+server. To test the simulation itself, some syncs are ignored: then orders must be missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for the files after a loss of power. In memory if possible, because it is written hundreds of times."""
+    """A folder for the files after a power loss. It is in memory if possible: files are written to it very often."""
     memory = Path("/dev/shm")  # noqa: S108 - the folder inside it has a random name
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder) / "left"
@@ -82,7 +82,7 @@ def test_no_order_is_lost_whatever_unsynced_data_reached_the_disk(recording: Rec
 
 
 def draw_places(steps: Sequence[Step], chance: Random) -> set[int]:
-    """Half of the places are steps that send an answer, half are any steps."""
+    """Random indexes in `steps`. Half of them are of steps that send a response, the others are of any steps."""
     sending = [place for place, step in enumerate(steps) if step.sent]
     return {*chance.sample(sending, CUTS // 2), *chance.sample(range(len(steps)), CUTS // 2)}
 
@@ -90,7 +90,7 @@ def draw_places(steps: Sequence[Step], chance: Random) -> set[int]:
 def after_power_loss(disk: Disk, chance: Random) -> Files:
     files = disk.after_power_loss(chance)
     if chance.random() < 0.5:
-        # SQLite's shared memory is never synced, so it may have any content.
+        # SQLite's shared memory is never synced, so it can have any content.
         files[DATABASE + SHARED_MEMORY] = chance.randbytes(32_768)
     return files
 
@@ -100,7 +100,7 @@ def assert_nothing_is_lost(recording: Recording, folder: Path, moment: Moment) -
     assert found == Finding(0, []), f"after step {moment.place}, seed {SEED}"
 
 
-def test_a_server_started_after_a_loss_of_power_has_all_orders(recording: Recording, tmp_path: Path) -> None:
+def test_a_server_started_after_a_power_loss_has_all_orders(recording: Recording, tmp_path: Path) -> None:
     chance = Random(SEED)
     places = chance.sample(range(len(recording.steps)), RESTARTS)
     acknowledged: list[set[Row]] = []
@@ -145,12 +145,12 @@ def test_if_one_sync_of_the_log_is_ignored_orders_are_missing(recording: Recordi
         for end, following in pairwise(ends)
         if any(b" 202 " in step.sent for step in recording.steps[end:following])
     ]
-    # Not two in a row, because the next sync covers what the ignored one did not.
+    # Not two syncs in a row: the sync after an ignored one has to write the data of both.
     chosen = dict(chance.sample(acknowledging[::2], SPOT_CHECKS))
     steps = without_steps(recording.steps, chosen.keys())
     findings = check_synced(recording, steps, [following - 1 for following in chosen.values()], folder)
     print(f"without one sync of the log each: missing {[found.missing for found in findings]}")
-    # Some syncs cover only ended attempts or checkpoints, and no new orders.
+    # Some syncs write only ended attempts or checkpoints, and no new orders.
     assert sum(found.missing > 0 for found in findings) > SPOT_CHECKS / 2
 
 

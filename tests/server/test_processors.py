@@ -1,4 +1,4 @@
-"""The values of `--processor` and the webhook flags that the server refuses at its start."""
+"""Values of `--processor` and of the webhook flags that the server rejects at its start."""
 
 import re
 import subprocess
@@ -58,7 +58,7 @@ def test_a_function_is_found_in_the_current_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "orders.db").exists()
 
 
-def test_a_refused_start_waits_for_no_thread_of_the_users_module(tmp_path: Path) -> None:
+def test_a_failed_start_does_not_wait_for_threads_of_the_users_module(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
     status, _, stderr = run_server(
         "--port", "0", "--processor", "shop:process", environment={"PYTHONPATH": str(tmp_path)}
@@ -116,7 +116,7 @@ def test_a_bad_processor_or_webhook_ends_with_status_2_and_shows_no_secret(
     assert SECRET.removeprefix("whsec_") not in stderr
 
 
-def test_a_bad_secret_in_the_environment_ends_with_status_2_unshown(tmp_path: Path) -> None:
+def test_a_bad_secret_in_the_environment_ends_with_status_2_and_is_not_shown(tmp_path: Path) -> None:
     status, stdout, stderr = run_server(
         "--database",
         str(tmp_path / "orders.db"),
@@ -131,7 +131,7 @@ def test_a_bad_secret_in_the_environment_ends_with_status_2_unshown(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_webhook_url_in_the_environment_needs_no_webhook_processor() -> None:
+def test_the_record_processor_ignores_a_webhook_url_in_the_environment() -> None:
     environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
     assert parse_settings(["--processor", "record"], environment).processor == "record"
     assert parse_settings(["--processor", "webhook"], environment).webhook_url == URL

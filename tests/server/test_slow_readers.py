@@ -1,4 +1,4 @@
-"""Many clients that read long responses slowly cost the server no more than if their responses were short."""
+"""The CPU time, memory and system buffers for many clients that read long responses slowly."""
 
 import re
 import subprocess
@@ -16,15 +16,15 @@ FILES = ("/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/openapi.json")
 LONG_LIST = "/orders?limit=200"
 MAX_RATIO = 2.0
 MAX_BUFFERED_BYTES = 32 * 1024
-"""What the system may buffer for one connection."""
+"""The most bytes that the system is allowed to buffer for one connection."""
 MAX_GROWTH_KIB = 12 * 1024
-"""Twelve KiB a reader: no reader may have a copy of a file."""
+"""12 KiB for each reader: too little for a copy of a file."""
 
 pytestmark = pytest.mark.slow
 
 
 class Cost(NamedTuple):
-    """CPU time of the event loop, memory of the process, and the most that the system buffers for one connection."""
+    """CPU time of the event loop, growth of memory, and the most bytes that the system buffers for a connection."""
 
     cpu_s: float
     growth_kib: int
@@ -38,24 +38,24 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def loop_cpu_s(server: ServerProcess) -> float:
-    """The CPU time of the main thread. Unlike latencies, it hardly depends on what else runs on the machine."""
+    """The CPU time of the main thread since its start. Unlike latencies, it hardly depends on other load."""
     return int(Path(f"/proc/{server.pid}/task/{server.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def buffered_bytes(port: int) -> int:
-    """The most that the system buffers for one connection of the server on this port."""
+    """The most bytes that the system buffers for a connection of the server on this port."""
     table = Path("/proc/net/tcp").read_text()
     return max(int(size, 16) for size in re.findall(rf": [0-9A-F]{{8}}:{port:04X} \S+ 01 ([0-9A-F]+):", table))
 
 
 def cost_of(server: ServerProcess, *paths: str) -> Cost:
-    """The cost of readers of these paths until each has got the first bytes of its response."""
+    """The cost of `READERS` clients that request these paths, until each has received the first bytes."""
     command = [sys.executable, "-m", "tests.slow_readers", str(server.port), str(READERS), *paths]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as readers:
         assert readers.stdin
         assert readers.stdout
         assert readers.stdout.readline() == "connected\n"
-        assert server.get("/livez").status == 200  # it has accepted the connections
+        assert server.get("/livez").status == 200  # the server has accepted all connections
         before_s, before_kib = loop_cpu_s(server), server.memory_kib()
         readers.stdin.write("ask\n")
         readers.stdin.flush()

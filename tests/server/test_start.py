@@ -1,4 +1,4 @@
-"""Starting a real server: flags, environment, files that it refuses, a second server, limits on open files."""
+"""Starting a real server: flags, environment, rejected files, a second server, limits on open files."""
 
 import contextlib
 import hashlib
@@ -55,7 +55,7 @@ def test_the_first_start_creates_the_file_and_the_next_finds_its_orders(tmp_path
         assert server.get("/order/1").body["order_id"] == 1
 
 
-def test_a_second_server_on_the_same_file_is_refused_with_the_first_pid(tmp_path: Path) -> None:
+def test_the_error_of_a_second_server_on_a_file_has_the_pid_of_the_first(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         status, _, stderr = run_server("--port", "0", "--database", str(path))
@@ -228,7 +228,7 @@ def test_every_flag_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None
     assert {flag for flag in flags if f"`{flag}" not in readme} == set()
 
 
-def test_connections_beyond_the_file_limit_are_refused_others_served(tmp_path: Path) -> None:
+def test_connections_over_the_file_limit_are_rejected_and_others_are_served(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "orders.db", before=with_open_files(60, 60)) as server,
         contextlib.ExitStack() as stack,
@@ -257,7 +257,7 @@ def status_or_reset(client: Client) -> int | str:
 
 
 @pytest.mark.parametrize("has_uvloop", [True, False])
-def test_more_clients_at_once_than_the_file_limit_allows_are_refused(tmp_path: Path, has_uvloop: bool) -> None:
+def test_simultaneous_connections_over_the_file_limit_are_rejected(tmp_path: Path, has_uvloop: bool) -> None:
     if not has_uvloop:
         (tmp_path / "uvloop.py").write_text("raise ImportError")
     with (
@@ -268,7 +268,7 @@ def test_more_clients_at_once_than_the_file_limit_allows_are_refused(tmp_path: P
     ):
         room = 80 - server.open_files() - (SPARE_FILES if has_uvloop else SPARE_FILES_WITHOUT_UVLOOP)
         clients = [stack.enter_context(server.client()) for _ in range(200)]
-        # The server finds all of them at once.
+        # The server is paused, so all requests are ready at once when it continues.
         server.signal(signal.SIGSTOP)
         for number, client in enumerate(clients, 1):
             client.send_order(order(number))
@@ -276,12 +276,12 @@ def test_more_clients_at_once_than_the_file_limit_allows_are_refused(tmp_path: P
         statuses = Counter(status_or_reset(client) for client in clients)
         assert statuses[202] == room
         assert statuses[503] + statuses["reset"] == 200 - room
-        # uvloop resets connections that it accepts before the one over the limit is closed: one file is spare.
+        # One file is spare. While a rejected connection still uses it, uvloop resets the next connections.
         assert statuses["reset"] == 0 or has_uvloop
         assert "Traceback" not in server.log
 
 
-def test_at_the_file_limit_all_connections_can_send_other_requests_at_once(tmp_path: Path) -> None:
+def test_at_the_file_limit_all_connections_can_be_handed_to_tornado_at_once(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "orders.db", before=with_open_files(80, 80)) as server,
         contextlib.ExitStack() as stack,
@@ -290,7 +290,7 @@ def test_at_the_file_limit_all_connections_can_send_other_requests_at_once(tmp_p
         clients = [stack.enter_context(server.client()) for _ in range(room)]
         for number, client in enumerate(clients, 1):
             assert client.post(order(number)).status == 202
-        # The server finds all requests at once: it has to hand all connections over in one iteration of its event loop.
+        # All requests are ready at once when the server continues. To hand over a connection, it needs another file.
         server.signal(signal.SIGSTOP)
         for client in clients:
             client.request("GET", "/orders")
@@ -318,7 +318,7 @@ def test_a_full_disk_at_the_start_is_a_one_line_error_and_leaves_no_file(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refused_start_through_a_dangling_link_leaves_only_the_link(tmp_path: Path) -> None:
+def test_a_failed_start_through_a_dangling_link_leaves_only_the_link(tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "target.db")
     status, _, stderr = run_server("--port", "0", "--database", str(link), preexec_fn=lambda: limit_file_size(0, 4096))
@@ -327,7 +327,7 @@ def test_a_refused_start_through_a_dangling_link_leaves_only_the_link(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["link.db"]
 
 
-def test_a_damaged_database_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_database_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with ServerProcess(path) as server:
         server.stop()

@@ -33,7 +33,7 @@ def test_a_stop_under_load_ends_with_status_0_and_loses_no_order(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_stop_answers_requests_in_flight_and_accepts_no_connection(tmp_path: Path) -> None:
+def test_a_stop_answers_requests_in_flight_and_accepts_no_new_connection(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
         assert probe.ask("GET", "/readyz").status == 200
         other = sqlite3.connect(server.database, isolation_level=None)
@@ -63,7 +63,7 @@ def wait_until_refusing(server: ServerProcess) -> None:
         with server.client() as client:
             try:
                 client.connect()
-            except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the listen queue
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: the connection was in the listen queue
                 return
     raise AssertionError("the server still accepts connections")
 
@@ -83,7 +83,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["urllib3", "user_functions"])
-def test_ctrl_c_during_the_start_ends_the_process_at_once_and_quietly(module: str, tmp_path: Path) -> None:
+def test_ctrl_c_during_the_start_ends_the_process_at_once_without_output(module: str, tmp_path: Path) -> None:
     # Python finds this module before a package of the same name.
     (tmp_path / f"{module}.py").write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
     flags = ["--port", "0", "--database", str(tmp_path / "orders.db"), "--processor", "user_functions:process"]

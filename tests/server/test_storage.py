@@ -1,4 +1,4 @@
-"""A real server syncs before each 202, and survives a full disk and a locked, removed or replaced database."""
+"""A real server with a full disk, or with a locked, removed or replaced database. It syncs before each 202."""
 
 import re
 import resource
@@ -15,7 +15,7 @@ from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, orde
 pytestmark = pytest.mark.slow
 
 
-def test_orders_are_refused_while_the_disk_is_full(tmp_path: Path) -> None:
+def test_orders_are_rejected_while_the_disk_is_full(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         assert client.post(order(1)).status == 202
         limit_file_size(server.pid, 4096)
@@ -36,7 +36,7 @@ def test_orders_are_refused_while_the_disk_is_full(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_an_order_waits_for_a_lock_and_reads_do_not(tmp_path: Path) -> None:
+def test_an_order_waits_for_a_lock_of_another_program_and_reads_do_not(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as reading:
         assert reading.post(order(1)).status == 202
         assert_all_completed(server, [1])
@@ -57,7 +57,7 @@ def test_a_lock_held_beyond_the_deadline_is_a_503_with_retry_after(tmp_path: Pat
         begun = time.monotonic()
         client.send_order(order(1))
         assert not select.select([client.sock], [], [], 0.3)[0]
-        # This order is not in the first one's commit, but it waits for the same lock.
+        # This order is in a later commit than the first order, but it waits for the same lock.
         later.send_order(order(2))
         for each in (client, later):
             refused = each.answer()
@@ -124,7 +124,7 @@ def test_the_write_ahead_log_is_synced_before_the_202(tmp_path: Path) -> None:
 
 
 def finished_calls(trace: str) -> list[str]:
-    """The calls in the order in which they returned. strace splits a call in two if another call returns meanwhile."""
+    """The system calls, in the order of their return. strace writes a call on two lines if another comes between."""
     begun: dict[str, str] = {}
     calls = []
     for line in trace.splitlines():
@@ -141,11 +141,11 @@ def finished_calls(trace: str) -> list[str]:
 
 def last_index(calls: list[str], pattern: str) -> int:
     found = [index for index, call in enumerate(calls) if re.match(pattern, call)]
-    assert found, f"no call like {pattern}"
+    assert found, f"no call matches {pattern}"
     return found[-1]
 
 
-def test_a_disk_that_fills_up_under_load_loses_no_acknowledged_order(tmp_path: Path) -> None:
+def test_no_acknowledged_order_is_lost_if_the_disk_fills_up_under_load(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as client:
         acknowledged = []
         limit_file_size(server.pid, 256 * 1024)

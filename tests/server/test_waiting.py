@@ -1,4 +1,4 @@
-"""Requests to a real server that wait for an order's end."""
+"""Requests to a real server that wait until an order has ended."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from tests.user_module import UserModule
 
 WAITERS = 100
 SOON_S = 5.0
-"""Well below the 30 s that the requests ask to wait."""
+"""Well below 30 s, the longest time for which the requests wait."""
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_a_post_that_waits_is_answered_with_the_completed_order(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_wait_continues_over_retries_until_the_order_is_completed(tmp_path: Path) -> None:
+def test_a_wait_continues_during_retries_until_the_order_is_completed(tmp_path: Path) -> None:
     body = "if order.attempt == 1: raise RetryLater(0.5)"
     with UserModule(tmp_path, body) as module, module.server() as server, server.client() as client:
         client.post(order(1))

@@ -25,9 +25,9 @@ def webhook_server(path: Path, receiver: Receiver, *flags: str) -> ServerProcess
 
 
 class Outage:
-    """Answers 500 for `OUTAGE_S` from the first delivery on, then 429 for `BUSY_S`, then 200.
+    """The behaviour of a Receiver: 500 for `OUTAGE_S` from the first delivery on, then 429 for `BUSY_S`, then 200.
 
-    After the 500s, some of the orders with ids above `last_answered` get no answer to their first delivery.
+    After the 500s, the first delivery of some orders gets no response. These orders have ids above `last_answered`.
     """
 
     OUTAGE_S = 8.0
@@ -36,7 +36,7 @@ class Outage:
 
     def __init__(self, *, last_answered: int) -> None:
         self.nearly_over = threading.Event()
-        """Set 4 s before the last 500."""
+        """Set 4 s before the end of the 500s."""
         self.over = threading.Event()
         self.answers: Counter[str] = Counter()
         self.busy_answered: list[Delivery] = []
@@ -76,7 +76,7 @@ def order_id_of(webhook_id: str) -> int:
 
 
 @pytest.mark.slow
-def test_all_orders_arrive_after_an_outage_time_outs_and_429s(tmp_path: Path) -> None:
+def test_all_orders_are_delivered_despite_an_outage_time_outs_and_429s(tmp_path: Path) -> None:
     outage = Outage(last_answered=1_000)
     begin_s = time.monotonic()
     with (
@@ -108,7 +108,7 @@ def test_all_orders_arrive_after_an_outage_time_outs_and_429s(tmp_path: Path) ->
     assert all(13.0 < waited_s < 20.0 for waited_s in receiver.hung_s), receiver.hung_s
     assert min(outage.answers[each] for each in ("500", "429", "200", "CLOSE")) > 0
     print(
-        f"2000 orders, {sum(attempts.values())} attempts (at most {max(attempts.values())} at one order), "
+        f"2000 orders, {sum(attempts.values())} attempts (at most {max(attempts.values())} for one order), "
         f"as many deliveries, all verified: {dict(outage.answers)}; {took_s:.1f} s"
     )
 
@@ -131,7 +131,7 @@ def test_kill_9_while_the_receiver_is_down_loses_no_order(tmp_path: Path) -> Non
     interrupted = waiting = 0
     with Receiver(behave) as receiver:
         for number in range(KILLS):
-            # In every other round nobody listens; in the others attempts hang.
+            # In even rounds the receiver does not listen. In odd rounds some deliveries get no response.
             is_up.clear()
             if number % 2 == 0:
                 receiver.stop()
@@ -150,7 +150,7 @@ def test_kill_9_while_the_receiver_is_down_loses_no_order(tmp_path: Path) -> Non
                     waiting += connection.execute(
                         "SELECT count(*) FROM orders WHERE status = 'Pending' AND due_us IS NOT NULL"
                     ).fetchone()[0]
-                receiver.stop()  # ends the deliveries that hang
+                receiver.stop()  # ends the deliveries without a response
                 is_up.set()
                 receiver.start()
                 wanted = {f"order_{order_id}" for order_id in clients.acknowledged}
