@@ -9,9 +9,9 @@ from models.sqlite.opening import open_database
 
 
 def open_new_database(path: Path) -> RetryingSqliteDatabase:
-    """The database in the file, created if it does not exist. Does not wait for locks.
+    """Opens the database in the file, and creates the file if it does not exist. Does not wait for locks.
 
-    A new file is a copy of one that was created earlier, which takes a fifth of the time.
+    A new file is a copy of an earlier one. A copy takes a fifth of the time.
     """
     if not path.exists():
         path.write_bytes(_new_file())

@@ -7,7 +7,7 @@ SECOND_US = 1_000_000
 
 
 class Clock:
-    """Returns `now_us`, in microseconds since 1970, until a test changes it."""
+    """Returns `now_us`, in microseconds since 1970. A test can change it."""
 
     def __init__(self, now_us: int = 1_740_830_400 * SECOND_US) -> None:
         self.now_us = now_us
@@ -41,6 +41,6 @@ def order_text(**changes: str | None) -> bytes:
 
 
 def claimed_order(order: NewOrder, sequence: int, now_us: int) -> Order:
-    """The order as it is stored if its first attempt begins in the commit that stores it."""
+    """The stored order, if it was claimed for its first attempt in the commit that stored it."""
     fields = (order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata)
     return Order(sequence, *fields, Status.PROCESSING, 1, 1, None, now_us, None)

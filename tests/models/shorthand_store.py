@@ -29,7 +29,7 @@ def retry_at_once(attempt: Attempt) -> Outcome:
 
 
 class ShorthandStore:
-    """Wraps a Store of any engine, and is one. Each of the additional methods calls `write` once."""
+    """A Store that wraps another Store, of any engine. Each additional method makes one call to that Store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -80,7 +80,7 @@ class ShorthandStore:
         return order
 
     def insert(self, *orders: NewOrder) -> list[Insertion | int]:
-        """A result for each order. A conflict is the id of the order."""
+        """A result for each order. The result of a conflict is the id of the order."""
         return [
             result.order_id if isinstance(result, OrderConflictError) else cast(Insertion, result)
             for result in self.write(orders)

@@ -66,7 +66,7 @@ def test_a_new_order_is_pending_and_a_replay_changes_nothing(batches: Batches) -
     assert batches.write(new_order(1, user_id=7), new_order(2, user_id=9), new_order(3)) == [OrderChange(3, 1, PENDING)]
 
 
-def test_of_a_group_of_orders_the_new_ones_are_pending(batches: Batches) -> None:
+def test_the_new_orders_of_a_group_are_pending(batches: Batches) -> None:
     batches.write(new_order(2))
     together = NewOrders([new_order(1), new_order(2), new_order(2, user_id=9), new_order(3), new_order(3)])
     assert statuses(batches.write(new_order(4), together)) == [(4, PENDING), (1, PENDING), (3, PENDING)]
@@ -93,7 +93,7 @@ def test_an_order_that_will_be_retried_keeps_attempts_and_error(batches: Batches
     assert batches.write(FinishAndClaim((), 10)) == [OrderChange(1, 1, PROCESSING, attempts=2, error="later")]
 
 
-def test_the_attempt_of_a_returned_order_does_not_count(batches: Batches) -> None:
+def test_the_attempt_of_an_order_returned_to_pending_does_not_count(batches: Batches) -> None:
     batches.write(new_order(1), FinishAndClaim((), 10))
     batches.write(batches.end((1, PENDING), error="later", due_us=0))
     batches.write(FinishAndClaim((), 10))
@@ -107,7 +107,7 @@ def test_a_cancelled_order_changes_once_and_keeps_its_error(batches: Batches) ->
     assert batches.write(Cancel(1), Cancel(2), Retry(1)) == []
 
 
-def test_a_retried_order_begins_without_attempts_and_error(batches: Batches) -> None:
+def test_a_retry_by_request_resets_attempts_and_error(batches: Batches) -> None:
     batches.write(new_order(1), FinishAndClaim((), 10))
     batches.write(batches.end((1, FAILED), error="no"))
     changes = batches.write(FinishAndClaim((), 10), Retry(1), Retry(1))
@@ -121,7 +121,7 @@ def test_all_retried_orders_become_pending(batches: Batches) -> None:
     assert batches.write(RetryFailedOrders(0, 10)) == []
 
 
-def test_refused_and_failed_writes_change_nothing() -> None:
+def test_rejected_and_failed_writes_change_nothing() -> None:
     batch: list[AnyWrite] = [
         new_order(1),
         NewOrders([new_order(2)]),

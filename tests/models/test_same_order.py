@@ -1,4 +1,4 @@
-"""Whether a new order repeats a stored one."""
+"""Whether a new order equals a stored one."""
 
 import pytest
 from msgspec.structs import replace

@@ -9,11 +9,11 @@ from models.writes import NewOrder
 
 
 def parse_all(texts: Sequence[bytes]) -> list[ParsedOrder]:
-    """The orders and errors of all texts."""
+    """The result for each text: an order or an error."""
     return [parsed for results in parse_orders(texts) for parsed in results or ()]
 
 
 def read_whole_array(body: bytes, *, part_bytes: int = 64 * 1024) -> list[NewOrder | bytes]:
-    """The elements of an array that arrives in parts of this length."""
+    """The elements of an array that arrives in parts of `part_bytes` bytes."""
     parts = (body[begin : begin + part_bytes] for begin in range(0, len(body), part_bytes))
     return run_to_end(read_array(parts))

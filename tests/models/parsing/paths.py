@@ -1,8 +1,8 @@
-"""Parametrize marks that take a test along each path of the parser."""
+"""Marks that run a test once for each path of the parser."""
 
 import pytest
 
 with_and_without_metadata = pytest.mark.parametrize("metadata", [None, "{}"], ids=["without", "with"])
-"""Two branches of the fast path, which a body leaves only if it is invalid."""
+"""The two branches of the fast path. A body that the fast path does not accept then takes the slow path."""
 on_each_path = pytest.mark.parametrize("metadata", [None, "{}", r'{"\"": 1}'], ids=["plain", "metadata", "slow path"])
-"""A valid order takes the fast path, unless its metadata contains an escaped quote."""
+"""The fast path does not accept an escaped quote in metadata, although the order is valid."""

@@ -1,4 +1,4 @@
-"""How an array of orders is split, wherever its parts end."""
+"""A JSON array is split into the same elements, whatever parts it arrives in."""
 
 import json
 import tracemalloc
@@ -36,7 +36,7 @@ MIXED = [
     b"1",
 ]
 ONLY_ONE_BY_ONE = rb'"\ud800"'
-"""An element that msgspec refuses, so that the elements around it are read one by one."""
+"""An element that msgspec rejects, so that the elements around it are read one by one."""
 
 
 def test_an_array_is_split_without_validating_its_elements() -> None:
@@ -59,7 +59,7 @@ def test_a_body_that_is_not_json_is_a_not_json_error(text: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 10_000], ids=["cut off", "arrays", "objects"]
 )
-def test_json_of_any_depth_that_is_too_deep_is_an_error(text: bytes) -> None:
+def test_json_that_is_nested_too_deeply_is_an_error(text: bytes) -> None:
     with pytest.raises(NotJsonError, match="nested deeper than 100 levels"):
         read_whole_array(text)
 
@@ -107,7 +107,7 @@ def test_elements_do_not_depend_on_the_parts_of_the_body(
 ) -> None:
     body = b" [ %s ] " % separator.join(elements)
     found = read_whole_array(body, part_bytes=part_bytes)
-    # An order is parsed already, or still a text.
+    # The reader returns an order as a NewOrder or as text.
     assert [parse_order(each) if each == order_text() else each for each in found] == [
         parse_order(each) if each == order_text() else each for each in elements
     ]
@@ -125,10 +125,10 @@ def test_elements_do_not_depend_on_the_parts_of_the_body(
     ],
     ids=["objects", "commas", "items", "deep", "spaces", "escapes"],
 )
-def test_the_longer_an_array_is_the_more_steps_it_takes(element: bytes) -> None:
+def test_the_number_of_steps_grows_with_the_length_of_an_array(element: bytes) -> None:
     count = min(MAX_ORDERS, 8 * 1024 * 1024 // (len(element) + 1))
     body = b"[%s]" % b",".join([element] * count)
-    # No step reads more than one element, or GROUP_BYTES.
+    # A step reads at most one element, or GROUP_BYTES if that is more.
     assert steps_of(body) >= len(body) / max(GROUP_BYTES, len(element))
 
 

@@ -1,4 +1,4 @@
-"""Many orders: an invalid order does not affect the others, and no step takes long."""
+"""Parsing many orders: an invalid order does not affect the others, and no step takes long."""
 
 import pytest
 
@@ -39,19 +39,19 @@ def test_an_invalid_id_is_not_in_the_error(order_id: str | None) -> None:
     assert bad.order_id is None
 
 
-def test_errors_of_one_order_are_counted_but_only_those_in_their_text_are_listed() -> None:
+def test_all_errors_of_an_order_are_counted_and_the_first_three_are_listed() -> None:
     [bad] = parse_all([order_text(item_ids=str([0] * 1_000))])
     assert isinstance(bad, InvalidOrderError)
     assert (len(bad.errors), bad.total) == (3, 1_000)
     assert str(bad).endswith("; and 997 more")
 
 
-def test_each_long_order_that_the_fast_path_refuses_is_a_step_of_its_own() -> None:
+def test_each_long_order_that_takes_the_slow_path_is_parsed_in_its_own_steps() -> None:
     long = order_text(total_amount='"1"', metadata='{"a": "%s"}' % ("x" * 16_000))
     steps = list(parse_orders([long] * 20))
     assert max(len(results or ()) for results in steps) == 1
     assert sum(len(results or ()) for results in steps) == 20
-    # The steps without a result: reading the JSON, and trying the fast path.
+    # The other steps have no result: they try the fast path or read the JSON.
     assert len(steps) > 40
 
 

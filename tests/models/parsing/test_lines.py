@@ -1,4 +1,4 @@
-"""Lines: how a stream is split, wherever its parts end."""
+"""A stream is split into the same lines, whatever parts it arrives in."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from tests.models.samples import order_text
 
 LONG = MAX_ORDER_BYTES + 1
 
-# Parts of lines. Most of them are line ends.
+# Parts of lines, and line ends.
 PIECES = st.sampled_from([b"\n", b"\r\n", b"\n\n", b" ", b"\t", b"1", b"{}", b"\xff", b"\xc3\xa9", order_text()])
 
 

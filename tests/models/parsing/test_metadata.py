@@ -55,7 +55,7 @@ def metadata_of(size: int, character: str = "x") -> str:
         '{"a":true,"b":false,"c":null}',
     ],
 )
-def test_metadata_is_kept_byte_for_byte(metadata: str) -> None:
+def test_metadata_is_unchanged_byte_for_byte(metadata: str) -> None:
     assert parse(metadata) == metadata
 
 
@@ -122,5 +122,5 @@ def _outcome(body: bytes) -> NewOrder | list[object]:
     except InvalidOrderError as error:
         return [*error.errors, error.order_id]
     except NotJsonError as error:
-        # Without the text, which contains the position: it differs because the amounts have different lengths.
+        # The text is left out: it contains a position, which depends on the length of the amount.
         return [type(error)]

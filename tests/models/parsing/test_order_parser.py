@@ -1,4 +1,4 @@
-"""Which bodies are valid orders, invalid orders, or not JSON. Amounts and metadata have their own modules."""
+"""Which bodies are valid orders, invalid orders, or not JSON. Other modules test amounts and metadata."""
 
 import json
 from typing import Any
@@ -168,14 +168,14 @@ def test_at_most_100_errors_are_listed_and_all_are_counted() -> None:
 
 
 @pytest.mark.parametrize("key", ["x" * 600, "é" * 90, "x" * 60_000])
-def test_a_pointer_that_is_too_long_ends_at_the_value_around(key: str) -> None:
+def test_a_pointer_that_is_too_long_ends_at_the_enclosing_value(key: str) -> None:
     suffix = "; its pointer is too long to be listed"
     assert errors_of(order_text(**{key: "1"})) == [("#", f"has a member that is not a field of an order{suffix}")]
     inner = f'{{"a": {{"{key}": [{{"b": 1, "b": 2}}]}}}}'
     assert errors_of(order_text(x=inner))[0] == ("#/x/a", f"has a member that is given more than once{suffix}")
 
 
-def test_the_errors_of_one_order_are_never_longer_than_its_largest_body() -> None:
+def test_the_errors_of_an_order_are_shorter_than_the_largest_body() -> None:
     around, closing = "".join(f'{{"{"é" * 70}{level}":' for level in range(50)), "}" * 50
     repeated = ",".join(f'"{number}":1,"{number}":1' for number in range(2_000))
     errors = errors_of(order_text(x=f"{around}{{{repeated}}}{closing}"))
@@ -190,14 +190,14 @@ def test_an_overwritten_value_is_not_searched_for_repeated_keys() -> None:
 
 
 def test_more_than_10000_arrays_and_objects_are_an_error() -> None:
-    # Besides these, the order has `item_ids` and `x`.
+    # The arrays `item_ids` and `x` count too.
     most = order_text(x=json.dumps([[1]] * (MAX_CONTAINERS - 2)))
     assert errors_of(most) == [("#/x", "is not a field of an order")]
     over = order_text(x=json.dumps([[1]] * (MAX_CONTAINERS - 1)))
     assert errors_of(over) == [("#", "must hold at most 10000 arrays and objects")]
 
 
-def test_the_largest_metadata_has_fewer_arrays_and_objects_than_that() -> None:
+def test_the_largest_metadata_has_fewer_arrays_and_objects_than_the_limit() -> None:
     deepest = "[" * 98 + "]" * 98
     count = (MAX_METADATA_BYTES - len('{"a":[]}')) // (len(deepest) + 1)
     metadata = f'{{"a":[{",".join([deepest] * count)}]}}'
@@ -213,7 +213,7 @@ def test_an_empty_array_or_object_counts_as_a_level(innermost: str) -> None:
         parse_order(f"{'[' * levels}{innermost}{']' * levels}".encode())
 
 
-def test_a_number_of_thousands_of_digits_does_not_change_what_others_are() -> None:
+def test_a_number_of_5000_digits_does_not_affect_other_values() -> None:
     digits = "9" * 5_000
     assert errors_of(order_text(order_id=digits, item_ids=f"[1, {digits}, 0]")) == [
         ("#/order_id", BAD_ID),

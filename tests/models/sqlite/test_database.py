@@ -22,7 +22,7 @@ DEADLINE_S = 10.0
 
 
 class Sleeper:
-    """A clock that advances only in `sleep`. The sleep number `wake_at` calls `on_wake` at its end."""
+    """A clock that advances only in `sleep`. Call number `wake_at` of `sleep` calls `on_wake` at its end."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -69,7 +69,7 @@ def connect(tmp_path: Path, sleeper: Sleeper) -> Iterator[Callable[..., Retrying
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Another program's connection to a database of ours, which is in WAL mode."""
+    """A connection of another program to a database of the server, in WAL mode."""
     open_database(tmp_path / "orders.db")
     connection = sqlite3.connect(tmp_path / "orders.db", isolation_level=None, timeout=0)
     yield connection
@@ -78,7 +78,7 @@ def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def other_without_wal(other: sqlite3.Connection) -> sqlite3.Connection:
-    """The same with a rollback journal: readers and writers lock each other out."""
+    """A connection to a database with a rollback journal instead of a WAL: readers and writers block each other."""
     other.execute("PRAGMA journal_mode = delete")
     return other
 
@@ -140,7 +140,7 @@ def test_run_retries_the_whole_transaction(
     connect: Callable[..., RetryingSqliteDatabase], other_without_wal: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
-    # A reader does not block the begin of a write transaction, but its commit.
+    # A reader blocks the commit of a write transaction, but not its beginning.
     other_without_wal.execute("BEGIN")
     other_without_wal.execute("SELECT * FROM totals").fetchall()
     sleeper.on_wake = other_without_wal.rollback
@@ -224,7 +224,7 @@ def test_a_later_lock_has_its_own_deadline(
 
 
 @pytest.mark.parametrize("way", ["begin", "statement", "run"])
-def test_after_the_deadline_sqlites_own_error_is_raised(
+def test_after_the_deadline_the_error_of_sqlite_is_raised(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, way: str
 ) -> None:
     database = connect()
@@ -321,7 +321,7 @@ def test_run_rolls_back_and_does_not_retry_if_the_work_raises(
 
     def work() -> None:
         runs.append(database.execute_sql("UPDATE totals SET pending = 7").rowcount)
-        raise KeyError("not SQLite's")
+        raise KeyError("not an error of SQLite")
 
     with pytest.raises(KeyError):
         database.run(work)
@@ -358,7 +358,7 @@ def test_is_busy_ignores_the_text_of_the_error(name: str) -> None:
     assert not is_busy(peewee.OperationalError("database is locked"))
 
 
-def test_after_the_deadline_the_store_raises_storage_busy_unchanged(
+def test_after_the_deadline_the_store_raises_storage_busy_and_is_unchanged(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper, clock: Clock
 ) -> None:
     store = ShorthandStore(SqliteStore(connect(), clock=clock))
@@ -398,7 +398,7 @@ def test_a_thread_that_did_not_connect_gets_an_error(tmp_path: Path) -> None:
     database.close()
 
 
-def test_the_log_is_synced_at_every_commit_on_each_connection(tmp_path: Path) -> None:
+def test_each_connection_syncs_the_wal_at_every_commit(tmp_path: Path) -> None:
     database = open_database(tmp_path / "orders.db")
 
     def modes() -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 
 def put(database: RetryingSqliteDatabase, orders: Sequence[Stored]) -> None:
-    """Replaces all orders in the database by these."""
+    """Replaces all orders in the database with these."""
     rows = [
         (each.sequence, each.sequence, each.user_id, "[1]", 1, each.status, 0, 0, each.created_us, each.due_us)
         for each in orders
@@ -174,14 +174,14 @@ def test_the_time_filter_includes_its_start_and_excludes_its_end(database: Retry
 
 
 def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
-    """The indexes by which the statement accesses the orders, or SCAN."""
+    """The indexes with which the statement finds orders. SCAN or SEARCH stands for access without an index."""
     values = dict.fromkeys(re.findall(r":(\w+)", statement)) or (None,) * statement.count("?")
     plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
     found = [re.search(r"(SCAN|SEARCH) orders(?: USING (?:COVERING )?(?:INDEX )?(\w+))?", step) for step in plan]
     return {match[2] or match[1] for match in found if match}
 
 
-# INTEGER, from INTEGER PRIMARY KEY, is the sequence.
+# INTEGER stands for INTEGER PRIMARY KEY, which is the sequence.
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -1,4 +1,4 @@
-"""The lock that keeps a second server off a database file."""
+"""The lock that prevents a second server from using a database file."""
 
 import fcntl
 import os
@@ -53,7 +53,7 @@ def test_the_lock_file_contains_the_process_id(path: Path) -> None:
     lock.release()
 
 
-def test_a_second_lock_is_refused_with_the_owners_process_id(path: Path) -> None:
+def test_the_error_of_a_second_lock_has_the_process_id_of_the_first(path: Path) -> None:
     first, second = DatabaseLock(path), DatabaseLock(path)
     first.acquire()
     text = rf"orders\.db is in use by another server, process {os.getpid()}$"
@@ -66,7 +66,7 @@ def test_a_second_lock_is_refused_with_the_owners_process_id(path: Path) -> None
     second.release()
 
 
-def test_a_lock_of_another_process_ends_when_that_process_is_killed(path: Path, holder: subprocess.Popen[str]) -> None:
+def test_a_lock_is_released_when_its_process_is_killed(path: Path, holder: subprocess.Popen[str]) -> None:
     lock = DatabaseLock(path)
     with pytest.raises(DatabaseRefusedError, match=rf"process {holder.pid}$"):
         lock.acquire()
@@ -89,7 +89,7 @@ def test_a_lock_can_be_released_twice_and_acquired_again(path: Path) -> None:
         assert not lock_file(path).exists()
 
 
-def test_releasing_a_refused_lock_does_not_release_the_owners_lock(path: Path) -> None:
+def test_release_after_a_failed_acquire_does_not_release_the_other_lock(path: Path) -> None:
     first, second = DatabaseLock(path), DatabaseLock(path)
     first.acquire()
     with pytest.raises(DatabaseRefusedError):
@@ -112,7 +112,7 @@ def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(
         calls.append(operation)
         real_flock(descriptor, operation)
 
-    # The file has to disappear between open() and flock(), and nothing else runs in between.
+    # Only a patch can remove the file between open() and flock().
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = DatabaseLock(path)
     lock.acquire()

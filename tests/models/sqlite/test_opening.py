@@ -1,4 +1,4 @@
-"""Opening a database file, or refusing it without changing it."""
+"""Opening database files, and rejecting files without changing them."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def create(path: Path, *statements: str) -> None:
 
 @contextmanager
 def another_program(path: Path, *statements: str) -> Iterator[None]:
-    """Another program has the file open while the block runs: the last changes are only in the WAL."""
+    """While the block runs, another program has the file open, so the last changes are only in the WAL."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
         for statement in statements:
@@ -56,7 +56,7 @@ def another_program(path: Path, *statements: str) -> Iterator[None]:
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """If the tests run as root, who can write everywhere, runs the block as the user `nobody`."""
+    """Runs the block as the user `nobody` if the tests run as root, because root can write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -69,7 +69,7 @@ def without_privileges() -> Iterator[None]:
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that all users can read, and only the owner can write. No folder above it is private."""
+    """A folder that all users can reach and read. Only its owner can write to it."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -141,7 +141,7 @@ SCHEMA_1 = [
     "PRAGMA application_id = 1330791506",
     "PRAGMA user_version = 1",
 ]
-"""A file with schema version 1, as the code of that time created it. Not to be changed with the schema."""
+"""Creates a file exactly as the code with schema version 1 did. Do not update it when the schema changes."""
 
 SCHEMA_2 = [
     *SCHEMA_1[:1],
@@ -220,7 +220,7 @@ open_database(Path(sys.argv[1]))
 @pytest.mark.slow
 def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "orders.db"
-    # So many orders that SQLite writes a part of the migration to the WAL before the commit.
+    # Enough orders for SQLite to write a part of the migration to the WAL before the commit.
     more = """INSERT INTO orders WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         SELECT i, i, 1, '[1]', 1, NULL, 'Completed', 1, 1, NULL, i, i, NULL FROM n"""
     create(path, *SCHEMA_2, more)
@@ -376,7 +376,7 @@ def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
         open_database(tmp_path / "orders.db")
 
 
-@pytest.mark.parametrize("create_file", [Path.touch, open_database, create_newer], ids=["empty", "ours", "newer"])
+@pytest.mark.parametrize("create_file", [Path.touch, open_database, create_newer], ids=["empty", "current", "newer"])
 def test_a_read_only_file_is_refused(public_folder: Path, create_file: Callable[[Path], object]) -> None:
     path = public_folder / "orders.db"
     create_file(path)
@@ -438,7 +438,7 @@ def test_a_first_page_that_a_power_loss_damaged_is_restored_from_the_wal(tmp_pat
     (tmp_path / "left").mkdir()
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
-        # So many orders that the file grows. Its size is in the first page.
+        # Enough orders to make the file grow. The first page contains the size of the file.
         store_in(database, clock).insert(*map(new_order, range(1, 501)))
         database.execute_sql("PRAGMA wal_checkpoint")
         for name, content in contents(tmp_path).items():
@@ -481,7 +481,7 @@ def test_a_file_that_is_not_a_database_is_refused_beside_a_wal_or_journal(tmp_pa
 
 
 def left_by_a_crash(folder: Path, clock: Clock) -> dict[str, bytes]:
-    """The database and the WAL of a killed process, with 99 orders. The keys are the suffixes of the files."""
+    """The contents of a killed process's database and WAL, with 99 orders. The keys are the suffixes of the files."""
     database = open_database(folder / "made.db")
     with database.connection_context():
         store = store_in(database, clock)
@@ -503,7 +503,7 @@ def assert_refused_and_not_changed(folder: Path, **files: bytes) -> None:
     assert after == before
 
 
-def test_a_first_starts_journal_beside_stored_orders_is_refused(tmp_path: Path, clock: Clock) -> None:
+def test_the_journal_of_a_first_start_is_refused_beside_stored_orders(tmp_path: Path, clock: Clock) -> None:
     left = left_by_a_crash(tmp_path, clock)
     assert_refused_and_not_changed(tmp_path, **{"": left[""], "_wal": left["-wal"], "_journal": JOURNAL})
 
@@ -517,7 +517,7 @@ def test_another_programs_database_beside_a_journal_is_refused(tmp_path: Path, j
 
 
 @pytest.mark.parametrize("content", [b"text", b"x" * 4_096, b"x" * 90_000, b"x" * 40_960])
-def test_a_file_that_is_not_a_database_is_refused_beside_our_wal(tmp_path: Path, clock: Clock, content: bytes) -> None:
+def test_a_non_database_file_beside_a_valid_wal_is_refused(tmp_path: Path, clock: Clock, content: bytes) -> None:
     left = left_by_a_crash(tmp_path, clock)
     assert_refused_and_not_changed(tmp_path, **{"": content, "_wal": left["-wal"]})
 

@@ -1,4 +1,4 @@
-"""What is special about the store in a SQLite file. `tests/models/store/` tests what every store does."""
+"""Behaviour of the SQLite store only. `tests/models/store/` tests the behaviour of every store."""
 
 import sqlite3
 from pathlib import Path
@@ -31,13 +31,13 @@ def test_an_order_is_in_the_file(store: ShorthandStore, tmp_path: Path) -> None:
 
 
 def fill_up(database: RetryingSqliteDatabase) -> int:
-    """Forbids the file to grow. Returns the previous limit, in pages."""
+    """Prevents the file from growing. Returns the previous limit, in pages."""
     limit: int = database.pragma("max_page_count")
     database.pragma("max_page_count", 1)  # SQLite raises this to the size of the file.
     return limit
 
 
-def test_a_full_database_refuses_a_whole_batch_until_there_is_room(
+def test_a_full_database_stores_nothing_of_a_batch_until_there_is_space(
     store: ShorthandStore, database: RetryingSqliteDatabase
 ) -> None:
     store.insert(new_order(1))
@@ -54,7 +54,7 @@ def test_a_full_database_refuses_a_whole_batch_until_there_is_room(
     assert store.totals().pending == 19
 
 
-def test_a_full_database_refuses_outcomes_and_claims_together(
+def test_a_full_database_stores_neither_the_outcomes_nor_the_claims_of_a_write(
     store: ShorthandStore, database: RetryingSqliteDatabase
 ) -> None:
     store.insert(*map(new_order, (1, 2)))
@@ -133,7 +133,7 @@ def test_retries_are_claimed_oldest_first_even_if_many_are_due(database: Retryin
     for order in store.claim():
         store.finish_attempt(order, Status.PENDING, "down", due_us=clock.now_us + 6 - order.sequence)
     clock.now_us += 5
-    # The youngest orders are due first. None is claimed before the oldest one is ready, too.
+    # The newest orders are due first. Each call makes two ready. No order is claimed before the oldest is ready.
     assert [store.finish_and_claim([], 2) for _ in range(2)] == [
         ClaimedOrders([], clock.now_us - 2),
         ClaimedOrders([], clock.now_us),

@@ -1,4 +1,4 @@
-"""Random writes change the store and a simple model of it alike, and the totals equal a recount."""
+"""Random writes have the same effect on the store and on a simple model of it. The totals equal a recount."""
 
 import shutil
 import tempfile
@@ -74,7 +74,7 @@ class Expected:
 
 
 class Model:
-    """The expected behaviour of a store, one order at a time."""
+    """A simple model of a store. It processes one order at a time."""
 
     def __init__(self, clock: Clock) -> None:
         self.orders: list[Expected] = []
@@ -146,7 +146,7 @@ class Model:
         due.sort(key=lambda order: (order.due_us, order.sequence))
         for order in due[:MAX_MADE_READY]:
             order.due_us = None
-        # An older order may be among the due ones that are not ready yet.
+        # No order is claimed while due orders are not ready, because one of these can be older.
         left = 0 if len(due) > MAX_MADE_READY else limit
         claimed = [order for order in pending if order.due_us is None][:left]
         for order in claimed:
@@ -227,7 +227,7 @@ WRITES = st.lists(
 
 
 def _with_orders(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
-    """The write with the orders of its outcomes, except those whose attempts have ended, also in the same batch."""
+    """Adds the attempted orders to the write. Leaves out attempts that have already ended, even in the same batch."""
     attempted = [running.pop((each.sequence, each.claim), None) for each in write.outcomes]
     return FinishAndClaim(write.outcomes, write.limit, [order.as_stored() for order in attempted if order])
 
@@ -238,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._folder = Path(tempfile.mkdtemp())
         self._database = open_database(self._folder / "orders.db")
         self._database.connect()
-        # Faster. The files do not have to survive the process, and each rule is a commit.
+        # Without syncs the test is faster, because each rule is a commit. The files are deleted at the end.
         self._database.pragma("synchronous", 0)
         self._clock = Clock()
         self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
@@ -277,7 +277,7 @@ class StoreMachine(RuleBasedStateMachine):
         batch = [_with_orders(write, running) if isinstance(write, FinishAndClaim) else write for write in batch]
         results = self._store.write(batch)
         assert [_plain(result) for result in results] == self._model.write(batch)
-        # `changes_in` requires that all attempts are running, as a dispatcher's are.
+        # `changes_in` requires that all attempts are running, like those that a dispatcher finishes.
         if all(len(write.attempted) == len(write.outcomes) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
             changed = {change.order_id: change.status for change in changes_in(batch, results)}
@@ -301,7 +301,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._clock.now_us += step_us
 
     @invariant()
-    def the_store_has_what_the_model_has(self) -> None:
+    def the_orders_equal_those_of_the_model(self) -> None:
         orders = self._model.orders
         assert self._store.find([order.order_id for order in orders]) == [order.as_stored() for order in orders]
         due = self._database.execute_sql("SELECT due_us FROM orders ORDER BY sequence").fetchall()

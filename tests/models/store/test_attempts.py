@@ -1,4 +1,4 @@
-"""Every store claims orders, records outcomes and recovers from a crash like this."""
+"""Claims, outcomes, and recovery after a crash, for every kind of store."""
 
 import pytest
 from msgspec.structs import replace
@@ -59,7 +59,7 @@ def test_a_write_claims_no_more_new_orders_than_its_limit(store: ShorthandStore)
     assert (store.totals().processing, store.totals().pending) == (1, 1)
 
 
-def test_totals_know_when_the_oldest_pending_order_was_accepted(store: ShorthandStore, clock: Clock) -> None:
+def test_totals_contain_the_time_of_the_oldest_pending_order(store: ShorthandStore, clock: Clock) -> None:
     assert store.totals().oldest_pending_us is None
     first_us = clock.now_us
     store.insert(new_order(1))
@@ -78,7 +78,7 @@ def test_totals_know_when_the_oldest_pending_order_was_accepted(store: Shorthand
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
-def test_a_finished_order_has_the_time_and_the_error(store: ShorthandStore, clock: Clock, status: Status) -> None:
+def test_a_finished_order_has_its_processed_time_and_error(store: ShorthandStore, clock: Clock, status: Status) -> None:
     store.insert(new_order(1))
     [order] = store.claim()
     clock.now_us += 1_500_000
@@ -99,7 +99,7 @@ def test_no_duration_is_negative_if_the_clock_is_set_back(store: ShorthandStore,
     assert store.totals().processing_us == 0
 
 
-def test_a_returned_order_keeps_its_place_in_the_queue(store: ShorthandStore) -> None:
+def test_an_order_returned_to_pending_keeps_its_place_in_the_queue(store: ShorthandStore) -> None:
     store.insert(*map(new_order, (1, 2, 3)))
     first, second = store.claim(2)
     store.finish_attempt(second, Status.PENDING)
@@ -107,7 +107,7 @@ def test_a_returned_order_keeps_its_place_in_the_queue(store: ShorthandStore) ->
     store.finish_attempt(first, Status.COMPLETED)
 
 
-def test_the_attempt_of_a_returned_order_does_not_count(store: ShorthandStore) -> None:
+def test_the_attempt_of_an_order_returned_to_pending_does_not_count(store: ShorthandStore) -> None:
     store.insert(new_order(1))
     before = store.find_one(1)
     [order] = store.claim()
@@ -155,7 +155,7 @@ def test_a_late_outcome_of_an_earlier_attempt_changes_nothing(
     assert store.find_one(1) == done
 
 
-def test_a_late_outcome_of_a_returned_attempt_changes_nothing(store: ShorthandStore) -> None:
+def test_a_late_outcome_for_an_order_returned_to_pending_changes_nothing(store: ShorthandStore) -> None:
     store.insert(new_order(1))
     [first] = store.claim()
     store.finish_attempt(first, Status.PENDING)
@@ -165,7 +165,7 @@ def test_a_late_outcome_of_a_returned_attempt_changes_nothing(store: ShorthandSt
     assert store.find_one(1) == second
 
 
-def test_a_late_outcome_does_not_hide_the_current_one_in_the_same_write(store: ShorthandStore) -> None:
+def test_a_late_outcome_does_not_affect_the_current_one_in_the_same_write(store: ShorthandStore) -> None:
     store.insert(new_order(1))
     [first] = store.claim()
     store.recover()

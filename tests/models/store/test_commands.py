@@ -1,4 +1,4 @@
-"""Every store cancels orders and retries Failed ones like this."""
+"""Cancelling orders and retrying Failed orders, for every kind of store."""
 
 from models.errors import WrongStatusError
 from models.order import Status
@@ -47,7 +47,7 @@ def test_a_retried_order_is_claimed_in_the_same_write(store: ShorthandStore) -> 
     assert (store.find_one(1).attempts, store.find_one(1).claims) == (1, 2)
 
 
-def test_an_outcome_from_before_a_retry_changes_nothing(store: ShorthandStore) -> None:
+def test_an_outcome_of_an_attempt_before_a_retry_changes_nothing(store: ShorthandStore) -> None:
     store.insert(new_order(1))
     [first] = store.claim()
     store.finish_attempt(first, Status.FAILED, "no stock")

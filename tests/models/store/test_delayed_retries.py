@@ -1,4 +1,4 @@
-"""Every store delays the retry of an order like this."""
+"""Delayed retries, for every kind of store."""
 
 from msgspec.structs import replace
 
@@ -40,7 +40,7 @@ def test_an_order_keeps_its_last_error_until_it_is_completed(store: ShorthandSto
     assert (done.error, done.attempts) == (None, 3)
 
 
-def test_due_retries_are_claimed_before_younger_orders(store: ShorthandStore, clock: Clock) -> None:
+def test_due_retries_are_claimed_before_newer_orders(store: ShorthandStore, clock: Clock) -> None:
     store.insert(*map(new_order, (1, 2, 3, 4)))
     first, second, third = store.claim(3)
     store.finish_attempt(third, Status.PENDING, "down", due_us=clock.now_us + 1)

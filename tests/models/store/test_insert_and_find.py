@@ -1,4 +1,4 @@
-"""Every store stores, repeats, refuses and finds orders like this."""
+"""Inserting and finding orders, replays and conflicts, for every kind of store."""
 
 import pytest
 from msgspec.structs import replace
@@ -75,7 +75,7 @@ def test_no_metadata_differs_from_an_empty_object(store: ShorthandStore) -> None
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.FAILED])
-def test_an_id_stays_taken_in_every_status_of_its_order(store: ShorthandStore, status: Status) -> None:
+def test_an_id_can_not_be_reused_in_any_status_of_its_order(store: ShorthandStore, status: Status) -> None:
     store.insert(new_order(1))
     if status is not Status.PENDING:
         [order] = store.claim()
