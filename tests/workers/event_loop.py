@@ -1,4 +1,4 @@
-"""Waits for the event loop."""
+"""Waits for iterations of the event loop."""
 
 import asyncio
 

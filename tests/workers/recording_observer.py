@@ -1,4 +1,4 @@
-"""A ServiceObserver that records what it is told."""
+"""A ServiceObserver that records its calls."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class RecordingObserver:
         self._loop.call_soon_threadsafe(self._called.set)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition is true after a call."""
+        """Returns when the condition is true. Checks it again after each call."""
         while not condition():
             await self._called.wait()
             self._called.clear()

@@ -42,7 +42,7 @@ class Wire:
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def hold(self, seconds: float = DEADLINE_S) -> None:
-        """Waits, at most until the receiver closes."""
+        """Waits for this time, or until the receiver closes."""
         self._closing.wait(seconds)
 
     def deliveries(self, connection: int) -> Iterator[Delivery]:
@@ -83,7 +83,7 @@ def hold(wire: Wire) -> None:
 
 
 def drip(beginning: bytes) -> Script:
-    """Sends the beginning, then a byte every 20 ms until the other end closes, ten seconds at most."""
+    """Sends the beginning, then a byte every 20 ms, for ten seconds or until the other end closes."""
 
     def script(wire: Wire) -> None:
         wire.send(beginning)
@@ -122,7 +122,7 @@ class Flood:
 
 
 class Receiver:
-    """Listens on a free port of 127.0.0.1 until the `with` block ends, with `tls` for https.
+    """Listens on a free port of 127.0.0.1 until the `with` block ends. Uses https if `tls` is given.
 
     Answers 200 without a script. `script` can be changed at any time.
     """
@@ -148,7 +148,7 @@ class Receiver:
         return [delivery.body for delivery in self.deliveries]
 
     def hang_up(self) -> None:
-        """Closes all open connections, as a receiver closes idle ones."""
+        """Closes all open connections, like a receiver that closes idle connections."""
         while self._wires:
             self._wires.pop().hang_up()
 

@@ -64,7 +64,7 @@ class Hooks:
 
 
 class Threads:
-    """A CallQueue of several threads."""
+    """A CallQueue with several threads."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -244,7 +244,7 @@ async def test_a_full_queue_raises_at_once_and_accepts_items_again_later(threads
 
 
 @pytest.mark.gen_test
-async def test_close_delivers_accepted_items_and_refuses_new_ones(threads: Threads) -> None:
+async def test_close_delivers_accepted_items_and_rejects_new_ones(threads: Threads) -> None:
     async with batching(threads, max_batch=1) as (batcher, work):
         futures = [batcher.submit(item) for item in (1, 2, 3)]
         await work.begun()
@@ -334,7 +334,7 @@ async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(threads:
         futures = [batcher.submit(item, size=size) for item, size in enumerate((3, 2, 3, 3, 1, 1, 1, 9, 1), 1)]
         work.release(5)
         assert await asyncio.gather(*futures) == list(range(2, 20, 2))
-        # The last item of a batch may exceed max_batch.
+        # The last item of a batch can make the batch larger than max_batch.
         assert work.batches == [[1, 2], [3, 4], [5, 6, 7, 8], [9]]
 
 
@@ -358,7 +358,7 @@ async def test_the_size_of_a_cancelled_item_does_not_count(threads: Threads) -> 
 
 
 @pytest.mark.gen_test
-async def test_an_item_takes_one_place_of_any_size_and_none_with_even_if_full(threads: Threads) -> None:
+async def test_an_item_of_any_size_takes_one_place_and_none_with_even_if_full(threads: Threads) -> None:
     async with batching(threads, max_waiting=2) as (batcher, work):
         futures = [batcher.submit(item, size=100, even_if_full=True) for item in (1, 2)]
         futures += [batcher.submit(item, size=100) for item in (3, 4)]
@@ -390,7 +390,7 @@ async def test_an_item_submitted_first_in_before_batch_joins_the_batch(threads: 
         work.release(10)
         await asyncio.gather(*futures)
         await asyncio.gather(*added)
-        # One in each batch, and no batch of its own.
+        # Each batch has one added item and one submitted item.
         assert work.batches == [[9, 1], [9, 2], [9, 3]]
 
 
@@ -421,7 +421,7 @@ class Waiting:
 
 
 @pytest.mark.gen_test
-async def test_a_waiter_that_raises_keeps_nothing_from_the_others(
+async def test_a_waiter_that_raises_does_not_affect_the_others(
     threads: Threads, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with batching(threads) as (batcher, work):

@@ -1,4 +1,4 @@
-"""A CallThread: order, results and the end of its thread."""
+"""CallThread: the order of calls, their results, and the end of the thread."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def thread() -> Iterator[CallThread]:
 
 
 @pytest.mark.gen_test
-async def test_calls_run_in_order_on_one_thread_of_that_name(thread: CallThread) -> None:
+async def test_calls_run_in_order_on_one_thread_with_the_given_name(thread: CallThread) -> None:
     seen: list[tuple[int, str]] = []
     for number in range(100):
         thread.put(lambda number: seen.append((number, threading.current_thread().name)), number)
@@ -26,7 +26,7 @@ async def test_calls_run_in_order_on_one_thread_of_that_name(thread: CallThread)
 
 
 @pytest.mark.gen_test
-async def test_run_returns_or_raises_what_the_call_does(thread: CallThread) -> None:
+async def test_run_returns_the_result_of_the_call_or_raises_its_exception(thread: CallThread) -> None:
     assert await thread.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await thread.run(divmod, 7, 0)
@@ -34,7 +34,7 @@ async def test_run_returns_or_raises_what_the_call_does(thread: CallThread) -> N
 
 
 @pytest.mark.gen_test
-async def test_close_ends_the_thread_after_the_calls_before() -> None:
+async def test_close_ends_the_thread_after_all_earlier_calls() -> None:
     thread = CallThread("test")
     seen: list[int] = []
     worker = await thread.run(threading.current_thread)

@@ -1,4 +1,4 @@
-"""Orders are claimed, processed and finished, with a store in memory and real threads."""
+"""The dispatcher claims, processes and finishes orders. The store is in memory, the threads are real."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ def now_us() -> int:
 
 
 class MemoryStore:
-    """A store in memory with the one method that the dispatcher uses. Changed only on the writer's thread."""
+    """A store in memory with the one method that the dispatcher uses, which runs on the writer's thread."""
 
     def __init__(self, count: int, clock: Callable[[], int] = now_us) -> None:
         self.orders: dict[int, Order] = {}
@@ -91,7 +91,7 @@ class MemoryStore:
         return [order.status for order in self.orders.values()]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when `condition` holds after a call of the store."""
+        """Returns when `condition` is true. Checks it again after each call of the store."""
         while not condition():
             await self._changed.wait()
             self._changed.clear()
@@ -133,7 +133,7 @@ class GatedProcessor:
 
 
 class FailingProcessor:
-    """Raises the first error at an order's first attempt, the second one at the next, then completes the order."""
+    """Raises error number n in attempt number n of an order. Completes the order after the last error."""
 
     def __init__(self, *errors: BaseException, batch_size: int = 1) -> None:
         self.batch_size = batch_size
@@ -268,14 +268,14 @@ async def test_an_idle_dispatcher_does_not_call_the_store(writer: Executor, pool
     async with dispatching(store, RecordProcessor(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         calls = len(store.limits)
-        # A call that was on its way to the writer runs before this one.
+        # The writer runs all earlier calls before this one.
         await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
         assert (calls, len(store.limits)) == (2, 2)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("batch_size", [1, 3])
-async def test_no_more_orders_run_than_the_workers_have_capacity_for(
+async def test_the_workers_do_not_run_more_orders_than_their_capacity(
     writer: Executor, pool: Executor, batch_size: int
 ) -> None:
     store, processor = MemoryStore(20), GatedProcessor(batch_size)
@@ -482,7 +482,7 @@ async def test_an_earlier_retry_begins_in_time_beside_a_later_one(
         store.add(1)
         dispatcher.wake()
         await store.until(lambda: store.statuses() == [Status.PENDING, Status.COMPLETED])
-        # The writes for the first order are over. For the second: its claim, failure, retry and success.
+        # Two or three writes for the first order, and four for the second: claim, failure, retry and success.
         assert len(store.limits) <= 7
     caplog.clear()
 
@@ -590,7 +590,7 @@ async def test_after_its_time_out_stop_returns_running_orders_to_pending(writer:
         recorded = list(store.recorded)
         processor.release()
         pool.shutdown()
-        # The threads have scheduled their outcomes on the loop, where they run before this.
+        # The threads have scheduled callbacks with their outcomes. These run now.
         await next_loop_iteration()
         assert await dispatcher.stop(0) == 0
         await asyncio.get_running_loop().run_in_executor(writer, lambda: None)

@@ -140,7 +140,7 @@ def test_the_interval_begins_with_the_last_logged_line(
     assert len(caplog.messages) == 11
 
 
-def test_the_first_failure_is_logged_at_clock_zero(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_failure_is_logged_even_if_the_clock_is_at_zero(caplog: pytest.LogCaptureFixture) -> None:
     note(FailureLog(clock=lambda: 0.0))
     assert len(caplog.messages) == 1
 

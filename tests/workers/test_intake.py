@@ -1,4 +1,4 @@
-"""Single orders and groups on their way to the store, which runs on a real thread and waits for the test."""
+"""Intake of single orders and groups. The store runs on a real thread and waits until the test releases it."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
 
 class GatedStore:
-    """Accepts each id once. Each write waits for `release`. `batches` are the ids of each batch, a group as a list."""
+    """Accepts each id once. Each write waits for `release`. `batches` has the ids of each batch. A group is a list."""
 
     def __init__(self) -> None:
         self.batches: list[list[int | list[int]]] = []
@@ -56,7 +56,7 @@ def _ids_of(write: AnyWrite) -> int | list[int]:
 
 
 class Opened:
-    """An intake with its store, and the number of Pending orders that it sees."""
+    """An intake and its store. The test sets `pending`, the number of Pending orders that the intake reads."""
 
     def __init__(self, thread: CallThread, *, max_waiting: int, max_backlog: int) -> None:
         self.store = GatedStore()
@@ -101,7 +101,7 @@ async def test_single_and_grouped_orders_each_get_their_own_result() -> None:
 
 
 @pytest.mark.gen_test
-async def test_only_max_groups_groups_are_in_the_queue_at_a_time() -> None:
+async def test_at_most_max_groups_groups_are_in_the_queue() -> None:
     async with opened() as on:
         groups = [on.insert_many(each) for each in range(1, 2 * MAX_GROUPS + 1)]
         await on.until_batches(1)
@@ -135,7 +135,7 @@ async def test_a_single_order_waits_only_for_the_groups_already_in_the_queue() -
     async with opened(max_waiting=1) as on:
         groups = [on.insert_many(each) for each in range(10, 20)]
         await on.until_batches(1)
-        # Groups take no places of the queue.
+        # Groups do not take up places in the queue.
         alone = on.intake.insert(new_order(1))
         with pytest.raises(QueueFullError):
             on.intake.insert(new_order(2))
@@ -147,7 +147,7 @@ async def test_a_single_order_waits_only_for_the_groups_already_in_the_queue() -
 
 
 @pytest.mark.gen_test
-async def test_orders_are_refused_while_the_backlog_is_full() -> None:
+async def test_orders_are_rejected_while_the_backlog_is_full() -> None:
     async with opened(max_backlog=3) as on:
         on.pending = 3
         for _ in range(2):
@@ -164,7 +164,7 @@ async def test_orders_are_refused_while_the_backlog_is_full() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_waiting_group_is_refused_if_the_backlog_becomes_full() -> None:
+async def test_a_waiting_group_is_rejected_if_the_backlog_becomes_full() -> None:
     async with opened(max_backlog=3) as on:
         groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
         await on.until_batches(1)
@@ -205,7 +205,7 @@ async def test_cancelled_groups_free_their_places() -> None:
 
 
 @pytest.mark.gen_test
-async def test_close_writes_queued_groups_and_refuses_the_waiting_ones() -> None:
+async def test_close_writes_queued_groups_and_rejects_waiting_groups() -> None:
     async with opened() as on:
         groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
         await on.until_batches(1)

@@ -1,4 +1,4 @@
-"""The outcome of a failed attempt, and the text that is stored of its error."""
+"""The outcome of a failed attempt, and the stored text of its error."""
 
 import math
 from decimal import Decimal
@@ -66,7 +66,7 @@ def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> Non
         st.builds(RetryLater, st.floats(0, MAX_DELAY_S), st.text()),
     ),
 )
-def test_the_delay_is_the_one_that_the_error_asks_for(
+def test_the_delay_is_within_the_bounds_for_its_error(
     number: int, jitter: float, now_us: int, error: Exception
 ) -> None:
     outcome = policy(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(attempt(number), error)
@@ -126,7 +126,7 @@ def test_any_other_exception_is_retried(error: BaseException) -> None:
     assert policy().after(attempt(), error).status is Status.PENDING
 
 
-def test_an_outcome_names_its_attempt() -> None:
+def test_an_outcome_has_the_sequence_and_claim_of_its_attempt() -> None:
     outcome = policy().after(Attempt(sequence=12, claim=34, number=1), ValueError("x"))
     assert (outcome.sequence, outcome.claim) == (12, 34)
 
@@ -169,7 +169,7 @@ def test_the_text_of_an_unexpected_error_begins_with_its_type(error: BaseExcepti
     assert outcome.error == text
 
 
-def test_the_text_of_an_error_without_a_text_is_its_type() -> None:
+def test_the_text_of_an_error_whose_str_raises_is_its_type() -> None:
     assert text_of(Mute()) == "Mute"
     assert policy().after(attempt(), Mute()).status is Status.PENDING
 
@@ -215,7 +215,7 @@ def test_without_a_reason_the_text_has_a_default() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, MAX_DELAY_S + 1, 1e300])
-def test_retry_later_refuses_an_invalid_delay(seconds: float) -> None:
+def test_retry_later_rejects_an_invalid_delay(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"^RetryLater takes from 0 to 31622400 seconds, not "):
         RetryLater(seconds)
 

@@ -56,7 +56,7 @@ def new_service(path: Path, clock: Clock, observer: RecordingObserver, processor
 async def opened(
     path: Path, clock: Clock, *, processor: Processor | None = None, observer: RecordingObserver | None = None
 ) -> AsyncIterator[OrderService]:
-    """An open service that is not started. Stops and closes it."""
+    """Opens a service without starting it. Stops and closes it at the end of the block."""
     service = new_service(path, clock, observer or RecordingObserver(), processor or RecordProcessor())
     await service.open()
     try:
@@ -68,7 +68,7 @@ async def opened(
 
 @pytest.fixture
 def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
-    """Locks the database against writes, as another program does, until the returned connection is closed."""
+    """A function that locks the database like another program, until the returned connection is closed."""
 
     def lock() -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None)
@@ -134,7 +134,7 @@ async def test_the_observer_receives_each_batch_with_its_results(path: Path, clo
     assert second == [new_order(1, user_id=2)]
     assert isinstance(conflict, OrderConflictError)
     assert len(observer.commits_s) == len(observer.batches)
-    assert observer.changes == [], "it does not want changes"
+    assert observer.changes == [], "wants_changes is false"
 
 
 @pytest.mark.gen_test

@@ -1,4 +1,4 @@
-"""Which thread uses the store for which method, and in which order."""
+"""The thread of each call to the store, and the order of these calls."""
 
 import threading
 from collections.abc import Callable, Sequence

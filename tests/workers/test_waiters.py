@@ -1,4 +1,4 @@
-"""Tasks that wait for the end of an order."""
+"""Tasks that wait until an order has ended."""
 
 import asyncio
 from contextlib import ExitStack

@@ -158,7 +158,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def refusal(path: str) -> str:
-    """The text with which the path is refused: one line that contains the path."""
+    """The text of the error for this path: one line that contains the path."""
     with pytest.raises(FunctionRefusedError) as caught:
         load_function(path)
     text = str(caught.value)
@@ -278,7 +278,7 @@ def test_a_module_that_raises_is_refused_with_its_error(module: Callable[[str], 
     assert refusal(path).startswith(f"can't import {path}: {reason}")
 
 
-def test_an_interrupt_during_the_import_is_not_a_refusal(module: Callable[[str], str]) -> None:
+def test_an_interrupt_during_the_import_is_raised_unchanged(module: Callable[[str], str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_function(f"{module('raise KeyboardInterrupt')}:process")
 
@@ -306,7 +306,7 @@ def test_a_path_without_a_function_is_refused(path: str) -> None:
     assert refusal(path).startswith(f"can't import {path}: ")
 
 
-def test_a_refusal_has_the_error_as_its_cause(module: Callable[[str], str]) -> None:
+def test_the_error_of_a_module_is_the_cause_of_the_raised_error(module: Callable[[str], str]) -> None:
     with pytest.raises(FunctionRefusedError) as caught:
         load_function(f"{module('1 / 0')}:process")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

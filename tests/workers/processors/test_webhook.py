@@ -41,7 +41,7 @@ from workers.processors.webhook import (
     check_url,
 )
 
-SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - only of these tests
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
 SHORT_S = 0.2
 """A time-out short enough for a test to wait for."""
 LONG_S = 5.0
@@ -210,7 +210,7 @@ def test_attempts_have_the_same_id_and_body_and_different_times(receiver: Receiv
     assert {delivery.headers["webhook-id"] for delivery in receiver.deliveries} == {"order_7"}
     assert len(set(receiver.bodies)) == 1
     stamps = [int(delivery.headers["webhook-timestamp"]) for delivery in receiver.deliveries]
-    # The time is rounded to a microsecond and then truncated, so the second one can be either.
+    # The time is rounded to a microsecond and then truncated to a second, so the second stamp can be either value.
     assert stamps in ([start_s - 60, start_s, start_s + 60], [start_s - 60, start_s + 1, start_s + 60])
 
 
@@ -429,7 +429,7 @@ def test_only_the_beginning_of_an_endless_response_is_read(receiver: Receiver, h
     assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
 
 
-def test_concurrent_deliveries_use_up_to_one_connection_each(
+def test_concurrent_deliveries_use_at_most_one_connection_each(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     threads = 8
@@ -445,7 +445,7 @@ def test_concurrent_deliveries_use_up_to_one_connection_each(
 # Receivers that do not respond
 
 
-def test_a_closed_port_is_retried() -> None:
+def test_a_delivery_to_a_closed_port_is_retried() -> None:
     listener, port = free_port()
     listener.close()
     failure = failed_delivery(processor(f"http://127.0.0.1:{port}/hook"))
@@ -453,7 +453,7 @@ def test_a_closed_port_is_retried() -> None:
     assert failure.seconds < LONG_S
 
 
-def test_an_invalid_host_name_is_retried() -> None:
+def test_a_delivery_to_an_invalid_host_name_is_retried() -> None:
     assert isinstance(failed_delivery(processor("http://a..b/hook")).error, NotDeliveredError)
 
 
@@ -471,7 +471,7 @@ def test_an_invalid_host_name_is_retried() -> None:
     ],
     ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers"],
 )
-def test_a_response_that_is_not_http_is_retried(receiver: Receiver, script: Script) -> None:
+def test_a_delivery_is_retried_if_the_response_is_not_http(receiver: Receiver, script: Script) -> None:
     receiver.script = script
     failure = failed_delivery(processor(receiver.url))
     assert isinstance(failure.error, NotDeliveredError)
@@ -595,7 +595,7 @@ def tls_receiver(certificate: Path) -> Iterator[Receiver]:
             Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
 
 
-def test_an_untrusted_certificate_is_refused(tls_receiver: Receiver) -> None:
+def test_an_untrusted_certificate_is_rejected(tls_receiver: Receiver) -> None:
     failure = failed_delivery(processor(tls_receiver.url))
     assert isinstance(failure.error, NotDeliveredError)
     assert "CERTIFICATE_VERIFY_FAILED" in failure.text
@@ -616,7 +616,7 @@ def test_a_receiver_with_a_trusted_certificate_gets_its_orders(
     assert tls_receiver.connections == 2
 
 
-def test_a_trusted_certificate_for_another_name_is_refused(
+def test_a_trusted_certificate_for_another_name_is_rejected(
     tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -635,7 +635,7 @@ def test_a_slow_response_over_tls_times_out(
     assert failure.seconds < LONG_S
 
 
-def test_a_receiver_without_tls_is_retried() -> None:
+def test_a_delivery_over_https_to_a_receiver_without_tls_is_retried() -> None:
     with Receiver() as receiver:
         url = f"https://127.0.0.1:{receiver.port}/hook"
         assert isinstance(failed_delivery(processor(url)).error, NotDeliveredError)
@@ -687,7 +687,7 @@ def test_a_valid_url_is_returned_unchanged(url: str) -> None:
         "http://::1/",
     ],
 )
-def test_an_invalid_url_is_refused(url: str) -> None:
+def test_an_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match=r"^must be an http:// or https:// URL, without a user name or a password$"):
         check_url(url)
 
@@ -720,7 +720,7 @@ def test_a_valid_secret_is_returned_unchanged(secret: str) -> None:
         "WHSEC_hunter2a",
     ],
 )
-def test_an_invalid_secret_is_refused_without_showing_it(secret: str) -> None:
+def test_an_invalid_secret_is_rejected_and_not_shown(secret: str) -> None:
     with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it$") as caught:
         check_secret(secret)
     assert caught.value.__cause__ is None
