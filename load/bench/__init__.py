@@ -1,1 +1,1 @@
-"""The benchmarks: the server compared with a bare Tornado, with itself, or with another version of it."""
+"""`python -m load.bench`: compares the server with a bare Tornado, with itself, or with another version."""

@@ -1,7 +1,7 @@
 """Runs another process during a measurement: wrk, event readers or slow clients. Runs on the event loop.
 
-`python -m load.bench.background_connections KIND URL COUNT` connects that many clients, prints "ready", keeps them
-until its stdin ends, and then prints a Report as JSON.
+`python -m load.bench.background_connections KIND URL COUNT` connects COUNT clients and prints "ready". KIND is
+"readers" or "slow-clients". When its stdin is closed, it closes the connections and prints a Report as JSON.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from load.system.server_process import ROOT
 READERS, SLOW_CLIENTS = "readers", "slow-clients"
 READY = b"ready\n"
 CONNECT_S = 10.0
-BUFFER = bytearray(1 << 20)  # All readers share it, since only the number of bytes matters.
+BUFFER = bytearray(1 << 20)  # Shared by all readers: only the number of bytes matters.
 QUIET_S = 0.5
 LINE_INTERVAL_S = 1.0
 READY_S = 30.0
@@ -33,14 +33,14 @@ AnyReport = TypeVar("AnyReport")
 
 
 class NoEvents(Exception):
-    """The server did not answer with an event stream; the text says what it answered."""
+    """The server did not send an event stream; the text has the status line of its response."""
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What happened since the program printed "ready".
+    """What was measured while the clients were connected.
 
-    `ended` counts the connections that the server ended. `cpu_s` is the program's CPU time. `least_bytes` and
-    `most_bytes` are the fewest and the most bytes that one reader got.
+    `ended` counts the connections that the server closed. `cpu_s` is the CPU time of this program. `least_bytes` and
+    `most_bytes` are the fewest and the most bytes that a reader received; 0 for slow clients.
     """
 
     ended: int
@@ -51,7 +51,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 @dataclass
 class EventReaders:
-    """Connections that read all events at little cost; `bytes_read` of each, `ended` counts ended streams."""
+    """Connections that read all events. `bytes_read` has a count per connection; `ended` counts the ended streams."""
 
     address: Address
     _: KW_ONLY
@@ -63,7 +63,7 @@ class EventReaders:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Return when every stream has begun; NoEvents for another answer, OSError if there is none."""
+        """Connect, and wait until every stream has begun. NoEvents for another response, OSError without a response."""
         loop = asyncio.get_running_loop()
         self.bytes_read = [0] * self.count
         async with asyncio.timeout(CONNECT_S):
@@ -80,7 +80,7 @@ class EventReaders:
                 self._tasks.append(asyncio.create_task(self._read(number, stream)))
 
     async def read_rest(self) -> None:
-        """Read until no stream has sent anything for `quiet_s`."""
+        """Wait until no stream has sent anything for `quiet_s` seconds."""
         before: list[int] = []
         while before != self.bytes_read:
             before = [*self.bytes_read]
@@ -101,7 +101,7 @@ class EventReaders:
 
 @dataclass
 class SlowClients:
-    """Connections that send header lines without end, and reconnect; `ended` counts those that the server closed."""
+    """Clients that send endless header lines, and reconnect; `ended` counts the connections that the server closed."""
 
     address: Address
     _: KW_ONLY
@@ -111,10 +111,10 @@ class SlowClients:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect all of them, spread over one interval, and let them send until `close`; OSError if one is refused."""
+        """Connect all clients, spread over one interval. They send until `close`. OSError if a connection fails."""
         for _ in range(self.count):
             self._tasks.append(asyncio.create_task(self._send_until_gone(*await self._connect())))
-            # So they do not all send their lines at the same moment.
+            # So that the clients do not all send at the same moment.
             await asyncio.sleep(self.interval_s / self.count)
 
     async def close(self) -> None:
@@ -127,10 +127,10 @@ class SlowClients:
         return reader, writer
 
     async def _send_until_gone(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send lines until the server closes the connection, then connect again; ends when the server refuses that."""
+        """Send lines until the server closes the connection, then reconnect and repeat; return if that fails."""
         try:
             while True:
-                # The end of the connection shows only to a reader.
+                # Only a read shows that the server has closed the connection.
                 answer = asyncio.gather(reader.read(), return_exceptions=True)
                 while not answer.done():
                     writer.write(b"X-Slow: line\r\n")
@@ -170,13 +170,13 @@ async def keep_connections(kind: str, url: ServerUrl, count: int) -> Report:
 
 
 class ProgramFailed(CommandError):
-    """The program failed. The text gives the reason, or the last line that the program printed."""
+    """A child process failed; the text has the reason, or the last line that the process printed."""
 
 
 @asynccontextmanager
 async def child_process(*command: str) -> AsyncIterator[Process]:
-    """Run a program during the block, and kill it at the end."""
-    # In a session of its own: Ctrl-C ends the measurement, and that ends this process.
+    """Run a program while the block runs, then kill it."""
+    # In its own session, so that Ctrl-C reaches only this process, which then kills the program.
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
     )
@@ -190,8 +190,8 @@ async def child_process(*command: str) -> AsyncIterator[Process]:
 
 
 async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> AnyReport:
-    """Close the program's stdin and decode the last line that it prints; ProgramFailed if that is not a report."""
-    # Without input, communicate closes stdin only from Python 3.12 on.
+    """Close the program's stdin and decode the last line that it prints; ProgramFailed if the line is not a report."""
+    # Before Python 3.12, communicate() without input does not close stdin.
     out, errors = await process.communicate(b"")
     last = (out.splitlines() or [b""])[-1]
     try:
@@ -205,7 +205,7 @@ async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> 
 async def background_connections(
     kind: str, *, url: ServerUrl, count: int
 ) -> AsyncIterator[Callable[[], Awaitable[Report]]]:
-    """Connect clients in another process; yields what closes them and returns the report. ProgramFailed if it fails."""
+    """Run clients in another process. Yield a function that ends it and returns its Report. Raises ProgramFailed."""
     command = (sys.executable, "-m", "load.bench.background_connections", kind, str(url), str(count))
     async with child_process(*command) as process:
         close = partial(read_report, process, Report, name=f"the {kind}")

@@ -1,12 +1,12 @@
 """`python -m load.bench`: measures the server and checks that each figure is within its bound.
 
-The server is compared with a bare Tornado or with itself; with `--against FOLDER`, with the server in that folder, for
-example a checkout of an earlier commit. With `--stored FILE`, a file that `python -m load.fill` makes, copies of the
-file are used to compare a server that has its many orders with one that has few. `--only NAME` runs single trials.
+The server is compared with a bare Tornado or with itself. With `--against FOLDER`, it is compared with the server in
+that folder, for example a checkout of an earlier commit. With `--stored FILE`, a server on a copy of the file is also
+compared with a server that has few orders. `python -m load.fill` creates such a file. `--only NAME` runs one trial.
 
-The servers run in processes of their own on this machine and are measured in turns, so that a slow phase of the
-machine slows all of them. The exit status is 0 if every figure is within its bound, 1 if not, 2 for bad flags, and 130
-after Ctrl-C, which prints the rows so far.
+Each server is a process on this machine. The servers are measured in turns, so that a slow phase of the machine affects
+all of them. After Ctrl-C, the rows so far are printed. The exit status is 0 if every figure is within its bound, 1 if
+not, 2 for bad flags, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -37,7 +37,7 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """A trial and its servers, ours last. `needs` names a program, `needs_stored` says that it needs `--stored`."""
+    """A trial and its servers, ours last. `needs` is a required program; `needs_stored`: it requires `--stored`."""
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
@@ -77,7 +77,7 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 
 
 def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and lines that say why others can't; CommandError if one was named that can't."""
+    """Return the trials that can run, and lines that say why others can't; CommandError if `names` has one of these."""
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
     missing = {name: plan for name, plan in chosen.items() if plan.needs and which(plan.needs) is None}
     lines = [
@@ -169,14 +169,14 @@ def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) ->
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.bench", description=__doc__)
     parser.add_argument("--runs", type=whole_number(), default=5, help="measurements of each server (%(default)s)")
-    parser.add_argument("--seconds", type=seconds, default=4.0, help="length of a measurement (%(default)g)")
+    parser.add_argument("--seconds", type=seconds, default=4.0, help="seconds for each measurement (%(default)g)")
     parser.add_folder()
     parser.add_argument("--against", type=_checkout, metavar="FOLDER", help="compare with the server in this folder")
     parser.add_argument(
         "--only", action="append", choices=tuple(PLANS), help="run only this trial; can be given several times"
     )
     parser.add_argument(
-        "--stored", type=_stored, metavar="FILE", help="also measure with the orders of this file, on copies of it"
+        "--stored", type=_stored, metavar="FILE", help="also run the trials with many stored orders, on copies of FILE"
     )
     parser.add_json()
     flags = parser.parse(argv)
@@ -197,5 +197,5 @@ def _stored(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"there is no file {text}: `{HOW_TO_STORE}` makes one")
     log = Path(f"{text}-wal")
     if log.exists() and log.stat().st_size:
-        raise argparse.ArgumentTypeError(f"{text} has a log beside it: a server runs on it, or was killed")
+        raise argparse.ArgumentTypeError(f"{text} has a write-ahead log: a server is using it, or was killed")
     return sqlite_file(text).resolve()

@@ -1,4 +1,4 @@
-"""Measures how many requests a second a server answers, and how long each answer takes. Runs on the event loop."""
+"""Measures a server's requests per second and latencies. Runs on the event loop."""
 
 import asyncio
 from collections import Counter
@@ -17,23 +17,23 @@ from load.results.counting import percentile_of
 CLIENTS = 64
 TIMEOUTS = Timeouts(answer_s=30.0, connection_s=2.0, processing_s=30.0, poll_s=0.002)
 
-Check = Callable[[Response], str]  # Says what is wrong with a response; an empty text when nothing is.
+Check = Callable[[Response], str]  # Returns what is wrong with a response, or an empty string.
 
 
 def expect(status: int, check: Check = lambda response: "") -> Check:
-    """Return a check for this status and, in a response that has it, for what `check` finds."""
+    """Return a check that requires this status, and then applies `check`."""
     return lambda response: check(response) if response.status == status else f"status {response.status}"
 
 
 @dataclass
 class Measurement:
-    """What one server answered; `rounds` counts the measurements that were added to this one.
+    """The responses of one server. `rounds` counts the measurements that were added to this one.
 
-    `wrong` counts failed requests by reason, `cpu_share` is the share of one core that the clients used.
-    `latencies_ns` are those of right responses, in no order, measured from the time when the request was due in an open
-    loop, and otherwise from the time when it was sent. `late_ns` says how late an open loop sent the requests that had
-    a free connection; this is part of their latency. `empty_after_s` is how long the server then took to process all
-    orders, if that was measured.
+    `right` counts correct responses, `wrong` failed requests by reason. `cpu_share` is the share of one core that the
+    client used. `latencies_ns` are those of correct responses, in no order. An open loop measures them from the time
+    when a request was due, a closed loop from the time when it was sent. `late_ns` has the delays of an open loop
+    itself: how late it sent requests although a connection was free. `empty_after_s` is how long the server took after
+    the load to process all orders, if that was measured.
     """
 
     right: int = 0
@@ -55,16 +55,16 @@ class Measurement:
 
     @property
     def p99_ms(self) -> float:
-        """The 99th percentile of the latencies; infinite when no response was right."""
+        """The 99th percentile of the latencies; infinite if no response was correct."""
         return percentile_ms(self.latencies_ns, 99)
 
     @property
     def late_p99_ms(self) -> float:
-        """The 99th percentile of the client's own delays; infinite when no request had a free connection."""
+        """The 99th percentile of the client's own delays; infinite if no request had a free connection."""
         return percentile_ms(self.late_ns, 99)
 
     def add(self, other: "Measurement") -> None:
-        """Add another one, as if it had followed at once."""
+        """Add another measurement, as if it had followed immediately."""
         elapsed_s = self.elapsed_s + other.elapsed_s
         self.cpu_share = (self.cpu_share * self.elapsed_s + other.cpu_share * other.elapsed_s) / elapsed_s
         self.right += other.right
@@ -76,7 +76,7 @@ class Measurement:
         self.rounds += 1
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
-        """Return a function that counts a response; a right one only if it was due at `from_ns` or later."""
+        """Return a function that counts a response; a correct one only if its request was due at `from_ns` or later."""
 
         def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
             if fault := check(response):
@@ -101,7 +101,7 @@ class Meter:
     async def throughput(
         self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0
     ) -> Measurement:
-        """Send requests in a closed loop over new connections until they run out, or for `seconds` if not 0."""
+        """Send requests in a closed loop over new connections: all of them, or as many as `seconds` allow if not 0."""
         measured = Measurement()
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         with self._timing(loop, measured):
@@ -122,11 +122,11 @@ class Meter:
         seconds: float,
         warm_up_s: float = 0.0,
     ) -> Measurement:
-        """Send requests in an open loop, at a fixed rate, over up to `clients` new connections, for some seconds.
+        """Send requests in an open loop for `seconds`, at a fixed rate, over up to `clients` new connections.
 
-        Each request is due at its time, however long earlier ones take. If all connections are busy, it waits, and its
-        latency includes the wait. A warm-up of `warm_up_s` comes first and opens the connections; of its responses only
-        the wrong ones are counted.
+        When a request is due does not depend on responses. If all connections are busy, the request waits, and its
+        latency includes the wait. First comes a warm-up of `warm_up_s`, which opens the connections. Of its responses,
+        only wrong ones are counted.
         """
         measured, delays = Measurement(), SendDelays()
         warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)
@@ -144,11 +144,11 @@ class Meter:
     async def polling(
         self, address: Address, request: bytes, check: Check, *, interval_s: float, until: Coroutine[Any, Any, None]
     ) -> Measurement:
-        """Send the request over one connection at this interval until `until` has ended, but never two at once."""
+        """Send the request over one connection until `until` has ended, with pauses of `interval_s`."""
         measured = Measurement()
         loop = ClosedLoop(address, count=1, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         answered = measured.counter(check)
-        # Before `until` begins, so that the connecting is not measured.
+        # Connect before `until` begins, so that this time is not measured.
         await loop.work(iter([(0, request)]), answered=lambda *_: None, unanswered=measured.note_unanswered)
         with self._timing(loop, measured):
             ending = asyncio.create_task(until)
@@ -169,12 +169,12 @@ class Meter:
 
 
 def percentile_ms(times_ns: list[int], percentile: float) -> float:
-    """Return a percentile in milliseconds; infinite for no times."""
+    """Return a percentile in milliseconds; infinite if there are no times."""
     return percentile_of(sorted(times_ns), percentile) / 1e6 if times_ns else float("inf")
 
 
 def cpu_and_errors(*measured: Measurement) -> str:
-    """Say what share of a core the client used for each measurement, and what was wrong."""
+    """Return a text with the client's share of a core in each measurement, and with all errors."""
     shares = " and ".join(f"{each.cpu_share:.0%}" for each in measured)
     faults = "".join(f", {reason}: {times}" for each in measured for reason, times in each.wrong.items())
     return f"(client's CPU {shares}){faults}"

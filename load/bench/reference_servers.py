@@ -1,8 +1,8 @@
-"""`python -m load.bench.reference_servers NAME PORT`: a server that does no work, to compare with.
+"""`python -m load.bench.reference_servers NAME PORT`: a server that does no work, for comparison.
 
-NAME `bare` is a plain Tornado whose handlers give the server's answers from constants. `fixed` sends the same 202 as
-soon as a request is complete, and reads only as much of HTTP as the benchmark's requests need. No client of the
-benchmark is as fast, so it shows how much a client can send. Runs on the kind of event loop that the server uses.
+NAME `bare` is a Tornado server whose handlers send constant responses. NAME `fixed` sends a constant 202 for each
+complete request, and parses only as much of HTTP as the benchmark's requests need. This server is faster than all
+clients, so it shows how fast those are. Both servers run on the same kind of event loop as `server.py`.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ORDER = (
     b'"created_time": "2025-03-01 12:00:00", "processed_time": "2025-03-01 12:00:10", "attempts": 1, "error": null, '
     b'"processing_time": 10.0}'
 )
-# As long as Tornado's answer, so that a client reads as many bytes.
+# As long as Tornado's response, so that a client reads the same number of bytes.
 ANSWER = (
     f"HTTP/1.1 202 Accepted\r\nServer: static\r\nContent-Type: {JSON}\r\nDate: Sat, 01 Mar 2025 12:00:00 GMT\r\n"
     f"Content-Length: {len(ACCEPTED)}\r\n\r\n"
@@ -37,7 +37,7 @@ BACKLOG = 2048
 
 
 class ConstantHandler(RequestHandler):
-    """Accepts every order and stores none, and returns the same order for every id."""
+    """Accepts every order without storing it, and returns the same order for every id."""
 
     def post(self) -> None:
         self.set_status(202)
@@ -50,7 +50,7 @@ class ConstantHandler(RequestHandler):
 
 
 class FixedResponseConnection(asyncio.Protocol):
-    """One connection; it keeps the bytes of an incomplete request. A request with a body needs a Content-Length."""
+    """One connection, which buffers incomplete requests. A request with a body needs a Content-Length."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -73,7 +73,7 @@ class FixedResponseConnection(asyncio.Protocol):
 
 
 async def serve(name: str, port: int) -> None:
-    """Serve on the loopback address until SIGTERM. Port 0 takes a free port; a line on stderr names the URL."""
+    """Serve on the loopback address until SIGTERM. Port 0 is any free port; a line on stderr has the URL."""
     [listener] = bind_sockets(port, "127.0.0.1", family=socket.AF_INET, backlog=BACKLOG)
     loop = asyncio.get_running_loop()
     if name == BARE_TORNADO:

@@ -1,4 +1,4 @@
-"""Trials with many stored orders, compared with few, and with many Pending orders. Runs on the event loop."""
+"""Trials that compare many stored orders with few, or measure many Pending orders. Runs on the event loop."""
 
 import asyncio
 from contextlib import closing
@@ -17,11 +17,11 @@ from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus, has_status
 
-ROUNDS = 6  # Of each server in a run; an even number.
+ROUNDS = 6  # Measurements of each server in a run; an even number.
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
-# More than those Pending: orders in processing count, too, and so do those that are sent one by one.
+# Above PENDING_IN_MEMORY, because orders in processing and those sent one by one count, too.
 MAX_BACKLOG = ("--max-backlog", "2000000")
 POLL_S = 0.005
 
@@ -31,8 +31,8 @@ class NotStored(CommandError):
 
 
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
-    """Return a row for each figure: how many times as long it takes with many stored orders as with few."""
-    # A p99 needs many answers, and each of its rounds has a warm-up.
+    """Return a row for each figure: the time with many stored orders, divided by the time with few."""
+    # A p99 needs many responses, and each round has a warm-up: so its rounds are few and long.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
     sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
@@ -53,13 +53,13 @@ stored_bulk = partial(
 
 
 async def stored_reading(trial: Trial) -> list[Row]:
-    """GET /order/{id} of orders at random."""
+    """Measure GET /order/{id} of random orders."""
     load = wrk.by_wrk(wrk.get_orders, get_orders)
     return await compare_sizes(trial, load=load, figures={"GET /order/{id}, 64 clients, any order": RATE})
 
 
 async def stored_metrics(trial: Trial) -> list[Row]:
-    """GET /metrics one after another on one connection, while nothing else happens."""
+    """Measure GET /metrics, one request after another on one connection, without other load."""
     trial = await find_stored(trial)
     name = f"GET /metrics with {trial.ours.stored:,} stored orders, one after another"
     row = Row(name=name, unit=" ms", at_most=2.0)
@@ -67,9 +67,9 @@ async def stored_metrics(trial: Trial) -> list[Row]:
 
 
 async def start(trial: Trial) -> list[Row]:
-    """Start on a file with many orders. Before each run, 100,000 orders are stored as Pending."""
+    """Measure how long the server takes to start with many stored orders. Each run first stores 100,000 as Pending."""
     clock_ns = trial.meter.clock_ns
-    # Nothing else runs on this loop, so starting a server may block it.
+    # Starting a server blocks this event loop, on which nothing else runs.
     with trial.start_server(*HOLDING) as server:
         stored = await count_orders(await reach(server.url))
     name = f"from exec to the first 200 of /readyz with {stored:,} stored orders and {PENDING_AT_START:,} Pending"
@@ -95,11 +95,11 @@ async def start(trial: Trial) -> list[Row]:
 
 
 async def memory(trial: Trial) -> list[Row]:
-    """Store 1,000,000 orders that stay Pending, then more one by one; measured once, whatever `runs` is."""
+    """Measure the memory with 1,000,000 Pending orders and more sent one by one. Runs once, whatever `runs` is."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
     if not has_status():
-        trial.print_line("left out: this system has no /proc that says how much memory a process uses")
+        trial.print_line("left out: this system has no /proc with the memory of a process")
         return []
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
@@ -122,7 +122,7 @@ async def memory(trial: Trial) -> list[Row]:
 
 
 async def find_stored(trial: Trial) -> Trial:
-    """Wait until both servers have processed all orders, and count these; NotStored if ids are missing."""
+    """Wait until both servers have processed all orders, then count them. NotStored if ids do not count from 1."""
     servers = []
     for server in trial.servers:
         address = server.address
@@ -140,16 +140,16 @@ async def find_stored(trial: Trial) -> Trial:
 
 
 async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
-    """Send orders to a server that processes none; NotStored if fewer of them are Pending then."""
+    """Send orders to a server that processes none; NotStored if fewer are Pending afterwards."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.poll()).waiting
     if waiting < orders:
-        raise NotStored(f"of {orders:,} orders no more than {waiting:,} are Pending")
+        raise NotStored(f"only {waiting:,} of {orders:,} orders are Pending")
 
 
 async def _await_ready(address: Address) -> None:
-    """Return at the first 200 of /readyz; NoResponse if none comes in time."""
+    """Wait for the first 200 of /readyz; NoResponse if none comes within READY_S."""
     with closing(Connection(address)) as connection:
         try:
             async with asyncio.timeout(READY_S):

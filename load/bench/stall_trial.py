@@ -1,4 +1,4 @@
-"""The trial of how long other requests wait while the worst bodies are taken in. Runs on the event loop."""
+"""Measures how long other requests wait while the server reads the worst bodies. Runs on the event loop."""
 
 import asyncio
 import socket
@@ -23,10 +23,10 @@ STALL = "the longest that /livez waits while the worst body of 8 MiB is taken in
 
 
 async def stalls(trial: Trial) -> list[Row]:
-    """Send each of the worst bodies while GET /livez is sent every 5 ms; the value of a run is that of the worst body.
+    """Send GET /livez every 5 ms while the server reads each of the worst bodies.
 
-    The wait of a body is the shortest of the longest waits of some rounds: one that it causes comes in every round, and
-    one that another program causes does not.
+    For each body, every round has a longest wait. The lowest of these is used, because a wait that the body causes
+    occurs in every round. A run's value is the wait for the worst body, divided by the median latency of bare POSTs.
     """
     row = Row(name=STALL, at_most=100.0, aim=30.0)
     for number in range(1, trial.runs + 1):
@@ -63,7 +63,7 @@ async def _poll_during(trial: Trial, work: Coroutine[Any, Any, None]) -> Measure
 
 async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
     """Send the body and wait until its orders are processed."""
-    # In a thread, because to send so many bytes would make this loop late, too.
+    # In a thread, because sending so many bytes would delay this event loop, too.
     try:
         status = await asyncio.to_thread(_send, trial.ours.address, body)
     except (OSError, MalformedResponse) as problem:
@@ -75,7 +75,7 @@ async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
 
 
 def _send(address: Address, body: WorstBody) -> int:
-    """Send a body on a connection of its own and return the status of the response; else OSError, MalformedResponse."""
+    """Send a body over a new connection and return the response's status. Raises OSError or MalformedResponse."""
     request = address.post("/orders", body.body, content=body.media_type)
     with socket.create_connection(address.sockaddr[:2], timeout=TIMEOUTS.answer_s) as client:
         client.sendall(request)

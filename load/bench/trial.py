@@ -1,4 +1,4 @@
-"""Servers, number and length of runs, and rows of the result: what each trial uses. Runs on the event loop."""
+"""The parts of every trial: its servers, its runs, and the rows of its result. Runs on the event loop."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -20,10 +20,10 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A measure, with a bound if it can fail, and perhaps with a stricter aim.
+    """A row of the result. It has a bound if it can fail, and can have a stricter aim.
 
-    Each run is a dict of numbers with units in their names; the median of `value` is compared with the bound. `wrong`
-    counts failed requests by reason, `invalid` the runs that do not measure the server, by reason.
+    Each run is a dict of numbers with units in their names. The median of the runs' `value` is compared with the bound.
+    `wrong` counts failed requests by reason. `invalid` counts runs that do not measure the server, by reason.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Row:
 
     @property
     def is_invalid(self) -> bool:
-        """Whether half of the runs or more are invalid, so that the median may be one of them."""
+        """Whether at least half of the runs are invalid, so that the median may come from an invalid run."""
         return self.invalid.total() * 2 >= len(self.runs) > 0
 
     @property
     def passed(self) -> bool:
-        """Whether the median is within the bound, no answer was wrong and the row is not invalid."""
+        """Whether the median is within the bound, no request failed, and the row is not invalid."""
         return (self.bound is None or self._is_within(self.bound)) and not self.wrong and not self.is_invalid
 
     @property
@@ -96,11 +96,11 @@ class Row:
 
 
 class BacklogStuck(CommandError):
-    """The server does not process the orders that it accepted, or does not report it: nothing can be measured."""
+    """The server does not process accepted orders, or does not report it, so nothing can be measured."""
 
 
 class Server(NamedTuple):
-    """A running server that has the orders 1 to `stored`. `ids` are new; `seeds` choose the orders that are read."""
+    """A running server with the orders 1 to `stored`. `ids` yields unused ids; `seeds` choose the orders to read."""
 
     name: str
     address: Address
@@ -110,7 +110,7 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number to read from a Measurement. `key` is its name in JSON; `label` and `text` are for the output."""
+    """A number computed from a Measurement. `key` is its name in JSON; `label` and `text` format it for the output."""
 
     key: str
     text: str
@@ -131,11 +131,11 @@ class Value(Enum):
     """How the value of a run is computed from the figures of the first and the second server."""
 
     SPEED = "ratio"
-    """How many times as fast the second is; 0 when one of them gave no right answer."""
+    """The second server's speed divided by the first server's; 0 if one of them sent no correct response."""
     TIME = "times as long"
-    """How many times as long the second takes; infinite when one of them gave no right answer."""
+    """The second server's time divided by the first server's; infinite if one of them sent no correct response."""
     SECOND = ""
-    """The second server's figure; the first is for information."""
+    """The second server's figure. The first server's figure is for information."""
 
     def of(self, figure: Figure, first: float, second: float) -> float:
         if self is Value.SECOND:
@@ -148,10 +148,10 @@ class Value(Enum):
 
 @dataclass(frozen=True)
 class Trial:
-    """Servers to measure, how often and for how long; `print_line` prints a line for every run.
+    """Servers to measure in `runs` runs, each for `seconds`. `print_line` prints a line for every run.
 
-    `servers` run during the whole trial. The last is `ours`. It is compared with the first; they may be the same.
-    `start_server` prepares our server with further flags, for a trial that starts it itself.
+    `servers` run during the whole trial. The last is `ours`, which is compared with the first; both can be the same.
+    `start_server` prepares our server with additional flags, for a trial that starts the server itself.
     """
 
     runs: int
@@ -170,10 +170,10 @@ class Trial:
         return self.servers[-1]
 
     async def compare(self, load: "Load", *rows: tuple[Row, Figure], value: Value, rounds: int = 1) -> list[Row]:
-        """Measure both servers in every run, each in some rounds, and return the rows, one for each figure.
+        """Measure both servers in every run, each in `rounds` rounds, and return the rows.
 
-        With several rounds, the servers take turns so that a machine that becomes slower is slower for both: first,
-        second, second, first and so on, and in every other run the reverse.
+        With several rounds, a machine that becomes slower affects both servers, because their order changes: first,
+        second, second, first and so on. Every other run begins with the second server.
         """
         for number in range(1, self.runs + 1):
             measured = {server.name: Measurement() for server in self.servers}
@@ -211,7 +211,7 @@ class Trial:
         row.runs.append({**run, "value": result})
 
     def check(self, row: Row, *measured: Measurement) -> None:
-        """Count the wrong answers of a run in its row, and whether the run is invalid."""
+        """Count a run's failed requests in its row, and count the run as invalid if the client was too busy."""
         for each in measured:
             row.wrong.update(each.wrong)
         if any(each.cpu_share > BUSY_SHARE for each in measured):
@@ -222,7 +222,7 @@ class Trial:
         return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
 
     async def wait_until_processed(self, address: Address) -> float:
-        """Wait until a server has processed all orders; return how long that took in seconds, or raise BacklogStuck."""
+        """Wait until a server has processed all orders, and return the seconds that took. Raises BacklogStuck."""
         begun_ns = self.meter.clock_ns()
         with closing(self.backlog(address)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
@@ -231,4 +231,4 @@ class Trial:
 
 
 Load = Callable[[Trial, Server], Awaitable[Measurement]]
-"""Sends a trial's requests to one server, for as long as the trial says."""
+"""Sends the requests of a trial to one server, and measures the responses."""

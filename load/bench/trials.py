@@ -1,4 +1,4 @@
-"""Trials that compare our server with another server, or with itself under another load. On the event loop."""
+"""Trials that compare our server with another server, or with itself under another load. Runs on the event loop."""
 
 from contextlib import closing
 from itertools import count
@@ -16,8 +16,8 @@ READING_CLIENTS = 100
 MIN_BYTES_AN_ORDER = 200
 SAME_BYTES_SHARE = 0.98
 SLOW_COUNT = 500
-SLOW_FOR_S = 10.0  # The server must give a client at least so long to send a request's headers.
-MAX_LATE_MS = 2.0  # Timers are exact to a millisecond.
+SLOW_FOR_S = 10.0  # The server must allow a client at least this time for the headers of a request.
+MAX_LATE_MS = 2.0  # Timers are accurate to a millisecond.
 
 
 async def change(trial: Trial) -> list[Row]:
@@ -26,7 +26,7 @@ async def change(trial: Trial) -> list[Row]:
 
 
 async def intake(trial: Trial) -> list[Row]:
-    """POST /order in a closed loop, and how the accepted orders are processed: three rows from one load."""
+    """Measure POST /order in a closed loop, and the processing of the accepted orders: three rows from one load."""
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=3.0, aim=4.5)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
@@ -85,7 +85,7 @@ async def steady(trial: Trial) -> list[Row]:
 
 
 async def bulk(trial: Trial) -> list[Row]:
-    """POST /orders compared with POST /order on the same server; no order waits when a measurement begins."""
+    """Compare POST /orders with POST /order on the same server. The backlog is empty when a measurement begins."""
     name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
     row = Row(name=name)
     for number in range(1, trial.runs + 1):
@@ -97,12 +97,12 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """POST /order with 100 event readers, compared with a server that never had any: readers make it keep events."""
+    """Compare POST /order with 100 event readers, and on a server that never had readers and so has no event log."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)
         async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as close:
-            # The readers read the last events, too, before they stop.
+            # Before they stop, the readers also read the last events.
             loaded = await workloads.settled(workloads.post_orders)(trial, trial.ours)
             report = await close()
         trial.check(row, without, loaded)
@@ -112,7 +112,7 @@ async def readers(trial: Trial) -> list[Row]:
         row.runs[-1] |= {"readers_cpu_share": readers_share, **received}
         if report.ended:
             row.wrong["an event stream that ended"] += report.ended
-        # All of them get the same events, but in different frames.
+        # All readers get the same events, but in different chunks, so their bytes differ slightly.
         if report.least_bytes < max(MIN_BYTES_AN_ORDER * loaded.right, SAME_BYTES_SHARE * report.most_bytes):
             row.wrong["a run in which a reader did not get the events of all orders"] += 1
         if readers_share > BUSY_SHARE:
@@ -125,11 +125,11 @@ async def readers(trial: Trial) -> list[Row]:
 
 
 async def slow_clients(trial: Trial) -> list[Row]:
-    """GET /order/{id} at a fixed rate, with and without 500 clients that send one header line a second."""
+    """Compare GET /order/{id} at a fixed rate with and without 500 clients that send one header line a second."""
     row = Row(name="p99 of GET /order/{id} at 500/s, open loop, with 500 slow clients, against none", at_most=1.5)
     trial = await workloads.store_orders(trial, row)
     for number in range(1, trial.runs + 1):
-        # Both ask for the same orders.
+        # Both measurements read the same orders.
         alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
         async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as close:
             loaded = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))

@@ -1,4 +1,4 @@
-"""The loads of trials, their requests and their servers. Loads run on the event loop; servers start outside it."""
+"""The loads, requests and servers of trials. Loads run on the event loop; servers are started outside it."""
 
 import os
 import shutil
@@ -24,21 +24,21 @@ from load.system.server_process import ServerProcess
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000
-STRIDE = 61_803  # Coprime to USERS: orders with neighbouring ids have users far apart, and all users occur.
+STRIDE = 61_803  # Coprime to USERS, so that all users occur; consecutive orders have distant users.
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
-# A share of the time: enough for what the round before left to do, such as closing its connections.
+# As a share of the measurement's time. Meanwhile the server closes the connections of the previous round.
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
-MAX_ARRAYS = 500  # Half as many orders as may be Pending; a measurement ends early if all of them are sent.
-# More than the server takes, so that requests which are encoded beforehand last for the whole time.
+MAX_ARRAYS = 500  # Half of the server's --max-backlog, in arrays. A measurement ends early if all are sent.
+# Faster than the server, so that the requests encoded beforehand last for the whole measurement.
 ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
 GUARDED = "guarded"
 KEY = "the-key-of-the-benchmark"
-START_S = 60.0  # For a file of any size, whose pages may all have to be read from the disk.
+START_S = 60.0  # Enough for a large file that must be read from the disk completely.
 
 new_order = expect(202, post_fault)
 new_array = expect(202, partial(bulk_fault, size=ARRAY_SIZE))
@@ -46,7 +46,7 @@ found = expect(200)
 
 
 def body(order_id: int) -> bytes:
-    """Return an order as JSON; 100,000 consecutive orders are of 100,000 users."""
+    """Return an order as JSON; 100,000 consecutive orders have 100,000 different users."""
     return BODY % (order_id, order_id * STRIDE % USERS + 1)
 
 
@@ -60,9 +60,9 @@ def array_posts(address: Address, ids: Iterator[int], *, size: int) -> Iterator[
 
 
 def gets(server: Server) -> Iterator[bytes]:
-    """Ask for stored orders at random, without end; the same seed gives the same sequence."""
+    """Yield GET /order/{id} of random stored orders, endlessly. The same seed gives the same sequence."""
     random = Random(next(server.seeds))
-    # Encoded one by one, so that their number makes no difference.
+    # Each request is encoded when it is sent, so that the requests need no memory.
     before, after = server.address.get("/order/#").split(b"#")
     while True:
         yield b"%s%d%s" % (before, 1 + int(random.random() * server.stored), after)
@@ -74,7 +74,7 @@ async def post_orders(trial: Trial, server: Server) -> Measurement:
 
 
 async def post_encoded_orders(trial: Trial, server: Server) -> Measurement:
-    """Send `POST /order` in a closed loop; encoded beforehand, so that the server does not wait for the client."""
+    """Send `POST /order` in a closed loop. All requests are encoded first, so the server does not wait for that."""
     requests = list(islice(posts(server.address, server.ids), int(ORDERS_PER_SECOND * trial.seconds)))
     return await trial.meter.throughput(server.address, iter(requests), new_order, seconds=trial.seconds)
 
@@ -86,7 +86,7 @@ async def post_at_once(trial: Trial, server: Server) -> Measurement:
 
 
 async def post_arrays(trial: Trial, server: Server) -> Measurement:
-    """Send `POST /orders`, encoded beforehand, in a closed loop; counts orders, not requests."""
+    """Send `POST /orders` in a closed loop, encoded beforehand. `right` counts orders, not requests."""
     number = max(1, min(MAX_ARRAYS, int(ARRAYS_PER_SECOND * trial.seconds)))
     requests = list(islice(array_posts(server.address, server.ids, size=ARRAY_SIZE), number))
     measured = await trial.meter.throughput(
@@ -114,13 +114,13 @@ async def get_at_rate(trial: Trial, server: Server) -> Measurement:
 async def get_metrics(trial: Trial, server: Server) -> Measurement:
     requests = repeat(server.address.get("/metrics"), 1 + METRICS_GETS)
     measured = await trial.meter.throughput(server.address, requests, found, clients=1)
-    # The first one includes the connecting.
+    # The first latency includes the time to connect.
     del measured.latencies_ns[:1]
     return measured
 
 
 def settled(load: Load) -> Load:
-    """Return a load that then waits until all orders are processed, and measures the wait separately."""
+    """Return a load that runs `load`, then waits until all orders are processed. The wait is measured separately."""
 
     async def load_and_wait(trial: Trial, server: Server) -> Measurement:
         measured = await load(trial, server)
@@ -146,7 +146,7 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
 
 
 class TrialServers:
-    """Prepares the servers of a trial in a folder. `ours` uses a copy of `stored`; `other` runs from `checkout`."""
+    """Prepares the servers of a trial. `ours` has a copy of the file `stored`; `other` is the server in `checkout`."""
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder
@@ -154,19 +154,19 @@ class TrialServers:
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
             with Path(shutil.copyfile(stored, folder / "orders.db")).open("rb") as copy:
-                # So that no part of it is written during a trial.
+                # So that the system does not write the copy during a trial.
                 os.fsync(copy.fileno())
 
     def ours(self, *flags: str) -> ServerProcess:
-        """Return our server with further flags, on the trial's database, not started yet."""
+        """Return our server on the trial's database, with additional flags; it is not started yet."""
         return self._process("server.py", "--port", "0", "--database", str(self._folder / "orders.db"), *flags)
 
     def named(self, name: str) -> ServerProcess:
-        """Return a server by its name, not started yet.
+        """Return a server by its name; it is not started yet. Raises the errors of FillJob.
 
-        `ours` and `big` are our server; `guarded` is ours with a key, a rate limit and the access log. Of the same
-        program, `small` has 10,000 orders and `twin` none. `other` is the server of the checkout; `bare` and `fixed`
-        are reference servers. Raises the errors of FillJob.
+        `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small`
+        and `twin` are our server on new databases, with 10,000 orders and with none. `other` is the server in the
+        checkout. `bare` and `fixed` are reference servers.
         """
         if name in ("ours", "big"):
             return self.ours()

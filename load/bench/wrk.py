@@ -1,4 +1,4 @@
-"""Runs wrk, a load generator in C, as the client of a measurement. Runs on the event loop; wrk is another process."""
+"""Runs wrk, a load generator in C, as the client of a measurement. Runs on the event loop; wrk is a process."""
 
 import json
 import resource
@@ -21,7 +21,7 @@ from load.http.address import Address
 WRK = "wrk"
 PATH = "/order"
 RANDOM_GETS = 100_000
-# wrk runs `request` and `response` on its thread, and `done` in another Lua state, which reads that thread's globals.
+# wrk calls `request` and `response` on its thread, and `done` in another Lua state that can read its globals.
 POSTS = """\
 local head, body, order_id = %(head)s, %(body)s, %(first_id)d - 1
 
@@ -43,7 +43,7 @@ function request()
   return requests[sent]
 end
 """
-# For this function, wrk makes Lua tables of the headers of each response. Without it, only 400 and above is wrong.
+# With `response`, wrk is slower: it makes a Lua table of all headers. Without it, only statuses from 400 on are wrong.
 ONLY_202 = """\
 local statuses = {}
 
@@ -72,7 +72,7 @@ end
 
 
 class Report(msgspec.Struct):
-    """What a script writes as wrk's last line. `statuses` is filled by ONLY_202, `refused` counts 400 and above."""
+    """The last line that a script prints. ONLY_202 fills `statuses`; `refused` counts statuses from 400 on."""
 
     answers: int
     elapsed_us: int
@@ -83,31 +83,31 @@ class Report(msgspec.Struct):
 
 def wrk_version() -> str:
     """Return the version of the wrk on the PATH. Called outside the event loop."""
-    # Its exit status is 1 even though it prints the version.
+    # wrk prints its version and exits with status 1.
     done = subprocess.run([WRK, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
 
 
 def by_wrk(load: Load, otherwise: Load) -> Load:
-    """Return a load that wrk sends, or the other one if wrk is not installed.
+    """Return `load`, which wrk sends, or `otherwise` if wrk is not installed.
 
-    The client and the server share the machine: the less CPU time the client takes, the more is measured of the server.
+    The client and the server share the machine, so a client that needs less CPU time limits the server less.
     """
     return load if which(WRK) else otherwise
 
 
 async def post_orders(trial: Trial, server: Server) -> Measurement:
-    """Send the requests of `workloads.post_orders`. A replayed order counts as right, so count what was stored."""
+    """Send the requests of `workloads.post_orders`. Replayed orders count as right: compare with the stored orders."""
     script = posting(server.address, first_id=next(server.ids))
     measured = await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
-    # The ids that were sent, also those without a response.
+    # Skip the ids of all orders that were sent, even without a response.
     sent = measured.right + measured.wrong.total() + 2 * CLIENTS
     deque(islice(server.ids, sent), maxlen=0)
     return measured
 
 
 async def get_orders(trial: Trial, server: Server) -> Measurement:
-    """Ask for stored orders, chosen at random beforehand."""
+    """Send GET /order/{id} of stored orders, chosen at random before the first request."""
     before, after = server.address.get("/order/#").decode().split("#")
     texts = {"before": json.dumps(before), "after": json.dumps(after)}
     script = GETS % {**texts, "seed": next(server.seeds), "stored": server.stored, "count": RANDOM_GETS}
@@ -123,10 +123,10 @@ def posting(address: Address, *, first_id: int) -> str:
 
 
 async def measure_wrk(address: Address, script: str, *, clients: int, seconds: float) -> Measurement:
-    """Run one thread of wrk with a script over `clients` connections, for some whole seconds.
+    """Run one thread of wrk with a script over `clients` connections, for `seconds`, rounded up.
 
-    Socket errors and the statuses that the script counts are wrong. The CPU time is that of wrk, provided that no other
-    child process ends during the run.
+    Socket errors and the statuses that the script counts are wrong. The CPU time is that of wrk, and of other child
+    processes if some end during the run.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with TemporaryDirectory(prefix="load-wrk-") as folder:

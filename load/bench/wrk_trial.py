@@ -6,10 +6,10 @@ from load.bench.trial import RATE, Row, Server, Trial, Value
 
 
 async def generator(trial: Trial) -> list[Row]:
-    """Our load generator and wrk post orders in closed loops, to bare Tornado and to a server with a fixed response.
+    """Compare our load generator with wrk: both post orders in closed loops to bare Tornado, then to `fixed`.
 
-    Bare Tornado is slower than both clients. Only the fixed-response server and the CPU time per request show how fast
-    the clients are. A run in which a client uses all of its CPU time is valid here, because the trial measures clients.
+    Bare Tornado is slower than both clients. Only the server `fixed` and the CPU time per request show how fast the
+    clients are. A run in which a client uses all of its CPU time is valid here, because the trial measures clients.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     to_fixed = "load generator's rate to a fixed-response server"
@@ -24,7 +24,7 @@ async def generator(trial: Trial) -> list[Row]:
 
 
 async def _compare_clients(trial: Trial, row: Row, number: int, server: Server, *, label: str) -> Measurement:
-    """Add a run of wrk and one of our load generator to a row, and return the measurement of our load generator."""
+    """Measure wrk and our load generator, add the run to the row, and return the measurement of our load generator."""
     script = wrk.posting(server.address, first_id=1) + wrk.ONLY_202
     by_wrk = await wrk.measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
     ours = await workloads.post_orders(trial, server)

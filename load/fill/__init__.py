@@ -1,1 +1,1 @@
-"""`python -m load.fill`: creates a database file with many orders, by a server that is started on it."""
+"""`python -m load.fill`: creates a database file with many orders, by sending them to a server."""

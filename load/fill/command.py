@@ -1,8 +1,8 @@
-"""`python -m load.fill`: creates a database file with as many orders as you want, to measure with.
+"""`python -m load.fill`: creates a database file with many orders, for measurements.
 
-It starts a server on the file and sends it arrays of 1,000 orders. Their ids count from 1, and their other values
-follow from the id, so that they are the same every time. All of them are Completed, except for the last --pending. At
-the end there is no write-ahead log beside the file.
+It starts a server on the file and sends it arrays of 1,000 orders. The ids count from 1. All other values are computed
+from the id, so that they are the same every time. All orders are Completed, except for the last N with `--pending N`.
+At the end there is no write-ahead log beside the file.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from load.system.event_loop import run_to_end
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000
-CLIENTS = 2  # While one array is stored, the next is parsed; with more clients, orders are processed more slowly.
+CLIENTS = 2  # While the server stores one array, it parses the next. More clients would slow processing down.
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
-STOP_S = 300.0  # While it stops, the server copies the write-ahead log into the file.
+STOP_S = 300.0  # While stopping, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000
 HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")
 """Flags of a server that leaves its orders Pending."""
@@ -42,11 +42,11 @@ MEBIBYTE = 1 << 20
 
 
 class FillFailed(CommandError):
-    """The server did not take the orders, or does not process them; the text says what it did."""
+    """The server did not accept or did not process the orders; the text has the reason."""
 
 
 class OrderFeeder:
-    """Sends generated orders with the ids from `first_id` on; `taken` is how many of them the server has taken."""
+    """Sends `count` generated orders with ids from `first_id` on; `taken` counts those that the server accepted."""
 
     def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
         self.taken = 0
@@ -56,13 +56,13 @@ class OrderFeeder:
         self._fault = ""
 
     async def send(self) -> None:
-        """Send all orders, in arrays; FillFailed if one was not taken. One that was there before counts as taken."""
+        """Send all orders in arrays; FillFailed if one is not accepted. Duplicates count as accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
         with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
             jobs = (request for request in requests if not self._fault)
             await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
         if self.taken < len(self._orders):
-            raise FillFailed(f"POST /orders: {self._fault or 'the server went away'}")
+            raise FillFailed(f"POST /orders: {self._fault or 'the server stopped responding'}")
 
     def _check(self, first: int, response: Response, timing: RequestTiming) -> None:
         orders = min(ARRAY_SIZE, len(self._orders) - first)
@@ -78,7 +78,7 @@ class OrderFeeder:
 
 
 async def count_orders(address: Address) -> int:
-    """Return how many orders the server has, in any status; NoResponse or NoMetrics if it does not say."""
+    """Return how many orders the server has, in any status; NoResponse or NoMetrics if that is unknown."""
     with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
         return (await backlog.poll()).orders
 
@@ -93,15 +93,15 @@ class FillJob:
     progress: ProgressBar
 
     def run(self) -> int:
-        """Create the file, or continue an incomplete one, and return how many orders were added.
+        """Create the file, or complete an incomplete one, and return how many orders were added.
 
-        CommandError if that fails. Afterwards no server runs, and the file has no write-ahead log beside it.
+        CommandError if that fails. Afterwards no server runs, and there is no write-ahead log beside the file.
         """
         completed = self.orders - self.pending
-        # Counted by a server that processes nothing, or it would complete what is to stay Pending.
+        # A server that processes nothing counts the orders, so that Pending orders stay Pending.
         before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0
         if before > self.orders:
-            raise FillFailed(f"{self.database} has {before:,} orders already, which are more than {self.orders:,}")
+            raise FillFailed(f"{self.database} already has {before:,} orders, more than {self.orders:,}")
         if before <= completed:
             self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
         if self.pending:
@@ -122,8 +122,8 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send those of the orders 1 to `upto` that the server does not have yet; return how many it has then."""
-        # If an earlier run was interrupted, its last arrays may be stored without the ones before them.
+        """Send the orders up to the id `upto` that the server does not have; return how many it has afterwards."""
+        # Send the last arrays again: an interrupted run may have stored an array without the one before it.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
         phase = "Storing" if is_processed else "Storing as Pending"
@@ -132,7 +132,7 @@ class FillJob:
         if is_processed:
             await self._await_processing(address)
         if (count := await count_orders(address)) != upto:
-            raise FillFailed(f"{self.database} has {count:,} orders, not {upto:,}: it was not begun by this program")
+            raise FillFailed(f"{self.database} has {count:,} orders, not {upto:,}: load.fill did not create this file")
         return count
 
     async def _await_processing(self, address: Address) -> None:
@@ -176,11 +176,11 @@ class Fill(Command):
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.fill", description=__doc__)
-    number, file = whole_number(MOST), "the file to create; it must not exist yet"
+    number, file = whole_number(MOST), "the file to create; it must not exist, except with --continue"
     parser.add_argument("--orders", type=number, required=True, help="how many orders the file has at the end")
     parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help=file)
-    parser.add_argument("--pending", type=number, default=0, metavar="N", help="leave the last N of them Pending")
-    unfinished = "complete a FILE that an earlier run did not complete"
+    parser.add_argument("--pending", type=number, default=0, metavar="N", help="leave the last N orders Pending")
+    unfinished = "complete a FILE that an earlier run left incomplete"
     parser.add_argument("--continue", dest="goes_on", action="store_true", help=unfinished)
     flags = parser.parse(argv)
     if flags.pending > flags.orders:

@@ -89,7 +89,10 @@ def test_without_a_file_its_trials_are_left_out_with_a_message() -> None:
     ("make", "complaint"),
     [
         ([], "argument --stored: there is no file {}: `python -m load.fill"),
-        (["many.db", "many.db-wal"], "argument --stored: {} has a log beside it: a server runs on it, or was killed"),
+        (
+            ["many.db", "many.db-wal"],
+            "argument --stored: {} has a write-ahead log: a server is using it, or was killed",
+        ),
     ],
 )
 def test_a_file_that_can_not_be_copied_is_refused(

@@ -37,9 +37,7 @@ def test_a_file_is_filled_and_can_be_continued(tmp_path: Path, capsys: pytest.Ca
     assert _statuses(file) == {"Completed": 5_500}
     capsys.readouterr()
     assert main(["--orders", "100", "--database", str(file), "--continue"]) == 1
-    assert capsys.readouterr().err == (
-        f"python -m load.fill: {file} has 5,500 orders already, which are more than 100\n"
-    )
+    assert capsys.readouterr().err == f"python -m load.fill: {file} already has 5,500 orders, more than 100\n"
     assert _statuses(file) == {"Completed": 5_500}
 
 
