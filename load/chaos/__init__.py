@@ -1,1 +1,1 @@
-"""`python -m load.chaos`: random faults for servers under load, and proof that no acknowledged order is lost."""
+"""`python -m load.chaos`: injects faults into servers under load, and checks that no acknowledged order is lost."""

@@ -1,4 +1,7 @@
-"""The clients of a target server: they send orders until answered, and check every answer. Run on the event loop."""
+"""The clients of a target server: they repeat a request until it has a response, and check it. On the event loop.
+
+The functions `check_...` return what is wrong, or an empty string.
+"""
 
 import asyncio
 import time
@@ -14,11 +17,11 @@ from load.orders.comparison import ACCEPTED, REPLAYED, BadJson, counts_in, decod
 from load.orders.generated import as_another_order
 
 OK, CONFLICT = 200, 409
-ANSWER_LIMIT_S = 25.0  # Well over the 10 s that a server waits for a lock, and freezes of 3 s.
-RETRY_S = 0.1  # Pause before the next attempt: shorter than Retry-After, or most orders would miss the faults.
+ANSWER_LIMIT_S = 25.0  # More than a wait of 10 s for a lock and a freeze of 3 s together.
+RETRY_S = 0.1  # Pause before the next attempt. Shorter than Retry-After, so that more are made during faults.
 CATCH_UP_S = 10.0
 """Orders that were due while a server was down are sent afterwards, but only those of the last 10 seconds."""
-CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and lines.
+CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
 RETRY_AFTER = b"\r\nretry-after:"
@@ -26,12 +29,12 @@ NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
 DISK_FULL = "disk full"
 FOLLOW_UP_SHARE = 0.05
-"""After this share of new orders a client repeats an acknowledged one; as often it contradicts, and reads, one."""
+"""The share of new orders after which a client repeats an acknowledged order. Conflicts and reads are as frequent."""
 BULK_FOLLOW_UP_SHARE = 0.2
 
 
 class Reply(NamedTuple):
-    """The final answer, and how many attempts before it got no answer (`unanswered`) or a 503 (`unavailable`)."""
+    """The final response. Before it, `unanswered` attempts got no response, and `unavailable` attempts got a 503."""
 
     answer: Response
     unanswered: int
@@ -41,7 +44,7 @@ class Reply(NamedTuple):
 def check_new(reply: Reply, order_id: int) -> str:
     if problem := _check_accepted(reply.answer, order_id, "a new order"):
         return problem
-    # An order may be stored although an earlier request got no answer; a 503 says that nothing was stored.
+    # After a request without a response, the order may be stored. After a 503, it is not stored.
     if REPLAYED not in reply.answer.head or reply.unanswered:
         return ""
     return "a replay after a 503 that stored nothing" if reply.unavailable else "a new order was answered as a replay"
@@ -54,7 +57,7 @@ def check_replay(reply: Reply, order_id: int) -> str:
 
 
 def check_conflict(reply: Reply) -> str:
-    """Check the answer to a different order with the id of an acknowledged order."""
+    """Check the response to a different order with the id of an acknowledged order."""
     status = reply.answer.status
     return "" if status == CONFLICT else f"a different order with a known id got {status}"
 
@@ -70,7 +73,7 @@ def check_read(reply: Reply, order: dict[str, object]) -> str:
 
 
 def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
-    """Check the answer to `new` new orders; with `has_known`, an acknowledged and a conflicting order follow them."""
+    """Check the response to `new` new orders. With `has_known`, an acknowledged and a conflicting order follow them."""
     if reply.answer.status != ACCEPTED:
         return f"a request with new orders got {reply.answer.status}"
     counts = counts_in(reply.answer)
@@ -80,7 +83,7 @@ def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
         return "a 202 whose counts don't add up"
     if [(each.index, each.status) for each in counts.rejected] != [(new + 1, CONFLICT)] * has_known:
         return "a 202 that rejects other orders than the conflicting one"
-    # After no answer, or a 503 for a part of the orders, some may be stored already.
+    # After a request without a response, or a 503 for some of its orders, other orders may already be stored.
     if counts.duplicates != has_known and not (reply.unanswered or reply.unavailable):
         return "a 202 that counts new orders as duplicates"
     return ""
@@ -96,7 +99,7 @@ def _check_accepted(answer: Response, order_id: int, name: str) -> str:
 
 
 class RateLimit:
-    """A number of orders per second that several clients share, until `ending` is set."""
+    """Limits the orders per second of several clients together, until `ending` is set."""
 
     def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:
         self._interval_s = 1 / per_second
@@ -105,7 +108,7 @@ class RateLimit:
         self._next_s = clock_s()
 
     async def acquire(self, count: int) -> bool:
-        """Wait until `count` orders may be sent; return False when no more are to be sent."""
+        """Wait until `count` orders can be sent; return False if `ending` is set."""
         now_s = self._clock_s()
         due_s = max(self._next_s, now_s - CATCH_UP_S)
         self._next_s = due_s + count * self._interval_s
@@ -117,7 +120,7 @@ class RateLimit:
 
 
 class RetryingClient:
-    """One keep-alive connection. Repeats a request until it gets an answer other than 503."""
+    """Sends requests over one keep-alive connection. Repeats each until it gets a response other than 503."""
 
     def __init__(self, target: TargetServer) -> None:
         self._target = target
@@ -154,7 +157,7 @@ class RetryingClient:
 
 
 async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
-    """Send new orders one by one until the rate limit ends; after some, follow up on an acknowledged order."""
+    """Send new orders one by one until `rate_limit` ends. After some of them, call `_follow_up`."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
@@ -171,7 +174,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
 
 
 async def _follow_up(target: TargetServer, client: RetryingClient, index: int, choice: int) -> None:
-    """Repeat an acknowledged order, send a different order with its id, or read it."""
+    """Repeat an acknowledged order (choice 0), send a different order with its id (1), or read it (2)."""
     orders, address = target.ledger.orders, target.address
     order_id, body = orders.order_id(index), orders.body(index)
     if choice == 0:
@@ -186,9 +189,9 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
 async def send_bulk_orders(
     target: TargetServer, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random
 ) -> None:
-    """Send up to `most` new orders in a request until the rate limit ends, as an array or as lines.
+    """Send requests of up to `most` new orders, as arrays or as NDJSON, until `rate_limit` ends.
 
-    Sometimes an acknowledged order and a different one with its id follow the new ones.
+    In some requests, an acknowledged order and a different order with the same id follow the new orders.
     """
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
@@ -209,7 +212,7 @@ async def send_bulk_orders(
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Return single and bulk orders per second for each target server, so that `orders` take as long as the faults."""
+    """Return single and bulk orders per second for each target server, enough for `orders` in `duration_s`."""
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)
     single = min(MAX_SINGLE_RATE, total / 2)
@@ -219,7 +222,7 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 def client_sessions(
     target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield clients that send orders until `ending` is set, and end when their last order is answered."""
+    """Yield clients that send orders until `ending` is set. A client ends after the response to its last request."""
     single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)
     most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]

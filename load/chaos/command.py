@@ -1,11 +1,11 @@
 """`python -m load.chaos`: injects faults into servers under load, and checks that no order is lost or changed.
 
-It starts two servers with databases of their own: one only records orders, the other delivers webhooks. While clients
-send orders, faults are injected at random: kills, freezes, locks, full disks, disconnecting clients, failing webhook
-receivers. At the end it reads every acknowledged order back, ends the servers, and recounts their databases.
+It starts two servers, each with its own database: one only records orders, the other delivers webhooks. While clients
+send orders, it injects random faults: kills, freezes, locks, full disks, disconnecting clients, failing webhook
+receivers. At the end it reads every acknowledged order back, stops the servers, and counts the orders in their files.
 
-The exit status is 0 if every fault was made and nothing was wrong, 1 if not, 2 for bad flags, 130 after Ctrl-C, which
-prints the results so far.
+After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
+1 if not, 2 for bad flags, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, folder_to_keep
 
 ATTEMPTS_S = 30.0
-"""How long a fault without effect is tried again: longer than the longest lock."""
+"""How long a fault without effect is tried again. Longer than the longest lock."""
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
 FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
-"""A run may take this long for each fault, for its orders at this rate, and for everything else."""
-THREADS = 32  # for locks, checkpoints, starts and ends, which block
+"""The time limit of a run: a limit for each fault, the time for its orders at this rate, and the rest."""
+THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
 WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
@@ -49,7 +49,7 @@ CONNECTIONS = 200  # Clients, disconnecting clients, readers and webhooks; the s
 
 @dataclass(kw_only=True)
 class ChaosRun:
-    """Injects the faults of `plan` into servers under load until `orders` are acknowledged; `outcome` grows."""
+    """Injects the faults of `plan` into servers under load, until `orders` are acknowledged. Fills `outcome`."""
 
     plan: Sequence[Fault]
     orders: int
@@ -78,7 +78,7 @@ class ChaosRun:
         self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
 
     async def run(self) -> None:
-        """Run everything; taking too long is a failure. Raises ServerLost, ReceiverLost, or a group of them."""
+        """Run everything; exceeding the time limit is a failure. Raises ServerLost, ReceiverLost or a group of them."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
@@ -88,12 +88,12 @@ class ChaosRun:
                 await self._run_load()
                 await self._inspect()
         except TimeoutError:
-            self.outcome.failures.append(f"the run was not over after {limit_s:.0f} s")
+            self.outcome.failures.append(f"the run did not finish within {limit_s:.0f} s")
         finally:
             self.close()
 
     def close(self) -> None:
-        """Kill the servers. Call it again after the event loop, whose threads may launch a server until then."""
+        """Kill the servers. Call it again after the event loop has ended: until then, a thread may launch a server."""
         self._ended.set()
         self._receiver.close()
         for target in self._targets.values():
@@ -101,7 +101,7 @@ class ChaosRun:
             target.close()
 
     async def _run_load(self) -> None:
-        """Send orders and inject all faults until enough are acknowledged. Ctrl-C cancels all tasks at once."""
+        """Send orders and inject all faults, until enough orders are acknowledged. Ctrl-C cancels all tasks."""
         rates, ending = plan_rates(orders=self.orders, duration_s=self._duration_s), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             restarts = [group.create_task(target.restart_when_ended()) for target in self._targets.values()]
@@ -139,7 +139,7 @@ class ChaosRun:
         return sum(target.ledger.acknowledged for target in self._targets.values())
 
     async def _inject(self, fault: Fault) -> None:
-        """Inject a fault, again if it had no effect, and count the errors of clients until it is over."""
+        """Inject a fault, and try again if it had no effect. Count the errors of clients until the fault is over."""
         target = self._targets[fault.target]
         before = Counter(target.client_errors)
         deadline_s = time.monotonic() + ATTEMPTS_S
@@ -164,7 +164,7 @@ class ChaosRun:
 
 
 def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
-    """Run and return the exit status. `server` is the command that starts a server, without flags."""
+    """Run the command and return its exit status. `server` is the command that starts a server, without flags."""
     return Chaos(_parse(argv), server=server).execute()
 
 

@@ -1,4 +1,4 @@
-"""Locks, checkpoints and audits a target server's database, which blocks; inspects the server on the event loop."""
+"""Locks, checkpoints and audits a target server's database. Functions block; coroutines run on the event loop."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ COMPLETED = "Completed"
 STATUSES = ("Pending", "Processing", COMPLETED, "Failed", "Cancelled")
 MICROSECONDS = 1_000_000
 ROUNDING_S = 1e-6  # How much a mean in floating point may differ from the exact mean.
-TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)  # Without any progress for 60 s, orders are stuck.
+TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)  # Orders are stuck if none is processed for 60 s.
 READERS = 16
 
 
@@ -38,7 +38,7 @@ def _connect(database: Path, *, mode: str, timeout_s: float = 0.0) -> Iterator[s
 
 
 def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
-    """Hold SQLite's write lock for `length_s`, or until `ended` is set; return False if it could not be taken."""
+    """Hold SQLite's write lock for `length_s`, or until `ended` is set; return False if the lock was not available."""
     with suppress(sqlite3.Error), _connect(database, mode="rw", timeout_s=LOCK_TIMEOUT_S) as connection:
         connection.execute("BEGIN IMMEDIATE")
         ended.wait(length_s)
@@ -48,9 +48,9 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
-    """Run checkpoints and count "done", "busy" and errors; with `reader_s`, a reader keeps its snapshot.
+    """Run checkpoints, and return how many were "done" or "busy", and the count of each error.
 
-    The reader starts before the first checkpoint, and ends `reader_s` after the last.
+    If `reader_s` is not 0, a reader holds a snapshot from before the first checkpoint until `reader_s` after the last.
     """
     results: Counter[str] = Counter()
     try:
@@ -87,7 +87,7 @@ def last_due_us(database: Path) -> int:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Recount the orders; compare with totals, the last GET /metrics, and the ids `delivered` unless that is None."""
+    """Count the orders. Compare them with the totals, the last GET /metrics, and with `delivered` if it is not None."""
     try:
         with _connect(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -103,10 +103,10 @@ def audit_database(
 def _audit_orders(
     connection: sqlite3.Connection, ledger: SentOrders, findings: Findings, delivered: set[int] | None
 ) -> Counter[str]:
-    """Check the orders; return how many have each status, and the `processing_us` of the completed ones."""
+    """Check the orders; return the number with each status, and the sum `processing_us` of the Completed ones."""
     stored: set[int] = set()
     counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
-    # The index is bypassed: it may lack rows that the table has.
+    # Without an index, because it may lack rows that the table has.
     sql = "SELECT order_id, status, processed_us - created_us FROM orders NOT INDEXED"
     for order_id, status, took_us in connection.execute(sql):
         index = ledger.index_of(order_id)
@@ -156,23 +156,23 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
 
 
 async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts = TIMEOUTS) -> bool:
-    """Wait until all orders are processed; return False without progress, or if the metrics can't be read."""
+    """Wait until all orders are processed; return False if progress stops or the metrics can't be read."""
     with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
         while True:
             state = await backlog.wait(before=0)
             if state is BacklogState.PROCESSED and backlog.left:
-                # Only the orders of the first poll are processed, and more were stored meanwhile.
+                # The orders of the first poll are processed, but more were stored meanwhile.
                 continue
             due_s = await asyncio.to_thread(last_due_us, target.database) / MICROSECONDS
             wait_s = due_s - time.time()
             if state is not BacklogState.STUCK or wait_s <= 0:
                 return state is BacklogState.PROCESSED
-            # After many attempts, an order waits for its next one longer than the timeouts.
+            # After many attempts, the delay before the next attempt is longer than the time-outs.
             await asyncio.sleep(wait_s)
 
 
 async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts: Timeouts = TIMEOUTS) -> None:
-    """Read every acknowledged order back, end the server, audit its database, and add what is wrong to its findings."""
+    """Read every acknowledged order back, stop the server, audit its database, and add problems to the findings."""
     findings = target.findings
     orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
     reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
@@ -192,7 +192,7 @@ async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts:
 
 
 def add_read_back(findings: Findings, result: ReadBackResult) -> None:
-    """Add what was wrong with the orders that were read back, unless the audit found it, too."""
+    """Add the problems of orders that were read back, except those that the audit has already added."""
     findings.acknowledged = result.acknowledged
     findings.add_orders(MISSING, dict.fromkeys(result.lost, ""))
     findings.add_orders(DIFFERING, result.different)

@@ -21,18 +21,18 @@ from load.system.server_process import ServerProcess
 
 LINES_PER_REQUEST = 400
 CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER that sends RST.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER for which close() sends RST.
 
 
 class Effect(NamedTuple):
-    """The effect of one attempt to inject a fault; with `made` false the fault had none."""
+    """The result of one attempt to inject a fault. `made` is False if the fault had no effect."""
 
     made: bool
     text: str
 
 
 class FaultInjector:
-    """Injects faults. `seed` decides where requests are cut off; `ended` ends the calls that block."""
+    """Injects faults. `seed` decides where requests are cut off. Setting `ended` ends blocking calls early."""
 
     def __init__(self, *, receiver: Receiver, seed: int, ended: threading.Event) -> None:
         self._receiver = receiver
@@ -41,7 +41,7 @@ class FaultInjector:
         self._locks: dict[tuple[str, FaultKind], asyncio.Lock] = {}
 
     async def inject(self, target: TargetServer, fault: Fault) -> Effect:
-        """Inject a fault once, after faults of the same kind on the same server are over."""
+        """Inject a fault once, after earlier faults of the same kind on the same server are over."""
         methods = {
             FaultKind.KILL: self._kill,
             FaultKind.TERM: self._terminate,
@@ -133,9 +133,9 @@ class FaultInjector:
 
 
 def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
-    """Make writes beyond `size` bytes of a file fail as on a full disk; None removes the limit.
+    """Limit the server's files to `size` bytes, so that writes fail as on a full disk; None removes the limit.
 
-    Return False if the server does not listen yet: with the limit it could not write its address to its log.
+    Return False if the server is not listening yet: with a limit, it could not write its address to its log.
     """
     if not process.url.port or not process.is_running:
         return False
@@ -148,7 +148,7 @@ def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
 
 
 async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:
-    """Send a part of a request, wait, and close the connection, or reset it; return False if it broke before."""
+    """Send a part of a request, wait, then close or reset the connection; return False if it failed earlier."""
     stream = IOStream(socket.socket(target.address.family, socket.SOCK_STREAM))
     try:
         async with asyncio.timeout(stay_s + CONNECT_LIMIT_S):
@@ -167,7 +167,7 @@ async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng:
 def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
     """Encode a request without its end: cut in the head (way 0), in the body (1), not at all (2), or in a line (3).
 
-    Only whole orders are noted as sent, since the server may store them.
+    Only complete orders are noted as sent, because the server may store them.
     """
     ledger, address = target.ledger, target.address
     if way == 0:

@@ -30,7 +30,7 @@ class ReceiverLost(Exception):
 
 
 class WebhookChecker:
-    """Checks the signature of webhooks, compares them with `orders`, and repeated ones with the first."""
+    """Checks the signatures of webhooks. Compares webhooks with `orders`, and repeated webhooks with the first."""
 
     def __init__(self, *, orders: GeneratedOrders, secret: str) -> None:
         self._orders = orders
@@ -40,7 +40,7 @@ class WebhookChecker:
         self._body_hashes: dict[int, int] = {}
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id and what is wrong; ValueError or KeyError for another request. Names are lower case."""
+        """Return the order's id and all problems; ValueError or KeyError if not a webhook. `headers` is lower case."""
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
         if isinstance(order_id, bool) or not isinstance(order_id, int):
@@ -75,7 +75,7 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`; `delivered` has the orders that got a 200, `failed_requests` counts by fault."""
+    """Receives webhooks at `url`. `delivered` has the order ids that got a 200; `failed_requests` counts by fault."""
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
         self.delivered: set[int] = set()
@@ -105,7 +105,7 @@ class Receiver:
         self._reserved_port.close()
 
     def set_fault(self, fault: ReceiverFault | None) -> None:
-        """Fail every request this way from now on; None ends the fault. ReceiverLost if it can't listen again."""
+        """Fail every request this way from now on; None ends the fault. ReceiverLost if the port is taken."""
         before, self._fault = self._fault, fault
         if fault is ReceiverFault.GONE:
             self.failed_requests[fault] += len(self._streams)
@@ -122,7 +122,7 @@ class Receiver:
 
     async def _serve(self, stream: IOStream) -> None:
         if self._listening is None:
-            # It was accepted just before the receiver stopped.
+            # The connection was accepted just before the receiver stopped.
             stream.close()
             return
         self._streams.add(stream)

@@ -14,12 +14,12 @@ TARGETS = (RECORD, WEBHOOK)  # The two target servers, named after their --proce
 SHORTEST_S, LONGEST_S = 0.5, 3.0
 SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
 MAX_KILLS, MAX_KILLS_DURING_HANG = 3, 2
-LONGEST_START_S = 0.6  # How long after its start a server is killed at the latest, if it is killed while it starts.
+LONGEST_START_S = 0.6  # The latest time after the launch at which a server is killed while it starts.
 OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
 LONGEST_PAUSE_S = 3.0
 CHECKPOINT_MODES = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"
-"""What clients met; they are columns of the table and keys of the JSON."""
+"""The errors of clients: columns of the table, and keys of the JSON."""
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
 UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
 # The rows of the table, and their keys in the JSON.
@@ -29,7 +29,7 @@ MAX_NAMED = 10
 
 
 class FaultKind(Enum):
-    """What is done to a target server; the values are what users see."""
+    """The kinds of faults. The values are shown to users."""
 
     KILL = "kill"
     TERM = "term"
@@ -50,7 +50,7 @@ class ReceiverFault(Enum):
     BUSY = "answers 503"
 
 
-# Every 17 faults in a row have this many of each kind, so that a short run has all kinds.
+# Each group of 17 faults has this many of each kind, so that a short run has all kinds.
 DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not FaultKind.KILL) * 2
 
 
@@ -59,7 +59,7 @@ class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, or of kills while the receiver
-    hangs. After the first kill, a process lives for `length_s`. `detail` is the receiver's fault, or checkpoint modes.
+    hangs. Each process after the first is killed after `length_s`. `detail` has a ReceiverFault or checkpoint modes.
     """
 
     kind: FaultKind
@@ -83,7 +83,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield each of the four once in every four; HANG is one of the first two, so that 17 faults always have it."""
+    """Yield all four in every group of four. HANG comes first or second, so that 17 faults always include it."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -114,7 +114,7 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             count, length_s = rng.randint(24, 60), _seconds(rng, 0.0, SHORTEST_S)
         case FaultKind.RECEIVER:
             detail = next(receiver_faults).value
-            # A webhook that the receiver did not answer must be sent again, also if its sender was killed.
+            # A server that is killed during a webhook must send the webhook again.
             count = rng.randint(1, MAX_KILLS_DURING_HANG) if detail == ReceiverFault.HANG.value else 1
     return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
 
@@ -125,7 +125,7 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """What is wrong with a target server: for each row of the table, texts with an order's id, or 0 for no order."""
+    """The problems of a target server: for each row of the table, texts with an order id, which is 0 for no order."""
 
     target: str
     acknowledged: int = 0
@@ -136,18 +136,18 @@ class Findings:
         self.problems[row].append((text, order_id))
 
     def add_answer(self, problem: str, order_id: int) -> None:
-        """Add what is wrong with an answer, unless it is an empty text."""
+        """Add a problem with a response, unless `problem` is empty."""
         if problem:
             self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
-        """Add orders that the row does not have yet; `orders` has what is wrong with each id."""
+        """Add the orders that the row does not have yet; `orders` has the problem of each id."""
         known = {order_id for _, order_id in self.problems[row]}
         self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
 
     @property
     def passed(self) -> bool:
-        """Whether orders were acknowledged, all were inspected, and nothing is wrong."""
+        """Whether orders were acknowledged, the server was inspected, and nothing is wrong."""
         return self.is_inspected and self.acknowledged > 0 and not any(self.problems.values())
 
     @property
@@ -165,7 +165,7 @@ class Findings:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The result of a run: faults made and client errors by kind of fault, failures of the run, and findings."""
+    """The result of a run: faults made and client errors by kind of fault, failures, and findings by server."""
 
     made: Counter[FaultKind] = field(default_factory=Counter)
     client_errors: Counter[tuple[FaultKind, str]] = field(default_factory=Counter)

@@ -18,8 +18,8 @@ from load.system.server_process import DidNotStart, ServerProcess
 
 HOST = "127.0.0.1"
 LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
-"""A server that ends or starts may wait for a lock of 12 s; one that ends also for a webhook of 3 s."""
-START_LIMIT_S = 8.0  # The longest that an unblocked start may take; most take less than a second.
+"""A server can wait 12 s for a lock when it starts or stops, and another 3 s for a webhook when it stops."""
+START_LIMIT_S = 8.0  # The limit for a start that nothing blocks; most take less than a second.
 START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
 
@@ -28,9 +28,9 @@ class ServerLost(Exception):
 
 
 def reserve_port() -> socket.socket:
-    """Bind a free port without listening, so that connections are refused; a server with SO_REUSEADDR can listen.
+    """Bind a free port without listening. Connections are refused, until a server with SO_REUSEADDR listens on it.
 
-    Without it, a client that connects while no server listens may get the same port for itself, and reach itself.
+    If the port were free, a client that connects to it could get the same port as its own, and connect to itself.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,10 +44,10 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 
 
 class TargetServer:
-    """A server with its own database in `folder`, and the orders it was sent. `command` lacks port and database.
+    """A server with its own database in `folder`, and the orders sent to it. `command` lacks port and database.
 
-    `process` is the one that was launched last. `client_errors` counts the 503s and broken connections of its clients.
-    `restart_lock` is held while the server is ended and started again.
+    `process` is the last process launched. `client_errors` counts the 503s, refused and lost connections of clients.
+    `restart_lock` is held while the server is stopped and started again.
     """
 
     def __init__(self, *, findings: Findings, command: Sequence[str], folder: Path, seed: int) -> None:
@@ -73,7 +73,7 @@ class TargetServer:
 
     @contextmanager
     def start_blocked(self) -> Iterator[None]:
-        """Mark that the server can't start in time while the block runs, for example because of a lock."""
+        """While the block runs, a failed or slow start is not a finding: a fault, such as a lock, can cause it."""
         self._blocks += 1
         try:
             yield
@@ -84,7 +84,7 @@ class TargetServer:
     async def start(self) -> float:
         """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
 
-        A server that finds its database locked by another program may refuse to start.
+        A start can fail because another program has locked the database.
         """
         begun_s = time.monotonic()
         for _ in range(START_ATTEMPTS):
@@ -106,20 +106,20 @@ class TargetServer:
         while True:
             if not self.restart_lock.locked() and not self.process.is_running:
                 async with self.restart_lock:
-                    # A fault that held the lock before may have started the server.
+                    # A fault that held `restart_lock` before may have started the server.
                     if not self.process.is_running:
                         self._add_ended_by_itself(self.process.exit_status)
                         await self.start()
             await asyncio.sleep(every_s)
 
     async def kill(self) -> None:
-        """Send SIGKILL; it is a finding if the server had ended before."""
+        """Send SIGKILL; add a finding if the server had already ended."""
         status = await asyncio.to_thread(self.process.kill)
         if status != -signal.SIGKILL:
             self._add_ended_by_itself(status)
 
     async def kill_while_starting(self, *, after_s: float) -> None:
-        """Start the server and send SIGKILL `after_s` later; it is a finding if it had ended before."""
+        """Start the server and send SIGKILL `after_s` later; add a finding if the server had already ended."""
         begun_s = time.monotonic()
         starting = self._launch()
         await asyncio.wait([starting], timeout=after_s)
@@ -131,11 +131,11 @@ class TargetServer:
             text = f"the server ended by itself with status {status} while it started"
             self._add_unless_blocked(text, since_s=begun_s)
         await asyncio.wait([starting])
-        # Mark the exception as seen: there is none if the server listened before the kill.
+        # Retrieve the exception, or asyncio logs it. There is none if the server listened before the kill.
         starting.exception()
 
     async def terminate(self) -> float:
-        """Send SIGTERM and return the seconds until the server ended; any exit status but 0 is a finding."""
+        """Send SIGTERM and return the seconds until the server ended; add a finding if its exit status is not 0."""
         begun_s = time.monotonic()
         if not self.process.is_running:
             self._add_ended_by_itself(self.process.exit_status)
@@ -147,12 +147,12 @@ class TargetServer:
         return time.monotonic() - begun_s
 
     def close(self) -> None:
-        """Kill the process and free the port; may be called twice. Blocks for a moment."""
+        """Kill the process and free the port; can be called twice. Blocks for a moment."""
         self.process.kill()
         self._reserved_port.close()
 
     def _launch(self) -> asyncio.Future[ServerProcess]:
-        """Launch the next process. The result comes when it listens, DidNotStart if it does not."""
+        """Launch the next process. The future is done when the server listens, or fails with DidNotStart."""
         self.process = next(self._processes)
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
 
@@ -160,6 +160,6 @@ class TargetServer:
         self.findings.add(WRONG, f"the server ended by itself with status {status}")
 
     def _add_unless_blocked(self, text: str, *, since_s: float) -> None:
-        """Add a finding unless the start was blocked at any time since then."""
+        """Add a finding, unless starts were blocked at any time since `since_s`."""
         if not self._blocks and self._unblocked_s < since_s:
             self.findings.add(WRONG, text)
