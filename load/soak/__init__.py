@@ -1,1 +1,1 @@
-"""`python -m load.soak`: load for minutes or hours, and checks that a server is at the end as it was at the start."""
+"""`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast."""

@@ -1,11 +1,11 @@
-"""`python -m load.soak`: loads a server for minutes or hours, and checks that it is as good at the end as at the start.
+"""`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast.
 
-The load is orders at a steady rate, arrays of orders, readers, listings, waiting clients, event streams, slow readers,
-metrics, invalid requests, and connections that are opened and closed all the time. First the server's log of events is
-filled. After a warm-up as long as a minute, one row is printed per minute. Then all orders are counted, a random
-thousand of them are read back, and the last minute is compared with the first. For Linux.
+Clients send single orders at a steady rate, arrays and invalid requests. They also read orders, listings, metrics and
+event streams, some of them slowly, and open and close connections. The first orders fill the server's event log. After
+a warm-up of one minute, one row is printed per minute. Then all orders are counted, 1,000 random orders are read back,
+and the last minute is compared with the first. Needs Linux.
 
-The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C, which prints the results so far.
+The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C (prints the results so far).
 """
 
 import argparse
@@ -36,7 +36,7 @@ from load.system.server_process import DidNotEnd, ServerProcess
 MINUTE_S = 60.0
 LEAST_MINUTES, MOST_MINUTES = 2, 7 * 24 * 60
 MOST_RATE = 100_000
-MAX_SHOWN = 10  # How many reasons for wrong answers are shown, and how many lines of the server's log.
+MAX_SHOWN = 10  # The most error reasons, and the most lines of the server's log, that are printed.
 LOG_PROBLEM = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Soak(Command):
-    """Loads and checks a server of its own. Its database and log are kept if anything is wrong."""
+    """Starts, loads and checks a server. The server's database and log are kept if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.soak", files=[flags.json])
@@ -156,14 +156,14 @@ class Soak(Command):
 
 
 def split(minutes: float) -> tuple[int, float]:
-    """Return the number of parts, at least two, and the length of each in seconds: a minute, or somewhat less."""
+    """Return the number of parts, at least two, and the length of each in seconds: a minute, or less."""
     parts = max(LEAST_MINUTES, math.ceil(minutes))
     return parts, minutes * MINUTE_S / parts
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.soak", description=__doc__)
-    parser.add_argument("--minutes", type=_minutes, default=10.0, help="how long the load lasts after the warm-up (10)")
+    parser.add_argument("--minutes", type=_minutes, default=10.0, help="minutes of load after the warm-up (10)")
     parser.add_argument("--rate", type=rate(MOST_RATE), default=500, help="single orders per second (%(default)s)")
     parser.add_seed(1)
     parser.add_folder()

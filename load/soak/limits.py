@@ -1,21 +1,20 @@
-"""Checks the server after a soak, on the event loop, and compares the last minute with minute one.
+"""Compares the last minute of a soak with minute one, and checks the server at the end. Runs on the event loop.
 
-Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These may grow:
+Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These can grow:
 
-- Memory, by 4 MiB. The dashboard's history is full after ten minutes (MAX_POINTS of handlers/metrics/history.py: 600
-  points of about 300 bytes, and about 50 KB for each new reader). SQLite caches 2 MiB of pages for each of three
-  connections (its default). The log of events, about 25 MiB, is full before the warm-up: it keeps 50,000 to 100,000
-  events (MAX_EVENTS of server.py, trimmed at twice that). The rates of the last minute, histograms, counters, and the
-  memory of a request or connection don't grow.
-- Memory, by another tenth. The heap fragments, and memory that several large arrays and listings need at the same time
-  is not always returned to the system. Both together allow 12 MiB for a process of 80 MiB. At 600 orders/s, arrays
-  included, a leak of 40 bytes an order shows in ten minutes, one of 6 bytes in an hour.
-- The file of the write-ahead log, which never shrinks while the server runs. A commit that leaves over 4,000 pages (16
-  MiB) in it runs SQLite's automatic checkpoint (the server sets this length), and the next commit starts at the
-  beginning of the log, unless a reader is reading from it. One batch adds up to 2,000 orders and an array of 1,000,
-  about 2 MiB. So the limit is 16 MiB and 12 MiB for a few such batches; after minute one it may grow by two batches.
-- Sockets, up to one per client and ten for the server itself. When all clients have disconnected, theirs are closed.
-- Threads, since the pool creates a thread when it is first needed. The number of other open files must not grow.
+- Memory, by 4 MiB. The dashboard's history is full after ten minutes: 600 points of about 300 bytes (MAX_POINTS in
+  handlers/metrics/history.py), and about 50 KB for each new reader. SQLite's default cache is 2 MiB for each of three
+  connections. The event log, about 25 MiB, is full before the warm-up. When it has over 100,000 events, it is cut to
+  50,000 (`max_events` in handlers/telemetry.py). Rates, histograms, counters, requests and connections don't grow.
+- Memory, by another 10 %. The heap becomes fragmented. Several large arrays and listings at the same time need memory
+  that is not always returned to the system. In total, a process of 80 MiB can grow by 12 MiB. At 600 orders/s, arrays
+  included, the limit finds a leak of 40 bytes per order in ten minutes, and of 6 bytes in an hour.
+- The file of the write-ahead log, which never shrinks while the server runs. After a commit that leaves over 4,000
+  pages (16 MiB, set by the server) in it, SQLite runs a checkpoint. The next commit then starts at the beginning of the
+  file, unless a reader still uses the log. One batch adds up to 2,000 orders and an array of 1,000, about 2 MiB. So the
+  limit is 16 MiB plus 12 MiB for a few such batches. After minute one, the file can grow by two batches.
+- Sockets, up to one per client and ten of the server. Those of clients are closed when all clients have disconnected.
+- Threads, because the pool creates each thread when it is first needed. The number of other files must not grow.
 """
 
 import asyncio
@@ -43,18 +42,18 @@ CLOSE_LIMIT_S, POLL_EVERY_S = 10.0, 0.05
 MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_FACTOR, P99_MS = 1.5, 10.0
 WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
-SLOW_MS = 5.0  # A p99 of this program's own lateness, or of another file's syncs, above which it is reported.
-OWN_SOCKETS = 10  # The sockets that the server listens on, and that wake up its loop.
+SLOW_MS = 5.0  # A p99 of this program's delays, or of the syncs of another file, is reported if it is above this.
+OWN_SOCKETS = 10  # Sockets for listening, and sockets that wake up the server's event loop.
 WORKERS = 8  # The server's --workers.
 
 
 class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
-    """What was found at the end.
+    """Counts at the end of a soak. `read_back` describes the orders that were read back.
 
-    `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in it. `unknown` orders were
-    never sent, or are listed twice. `miscounted` is by how many orders /metrics and the listing differ. `mistaken`
-    orders were read back, and are lost, different, unprocessed or unreadable. `incomplete` orders are not Completed.
-    `sockets_left` counts the open sockets, without those that were open before the first client.
+    `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in the listing. `unknown`
+    orders were never sent, or are listed twice. `miscounted` is the difference between the counts of /metrics and the
+    listing. `mistaken` orders were lost, different, unprocessed or unreadable when they were read back. `incomplete`
+    orders are not Completed. `sockets_left` is how many more sockets are open than before the first client.
     """
 
     counted: int = 0
@@ -76,10 +75,9 @@ async def check_server(
     rng: Random,
     close_limit_s: float = CLOSE_LIMIT_S,
 ) -> FinalCheck:
-    """Wait until orders are processed, then read some back, list all, and count connections.
+    """Wait until orders are processed, then read some back, list all, and count open sockets.
 
-    The server has `close_limit_s` to close the connections of clients that have disconnected. NoResponse, NoMetrics,
-    ProcessGone.
+    The server has `close_limit_s` to close the sockets of disconnected clients. NoResponse, NoMetrics, ProcessGone.
     """
     found = FinalCheck()
     with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
@@ -121,7 +119,7 @@ async def _list_orders(address: Address, ledger: SentOrders, found: FinalCheck) 
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A value and its limit. The value is None if it could not be measured; `first` is that of minute one."""
+    """A value and its upper limit. The value is None if it was not measured; `first` is the value of minute one."""
 
     name: str
     unit: str = ""
@@ -166,21 +164,21 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
-    """Compare what was found at the end with 0. `log_problems` counts those in the server's log and at its end."""
+    """Require each count to be 0. `log_problems` counts problems in the server's log and when the server stopped."""
     values = {
         "acknowledged orders that are not listed": found.unlisted,
         "listed orders that were never sent, or are listed twice": found.unknown,
-        "orders by which /metrics and the listing differ": found.miscounted,
-        "of a random thousand, orders not as they were sent": found.mistaken,
-        "orders that are not Completed without any more progress": found.incomplete,
-        "connections left after all clients have disconnected": found.sockets_left,
-        "warnings and errors in the server's log, and at its end": log_problems,
+        "difference between the counts of orders in /metrics and in the listing": found.miscounted,
+        "of 1,000 random orders, those lost, different, unprocessed or unreadable": found.mistaken,
+        "orders that are not Completed at the end": found.incomplete,
+        "sockets still open after all clients have disconnected": found.sockets_left,
+        "warnings and errors in the server's log, and when the server stopped": log_problems,
     }
     return [Finding(name=name, at_most=0, value=value) for name, value in values.items()]
 
 
 def find_other_causes(minutes: Sequence[Minute]) -> Iterator[str]:
-    """Say in which minutes this program or the disk was slow: this raises latencies, but fails no check."""
+    """Yield the minutes in which this program or the disk was slow. This raises latencies, but fails no check."""
     for name, field in (("this program was late", "late_p99_ms"), ("syncs of another file were slow", "disk_p99_ms")):
         slow = [minute.name for minute in minutes if (getattr(minute, field) or 0.0) > SLOW_MS]
         if slow:

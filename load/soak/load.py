@@ -1,8 +1,8 @@
 """The load of a soak, measured minute by minute: orders at a steady rate and client sessions. Runs on the event loop.
 
-Before the first minute comes a warm-up of the same length. Before that, while the sessions run already, arrays of
-orders fill the server's log of events, so that its growth is not taken for a leak. The log has up to 100,000 events
-(twice MAX_EVENTS of server.py).
+Before minute one, there is a warm-up of the same length. Before the warm-up, arrays of orders fill the server's event
+log while the sessions run, so that the growth of the log does not look like a leak. The log has up to 100,000 events
+(twice `max_events` in handlers/telemetry.py).
 """
 
 import asyncio
@@ -26,17 +26,17 @@ from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
 from load.soak.requests import SessionRequests, check_new
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
-FILLING_ARRAYS = 60  # Each has 1,000 orders with at least two events, so that they fill the log of events.
+FILLING_ARRAYS = 60  # Each has 1,000 orders with at least two events, so that they fill the event log.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 
 class ServerGone(CommandError):
-    """The server does not answer any more."""
+    """The server does not respond, or does not accept orders."""
 
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` parts of `part_s` seconds, and records each. Also syncs `disk_file`."""
+    """Loads a server for a warm-up and `parts` parts of `part_s` seconds, and records each. Syncs `disk_file`, too."""
 
     address: Address
     ledger: SentOrders
@@ -54,7 +54,7 @@ class SoakLoad:
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
 
     async def run(self) -> None:
-        """Return when every order has its answer, or raise the first exception: ServerGone, ProcessGone, DiskFailed."""
+        """Return when every order has a response, or raise the first exception: ServerGone, ProcessGone, DiskFailed."""
         # The sessions need acknowledged orders.
         await self._send_arrays(1)
         if not self.ledger.acknowledged:

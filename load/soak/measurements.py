@@ -1,4 +1,4 @@
-"""Takes samples of the server's process, its database and the disk, and sums them up by minute. Any thread."""
+"""Takes samples of the server's process, database and disk, and summarizes them by minute. Any thread."""
 
 import os
 from array import array
@@ -26,7 +26,7 @@ HEADER = (
 )
 """Memory, peak, WAL and database are in MiB. `cpu` is the number of processors that the server kept busy.
 
-`late p99` is how late this program sent, and `disk p99` how long syncs of another file took, in milliseconds.
+`late p99` is the p99 of this program's sending delays, `disk p99` of syncs of another file; both in milliseconds.
 """
 
 
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 def take_sample(process: Path, database: Path) -> Sample:
-    """Look at a process, by its folder in /proc, and at the size of its database; ProcessGone if it has ended."""
+    """Take a sample of a process, given by its folder in /proc, and of its database; ProcessGone if it has ended."""
     status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
     memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
@@ -60,9 +60,9 @@ def _size_mib(path: Path) -> float:
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
     """One minute. `orders` is the number of orders stored at its end.
 
-    Latencies are those of `POST /order`, measured from the time when each request was due; that of the disk comes from
-    `measure_syncs`. A latency is None if nothing was measured. Memory, threads and write-ahead log are the maximum of
-    the samples, files and sockets their median. The peak is the highest memory of the process since its start.
+    `p50_ms` and `p99_ms` are latencies of `POST /order`, from when each request was due. `disk_p99_ms` comes from
+    `measure_syncs`. A percentile is None if nothing was measured. Of the samples, files and sockets are the
+    median, and all other values the maximum. `peak_mib` is the highest memory of the process since its start.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MinuteRecorder:
-    """Collects what is measured in one minute. `errors` counts wrong and missing answers by reason."""
+    """Collects the measurements of one minute. `errors` counts wrong and missing responses by reason."""
 
     def __init__(self) -> None:
         self.errors: Counter[str] = Counter()
@@ -108,9 +108,9 @@ class MinuteRecorder:
     def finish(
         self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
     ) -> Minute:
-        """Return the minute with `new` orders, in which the server used `cpu_s`. At least one sample is needed."""
+        """Return a minute with `new` orders and `cpu_s` of the server's CPU time. Needs at least one sample."""
         highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
-        # A file may be open for a moment only, such as one of /proc that the server reads for /metrics.
+        # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.
         median = Sample(*map(median_low, zip(*self.samples, strict=True)))
         del highest["cpu_s"]
         latencies = Distribution(self.latencies_ns)
@@ -135,10 +135,10 @@ class DiskFailed(CommandError):
 
 
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
-    """Write and sync a block 20 times a second, and note the nanoseconds it takes, until `ended` is set; DiskFailed.
+    """Write and sync a block 20 times a second until `ended` is set; note each duration in ns. Raises DiskFailed.
 
-    Syncs that are due while another one runs are not made, but noted with the time that they would have waited: so a
-    stall counts for as long as it lasts.
+    A sync that is due while another one runs is not made. Its duration is noted as the time until the end of the other
+    one, so that a long stall counts many times.
     """
     took_ns = 0
     try:

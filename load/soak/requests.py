@@ -1,6 +1,6 @@
-"""Generates the requests of client sessions, each with a check of its answer. Runs on the event loop.
+"""Generates the requests of client sessions, each with a check of its response. Runs on the event loop.
 
-A check returns what is wrong with an answer, or an empty text. All choices are made with the random numbers passed in.
+A check returns what is wrong with a response, or an empty string. `rng` makes all random choices.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ from load.orders.generated import SentOrders, as_another_order
 ARRAY_SIZE = 1_000
 WAIT_S = 5
 LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)
-"""More than the 64 KiB that an order may have."""
+"""Over the limit of 64 KiB for an order."""
 
 
 class CheckedRequest(NamedTuple):
-    """A request, and the check of its answer."""
+    """A request, and the check of its response."""
 
     request: bytes
     check: Callable[[Response], str]
@@ -33,7 +33,7 @@ Requests = Iterator[CheckedRequest]
 
 @dataclass(frozen=True)
 class SessionRequests:
-    """The requests of one session, by kind. At least one order must be acknowledged; new ones are noted in `ledger`."""
+    """The requests of one session, by kind. `ledger` must have an acknowledged order; new orders are added to it."""
 
     address: Address
     _: KW_ONLY
@@ -45,7 +45,7 @@ class SessionRequests:
             yield self._read(self._any_index())
 
     def waits(self) -> Requests:
-        """Wait until an order is processed, by `?wait=` for a known order and by `Prefer: wait` for a new one."""
+        """Wait until orders are processed: with `?wait=` for known orders, with `Prefer: wait` for new orders."""
         while True:
             yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
             [index] = self.ledger.take(1, is_sent=True)
@@ -79,7 +79,7 @@ class SessionRequests:
             yield CheckedRequest(self.address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
 
     def mistakes(self) -> Requests:
-        """Send requests that must be refused, and repeat an acknowledged order."""
+        """Send requests that must be rejected, and repeat an acknowledged order."""
         orders, post = self.ledger.orders, self.address.post
         while True:
             yield self._get("/order/9223372036854775807", 404)
@@ -107,7 +107,7 @@ class SessionRequests:
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
-        """Check an answer, and note the orders as acknowledged if nothing is wrong."""
+        """Check a response, and note the orders as acknowledged if nothing is wrong."""
         problem = check(answer)
         if not problem:
             self.ledger.note_acknowledged(indexes)
@@ -129,7 +129,7 @@ def check_new(answer: Response, order_id: int) -> str:
 
 
 def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
-    """Check the answer with an order. The text has no values, so that problems of one kind are counted together."""
+    """Check a response with an order. The result has no values, so that problems of one kind are counted together."""
     if problem := check_status(200, answer):
         return problem
     try:

@@ -1,6 +1,6 @@
-"""The client sessions that run besides the orders at a steady rate, on the event loop, until they are cancelled.
+"""The client sessions. They run until they are cancelled, while orders are sent at a steady rate. On the event loop.
 
-What goes wrong is passed to `report` as a text.
+They call `report` with a text for each problem.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NUMBER = re.compile(r"\d+")
 EVENT_ID = re.compile(rb"\nid: (.*)\nevent: order\n")
 Report = Callable[[str], None]
 REQUEST_SESSIONS = (
-    # How many, their requests, the mean pause after each in seconds, and whether they keep their connection.
+    # Number of sessions, their requests, mean pause after each request in seconds, whether connections are kept.
     (4, SessionRequests.lookups, 0.05, True),
     (3, SessionRequests.waits, 0.1, True),
     (2, SessionRequests.listings, 0.3, True),
@@ -34,7 +34,7 @@ REQUEST_SESSIONS = (
     (2, SessionRequests.health_checks, 0.1, False),
     (1, SessionRequests.arrays, 10.0, True),
 )
-ORDER_CONNECTIONS = 64  # The most connections for the orders at a steady rate.
+ORDER_CONNECTIONS = 64  # The most connections that send orders at the steady rate.
 
 
 async def send_requests(
@@ -47,7 +47,7 @@ async def send_requests(
             try:
                 await asyncio.shield(sending)
             finally:
-                # Also if this is cancelled, since the orders of the request may be stored.
+                # Even if this task is cancelled, because the orders of the request may be stored.
                 await sending
             if not keep_alive:
                 connection.close()
@@ -79,7 +79,7 @@ async def resume_events(address: Address, *, rng: Random, report: Report) -> Non
 
 
 async def stall_events(address: Address, *, rng: Random, report: Report) -> None:
-    """Request events and read none of them, for a while or until the server closes the connection."""
+    """Request events and read none of them for up to 60 seconds. The server may close the connection earlier."""
     while True:
         async with _stream(address, "/orders/events", receive_buffer_bytes=SMALL_BUFFER_BYTES, report=report):
             await asyncio.sleep(rng.uniform(0, LONGEST_STALL_S))
@@ -102,7 +102,7 @@ async def follow_metrics(address: Address, *, rng: Random, report: Report) -> No
 
 
 async def disconnect(address: Address, *, rng: Random, report: Report) -> None:
-    """Connect, and disconnect without a request, in the middle of one, or before its answer."""
+    """Connect, then disconnect: without a request, in the middle of a request, or before its response."""
     requests = (b"", b"GET /livez HTTP/1.1\r\nHo", address.post("/order", b"{}")[:-1], address.get("/orders?limit=200"))
     loop = asyncio.get_running_loop()
     while True:
@@ -117,7 +117,7 @@ async def disconnect(address: Address, *, rng: Random, report: Report) -> None:
 
 
 async def _receive(stream: socket.socket) -> bytes:
-    """Return what comes next; nothing if the connection has ended."""
+    """Return the next bytes; none if the connection is closed."""
     with suppress(ConnectionError):
         return await asyncio.get_running_loop().sock_recv(stream, READ_BYTES)
     return b""
@@ -127,7 +127,7 @@ async def _receive(stream: socket.socket) -> bytes:
 async def _stream(
     address: Address, path: str, header: str = "", *, report: Report, receive_buffer_bytes: int = 0
 ) -> AsyncIterator[socket.socket | None]:
-    """Provide a connection on which a stream has begun. If none has begun, report why and provide None."""
+    """Yield a connection on which a stream has begun. If no stream has begun, report why and yield None."""
     loop = asyncio.get_running_loop()
     with socket.socket(address.family, socket.SOCK_STREAM) as own:
         own.setblocking(False)
@@ -149,20 +149,20 @@ async def _stream(
 
 
 def last_id_in(data: bytes) -> bytes:
-    """Return the last whole event id in a part of a stream; an empty text if there is none."""
+    """Return the last complete event id in a part of a stream, or no bytes if there is none."""
     ids = EVENT_ID.findall(data)
     return ids[-1] if ids else b""
 
 
 OTHER_SESSIONS = ((4, resume_events), (2, stall_events), (2, disconnect), (1, follow_metrics))
 CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS, *OTHER_SESSIONS)) + 1
-"""The most connections at once; the last one is for reading the metrics every second."""
+"""The most connections at the same time. One of them reads the metrics every second."""
 
 
 def client_sessions(
     address: Address, *, ledger: SentOrders, seed: int, report: Report
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield all sessions. Each has random numbers of its own, which follow from the seed and its name."""
+    """Yield all sessions. Each has its own random numbers, which follow from the seed, its name and its number."""
     for count, kind, pause_s, keep_alive in REQUEST_SESSIONS:
         for number in range(count):
             rng = Random(f"{seed} {kind.__name__} {number}")

@@ -103,7 +103,8 @@ def test_one_wrong_order_or_connection_fails(what: str) -> None:
 
 
 def test_one_problem_in_the_servers_log_fails() -> None:
-    assert _failed(check_final(GOOD, log_problems=1)) == ["warnings and errors in the server's log, and at its end"]
+    [failed] = _failed(check_final(GOOD, log_problems=1))
+    assert failed == "warnings and errors in the server's log, and when the server stopped"
 
 
 def test_a_finding_shows_its_value_and_its_limit() -> None:
