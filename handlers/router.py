@@ -104,7 +104,7 @@ class PlainRouter:
         self._guard = guard
 
     def takes(self, head: PlainHead) -> bool:
-        """Whether the plain lane serves a request with this head."""
+        """Whether the plain lane serves a request with this head. See `handlers/transport/lane.py`."""
         return self._orders.takes(head)
 
     def admit(self, request: PlainRequest) -> None:

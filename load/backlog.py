@@ -17,7 +17,7 @@ from load.orders.comparison import BadJson, decode_json
 POLL_WHILE_SENDING_S = 0.25
 LONGEST_GAP_S = 1.0  # If two polls are further apart, it is not known when the orders were processed.
 QUIET_S = 2.0
-"""If the counts do not change for this long, the run no longer waits for orders from before the run."""
+"""If no count changes for this long, the run stops waiting for orders that the server had before the run."""
 OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 

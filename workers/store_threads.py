@@ -14,7 +14,7 @@ from workers.observer import ServiceObserver
 MAX_BATCH = 2_000
 """The number of orders at which a batch is full."""
 MAX_WAITING = 10_000
-"""The maximum number of requests that wait in each queue, except the queue of writes."""
+"""The maximum number of reads that wait in each queue. `max_intake` limits the queue of writes."""
 
 
 class StoreThreads:

@@ -83,6 +83,6 @@ class BulkArrayExchange(Exchange):
 
 
 def _taken_from(parts: deque[bytearray]) -> Iterator[bytes]:
-    """Removes and yields the parts, so that each part is freed when the next one is taken."""
+    """Yields the parts of a body. Removes each from `parts`, so that its memory is freed when the next one is taken."""
     while parts:
         yield bytes(parts.popleft())

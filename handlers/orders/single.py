@@ -25,8 +25,6 @@ from models.writes import Insertion, NewOrder
 
 _JSON = "application/json"
 
-_JSON = "application/json"
-
 
 def parse_order_id(id_text: str) -> int | None:
     """The id in a path. None if no order can have it: it has leading zeros or exceeds `MAX_ID`."""

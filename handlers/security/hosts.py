@@ -50,7 +50,7 @@ def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: froze
     """The hosts that a server on these IP addresses accepts. `configured` is the value of --allowed-hosts, if given.
 
     Without the flag, a server accepts every host if it has API keys, or if an address is not a loopback address. In all
-    other cases, it accepts the configured hosts, the names of the loopback address and its own addresses.
+    other cases, the server accepts the configured hosts, its own addresses and the names of the loopback address.
     """
     listening = [ipaddress.ip_address(each.partition("%")[0]) for each in addresses]
     if configured is None and (has_keys or not all(each.is_loopback for each in listening)):

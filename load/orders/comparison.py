@@ -25,7 +25,7 @@ Kind = TypeVar("Kind")
 
 
 class BadJson(ValueError):
-    """The bytes are not JSON."""
+    """The body of a response is not JSON."""
 
 
 def decode_json(text: bytes) -> Any:

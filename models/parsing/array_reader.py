@@ -1,6 +1,6 @@
 """Splits a JSON array of orders, in steps. Runs on the event loop, which runs other callbacks between the steps.
 
-A step reads one element, or a group of elements with one call of msgspec. A step takes about a millisecond at most:
+Each step reads one element, or reads a group of elements at once. A step takes about a millisecond at most:
 its duration depends on `MAX_ORDER_BYTES` and `GROUP_BYTES`, not on the length of the array.
 """
 

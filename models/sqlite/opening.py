@@ -124,7 +124,7 @@ def _rolls_back_to_empty(real_path: Path) -> bool:
 def _may_be_restored_from_wal(real_path: Path) -> bool:
     """Whether a file without SQLite's header can be a database whose first page SQLite can restore from the WAL.
 
-    A loss of power during a checkpoint can leave any bytes in the first page.
+    A loss of power during a checkpoint can leave arbitrary bytes in the first page.
     """
     size = real_path.stat().st_size
     wal_magic = _read_beginning(_with_suffix(real_path, "-wal"), len(_WAL_MAGIC))

@@ -17,7 +17,7 @@ SMALL_WAL = [sys.executable, str(Path(__file__).with_name("small_wal_server.py")
 
 
 class Recording(NamedTuple):
-    """Two runs of a server. `stopped` is the number of steps of the first run, `files` the files after each run."""
+    """The steps of two runs. The first `stopped` steps belong to the first run. `files`: the files after each run."""
 
     steps: list[Step]
     stopped: int

@@ -35,7 +35,7 @@ class UnreadableTrace(Exception):
 class Call(NamedTuple):
     """One call. `begin` and `end` are line numbers. `end` and `result` are None if the call never returned.
 
-    `arguments` is the text that strace writes. If the result is a file descriptor, `opened` is the path of its file.
+    `arguments` is the text between the parentheses. If the result is a file descriptor, `opened` is its path.
     """
 
     name: str

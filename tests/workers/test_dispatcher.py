@@ -133,7 +133,7 @@ class GatedProcessor:
 
 
 class FailingProcessor:
-    """Raises error number n in attempt number n of an order. Completes the order after the last error."""
+    """Raises error number n in attempt number n of an order. The attempt after the last error completes the order."""
 
     def __init__(self, *errors: BaseException, batch_size: int = 1) -> None:
         self.batch_size = batch_size

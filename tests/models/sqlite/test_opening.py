@@ -201,7 +201,6 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.opening import open_database
 
 execute = RetryingSqliteDatabase.execute_sql

@@ -1,4 +1,4 @@
-"""Behaviour of the SQLite store only. `tests/models/store/` tests the behaviour of every store."""
+"""Behaviour that only the SQLite store has. `tests/models/store/` tests the behaviour of every store."""
 
 import sqlite3
 from pathlib import Path
