@@ -50,7 +50,7 @@ class PrometheusRenderer:
         GCCollector(self._registry)
 
     def render(self, snapshot: MetricsSnapshot, preference: AcceptedType) -> RenderedMetrics:
-        """All metrics, in the format that the client prefers. The media type of `preference` must be TEXT or OPEN_METRICS."""
+        """All metrics, in the format that the client prefers. Its media type must be TEXT or OPEN_METRICS."""
         encode, content_type = choose_encoder(_accept_of(preference))
         self._orders.snapshot = snapshot
         return RenderedMetrics(encode(self._registry), content_type)
