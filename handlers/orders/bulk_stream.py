@@ -106,9 +106,9 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """Rejects the rest of the body if the server is waiting for data.
+        """The server begins to stop. Rejects the rest of the body now if no received lines are left to add.
 
-        Otherwise `_receive` rejects it, after the received lines have been added.
+        Otherwise `_receive` adds those lines first and then rejects the rest.
         """
         if self._idle_since_s is not None:
             self._refuse(QueueClosedError())

@@ -16,7 +16,7 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
-"""With more unserved bytes than this, the connection pauses reading. A complete request is never longer."""
+"""The connection pauses reading if more received bytes than this wait to be served. No request is longer."""
 
 
 class LaneConnection(asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""Loads the certificate and the key for HTTPS. Runs on the main thread; the event loop uses the context."""
+"""Loads the certificate and the key for HTTPS. Runs at the start, on the main thread."""
 
 import ssl
 from pathlib import Path

@@ -21,7 +21,7 @@ LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
 READ_CHUNK = 4096
-"""IOStream allocates this many bytes for each read. One read is enough for an order; longer responses need several."""
+"""IOStream allocates this many bytes for each read. The response to one order fits into one read."""
 RESPONSE_S = 30.0
 
 

@@ -85,7 +85,7 @@ class File:
         self._unsynced.append(change)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync. When it is done, call the returned function, which records that earlier changes are on disk."""
+        """Begins a sync. When it ends, call the returned function, which records that earlier changes are on disk."""
         covered = [change for change in self._unsynced if change.has_returned]
 
         def end() -> None:

@@ -1,4 +1,4 @@
-"""Marks that run a test once for each path of the parser."""
+"""Pytest marks that run a test once for each code path of the parser."""
 
 import pytest
 
