@@ -94,7 +94,7 @@ def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
 
 
 def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
-    """The orders in these texts; None if one text is not an order or has metadata. Three times as fast as one by one."""
+    """The orders in these texts; None if one is not an order or has metadata. Three times as fast as one by one."""
     # `parse_array_fast` accepts no strings except keys, so each brace begins or ends an order. Therefore no order can
     # begin in one text and end in the next if each text begins and ends with a brace.
     if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
