@@ -43,6 +43,14 @@ class OrderConflictError(Exception):
         self.order_id = order_id
 
 
+class BacklogFullError(Exception):
+    """The new order was not stored, because too many orders are Pending. A retry may succeed."""
+
+    def __init__(self, order_id: int) -> None:
+        super().__init__("too many orders are Pending; send the order again later")
+        self.order_id = order_id
+
+
 class WrongStatusError(Exception):
     """The command applies only to orders with the status `needed`. Nothing was changed."""
 

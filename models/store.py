@@ -18,10 +18,6 @@ class Store(Protocol):
     """Orders and their totals in one database. Implemented by `models.sqlite.store.SqliteStore`."""
 
     @property
-    def pending(self) -> int:
-        """The number of Pending orders after the last commit. Correct after `recover`. Can be read on any thread."""
-
-    @property
     def is_writable(self) -> bool:
         """False after a failed write, until a new order or a probe is written to disk. Can be read on any thread."""
 
@@ -37,7 +33,7 @@ class Store(Protocol):
         Returns the number of these attempts. Must be called once, before the first claim.
         """
 
-    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         """Makes all changes in one transaction that is synced to disk. Returns a result for each write, in order.
 
         Changes take effect in this order, regardless of their positions in the batch:
@@ -48,7 +44,8 @@ class Store(Protocol):
         4. `FinishAndClaim` claims orders that are due, oldest first.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
-        the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError.
+        the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would
+        make more than `max_pending` orders Pending, it is not stored, and its result is a BacklogFullError.
         """
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:

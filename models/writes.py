@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
-from models.errors import OrderConflictError
+from models.errors import BacklogFullError, OrderConflictError
 from models.order import Order, Status
 
 R = TypeVar("R")
@@ -37,12 +37,14 @@ class Insertion(enum.Enum):
     REPLAYED = "replayed"
 
 
-InsertResult = Insertion | OrderConflictError
+InsertResult = Insertion | OrderConflictError | BacklogFullError
 """The result for one new order."""
 
 
 class NewOrder(Write[Insertion], frozen=True, gc=False):
-    """Insert this valid order. OrderConflictError if a different order has its id.
+    """Insert this valid order.
+
+    OrderConflictError if a different order has its id. BacklogFullError if the order is new and too many are Pending.
 
     `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, exactly as it was sent.
     """

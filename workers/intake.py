@@ -1,9 +1,7 @@
 """Submits new orders to the store, singly or in groups, up to the limits. Runs on the event loop."""
 
 import asyncio
-from typing import Protocol
 
-from models.errors import QueueFullError
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult, NewOrder, NewOrders, Waiter
 from workers.batcher import WriteBatcher
 
@@ -13,51 +11,35 @@ GROUPS_BETWEEN_CLAIMS = 8
 """The number of groups that are stored between two claims under high load."""
 
 
-class Backlog(Protocol):
-    """Provides the number of Pending orders. Implemented by Store."""
-
-    @property
-    def pending(self) -> int: ...
-
-
 class Intake:
-    """Puts new orders and the writes of the dispatcher into the same commits.
+    """Puts new orders and the writes of the dispatcher into the same commits."""
 
-    New orders are rejected while `max_backlog` or more orders are Pending.
-    """
-
-    def __init__(self, *, writes: WriteBatcher, backlog: Backlog, max_backlog: int) -> None:
+    def __init__(self, *, writes: WriteBatcher) -> None:
         self._writes = writes
-        self._backlog = backlog
-        self._max_backlog = max_backlog
         self._groups = asyncio.Semaphore(MAX_GROUPS)
         self._open_groups = 0
         self._ended_groups = 0
         self._group_ended = asyncio.Event()
 
     def insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
-        """Stores the order. The future ends when the order is on disk, or with OrderConflictError or a storage error.
+        """Stores the order. The future ends when the order is on disk, or with an error.
 
         Raises QueueFullError and QueueClosedError.
         """
-        self._check_backlog()
         return self._writes.submit(order)
 
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion]) -> None:
         """Like `insert`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
-        self._check_backlog()
         self._writes.submit_for(order, waiter)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. Waits while `MAX_GROUPS` other groups are in progress.
 
-        Raises QueueFullError if too many orders are Pending. If this method raises QueueFullError, QueueClosedError or
-        a storage error, none of the orders has been stored.
+        If this method raises QueueClosedError or a storage error, none of the orders has been stored.
         """
         self._open_groups += 1
         try:
             async with self._groups:
-                self._check_backlog()
                 # MAX_GROUPS already limits groups, so they take no places in the queue.
                 return await self._writes.submit(NewOrders(orders), size=len(orders), even_if_full=True)
         finally:
@@ -83,7 +65,3 @@ class Intake:
         enough = self._ended_groups + GROUPS_BETWEEN_CLAIMS
         while self.is_under_high_load and self._ended_groups < enough:
             await self._group_ended.wait()
-
-    def _check_backlog(self) -> None:
-        if self._backlog.pending >= self._max_backlog:
-            raise QueueFullError

@@ -85,8 +85,10 @@ class OrderService:
         self._store = store
         self._observer = observer
         self._limits = limits
-        self._threads = StoreThreads(store, observer=observer, hooks=self, max_intake=limits.max_intake)
-        self._intake = Intake(writes=self._threads.writes, backlog=store, max_backlog=limits.max_backlog)
+        self._threads = StoreThreads(
+            store, observer=observer, hooks=self, max_intake=limits.max_intake, max_backlog=limits.max_backlog
+        )
+        self._intake = Intake(writes=self._threads.writes)
         self._waiters = CompletionWaiters(max_waiting=limits.max_waiters)
         self._pool = ThreadPoolExecutor(limits.workers, "worker")
         self._retry_policy = RetryPolicy(
@@ -145,9 +147,9 @@ class OrderService:
     # Orders
 
     def insert(self, order: NewOrder) -> asyncio.Future[Insertion]:
-        """Stores the order. The future ends when the order is on disk, or with OrderConflictError or a storage error.
+        """Stores the order. The future ends when the order is on disk, or with an error.
 
-        Raises QueueFullError, also if too many orders are Pending, and QueueClosedError.
+        Raises QueueFullError and QueueClosedError.
         """
         return self._intake.insert(order)
 

@@ -24,8 +24,11 @@ class StoreThreads:
     thread, because a long listing would delay other reads.
     """
 
-    def __init__(self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int) -> None:
+    def __init__(
+        self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int, max_backlog: int
+    ) -> None:
         self._store = store
+        self._max_backlog = max_backlog
         self._observer = observer
         self._writer = CallThread("writer")
         self._reader = CallThread("reader")
@@ -71,7 +74,7 @@ class StoreThreads:
     def _write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         begin_s = time.perf_counter()
         try:
-            return self._store.write(batch)
+            return self._store.write(batch, max_pending=self._max_backlog)
         finally:
             self._observer.commit_ended(time.perf_counter() - begin_s)
 

@@ -85,12 +85,12 @@ def _send_many() -> Schema:
         "items": ref("OrderBody"),
         "minItems": 1,
     }
-    counts = {"accepted": 1, "duplicates": 0, "rejected": [], "rejected_total": 0}
+    counts = {"accepted": 1, "duplicates": 0, "rejected": [], "rejected_total": 0, "refused_total": 0}
     return operation(
         "sendOrders",
         "Send many orders",
-        "An invalid order does not affect the others. Responds when all accepted orders are on disk, or with 422 if "
-        "no order was accepted or already stored. An array has at most 8 MiB, NDJSON has no limit.",
+        "An invalid order does not affect the others. Responds when all accepted orders are on disk, or with 422 or "
+        "503 if no order was accepted or already stored. An array has at most 8 MiB, NDJSON has no limit.",
         tag=_TAG,
         body={
             "application/json": {"schema": orders, "example": [README_ORDER]},

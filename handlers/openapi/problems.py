@@ -108,6 +108,7 @@ _EXAMPLES: Mapping[ProblemType, Schema] = {
         "duplicates": 0,
         "rejected": [{"index": 0, "order_id": 12345, "status": 409, "detail": f"{CONFLICT.title}."}],
         "rejected_total": 1,
+        "refused_total": 0,
     },
 }
 """Examples of the additional members."""

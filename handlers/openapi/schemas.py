@@ -55,7 +55,12 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("BulkView", "duplicates"): {"description": "Orders that were already stored.", "minimum": 0},
     ("BulkView", "rejected"): {"description": "The rejected orders, or the first of them."} | {"maxItems": MAX_LISTED},
     ("BulkView", "rejected_total"): {"description": "The number of rejected orders.", "minimum": 0},
-    ("Rejection", "status"): {"enum": [409, 422]},
+    ("BulkView", "refused_total"): {
+        "description": "How many of the rejected orders have the status 503, because too many orders are Pending. Send "
+        "them again later.",
+        "minimum": 0,
+    },
+    ("Rejection", "status"): {"enum": [409, 422, 503]},
     ("MetricsView", "avg_processing_time"): {
         "description": "Seconds from created to processed: the mean over the Completed orders."
     },

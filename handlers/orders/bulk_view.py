@@ -2,8 +2,8 @@
 
 import msgspec
 
-from handlers.problems.problem import NOTHING_ACCEPTED, Problem
-from models.errors import NotJsonError, OrderConflictError
+from handlers.problems.problem import NOTHING_ACCEPTED, OVERLOADED, RETRY_AFTER_S, Problem
+from models.errors import BacklogFullError, NotJsonError, OrderConflictError
 
 MAX_LISTED = 1_000
 """The maximum number of listed rejections."""
@@ -12,7 +12,7 @@ MAX_DETAIL_CHARACTERS = 500
 
 
 class Rejection(msgspec.Struct, gc=False):
-    """A rejected order: status 409 if another order has its id, 422 if it is invalid."""
+    """A rejected order: status 409 if another order has its id, 422 if it is invalid, 503 if the backlog is full."""
 
     index: int
     order_id: int | None
@@ -21,20 +21,24 @@ class Rejection(msgspec.Struct, gc=False):
 
 
 class BulkView(msgspec.Struct):
-    """The result for many orders. `index` counts array elements or lines, from 0."""
+    """The result for many orders. `index` counts array elements or lines, from 0.
+
+    `refused_total` counts the rejected orders that can be sent again later, because only the backlog was full.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     rejected: list[Rejection] = []
     rejected_total: int = 0
+    refused_total: int = 0
 
     def reject(self, index: int, error: Exception) -> None:
         self.rejected_total += 1
+        self.refused_total += isinstance(error, BacklogFullError)
         if len(self.rejected) < MAX_LISTED:
             order_id = getattr(error, "order_id", None)
-            status = 409 if isinstance(error, OrderConflictError) else 422
             detail = f"not JSON: {error}" if isinstance(error, NotJsonError) else str(error)
-            self.rejected.append(Rejection(index, order_id, status, detail[:MAX_DETAIL_CHARACTERS]))
+            self.rejected.append(Rejection(index, order_id, _status_of(error), detail[:MAX_DETAIL_CHARACTERS]))
 
     def members(self) -> dict[str, object]:
         """The fields of this result, as members of a problem."""
@@ -42,6 +46,17 @@ class BulkView(msgspec.Struct):
 
     def check_any_stored(self) -> None:
         """Raises a Problem if no order was accepted or already stored."""
-        if not self.accepted and not self.duplicates:
-            detail = "See `rejected` for the reasons." if self.rejected_total else "There were no orders."
-            raise Problem(NOTHING_ACCEPTED, detail, members=self.members())
+        if self.accepted or self.duplicates:
+            return
+        if self.refused_total:
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            detail = "Too many orders are Pending. Send the orders with status 503 in `rejected` again later."
+            raise Problem(OVERLOADED, detail, members=self.members(), headers=headers)
+        detail = "See `rejected` for the reasons." if self.rejected_total else "There were no orders."
+        raise Problem(NOTHING_ACCEPTED, detail, members=self.members())
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, OrderConflictError):
+        return 409
+    return 503 if isinstance(error, BacklogFullError) else 422

@@ -7,6 +7,7 @@ from tornado.web import HTTPError
 
 from models.errors import (
     MAX_LISTED_ERRORS,
+    BacklogFullError,
     InvalidOrderError,
     NotJsonError,
     OrderConflictError,
@@ -57,6 +58,7 @@ _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     StorageBusyError: (STORAGE_BUSY, "Nothing was changed; try again."),
     StorageUnavailableError: (STORAGE_UNAVAILABLE, "Nothing was changed; try again later."),
     QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
+    BacklogFullError: (OVERLOADED, "Too many orders are Pending. Nothing was changed; try again later."),
     QueueClosedError: (STOPPING, "Nothing was changed; try again."),
 }
 TEMPORARY_ERRORS = tuple(_TEMPORARY)
@@ -100,7 +102,9 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
         case WrongStatusError():
             detail = f"Order {error.order_id} is {error.status}, not {error.needed}."
             return Problem(WRONG_STATUS, detail, members={"order_status": error.status})
-        case StorageBusyError() | StorageUnavailableError() | QueueFullError() | QueueClosedError():
+        case (
+            StorageBusyError() | StorageUnavailableError() | QueueFullError() | BacklogFullError() | QueueClosedError()
+        ):
             kind, detail = _TEMPORARY[type(error)]
             return Problem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case HTTPError():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from models.errors import OrderConflictError
+from models.errors import BacklogFullError, OrderConflictError
 from models.listing import HIGHEST
 from models.order import Order, Status
 from models.same_order import is_same_order
@@ -17,8 +17,28 @@ def insert(
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
     """Stores new orders. Also claims them if no other order is ready and there are at most `limit` new orders.
 
+    If the transaction has no room for all of them, stores the first ones. Orders whose ids are stored need no room.
     Returns a result for each order, and the claimed orders, or None if the orders were stored as Pending.
     """
+    if len(orders) <= transaction.room:
+        return _insert_all(transaction, orders, limit)
+    admitted_ids = transaction.find([order.order_id for order in orders]).keys() | set[int]()
+    last_size = len(admitted_ids) + transaction.room
+    for order in orders:
+        if len(admitted_ids) == last_size:
+            break
+        admitted_ids.add(order.order_id)
+    admitted = [order for order in orders if order.order_id in admitted_ids]
+    inserted, claimed = _insert_all(transaction, admitted, limit) if admitted else ([], None)
+    results = iter(inserted)
+    return [
+        next(results) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders
+    ], claimed
+
+
+def _insert_all(
+    transaction: Transaction, orders: Sequence[NewOrder], limit: int
+) -> tuple[list[InsertResult], ClaimedOrders | None]:
     next_due_us = None
     is_claim = False
     if len(orders) <= limit:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import peewee
 
 from models.errors import StorageBusyError, StorageUnavailableError
-from models.listing import Listing, Page
+from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, Order, Totals
 from models.sqlite import statements
 from models.sqlite.attempts import finish, interrupted
@@ -54,7 +54,7 @@ class SqliteStore:
         self._lock = lock
         self._max_made_ready = max_made_ready
         self.is_writable = True
-        self.pending = 0
+        self._pending = 0
 
     def connect(self) -> None:
         with _storage_errors():
@@ -75,11 +75,12 @@ class SqliteStore:
             return len(attempts)
 
         count = self._write(end_interrupted)
-        self.pending = self.totals().pending
+        self._pending = self.totals().pending
         return count
 
-    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
-        return self._write(lambda transaction: apply_batch(transaction, batch))
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
+        max_added = HIGHEST if max_pending is None else max_pending - self._pending
+        return self._write(lambda transaction: apply_batch(transaction, batch), max_added=max_added)
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         with _storage_errors():
@@ -99,9 +100,11 @@ class SqliteStore:
         self._write(lambda _: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
         self.is_writable = True
 
-    def _write(self, work: Callable[[Transaction], R]) -> R:
+    def _write(self, work: Callable[[Transaction], R], *, max_added: int = HIGHEST) -> R:
         def run() -> tuple[R, Transaction]:
-            transaction = Transaction(self._database, now_us=self._clock(), max_made_ready=self._max_made_ready)
+            transaction = Transaction(
+                self._database, now_us=self._clock(), max_added=max_added, max_made_ready=self._max_made_ready
+            )
             result = work(transaction)
             transaction.add_to_totals()
             return result, transaction
@@ -114,5 +117,5 @@ class SqliteStore:
             raise
         # A batch without new orders can write nothing, so it does not prove that writes work again.
         self.is_writable = self.is_writable or transaction.inserted > 0
-        self.pending += transaction.change.pending
+        self._pending += transaction.change.pending
         return result

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from models.listing import HIGHEST
 from models.order import Order
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
@@ -30,18 +31,32 @@ class TotalsChange(msgspec.Struct):
 class Transaction:
     """What the steps of a transaction share. `add_to_totals` must be the last step.
 
-    All steps use `now_us` as the current time (microseconds since 1970, UTC). Each claim begins by making at most
+    All steps use `now_us` as the current time (microseconds since 1970, UTC). New orders are stored while the
+    transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at most
     `max_made_ready` due retries ready.
     """
 
-    def __init__(self, database: RetryingSqliteDatabase, *, now_us: int, max_made_ready: int = MAX_MADE_READY) -> None:
+    def __init__(
+        self,
+        database: RetryingSqliteDatabase,
+        *,
+        now_us: int,
+        max_added: int = HIGHEST,
+        max_made_ready: int = MAX_MADE_READY,
+    ) -> None:
         self.database = database
         self.now_us = now_us
+        self._max_added = max_added
         self.max_made_ready = max_made_ready
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.inserted = 0
         """How many new orders have been stored."""
+
+    @property
+    def room(self) -> int:
+        """How many new orders can be stored now."""
+        return max(0, self._max_added - self.change.pending)
 
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
         """The stored orders with these ids, by id. Includes the changes of all steps so far."""

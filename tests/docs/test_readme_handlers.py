@@ -30,7 +30,7 @@ def test_the_requests_get_the_responses_shown(tmp_path: Path) -> None:
         run(example("curl http://127.0.0.1:8080/orders -H", HANDLERS))
         run(example("> orders.ndjson", HANDLERS))
         taken = json.loads(run(example("-T orders.ndjson", HANDLERS)))
-        assert taken == {"accepted": 100, "duplicates": 0, "rejected": [], "rejected_total": 0}
+        assert taken == {"accepted": 100, "duplicates": 0, "rejected": [], "rejected_total": 0, "refused_total": 0}
         wait_until_processed(server)
         run(example("/orders?status=Completed&user_id=1&limit=1", HANDLERS))
         document = json.loads(run(example("/openapi.json", HANDLERS)))

@@ -126,7 +126,7 @@ def test_a_file_of_orders_larger_than_1_mb_is_accepted(proxy: Proxy, tmp_path: P
     assert path.stat().st_size > ONE_MB
     send = example("-T orders.ndjson", HANDLERS)._replace(answer="")
     answer = json.loads(run_shell(send, port=proxy.port, folder=tmp_path))
-    assert answer == {"accepted": len(lines), "duplicates": 0, "rejected": [], "rejected_total": 0}
+    assert answer == {"accepted": len(lines), "duplicates": 0, "rejected": [], "rejected_total": 0, "refused_total": 0}
 
 
 def test_orders_are_stored_while_the_file_is_still_being_sent(proxy: Proxy) -> None:

@@ -163,9 +163,9 @@ class BlockableStore(ShorthandStore):
         """Sets a pragma of the writer's connection before the next write."""
         self._before_write.append(lambda: self._pragma(name, value))
 
-    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         self._prepare_write()
-        return super().write(batch)
+        return super().write(batch, max_pending=max_pending)
 
     def probe(self) -> None:
         self._prepare_write()

@@ -37,10 +37,6 @@ class ShorthandStore:
     # The methods of a Store
 
     @property
-    def pending(self) -> int:
-        return self._store.pending
-
-    @property
     def is_writable(self) -> bool:
         return self._store.is_writable
 
@@ -53,8 +49,8 @@ class ShorthandStore:
     def recover(self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once) -> int:
         return self._store.recover(outcome_of)
 
-    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
-        return self._store.write(batch)
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
+        return self._store.write(batch, max_pending=max_pending)
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         return self._store.find(order_ids)

@@ -109,7 +109,7 @@ def stored_ids(path: Path) -> set[int]:
 
 
 def counts(accepted: int, duplicates: int = 0) -> dict[str, Any]:
-    return {"accepted": accepted, "duplicates": duplicates, "rejected": [], "rejected_total": 0}
+    return {"accepted": accepted, "duplicates": duplicates, "rejected": [], "rejected_total": 0, "refused_total": 0}
 
 
 @pytest.mark.slow
@@ -159,15 +159,28 @@ def test_curl_gets_a_503_before_it_has_sent_the_whole_file(tmp_path: Path) -> No
     path.write_bytes(lines_of(range(1, 20_001)))
     with path.open("ab") as file:
         file.truncate(512 * 1024 * 1024)
+    with ServerProcess(tmp_path / "orders.db") as server:
+        limit_file_size(server.pid, 1024 * 1024)
+        view = curl(server, path)
+        assert (view["status"], view["type"]) == (503, "/problems/storage-unavailable")
+        assert view["accepted"] == total(server) < 20_000
+
+
+@pytest.mark.slow
+def test_a_full_backlog_refuses_only_new_orders(tmp_path: Path) -> None:
     module = UserModule(tmp_path, "wait_at_gate()")
     with module, module.server("--max-backlog", "1000", "--workers", "1") as server:
-        view = curl(server, path)
-        assert (view["status"], view["type"]) == (503, "/problems/overloaded")
-        assert 1_000 <= view["accepted"] == total(server) < 20_000
+        sent = post_lines(server, range(1, 20_001))
+        assert (sent.status, sent.body["accepted"]) == (202, total(server))
+        # One order can be Processing.
+        assert sent.body["accepted"] in (1_000, 1_001)
+        assert sent.body["refused_total"] == 20_000 - sent.body["accepted"]
         refused = server.post(order(1_000_000))
-        assert refused.status == 503
+        assert (refused.status, refused.body["type"]) == (503, "/problems/overloaded")
         assert int(refused.headers["Retry-After"]) >= 1
         assert server.get("/order/1000000").status == 404
+        assert server.post(order(1)).headers["Idempotent-Replayed"] == "true"
+        assert server.post(order(1) | {"user_id": 999}).status == 409
 
 
 @pytest.mark.slow

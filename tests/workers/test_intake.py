@@ -56,13 +56,12 @@ def _ids_of(write: AnyWrite) -> int | list[int]:
 
 
 class Opened:
-    """An intake and its store. The test sets `pending`, the number of Pending orders that the intake reads."""
+    """An intake with its store."""
 
-    def __init__(self, thread: CallThread, *, max_waiting: int, max_backlog: int) -> None:
+    def __init__(self, thread: CallThread, *, max_waiting: int) -> None:
         self.store = GatedStore()
-        self.pending = 0
         self.writes = WriteBatcher(thread, self.store.write, max_waiting=max_waiting)
-        self.intake = Intake(writes=self.writes, backlog=self, max_backlog=max_backlog)
+        self.intake = Intake(writes=self.writes)
 
     def insert_many(self, *order_ids: int) -> "asyncio.Task[list[InsertResult]]":
         return asyncio.create_task(self.intake.insert_many([new_order(order_id) for order_id in order_ids]))
@@ -75,9 +74,9 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(*, max_waiting: int = 100, max_backlog: int = 100) -> AsyncIterator[Opened]:
+async def opened(*, max_waiting: int = 100) -> AsyncIterator[Opened]:
     with closing(CallThread("writer")) as thread:
-        opened = Opened(thread, max_waiting=max_waiting, max_backlog=max_backlog)
+        opened = Opened(thread, max_waiting=max_waiting)
         try:
             yield opened
         finally:
@@ -144,36 +143,6 @@ async def test_a_single_order_waits_only_for_the_groups_already_in_the_queue() -
         assert sum(group.done() for group in groups) <= 2 * MAX_GROUPS
         on.store.release(10)
         await asyncio.gather(*groups)
-
-
-@pytest.mark.gen_test
-async def test_orders_are_rejected_while_the_backlog_is_full() -> None:
-    async with opened(max_backlog=3) as on:
-        on.pending = 3
-        for _ in range(2):
-            with pytest.raises(QueueFullError):
-                on.intake.insert(new_order(1))
-            with pytest.raises(QueueFullError):
-                await on.insert_many(2, 3)
-        await next_loop_iteration()
-        assert on.store.batches == []
-        on.pending = 2
-        on.store.release(2)
-        assert await on.intake.insert(new_order(1)) is Insertion.ACCEPTED
-        assert await on.insert_many(2, 3) == [Insertion.ACCEPTED] * 2
-
-
-@pytest.mark.gen_test
-async def test_a_waiting_group_is_rejected_if_the_backlog_becomes_full() -> None:
-    async with opened(max_backlog=3) as on:
-        groups = [on.insert_many(each) for each in range(1, MAX_GROUPS + 2)]
-        await on.until_batches(1)
-        on.pending = 3
-        on.store.release()
-        with pytest.raises(QueueFullError):
-            await groups.pop()
-        assert await asyncio.gather(*groups) == [[Insertion.ACCEPTED]] * MAX_GROUPS
-        assert on.store.ids == set(range(1, MAX_GROUPS + 1))
 
 
 @pytest.mark.gen_test

@@ -45,9 +45,9 @@ class RecordingStore(ShorthandStore):
         self._record("recover")
         return super().recover(outcome_of)
 
-    def write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         self._record("write")
-        return super().write(batch)
+        return super().write(batch, max_pending=max_pending)
 
     def find(self, order_ids: Sequence[int]) -> list[Order | None]:
         self._record("find")
@@ -89,7 +89,9 @@ def recording_store(tmp_path: Path, clock: Clock) -> RecordingStore:
 
 
 def new_threads(store: Store, observer: RecordingObserver | None = None) -> StoreThreads:
-    return StoreThreads(store, observer=observer or RecordingObserver(), hooks=NoHooks(), max_intake=100)
+    return StoreThreads(
+        store, observer=observer or RecordingObserver(), hooks=NoHooks(), max_intake=100, max_backlog=100
+    )
 
 
 @pytest.mark.gen_test

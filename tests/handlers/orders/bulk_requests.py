@@ -19,6 +19,7 @@ def counts(accepted: int, duplicates: int = 0, rejected: Sequence[Mapping[str, o
         "duplicates": duplicates,
         "rejected": list(rejected),
         "rejected_total": len(rejected),
+        "refused_total": sum(each["status"] == 503 for each in rejected),
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers.metrics.instruments import IntakeOutcome
 from handlers.orders.bulk_array import MAX_ARRAY_BYTES
 from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS
 from models.order import Status
@@ -21,7 +22,7 @@ from tests.handlers.orders.bulk_requests import (
 )
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import api_with_limits, claim, end, process
-from tests.handlers.running_api import JSON, RunningApi, turn_of_the_loop
+from tests.handlers.running_api import JSON, RunningApi, Way, turn_of_the_loop
 
 BOTH = pytest.mark.parametrize("as_lines", [False, True], ids=["array", "lines"])
 
@@ -32,7 +33,7 @@ async def test_good_orders_are_accepted_and_stored(api: RunningApi, as_lines: bo
     answer = await send(api, [text(1), text(2)], as_lines=as_lines)
     assert answer.status == 202
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.body == b'{"accepted":2,"duplicates":0,"rejected":[],"rejected_total":0}'
+    assert answer.body == b'{"accepted":2,"duplicates":0,"rejected":[],"rejected_total":0,"refused_total":0}'
     order = (await api.get("/order/2")).json
     assert (order["item_ids"], order["status"]) == ([101, 102, 103], "Pending")
     assert api.in_flight.count == 0
@@ -194,6 +195,50 @@ async def test_a_full_backlog_rejects_single_orders_until_it_shrinks(tmp_path: P
         await end(api, [claimed], Status.PENDING)
         await process(api)
         assert (await api.post(text(5))).status == 202
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", Way)
+async def test_a_full_backlog_does_not_refuse_a_replay_or_a_conflict(tmp_path: Path, way: Way) -> None:
+    async with api_with_limits(tmp_path, max_backlog=2) as api:
+        api.way = way
+        for order_id in (1, 2):
+            assert (await api.post(text(order_id))).status == 202
+        replay = await api.post(text(1))
+        assert (replay.status, replay.headers["Idempotent-Replayed"]) == (202, "true")
+        assert_is_problem(await api.post(text(1, user_id="2")), 409, "order-conflict")
+        assert_is_problem(await api.post(text(3)), 503, "overloaded")
+        assert await stored(api) == 2
+        intake = api.instruments.intake
+        assert [intake[IntakeOutcome(each)] for each in ("replayed", "conflict", "refused")] == [1, 1, 1]
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_each_order_of_a_request_has_its_own_result_while_the_backlog_is_full(
+    tmp_path: Path, as_lines: bool
+) -> None:
+    async with api_with_limits(tmp_path, max_backlog=3) as api:
+        await send(api, [text(1), text(2)], as_lines=as_lines)
+        mixed = [text(3), text(4), text(1), text(2, user_id="2"), text(5, user_id="0"), text(3), text(6)]
+        answer = await send(api, mixed, as_lines=as_lines)
+        assert answer.status == 202
+        assert (answer.json["accepted"], answer.json["duplicates"]) == (1, 2)
+        assert [(each["index"], each["order_id"], each["status"]) for each in answer.json["rejected"]] == [
+            (1, 4, 503),
+            (3, 2, 409),
+            (4, 5, 422),
+            (6, 6, 503),
+        ]
+        assert (answer.json["rejected_total"], answer.json["refused_total"]) == (4, 2)
+        assert await stored(api) == 3
+        # None is accepted or already stored.
+        answer = await send(api, [text(4), text(2, user_id="2")], as_lines=as_lines)
+        assert_is_bulk_problem(answer, 503, "overloaded")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (answer.json["accepted"], answer.json["rejected_total"], answer.json["refused_total"]) == (0, 2, 1)
+        await process(api)
+        assert (await send(api, [text(4), text(6)], as_lines=as_lines)).json == counts(2)
 
 
 @pytest.mark.gen_test

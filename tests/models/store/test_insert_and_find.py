@@ -3,9 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
+from models.errors import BacklogFullError, OrderConflictError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import Insertion, NewOrder, Outcome
+from models.writes import AnyWrite, Cancel, FinishAndClaim, Insertion, NewOrder, NewOrders, Outcome
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -109,6 +110,37 @@ def test_a_batch_can_contain_new_orders_replays_and_conflicts(store: ShorthandSt
     assert [store.find_one(each).sequence for each in (2, 4, 1, 3, 5)] == [1, 2, 3, 4, 5]
     assert store.find_one(3).user_id == 9
     assert store.totals().pending == 5
+
+
+def test_orders_beyond_max_pending_are_refused_unless_they_are_stored(store: ShorthandStore) -> None:
+    store.write([new_order(1), new_order(2)], max_pending=2)
+    batch: list[AnyWrite] = [
+        new_order(3),
+        new_order(1),
+        new_order(2, user_id=2),
+        NewOrders([new_order(3), new_order(2)]),
+    ]
+    refused, replayed, conflict, group = store.write(batch, max_pending=2)
+    assert isinstance(refused, BacklogFullError)
+    assert replayed is REPLAYED
+    assert isinstance(conflict, OrderConflictError)
+    assert isinstance(group, list)
+    assert isinstance(group[0], BacklogFullError)
+    assert group[1] is REPLAYED
+    assert (refused.order_id, group[0].order_id, store.totals().orders) == (3, 3, 2)
+
+
+def test_the_first_new_orders_of_a_batch_are_stored_up_to_max_pending(store: ShorthandStore) -> None:
+    batch = [new_order(4), new_order(5), new_order(4), new_order(4, user_id=2), new_order(6), new_order(7)]
+    results = store.write(batch, max_pending=3)
+    assert [type(each) for each in results] == [Insertion] * 3 + [OrderConflictError, Insertion, BacklogFullError]
+    assert [store.find_one(each).sequence for each in (4, 5, 6)] == [1, 2, 3]
+    # Orders that leave the backlog in the same batch make room. A lower limit than before refuses all new orders.
+    claimed = store.claim(1)[0]
+    done = FinishAndClaim([Outcome(claimed.sequence, 1, Status.COMPLETED)], 10)
+    _, accepted, refused, _ = store.write([Cancel(5), new_order(8), new_order(9), done], max_pending=2)
+    assert (accepted, type(refused)) == (ACCEPTED, BacklogFullError)
+    assert isinstance(store.write([new_order(9)], max_pending=0)[0], BacklogFullError)
 
 
 def test_empty_batches_do_nothing(store: ShorthandStore) -> None:
