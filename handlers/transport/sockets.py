@@ -23,12 +23,21 @@ UNSENT_BYTES = 16 * 1024
 """About how many bytes of a response the system buffers when the client's receive window is full. The default is up to
 4 MiB. Copying that much for each of many slow clients would block the event loop for seconds."""
 
+MAX_PORT = 65_535
+
 
 def check_host(text: str) -> str:
     """Returns the text. Raises ValueError if it is blank."""
     if not text.strip():
         raise ValueError("must not be empty, because that would mean every address")
     return text
+
+
+def check_port(text: str) -> int:
+    """Returns the port. Raises ValueError if it is not valid."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
+        raise ValueError(f"must be an integer from 0 to {MAX_PORT}")
+    return int(text)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

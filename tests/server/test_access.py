@@ -121,9 +121,9 @@ def test_a_key_in_a_wrong_argument_is_not_printed(flags: list[str], capsys: pyte
     ("value", "is_on"), [("1", True), ("true", True), ("YES", True), ("0", False), ("False", False), ("no", False)]
 )
 def test_the_environment_can_turn_the_access_log_on_or_off(value: str, is_on: bool) -> None:
-    assert parse_settings([], {"ORDERS_ACCESS_LOG": value}).access_log is is_on
-    assert parse_settings(["--access-log"], {"ORDERS_ACCESS_LOG": value}).access_log
-    assert not parse_settings(["--access-log=no"], {"ORDERS_ACCESS_LOG": value}).access_log
+    assert parse_settings([], {"ORDERS_ACCESS_LOG": value}).http.access_log is is_on
+    assert parse_settings(["--access-log"], {"ORDERS_ACCESS_LOG": value}).http.access_log
+    assert not parse_settings(["--access-log=no"], {"ORDERS_ACCESS_LOG": value}).http.access_log
 
 
 @pytest.mark.parametrize(("flags", "status"), [((), 421), (("--allowed-hosts", "a.example,shop.example"), 200)])
@@ -135,9 +135,9 @@ def test_only_allowed_hosts_are_served_without_keys(tmp_path: Path, flags: tuple
 
 
 def test_the_environment_can_set_the_allowed_hosts() -> None:
-    named = parse_settings([], {"ORDERS_ALLOWED_HOSTS": "a.example b.example"}).allowed_hosts
+    named = parse_settings([], {"ORDERS_ALLOWED_HOSTS": "a.example b.example"}).http.allowed_hosts
     assert named == frozenset({"a.example", "b.example"})
-    assert parse_settings([], {"ORDERS_ALLOWED_HOSTS": ""}).allowed_hosts is None
+    assert parse_settings([], {"ORDERS_ALLOWED_HOSTS": ""}).http.allowed_hosts is None
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2"])

@@ -133,5 +133,5 @@ def test_a_bad_secret_in_the_environment_ends_with_status_2_and_is_not_shown(tmp
 
 def test_the_record_processor_ignores_a_webhook_url_in_the_environment() -> None:
     environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
-    assert parse_settings(["--processor", "record"], environment).processor == "record"
-    assert parse_settings(["--processor", "webhook"], environment).webhook_url == URL
+    assert parse_settings(["--processor", "record"], environment).processing.processor == "record"
+    assert parse_settings(["--processor", "webhook"], environment).processing.webhook_url == URL

@@ -161,7 +161,8 @@ def test_a_bad_value_in_the_environment_ends_with_status_2(name: str, capsys: py
     with pytest.raises(SystemExit) as exit_:
         parse_settings([], {name: "many"})
     assert exit_.value.code == 2
-    assert "--" + name.removeprefix("ORDERS_").lower() in capsys.readouterr().err
+    flag = "--" + name.removeprefix("ORDERS_").lower()
+    assert f"argument {flag}: must be an integer from " in capsys.readouterr().err
 
 
 def test_a_bad_processor_in_the_environment_ends_with_status_2() -> None:
@@ -179,7 +180,7 @@ def test_a_bad_flag_ends_the_process_with_status_2(tmp_path: Path) -> None:
 
 def test_a_flag_overrides_the_environment() -> None:
     settings = parse_settings(["--workers", "3"], {"ORDERS_WORKERS": "5", "ORDERS_MAX_INTAKE": "7"})
-    assert (settings.workers, settings.max_intake, settings.port) == (3, 7, 8080)
+    assert (settings.processing.workers, settings.processing.max_intake, settings.http.port) == (3, 7, 8080)
 
 
 def test_an_empty_environment_variable_is_ignored() -> None:
@@ -190,7 +191,10 @@ def test_an_empty_environment_variable_is_ignored() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = parse_settings([], {})
-    assert msgspec.structs.asdict(settings) == {
+    groups = (settings.http, settings.processing)
+    assert {name: value for group in groups for name, value in msgspec.structs.asdict(group).items()} | {
+        "database": settings.database
+    } == {
         "port": 8080,
         "host": "127.0.0.1",
         "allowed_hosts": None,

@@ -1,0 +1,78 @@
+"""The flags for HTTP: addresses, access, TLS and logs. Pure functions, used on the main thread."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from handlers.logs.log_format import TEXT, check_format
+from handlers.security.hosts import parse_hosts
+from handlers.security.rate_limit import RateLimit, parse_rate_limit
+from handlers.transport.sockets import check_host, check_port
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of the flags. Each field has the name of its flag."""
+
+    port: int
+    host: str
+    allowed_hosts: frozenset[str] | None
+    api_keys: Path | None
+    rate_limit: RateLimit | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    access_log: bool
+    log_format: str
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags. Each `type` raises ValueError, without the value, for a value that is not valid."""
+    add = parser.add_argument
+    add("--port", type=check_port, default="8080", help="TCP port to listen on; 0 takes a free one")
+    add("--host", type=check_host, default="127.0.0.1", help="address to listen on")
+    add(
+        "--allowed-hosts",
+        type=parse_hosts,
+        default=None,
+        help="allowed Host headers, in addition to the loopback address",
+    )
+    add("--api-keys", type=Path, default=None, help="file with the API keys that requests must send, one per line")
+    add(
+        "--rate-limit",
+        type=parse_rate_limit,
+        default=None,
+        help="requests allowed per key, or per address: 100/s, /m or /h",
+    )
+    add(
+        "--tls-cert",
+        type=Path,
+        default=None,
+        help="PEM file with the certificate chain; the server then uses HTTPS",
+    )
+    add("--tls-key", type=Path, default=None, help="PEM file with the private key of the certificate")
+    add(
+        "--access-log",
+        type=_switch,
+        default="no",
+        nargs="?",
+        const="yes",
+        metavar="yes|no",
+        help="log a line for each request",
+    )
+    add("--log-format", type=check_format, default=TEXT, help="format of log lines: text or json")
+
+
+def settings_from(values: Mapping[str, Any]) -> HttpSettings:
+    """The settings in these parsed values. Raises ValueError if flags do not fit together."""
+    settings = msgspec.convert(values, HttpSettings)
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ValueError("--tls-cert and --tls-key must be used together")
+    return settings
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("1", "true", "yes", "0", "false", "no"):
+        raise ValueError("must be 1, true or yes, or 0, false or no")
+    return text.lower() in ("1", "true", "yes")

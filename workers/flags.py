@@ -1,0 +1,95 @@
+"""The flags for processing orders. Pure functions, used on the main thread."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from workers.processors.selection import RECORD, WEBHOOK, check_processor
+from workers.processors.webhook import check_secret, check_url
+
+
+class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of the flags. Each field has the name of its flag."""
+
+    workers: int
+    processor: str
+    webhook_url: str | None
+    webhook_secret: str | None
+    max_attempts: int
+    max_intake: int
+    max_backlog: int
+    drain_timeout: float
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags. Each `type` raises ValueError, without the value, for a value that is not valid."""
+    add = parser.add_argument
+    add("--workers", type=_between(1, 1_000), default="8", help="threads that process orders")
+    add(
+        "--processor",
+        type=check_processor,
+        default=RECORD,
+        help="how to process: record, webhook or package.module:function",
+    )
+    add("--webhook-url", type=check_url, default=None, help="URL to which --processor webhook sends orders")
+    add(
+        "--webhook-secret",
+        type=check_secret,
+        default=None,
+        help="base64 key for webhooks; safer as ORDERS_WEBHOOK_SECRET",
+    )
+    add(
+        "--max-attempts",
+        type=_between(1, 1_000_000),
+        default="10",
+        help="attempts to process an order before it is Failed",
+    )
+    add(
+        "--max-intake",
+        type=_between(1, 1_000_000),
+        default="10000",
+        help="if this many orders wait for a commit, new ones get 503",
+    )
+    add(
+        "--max-backlog",
+        type=_between(1, 1_000_000_000),
+        default="1000000",
+        help="if this many orders are Pending, new ones get 503",
+    )
+    add(
+        "--drain-timeout",
+        type=_between(0, 86_400, float),
+        default="10",
+        help="seconds for running attempts to finish at a stop",
+    )
+
+
+def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> ProcessingSettings:
+    """The settings in these values, which were parsed from `arguments` and the environment.
+
+    Raises ValueError if flags do not fit together.
+    """
+    settings = msgspec.convert(values, ProcessingSettings)
+    if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
+        raise ValueError("--processor webhook needs --webhook-url and --webhook-secret or ORDERS_WEBHOOK_SECRET")
+    if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
+        # Otherwise orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for later use.
+        raise ValueError("--webhook-url needs --processor webhook")
+    return settings
+
+
+def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str], float]:
+    message = f"must be {'an integer' if kind is int else 'a number'} from {low} to {high}"
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(message) from None
+        if not low <= value <= high:
+            raise ValueError(message)
+        return value
+
+    return convert
