@@ -69,12 +69,24 @@ class QueueClosedError(Exception):
     """The queue accepts no more items, because the server is stopping."""
 
 
-class StorageBusyError(Exception):
+class StorageError(Exception):
+    """The database can't be read or written. `code` is SQLite's name of the error, such as `SQLITE_FULL`."""
+
+    def __init__(self, text: str = "", *, code: str = "unknown") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class StorageBusyError(StorageError):
     """Another program held the database's lock until the deadline. Nothing was changed; a retry may succeed."""
 
 
-class StorageUnavailableError(Exception):
+class StorageUnavailableError(StorageError):
     """The database can't be read or written: a full disk, a missing file, an I/O error. Nothing was changed."""
+
+
+class StorageDamagedError(StorageUnavailableError):
+    """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired."""
 
 
 class StartRefusedError(Exception):

@@ -44,6 +44,8 @@ class Order(Struct, frozen=True, gc=False):
     error: str | None
     created_us: int
     processed_us: int | None
+    due_us: int | None = None
+    """When the next attempt is due, if the order waits for a retry."""
 
     @property
     def attempt(self) -> "Attempt":
@@ -85,11 +87,15 @@ def amount_as_decimal(ten_thousandths: int) -> Decimal:
     return Decimal(f"{whole}.{fraction:0{AMOUNT_PLACES}}".rstrip("0"))
 
 
-def time_as_text(time_us: int) -> str:
-    """`2025-03-01 12:00:00`, UTC, for microseconds since 1970."""
-    return _second_as_text(time_us // 1_000_000)
+def time_as_texts(time_us: int) -> tuple[str, str]:
+    """`2025-03-01 12:00:00` and `2025-03-01T12:00:00.000000Z` (RFC 3339) for microseconds since 1970."""
+    seconds, microseconds = divmod(time_us, 1_000_000)
+    text, begin = _second_as_texts(seconds)
+    return text, "%s%06dZ" % (begin, microseconds)  # noqa: UP031 - faster than an f-string
 
 
 @functools.lru_cache(maxsize=4096)
-def _second_as_text(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+def _second_as_texts(seconds: int) -> tuple[str, str]:
+    """`2025-03-01 12:00:00` and `2025-03-01T12:00:00.`, UTC."""
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+    return text, f"{text.replace(' ', 'T')}."

@@ -22,6 +22,9 @@ README_ORDER_VIEW: Schema = README_ORDER | {
     "attempts": 1,
     "error": None,
     "processing_time": 0.004,
+    "created_at": "2025-03-01T12:00:00.123456Z",
+    "processed_at": "2025-03-01T12:00:00.127456Z",
+    "next_attempt_at": None,
 }
 _PREFER: Schema = {
     "name": "Prefer",

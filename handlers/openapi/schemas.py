@@ -18,6 +18,7 @@ ID: Schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX
 COUNT: Schema = {"type": "integer", "minimum": 0}
 _INT64 = {"format": "int64", "minimum": 1, "maximum": MAX_ID}
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"
+_TIMESTAMP = {"type": "string", "format": "date-time"}
 _METADATA = "Stored unchanged and passed to the processor."
 # No multipleOf: 99.99 / 0.0001 is not an integer in binary floating point, so many validators would reject 99.99.
 _AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": float(MAX_AMOUNT)}
@@ -30,6 +31,9 @@ _REPLACEMENTS: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "metadata"): {"type": "object"},
     ("OrderView", "metadata"): {"type": "object"},
     ("OrderView", "processed_time"): {"anyOf": [{"type": "string", "pattern": _TIME}, {"type": "null"}]},
+    ("OrderView", "created_at"): _TIMESTAMP,
+    ("OrderView", "processed_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
+    ("OrderView", "next_attempt_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
 }
 """Schemas of fields whose Python type does not describe their JSON: decimals, raw JSON and times."""
 _ADDITIONS: Mapping[tuple[str, str], Schema] = {
@@ -49,6 +53,9 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "attempts"): {"description": "The number of processing attempts that count.", "minimum": 0},
     ("OrderView", "error"): {"description": "The error of the last attempt, if it did not complete the order."},
     ("OrderView", "processing_time"): {"description": "Seconds from created to processed; null until then."},
+    ("OrderView", "created_at"): {"description": "`created_time` with microseconds, as RFC 3339."},
+    ("OrderView", "processed_at"): {"description": "`processed_time` with microseconds, as RFC 3339."},
+    ("OrderView", "next_attempt_at"): {"description": "When the order is retried, if it waits for that; else null."},
     ("OrderView", "metadata"): {"description": f"{_METADATA} Left out if the order has none."},
     ("OrderPage", "next_cursor"): {"description": "`cursor` of the next page; null on the last one."},
     ("BulkView", "accepted"): {"description": "New orders that are on disk now.", "minimum": 0},

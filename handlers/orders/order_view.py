@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from models.order import Order, Status, amount_as_decimal, time_as_text
+from models.order import Order, Status, amount_as_decimal, time_as_texts
 
 _MICROSECONDS = 1_000_000
 
@@ -22,22 +22,30 @@ class OrderView(msgspec.Struct, gc=False):
     attempts: int
     error: str | None
     processing_time: float | None
+    created_at: str
+    processed_at: str | None
+    next_attempt_at: str | None
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def order_view(order: Order) -> OrderView:
     """The view of a stored order."""
-    processed_us = order.processed_us
+    created_us, processed_us, due_us = order.created_us, order.processed_us, order.due_us
+    created_time, created_at = time_as_texts(created_us)
+    processed_time, processed_at = (None, None) if processed_us is None else time_as_texts(processed_us)
     return OrderView(
         order.order_id,
         order.user_id,
         order.item_ids,
         amount_as_decimal(order.total_amount),
         order.status,
-        time_as_text(order.created_us),
-        None if processed_us is None else time_as_text(processed_us),
+        created_time,
+        processed_time,
         order.attempts,
         order.error,
-        None if processed_us is None else (processed_us - order.created_us) / _MICROSECONDS,
+        None if processed_us is None else (processed_us - created_us) / _MICROSECONDS,
+        created_at,
+        processed_at,
+        None if due_us is None else time_as_texts(due_us)[1],
         msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
     )

@@ -6,7 +6,7 @@ has passed, MAKE_READY sets `due_us` to NULL.
 """
 
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
-    {claims}, error, created_us, processed_us)"""
+    {claims}, error, created_us, processed_us, due_us)"""
 _STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
 _CLAIMED_ORDER = _ORDER.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
 _READY = "status = 'Pending' AND due_us IS NULL"

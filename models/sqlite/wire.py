@@ -15,8 +15,11 @@ from msgspec import structs
 from models.order import Attempt, Order, Status
 from models.writes import NewOrder, OrderIds, Outcome
 
-# sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created, processed
-_OrderColumns = tuple[int, int, int, list[int], int, str | None, Status, int, int, str | None, int, int | None]
+# sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
+# processed_us, due_us
+_OrderColumns = tuple[
+    int, int, int, list[int], int, str | None, Status, int, int, str | None, int, int | None, int | None
+]
 
 _GROUP = 100
 _SHORT = 256 * 1024

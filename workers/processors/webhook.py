@@ -22,7 +22,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from models.order import Order, amount_as_decimal, time_as_text
+from models.order import Order, amount_as_decimal, time_as_texts
 from workers.error_text import one_line
 from workers.processors.outcomes import NotDeliveredError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
@@ -49,6 +49,7 @@ class WebhookBody(msgspec.Struct):
     item_ids: list[int]
     total_amount: Decimal
     created_time: str
+    created_at: str
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -154,12 +155,14 @@ def check_secret(text: str) -> str:
 
 
 def webhook_body(order: Order) -> WebhookBody:
+    created_time, created_at = time_as_texts(order.created_us)
     return WebhookBody(
         order.order_id,
         order.user_id,
         order.item_ids,
         amount_as_decimal(order.total_amount),
-        time_as_text(order.created_us),
+        created_time,
+        created_at,
         msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
     )
 

@@ -76,7 +76,8 @@ export class OrderDialog {
   #show(order) {
     this.#order = order;
     byId("order-title").textContent = `Order ${order.order_id.rawJSON}`;
-    const { metadata, item_ids: itemIds, order_id: _, ...rest } = order;
+    // `created_at` and `processed_at` repeat two other fields.
+    const { metadata, item_ids: itemIds, order_id: _, created_at: _1, processed_at: _2, ...rest } = order;
     const facts = { ...rest, item_ids: itemIds.map(({ rawJSON }) => rawJSON).join(", ") };
     if (metadata) facts.metadata = JSON.stringify(metadata, null, 2);
     const list = this.#dialog.querySelector("dl");
@@ -103,6 +104,7 @@ export class OrderDialog {
 function textOf(name, value) {
   if (value === null) return "–";
   if (name.endsWith("_time") && typeof value === "string") return `${moment(dateOf(value))} (${value} UTC)`;
+  if (name.endsWith("_at")) return `${moment(new Date(value))} (${value})`;
   const text = typeof value === "object" ? value.rawJSON : value;
   return name === "processing_time" ? `${text} s` : text;
 }

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 
@@ -60,6 +62,9 @@ async def test_an_order_is_returned_with_all_fields_in_order(api: RunningApi) ->
         ("attempts", 0),
         ("error", None),
         ("processing_time", None),
+        ("created_at", "2025-03-01T12:00:00.000000Z"),
+        ("processed_at", None),
+        ("next_attempt_at", None),
     ]
 
 
@@ -71,6 +76,10 @@ async def test_a_processed_order_has_its_time_and_error(api: RunningApi, status:
     order = (await api.get("/order/12345")).json
     assert (order["status"], order["error"], order["attempts"]) == (status.value, error, 1)
     assert (order["created_time"], order["processed_time"]) == ("2025-03-01 12:00:00", "2025-03-01 12:00:10")
+    assert (order["created_at"], order["processed_at"]) == (
+        "2025-03-01T12:00:00.000000Z",
+        "2025-03-01T12:00:10.000000Z",
+    )
     assert order["processing_time"] == 10
 
 
@@ -84,18 +93,43 @@ async def test_a_processing_order_has_no_processed_time(api: RunningApi) -> None
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    ("us", "text"),
+    ("us", "to_the_second", "to_the_microsecond"),
     [
-        (0, "1970-01-01 00:00:00"),
-        (NOON_US + 999_999, "2025-03-01 12:00:00"),
-        (1_709_251_199 * SECOND_US, "2024-02-29 23:59:59"),
-        (4_102_444_800 * SECOND_US, "2100-01-01 00:00:00"),
+        (0, "1970-01-01 00:00:00", "1970-01-01T00:00:00.000000Z"),
+        (NOON_US + 999_999, "2025-03-01 12:00:00", "2025-03-01T12:00:00.999999Z"),
+        (NOON_US + 1_020, "2025-03-01 12:00:00", "2025-03-01T12:00:00.001020Z"),
+        (1_709_251_199 * SECOND_US, "2024-02-29 23:59:59", "2024-02-29T23:59:59.000000Z"),
+        (4_102_444_800 * SECOND_US, "2100-01-01 00:00:00", "2100-01-01T00:00:00.000000Z"),
     ],
 )
-async def test_times_are_utc_to_the_second(api: RunningApi, clock: Clock, us: int, text: str) -> None:
+async def test_times_are_utc_to_the_second_and_to_the_microsecond(
+    api: RunningApi, clock: Clock, us: int, to_the_second: str, to_the_microsecond: str
+) -> None:
     clock.now_us = us
     await api.post(order_text())
-    assert (await api.get("/order/12345")).json["created_time"] == text
+    order = (await api.get("/order/12345")).json
+    assert (order["created_time"], order["created_at"]) == (to_the_second, to_the_microsecond)
+    assert datetime.fromisoformat(order["created_at"]) == datetime.fromtimestamp(us // SECOND_US, UTC) + timedelta(
+        microseconds=us % SECOND_US
+    )
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/order/12345", "/orders"])
+async def test_an_order_that_waits_for_a_retry_says_when_it_is_due(api: RunningApi, path: str) -> None:
+    await api.post(order_text())
+
+    async def next_attempt_at() -> str | None:
+        found = (await api.get(path)).json
+        return cast(str | None, found.get("orders", [found])[0]["next_attempt_at"])
+
+    [order] = await claim(api, 1)
+    assert await next_attempt_at() is None
+    await end(api, [order], Status.PENDING, "down", NOON_US + 1_500_000)
+    assert await next_attempt_at() == "2025-03-01T12:00:01.500000Z"
+    api.clock.now_us += 2 * SECOND_US
+    await claim(api, 1)
+    assert await next_attempt_at() is None
 
 
 @pytest.mark.gen_test
@@ -174,7 +208,7 @@ async def test_an_amount_is_returned_as_a_number_of_the_same_value(api: RunningA
 async def test_metadata_is_returned_byte_for_byte_as_the_last_field(api: RunningApi, metadata: str) -> None:
     assert (await api.post(order_text(metadata=metadata))).status == 202
     answer = await api.get("/order/12345")
-    assert answer.body.endswith(b'"processing_time":null,"metadata":' + metadata.encode() + b"}")
+    assert answer.body.endswith(b'"next_attempt_at":null,"metadata":' + metadata.encode() + b"}")
 
 
 @pytest.mark.gen_test

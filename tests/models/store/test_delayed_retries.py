@@ -15,11 +15,12 @@ def test_a_retry_is_claimed_when_it_is_due_and_not_before(store: ShorthandStore,
     store.finish_attempt(order, Status.PENDING, "down", due_us=due_us)
     waiting = store.find_one(1)
     assert (waiting.status, waiting.attempts, waiting.error, waiting.processed_us) == (Status.PENDING, 1, "down", None)
+    assert waiting.due_us == due_us
     for now_us in (clock.now_us, due_us - 1):
         clock.now_us = now_us
         assert store.finish_and_claim([], 10) == ClaimedOrders([], due_us)
     clock.now_us = due_us
-    retried = replace(waiting, status=Status.PROCESSING, attempts=2, claims=2)
+    retried = replace(waiting, status=Status.PROCESSING, attempts=2, claims=2, due_us=None)
     assert store.finish_and_claim([], 10) == ClaimedOrders([retried], None)
 
 

@@ -131,7 +131,8 @@ def test_a_url_without_a_path_requests_the_root(receiver: Receiver) -> None:
 def test_the_body_contains_the_fields_of_the_order_in_a_fixed_order(receiver: Receiver) -> None:
     processor(receiver.url)([order()])
     assert receiver.bodies == [
-        b'{"order_id":7,"user_id":3,"item_ids":[102,101,102],"total_amount":99.99,"created_time":"2025-03-01 12:00:00"}'
+        b'{"order_id":7,"user_id":3,"item_ids":[102,101,102],"total_amount":99.99,'
+        b'"created_time":"2025-03-01 12:00:00","created_at":"2025-03-01T12:00:00.250000Z"}'
     ]
 
 
