@@ -10,6 +10,7 @@ from handlers.logs.access_log import AccessLog
 from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
 from handlers.openapi.document import document
 from handlers.orders.actions import CancelHandler, RetryFailedHandler, RetryHandler
+from handlers.orders.attempts import AttemptsHandler
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
 from handlers.orders.plain import PlainOrders
@@ -58,6 +59,7 @@ def build_router(
             (r"/orders/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/metrics/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/order/[0-9]+", OtherMethodHandler, everywhere | {"allowed": ("GET", "HEAD")}),
+            (r"/order/([0-9]+)/attempts", AttemptsHandler, orders),
             (r"/order/([0-9]+)/cancel", CancelHandler, orders),
             (r"/order/([0-9]+)/retry", RetryHandler, orders),
             (r"/orders", ListingHandler, orders),

@@ -4,7 +4,7 @@ from asyncio import Future
 from typing import Protocol
 
 from models.listing import Listing, Page
-from models.order import Order, Totals
+from models.order import AttemptRecord, Order, Totals
 from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, StatusChanged, Waiter
 
 
@@ -36,6 +36,9 @@ class Service(Protocol):
 
     def list_orders(self, listing: Listing, /) -> Future[Page]:
         """A page of orders, newest first. Cancelling the future cancels the query if it has not started."""
+
+    def history(self, order_id: int, /) -> Future[list[AttemptRecord] | None]:
+        """The attempts at the order, oldest first; None if there is no such order."""
 
     def cancel(self, order_id: int, /) -> Future[StatusChanged | None]:
         """Cancels a Pending order; None if there is no such order."""

@@ -61,6 +61,33 @@ class Attempt(Struct, frozen=True, gc=False):
     number: int
 
 
+class Ending(enum.StrEnum):
+    """How an attempt at an order ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    """The processor said that a retry would not help."""
+    INTERRUPTED = "interrupted"
+    """The process ended during the attempt."""
+    STOPPED = "stopped"
+    """The server stopped during the attempt, which therefore does not count."""
+
+
+class AttemptRecord(Struct, frozen=True, gc=False):
+    """One attempt in the history of an order. Times are microseconds since 1970, UTC.
+
+    `ended_us` and `ending` are None while the attempt is running. `started_us` is None if the attempt started before
+    the database had a history.
+    """
+
+    number: int
+    started_us: int | None
+    ended_us: int | None
+    ending: Ending | None
+    error: str | None
+
+
 class Totals(Struct, frozen=True, gc=False):
     """The exact number of orders in each status. `processing_us` sums the times from acceptance to completion."""
 

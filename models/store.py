@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from models.listing import Listing, Page
-from models.order import Attempt, Order, Totals
+from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
 
@@ -53,6 +53,13 @@ class Store(Protocol):
 
     def list_orders(self, listing: Listing) -> Page:
         """A page of the orders that match the listing, newest first."""
+
+    def history(self, order_id: int) -> list[AttemptRecord] | None:
+        """The attempts at the order, oldest first, at most the newest 50; None if the order does not exist.
+
+        Contains the attempt that is running, and the one that completed the order. All others are attempts whose
+        `Outcome` had an `ending`.
+        """
 
     def totals(self) -> Totals:
         """The totals after the last commit. Takes the same time for any number of orders."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from msgspec import Struct, structs
 
 from models.errors import BacklogFullError, OrderConflictError
-from models.order import Order, Status
+from models.order import Ending, Order, Status
 
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -67,6 +67,9 @@ class Outcome(Struct, frozen=True, gc=False):
 
     Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that time
     (microseconds since 1970, UTC). Pending without `due_us` makes the order ready at once; the attempt does not count.
+
+    `ending` goes into the history of the order. Without it, the history does not contain the attempt. A Completed order
+    needs none.
     """
 
     sequence: int
@@ -74,6 +77,7 @@ class Outcome(Struct, frozen=True, gc=False):
     status: Status
     error: str | None = None
     due_us: int | None = None
+    ending: Ending | None = None
 
     def with_storable_error(self) -> "Outcome":
         """The same outcome with an error text that every database can store: valid Unicode without NUL."""

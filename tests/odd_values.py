@@ -6,9 +6,9 @@ def _words(text: str) -> list[str]:
 
 
 PATHS = _words(
-    """/order /order/1 /order/1?wait=0 /order/1/cancel /order/1/retry /orders /orders?limit=5&status=Failed
-    /orders/retry?status=Failed /orders/events /orders/1 /metrics /metrics/prometheus /livez /readyz /openapi.json
-    /docs / /nowhere"""
+    """/order /order/1 /order/1?wait=0 /order/1/attempts /order/1/cancel /order/1/retry /orders
+    /orders?limit=5&status=Failed /orders/retry?status=Failed /orders/events /orders/1 /metrics /metrics/prometheus
+    /livez /readyz /openapi.json /docs / /nowhere"""
 )
 POSTED = _words("/order /orders /order/1/cancel /order/1/retry /orders/retry?status=Failed")
 ODD_PATHS = [

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from models.order import Order, Status
+from models.order import Ending, Order, Status
 from models.writes import FinishAndClaim, Outcome
 from workers.failure_log import FailureLog
 from workers.processors.processor import Processor
@@ -68,9 +68,12 @@ class OpenAttempts:
                 raise
             chunks.pop(0)
 
-    def put_back(self, orders: Sequence[Order]) -> None:
-        """Makes the orders Pending again, with the next write. Their attempts do not count."""
-        self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING) for order in orders]
+    def put_back(self, orders: Sequence[Order], ending: Ending | None = None) -> None:
+        """Makes the orders Pending again, with the next write. Their attempts do not count.
+
+        `ending` is None if the attempts have not begun.
+        """
+        self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING, ending=ending) for order in orders]
         self._attempted += orders
         self._changed.set()
 
@@ -78,7 +81,7 @@ class OpenAttempts:
         """Puts back the orders of all running attempts, whose results are then ignored. Returns their number."""
         abandoned = list(self._running.values())
         self._running.clear()
-        self.put_back(abandoned)
+        self.put_back(abandoned, Ending.STOPPED)
         return len(abandoned)
 
     def as_write(self, limit: int) -> FinishAndClaim:

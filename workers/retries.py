@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeGuard
 
-from models.order import Attempt, Status
+from models.order import Attempt, Ending, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
 from workers.error_text import text_of
@@ -30,17 +30,18 @@ class RetryPolicy:
             delay_s = error.delay_s
         elif isinstance(error, NotDeliveredError):
             delay_s = max(delay_s, error.retry_after_s)
-        return self._outcome(attempt, text_of(error), is_last=isinstance(error, Rejected), delay_s=delay_s)
+        ending = Ending.REJECTED if isinstance(error, Rejected) else Ending.FAILED
+        return self._outcome(attempt, text_of(error), ending, delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
         """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
-        return self._outcome(attempt, INTERRUPTED, is_last=False, delay_s=self._backoff.delay_s(attempt.number))
+        return self._outcome(attempt, INTERRUPTED, Ending.INTERRUPTED, delay_s=self._backoff.delay_s(attempt.number))
 
-    def _outcome(self, attempt: Attempt, error: str, *, is_last: bool, delay_s: float) -> Outcome:
-        if is_last or attempt.number >= self._max_attempts:
-            return Outcome(attempt.sequence, attempt.claim, Status.FAILED, error)
+    def _outcome(self, attempt: Attempt, error: str, ending: Ending, *, delay_s: float) -> Outcome:
+        if ending is Ending.REJECTED or attempt.number >= self._max_attempts:
+            return Outcome(attempt.sequence, attempt.claim, Status.FAILED, error, None, ending)
         due_us = self._clock() + round(delay_s * _MICROSECONDS)
-        return Outcome(attempt.sequence, attempt.claim, Status.PENDING, error, due_us)
+        return Outcome(attempt.sequence, attempt.claim, Status.PENDING, error, due_us, ending)
 
 
 def _is_delay(delay_s: object) -> TypeGuard[float]:

@@ -17,7 +17,7 @@ from tornado.ioloop import PeriodicCallback
 from models.changes import TERMINAL_STATUSES, changes_in
 from models.errors import QueueClosedError, QueueFullError, StorageBusyError, StorageUnavailableError
 from models.listing import Listing, Page
-from models.order import Order, Totals
+from models.order import AttemptRecord, Order, Totals
 from models.store import Store
 from models.writes import (
     AnyWrite,
@@ -199,6 +199,10 @@ class OrderService:
     def list_orders(self, listing: Listing) -> asyncio.Future[Page]:
         """A page of orders. Cancelling the future withdraws the listing if it has not begun."""
         return self._threads.listings.submit(listing)
+
+    def history(self, order_id: int) -> asyncio.Future[list[AttemptRecord] | None]:
+        """The attempts at the order, as `Store.history` documents; None if there is no such order."""
+        return self._threads.histories.submit(order_id)
 
     def cancel(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
         """Cancels a Pending order. Raises WrongStatusError; the result is None if there is no such order."""

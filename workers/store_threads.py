@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from models.listing import Listing, Page
-from models.order import Attempt, Order, Totals
+from models.order import Attempt, AttemptRecord, Order, Totals
 from models.store import Store
 from models.writes import AnyWrite, Outcome, WriteResult
 from workers.batcher import Batcher, BatchHooks, WriteBatcher
@@ -13,6 +13,8 @@ from workers.observer import ServiceObserver
 
 MAX_BATCH = 2_000
 """The number of orders at which a batch is full."""
+MAX_HISTORIES = 50
+"""How many histories one call reads: about as long as reading a batch of orders."""
 MAX_WAITING = 10_000
 """The maximum number of reads that wait in each queue. `max_intake` limits the queue of writes."""
 
@@ -36,6 +38,9 @@ class StoreThreads:
         self.writes = WriteBatcher(self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, hooks=hooks)
         self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
+        self.histories: Batcher[int, list[AttemptRecord] | None] = Batcher(
+            self._reader, self._read_histories, max_waiting=MAX_WAITING, max_batch=MAX_HISTORIES
+        )
         self.totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_WAITING)
         # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
@@ -60,7 +65,7 @@ class StoreThreads:
 
     async def close(self) -> None:
         """Finishes all accepted requests, then disconnects the threads and closes the store. Can be called twice."""
-        for batcher in (self.writes, self.probes, self.finds, self.totals, self.listings):
+        for batcher in (self.writes, self.probes, self.finds, self.histories, self.totals, self.listings):
             await batcher.close()
         if self._closed:
             return
@@ -81,6 +86,9 @@ class StoreThreads:
     def _probe(self, requests: Sequence[None]) -> list[None]:
         self._store.probe()
         return [None] * len(requests)
+
+    def _read_histories(self, order_ids: Sequence[int]) -> list[list[AttemptRecord] | None]:
+        return [self._store.history(order_id) for order_id in order_ids]
 
     def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(requests)

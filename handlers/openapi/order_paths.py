@@ -49,6 +49,7 @@ def order_paths() -> dict[str, Schema]:
     return {
         "/order": {"post": _send()},
         "/order/{order_id}": {"get": _get()},
+        "/order/{order_id}/attempts": {"get": _attempts()},
         "/order/{order_id}/cancel": {"post": _cancel()},
         "/order/{order_id}/retry": {"post": _retry()},
     }
@@ -78,6 +79,7 @@ def _send() -> Schema:
                 headers=["Location", "Idempotent-Replayed"],
                 links={
                     "order": {"operationId": "getOrder", **found},
+                    "attempts": {"operationId": "getAttempts", **found},
                     "cancel": {"operationId": "cancelOrder", **found},
                     "retry": {"operationId": "retryOrder", **found},
                 },
@@ -101,6 +103,29 @@ def _get() -> Schema:
         parameters=[ORDER_ID, wait],
         responses={"200": response("The order.", json=ref("OrderView"), example=README_ORDER_VIEW)},
         problems=[NOT_FOUND, INVALID_PARAMETER, *STORAGE],
+    )
+
+
+def _attempts() -> Schema:
+    attempt = {
+        "number": 1,
+        "started_at": "2025-03-01T12:00:00.123456Z",
+        "ended_at": "2025-03-01T12:00:00.127456Z",
+        "outcome": "completed",
+        "error": None,
+    }
+    return operation(
+        "getAttempts",
+        "Get the attempts to process an order",
+        "The attempts, oldest first. The server keeps the newest 50.",
+        tag=_TAG,
+        parameters=[ORDER_ID],
+        responses={
+            "200": response(
+                "The attempts.", json=ref("AttemptsView"), example={"order_id": 12345, "attempts": [attempt]}
+            )
+        },
+        problems=[NOT_FOUND, *STORAGE],
     )
 
 

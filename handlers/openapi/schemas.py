@@ -7,6 +7,7 @@ import msgspec
 
 from handlers.metrics.history import Point
 from handlers.metrics.snapshot import MetricsView
+from handlers.orders.attempts import AttemptsView
 from handlers.orders.bulk_view import MAX_LISTED, BulkView
 from handlers.orders.listing import OrderPage
 from handlers.orders.order_view import OrderView
@@ -24,7 +25,7 @@ _METADATA = "Stored unchanged and passed to the processor."
 _AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": float(MAX_AMOUNT)}
 _AMOUNT_TEXT: Schema = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,4}0*)?$"}
 
-_TYPES = (OrderBody, OrderView, OrderPage, BulkView, MetricsView, Point)
+_TYPES = (OrderBody, OrderView, OrderPage, AttemptsView, BulkView, MetricsView, Point)
 _REPLACEMENTS: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "total_amount"): {"anyOf": [_AMOUNT, _AMOUNT_TEXT]},
     ("OrderView", "total_amount"): _AMOUNT,
@@ -34,6 +35,8 @@ _REPLACEMENTS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "created_at"): _TIMESTAMP,
     ("OrderView", "processed_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
     ("OrderView", "next_attempt_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
+    ("AttemptView", "started_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
+    ("AttemptView", "ended_at"): {"anyOf": [_TIMESTAMP, {"type": "null"}]},
 }
 """Schemas of fields whose Python type does not describe their JSON: decimals, raw JSON and times."""
 _ADDITIONS: Mapping[tuple[str, str], Schema] = {
@@ -57,6 +60,21 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "processed_at"): {"description": "`processed_time` with microseconds, as RFC 3339."},
     ("OrderView", "next_attempt_at"): {"description": "When the order is retried, if it waits for that; else null."},
     ("OrderView", "metadata"): {"description": f"{_METADATA} Left out if the order has none."},
+    ("AttemptsView", "order_id"): _INT64,
+    ("AttemptView", "number"): {
+        "description": "Counts from 1, and again from 1 after a retry of a Failed order. An "
+        "attempt that does not count has the number of the next one.",
+        "minimum": 1,
+    },
+    ("AttemptView", "started_at"): {"description": "Null if an older version of the server started it."},
+    ("AttemptView", "ended_at"): {
+        "description": "Null while it is running. If `interrupted`: when the server started again."
+    },
+    ("AttemptView", "outcome"): {
+        "description": "Null while it is running. `rejected`: the processor said that a retry would not help. "
+        "`interrupted`: the server's process ended. `stopped`: the server stopped; the attempt does not count."
+    },
+    ("AttemptView", "error"): {"description": "Why the attempt did not complete the order."},
     ("OrderPage", "next_cursor"): {"description": "`cursor` of the next page; null on the last one."},
     ("BulkView", "accepted"): {"description": "New orders that are on disk now.", "minimum": 0},
     ("BulkView", "duplicates"): {"description": "Orders that were already stored.", "minimum": 0},

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from models.order import Attempt, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import decode_attempts, decode_orders, encode_outcomes
+from models.sqlite.wire import decode_attempts, decode_orders, encode_numbers, encode_outcomes
 from models.writes import ClaimedOrders, Outcome
 
 MIN_RUN_LENGTH = 8
@@ -25,7 +25,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
         found, last, next_due_us = _next_ready(transaction, limit)
     if last is None or transaction.is_due(next_due_us):
         return ClaimedOrders([], next_due_us)
-    transaction.database.execute_sql(statements.CLAIM, (last,))
+    transaction.database.execute_sql(statements.CLAIM, (transaction.now_us, last))
     claimed = decode_orders(found)
     transaction.change.pending -= len(claimed)
     transaction.change.processing += len(claimed)
@@ -56,12 +56,21 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
     if len(completed) == len(first):
         return
     others = [each.with_storable_error() for each in first.values() if each.status is not Status.COMPLETED]
+    _record(transaction, [each for each in others if each.ending is not None])
     if failed := [each for each in others if each.status is Status.FAILED]:
         transaction.change.failed += _leave_processing(
             transaction, statements.FAIL, transaction.now_us, encode_outcomes(failed)
         )
     if put_back := [each for each in others if each.status is Status.PENDING]:
         transaction.change.pending += _leave_processing(transaction, statements.MAKE_PENDING, encode_outcomes(put_back))
+
+
+def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+    """Adds attempts that are still running to the histories of their orders."""
+    if outcomes:
+        transaction.database.execute_sql(statements.RECORD_ATTEMPTS, (transaction.now_us, encode_outcomes(outcomes)))
+    if old := [each.sequence for each in outcomes if each.claim > statements.MAX_RECORDED_ATTEMPTS]:
+        transaction.database.execute_sql(statements.DELETE_OLD_ATTEMPTS, (encode_numbers(old),))
 
 
 def _complete(transaction: Transaction, sum_up: str, complete: str, *which: int | str) -> None:

@@ -46,7 +46,8 @@ def _insert_all(
         is_claim = not has_ready and not transaction.is_due(next_due_us)
     claims = int(is_claim)
     status = Status.PROCESSING if is_claim else Status.PENDING
-    parameters = (status, claims, claims, transaction.now_us, encode_new_orders(orders))
+    claimed_after_us = 0 if is_claim else None
+    parameters = (status, claims, claims, transaction.now_us, claimed_after_us, encode_new_orders(orders))
     cursor = transaction.database.execute_sql(statements.INSERT, parameters)
     inserted: int = cursor.rowcount
     transaction.inserted += inserted

@@ -15,7 +15,7 @@ _log = logging.getLogger("orders.schema")
 
 APPLICATION_ID = 0x4F524452
 """Identifies the file as a database of this program: "ORDR" (SQLite file format §1.3.8)."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _PENDING = peewee.SQL("status = 'Pending'")
 _WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
 _PROCESSING = peewee.SQL("status = 'Processing'")
@@ -41,6 +41,14 @@ _MIGRATIONS = (
         "CREATE INDEX orders_completed ON orders (sequence) WHERE status = 'Completed'",
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
+    # From version 3 to 4: the history of attempts.
+    (
+        "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
+        """CREATE TABLE attempts (
+            sequence INTEGER NOT NULL, claim INTEGER NOT NULL, number INTEGER NOT NULL, started_us INTEGER,
+            ended_us INTEGER NOT NULL, ending TEXT NOT NULL, error TEXT, PRIMARY KEY (sequence, claim)
+        ) WITHOUT ROWID""",
+    ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
 
@@ -49,6 +57,7 @@ class OrderRow(peewee.Model):
     """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
     A Pending order can't be claimed before `due_us` (microseconds since 1970, UTC); NULL means at once.
+    `claimed_after_us` is the time from `created_us` to the latest claim: a number that takes fewer bytes than a time.
     """
 
     sequence = peewee.AutoField()
@@ -64,6 +73,7 @@ class OrderRow(peewee.Model):
     created_us = peewee.BigIntegerField()
     processed_us = peewee.BigIntegerField(null=True)
     due_us = peewee.BigIntegerField(null=True)
+    claimed_after_us = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -99,14 +109,37 @@ class TotalsRow(peewee.Model):
         table_name = "totals"
 
 
+class AttemptRow(peewee.Model):
+    """One ended attempt that did not complete its order. `claim` is the order's `claims` during the attempt.
+
+    The attempt that completes an order has no row: the row of the order has the same values.
+    """
+
+    sequence = peewee.BigIntegerField()
+    claim = peewee.IntegerField()
+    number = peewee.IntegerField()
+    started_us = peewee.BigIntegerField(null=True)
+    ended_us = peewee.BigIntegerField()
+    ending = peewee.TextField()
+    error = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "attempts"
+        primary_key = peewee.CompositeKey("sequence", "claim")
+        without_rowid = True
+
+
+_TABLES = (OrderRow, TotalsRow, AttemptRow)
+
+
 def migrate(database: RetryingSqliteDatabase) -> None:
     """Creates the tables, or migrates them to the current version. Must be called in a transaction."""
     if database.user_version == 0:
         if database.application_id or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             # The file was empty when `open_database` checked it.
             raise DatabaseRefusedError("another program has just written to the database file")
-        with database.bind_ctx([OrderRow, TotalsRow]):
-            database.create_tables([OrderRow, TotalsRow], safe=False)
+        with database.bind_ctx(_TABLES):
+            database.create_tables(_TABLES, safe=False)
             TotalsRow.create()
         database.application_id = APPLICATION_ID
     else:

@@ -14,8 +14,9 @@ _WAITING = "status = 'Pending' AND due_us IS NOT NULL"
 _NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {_WAITING})"
 
 INSERT = """
-INSERT INTO orders (order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?
+INSERT INTO orders (
+    order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us, claimed_after_us)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?, ?
 FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
 
@@ -29,7 +30,8 @@ SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), {_NEXT_DUE} FROM (
     SELECT * FROM orders WHERE {_READY} ORDER BY sequence LIMIT ?)"""
 
 CLAIM = f"""
-UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1
+UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
+    claimed_after_us = ? - created_us
 WHERE {_READY} AND sequence <= ?"""
 
 MAKE_READY = f"""
@@ -39,8 +41,8 @@ UPDATE orders SET due_us = NULL WHERE sequence IN (
 # The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
 # SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field once if possible.
 _RUNNING = """
-FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us FROM json_each(?))
-    AS outcome {join}
+FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us, value->>5 AS ending
+    FROM json_each(?)) AS outcome {join}
 WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND orders.status = 'Processing'"""
 
 SUM_UP = f"SELECT count(*), sum(max(0, ? - orders.created_us)) {_RUNNING.format(join='CROSS JOIN orders')}"
@@ -69,6 +71,28 @@ UPDATE orders SET
     error = iif(outcome.due_us IS NULL, orders.error, outcome.error),
     attempts = attempts - (outcome.due_us IS NULL)
 {_RUNNING.format(join="")}"""
+
+RECORD_ATTEMPTS = f"""
+INSERT INTO attempts (sequence, claim, number, started_us, ended_us, ending, error)
+SELECT orders.sequence, orders.claims, orders.attempts, created_us + claimed_after_us,
+    max(?, coalesce(created_us + claimed_after_us, 0)), outcome.ending, outcome.error
+{_RUNNING.format(join="CROSS JOIN orders")}"""
+
+MAX_RECORDED_ATTEMPTS = 50
+"""The maximum number of attempts in the history of an order: the newest."""
+
+# A transaction adds at most one attempt of an order, so at most one is to be deleted.
+DELETE_OLD_ATTEMPTS = f"""
+DELETE FROM attempts WHERE (sequence, claim) IN (
+    SELECT value, (
+        SELECT claim FROM attempts WHERE sequence = value ORDER BY claim DESC LIMIT 1 OFFSET {MAX_RECORDED_ATTEMPTS})
+    FROM json_each(?))"""
+
+HISTORY = """
+SELECT json_array(status, attempts, created_us + claimed_after_us, processed_us, (
+    SELECT json_group_array(json_array(number, started_us, ended_us, ending, error)) FROM (
+        SELECT * FROM attempts WHERE attempts.sequence = orders.sequence ORDER BY claim)))
+FROM orders WHERE order_id = ?"""
 
 INTERRUPTED = """
 SELECT json_group_array(json_array(sequence, claims, attempts)) FROM orders WHERE status = 'Processing'"""

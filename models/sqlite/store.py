@@ -11,11 +11,12 @@ import peewee
 
 from models.errors import StorageBusyError, StorageUnavailableError
 from models.listing import HIGHEST, Listing, Page
-from models.order import Attempt, Order, Totals
+from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite import statements
 from models.sqlite.attempts import finish, interrupted
 from models.sqlite.batch import apply_batch
 from models.sqlite.database import RetryingSqliteDatabase, is_busy
+from models.sqlite.history import read_history
 from models.sqlite.listing import list_orders
 from models.sqlite.lock import DatabaseLock
 from models.sqlite.schema import SCHEMA_VERSION
@@ -90,6 +91,10 @@ class SqliteStore:
     def list_orders(self, listing: Listing) -> Page:
         with _storage_errors():
             return list_orders(self._database, listing)
+
+    def history(self, order_id: int) -> list[AttemptRecord] | None:
+        with _storage_errors():
+            return read_history(self._database, order_id)
 
     def totals(self) -> Totals:
         with _storage_errors():

@@ -12,7 +12,7 @@ from itertools import starmap
 import msgspec
 from msgspec import structs
 
-from models.order import Attempt, Order, Status
+from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import NewOrder, OrderIds, Outcome
 
 # sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
@@ -21,12 +21,15 @@ _OrderColumns = tuple[
     int, int, int, list[int], int, str | None, Status, int, int, str | None, int, int | None, int | None
 ]
 
+_RecordColumns = tuple[int, int | None, int, Ending, str | None]
+
 _GROUP = 100
 _SHORT = 256 * 1024
 """In a longer text, orders are decoded one by one. msgspec would hold the GIL for 30 ms to decode 1,000,000 items."""
 _decode_order = msgspec.json.Decoder(_OrderColumns).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
+_decode_history = msgspec.json.Decoder(tuple[Status, int, int | None, int | None, list[_RecordColumns]]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -43,7 +46,7 @@ def encode_new_orders(orders: Sequence[NewOrder]) -> str:
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """`[[sequence, claim, status, error, due_us], …]`"""
+    """`[[sequence, claim, status, error, due_us, ending], …]`"""
     return msgspec.json.encode(list(map(structs.astuple, outcomes))).decode()
 
 
@@ -57,6 +60,12 @@ def decode_orders(text: str) -> list[Order]:
 def decode_attempts(text: str) -> list[Attempt]:
     """Attempts from `[[sequence, claims, attempts], …]`."""
     return list(starmap(Attempt, _decode_triples(text)))
+
+
+def decode_history(text: str) -> tuple[Status, int, int | None, int | None, list[AttemptRecord]]:
+    """The order's status, attempts, time of the latest claim and processed_us, and its recorded attempts."""
+    status, attempts, claimed_us, processed_us, records = _decode_history(text)
+    return status, attempts, claimed_us, processed_us, list(starmap(AttemptRecord, records))
 
 
 def decode_order_ids(text: str) -> list[OrderIds]:

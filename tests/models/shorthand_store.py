@@ -5,7 +5,7 @@ from typing import cast
 
 from models.errors import OrderConflictError, WrongStatusError
 from models.listing import Listing, Page
-from models.order import Attempt, Order, Status, Totals
+from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
 from models.writes import (
     AnyWrite,
@@ -58,6 +58,9 @@ class ShorthandStore:
     def list_orders(self, listing: Listing) -> Page:
         return self._store.list_orders(listing)
 
+    def history(self, order_id: int) -> list[AttemptRecord] | None:
+        return self._store.history(order_id)
+
     def totals(self) -> Totals:
         return self._store.totals()
 
@@ -88,14 +91,25 @@ class ShorthandStore:
     def claim(self, limit: int = 1_000) -> list[Order]:
         return self.finish_and_claim([], limit).orders
 
+    def insert_and_claim(self, order: NewOrder) -> Order:
+        """Claims the new order in the commit that stores it."""
+        _, claimed = self.write([order, FinishAndClaim([], 1)])
+        return cast(ClaimedOrders, claimed).orders[0]
+
     def finish(self, *outcomes: Outcome) -> None:
         assert self.finish_and_claim(outcomes, 0) == ClaimedOrders([])
 
     def finish_attempt(
-        self, order: Order, status: Status, error: str | None = None, *, due_us: int | None = None
+        self,
+        order: Order,
+        status: Status,
+        error: str | None = None,
+        *,
+        due_us: int | None = None,
+        ending: Ending | None = None,
     ) -> None:
         """Ends the attempt that began when `order` was claimed."""
-        self.finish(Outcome(order.sequence, order.claims, status, error, due_us))
+        self.finish(Outcome(order.sequence, order.claims, status, error, due_us, ending))
 
     def cancel(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
         return [_order_of(result) for result in self.write([Cancel(each) for each in order_ids])]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.order import Attempt, Status
+from models.order import Attempt, Ending, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
@@ -108,7 +108,7 @@ def test_after_the_last_attempt_the_order_is_failed_with_its_last_error(error: E
     assert policy(max_attempts=3).after(attempt(2), error).status is Status.PENDING
     for number in (3, 4):
         outcome = policy(max_attempts=3).after(attempt(number), error)
-        assert outcome == Outcome(5, number + 20, Status.FAILED, text_of(error), None)
+        assert outcome == Outcome(5, number + 20, Status.FAILED, text_of(error), ending=Ending.FAILED)
 
 
 def test_with_one_attempt_there_is_no_retry() -> None:
@@ -116,7 +116,9 @@ def test_with_one_attempt_there_is_no_retry() -> None:
 
 
 def test_a_rejected_order_is_failed_after_its_first_attempt() -> None:
-    assert policy().after(attempt(), Rejected("sold out")) == Outcome(5, 21, Status.FAILED, "sold out", None)
+    assert policy().after(attempt(), Rejected("sold out")) == Outcome(
+        5, 21, Status.FAILED, "sold out", ending=Ending.REJECTED
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,9 @@ def test_a_crash_is_retried_with_the_usual_delay() -> None:
 
 def test_a_crash_counts_as_an_attempt() -> None:
     assert policy(max_attempts=3).after_crash(attempt(2)).status is Status.PENDING
-    assert policy(max_attempts=3).after_crash(attempt(3)) == Outcome(5, 23, Status.FAILED, INTERRUPTED, None)
+    assert policy(max_attempts=3).after_crash(attempt(3)) == Outcome(
+        5, 23, Status.FAILED, INTERRUPTED, ending=Ending.INTERRUPTED
+    )
 
 
 # Error texts
@@ -196,7 +200,7 @@ def test_only_the_three_exceptions_of_processors_are_expected() -> None:
     expected = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
     assert all(is_expected(error) for error in expected)
     assert not any(is_expected(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
-    assert policy().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", None)
+    assert policy().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", ending=Ending.REJECTED)
 
 
 # Exceptions of a user's function

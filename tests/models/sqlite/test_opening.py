@@ -17,7 +17,7 @@ import pytest
 
 from models.errors import DatabaseRefusedError
 from models.listing import Listing
-from models.order import Status
+from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -82,7 +82,7 @@ def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> No
     assert database.is_closed()
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
-        assert database.get_tables() == ["orders", "totals"]
+        assert database.get_tables() == ["attempts", "orders", "totals"]
         assert store_in(database, Clock()).totals().orders == 0
 
 
@@ -166,6 +166,21 @@ SCHEMA_2 = [
 ]
 
 
+SCHEMA_3 = [
+    *SCHEMA_2[:-4],
+    """CREATE INDEX "orders_user" ON "orders" (sequence >> 11, "user_id")""",
+    """CREATE INDEX "orders_created" ON "orders" (sequence >> 11, "created_us")""",
+    """CREATE INDEX "orders_completed" ON "orders" ("sequence") WHERE status = 'Completed'""",
+    """CREATE INDEX "orders_cancelled" ON "orders" ("sequence") WHERE status = 'Cancelled'""",
+    "INSERT INTO totals VALUES (1, 1, 1, 1, 0, 0, 5)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 2, 2, NULL, 10, 15, NULL),
+        (2, 12, 2, '[3]', 1, '{ "a": 1 }', 'Processing', 1, 1, NULL, 20, NULL, NULL),
+        (3, 13, 1, '[4]', 2, NULL, 'Pending', 1, 1, 'down', 30, NULL, 40)""",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 3",
+]
+
+
 def test_a_file_with_schema_1_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
     create(tmp_path / "orders.db", *SCHEMA_1)
     database = open_database(tmp_path / "orders.db")
@@ -195,6 +210,26 @@ def test_a_file_with_schema_2_is_migrated_and_works(tmp_path: Path, clock: Clock
         assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [11]
         assert listed(store, Listing(limit=9, status=Status.CANCELLED)) == [12]
         assert [order.order_id for order in store.claim(10)] == [13, 14]
+
+
+def test_a_file_with_schema_3_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_3)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = store_in(database, clock)
+        # The old program did not store when attempts began.
+        assert store.history(11) == [AttemptRecord(2, None, 15, Ending.COMPLETED, None)]
+        assert store.history(12) == [AttemptRecord(1, None, None, None, None)]
+        assert store.history(13) == []
+        assert store.recover(interrupted) == 1
+        assert store.history(12) == [AttemptRecord(1, None, clock.now_us, Ending.INTERRUPTED, "killed")]
+        assert store.insert(new_order(14)) == [Insertion.ACCEPTED]
+        assert [order.order_id for order in store.claim(10)] == [12, 13, 14]
+        assert store.history(13) == [AttemptRecord(2, clock.now_us, None, None, None)]
+
+
+def interrupted(attempt: Attempt) -> Outcome:
+    return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "killed", 0, Ending.INTERRUPTED)
 
 
 DYING = """
@@ -238,7 +273,7 @@ def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: 
         assert listed(store_in(database, clock), wanted) == [999]
 
 
-@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2], ids=["1", "2"])
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3], ids=["1", "2", "3"])
 def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[str]) -> None:
     create(tmp_path / "old.db", *old)
     open_database(tmp_path / "old.db")
@@ -253,7 +288,7 @@ def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[
             assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
             columns = [
                 connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')").fetchall()
-                for table in ("orders", "totals")
+                for table in ("attempts", "orders", "totals")
             ]
             return names, columns
 

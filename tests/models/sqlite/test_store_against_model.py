@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from models.changes import changes_in
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
-from models.order import Attempt, Order, Status, Totals
+from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.sqlite.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes import (
@@ -54,6 +54,18 @@ class Expected:
     error: str | None = None
     processed_us: int | None = None
     due_us: int | None = None
+    claimed_us: int | None = None
+    records: list[AttemptRecord] = field(default_factory=list)
+
+    def history(self) -> list[AttemptRecord]:
+        if self.status is Status.PROCESSING:
+            return [*self.records, AttemptRecord(self.attempts, self.claimed_us, None, None, None)]
+        if self.status is not Status.COMPLETED:
+            return self.records
+        assert self.processed_us is not None
+        assert self.claimed_us is not None
+        ended_us = max(self.processed_us, self.claimed_us)
+        return [*self.records, AttemptRecord(self.attempts, self.claimed_us, ended_us, Ending.COMPLETED, None)]
 
     def as_stored(self) -> Order:
         new = new_order(self.order_id, user_id=self.user_id)
@@ -157,6 +169,7 @@ class Model:
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
+            order.claimed_us = self._clock()
         return ClaimedOrders(
             [order.as_stored() for order in claimed],
             min((order.due_us for order in pending if order.due_us is not None), default=None),
@@ -171,6 +184,12 @@ class Model:
                 self._end(order, outcome)
 
     def _end(self, order: Expected, outcome: Outcome) -> None:
+        if outcome.ending is not None and outcome.status is not Status.COMPLETED:
+            assert order.claimed_us is not None
+            ended_us = max(self._clock(), order.claimed_us)
+            order.records.append(
+                AttemptRecord(order.attempts, order.claimed_us, ended_us, outcome.ending, outcome.error)
+            )
         order.status = outcome.status
         if outcome.status is not Status.PENDING:
             order.error = outcome.error if outcome.status is Status.FAILED else None
@@ -206,7 +225,7 @@ def _plain(result: object) -> object:
 
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
-# Sequence, difference of the claim from the latest one, status, error, and delay in seconds.
+# Sequence, difference of the claim from the latest one, status, error, delay in seconds, and ending.
 OUTCOMES = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -214,6 +233,7 @@ OUTCOMES = st.lists(
         st.sampled_from([Status.COMPLETED, Status.FAILED, Status.PENDING]),
         st.sampled_from([None, "no"]),
         st.sampled_from([None, -1, 0, 1, 2]),
+        st.sampled_from([None, Ending.FAILED, Ending.STOPPED]),
     ),
     max_size=4,
 )
@@ -270,12 +290,12 @@ class StoreMachine(RuleBasedStateMachine):
             max_pending,
         )
 
-    def _outcomes(self, drawn: list[tuple[int, int, Status, str | None, int | None]]) -> list[Outcome]:
+    def _outcomes(self, drawn: list[tuple[int, int, Status, str | None, int | None, Ending | None]]) -> list[Outcome]:
         outcomes = []
-        for sequence, claims_off, status, error, due_s in drawn:
+        for sequence, claims_off, status, error, due_s, ending in drawn:
             claims = self._model.orders[sequence - 1].claims if sequence <= len(self._model.orders) else 1
             due_us = None if due_s is None or status is not Status.PENDING else self._clock() + due_s * SECOND_US
-            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us))
+            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us, ending))
         return outcomes
 
     def _write(self, batch: list[AnyWrite], max_pending: int = 9) -> None:
@@ -311,6 +331,7 @@ class StoreMachine(RuleBasedStateMachine):
     def the_orders_equal_those_of_the_model(self) -> None:
         orders = self._model.orders
         assert self._store.find([order.order_id for order in orders]) == [order.as_stored() for order in orders]
+        assert [self._store.history(order.order_id) for order in orders] == [order.history() for order in orders]
 
     @invariant()
     def the_totals_equal_a_recount(self) -> None:

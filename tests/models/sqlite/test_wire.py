@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from models.order import Attempt, Status
+from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import (
     decode_attempts,
+    decode_history,
     decode_order_ids,
     decode_orders,
     encode_new_orders,
@@ -35,10 +36,12 @@ STORED: dict[str, Any] = {
     "processed_us": 12,
     "due_us": 13,
 }
+# The columns that the values above do not contain.
+OTHERS = {"claimed_after_us": 14}
 
 
 def insert_row(database: RetryingSqliteDatabase, **changes: object) -> None:
-    row = STORED | {"item_ids": "[4,5]"} | changes
+    row = STORED | OTHERS | {"item_ids": "[4,5]"} | changes
     database.execute_sql(f"INSERT INTO orders ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
 
 
@@ -82,23 +85,33 @@ def test_decode_order_ids_has_the_column_order_of_next_failed(database: Retrying
 
 def test_encode_new_orders_has_the_column_order_of_insert(database: RetryingSqliteDatabase) -> None:
     new = NewOrder(order_id=2, user_id=3, item_ids=[4, 5], total_amount=6, metadata='{"a": 7}')
-    database.execute_sql(statements.INSERT, (Status.PENDING, 8, 9, 11, encode_new_orders([new])))
+    database.execute_sql(statements.INSERT, (Status.PENDING, 8, 9, 11, 14, encode_new_orders([new])))
     inserted = STORED | {"item_ids": "[4,5]", "status": "Pending", "error": None, "processed_us": None, "due_us": None}
-    assert stored_row(database) == inserted
+    assert stored_row(database) == inserted | OTHERS
 
 
 def test_encode_outcomes_has_the_column_order_of_fail(database: RetryingSqliteDatabase) -> None:
     insert_row(database, status=Status.PROCESSING, error=None, due_us=None)
     failed = Outcome(sequence=1, claim=9, status=Status.FAILED, error="ten")
     database.execute_sql(statements.FAIL, (12, encode_outcomes([failed])))
-    assert stored_row(database) == STORED | {"item_ids": "[4,5]", "due_us": None}
+    assert stored_row(database) == STORED | OTHERS | {"item_ids": "[4,5]", "due_us": None}
 
 
 def test_encode_outcomes_has_the_column_order_of_make_pending(database: RetryingSqliteDatabase) -> None:
     insert_row(database, status=Status.PROCESSING, error=None, due_us=None)
     retried = Outcome(sequence=1, claim=9, status=Status.PENDING, error="ten", due_us=13)
     database.execute_sql(statements.MAKE_PENDING, (encode_outcomes([retried]),))
-    assert stored_row(database) == STORED | {"item_ids": "[4,5]", "status": "Pending"}
+    assert stored_row(database) == STORED | OTHERS | {"item_ids": "[4,5]", "status": "Pending"}
+
+
+def test_encode_outcomes_has_the_column_order_of_record_attempts(database: RetryingSqliteDatabase) -> None:
+    insert_row(database, status=Status.PROCESSING)
+    failed = Outcome(sequence=1, claim=9, status=Status.FAILED, error="ten", ending=Ending.REJECTED)
+    database.execute_sql(statements.RECORD_ATTEMPTS, (30, encode_outcomes([failed])))
+    assert database.execute_sql("SELECT * FROM attempts").fetchall() == [(1, 9, 8, 25, 30, "rejected", "ten")]
+    [text] = database.execute_sql(statements.HISTORY, (2,)).fetchone()
+    record = AttemptRecord(number=8, started_us=25, ended_us=30, ending=Ending.REJECTED, error="ten")
+    assert decode_history(text) == (Status.PROCESSING, 8, 25, 12, [record])
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_000])
