@@ -16,8 +16,7 @@ from load.orders.comparison import BadJson, decode_json
 
 POLL_WHILE_SENDING_S = 0.25
 LONGEST_GAP_S = 1.0  # If two polls are further apart, it is not known when the orders were processed.
-QUIET_S = 2.0
-"""If no count changes for this long, the run stops waiting for orders that the server had before the run."""
+QUIET_S = 2.0  # If the metrics don't change for this long, `wait` ignores orders that the server had before the run.
 OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
 
 
@@ -35,7 +34,7 @@ class NotAllowed(NoMetrics):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Numbers of orders. `waiting` counts Pending and Processing, `finished` counts all terminal statuses."""
+    """The numbers of orders by status. `waiting` orders are Pending or Processing; `finished` counts all others."""
 
     waiting: int
     completed: int
@@ -43,12 +42,12 @@ class Metrics:
 
     @property
     def orders(self) -> int:
-        """All orders, in any status."""
+        """The number of orders in any status."""
         return self.waiting + self.finished
 
     @classmethod
     def parse(cls, response: Response) -> Self:
-        """Read a response. Raises NoMetrics if a count is missing or is not a whole number of at least 0."""
+        """Read a response to GET /metrics. Raises NoMetrics unless each count is a whole number of at least 0."""
         if response.status in (401, 403):
             raise NotAllowed(response.status)
         if response.status != 200:
@@ -74,7 +73,7 @@ def _count(counts: dict[str, Any], name: str) -> int:
 
 
 class BacklogState(Enum):
-    """Why waiting ended: all orders are processed, the counts no longer change, or there are no metrics."""
+    """Says why `wait` returned: all orders are processed, the metrics stopped changing, or they can't be read."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -83,12 +82,11 @@ class BacklogState(Enum):
 
 @dataclass
 class Backlog:
-    """The orders that the server has not processed yet, including those of other clients.
+    """Polls GET /metrics for the backlog: how many orders are not processed yet, including those of other clients.
 
-    `left` is their number at the last poll. `on_poll` is called with this number after each poll. `changed_ns` is when
-    `wait` last saw the metrics change. `processed_ns` is when the metrics first showed that all orders are processed.
-    It is None if they never did, or if the previous poll was over a second earlier. These values are only estimates;
-    the orders are also read back.
+    `left` is this number at the last poll. `on_poll` is called with it after each poll. `changed_ns` is when `wait`
+    last saw the metrics change. `processed_ns` is when the metrics first showed that all orders are processed. It is
+    None if they never did, or if the previous poll was over a second earlier. Both times are only estimates.
     """
 
     address: Address
@@ -105,7 +103,7 @@ class Backlog:
         self._connection = Connection(self.address)
 
     async def poll(self, *, limit_s: float | None = None) -> Metrics:
-        """Request the metrics once. Raises NoResponse or NoMetrics. The default of `limit_s` is `answer_s`."""
+        """Request the metrics once. Raises NoResponse or NoMetrics. The default of `limit_s` is `timeouts.answer_s`."""
         limit_s = self.timeouts.answer_s if limit_s is None else limit_s
         metrics = Metrics.parse(await send_request(self._connection, self.address.get("/metrics"), limit_s=limit_s))
         self.left = metrics.waiting
@@ -114,7 +112,7 @@ class Backlog:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Poll while the block runs, and at least once if the server responds in time."""
+        """Poll in the background while the block runs, at least once if the server responds in time."""
         end = asyncio.Event()
         watch = asyncio.create_task(self._watch(end))
         try:
@@ -145,8 +143,8 @@ class Backlog:
         """Poll until all orders are processed, or until as many have finished as were waiting at the first poll.
 
         The second condition is for servers that also get orders from other clients. `before` is how many orders waited
-        before the load. Polling also ends if no more orders than that wait and the metrics do not change, because
-        orders of other clients can wait for hours. Returns UNKNOWN if the server does not respond or has no metrics.
+        before the load. Polling also ends if at most `before` orders wait and the metrics do not change: orders of
+        other clients can wait for hours. Returns UNKNOWN if the server does not respond or has no metrics.
         """
         first: Metrics | None = None
         seen: Metrics | None = None

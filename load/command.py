@@ -1,4 +1,4 @@
-"""`python -m load`: the load generator. Runs on the main thread."""
+"""`python -m load`: sends orders to a server, reads them back, and writes the result. Runs on the main thread."""
 
 import logging
 import os
@@ -32,14 +32,14 @@ SERVER = ("server.py",)
 
 
 def main(argv: Sequence[str], *, timeouts: Timeouts | None = None, server: Sequence[str] = SERVER) -> int:
-    """Run the load generator and return its exit status. `server` is the script that --own-server starts."""
-    # Without a handler, Python would print Tornado's warnings about failed connections. The result counts these.
+    """Run the load generator and return its exit status. --own-server starts Python with the arguments `server`."""
+    # Without a handler, Python would print Tornado's warnings about failed connections. The result counts the failures.
     logging.getLogger("tornado").addHandler(logging.NullHandler())
     return Load(parse_settings(argv, os.environ), timeouts=timeouts or Timeouts(), server=server).execute()
 
 
 class Load(Command):
-    """Sends orders, reads them back, and writes the result."""
+    """The command `python -m load`. Sends orders, reads them back, and writes the result."""
 
     def __init__(self, settings: Settings, *, timeouts: Timeouts, server: Sequence[str]) -> None:
         super().__init__(prog="python -m load", files=(settings.json, settings.report))
@@ -86,7 +86,7 @@ class Load(Command):
                     self._settings = replace(self._settings, url=server.url)
                     yield
             except CommandError as raised:
-                # Raised after the block: inside it, this error would keep the folder.
+                # Raised after the outer `with` block: an exception inside that block would keep the folder.
                 error = raised
         if error:
             raise error
@@ -103,7 +103,7 @@ class Load(Command):
         if result is None:
             return ()
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
-        # Computed only when it is written, so that after Ctrl-C the message names the missing files.
+        # Computed when it is written: if Ctrl-C interrupts this, a message names the files that were not written.
         result_json = cache(lambda: to_json(result, settings))
         outputs += json_outputs(settings.json, result_json)
         if settings.report:

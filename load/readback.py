@@ -19,7 +19,7 @@ TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
 @dataclass
 class ReadOrder:
-    """An order to read. `places` are its indexes in the source, and `found` is the decoded last response."""
+    """An order to read back. `places` are all its indexes in the source. `found` is its last response, decoded."""
 
     order_id: int
     places: list[int]
@@ -29,7 +29,7 @@ class ReadOrder:
 
 @dataclass(kw_only=True)
 class OrderReader:
-    """Reads orders with GET /order/{id}, and repeats this for orders that are not processed or could not be read.
+    """Reads orders with GET /order/{id} and compares them. Repeats this for orders that are unreadable or unprocessed.
 
     `result` is updated as orders are read. `processed_ns` is set only if some orders were not processed when they were
     first read. It is the time at which the last of these was read as processed.
@@ -44,7 +44,7 @@ class OrderReader:
     _deferred: list[ReadOrder] = field(default_factory=list)
 
     async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
-        """Read the orders at these indexes of the source; with `again`, repeat until all of them are processed."""
+        """Read the orders at these indexes of the source. With `again`, repeat until all of them are processed."""
         order_id = self.source.order_id
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))

@@ -1,4 +1,4 @@
-"""One run: connect, send, wait until all orders are processed, read them back. Runs on the event loop."""
+"""Performs one run: sends orders, waits until all are processed, and reads them back. Runs on the event loop."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ READ_CLIENTS = 64
 
 @dataclass(kw_only=True)
 class Run:
-    """One run. `result` has what was measured so far, also after an interrupt.
+    """Performs one run. `result` has what was measured so far, also after Ctrl-C.
 
-    `wall_clock_ns` returns the nanoseconds since 1970. Before the first order is sent, `print_line` is called with a
-    line that says how many orders the server already has.
+    `cpu_clock_ns` returns the CPU time of this process, `wall_clock_ns` the time since 1970. Before the first order is
+    sent, `print_line` is called with a line that says how many orders the server already has.
     """
 
     settings: Settings
@@ -44,7 +44,7 @@ class Run:
         self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
 
     async def complete(self) -> Result:
-        """Run to the end, or until cancelled, and return the result. Raises Unreachable before any order is sent."""
+        """Perform the run and return its result, also if cancelled. Can raise Unreachable, before any order is sent."""
         settings, limit_s = self.settings, self.timeouts.connection_s
         self.result.started_ns = self.wall_clock_ns()
         try:
@@ -64,7 +64,7 @@ class Run:
         return self.result
 
     async def _poll_first(self, backlog: Backlog) -> int:
-        """Print how many orders the server has, and return how many wait. Raises NotAllowed for status 401 or 403."""
+        """Print how many orders the server has. Return how many are not processed. Raises NotAllowed for 401 or 403."""
         orders, waiting, limit_s = None, 0, self.timeouts.connection_s
         try:
             metrics = await backlog.poll(limit_s=limit_s)
@@ -170,7 +170,7 @@ async def _send_batches(
 def _with_due_times(
     requests: Iterator[tuple[int, bytes]], *, per_second: float, started_ns: int
 ) -> Iterator[tuple[int, int, bytes]]:
-    """Add to each request the time in nanoseconds when its first order is due."""
+    """Yield for each request its due time in nanoseconds, the index of its first order, and the encoded request."""
     for first, request in requests:
         yield started_ns + int(first * 1_000_000_000 // per_second), first, request
 

@@ -1,4 +1,4 @@
-"""The settings of a run, and the flags of `python -m load` that set them. Runs on the main thread."""
+"""Defines the settings of a run, and reads them from the flags of `python -m load`. Runs on the main thread."""
 
 import argparse
 import math
@@ -45,11 +45,11 @@ says so, and the exit status stays the same."""
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one run. `concurrency` is the number of connections, or the highest number in an open loop.
+    """Contains the settings of one run. `concurrency` is the number of connections, and in an open loop the maximum.
 
-    A file to replay can have fewer orders than `orders`; HIGHEST means the whole file. With `rate` (orders a second),
-    the loop is open. `duration_s` is None if the number of orders ends the run. With `own_server`, the run starts a
-    server and loads it instead of `url`.
+    `orders` is how many orders are sent; with `replay`, it is the maximum, and HIGHEST means the whole file. `rate` is
+    in orders per second and makes the loop open. `duration_s` is None if the number of orders ends the run. `batch`
+    orders are sent at once; each request has `bulk` orders. With `own_server`, the run loads a server that it starts.
     """
 
     url: ServerUrl
@@ -76,7 +76,7 @@ class Settings:
 
 
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> Settings:
-    """Read the flags; a mistake ends the process with one line on stderr and status 2."""
+    """Read the flags. An invalid flag ends the process with one line on stderr and status 2."""
     parser = _new_parser()
     flags = parser.parse(argv)
     if mistake := _find_contradiction(flags):
@@ -117,7 +117,7 @@ def _orders(flags: argparse.Namespace) -> int:
     if flags.replay:
         return HIGHEST
     if flags.duration_s:
-        # All orders that are due before the end. Rounded, so that a floating-point error does not add one.
+        # Counts the orders that are due before the end. Rounded first: a floating-point error must not add an order.
         due: float = flags.rate * (flags.warm_up_s + flags.duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
@@ -182,7 +182,7 @@ def _server_url(text: str) -> ServerUrl:
 
 
 def _api_key(text: str) -> str:
-    """Check that a key can be sent in a header; messages do not show the key."""
+    """Return the key if it can be sent in a header. Error messages do not contain the key."""
     if not text:
         raise argparse.ArgumentTypeError("the key is empty")
     if not all("!" <= character <= "~" for character in text):

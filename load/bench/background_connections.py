@@ -1,7 +1,7 @@
-"""Runs another process during a measurement: wrk, event readers or slow clients. Runs on the event loop.
+"""Runs another process during a measurement: wrk, or clients that keep connections open. Runs on the event loop.
 
 `python -m load.bench.background_connections KIND URL COUNT` connects COUNT clients and prints "ready". KIND is
-"readers" or "slow-clients". When its stdin is closed, it closes the connections and prints a Report as JSON.
+"readers" (of events) or "slow-clients". When its stdin is closed, it disconnects, and prints a Report as JSON.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from load.system.server_process import ROOT
 READERS, SLOW_CLIENTS = "readers", "slow-clients"
 READY = b"ready\n"
 CONNECT_S = 10.0
-BUFFER = bytearray(1 << 20)  # Shared by all readers: only the number of bytes matters.
+BUFFER = bytearray(1 << 20)  # All readers receive into this buffer, because only the number of bytes matters.
 QUIET_S = 0.5
 LINE_INTERVAL_S = 1.0
 READY_S = 30.0
@@ -37,9 +37,9 @@ class NoEvents(Exception):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What was measured while the clients were connected.
+    """The result of a process that runs clients, measured while they were connected.
 
-    `ended` counts the connections that the server closed. `cpu_s` is the CPU time of this program. `least_bytes` and
+    `ended` counts the connections that the server closed. `cpu_s` is the CPU time of the process. `least_bytes` and
     `most_bytes` are the fewest and the most bytes that a reader received; 0 for slow clients.
     """
 
@@ -51,7 +51,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 @dataclass
 class EventReaders:
-    """Connections that read all events. `bytes_read` has a count per connection; `ended` counts the ended streams."""
+    """Reads all events on `count` connections. `bytes_read` has the bytes of each. `ended` counts the ended streams."""
 
     address: Address
     _: KW_ONLY
@@ -63,7 +63,7 @@ class EventReaders:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect, and wait until every stream has begun. NoEvents for another response, OSError without a response."""
+        """Connect, and wait until every stream has begun. Raises NoEvents if the server has no events, or OSError."""
         loop = asyncio.get_running_loop()
         self.bytes_read = [0] * self.count
         async with asyncio.timeout(CONNECT_S):
@@ -101,7 +101,7 @@ class EventReaders:
 
 @dataclass
 class SlowClients:
-    """Clients that send endless header lines, and reconnect; `ended` counts the connections that the server closed."""
+    """Runs clients that send header lines without end. `ended` counts how often the server disconnected one."""
 
     address: Address
     _: KW_ONLY
@@ -111,7 +111,7 @@ class SlowClients:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect all clients, spread over one interval. They send until `close`. OSError if a connection fails."""
+        """Connect all clients, spread over one interval. They send until `close`. Raises OSError if that fails."""
         for _ in range(self.count):
             self._tasks.append(asyncio.create_task(self._send_until_gone(*await self._connect())))
             # So that the clients do not all send at the same moment.
@@ -190,7 +190,7 @@ async def child_process(*command: str) -> AsyncIterator[Process]:
 
 
 async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> AnyReport:
-    """Close the program's stdin and decode the last line that it prints; ProgramFailed if the line is not a report."""
+    """Close the program's stdin, and decode the last line that it prints. Raises ProgramFailed if that fails."""
     # Before Python 3.12, communicate() without input does not close stdin.
     out, errors = await process.communicate(b"")
     last = (out.splitlines() or [b""])[-1]
@@ -205,7 +205,7 @@ async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> 
 async def background_connections(
     kind: str, *, url: ServerUrl, count: int
 ) -> AsyncIterator[Callable[[], Awaitable[Report]]]:
-    """Run clients in another process. Yield a function that ends it and returns its Report. Raises ProgramFailed."""
+    """Run clients in another process. Yield a function that ends the process and returns its Report."""
     command = (sys.executable, "-m", "load.bench.background_connections", kind, str(url), str(count))
     async with child_process(*command) as process:
         close = partial(read_report, process, Report, name=f"the {kind}")

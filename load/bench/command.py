@@ -37,7 +37,7 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """A trial and its servers, ours last. `needs` is a required program; `needs_stored`: it requires `--stored`."""
+    """Describes a trial. `servers` has the names of its servers, ours last. `needs` is the program that it requires."""
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
@@ -77,7 +77,7 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 
 
 def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and lines that say why others can't; CommandError if `names` has one of these."""
+    """Return the trials that can run, and lines that say why others can't. CommandError if `names` has one of those."""
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
     missing = {name: plan for name, plan in chosen.items() if plan.needs and which(plan.needs) is None}
     lines = [
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Benchmark(Command):
-    """Runs the chosen trials one after another, each with its own databases, and prints their rows."""
+    """The command `python -m load.bench`. Runs the trials, each with its own databases, and prints their rows."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.bench", files=[flags.json])

@@ -27,13 +27,13 @@ def expect(status: int, check: Check = lambda response: "") -> Check:
 
 @dataclass
 class Measurement:
-    """The responses of one server. `rounds` counts the measurements that were added to this one.
+    """Contains counts and latencies of a server's responses. `rounds` is how many other measurements were added.
 
     `right` counts correct responses, `wrong` failed requests by reason. `cpu_share` is the share of one core that the
     client used. `latencies_ns` are those of correct responses, in no order. An open loop measures them from the time
-    when a request was due, a closed loop from the time when it was sent. `late_ns` has the delays of an open loop
-    itself: how late it sent requests although a connection was free. `empty_after_s` is how long the server took after
-    the load to process all orders, if that was measured.
+    when a request was due, a closed loop from the time when it was sent. `late_ns` has the client's own delays in an
+    open loop: how late it sent requests although a connection was free. `empty_after_s` is how long the server took
+    after the load to process all orders, if that was measured.
     """
 
     right: int = 0
@@ -76,7 +76,7 @@ class Measurement:
         self.rounds += 1
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
-        """Return a function that counts a response; a correct one only if its request was due at `from_ns` or later."""
+        """Return a function that counts responses. Correct ones count only if they were due at `from_ns` or later."""
 
         def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
             if fault := check(response):
@@ -101,7 +101,7 @@ class Meter:
     async def throughput(
         self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0
     ) -> Measurement:
-        """Send requests in a closed loop over new connections: all of them, or as many as `seconds` allow if not 0."""
+        """Send requests in a closed loop over new connections: for `seconds`, or if this is 0, until all are sent."""
         measured = Measurement()
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         with self._timing(loop, measured):
@@ -144,7 +144,7 @@ class Meter:
     async def polling(
         self, address: Address, request: bytes, check: Check, *, interval_s: float, until: Coroutine[Any, Any, None]
     ) -> Measurement:
-        """Send the request over one connection until `until` has ended, with pauses of `interval_s`."""
+        """Repeat a request on one connection, with pauses of `interval_s`, until the coroutine `until` has ended."""
         measured = Measurement()
         loop = ClosedLoop(address, count=1, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         answered = measured.counter(check)
@@ -174,7 +174,7 @@ def percentile_ms(times_ns: list[int], percentile: float) -> float:
 
 
 def cpu_and_errors(*measured: Measurement) -> str:
-    """Return a text with the client's share of a core in each measurement, and with all errors."""
+    """Return a text for the output: the client's share of a core in each measurement, and all errors."""
     shares = " and ".join(f"{each.cpu_share:.0%}" for each in measured)
     faults = "".join(f", {reason}: {times}" for each in measured for reason, times in each.wrong.items())
     return f"(client's CPU {shares}){faults}"

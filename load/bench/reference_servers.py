@@ -1,8 +1,8 @@
-"""`python -m load.bench.reference_servers NAME PORT`: a server that does no work, for comparison.
+"""`python -m load.bench.reference_servers NAME PORT`: runs a server that does no work, for comparison.
 
 NAME `bare` is a Tornado server whose handlers send constant responses. NAME `fixed` sends a constant 202 for each
-complete request, and parses only as much of HTTP as the benchmark's requests need. This server is faster than all
-clients, so it shows how fast those are. Both servers run on the same kind of event loop as `server.py`.
+complete request, and parses only as much of HTTP as the benchmark's requests need. It is faster than any client, so
+measurements of it show how fast the clients are. Both servers run on the same kind of event loop as `server.py`.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class ConstantHandler(RequestHandler):
 
 
 class FixedResponseConnection(asyncio.Protocol):
-    """One connection, which buffers incomplete requests. A request with a body needs a Content-Length."""
+    """Sends one fixed response for each complete request. A request with a body needs a Content-Length."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -73,7 +73,7 @@ class FixedResponseConnection(asyncio.Protocol):
 
 
 async def serve(name: str, port: int) -> None:
-    """Serve on the loopback address until SIGTERM. Port 0 is any free port; a line on stderr has the URL."""
+    """Serve on the loopback address until SIGTERM. Port 0 selects a free port. A line on stderr has the URL."""
     [listener] = bind_sockets(port, "127.0.0.1", family=socket.AF_INET, backlog=BACKLOG)
     loop = asyncio.get_running_loop()
     if name == BARE_TORNADO:

@@ -1,4 +1,4 @@
-"""Trials that compare many stored orders with few, or measure many Pending orders. Runs on the event loop."""
+"""Runs trials with many orders. Most compare a server with many stored orders to one with few. On the event loop."""
 
 import asyncio
 from contextlib import closing
@@ -17,11 +17,11 @@ from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus, has_status
 
-ROUNDS = 6  # Measurements of each server in a run; an even number.
+ROUNDS = 6  # How many rounds a run has. Even, so that each server is the first one in half of them.
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
-# Above PENDING_IN_MEMORY, because orders in processing and those sent one by one count, too.
+# More than PENDING_IN_MEMORY: orders in processing and the orders that are sent one by one count, too.
 MAX_BACKLOG = ("--max-backlog", "2000000")
 POLL_S = 0.005
 
@@ -31,8 +31,8 @@ class NotStored(CommandError):
 
 
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
-    """Return a row for each figure: the time with many stored orders, divided by the time with few."""
-    # A p99 needs many responses, and each round has a warm-up: so its rounds are few and long.
+    """Return a row for each figure: the time with many stored orders, divided by the time with few of them."""
+    # A p99 needs many responses, and each round has a warm-up. So its rounds are few and long.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
     sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
@@ -53,7 +53,7 @@ stored_bulk = partial(
 
 
 async def stored_reading(trial: Trial) -> list[Row]:
-    """Measure GET /order/{id} of random orders."""
+    """Compare GET /order/{id} on a server with many stored orders and on one with few. The orders are random."""
     load = wrk.by_wrk(wrk.get_orders, get_orders)
     return await compare_sizes(trial, load=load, figures={"GET /order/{id}, 64 clients, any order": RATE})
 
@@ -95,7 +95,7 @@ async def start(trial: Trial) -> list[Row]:
 
 
 async def memory(trial: Trial) -> list[Row]:
-    """Measure the memory with 1,000,000 Pending orders and more sent one by one. Runs once, whatever `runs` is."""
+    """Measure the highest memory of a server while 1,000,000 orders are Pending. Ignores `trial.runs`: runs once."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
     if not has_status():
@@ -122,7 +122,7 @@ async def memory(trial: Trial) -> list[Row]:
 
 
 async def find_stored(trial: Trial) -> Trial:
-    """Wait until both servers have processed all orders, then count them. NotStored if ids do not count from 1."""
+    """Wait until all orders are processed, then count them. Raises NotStored if their ids are not 1, 2, 3 and so on."""
     servers = []
     for server in trial.servers:
         address = server.address
@@ -140,7 +140,7 @@ async def find_stored(trial: Trial) -> Trial:
 
 
 async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
-    """Send orders to a server that processes none; NotStored if fewer are Pending afterwards."""
+    """Send orders to a server that processes none. Raises NotStored if fewer are Pending afterwards."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.poll()).waiting
@@ -149,7 +149,7 @@ async def _store_pending(trial: Trial, address: Address, *, first_id: int, order
 
 
 async def _await_ready(address: Address) -> None:
-    """Wait for the first 200 of /readyz; NoResponse if none comes within READY_S."""
+    """Poll GET /readyz until its first 200. Raises NoResponse if none comes within READY_S."""
     with closing(Connection(address)) as connection:
         try:
             async with asyncio.timeout(READY_S):

@@ -1,4 +1,4 @@
-"""Measures how long other requests wait while the server reads the worst bodies. Runs on the event loop."""
+"""Measures how long other requests wait while the server parses the worst bodies. Runs on the event loop."""
 
 import asyncio
 import socket
@@ -23,10 +23,11 @@ STALL = "the longest that /livez waits while the worst body of 8 MiB is taken in
 
 
 async def stalls(trial: Trial) -> list[Row]:
-    """Send GET /livez every 5 ms while the server reads each of the worst bodies.
+    """Measure how long GET /livez, sent every 5 ms, waits while the server parses each of the worst bodies.
 
-    For each body, every round has a longest wait. The lowest of these is used, because a wait that the body causes
-    occurs in every round. A run's value is the wait for the worst body, divided by the median latency of bare POSTs.
+    A run sends every body in three rounds, and notes the slowest GET of each round. Of these three waits, it uses the
+    shortest: a wait that the body itself causes occurs in all rounds, other delays do not. The value of a run is the
+    wait for the body with the longest wait, divided by the median latency of a POST to bare Tornado.
     """
     row = Row(name=STALL, at_most=100.0, aim=30.0)
     for number in range(1, trial.runs + 1):

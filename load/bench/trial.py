@@ -1,4 +1,4 @@
-"""The parts of every trial: its servers, its runs, and the rows of its result. Runs on the event loop."""
+"""Measures the servers of a trial, and computes the rows of its result. Runs on the event loop."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -20,10 +20,11 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A row of the result. It has a bound if it can fail, and can have a stricter aim.
+    """A line of the benchmark's result. It can have a bound for its median (`at_least` or `at_most`), and an `aim`.
 
     Each run is a dict of numbers with units in their names. The median of the runs' `value` is compared with the bound.
-    `wrong` counts failed requests by reason. `invalid` counts runs that do not measure the server, by reason.
+    The aim is stricter than the bound, but a row that misses it does not fail. `wrong` counts failed requests by
+    reason. `invalid` counts runs that do not measure the server, by reason.
     """
 
     name: str
@@ -100,7 +101,7 @@ class BacklogStuck(CommandError):
 
 
 class Server(NamedTuple):
-    """A running server with the orders 1 to `stored`. `ids` yields unused ids; `seeds` choose the orders to read."""
+    """A running server that has the orders 1 to `stored`. `ids` yields unused ids; `seeds` are for random reads."""
 
     name: str
     address: Address
@@ -110,7 +111,7 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number computed from a Measurement. `key` is its name in JSON; `label` and `text` format it for the output."""
+    """Computes a number from a Measurement. `key` is its name in JSON. `label` and `text` format it for the output."""
 
     key: str
     text: str
@@ -128,14 +129,14 @@ MEDIAN = Figure("median_ms", "{:.2f} ms", lambda each: percentile_ms(each.latenc
 
 
 class Value(Enum):
-    """How the value of a run is computed from the figures of the first and the second server."""
+    """Says how the value of a run is computed from the figures of the first and the second server."""
 
     SPEED = "ratio"
-    """The second server's speed divided by the first server's; 0 if one of them sent no correct response."""
+    """The second server's speed divided by the first server's speed; 0 if one of them sent no correct response."""
     TIME = "times as long"
-    """The second server's time divided by the first server's; infinite if one of them sent no correct response."""
+    """The second server's time divided by the first server's time; infinite if one of them sent no correct response."""
     SECOND = ""
-    """The second server's figure. The first server's figure is for information."""
+    """The second server's figure. The first server's figure is only printed."""
 
     def of(self, figure: Figure, first: float, second: float) -> float:
         if self is Value.SECOND:
@@ -148,10 +149,10 @@ class Value(Enum):
 
 @dataclass(frozen=True)
 class Trial:
-    """Servers to measure in `runs` runs, each for `seconds`. `print_line` prints a line for every run.
+    """Measures servers in `runs` runs, each server for `seconds` in a run. `print_line` prints a line for every run.
 
     `servers` run during the whole trial. The last is `ours`, which is compared with the first; both can be the same.
-    `start_server` prepares our server with additional flags, for a trial that starts the server itself.
+    `start_server` returns our server, not started yet, with additional flags. Trials that start it themselves use this.
     """
 
     runs: int
@@ -170,10 +171,10 @@ class Trial:
         return self.servers[-1]
 
     async def compare(self, load: "Load", *rows: tuple[Row, Figure], value: Value, rounds: int = 1) -> list[Row]:
-        """Measure both servers in every run, each in `rounds` rounds, and return the rows.
+        """Measure both servers in every run, each in `rounds` rounds. Add the runs to the rows, and return the rows.
 
-        With several rounds, a machine that becomes slower affects both servers, because their order changes: first,
-        second, second, first and so on. Every other run begins with the second server.
+        With several rounds, the order of the servers changes: first, second, second, first and so on. So a machine that
+        becomes slower affects both. Every other run begins with the second server.
         """
         for number in range(1, self.runs + 1):
             measured = {server.name: Measurement() for server in self.servers}
@@ -211,7 +212,7 @@ class Trial:
         row.runs.append({**run, "value": result})
 
     def check(self, row: Row, *measured: Measurement) -> None:
-        """Count a run's failed requests in its row, and count the run as invalid if the client was too busy."""
+        """Add a run's failed requests to its row. Count the run as invalid if the client was too busy."""
         for each in measured:
             row.wrong.update(each.wrong)
         if any(each.cpu_share > BUSY_SHARE for each in measured):
@@ -222,7 +223,7 @@ class Trial:
         return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
 
     async def wait_until_processed(self, address: Address) -> float:
-        """Wait until a server has processed all orders, and return the seconds that took. Raises BacklogStuck."""
+        """Wait until a server has processed all orders, and return how many seconds it took. Raises BacklogStuck."""
         begun_ns = self.meter.clock_ns()
         with closing(self.backlog(address)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
@@ -230,5 +231,4 @@ class Trial:
         return (self.meter.clock_ns() - begun_ns) / 1e9
 
 
-Load = Callable[[Trial, Server], Awaitable[Measurement]]
-"""Sends the requests of a trial to one server, and measures the responses."""
+Load = Callable[[Trial, Server], Awaitable[Measurement]]  # Sends requests to a server, and measures the responses.

@@ -1,4 +1,4 @@
-"""Trials that compare our server with another server, or with itself under another load. Runs on the event loop."""
+"""Runs trials that compare our server with another one, or with itself under another load. On the event loop."""
 
 from contextlib import closing
 from itertools import count
@@ -12,7 +12,7 @@ CROWD = "1,000 clients connecting at once, one order each, until all have their 
 STEADY = "p99 of POST /order at 500 orders/s, open loop"
 EMPTY_WITHIN_S = 1.0
 READING_CLIENTS = 100
-# Two events of over 100 bytes each: one when processing begins, one when the order is Completed.
+# An order has two events of over 100 bytes each: one when its processing begins, one when it is Completed.
 MIN_BYTES_AN_ORDER = 200
 SAME_BYTES_SHARE = 0.98
 SLOW_COUNT = 500
@@ -26,7 +26,7 @@ async def change(trial: Trial) -> list[Row]:
 
 
 async def intake(trial: Trial) -> list[Row]:
-    """Measure POST /order in a closed loop, and the processing of the accepted orders: three rows from one load."""
+    """Measure POST /order in a closed loop, and how fast the orders are processed. Return three rows from one load."""
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=3.0, aim=4.5)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
@@ -85,7 +85,7 @@ async def steady(trial: Trial) -> list[Row]:
 
 
 async def bulk(trial: Trial) -> list[Row]:
-    """Compare POST /orders with POST /order on the same server. The backlog is empty when a measurement begins."""
+    """Compare POST /orders with POST /order on the same server. Before each measurement, all orders are processed."""
     name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
     row = Row(name=name)
     for number in range(1, trial.runs + 1):
@@ -97,7 +97,7 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """Compare POST /order with 100 event readers, and on a server that never had readers and so has no event log."""
+    """Measure POST /order with 100 event readers. The other server never had readers, and so has no event log."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)

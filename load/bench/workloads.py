@@ -1,4 +1,4 @@
-"""The loads, requests and servers of trials. Loads run on the event loop; servers are started outside it."""
+"""Sends the requests of trials, and prepares their servers. Loads run on the event loop, servers start outside it."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ STRIDE = 61_803  # Coprime to USERS, so that all users occur; consecutive orders
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
-# As a share of the measurement's time. Meanwhile the server closes the connections of the previous round.
+# The warm-up, as a share of the measurement's time. During it, the server closes the previous round's connections.
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
 MAX_ARRAYS = 500  # Half of the server's --max-backlog, in arrays. A measurement ends early if all are sent.
@@ -60,7 +60,7 @@ def array_posts(address: Address, ids: Iterator[int], *, size: int) -> Iterator[
 
 
 def gets(server: Server) -> Iterator[bytes]:
-    """Yield GET /order/{id} of random stored orders, endlessly. The same seed gives the same sequence."""
+    """Yield requests `GET /order/{id}` of random stored orders, without end. The same seed gives the same sequence."""
     random = Random(next(server.seeds))
     # Each request is encoded when it is sent, so that the requests need no memory.
     before, after = server.address.get("/order/#").split(b"#")
@@ -146,7 +146,7 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
 
 
 class TrialServers:
-    """Prepares the servers of a trial. `ours` has a copy of the file `stored`; `other` is the server in `checkout`."""
+    """Prepares a trial's servers. `ours` gets a copy of the database `stored`. `other` is the server in `checkout`."""
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
         self._folder = folder
@@ -162,7 +162,7 @@ class TrialServers:
         return self._process("server.py", "--port", "0", "--database", str(self._folder / "orders.db"), *flags)
 
     def named(self, name: str) -> ServerProcess:
-        """Return a server by its name; it is not started yet. Raises the errors of FillJob.
+        """Return the server with this name, not started yet. Raises the errors of FillJob.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small`
         and `twin` are our server on new databases, with 10,000 orders and with none. `other` is the server in the

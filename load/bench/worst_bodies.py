@@ -1,4 +1,4 @@
-"""Bodies of `POST /orders` that take a server a long time to parse. Pure."""
+"""Generates the worst bodies of `POST /orders`: those that a server takes longest to parse. Pure functions."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,11 +8,11 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_ORDER_BYTES = 64 * 1024
 ORDERS = 1_000
 JSON, LINES = "application/json", "application/x-ndjson"
-LINES_BYTES = 256 * 1024  # Below 8 MiB: a server may take 10 µs for each line of three bytes.
+LINES_BYTES = 256 * 1024  # Less than 8 MiB, because a server can take 10 µs for each line of three bytes.
 
 
 class WorstBody(NamedTuple):
-    """A body, a name for its content, and the statuses that the response may have."""
+    """A request body that takes long to parse. `name` describes it. `statuses` are allowed in the response."""
 
     name: str
     media_type: str
@@ -21,7 +21,7 @@ class WorstBody(NamedTuple):
 
 
 def worst_bodies(ids: Iterator[int]) -> Iterator[WorstBody]:
-    """Yield the bodies one by one, because together they need much memory. Valid orders take ids from `ids`."""
+    """Yield the bodies one by one, because together they need much memory. Valid orders have ids from `ids`."""
     yield _array("bad items", _order(item_ids=_list(b"0", 1000)))
     yield _array("many commas", [_order(each, metadata=_list(b"1", 3800)) for each in islice(ids, ORDERS)], 202)
     long = [_order(each, item_ids=_list(b"1234567", 1000)) for each in islice(ids, ORDERS)]

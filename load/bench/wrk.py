@@ -43,7 +43,7 @@ function request()
   return requests[sent]
 end
 """
-# With `response`, wrk is slower: it makes a Lua table of all headers. Without it, only statuses from 400 on are wrong.
+# `response` slows wrk down, because wrk then makes a table of all headers. Without it, only statuses from 400 count.
 ONLY_202 = """\
 local statuses = {}
 
@@ -72,7 +72,7 @@ end
 
 
 class Report(msgspec.Struct):
-    """The last line that a script prints. ONLY_202 fills `statuses`; `refused` counts statuses from 400 on."""
+    """The last line of wrk's output, decoded. ONLY_202 fills `statuses`. `refused` counts statuses from 400 on."""
 
     answers: int
     elapsed_us: int
@@ -89,7 +89,7 @@ def wrk_version() -> str:
 
 
 def by_wrk(load: Load, otherwise: Load) -> Load:
-    """Return `load`, which wrk sends, or `otherwise` if wrk is not installed.
+    """Return `load`, whose client is wrk, or `otherwise` if wrk is not installed.
 
     The client and the server share the machine, so a client that needs less CPU time limits the server less.
     """
@@ -97,7 +97,7 @@ def by_wrk(load: Load, otherwise: Load) -> Load:
 
 
 async def post_orders(trial: Trial, server: Server) -> Measurement:
-    """Send the requests of `workloads.post_orders`. Replayed orders count as right: compare with the stored orders."""
+    """Send the requests of `workloads.post_orders` with wrk. Orders that the server already had count as right."""
     script = posting(server.address, first_id=next(server.ids))
     measured = await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
     # Skip the ids of all orders that were sent, even without a response.
@@ -115,7 +115,7 @@ async def get_orders(trial: Trial, server: Server) -> Measurement:
 
 
 def posting(address: Address, *, first_id: int) -> str:
-    """Return a script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on."""
+    """Return a Lua script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on."""
     head = address.post(PATH, b"").decode().replace("%", "%%").replace("Content-Length: 0", "Content-Length: %d")
     # A JSON string of ASCII characters is a Lua string, too.
     texts = {"head": json.dumps(head), "body": json.dumps(BODY.decode())}
@@ -123,10 +123,10 @@ def posting(address: Address, *, first_id: int) -> str:
 
 
 async def measure_wrk(address: Address, script: str, *, clients: int, seconds: float) -> Measurement:
-    """Run one thread of wrk with a script over `clients` connections, for `seconds`, rounded up.
+    """Run one thread of wrk with a Lua script over `clients` connections, for `seconds`, rounded up.
 
-    Socket errors and the statuses that the script counts are wrong. The CPU time is that of wrk, and of other child
-    processes if some end during the run.
+    Socket errors and the statuses that the script counts are wrong. The CPU time is that of all child processes that
+    end during the run; usually, this is only wrk.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with TemporaryDirectory(prefix="load-wrk-") as folder:

@@ -9,7 +9,7 @@ async def generator(trial: Trial) -> list[Row]:
     """Compare our load generator with wrk: both post orders in closed loops to bare Tornado, then to `fixed`.
 
     Bare Tornado is slower than both clients. Only the server `fixed` and the CPU time per request show how fast the
-    clients are. A run in which a client uses all of its CPU time is valid here, because the trial measures clients.
+    clients are. A run in which a client uses all of its CPU time is valid, because this trial measures the clients.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     to_fixed = "load generator's rate to a fixed-response server"

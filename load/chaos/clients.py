@@ -1,4 +1,4 @@
-"""The clients of a target server: they repeat a request until it has a response, and check it. On the event loop.
+"""Sends requests to a target server, repeats each until it has a response, and checks the response. On the event loop.
 
 The functions `check_...` return what is wrong, or an empty string.
 """
@@ -19,8 +19,7 @@ from load.orders.generated import as_another_order
 OK, CONFLICT = 200, 409
 ANSWER_LIMIT_S = 25.0  # More than a wait of 10 s for a lock and a freeze of 3 s together.
 RETRY_S = 0.1  # Pause before the next attempt. Shorter than Retry-After, so that more are made during faults.
-CATCH_UP_S = 10.0
-"""Orders that were due while a server was down are sent afterwards, but only those of the last 10 seconds."""
+CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older ones.
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
@@ -28,8 +27,7 @@ RETRY_AFTER = b"\r\nretry-after:"
 NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
 DISK_FULL = "disk full"
-FOLLOW_UP_SHARE = 0.05
-"""The share of new orders after which a client repeats an acknowledged order. Conflicts and reads are as frequent."""
+FOLLOW_UP_SHARE = 0.05  # The share of new orders after which a client repeats an order. Also for conflicts and reads.
 BULK_FOLLOW_UP_SHARE = 0.2
 
 
@@ -108,7 +106,7 @@ class RateLimit:
         self._next_s = clock_s()
 
     async def acquire(self, count: int) -> bool:
-        """Wait until `count` orders can be sent; return False if `ending` is set."""
+        """Wait until `count` orders are allowed to be sent. Return False if `ending` is set."""
         now_s = self._clock_s()
         due_s = max(self._next_s, now_s - CATCH_UP_S)
         self._next_s = due_s + count * self._interval_s
@@ -157,7 +155,7 @@ class RetryingClient:
 
 
 async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
-    """Send new orders one by one until `rate_limit` ends. After some of them, call `_follow_up`."""
+    """Send new orders one by one until `rate_limit` ends. After some of them, repeat or read an earlier order."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
@@ -222,7 +220,7 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 def client_sessions(
     target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield clients that send orders until `ending` is set. A client ends after the response to its last request."""
+    """Yield a coroutine for each client. Each sends orders until `ending` is set, and awaits its last response."""
     single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)
     most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]

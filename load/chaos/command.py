@@ -31,16 +31,15 @@ from load.cli.flags import CommandParser, whole_number
 from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, folder_to_keep
 
-ATTEMPTS_S = 30.0
-"""How long a fault without effect is tried again. Longer than the longest lock."""
+ATTEMPTS_S = 30.0  # How long to retry a fault that has no effect. This is longer than the longest lock.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
 FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
-"""The time limit of a run: a limit for each fault, the time for its orders at this rate, and the rest."""
+"""The time limit of a run is the sum of a limit for each fault, the time for its orders at this rate, and the rest."""
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
 WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
-"""With 1,000 attempts, no order fails because of faults alone."""
+"""The flags of the server that delivers webhooks. With 1,000 attempts, no order fails because of faults alone."""
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
@@ -49,7 +48,7 @@ CONNECTIONS = 200  # Clients, disconnecting clients, readers and webhooks; the s
 
 @dataclass(kw_only=True)
 class ChaosRun:
-    """Injects the faults of `plan` into servers under load, until `orders` are acknowledged. Fills `outcome`."""
+    """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`."""
 
     plan: Sequence[Fault]
     orders: int
@@ -78,7 +77,7 @@ class ChaosRun:
         self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
 
     async def run(self) -> None:
-        """Run everything; exceeding the time limit is a failure. Raises ServerLost, ReceiverLost or a group of them."""
+        """Perform the run. Exceeding its time limit is a failure. Raises ServerLost, ReceiverLost or a group."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
@@ -139,7 +138,7 @@ class ChaosRun:
         return sum(target.ledger.acknowledged for target in self._targets.values())
 
     async def _inject(self, fault: Fault) -> None:
-        """Inject a fault, and try again if it had no effect. Count the errors of clients until the fault is over."""
+        """Inject a fault, and retry it if it had no effect. Count the errors of clients until the fault is over."""
         target = self._targets[fault.target]
         before = Counter(target.client_errors)
         deadline_s = time.monotonic() + ATTEMPTS_S
@@ -169,7 +168,7 @@ def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
 
 
 class Chaos(Command):
-    """Prints the progress and the outcome of a run, and keeps the databases if anything is wrong."""
+    """The command `python -m load.chaos`. Prints the outcome, and keeps the databases if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace, *, server: Sequence[str]) -> None:
         super().__init__(prog="python -m load.chaos", files=[flags.json])

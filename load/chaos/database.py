@@ -87,7 +87,7 @@ def last_due_us(database: Path) -> int:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Count the orders. Compare them with the totals, the last GET /metrics, and with `delivered` if it is not None."""
+    """Compare the stored orders with `ledger`, the totals and GET /metrics, and with `delivered` if it is not None."""
     try:
         with _connect(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -103,10 +103,10 @@ def audit_database(
 def _audit_orders(
     connection: sqlite3.Connection, ledger: SentOrders, findings: Findings, delivered: set[int] | None
 ) -> Counter[str]:
-    """Check the orders; return the number with each status, and the sum `processing_us` of the Completed ones."""
+    """Check all orders. Return the number with each status, and the sum `processing_us` for the Completed ones."""
     stored: set[int] = set()
     counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
-    # Without an index, because it may lack rows that the table has.
+    # NOT INDEXED reads the table itself, because an index can lack some of its rows.
     sql = "SELECT order_id, status, processed_us - created_us FROM orders NOT INDEXED"
     for order_id, status, took_us in connection.execute(sql):
         index = ledger.index_of(order_id)
@@ -156,7 +156,7 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
 
 
 async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts = TIMEOUTS) -> bool:
-    """Wait until all orders are processed; return False if progress stops or the metrics can't be read."""
+    """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
     with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
         while True:
             state = await backlog.wait(before=0)

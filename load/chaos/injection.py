@@ -32,7 +32,7 @@ class Effect(NamedTuple):
 
 
 class FaultInjector:
-    """Injects faults. `seed` decides where requests are cut off. Setting `ended` ends blocking calls early."""
+    """Injects faults. The positions at which requests are cut follow from `seed`. `ended` ends blocking calls early."""
 
     def __init__(self, *, receiver: Receiver, seed: int, ended: threading.Event) -> None:
         self._receiver = receiver
@@ -165,9 +165,9 @@ async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng:
 
 
 def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
-    """Encode a request without its end: cut in the head (way 0), in the body (1), not at all (2), or in a line (3).
+    """Encode a request and cut it off: in the head (way 0), in the body (1), not at all (2), or in an NDJSON line (3).
 
-    Only complete orders are noted as sent, because the server may store them.
+    Only complete orders are recorded as sent, because the server can store only those.
     """
     ledger, address = target.ledger, target.address
     if way == 0:

@@ -1,4 +1,4 @@
-"""The webhook receiver, which checks every webhook and fails on demand. Runs on the event loop."""
+"""Receives webhooks and checks them, and fails while a fault is set. Runs on the event loop."""
 
 import socket
 from collections import Counter
@@ -21,8 +21,7 @@ FAILURES = {
     ReceiverFault.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
     ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
 }
-FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}
-"""The fields of every webhook; there is also `metadata` if the order has some."""
+FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}  # The fields of an order without metadata.
 
 
 class ReceiverLost(Exception):
@@ -40,7 +39,7 @@ class WebhookChecker:
         self._body_hashes: dict[int, int] = {}
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id and all problems; ValueError or KeyError if not a webhook. `headers` is lower case."""
+        """Return the order's id and all problems. Raises ValueError or KeyError. Header names must be in lower case."""
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
         if isinstance(order_id, bool) or not isinstance(order_id, int):
@@ -75,7 +74,7 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`. `delivered` has the order ids that got a 200; `failed_requests` counts by fault."""
+    """Receives webhooks at `url`. `delivered` has the ids of delivered orders. `failed_requests` counts by fault."""
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
         self.delivered: set[int] = set()
@@ -90,7 +89,7 @@ class Receiver:
         self._listening: ExitStack | None = None
 
     def listen(self) -> None:
-        """Receive webhooks from now on; ReceiverLost if the port is taken."""
+        """Receive webhooks from now on. Raises ReceiverLost if another program uses the port."""
         try:
             listening = socket.create_server((HOST, self._port))
         except OSError as problem:
@@ -105,7 +104,7 @@ class Receiver:
         self._reserved_port.close()
 
     def set_fault(self, fault: ReceiverFault | None) -> None:
-        """Fail every request this way from now on; None ends the fault. ReceiverLost if the port is taken."""
+        """Fail every request this way from now on. None ends the fault. Raises ReceiverLost if the port is in use."""
         before, self._fault = self._fault, fault
         if fault is ReceiverFault.GONE:
             self.failed_requests[fault] += len(self._streams)

@@ -18,11 +18,10 @@ LONGEST_START_S = 0.6  # The latest time after the launch at which a server is k
 OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
 LONGEST_PAUSE_S = 3.0
 CHECKPOINT_MODES = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")
-COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"
-"""The errors of clients: columns of the table, and keys of the JSON."""
+COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
 UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
-# The rows of the table, and their keys in the JSON.
+# The kinds of findings, which are rows of the printed table, and their keys in the JSON.
 JSON_KEYS = {row: row.replace(" ", "_") for row in (MISSING, DIFFERING, STUCK, UNDELIVERED, UNKNOWN, WRONG, TOTALS)}
 JSON_KEYS[UNKNOWN] = "strangers"
 MAX_NAMED = 10
@@ -42,7 +41,7 @@ class FaultKind(Enum):
 
 
 class ReceiverFault(Enum):
-    """How the webhook receiver fails."""
+    """The ways in which the webhook receiver fails. The values are shown to users."""
 
     GONE = "gone"
     HANG = "hangs"
@@ -50,7 +49,7 @@ class ReceiverFault(Enum):
     BUSY = "answers 503"
 
 
-# Each group of 17 faults has this many of each kind, so that a short run has all kinds.
+# The kinds of each group of 17 faults, which are then shuffled. So even a short run has all kinds.
 DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not FaultKind.KILL) * 2
 
 
@@ -58,8 +57,8 @@ DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not F
 class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
-    `count` is the number of kills in a row, of checkpoints, of disconnecting clients, or of kills while the receiver
-    hangs. Each process after the first is killed after `length_s`. `detail` has a ReceiverFault or checkpoint modes.
+    `count` is how many kills in a row, checkpoints, disconnecting clients, or kills while the receiver hangs. In a row
+    of kills, each restarted server is killed after `length_s`. `detail` is a ReceiverFault or has checkpoint modes.
     """
 
     kind: FaultKind
@@ -83,7 +82,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all four in every group of four. HANG comes first or second, so that 17 faults always include it."""
+    """Yield all four kinds in every group of four. HANG is first or second, so that 17 faults always include it."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -125,7 +124,7 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """The problems of a target server: for each row of the table, texts with an order id, which is 0 for no order."""
+    """Collects the problems of a target server by kind. A problem has a text, and an order id or 0."""
 
     target: str
     acknowledged: int = 0
@@ -141,7 +140,7 @@ class Findings:
             self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
-        """Add the orders that the row does not have yet; `orders` has the problem of each id."""
+        """Add these orders, except those that the row already has. `orders` maps each id to its problem."""
         known = {order_id for _, order_id in self.problems[row]}
         self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
 
@@ -165,7 +164,7 @@ class Findings:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The result of a run: faults made and client errors by kind of fault, failures, and findings by server."""
+    """The result of a run. `made` counts faults that had an effect, `client_errors` the errors that clients got."""
 
     made: Counter[FaultKind] = field(default_factory=Counter)
     client_errors: Counter[tuple[FaultKind, str]] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""A target server that is killed and restarted. Runs on the event loop; waits for processes on other threads."""
+"""Starts, kills and restarts a target server. Runs on the event loop; waits for processes on other threads."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from load.system.server_process import DidNotStart, ServerProcess
 
 HOST = "127.0.0.1"
 LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
-"""A server can wait 12 s for a lock when it starts or stops, and another 3 s for a webhook when it stops."""
+"""Time limits. A server can wait 12 s for a lock when it starts or stops, and 3 s more for a webhook when it stops."""
 START_LIMIT_S = 8.0  # The limit for a start that nothing blocks; most take less than a second.
 START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
@@ -44,7 +44,7 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 
 
 class TargetServer:
-    """A server with its own database in `folder`, and the orders sent to it. `command` lacks port and database.
+    """Runs a server with its own database. `ledger` records its orders. `command` is its command without port and file.
 
     `process` is the last process launched. `client_errors` counts the 503s, refused and lost connections of clients.
     `restart_lock` is held while the server is stopped and started again.
@@ -82,7 +82,7 @@ class TargetServer:
             self._unblocked_s = time.monotonic()
 
     async def start(self) -> float:
-        """Start the server and return the seconds until it listens; ServerLost after several failed attempts.
+        """Start the server, and return the seconds until it listens. Raises ServerLost after several failed attempts.
 
         A start can fail because another program has locked the database.
         """

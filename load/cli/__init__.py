@@ -1,1 +1,1 @@
-"""What all commands share: flags, progress, output files, signals and exit statuses."""
+"""Provides what all commands share: flags, progress, output files, signals and exit statuses."""

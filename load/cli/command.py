@@ -1,7 +1,4 @@
-"""What all commands share: check output files, show progress, run, report errors, write results, return a status.
-
-Runs on the main thread, outside the event loop.
-"""
+"""Defines the base class of all commands, and shows progress. Runs on the main thread, outside the event loop."""
 
 import asyncio
 import sys
@@ -23,7 +20,7 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows one phase at a time. Refreshed from the event loop, because a thread would slow down the sending."""
+    """Shows the progress of one phase at a time. The event loop refreshes it: a thread would slow down the sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,14 +43,14 @@ class ProgressBar:
 
 
 class Output(NamedTuple):
-    """One place to write a result to. Messages show `name`; `write` raises OSError if it fails."""
+    """A file or stream to which `write` writes a result. Error messages contain `name`. `write` can raise OSError."""
 
     name: str
     write: Callable[[], object]
 
 
 class Command(ABC):
-    """A command named `prog` that writes `files`. `execute` calls the subclass's `run`, then its `outputs`."""
+    """The base class of commands. `execute` checks that `files` can be written, calls `run`, and writes `outputs`."""
 
     def __init__(self, *, prog: str, files: Sequence[Path | None] = ()) -> None:
         self._prog = prog
@@ -61,7 +58,7 @@ class Command(ABC):
 
     @abstractmethod
     def run(self) -> ExitStatus:
-        """Do the work. CommandError ends the command with one line on stderr, KeyboardInterrupt with status 130."""
+        """Run the command. A CommandError ends it with one line on stderr, a KeyboardInterrupt with status 130."""
 
     def outputs(self) -> Sequence[Output]:
         """Return the outputs of the results so far. Called after `run`, even if `run` failed or was interrupted."""
@@ -86,7 +83,7 @@ class Command(ABC):
         return self._write_outputs(status)
 
     def _write_outputs(self, status: int) -> int:
-        """Write every output that can be written; after Ctrl-C, name the missing and incomplete ones."""
+        """Write every output that can be written, and return the status. After Ctrl-C, name the incomplete outputs."""
         remaining: list[Output] = []
         try:
             remaining += self.outputs()
@@ -127,7 +124,7 @@ def file_output(path: Path, content: Callable[[], bytes]) -> Output:
 
 
 def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output]:
-    """Return one output of indented JSON, or none if `path` is None; `result` is called when it is written."""
+    """Return one output that writes JSON, or none if `path` is None. `result` is called when the output is written."""
     if path is None:
         return []
     return [file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")]

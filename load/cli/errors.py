@@ -1,4 +1,4 @@
-"""Exit statuses, errors that end a command with one line, and functions that make texts safe to print. Any thread."""
+"""Defines exit statuses and errors that end a command with one line. Makes texts safe to print. Any thread."""
 
 import re
 from enum import IntEnum
@@ -8,7 +8,7 @@ KEY = re.compile(r"orderskey_[^\s'\"]*")  # Matches the server's API keys. A use
 
 
 class ExitStatus(IntEnum):
-    """The exit statuses of every command. After SIGTERM or SIGHUP: 128 plus the signal's number instead of 130."""
+    """The exit statuses of all commands. After SIGTERM or SIGHUP, the status is 128 plus the number of the signal."""
 
     PASSED = 0
     FAILED = 1
@@ -18,7 +18,7 @@ class ExitStatus(IntEnum):
 
 
 class CommandError(Exception):
-    """Ends a command with its text as one line on standard error, and with `exit_status`."""
+    """An error that ends a command. Its text is printed as one line on stderr, and `exit_status` is returned."""
 
     exit_status = ExitStatus.FAILED
 
@@ -35,7 +35,7 @@ def reason_of_os_error(error: OSError) -> str:
 
 
 def without_keys(text: str) -> str:
-    """Return the text with every API key in it cut short."""
+    """Return the text with every API key in it replaced by `orderskey_...`."""
     return KEY.sub("orderskey_...", text)
 
 

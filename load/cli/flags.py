@@ -1,7 +1,4 @@
-"""The flag parser of all commands, the flags that several commands share, and the types of flag values.
-
-Runs on the main thread.
-"""
+"""Parses the flags of all commands. Defines shared flags, and the types of flag values. Runs on the main thread."""
 
 import argparse
 import re
@@ -37,7 +34,7 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(ExitStatus.BAD_USAGE, f"{self.prog}: {without_keys(message)} (--help lists the flags)\n")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Read the flags. Messages name unknown flags but not their values, which may be API keys."""
+        """Read the flags. Error messages name unknown flags, but do not contain their values: these can be API keys."""
         flags, unknown = self.parse_known_args(argv)
         if unknown:
             names = [argument.partition("=")[0] for argument in unknown]
@@ -49,12 +46,12 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--json", type=named_file, metavar="FILE", help="also write the result to this file")
 
     def add_folder(self) -> None:
-        """Add --folder: where databases are created."""
+        """Add the flag --folder, the folder in which databases are created."""
         where = "where to create the databases: on a disk, not on tmpfs (the current folder)"
         self.add_argument("--folder", type=writable_folder, default=Path(), help=where)
 
     def add_seed(self, default: int, *, shown: str | None = None) -> None:
-        """Add --seed for the random numbers; --help shows `shown` instead of the default."""
+        """Add the flag --seed for the random numbers. --help shows the text `shown` instead of the default."""
         text = f"seed of the random numbers ({shown or default})"
         self.add_argument("--seed", type=whole_number(), default=default, help=text)
 
@@ -75,7 +72,7 @@ def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
 
 
 def rate(highest: int) -> Callable[[str], float]:
-    """Return an argparse type for orders per second, from 0.001 to `highest`; a whole number becomes an int."""
+    """Return an argparse type for a number of orders per second, from 0.001 to `highest`. Whole numbers become ints."""
 
     def parse(text: str) -> float:
         found = number(text, "orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
@@ -85,18 +82,18 @@ def rate(highest: int) -> Callable[[str], float]:
 
 
 def seconds(text: str) -> float:
-    """Read a time in seconds: more than 0, and at most a day."""
+    """Read a duration in seconds: more than 0, and at most a day."""
     # The lower bound is inclusive, so it is the smallest positive float.
     return number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
 
 
 def seconds_or_0(text: str) -> float:
-    """Read a time in seconds: at least 0, and at most a day."""
+    """Read a duration in seconds: at least 0, and at most a day."""
     return number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
 def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
-    """Read a number from `lowest` to `highest`. Error messages contain `unit`, or `bounds` as text for the limits."""
+    """Read a number from `lowest` to `highest`. `unit` and `bounds` are texts for the error messages."""
     try:
         found = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Starts and ends every command: standard streams, signals, exit status. Runs on the main thread.
+"""Starts and ends every command: sets up standard streams and signals, and exits. Runs on the main thread.
 
 Imports only modules that load quickly. While the command itself is imported, Ctrl-C ends the process without output.
 """
@@ -61,7 +61,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open closed standard streams on /dev/null. Otherwise, sockets could get their file descriptors."""
+    """Open /dev/null in place of closed standard streams. Otherwise, a socket could get the descriptor of one."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
@@ -87,7 +87,7 @@ def handle_end_signals(received: list[int]) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delay signals until the end of the block. Does nothing on other threads: only the main thread gets signals."""
+    """Delay signals until the block ends. Does nothing on other threads, because only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

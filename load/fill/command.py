@@ -35,8 +35,7 @@ CLIENTS = 2  # While the server stores one array, it parses the next. More clien
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
 STOP_S = 300.0  # While stopping, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000
-HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")
-"""Flags of a server that leaves its orders Pending."""
+HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")  # Flags that leave all orders Pending.
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
 
@@ -46,7 +45,7 @@ class FillFailed(CommandError):
 
 
 class OrderFeeder:
-    """Sends `count` generated orders with ids from `first_id` on; `taken` counts those that the server accepted."""
+    """Sends `count` generated orders with ids from `first_id` on. `taken` counts those that the server accepted."""
 
     def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
         self.taken = 0
@@ -56,7 +55,7 @@ class OrderFeeder:
         self._fault = ""
 
     async def send(self) -> None:
-        """Send all orders in arrays; FillFailed if one is not accepted. Duplicates count as accepted."""
+        """Send all orders in arrays. Duplicates count as accepted. Raises FillFailed if an order is not accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
         with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
             jobs = (request for request in requests if not self._fault)
@@ -78,7 +77,7 @@ class OrderFeeder:
 
 
 async def count_orders(address: Address) -> int:
-    """Return how many orders the server has, in any status; NoResponse or NoMetrics if that is unknown."""
+    """Return how many orders the server has, in any status. Raises NoResponse or NoMetrics if that is unknown."""
     with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
         return (await backlog.poll()).orders
 
@@ -95,7 +94,7 @@ class FillJob:
     def run(self) -> int:
         """Create the file, or complete an incomplete one, and return how many orders were added.
 
-        CommandError if that fails. Afterwards no server runs, and there is no write-ahead log beside the file.
+        Raises CommandError if that fails. Afterwards no server runs, and the file has no write-ahead log beside it.
         """
         completed = self.orders - self.pending
         # A server that processes nothing counts the orders, so that Pending orders stay Pending.
@@ -122,7 +121,7 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send the orders up to the id `upto` that the server does not have; return how many it has afterwards."""
+        """Send the orders up to the id `upto` that the server does not have. Return how many it has afterwards."""
         # Send the last arrays again: an interrupted run may have stored an array without the one before it.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
@@ -149,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Fill(Command):
-    """Creates the file and prints its size."""
+    """The command `python -m load.fill`. Creates the database file and prints its size."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.fill")

@@ -1,1 +1,1 @@
-"""HTTP connections to the server under load."""
+"""Sends HTTP requests to the server under load. The head of a message is everything before its body."""

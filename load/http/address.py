@@ -31,7 +31,7 @@ class Unreachable(CommandError):
 
 @dataclass(frozen=True)
 class ServerUrl:
-    """The parts of an http:// or https:// URL; `netloc` is sent as Host, `path` has no trailing slash."""
+    """An http:// or https:// URL, split into parts. `netloc` is sent as Host. `path` has no trailing slash."""
 
     host: str
     port: int
@@ -69,7 +69,7 @@ class ServerUrl:
 
 
 def _without_secrets(text: str) -> str:
-    """Quote a URL without its user information and its query, which may contain keys."""
+    """Return a URL in quotation marks, without its user information and its query: these can contain keys."""
     before, at, after = text.rpartition("@")
     kept = f"{before.partition('//')[0]}//...@{after}" if at and "//" in before else f"...@{after}" if at else text
     return repr(re.sub(r"([?#]).*", r"\1...", kept, flags=re.DOTALL))
@@ -77,7 +77,7 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """A server's resolved address. Requests contain `api_key` unless it is empty; `tls` is None without TLS."""
+    """Contains a server's resolved address, and encodes requests. They contain `api_key` unless it is empty."""
 
     url: ServerUrl
     family: socket.AddressFamily
@@ -86,11 +86,11 @@ class Address:
     api_key: str = field(default="", repr=False)
 
     def post(self, path: str, body: bytes, *, content: str = "application/json", header: str = "") -> bytes:
-        """Encode a POST request; `header` as for `get`."""
+        """Encode a POST request. `content` is the body's media type. `header` has header lines that end with CRLF."""
         return self._head("POST", path, f"Content-Type: {content}\r\nContent-Length: {len(body)}\r\n{header}") + body
 
     def get(self, path: str, *, header: str = "") -> bytes:
-        """Encode a GET request; `header` has additional header lines, each with CRLF at its end."""
+        """Encode a GET request. `header` has additional header lines, each with CRLF at its end."""
         return self._head("GET", path, header)
 
     def _head(self, method: str, path: str, header: str) -> bytes:
@@ -99,7 +99,7 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once and return the address. Raises Unreachable. Trusts SSL_CERT_FILE, or the system's certificates."""
+    """Connect once and return the server's address. Trusts SSL_CERT_FILE or the system. Raises Unreachable."""
     tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)

@@ -1,7 +1,7 @@
-"""One keep-alive connection that sends requests and reads responses. Runs on the event loop.
+"""Sends requests and reads responses on one keep-alive connection. Runs on the event loop.
 
-Tornado's HTTP client opens a connection for each request. This connection writes encoded bytes to an IOStream, and
-needs only one future for a response that arrives in one piece.
+Tornado's HTTP client is slower, because it opens a connection for each request. This one writes encoded bytes to an
+IOStream, and needs only one future for a response that arrives in one piece.
 """
 
 import asyncio
@@ -20,8 +20,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
-READ_CHUNK = 4096
-"""IOStream allocates this many bytes for each read. The response to one order fits into one read."""
+READ_CHUNK = 4096  # IOStream allocates this many bytes for each read. The response to one order fits into one read.
 RESPONSE_S = 30.0
 
 
@@ -39,7 +38,7 @@ class Response(NamedTuple):
 
 
 class ResponseReader:
-    """Reads one response.
+    """Reads one response from the bytes that a connection receives.
 
     Skips informational responses (1xx). Raises MalformedResponse if the response is not HTTP/1, has a chunked body, or
     has bytes after its end. Also raises it if all heads are over 64 KiB or the body is over 16 MiB.
@@ -53,7 +52,7 @@ class ResponseReader:
         self._length: int | None = None
 
     def add(self, data: bytes, *, ended: bool = False) -> Response | None:
-        """Add bytes; return the response once it is complete. Without Content-Length, `ended` completes it."""
+        """Add received bytes. Return the response once it is complete. Without Content-Length, `ended` completes it."""
         searched = len(self._data)
         self._data += data
         if self._status < 200 and not self._take_heads(searched):
@@ -69,7 +68,7 @@ class ResponseReader:
         return Response(self._status, self._head, bytes(self._data), is_kept)
 
     def _take_heads(self, searched: int) -> bool:
-        """Read the heads of informational responses and of the final one; False if the final head is incomplete."""
+        """Read the heads of informational responses and the final one. Return False if the final head is incomplete."""
         while self._status < 200:
             # The blank line can be split between earlier and new bytes.
             end = self._data.find(HEAD_END, max(0, searched - len(HEAD_END)))
@@ -119,7 +118,7 @@ class NoConnection(NoResponse):
 
 
 class Connection:
-    """A connection that is opened at the first request, and again after a failure or `Connection: close`."""
+    """A keep-alive connection. It is opened at the first request, and again after a failure or `Connection: close`."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -197,7 +196,7 @@ class Connection:
 
 
 async def send_request(connection: Connection, request: bytes, *, limit_s: float = RESPONSE_S) -> Response:
-    """Send a request and return its response. Raises NoResponse if it fails, TooSlow after `limit_s`."""
+    """Send a request and return its response. Raises NoResponse if it fails, TooSlow after `limit_s` seconds."""
     try:
         # Not asyncio.wait_for: before Python 3.12, it loses a Ctrl-C that arrives together with the response.
         async with asyncio.timeout(limit_s):

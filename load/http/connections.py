@@ -1,6 +1,6 @@
-"""Keep-alive connections to one server: time-outs, reconnecting, and detecting that the server stopped responding.
+"""Sends requests on keep-alive connections to one server. Reconnects, and detects that the server stopped responding.
 
-Runs on the event loop.
+The caller gives each request a key, and gets it back with the response. Runs on the event loop.
 """
 
 import asyncio
@@ -16,38 +16,34 @@ from load.http.connection import Connection, NoConnection, NoResponse, Response
 
 RECONNECT_PAUSE_S = 0.05
 CHECKS_PER_TIMEOUT = 20
-INTERRUPTED = "interrupted"  # The reason of a request whose task was cancelled.
+INTERRUPTED = "interrupted"  # Why a request got no response if its task was cancelled.
 Key = TypeVar("Key")
 Unanswered = Callable[[Key, str], None]  # Called with a request's key, and why it got no response.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long to wait before giving up, in seconds."""
+    """Limits for waiting, and the pause between polls. All are in seconds."""
 
-    answer_s: float = 30.0
-    """For the response to one request, including the time to connect."""
-    connection_s: float = 5.0
-    """For a server that refuses connections, such as one that restarts, to accept them again."""
-    processing_s: float = 30.0
-    """For accepted orders to be processed; starts again whenever an order has been processed."""
-    poll_s: float = 0.05
-    """Between two polls for orders that are not processed yet."""
+    answer_s: float = 30.0  # The limit for the response to one request, including the time to connect.
+    connection_s: float = 5.0  # How long a server can refuse connections, for example because it restarts.
+    processing_s: float = 30.0  # The limit for processing. It starts again whenever an order has been processed.
+    poll_s: float = 0.05  # The pause between two polls for orders that are not processed yet.
 
 
 class RequestTiming(NamedTuple):
-    """When a response came, and its latencies in nanoseconds. In a closed loop, a request is due when it is sent."""
+    """A response's time and latencies in nanoseconds. In a closed loop, a request is due when it is sent."""
 
     answered_ns: int
     from_due_ns: int
     from_sending_ns: int
 
 
-Answered = Callable[[Key, Response, RequestTiming], None]
+Answered = Callable[[Key, Response, RequestTiming], None]  # Called with a request's key, and its response.
 
 
 class Connections:
-    """Requests on connections to one server; `gone` becomes true when the server responds on none of them.
+    """Sends requests on connections to one server. `gone` becomes true when the server has stopped responding.
 
     `last_answer_ns` is when the last response came, or when `work` began.
     """
@@ -88,7 +84,7 @@ class Connections:
         answered: Answered[Key],
         unanswered: Unanswered[Key],
     ) -> None:
-        """Send one request and call `answered`, or `unanswered` with the reason."""
+        """Send one request. Call `answered` with its response, or `unanswered` with the reason why there is none."""
         try:
             response = await self._send(connection, request, sent_ns)
         except NoResponse as problem:
@@ -135,7 +131,7 @@ class Connections:
 
 
 class ClosedLoop(Connections):
-    """A closed loop: `count` clients that each send their next request when their last is answered."""
+    """Runs a closed loop: `count` clients each send their next request when their last one is answered."""
 
     def __init__(self, address: Address, *, count: int, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
         super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)

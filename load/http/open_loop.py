@@ -1,6 +1,6 @@
-"""An open loop: requests are sent when they are due, however long earlier responses take.
+"""Sends requests in an open loop: each is sent when it is due, however long earlier responses take.
 
-A slow server gets the same load as a fast one. Runs on the event loop.
+So a slow server gets the same load as a fast one. Runs on the event loop.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ CHECK_EVERY_S = 0.25  # How often to check whether the server still responds whi
 
 
 class SendDelays:
-    """How late requests with a free connection were sent, and how long other requests waited for a connection.
+    """Records how late requests were sent although a connection was free, and how long others waited for a connection.
 
     With a free connection, the client causes the delay; without one, the server does. Requests that were due before
     `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
@@ -49,7 +49,7 @@ class SendDelays:
 
 
 class OpenLoop(Connections):
-    """Sends on up to `limit` connections, the last used first. If all are busy, `delays` records the waiting times."""
+    """Runs an open loop over up to `limit` connections, and prefers the last used one. Records its `delays`."""
 
     def __init__(
         self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]

@@ -1,1 +1,1 @@
-"""The orders that a run sends."""
+"""Provides the orders that a run sends, and compares orders. A source is a sequence of orders, accessed by index."""

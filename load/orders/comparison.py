@@ -17,8 +17,7 @@ COMPARED = ("order_id", "user_id", "item_ids", "metadata")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 ACCEPTED = 202
 NOTHING_ACCEPTED = 422
-REPLAYED = b"\r\nidempotent-replayed: true"
-"""The head of a response contains this, in lower case, if the server already had the order."""
+REPLAYED = b"\r\nidempotent-replayed: true"  # In `Response.head` if the server already had the order.
 NO_COUNTS = "a 202 that does not count the orders"
 _objects = msgspec.json.Decoder(dict[str, Any])
 Kind = TypeVar("Kind")
@@ -37,7 +36,7 @@ def decode_json(text: bytes) -> Any:
 
 
 def difference_in(sent: dict[str, Any], found: object) -> str:
-    """Return the first difference, or "". Amounts are compared by value: 10.0 is 10.00, and can be sent as a string."""
+    """Return the first difference, or "". Amounts are compared by value: 10.0 equals 10.00 and the string "10"."""
     if not isinstance(found, dict):
         return "the answer is not a JSON object"
     for name in COMPARED:
@@ -71,7 +70,7 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Add an order's total_amount. Ignores amounts from 10^31 or with over 30 decimal places, which no run sends."""
+    """Return `amount` plus an order's total_amount. Ignores amounts from 10^31 or with over 30 decimal places."""
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
         return amount
@@ -79,7 +78,7 @@ def sum_of(amount: Decimal, found: object) -> Decimal:
 
 
 def _show(value: object) -> str:
-    """Format a value so that strings and numbers differ; cuts long values."""
+    """Return a value as text. Strings get quotation marks, so that they differ from numbers. Long texts are cut."""
     return cut(f'"{value}"' if isinstance(value, str) else str(value), SHOWN)
 
 
@@ -109,7 +108,7 @@ def _is_same(one: object, other: object) -> bool:
 
 
 class Rejection(msgspec.Struct):
-    """A rejected order of an array; `index` is its position in the array."""
+    """An order of an array that the server rejected. `index` is its position in the array."""
 
     index: int
     status: int
@@ -117,7 +116,7 @@ class Rejection(msgspec.Struct):
 
 
 class BulkResponse(msgspec.Struct):
-    """The counts of orders in the response to an array."""
+    """The response to an array of orders. It counts accepted orders, duplicates and rejected orders."""
 
     accepted: int
     duplicates: int
@@ -125,7 +124,7 @@ class BulkResponse(msgspec.Struct):
     rejected_total: int
 
     def adds_up(self, orders: int) -> bool:
-        """Whether the response counts each of `orders` orders exactly once."""
+        """Return whether the response counts each of the `orders` orders exactly once."""
         places = {rejection.index for rejection in self.rejected}
         return (
             min(self.accepted, self.duplicates) >= 0
@@ -136,7 +135,7 @@ class BulkResponse(msgspec.Struct):
 
 
 class InvalidValue(msgspec.Struct):
-    """What is wrong with one value of an order."""
+    """Says what is wrong with one value of an order. `pointer` is the JSON pointer to the value."""
 
     pointer: str = ""
     detail: str = ""
@@ -190,7 +189,7 @@ def counts_in(response: Response) -> BulkResponse | None:
 
 
 def bulk_fault(response: Response, *, size: int, may_repeat: bool = False) -> str:
-    """Return what is wrong with the 202 for `size` orders, or "". Duplicates are wrong unless `may_repeat` is true."""
+    """Return what is wrong with the 202 for an array, or "". Duplicates are wrong unless `may_repeat` is true."""
     counts = counts_in(response)
     if counts is None:
         return NO_COUNTS

@@ -1,4 +1,4 @@
-"""Orders that are computed from their ids, and a record of which were sent, acknowledged and found. Any thread."""
+"""Computes orders from their ids, and records which were sent, acknowledged and found. Any thread."""
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -12,14 +12,13 @@ DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28  # Most currencies have two decimal pl
 AMOUNTS_BELOW = 500
 ITEMS = b'"item_ids": ['
 VARIED_EVERY, VARIED_RUN_BITS = 4, 5
-HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000
-"""The largest whole part of an amount, and the highest number of items in an order."""
+HIGHEST_WHOLE, MOST_ITEMS = 9_999_999_999, 1_000  # The server's limits for the whole part of an amount, and for items.
 SLOT_S, RANDOM_BITS, ROOM_BITS = 1024, 20, 21
 UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
-    """Return a first id that gives the run other ids than earlier and concurrent runs.
+    """Return the id of a run's first order, so that the run has other ids than earlier and concurrent runs.
 
     From the highest bit, an id consists of the number of 1,024 s periods since 1970, 20 random bits, and 21 bits that
     count the orders of the run. Two runs can share ids only if they start in the same period, with a probability of 1
@@ -31,7 +30,7 @@ def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], in
 
 
 class GeneratedOrders:
-    """Orders numbered from `first_id`; all other values are computed from the id."""
+    """Provides orders with consecutive ids from `first_id` on. All other values are computed from the id."""
 
     def __init__(self, *, first_id: int, count: int) -> None:
         self._first_id = first_id
@@ -56,7 +55,7 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """Generated orders. In about one of four groups of 32 orders, a quarter has metadata or extreme values."""
+    """Provides generated orders. In a quarter of the groups of 32, about 8 orders have metadata or extreme values."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index
@@ -105,7 +104,7 @@ def _scatter(number: int) -> int:
 
 
 class SentOrders:
-    """The states of `orders` by index. An order that was not sent completely is UNSENT: the server can't have it."""
+    """Records the state of each order. An order that was not sent completely is UNSENT: the server can't have it."""
 
     def __init__(self, orders: GeneratedOrders) -> None:
         self.orders = orders
@@ -117,7 +116,7 @@ class SentOrders:
         return len(self._states)
 
     def take(self, count: int, *, is_sent: bool = False) -> range:
-        """Return the indexes of the next `count` orders; `is_sent` marks them as sent."""
+        """Reserve the next `count` orders, and return their indexes. `is_sent` marks them as sent."""
         first = len(self._states)
         self._states.extend(bytes([SENT if is_sent else UNSENT]) * count)
         return range(first, first + count)
@@ -134,7 +133,7 @@ class SentOrders:
             self._states[index] = max(self._states[index], ACKNOWLEDGED)
 
     def note_found(self, order_id: int) -> bool:
-        """Mark an order as found on the server; returns False if it was found before, or if it was never sent."""
+        """Mark an order as found on the server. Return False if it was found before, or if it was never sent."""
         index = self.index_of(order_id)
         if index is None or self._states[index] == FOUND:
             return False
@@ -142,7 +141,7 @@ class SentOrders:
         return True
 
     def index_of(self, order_id: int) -> int | None:
-        """Return the index of an order that was sent; None if no such order was."""
+        """Return the index of an order that was sent, or None if no order with this id was sent."""
         index = order_id - self._first_id
         return index if 0 <= index < len(self._states) and self._states[index] != UNSENT else None
 

@@ -1,4 +1,4 @@
-"""The orders of a run, and reading them from NDJSON and CSV files. Runs on the main thread, before the event loop.
+"""Provides the orders of a run. Reads NDJSON and CSV files, on the main thread, before the event loop.
 
 Each row of a CSV file becomes a JSON object, like a line of NDJSON. Only the server checks the values: text that is a
 JSON number is sent as this number, digit for digit. Any other text is sent as a string.
@@ -43,7 +43,7 @@ class BadCsv(Exception):
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of the first line of every row after the header, and the row as JSON without line breaks.
+    """Yield every row after the header as JSON without line breaks, with the number of the row's first line.
 
     Skips empty rows, empty columns without a name, and Excel's first line `sep=,`. Raises BadCsv for a bad row, and
     OSError if the file can't be read.
@@ -62,7 +62,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the first line of every row that is not blank, and the row. Quoted fields can span lines."""
+    """Yield every row that is not blank, with the number of its first line. Quoted fields can span several lines."""
     # Spaces after a comma are not part of a value, and a quote after them begins a quoted field.
     reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
     line = 1
@@ -122,7 +122,7 @@ def _items(text: str) -> str:
 
 
 def _json(text: str, kind: type) -> str:
-    """Return JSON of that kind without line breaks, and any other text as `_value` does."""
+    """Return the text without line breaks if it is JSON of that type. Otherwise, return what `_value` returns."""
     with suppress(BadJson):
         if isinstance(decode_json(text.encode()), kind):
             # In valid JSON, a line break is never inside a string.
@@ -131,14 +131,14 @@ def _json(text: str, kind: type) -> str:
 
 
 class OrderSource(Protocol):
-    """Orders by index, from 0 to `len(source)` - 1. The same index always returns the same order."""
+    """Provides orders by index, from 0 to `len(source)` - 1. The same index always returns the same order."""
 
     def __len__(self) -> int: ...
 
     def order_id(self, index: int) -> int: ...
 
     def body(self, index: int) -> bytes:
-        """Return the JSON to send."""
+        """Return the order as the JSON to send."""
         ...
 
     def order(self, index: int) -> dict[str, object]:
@@ -147,7 +147,7 @@ class OrderSource(Protocol):
 
 
 def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
-    """Encode orders, one or `bulk` in each request; yields the index of the first order, and the request."""
+    """Encode requests with `bulk` orders each, or one if None. Yield the index of the first order, and the request."""
     orders = len(source)
     if bulk is None:
         for place in range(orders):
@@ -163,7 +163,7 @@ class BadReplay(UsageError):
 
 
 class ReplayedOrders:
-    """The orders of a file, unchanged: CSV if its name ends in .csv, else NDJSON, one object a line.
+    """Provides the orders of a file, unchanged. The file is CSV if its name ends in .csv, otherwise NDJSON.
 
     Raises BadReplay if an order can't be read or has no integer `order_id`. Reads at most `limit` orders. With
     `first_id`, ids are replaced by first_id, first_id + 1, and so on. Equal ids stay equal, so duplicates are kept.
@@ -200,7 +200,7 @@ class ReplayedOrders:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the file and line of every order as a text, and the order's JSON without the line end."""
+    """Yield the file and line of every order, such as "orders.csv, line 2", and its JSON without the line end."""
     read = read_csv if path.suffix.lower() == ".csv" else _read_ndjson
     try:
         for number, line in read(path):

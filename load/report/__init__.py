@@ -1,1 +1,1 @@
-"""`--report`: a run as one HTML page that loads no other file."""
+"""Renders the result of a run as one HTML page, for `--report`. The page loads no other file."""

@@ -1,4 +1,4 @@
-// Computes the lines, axes and pointer texts of the charts from the data in the page. plot.js draws them.
+// Computes the lines and axes of the charts, and the texts of their points, from the data in the page. plot.js draws them.
 
 "use strict";
 
@@ -75,7 +75,7 @@
     };
   }
 
-  /** The x axis is log10 of 1/(1-p): each nine has the same width. The maximum would be at infinity; it is at the end. */
+  /** The x axis is log10 of 1/(1-p), so that 90, 99 and 99.9 are equally far apart. The maximum is drawn at the end. */
   function percentiles() {
     const { percentile, latency_ms: values } = data.percentiles;
     const place = (each) => -Math.log10(1 - each / 100);

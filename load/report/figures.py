@@ -19,7 +19,7 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number f
 
 
 class Cell(NamedTuple):
-    """A number as text; `padding` aligns it. `field` is its path in the result, `exact` all its digits, if known."""
+    """A number as text. `field` is its path in the result, `exact` has all digits, if known. `padding` aligns it."""
 
     field: str
     text: str
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A named row of cells; a row that `is_part` is a part of the row above."""
+    """A named row of a table. If `is_part`, its numbers are parts of the number in the row above."""
 
     name: str
     cells: Sequence[Cell]
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows below headings; a table without headings has one column of numbers."""
+    """A table with rows and headings. Without headings, it has one column of numbers."""
 
     title: str
     rows: Sequence[Row]
@@ -59,7 +59,7 @@ def measured(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """Format a chosen number, such as a percentile or the start of an interval, without floating-point errors."""
+    """Format a number that was not measured, such as the start of an interval, without floating-point errors."""
     return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:,.0f}"
 
 
@@ -72,7 +72,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
-    """Return the number at `path` in the result, or UNKNOWN if a value on the path is None."""
+    """Return a cell with the number at `path` in the result, or with UNKNOWN if a value on the path is None."""
     value: Any = result
     for step in path:
         value = None if value is None else value[step]
@@ -81,7 +81,7 @@ def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], s
 
 
 def aligned(rows: Sequence[Row]) -> list[Row]:
-    """Pad the numbers of each column to the same number of decimals; all rows have the same number of cells."""
+    """Pad the numbers of each column to the same number of decimals. All rows must have the same number of cells."""
     widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
     return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
 
@@ -172,7 +172,7 @@ def _run(result: Mapping[str, Any]) -> Table:
 
 
 def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
-    """Return the numbers of each chart by its name; None if there is nothing to draw."""
+    """Return for each chart, by its name, a table of its numbers, or None if there is nothing to draw."""
     percentiles = {"percentile": ("percentile", exact), "latency_ms": ("ms", measured)}
     latencies = {"latency_p50_ms": ("p50, ms", measured), "latency_p99_ms": ("p99, ms", measured)}
     return {
@@ -203,7 +203,7 @@ def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
 
 
 def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
-    """Return a table with one column for each list of a field, or None if they are empty. The first names the rows."""
+    """Return a table with a column for each list in `result[field]`, or None without values. The first names rows."""
     (first, (_, text_of_first)), *others = columns.items()
     rows = [
         Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])

@@ -30,7 +30,7 @@ SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
 
 
 class Tone(StrEnum):
-    """Whether the run passed. The value is a class of the style sheet."""
+    """Says whether the run passed. The values are classes in the style sheet."""
 
     GOOD = "good"
     BAD = "bad"
@@ -38,7 +38,7 @@ class Tone(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Orders with the same kind of error: a line for each of the first ones, and how many more there are."""
+    """Lists orders with the same kind of error. `lines` has a line for each of the first, `more` counts the others."""
 
     title: str
     lines: Sequence[str]
@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The page's heading, the sentences below it, and the orders with errors."""
+    """Says at the top of the page whether the run passed: a heading, sentences below it, and the orders with errors."""
 
     tone: Tone
     title: str

@@ -1,1 +1,1 @@
-"""What a run measured, and how it is printed."""
+"""Collects what a run measures, and prints it."""

@@ -20,7 +20,7 @@ CURVE = (
     *range(0, 90, 10),
     *(90, 92.5, 95, 97, 98, 99, 99.25, 99.5, 99.75, 99.9, 99.925, 99.95, 99.975, 99.99, 99.995, 99.999),
 )
-"""The percentiles at which the curve is computed, closer together where the curve rises."""
+"""The percentiles at which the curve of latencies is computed. They are closer together where the curve rises."""
 MOST_INTERVALS = 200
 SHORTEST_NS = 1_000_000
 MOST_POINTS = 1000
@@ -35,7 +35,7 @@ def percentile_of(ascending: Sequence[int], percentile: float) -> int:
 
 
 class Distribution:
-    """Percentiles of latencies, which are sorted once."""
+    """Computes percentiles of latencies. Sorts the latencies only once, when it is created."""
 
     def __init__(self, latencies_ns: Iterable[int]) -> None:
         self._ascending_ns = array("q", sorted(latencies_ns))
@@ -45,7 +45,7 @@ class Distribution:
         return percentile_of(self._ascending_ns, percentile) / 1e6 if self._ascending_ns else None
 
     def curve(self) -> dict[str, list[float]]:
-        """Return percentiles and their latencies. Leaves out high percentiles if no value is above them."""
+        """Return a list of percentiles, and the latency at each. Leaves out percentiles that no value exceeds."""
         size = len(self._ascending_ns)
         percentiles = [*(float(one) for one in CURVE if round(size * (100 - one), 6) >= 100), 100.0] if size else []
         latencies_ms = [percentile_of(self._ascending_ns, one) / 1e6 for one in percentiles]
@@ -53,7 +53,7 @@ class Distribution:
 
 
 class Recording:
-    """For each response: its time since `started_ns`, its latencies from due and sending, and its number of orders."""
+    """Stores the time of each response since `started_ns`, its latencies from due and sending, and how many orders."""
 
     def __init__(self, *, started_ns: int = 0) -> None:
         self.started_ns = started_ns
@@ -72,7 +72,7 @@ class Recording:
         self.orders.append(orders)
 
     def due_from(self, first_ns: int) -> "Recording":
-        """Return the responses whose requests were due at least `first_ns` after the start."""
+        """Return a recording of the responses whose requests were due at least `first_ns` after the start."""
         if not first_ns:
             return self
         later = Recording()
@@ -90,7 +90,7 @@ def interval_for(length_ns: int) -> int:
 
 
 def timeline_of(recording: Recording) -> dict[str, object]:
-    """Return acknowledged orders a second and latencies for intervals of time, from the first request on.
+    """Divide a run into intervals. Return the acknowledged orders per second, and the latencies, in each interval.
 
     Every response counts in the interval in which it came. In an interval without responses, the latencies are None.
     """
@@ -111,7 +111,7 @@ def timeline_of(recording: Recording) -> dict[str, object]:
 
 
 class TimeSeries:
-    """A number over time. Stores up to 1,000 values: fewer per second the longer it lasts, and always the last one."""
+    """Stores a number over time, in up to 1,000 points. The longer the time, the further apart are the points."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, int]] = []
@@ -130,17 +130,17 @@ class TimeSeries:
 
     @property
     def points(self) -> list[tuple[float, int]]:
-        """Times in seconds and values."""
+        """The stored points: pairs of a time in seconds and a value."""
         return self._points + self._last
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """Counts of orders. `acknowledged` has the indexes in the source of all orders that will be read back.
+    """Counts orders by the responses to them. `acknowledged` has the indexes of all orders that will be read back.
 
     `accepted` counts new orders, and `duplicates` orders that the server already had. `wrong_202` counts orders by what
-    was wrong with their 202. Single ones are also in `acknowledged`. `examples` has, for each status, the id of the
-    first rejected order whose response gave a reason, and this reason.
+    was wrong with their 202. If they were sent one by one, they are also in `acknowledged`. `examples` has, for each
+    status, the id of the first rejected order whose response gave a reason, and this reason.
     """
 
     acknowledged: "array[int]" = field(default_factory=lambda: array("q"))

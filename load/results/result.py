@@ -1,4 +1,4 @@
-"""What a run measured and read back, and whether it passed. Written on the event loop."""
+"""Contains what a run measured and read back, and decides whether it passed. Filled on the event loop."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ BEHIND_S = 0.1
 
 @dataclass(kw_only=True)
 class ReadBackResult:
-    """The result of reading the acknowledged orders back. An order that was sent repeatedly counts once.
+    """Contains what was found when acknowledged orders were read back. An order that was sent repeatedly counts once.
 
     `different`, `unprocessed` and `unread` map ids to reasons. `total_amount` is the sum of the returned amounts.
     """
@@ -69,7 +69,7 @@ def _finding(what: str, orders: Iterable[int]) -> str:
 
 @dataclass(kw_only=True)
 class Result:
-    """What a run measured so far. Values that it has not measured are None.
+    """Contains what a run has measured so far. Values that were not measured are None.
 
     Times are in seconds since the first request; `started_ns` counts from 1970. `sending_s` is the time of the last
     response, but in an open loop at least the due time of the last request. `stopped_s` is the time of the last
@@ -131,7 +131,7 @@ class Result:
 
     @cached_property
     def late_limit_s(self) -> float:
-        """Requests that are sent later than this distort the latencies."""
+        """The limit in seconds. A request that is sent later than this after it was due counts as late."""
         return max(LATE_S, LATE_SHARE_OF_P99 * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
 
     @property

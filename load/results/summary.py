@@ -1,4 +1,4 @@
-"""A run's result: the table in a terminal, the sentences below it, and the dictionary that --json writes.
+"""Prints a run's result as a table with sentences below it, and makes the dictionary that --json writes.
 
 Runs on the main thread. The report is made from that dictionary.
 """

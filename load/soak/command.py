@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Soak(Command):
-    """Starts, loads and checks a server. The server's database and log are kept if anything is wrong."""
+    """The command `python -m load.soak`. Loads and checks a server, and keeps its files if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.soak", files=[flags.json])

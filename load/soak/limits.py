@@ -48,7 +48,7 @@ WORKERS = 8  # The server's --workers.
 
 
 class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
-    """Counts at the end of a soak. `read_back` describes the orders that were read back.
+    """Contains the counts from the end of a soak. `read_back` describes the orders that were read back.
 
     `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in the listing. `unknown`
     orders were never sent, or are listed twice. `miscounted` is the difference between the counts of /metrics and the
@@ -77,7 +77,7 @@ async def check_server(
 ) -> FinalCheck:
     """Wait until orders are processed, then read some back, list all, and count open sockets.
 
-    The server has `close_limit_s` to close the sockets of disconnected clients. NoResponse, NoMetrics, ProcessGone.
+    The server has `close_limit_s` to close its clients' sockets. Raises NoResponse, NoMetrics or ProcessGone.
     """
     found = FinalCheck()
     with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
@@ -119,7 +119,7 @@ async def _list_orders(address: Address, ledger: SentOrders, found: FinalCheck) 
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A value and its upper limit. The value is None if it was not measured; `first` is the value of minute one."""
+    """Compares a value with its upper limit. A `value` that was not measured is None. `first` is that of minute one."""
 
     name: str
     unit: str = ""
@@ -178,7 +178,7 @@ def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
 
 
 def find_other_causes(minutes: Sequence[Minute]) -> Iterator[str]:
-    """Yield the minutes in which this program or the disk was slow. This raises latencies, but fails no check."""
+    """Yield texts that name the minutes in which this program or the disk was slow, which raises latencies."""
     for name, field in (("this program was late", "late_p99_ms"), ("syncs of another file were slow", "disk_p99_ms")):
         slow = [minute.name for minute in minutes if (getattr(minute, field) or 0.0) > SLOW_MS]
         if slow:

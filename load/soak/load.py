@@ -1,4 +1,4 @@
-"""The load of a soak, measured minute by minute: orders at a steady rate and client sessions. Runs on the event loop.
+"""Loads a server with orders at a steady rate and with client sessions, and measures each minute. On the event loop.
 
 Before minute one, there is a warm-up of the same length. Before the warm-up, arrays of orders fill the server's event
 log while the sessions run, so that the growth of the log does not look like a leak. The log has up to 100,000 events
@@ -36,7 +36,7 @@ class ServerGone(CommandError):
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` parts of `part_s` seconds, and records each. Syncs `disk_file`, too."""
+    """Loads a server for a warm-up and `parts` parts of `part_s` seconds. Records each, and syncs of `disk_file`."""
 
     address: Address
     ledger: SentOrders
@@ -54,7 +54,7 @@ class SoakLoad:
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
 
     async def run(self) -> None:
-        """Return when every order has a response, or raise the first exception: ServerGone, ProcessGone, DiskFailed."""
+        """Return when every order has a response. Raises the first error: ServerGone, ProcessGone or DiskFailed."""
         # The sessions need acknowledged orders.
         await self._send_arrays(1)
         if not self.ledger.acknowledged:

@@ -24,14 +24,17 @@ HEADER = (
     f" {'memory':>8} {'peak':>7} {'files':>6} {'sockets':>8} {'threads':>8}"
     f" {'wal':>7} {'database':>9} {'cpu':>5} {'backlog':>8} {'errors':>7}"
 )
-"""Memory, peak, WAL and database are in MiB. `cpu` is the number of processors that the server kept busy.
+"""The header of the printed table. Memory, peak, WAL and database are in MiB. `cpu` is how many processors were busy.
 
 `late p99` is the p99 of this program's sending delays, `disk p99` of syncs of another file; both in milliseconds.
 """
 
 
 class Sample(NamedTuple):
-    """The process and its database at one moment; the first six fields are those of ProcessStatus, memory in MiB."""
+    """Says what resources the server's process uses at one moment, and how large its database files are.
+
+    The first six fields are as in ProcessStatus, but memory is in MiB.
+    """
 
     memory_mib: float
     peak_mib: float
@@ -44,7 +47,7 @@ class Sample(NamedTuple):
 
 
 def take_sample(process: Path, database: Path) -> Sample:
-    """Take a sample of a process, given by its folder in /proc, and of its database; ProcessGone if it has ended."""
+    """Take a sample of a process, by its folder in /proc, and of its database. Raises ProcessGone if it has ended."""
     status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
     memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
@@ -58,11 +61,11 @@ def _size_mib(path: Path) -> float:
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """One minute. `orders` is the number of orders stored at its end.
+    """Summarizes what was measured in one minute. `orders` is how many orders are stored at its end.
 
     `p50_ms` and `p99_ms` are latencies of `POST /order`, from when each request was due. `disk_p99_ms` comes from
-    `measure_syncs`. A percentile is None if nothing was measured. Of the samples, files and sockets are the
-    median, and all other values the maximum. `peak_mib` is the highest memory of the process since its start.
+    `measure_syncs`. A percentile is None if nothing was measured. `files` and `sockets` are the median of the samples;
+    other values are the maximum. `peak_mib` is the highest memory of the process since its start.
     """
 
     name: str
@@ -135,7 +138,7 @@ class DiskFailed(CommandError):
 
 
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
-    """Write and sync a block 20 times a second until `ended` is set; note each duration in ns. Raises DiskFailed.
+    """Write and sync a block 20 times a second until `ended` is set. Note each duration in ns. Raises DiskFailed.
 
     A sync that is due while another one runs is not made. Its duration is noted as the time until the end of the other
     one, so that a long stall counts many times.

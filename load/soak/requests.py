@@ -17,12 +17,11 @@ from load.orders.generated import SentOrders, as_another_order
 
 ARRAY_SIZE = 1_000
 WAIT_S = 5
-LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)
-"""Over the limit of 64 KiB for an order."""
+LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)  # The limit for an order is 64 KiB.
 
 
 class CheckedRequest(NamedTuple):
-    """A request, and the check of its response."""
+    """A request, and a function that checks its response."""
 
     request: bytes
     check: Callable[[Response], str]
@@ -33,7 +32,7 @@ Requests = Iterator[CheckedRequest]
 
 @dataclass(frozen=True)
 class SessionRequests:
-    """The requests of one session, by kind. `ledger` must have an acknowledged order; new orders are added to it."""
+    """Generates the requests of a session; each method yields one kind. `ledger` must have an acknowledged order."""
 
     address: Address
     _: KW_ONLY
@@ -45,7 +44,7 @@ class SessionRequests:
             yield self._read(self._any_index())
 
     def waits(self) -> Requests:
-        """Wait until orders are processed: with `?wait=` for known orders, with `Prefer: wait` for new orders."""
+        """Yield requests that wait until an order is processed: reads with `?wait=`, new orders with `Prefer: wait`."""
         while True:
             yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
             [index] = self.ledger.take(1, is_sent=True)
@@ -79,7 +78,7 @@ class SessionRequests:
             yield CheckedRequest(self.address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
 
     def mistakes(self) -> Requests:
-        """Send requests that must be rejected, and repeat an acknowledged order."""
+        """Yield requests that the server must reject, and repetitions of an acknowledged order."""
         orders, post = self.ledger.orders, self.address.post
         while True:
             yield self._get("/order/9223372036854775807", 404)
@@ -107,7 +106,7 @@ class SessionRequests:
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
-        """Check a response, and note the orders as acknowledged if nothing is wrong."""
+        """Check a response. If nothing is wrong, record the orders as acknowledged."""
         problem = check(answer)
         if not problem:
             self.ledger.note_acknowledged(indexes)

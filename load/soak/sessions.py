@@ -1,6 +1,6 @@
-"""The client sessions. They run until they are cancelled, while orders are sent at a steady rate. On the event loop.
+"""Runs the client sessions of a soak, which repeat requests or read streams until cancelled. On the event loop.
 
-They call `report` with a text for each problem.
+Sessions call `report` with a text for each problem.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ ANSWER_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 5.0  # For the stream of metrics, which sends something every second.
 READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
 DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
-"""The server closes the connection of a reader that reads nothing for 30 seconds."""
+"""Durations in seconds. The longest stall is over 30 s, after which the server disconnects a client that stalls."""
 NUMBER = re.compile(r"\d+")
 EVENT_ID = re.compile(rb"\nid: (.*)\nevent: order\n")
 Report = Callable[[str], None]
@@ -86,7 +86,7 @@ async def stall_events(address: Address, *, rng: Random, report: Report) -> None
 
 
 async def follow_metrics(address: Address, *, rng: Random, report: Report) -> None:
-    """Read the stream of metrics; report if it ends, or sends nothing for 5 seconds."""
+    """Read the stream of metrics. Report if it ends, or sends nothing for 5 seconds."""
     path = "/metrics/events"
     while True:
         async with _stream(address, path, report=report) as stream:
@@ -162,7 +162,7 @@ CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS,
 def client_sessions(
     address: Address, *, ledger: SentOrders, seed: int, report: Report
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield all sessions. Each has its own random numbers, which follow from the seed, its name and its number."""
+    """Yield the coroutines of all sessions. Each has its own random numbers, which follow from `seed`."""
     for count, kind, pause_s, keep_alive in REQUEST_SESSIONS:
         for number in range(count):
             rng = Random(f"{seed} {kind.__name__} {number}")

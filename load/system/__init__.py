@@ -1,1 +1,1 @@
-"""The machine and the server process."""
+"""Starts servers as processes, runs the event loop, and describes the machine."""

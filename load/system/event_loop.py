@@ -16,17 +16,14 @@ from load.cli.program import END_SIGNALS
 
 Result = TypeVar("Result")
 Handler = Callable[[int, FrameType | None], None]
-MOST_ON_LOOP = 2
-"""After this many Ctrl-C, the next one raises KeyboardInterrupt. In a callback of uvloop, it can abort the process."""
+MOST_ON_LOOP = 2  # After this many Ctrl-C, the next raises KeyboardInterrupt, which can abort the process in uvloop.
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine on a new loop. Ctrl-C cancels the coroutine; a second Ctrl-C stops the loop at once.
 
-    If SIGINT is ignored, as in a background process, END_SIGNALS do the same.
-
-    Raises KeyboardInterrupt if the coroutine did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came
-    after the end of the coroutine.
+    If SIGINT is ignored, as in a background process, END_SIGNALS do the same. Raises KeyboardInterrupt if the coroutine
+    did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came after the end of the coroutine.
     """
     runner = asyncio.Runner(loop_factory=_loop_factory())
     loop = runner.get_loop()
@@ -52,7 +49,7 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
 
 @contextmanager
 def _handling(handler: Handler) -> Iterator[None]:
-    """Call the handler for Ctrl-C during the block, or END_SIGNALS if Ctrl-C is ignored; only on the main thread."""
+    """Call `handler` for Ctrl-C during the block, or for END_SIGNALS if Ctrl-C is ignored. Only on the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

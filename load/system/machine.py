@@ -26,8 +26,7 @@ from load.cli.program import uninterrupted
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
 OTHER_FILES = 20  # Files besides connections: standard streams, the event loop's descriptors, the result.
 IGNORE_ALL = "*\n"  # The content of a .gitignore file, so that the databases are not committed.
-BUSY_SHARE = 0.9
-"""A client that used a larger share of a core than this was too busy to measure the server's speed."""
+BUSY_SHARE = 0.9  # A client that used a larger share of a core was too busy to measure the server's speed.
 PROC = Path("/proc")
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
@@ -45,7 +44,7 @@ class TooFewFiles(CommandError):
 
 @contextmanager
 def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
-    """Create a folder for databases, with an absolute path, and remove it at the end."""
+    """Create a folder for databases, yield its absolute path, and remove the folder at the end."""
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     try:
         (folder / ".gitignore").write_text(IGNORE_ALL)
@@ -58,7 +57,7 @@ def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
 def folder_to_keep(
     parent: Path, *, prefix: str, is_wanted: Callable[[], bool], print_line: Callable[[str], object] = print
 ) -> Iterator[Path]:
-    """Create a folder for databases and logs, with an absolute path, and remove it at the end unless it `is_wanted`.
+    """Create a folder for databases and logs, yield its absolute path, and remove it at the end unless `is_wanted()`.
 
     It is also kept after an exception, except for Ctrl-C or a broken pipe. If it is kept, its path is printed.
     """
@@ -85,7 +84,7 @@ def _remove(folder: Path) -> None:
 
 
 def allow_connections(count: int) -> None:
-    """Raise the soft limit on open files to the hard limit. Raises TooFewFiles if that is too low for `count`."""
+    """Raise the soft limit on open files to the hard one. Raises TooFewFiles if that allows fewer than `count`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -104,7 +103,7 @@ def most_connections() -> int:
 
 
 def describe_machine(folder: Path | None = None) -> dict[str, str]:
-    """Return the processors, the relevant versions, and the file system of the folder."""
+    """Return texts that name the processors, the versions of software, and the file system of the folder."""
     return {
         "cpus": f"{os.cpu_count()} x {_cpu_model()}",
         "platform": platform.platform(),
@@ -133,14 +132,14 @@ def _file_system(folder: Path) -> str:
 
 
 class ProcessGone(CommandError):
-    """The process has ended."""
+    """The server's process has ended, so its status can't be read."""
 
     def __init__(self) -> None:
         super().__init__("the server's process has ended")
 
 
 class ProcessStatus(NamedTuple):
-    """A process at one moment. `peak_bytes` is the most memory it had so far; `files` does not count sockets."""
+    """The resources that a process uses. `peak_bytes` is its highest memory so far. `files` does not count sockets."""
 
     memory_bytes: int
     peak_bytes: int
@@ -151,7 +150,7 @@ class ProcessStatus(NamedTuple):
 
     @classmethod
     def read(cls, process: Path) -> Self:
-        """Read the status of a process, by its folder in /proc; ProcessGone if it has ended."""
+        """Read the status of a process from its folder in /proc. Raises ProcessGone if the process has ended."""
         try:
             status, stat = (process / "status").read_text(), (process / "stat").read_text()
             links = [_link(entry) for entry in (process / "fd").iterdir()]
@@ -174,7 +173,7 @@ class ProcessStatus(NamedTuple):
 
 
 def has_status() -> bool:
-    """Whether this system reports the memory of a process."""
+    """Return whether this system reports the memory of a process."""
     return (PROC / "self" / "status").exists()
 
 

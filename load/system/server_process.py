@@ -1,4 +1,4 @@
-"""A server that a command starts as a separate process. Runs on the main thread, outside the event loop."""
+"""Starts a server as a separate process, and stops it. Any thread. Starting and stopping block the thread."""
 
 import re
 import signal
@@ -29,7 +29,7 @@ class DidNotEnd(CommandError):
 
 
 class ServerProcess:
-    """A context manager. In its block, the server listens at `url`. Then it gets SIGTERM, and SIGKILL if needed.
+    """Runs a server. In the `with` block, it listens at `url`. After the block, it gets SIGTERM, and SIGKILL if needed.
 
     `arguments` are passed to the Python interpreter, which runs in the project's folder. Its output goes to `log`.
     Raises DidNotStart, and DidNotEnd unless the block has raised an exception.
@@ -62,7 +62,7 @@ class ServerProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """None while the process runs, and before it is launched."""
+        """The exit status of the process; None while it runs, and before it is launched."""
         return self._process.poll() if self._process else None
 
     @property
@@ -95,7 +95,7 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         try:
-            # If this were interrupted before the assignment, the process would not be stopped.
+            # If a signal came before the assignment to `_process`, nothing would stop the process.
             with self._log.open("wb") as log, uninterrupted():
                 # In a new session, the server does not get Ctrl-C. This process gets it and stops the server.
                 self._process = subprocess.Popen(
