@@ -4,5 +4,5 @@ from load.http.connection import Response, ResponseReader
 
 
 def parse_answer(data: bytes, *, ended: bool = False) -> Response | None:
-    """Parse bytes with a new `ResponseReader`."""
+    """Return the response in `data`, or None if it is incomplete. `ended` says that the connection ended."""
     return ResponseReader().add(data, ended=ended)

@@ -1,4 +1,4 @@
-"""Fixtures: the shop (a fake server) that the tests send to, and a function that runs the command."""
+"""Defines fixtures: the shop (a fake server) that the tests send to, and a function that runs `python -m load`."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ from load.system.machine import allow_connections
 from tests.load.shop import Shop
 
 SHORT_TIMEOUTS = Timeouts(answer_s=0.3, connection_s=0.3, processing_s=0.2, poll_s=0.01)
-"""For tests in which some requests get no response."""
+"""Time-outs for tests in which some requests get no response."""
 TIMEOUTS = replace(SHORT_TIMEOUTS, answer_s=10.0, connection_s=10.0)
-"""For tests in which all requests get a response, and some orders are never processed."""
+"""Time-outs for tests in which all requests get a response, and some orders are never processed."""
 UNHURRIED = Timeouts(poll_s=0.01)
-"""For tests in which all requests get a response, and all orders are processed."""
+"""Time-outs for tests in which all requests get a response, and all orders are processed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run of the command; `json` is the decoded content of its --json file."""
+    """What a command returned and printed. `json` is the decoded content of its --json file."""
 
     status: int
     out: str
@@ -43,7 +43,7 @@ def shop() -> Iterator[Shop]:
 
 @pytest.fixture
 def load(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Load:
-    """Run the command against the shop with these flags; without --first-id or --replay, ids begin at 1."""
+    """Return a function that runs `python -m load` against the shop. By default, the ids of orders begin at 1."""
 
     def run(*flags: str, timeouts: Timeouts = UNHURRIED) -> Outcome:
         report = tmp_path / "result.json"

@@ -1,17 +1,17 @@
-"""The event streams of the shop. Runs on the shop's thread."""
+"""Sends the event streams of the shop (a fake server). Runs on the shop's thread."""
 
 from tornado.iostream import IOStream
 
 
 class EventStreams:
-    """Sends the events of orders to every stream; sends nothing while `is_silent`."""
+    """Sends the events of orders to every stream. Sends nothing while `is_silent`."""
 
     def __init__(self) -> None:
         self.is_silent = False
         self._streams: set[IOStream] = set()
 
     async def serve(self, stream: IOStream) -> None:
-        """Answer with a stream, and send events until the reader disconnects."""
+        """Respond with a stream of events, which ends when the reader disconnects."""
         self._streams.add(stream)
         try:
             await stream.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -30,7 +30,7 @@ class EventStreams:
 
 
 def events_of(order_id: int) -> bytes:
-    """The events of an order whose processing starts and completes."""
+    """Return the two events of an order: its processing starts, and it is Completed."""
     return b"".join(
         b"id: 0123456789abcdef-%d\nevent: order\n" % order_id
         + b'data: {"order_id": %d, "user_id": 1, "status": "%s", "attempts": 1}\n\n' % (order_id, status)

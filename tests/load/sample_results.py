@@ -1,4 +1,4 @@
-"""Invented results with realistic shapes and sizes, as `python -m load --json` writes them."""
+"""Creates invented results as `python -m load --json` writes them. Their shapes and sizes are realistic."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ INTERVAL_S = 0.2
 
 
 def closed_loop(**changes: Any) -> dict[str, Any]:
-    """50,000 orders over 64 connections, none lost."""
+    """Return the result of a run with 50,000 orders over 64 connections, none lost."""
     result: dict[str, Any] = {
         "url": "http://127.0.0.1:8080",
         "mode": "closed loop",
@@ -67,7 +67,7 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
 
 
 def open_loop_with_a_stall(**changes: Any) -> dict[str, Any]:
-    """2,000 orders a second for 30 s and 2 s of warm-up; the server stalled for a second."""
+    """Return the result of 2,000 orders a second for 30 s after 2 s of warm-up. The server stalled for a second."""
     lines = time_series(seconds=32, per_second=2000, p50_ms=2.1, seed=2)
     timeline = lines["timeline"]
     for place in range(75, 80):
@@ -111,7 +111,7 @@ def open_loop_with_a_stall(**changes: Any) -> dict[str, Any]:
 
 
 def failed(**changes: Any) -> dict[str, Any]:
-    """A server that lost three orders, changed two, left one unprocessed, and rejected many. The generator was busy."""
+    """Return a result with three lost, two changed, one unprocessed and many rejected orders. The client was busy."""
     ids = 1_763_860_000_000
     return closed_loop(
         sent=20_000,
@@ -143,7 +143,7 @@ def failed(**changes: Any) -> dict[str, Any]:
 
 
 def with_wrong_202(**changes: Any) -> dict[str, Any]:
-    """Five orders had a wrong 202, but are stored as they were sent."""
+    """Return a result in which five orders had a wrong 202, but are stored as they were sent."""
     result = closed_loop(
         accepted=49_995,
         wrong_202=5,
@@ -155,7 +155,7 @@ def with_wrong_202(**changes: Any) -> dict[str, Any]:
 
 
 def interrupted(**changes: Any) -> dict[str, Any]:
-    """A run that Ctrl-C interrupted during the sending: nothing was read back."""
+    """Return the result of a run that Ctrl-C interrupted during the sending. Nothing was read back."""
     result = closed_loop(
         sent=12_064,
         accepted=12_000,
@@ -173,7 +173,7 @@ def interrupted(**changes: Any) -> dict[str, Any]:
 
 
 def unanswered(**changes: Any) -> dict[str, Any]:
-    """A server that refused all connections: no order was accepted, and there is nothing to draw."""
+    """Return the result for a server that refused all connections. It has no accepted orders, and nothing to draw."""
     latencies = [f"latency_{each}_ms" for each in ("p50", "p90", "p99", "p99_9", "max")]
     return closed_loop(
         accepted=0,
@@ -235,7 +235,7 @@ def read_back(acknowledged: int, **changes: Any) -> dict[str, Any]:
 
 
 def time_series(*, seconds: float, per_second: int, p50_ms: float, seed: int) -> dict[str, Any]:
-    """The timeline and the backlog of a run without stalls."""
+    """Return the timeline and the backlog of a run without stalls."""
     noise = Random(seed)
     count = round(seconds / INTERVAL_S)
     p50 = [p50_ms * noise.uniform(0.9, 1.15) for _ in range(count)]
@@ -256,7 +256,7 @@ def time_series(*, seconds: float, per_second: int, p50_ms: float, seed: int) ->
 
 
 def curve(p50_ms: float, highest_ms: float, *, knee: float = 90) -> dict[str, Sequence[float]]:
-    """A curve that rises slowly to the percentile `knee`, and then quickly to the highest value."""
+    """Return a curve of latencies that rises slowly up to the percentile `knee`, and then quickly to `highest_ms`."""
     ends = -math.log10(1 - RANKS[-1] / 100)
     bend = -math.log10(1 - knee / 100)
     steps = [max(0.0, (-math.log10(1 - rank / 100) - bend) / (ends - bend)) ** 0.7 for rank in RANKS]

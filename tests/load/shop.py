@@ -1,4 +1,4 @@
-"""A small fake server with the API for orders, with faults that tests can set. Runs on its own thread."""
+"""Runs the shop: a small fake server with the API for orders, and with faults that tests set. Has its own thread."""
 
 import asyncio
 import ssl
@@ -21,46 +21,46 @@ REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 
 
 class Fault(Enum):
-    """What the shop does wrong with the POST of one order."""
+    """Says what the shop does wrong when it receives one order."""
 
-    LOSE = auto()
-    CUT = auto()
-    HOLD = auto()
-    CHUNK = auto()
-    NAME_ANOTHER = auto()
-    VANISH = auto()
+    LOSE = auto()  # Acknowledge the order, but do not store it.
+    CUT = auto()  # Close the connection in the middle of the response.
+    HOLD = auto()  # Respond only after `release`.
+    CHUNK = auto()  # Send a chunked response.
+    NAME_ANOTHER = auto()  # Respond with the id of another order.
+    VANISH = auto()  # Close all connections, and stop listening until `come_back`.
     STALL = auto()
     """Block for `stall_s`: neither this order nor orders that arrive meanwhile get a response."""
 
 
 class Shop:
-    """A context manager. In its block, the shop listens at `url`. Faults must be set before the orders arrive.
+    """A fake server, which listens at `url` in its `with` block. Faults must be set before the orders arrive.
 
-    `steps` records which order "came", was "answered", or made the shop stop ("gone"). `looked` is set when the path in
-    `looked_after` has been requested as many times as `looked_after` says.
+    `steps` records which order "came", was "answered", or made the shop stop ("gone"). `looked_after` is a path and a
+    number: `looked` is set when the path has been requested this many times.
     """
 
     def __init__(self) -> None:
         self.faults: dict[int, Fault] = {}
-        self.refusals: dict[int, int] = {}
-        self.altered: dict[int, dict[str, bytes]] = {}
-        self.statuses: dict[int, str] = {}
-        self.becomes_final_after: dict[int, int] = {}
-        self.waiting: list[int] = [0]
-        self.reported_waiting: list[int] = []
+        self.refusals: dict[int, int] = {}  # With which HTTP status the shop rejects an order.
+        self.altered: dict[int, dict[str, bytes]] = {}  # Values, as JSON, that differ when an order is read.
+        self.statuses: dict[int, str] = {}  # The status of an order, if not Completed.
+        self.becomes_final_after: dict[int, int] = {}  # How many reads of an order return Processing.
+        self.waiting: list[int] = [0]  # Pending orders in each response to GET /metrics. The last number is repeated.
+        self.reported_waiting: list[int] = []  # The numbers from `waiting` that were sent so far.
         self.completed = 0
         self.stall_s = 1.0
-        self.answer_to_one: bytes | None = None
-        self.answer_to_many: bytes | None = None
+        self.answer_to_one: bytes | None = None  # The body of each response to POST /order, if it must be wrong.
+        self.answer_to_many: bytes | None = None  # The same for POST /orders.
         self.tls: ssl.SSLContext | None = None
         self.api_key = ""
         self.holds_metrics = False
         self.looked_after = ("", 0)
         self.looked = threading.Event()
-        self.heads: list[str] = []
-        self.sizes: list[int] = []
-        self.single_bytes = False
-        self.closes = False
+        self.heads: list[str] = []  # The request line and headers of each request.
+        self.sizes: list[int] = []  # How many orders each array had.
+        self.single_bytes = False  # Whether the shop sends its responses byte by byte.
+        self.closes = False  # Whether the shop closes the connection after each response.
         self.has_metrics = True
         self.has_events = True
         self.events = EventStreams()
@@ -93,7 +93,7 @@ class Shop:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the orders in order of arrival."""
+        """The ids of the orders that "came", in the sequence of their arrival."""
         return [order_id for what, order_id in self.steps.entries if what == "came"]
 
     def release(self, *order_ids: int) -> None:
@@ -142,7 +142,7 @@ class Shop:
             stream.close()
 
     async def serve_stream(self, stream: IOStream) -> None:
-        """Answer one request after the other until the connection ends."""
+        """Answer the requests on one connection, one after another, until the connection ends."""
         if not self._servers:
             # The connection was accepted right before the shop stopped.
             stream.close()
@@ -287,7 +287,7 @@ class Shop:
 
 
 class Listener(TCPServer):
-    """Passes every connection to the shop."""
+    """Accepts the connections of the shop."""
 
     def __init__(self, shop: Shop, *, tls: ssl.SSLContext | None) -> None:
         super().__init__(ssl_options=tls)

@@ -1,4 +1,4 @@
-"""Reading the counts of orders from GET /metrics, and waiting until all orders are processed."""
+"""Tests reading the counts of orders from GET /metrics, and waiting until all orders are processed."""
 
 import json
 from contextlib import closing
@@ -39,7 +39,7 @@ def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
 
 
 async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[BacklogState, int | None]:
-    """Wait with a clock that advances by `tick_ns` whenever it is read."""
+    """Wait until the shop has processed all orders, with a clock that advances by `tick_ns` whenever it is read."""
     address = await reach(ServerUrl.parse(shop.url), timeout_s=5)
     clock_ns = count(S, tick_ns).__next__
     with closing(Backlog(address, timeouts=timeouts, clock_ns=clock_ns)) as backlog:

@@ -1,4 +1,4 @@
-"""The whole command: what it prints and writes, against correct and faulty servers."""
+"""Tests the whole command: what it prints and writes, against correct and faulty servers."""
 
 import json
 import os

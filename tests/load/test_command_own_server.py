@@ -1,4 +1,4 @@
-"""`--own-server`, and the line about the orders that a running server already has."""
+"""Tests `--own-server`, and the line about the orders that a running server already has."""
 
 import json
 import os
@@ -28,7 +28,7 @@ with Shop() as shop:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which temporary folders are created."""
+    """Make the command create its temporary folders in a new folder, and return that."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))  # to see what is left in the folder

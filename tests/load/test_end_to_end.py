@@ -1,4 +1,4 @@
-"""The load generator against the real server, in separate processes."""
+"""Tests the load generator against the real server, in separate processes."""
 
 import json
 import os

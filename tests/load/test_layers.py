@@ -1,4 +1,4 @@
-"""Which folders and modules of load/ can import which others, checked in the source."""
+"""Tests which folders and modules of load/ import which others, by their source."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ LAYERS: Mapping[str, set[str]] = {
         *("readback", "backlog"),
     },
 }
-"""What each layer can import. Commands can import all layers, but not each other, except that bench uses fill."""
+"""What each layer is allowed to import. Commands can import all layers; of each other, only bench imports fill."""
 
 
 def layer_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Waiting for the processing and reading back: what the command reports about wrong orders."""
+"""Tests waiting for the processing and reading back: what the command reports about wrong orders."""
 
 import re
 import subprocess

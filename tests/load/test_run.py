@@ -1,4 +1,4 @@
-"""Sending in a closed loop: counts, batches, wrong answers, and servers that fail during the run."""
+"""Tests sending in a closed loop: counts, batches, wrong responses, and servers that fail during the run."""
 
 import re
 import socket

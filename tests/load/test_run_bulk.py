@@ -1,4 +1,4 @@
-"""Arrays of orders: every order is counted, recorded and read back."""
+"""Tests arrays of orders: every order is counted, recorded and read back."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The open loop: requests are sent when they are due, whatever the server does."""
+"""Tests the open loop: requests are sent when they are due, whatever the server does."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The flags: their defaults, and one-line errors."""
+"""Tests the flags: their defaults, and one-line errors."""
 
 from pathlib import Path
 

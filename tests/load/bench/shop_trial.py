@@ -1,4 +1,4 @@
-"""Trials that measure shops instead of real servers."""
+"""Creates trials that measure shops instead of real servers. A shop is a fake server (tests/load/shop.py)."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A shop that has orders from the start, and reports their number in its metrics."""
+"""Defines a fake server that has orders from the start, and reports their number in its metrics."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from tests.load.shop import Shop
 
 
 class StockedShop(Shop):
-    """Has the orders 1 to `stored`, all Completed, except for those in `missing`."""
+    """A shop with the orders 1 to `stored`, all Completed. It counts those in `missing`, but responds with a 404."""
 
     def __init__(self, stored: int, *, missing: tuple[int, ...] = ()) -> None:
         super().__init__()

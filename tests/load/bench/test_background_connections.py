@@ -1,4 +1,4 @@
-"""Event readers and slow clients, which load a server during a measurement."""
+"""Tests the event readers and slow clients that load a server during a measurement."""
 
 import asyncio
 import socket
@@ -96,7 +96,7 @@ async def test_event_readers_report_a_server_that_is_gone(address: Address) -> N
 
 
 class ClosingServer(TCPServer):
-    """Closes each connection after some lines; `seen` has the lines of the closed connections."""
+    """A server that closes each connection after `lines` lines. `seen` has the lines of each closed connection."""
 
     def __init__(self, lines: int) -> None:
         super().__init__()

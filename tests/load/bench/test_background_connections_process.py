@@ -1,4 +1,4 @@
-"""Background connections that another process opens during a measurement."""
+"""Tests background connections that another process opens during a measurement."""
 
 import socket
 from itertools import count, islice
@@ -35,7 +35,7 @@ async def test_readers_report_how_much_each_of_them_received(shop: Shop) -> None
 async def test_slow_clients_are_connected_before_the_measurement_begins(shop: Shop) -> None:
     async with background_connections(SLOW_CLIENTS, url=ServerUrl.parse(shop.url), count=33) as close:
         await _send_orders(shop, 1)
-        # Minus the connection of the order, and two that check whether the shop is reachable.
+        # Subtracts the connection that sent the order, and two that checked whether the shop is reachable.
         assert shop.connections - 1 - 2 == 33
         report = await close()
     assert report.ended == 0

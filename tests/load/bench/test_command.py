@@ -1,4 +1,4 @@
-"""The benchmark's command: flags, output and trials. The measured speed is not tested."""
+"""Tests the benchmark's command: flags, output and trials. The measured speed is not tested."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How throughput and latency are measured."""
+"""Tests how throughput and latency are measured."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ accepted = expect(202)
 
 
 class StandingClock:
-    """A clock that advances only when an answer arrives, by the next of `steps_ns`."""
+    """A clock that only responses advance. The first response advances it by the first of `steps_ns`, and so on."""
 
     def __init__(self, *steps_ns: int) -> None:
         self._now_ns = 0

@@ -1,4 +1,4 @@
-"""The reference servers: one with a fixed response, and a bare Tornado."""
+"""Tests the reference servers: one with a fixed response, and a bare Tornado."""
 
 import asyncio
 import time

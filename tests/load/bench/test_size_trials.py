@@ -1,4 +1,4 @@
-"""The trials of many stored orders, run here with few orders. The measured speed is not tested."""
+"""Tests the trials of many stored orders, but with few orders. The measured speed is not tested."""
 
 import json
 import re
@@ -41,7 +41,7 @@ RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """A file from load.fill, with some orders Pending."""
+    """Create a database with load.fill. Some of its orders are Pending."""
     file = tmp_path / "stored.db"
     FillJob(database=file, orders=STORED, pending=50, progress=ProgressBar(Console(stderr=True))).run()
     return file
@@ -107,7 +107,7 @@ def test_a_file_that_can_not_be_copied_is_refused(
 
 
 async def _trial(small: StockedShop, big: StockedShop, *, lines: list[str] | None = None) -> Trial:
-    """Two short runs, so that each server is measured first once."""
+    """Return a trial with two short runs. Each server is the first one in one of them."""
     print_line = (lines if lines is not None else []).append
     return await shop_trial({"small": small, "big": big}, runs=2, seconds=0.05, print_line=print_line)
 
@@ -223,7 +223,7 @@ async def test_metrics_are_requested_one_after_another(small: StockedShop, big: 
     [row] = await stored_metrics(trial)
     asked = [head for head in big.heads[before:] if head.startswith("GET /metrics ")]
     assert len(asked) >= trial.runs * ROUNDS * METRICS_GETS
-    # One connection a round, and those that ask beforehand whether all orders are processed and how many there are.
+    # One connection per round. Up to 4 before the rounds check whether all orders are processed, and how many exist.
     assert big.connections <= trial.runs * ROUNDS + 4
     assert (row.wrong, row.at_most, row.unit) == ({}, 2.0, " ms")
     for run in row.runs:

@@ -1,4 +1,4 @@
-"""The worst bodies, and the wrong answers that their trial reports. The measured waits are not tested."""
+"""Tests the bodies that a server takes longest to parse, and its responses. The measured waits are not tested."""
 
 import json
 from dataclasses import replace

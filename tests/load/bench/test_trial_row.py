@@ -1,4 +1,4 @@
-"""When a row of the benchmark's result passes, and how it is printed."""
+"""Tests when a row of the benchmark's result passes, and how it is printed."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What trials report about wrong answers and slow clients. The measured speed is not tested."""
+"""Tests what trials report about wrong responses and slow clients. The measured speed is not tested."""
 
 from itertools import count
 
@@ -15,7 +15,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 async def _trial(shop: Shop, *, other: Shop | None = None) -> Trial:
-    """One short run. Without `other`, the shop is both servers."""
+    """Return a trial with one short run. Without `other`, the shop is both servers."""
     return await shop_trial({"other": other or shop, "ours": shop})
 
 

@@ -1,4 +1,4 @@
-"""The requests that the benchmark sends."""
+"""Tests the requests that the benchmark sends."""
 
 import json
 from itertools import count, islice

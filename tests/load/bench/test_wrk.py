@@ -1,4 +1,4 @@
-"""What wrk sends, how its report is parsed, and how the benchmark runs without wrk."""
+"""Tests what wrk sends, how its report is parsed, and how the benchmark runs without wrk."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A target server for the tests of chaos. Requests to it go to the shop."""
+"""Defines fixtures: a target server that is really the shop (a fake server), and a function that sends orders to it."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ def target(shop: Shop, tmp_path: Path) -> Iterator[TargetServer]:
 
 
 class EndingRateLimit(RateLimit):
-    """Ends the clients after a number of requests, and never makes them wait."""
+    """A rate limit that ends the clients after a number of requests, and never makes them wait."""
 
     def __init__(self, requests: int) -> None:
         super().__init__(per_second=1.0, clock_s=time.monotonic, ending=asyncio.Event())
@@ -45,7 +45,7 @@ class EndingRateLimit(RateLimit):
 
 @pytest.fixture
 def send(target: TargetServer) -> Send:
-    """Have one client send a number of new orders, and repeat or read some of them."""
+    """Return a function that sends a number of new orders with one client, and repeats or reads some of them."""
 
     def run(orders: int) -> None:
         asyncio.run(send_single_orders(target, rate_limit=EndingRateLimit(orders), rng=Random(1)))

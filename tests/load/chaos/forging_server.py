@@ -1,4 +1,4 @@
-"""The server, but with webhooks that have a wrong amount and signature. Tests start it as a program."""
+"""Runs the server with webhooks that have a wrong amount and signature. Tests start it as a program."""
 
 import os
 import sys

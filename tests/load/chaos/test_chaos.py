@@ -1,4 +1,4 @@
-"""Whole runs against real servers, and against servers that lose orders or forge webhooks."""
+"""Tests whole runs of load.chaos with real servers, and with servers that lose orders or forge webhooks."""
 
 import json
 import os
@@ -28,7 +28,7 @@ HARMLESS = str(
 )
 """The seed of a run whose first fault comes soon and does not stop a server."""
 LATE = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
-"""The seed of a run whose first fault comes late."""
+"""The seed of a run whose first fault comes late, after over 2.5 seconds."""
 
 
 def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Clients that send orders until answered, and their rate limit."""
+"""Tests the clients that repeat each order until it has a response, and their rate limit."""
 
 import asyncio
 from itertools import chain, count
@@ -21,7 +21,7 @@ DONE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 class ScriptedServer(TCPServer):
-    """Answers each request with the next of its answers; an empty answer closes the connection."""
+    """A server that answers each request with the next of `answers`. An empty answer closes the connection."""
 
     def __init__(self, *answers: bytes) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which responses to single orders and bulk requests are wrong."""
+"""Tests which responses to single orders and bulk requests are wrong."""
 
 import msgspec
 import pytest

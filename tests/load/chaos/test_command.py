@@ -1,4 +1,4 @@
-"""The flags of `python -m load.chaos`."""
+"""Tests the flags of `python -m load.chaos`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Locks and checkpoints in the database of a server, and when its last retry is due."""
+"""Tests locks and checkpoints in the database of a server, and the query for its last retry."""
 
 import sqlite3
 import threading

@@ -1,4 +1,4 @@
-"""The audit of a database must find each kind of error that a test puts there."""
+"""Tests that the audit of a database finds each kind of error. Each test puts one error into the database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ VALUES (?, 1, '[1]', 5, 'Completed', 1, 1, 1000000, 1250000)"""
 
 @pytest.fixture
 def ledger() -> SentOrders:
-    """Five orders that were acknowledged, and one that was not sent completely."""
+    """Return a record of sent orders: five were acknowledged, and one was not sent completely."""
     ledger = SentOrders(orders_for(seed=1, name="record"))
     ledger.note_acknowledged(ledger.take(ORDERS))
     ledger.take(1)
@@ -41,7 +41,7 @@ def ledger() -> SentOrders:
 
 @pytest.fixture
 def file(ledger: SentOrders, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The server's schema with the five orders, all of them Completed after a quarter of a second."""
+    """Create a database with the server's schema and five orders, each Completed after a quarter of a second."""
     path = tmp_path / "orders.db"
     open_database(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -55,7 +55,7 @@ Audit = Callable[..., dict[str, list[tuple[str, int]]]]
 
 @pytest.fixture
 def audit(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Audit:
-    """Run the audit and return the problems of each row of the report that has problems."""
+    """Return a function that runs the audit, and returns the problems by kind."""
 
     def run(delivered: set[int] | None = None, **metrics: Any) -> dict[str, list[tuple[str, int]]]:
         return problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS | metrics, delivered)

@@ -1,4 +1,4 @@
-"""The inspection of a server through its API finds orders that differ from what was sent."""
+"""Tests that the inspection of a server through its API finds orders that differ from what was sent."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ async def _keep_running(target: TargetServer) -> float:
 
 @pytest.fixture(autouse=True)
 def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the shop running: its fixture stops it."""
+    """Make `terminate` do nothing, because the target is the shop, and its fixture stops it."""
     monkeypatch.setattr(TargetServer, "terminate", _keep_running)  # no real server ignores the end of a run
 
 

@@ -1,4 +1,4 @@
-"""The injection of faults: a fault without effect does not count."""
+"""Tests the injection of faults. A fault without effect does not count."""
 
 import asyncio
 import threading
@@ -53,7 +53,7 @@ def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
     assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")
     ledger = target.ledger
-    # Of four clients, each sends one: a head alone, a part of a body, a whole body, lines of which some are complete.
+    # Of each four clients, one sends a head, one a part of a body, one a whole body, and one some complete lines.
     assert len(ledger) == clients // 4 * (2 + LINES_PER_REQUEST)
     sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
     assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2

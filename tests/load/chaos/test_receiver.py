@@ -1,4 +1,4 @@
-"""The webhook receiver, which fails on demand."""
+"""Tests the webhook receiver, also while a fault is set."""
 
 import asyncio
 import socket
@@ -126,7 +126,7 @@ async def test_a_taken_port_is_an_error_at_the_start_and_after_a_fault() -> None
 
 @contextmanager
 def listening_at(url: str) -> Iterator[None]:
-    """Listen at the receiver's URL, like another program."""
+    """Listen at the receiver's URL, as another program would."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", urllib3.util.parse_url(url).port))

@@ -1,4 +1,4 @@
-"""The checker must find the change in each changed webhook."""
+"""Tests that the checker of webhooks finds the change in each changed webhook."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The plan of faults, the findings of a run, and the lines that report them."""
+"""Tests the plan of faults, the findings of a run, and the lines that report them."""
 
 import pytest
 

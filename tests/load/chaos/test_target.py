@@ -1,4 +1,4 @@
-"""Target servers that end, or do not start, although no fault was injected."""
+"""Tests target servers that end, or do not start, although no fault was injected."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
 
 
 class SignallingFindings(Findings):
-    """Releases `added` for each problem."""
+    """Findings that release the semaphore `added` for each problem, so that a test can wait for it."""
 
     def __init__(self) -> None:
         super().__init__(target="record")
@@ -27,7 +27,7 @@ class SignallingFindings(Findings):
 
 @contextmanager
 def server_of(code: str, folder: Path) -> Iterator[TargetServer]:
-    """A target server that runs this program."""
+    """Yield a target server that runs the Python program `code` instead of the server."""
     server = TargetServer(
         findings=SignallingFindings(),
         command=["-c", code],

@@ -1,4 +1,4 @@
-"""Correct and changed webhooks for the orders of a run, as a server sends them."""
+"""Creates correct and changed webhooks for the orders of a run, as a server sends them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ def new_checker() -> WebhookChecker:
 def webhook(
     order_id: int, changes: Mapping[str, object] | None = None, *, webhook_id: str = ""
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the signed body for an order; `changes` replaces or adds values."""
+    """Return the headers and the signed body of an order's webhook. `changes` replaces or adds values."""
     values = ORDERS.order(order_id - 1) | {"created_time": "2026-01-02 03:04:05"} | dict(changes or {})
     body = msgspec.json.Encoder(decimal_format="number").encode(values)
     webhook_id = webhook_id or f"order_{order_id}"

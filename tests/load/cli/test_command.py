@@ -1,4 +1,4 @@
-"""What all commands share: errors, outputs and exit statuses."""
+"""Tests what all commands share: errors, outputs and exit statuses."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from load.cli.errors import CommandError, ExitStatus, UsageError
 
 
 class Sample(Command):
-    """A command that runs a function of the test."""
+    """A command that runs the function `run` of a test."""
 
     def __init__(
         self, run: Callable[[], ExitStatus], *, outputs: Sequence[Output] = (), files: Sequence[Path | None] = ()

@@ -1,4 +1,4 @@
-"""Texts from a server are made safe to print."""
+"""Tests that texts from a server are made safe to print."""
 
 import pytest
 

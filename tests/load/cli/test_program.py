@@ -1,4 +1,4 @@
-"""What signals, broken pipes and closed standard streams do to the commands of `load/`."""
+"""Tests what signals, broken pipes and closed standard streams do to the commands of `load/`."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ run_program('__main__')
 
 
 def start(*command: str, in_background: bool = False) -> subprocess.Popen[str]:
-    """Start a Python process with the signal handlers of a shell. For a background process, a shell ignores SIGINT."""
+    """Start Python as a shell does: with the default signal handlers, or `in_background` with SIGINT ignored."""
     interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.default_int_handler)
     hangups = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
@@ -100,7 +100,7 @@ def test_a_terminated_command_leaves_no_server_and_no_folder(command: list[str],
 
 
 def servers_in(folder: Path) -> list[int]:
-    """The ids of the server processes whose command lines contain the folder."""
+    """Return the ids of the server processes whose command lines contain the folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

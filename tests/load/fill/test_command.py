@@ -1,4 +1,4 @@
-"""`python -m load.fill` with few orders: the content of the file, feeding a server, and errors."""
+"""Tests `python -m load.fill` with few orders: the content of the file, feeding a server, and errors."""
 
 import re
 import sqlite3
@@ -123,7 +123,7 @@ async def test_no_orders_send_no_request(shop: Shop) -> None:
 
 @pytest.mark.gen_test
 async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
-    # One order in the first array of each client.
+    # The shop rejects one order in the first array of each client.
     shop.refusals = {1: 409, 1_500: 409}
     feeding = await _feeding(shop, count=20_000)
     with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):

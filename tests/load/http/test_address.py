@@ -1,4 +1,4 @@
-"""API keys and certificates: the sent requests, and errors of one line."""
+"""Tests API keys and certificates: the requests that are sent, and errors of one line."""
 
 import socket
 import ssl
@@ -21,7 +21,7 @@ KEY = "orderskey_secret"
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 and its key, in one file."""
+    """Create a file with a certificate for 127.0.0.1 and its key."""
     need("openssl")
     path = tmp_path_factory.mktemp("pem") / "shop.pem"
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2", "-nodes"]
@@ -110,7 +110,7 @@ def test_a_certificate_for_another_name_is_one_line(
 
 
 class PlainServer(TCPServer):
-    """Answers one request a connection, and closes the connection of a client that speaks TLS."""
+    """A server that answers one request per connection, and closes the connection of a client that speaks TLS."""
 
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         first = await stream.read_bytes(1)

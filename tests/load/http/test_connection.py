@@ -1,4 +1,4 @@
-"""One keep-alive connection over a real socket."""
+"""Tests one keep-alive connection over a real socket."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +15,7 @@ Script = Callable[[IOStream], Awaitable[None]]
 
 
 class Scripted(TCPServer):
-    """Runs the next script for each connection, and closes the connection at the end of the script."""
+    """A server that runs the next of `scripts` for each connection, and closes the connection when the script ends."""
 
     def __init__(self, *scripts: Script) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reading complete, incomplete, malformed and endless responses from bytes."""
+"""Tests reading complete, incomplete, malformed and endless responses from bytes."""
 
 from collections import deque
 from itertools import repeat

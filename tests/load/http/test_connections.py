@@ -1,4 +1,4 @@
-"""The clients of a closed loop, with a server that refuses connections or does not answer."""
+"""Tests the clients of a closed loop with a server that refuses connections or does not answer."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.load.shop import Fault, Shop
 
 
 class Greeter(TCPServer):
-    """Answers one request a connection."""
+    """A server that answers one request per connection."""
 
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         await stream.read_until(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The open loop: which connections requests use, and when their latencies begin."""
+"""Tests the open loop: which connections requests use, and when their latencies begin."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ MS = 1_000_000
 
 
 class Stopwatch:
-    """A clock that advances with each answer, by the next of `answer_ms`, and the timings of the answers."""
+    """Provides a clock, and records `timings`. Each response advances the clock by the next of `answer_ms`."""
 
     def __init__(self, *answer_ms: int) -> None:
         self.timings: list[tuple[int, RequestTiming]] = []

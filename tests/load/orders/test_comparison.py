@@ -1,4 +1,4 @@
-"""Comparing sent orders with those that the server returns, and interpreting responses."""
+"""Tests comparing sent orders with those that the server returns, and interpreting responses."""
 
 import pytest
 

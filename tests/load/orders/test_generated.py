@@ -1,4 +1,4 @@
-"""Orders that are computed from their ids, and the states of sent orders."""
+"""Tests orders that are computed from their ids, and the states of sent orders."""
 
 from collections import Counter
 from decimal import Decimal
@@ -62,7 +62,7 @@ def test_another_order_is_valid_and_differs_only_in_its_items() -> None:
 
 
 def _sent_orders(count: int) -> SentOrders:
-    """`count` sent orders, with ids from 100 on."""
+    """Return a record of `count` sent orders, with ids from 100 on."""
     orders = SentOrders(GeneratedOrders(first_id=100, count=1_000_000))
     orders.note_sent(orders.take(count))
     return orders

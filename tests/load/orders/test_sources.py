@@ -1,4 +1,4 @@
-"""Replaying orders from a file, unchanged."""
+"""Tests that orders from a file are replayed unchanged."""
 
 from decimal import Decimal
 from pathlib import Path

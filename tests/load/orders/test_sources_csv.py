@@ -1,4 +1,4 @@
-"""Replaying orders from a CSV file: what is sent, and what is rejected."""
+"""Tests replaying orders from a CSV file: what is sent, and what is rejected."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Numbers as text, the note below the throughput, and the JSON that the charts draw."""
+"""Tests numbers as text, the note below the throughput, and the JSON that the charts draw."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The report as text: its words for each kind of run, and escaping."""
+"""Tests the text of the report: its words for each kind of run, and escaping."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The report in a real Chromium, opened from its file, without a network."""
+"""Tests the report in a real Chromium, opened from its file, without a network."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Open the report of a result from a file, offline. An error in the console or a request fails the test."""
+    """Return a function that opens the report of a result, offline. A console error or a request fails the test."""
     opened: list[Watched] = []
 
     def show(result: dict[str, Any], **options: Any) -> Watched:
@@ -59,7 +59,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 
 def found_at(field: str, result: dict[str, Any]) -> Any:
-    """The value at a field's path in the result; a step of the path, such as a reason, may itself contain dots."""
+    """Return the value at a path in the result. Keys are separated by dots, and can contain dots themselves."""
     value: Any = result
     rest = field
     while rest:
@@ -73,7 +73,7 @@ def found_at(field: str, result: dict[str, Any]) -> Any:
 
 
 def is_rounded_from(value: float, text: str) -> bool:
-    """Whether a text is the value, rounded to three significant digits or to its whole part; % is a hundredth."""
+    """Return whether a text is the value, rounded to three significant digits or to its whole part, or as percent."""
     number, percent = re.fullmatch(r"(-?[\d,]+(?:\.\d+)?)( %)?", text.strip()) or pytest.fail(text), text.endswith("%")
     digits = number[1].replace(",", "")
     decimals = len(digits.partition(".")[2])
@@ -83,7 +83,7 @@ def is_rounded_from(value: float, text: str) -> bool:
 
 
 def points_of(page: Page, chart: str) -> list[int]:
-    """The number of points of each line of a chart: the corners of its path, or its marks."""
+    """Return how many points each line of a chart has: the corners of its path, or its marks."""
     count = """series => {
         const path = series.querySelector('.line')?.getAttribute('d') ?? '';
         return Math.max(path.match(/[ML]/g)?.length ?? 0, series.querySelectorAll('.point').length);
@@ -93,7 +93,7 @@ def points_of(page: Page, chart: str) -> list[int]:
 
 
 def stroke_of(page: Page, chart: str) -> str:
-    """The colour of the first line of a chart."""
+    """Return the colour of the first line of a chart."""
     stroke: str = page.locator(f"#{chart} .line").first.evaluate("path => getComputedStyle(path).stroke")
     return stroke
 

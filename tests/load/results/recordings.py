@@ -1,4 +1,4 @@
-"""Recordings of answers."""
+"""Creates recordings of responses for tests."""
 
 from load.http.connections import RequestTiming
 from load.results.counting import Recording
@@ -8,7 +8,7 @@ S = 1_000_000_000
 
 
 def recording_of(*answers: tuple[int, int], orders: int = 1) -> Recording:
-    """Record answers: for each one, the time when it came and its latency, in milliseconds."""
+    """Return a recording of responses. Each is given by the time when it arrived and its latency, in milliseconds."""
     recording = Recording()
     for answered_ms, latency_ms in answers:
         recording.add(RequestTiming(answered_ms * MS, latency_ms * MS, latency_ms * MS // 2), orders=orders)

@@ -1,4 +1,4 @@
-"""Percentiles, timelines and time series."""
+"""Tests percentiles, timelines and time series."""
 
 from fractions import Fraction
 from math import ceil

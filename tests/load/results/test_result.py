@@ -1,4 +1,4 @@
-"""Conclusions from the measurements of a run, and the notes that state them."""
+"""Tests conclusions from the measurements of a run, and the notes that state them."""
 
 from io import StringIO
 
@@ -22,7 +22,7 @@ def _open_loop(
     latency_ms: int = 5,
     stopped_s: float | None = None,
 ) -> Result:
-    """A run of a second with late and punctual requests on free connections, then requests that waited for one."""
+    """Return a result. `late` and `punctual` requests had a free connection; each of `waited_ms` waited for one."""
     delays = SendDelays()
     for number in range(late + punctual):
         sent_ns = number + (late_ms * MS if number < late else 0)

@@ -1,4 +1,4 @@
-"""The notes about repeated ids, and the JSON of a run without answers."""
+"""Tests the notes about repeated ids, and the JSON of a run without responses."""
 
 import pytest
 

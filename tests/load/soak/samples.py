@@ -1,4 +1,4 @@
-"""A sample of a server without any problem."""
+"""Defines a sample of measurements (see load/soak/measurements.py) that is within all limits."""
 
 from load.soak.measurements import Sample
 

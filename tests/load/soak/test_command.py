@@ -1,4 +1,4 @@
-"""The flags and the error messages of a soak."""
+"""Tests the flags and the error messages of `python -m load.soak`."""
 
 from pathlib import Path
 

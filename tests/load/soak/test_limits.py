@@ -1,4 +1,4 @@
-"""The limits of a soak: each check passes for a good server, and fails for a bad one."""
+"""Tests the limits of a soak: each check passes for a good server, and fails for a bad one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The load of a soak, with short minutes, against the fake server."""
+"""Tests the load of a soak, with short minutes, against the fake server."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from tests.load.soak.samples import SAMPLE
 
 
 class WaitingClock:
-    """A clock that starts once the disk was measured and a single order is acknowledged."""
+    """A clock that stays at 0 until `is_synced` is set and a single order, outside an array, is acknowledged."""
 
     def __init__(self, ledger: SentOrders) -> None:
         self.is_synced = False

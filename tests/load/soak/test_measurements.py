@@ -1,4 +1,4 @@
-"""Samples of a process, the summary of each minute, and how long syncs of another file take."""
+"""Tests samples of a process, the summary of each minute, and how long syncs of another file take."""
 
 import os
 import socket
@@ -70,7 +70,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
-    """Return the first `count` durations of syncs."""
+    """Measure syncs of a file, and return the first `count` durations in nanoseconds."""
     noted_ns: list[int] = []
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The requests of client sessions, and which responses are wrong."""
+"""Tests the requests of client sessions, and which responses are wrong."""
 
 from random import Random
 from socket import AF_INET

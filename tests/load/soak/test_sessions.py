@@ -1,4 +1,4 @@
-"""The client sessions of a soak, and what they report."""
+"""Tests the client sessions of a soak, and what they report."""
 
 import asyncio
 import socket
@@ -71,7 +71,7 @@ async def test_a_cancelled_session_completes_its_request(shop: Shop) -> None:
 
 @asynccontextmanager
 async def _server(said: bytes, *, ends: bool) -> AsyncIterator[Address]:
-    """A server that answers every request with `said`, and then closes the connection or sends nothing more."""
+    """Run a server that answers every request with `said`, and then closes the connection or sends nothing more."""
     is_over, serving = asyncio.Event(), list[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +97,7 @@ async def _server(said: bytes, *, ends: bool) -> AsyncIterator[Address]:
 
 
 async def _first_report(session: Session, said: bytes, *, ends: bool = False) -> str:
-    """The first report of a session whose server sends only `said`."""
+    """Run a session with a server that sends only `said`, and return the first problem that it reports."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     async with _server(said, ends=ends) as address:
         running = asyncio.create_task(session(address, rng=Random(1), report=heard.put_nowait))

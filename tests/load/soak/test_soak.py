@@ -1,4 +1,4 @@
-"""A soak of some seconds against the real server. Speed is not tested."""
+"""Tests a soak of some seconds against the real server. Speed is not tested."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command runs a coroutine: once, twice, and after the coroutine's end."""
+"""Tests Ctrl-C while a command runs a coroutine: once, twice, and after the coroutine's end."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from load.system.event_loop import run_to_end
 
 
 async def wait_until_cancelled(*, times: int) -> None:
-    """Press Ctrl-C and wait to be cancelled, this many times."""
+    """Send Ctrl-C to this process and wait for a cancellation, `times` times. Ignores all but the last one."""
     for number in range(1, times + 1):
         asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
         try:

@@ -1,4 +1,4 @@
-"""When the folder with a run's databases is kept, and how the machine is described."""
+"""Tests when the folder with a run's databases is kept, and how the machine is described."""
 
 from itertools import islice
 from pathlib import Path

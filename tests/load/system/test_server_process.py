@@ -1,4 +1,4 @@
-"""Starting and stopping a server that a command runs."""
+"""Tests starting and stopping a server that a command runs."""
 
 import os
 import time
