@@ -1,4 +1,4 @@
-"""Runs `python server.py` as a process, and has a small blocking HTTP client for it."""
+"""Runs `python server.py` as a process, and provides a small blocking HTTP client for it."""
 
 import contextlib
 import http.client
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class ServerProcess:
-    """`python server.py` on a free port. The end of the `with` block kills the process if it still runs.
+    """Runs `python server.py` on a free port. The end of the `with` block kills the process if it still runs.
 
     `before` is a prefix for the command. `environment` is added to the environment of the tests.
     """
@@ -116,7 +116,7 @@ class ServerProcess:
 
     @contextmanager
     def client(self) -> Iterator["Client"]:
-        """A client with a keep-alive connection."""
+        """Yields a client with a keep-alive connection, and closes it at the end of the `with` block."""
         client = Client(self.port)
         try:
             yield client
@@ -124,7 +124,7 @@ class ServerProcess:
             client.close()
 
     def memory_kib(self, field: str = "VmRSS") -> int:
-        """A field of /proc/PID/status: the memory that the process uses now, or with `VmHWM` its maximum until now."""
+        """Returns the memory that the server uses now, or with the field `VmHWM` its maximum so far."""
         found = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         assert found
         return int(found[1])
@@ -133,7 +133,7 @@ class ServerProcess:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def assert_alive_for(self, duration_s: float) -> None:
-        """Checks for this duration that the server responds. Tests use it to wait for a random time before a kill."""
+        """Checks for this duration that the server responds. Tests use this to wait for a random time before a kill."""
         end_s = time.monotonic() + duration_s
         while time.monotonic() < end_s:
             assert self.get("/livez").status == 200
@@ -175,19 +175,19 @@ class Client(http.client.HTTPConnection):
 
 
 def with_open_files(soft: int, hard: int) -> list[str]:
-    """A prefix for a command that makes it run with these limits on open files."""
+    """Returns a prefix for a command. With it, the command runs with these limits on open files."""
     limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
     return [sys.executable, "-c", f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"]
 
 
 def limit_file_size(pid: int, size: int) -> None:
-    """Makes writes beyond `size` bytes of any file fail, as on a full disk."""
+    """Makes all writes of the process fail that would make a file longer than `size` bytes, as on a full disk."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition is true. An OSError, such as a refused connection, counts as false."""
+    """Waits until the condition is true. An OSError in it, such as a refused connection, counts as false."""
     deadline = time.monotonic() + DEADLINE_S
     pause = threading.Event()
     while time.monotonic() < deadline:
@@ -199,13 +199,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def need(tool: str) -> None:
-    """Skips the test if the program `tool` is not installed. In CI the test fails instead."""
+    """Skips the test if the program `tool` is not installed. In CI, the test fails instead."""
     if shutil.which(tool) is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
 
 
 def order(order_id: int) -> dict[str, Any]:
-    """A valid order. Its values depend on its id only."""
+    """Returns a valid order, whose values depend only on its id."""
     return {
         "order_id": order_id,
         "user_id": order_id % 97 + 1,
@@ -215,7 +215,7 @@ def order(order_id: int) -> dict[str, Any]:
 
 
 def has_values_of(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
-    """Whether the stored order has every value that was sent."""
+    """Returns whether the stored order has every value that was sent."""
     return all(stored[name] == value for name, value in sent.items())
 
 
@@ -235,7 +235,7 @@ def run_server(*flags: str, environment: Mapping[str, str] | None = None, **opti
 
 
 class PostingClients:
-    """Threads that post orders without a pause until `join` is called or the server stops."""
+    """Runs threads that post orders without a pause, until `join` is called or the server stops."""
 
     def __init__(self, port: int, *, first_id: int, clients: int = 16) -> None:
         self.acknowledged: set[int] = set()
@@ -277,13 +277,13 @@ class PostingClients:
 
 
 def free_port() -> tuple[socket.socket, int]:
-    """A listening socket on a free port, and the port."""
+    """Opens a listening socket on a free port. Returns the socket and the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     return listener, listener.getsockname()[1]
 
 
 def processes_with(*texts: str) -> list[int]:
-    """The ids of the processes whose command lines contain all of the texts."""
+    """Returns the ids of the processes whose command lines contain all of the texts."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -19,13 +19,13 @@ MODELS = ROOT / "models" / "README.md"
 LOAD = ROOT / "load" / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 TYPED_IN_ORDER = (README, HANDLERS, WORKERS, MODELS)
-"""The pages whose shell blocks and Python files `tests/docs/test_readme_typed_in_order.py` runs in order."""
+"""The pages whose shell blocks and Python files `tests/docs/test_readme_typed_in_order.py` runs one after another."""
 ADDRESS = "127.0.0.1:8080"
 SERVER = [".venv/bin/python", "server.py"]
 
 
 class Example(NamedTuple):
-    """One line of a shell block, or any other block as a whole. `answer` is the output that the page shows for it."""
+    """One line of a shell block, or another block as a whole. `answer` is the output that the page shows for it."""
 
     language: str
     text: str
@@ -33,12 +33,12 @@ class Example(NamedTuple):
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation. Hidden folders are left out: pytest's cache, for example, has other pages."""
+    """Returns every page of the documentation. Leaves out hidden folders: pytest's cache, for example, has a README."""
     return [README, *sorted(ROOT.glob("[!.]*/README.md")), CONTRIBUTING]
 
 
 def blocks(page: Path = README) -> list[Example]:
-    """The code blocks of a page. A block without a language that follows a shell block is the output of that block."""
+    """Returns the code blocks of a page. A block without a language right after a shell block is its output."""
     found: list[Example] = []
     end = -1
     for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", page.read_text(), re.MULTILINE | re.DOTALL):
@@ -52,7 +52,7 @@ def blocks(page: Path = README) -> list[Example]:
 
 
 def examples(page: Path = README) -> list[Example]:
-    """The blocks of a page. A shell block is split into its lines. The output of the block belongs to the last line."""
+    """Returns the blocks of a page. Splits shell blocks into lines; the output of a block belongs to its last line."""
     found: list[Example] = []
     for block in blocks(page):
         if block.language == "sh":
@@ -64,7 +64,7 @@ def examples(page: Path = README) -> list[Example]:
 
 
 def example(containing: str, page: Path = README) -> Example:
-    """The only example on the page that equals this text, or else the only one that contains it.
+    """Returns the only example on the page that equals this text, or else the only one that contains it.
 
     Tests pass a literal: `test_every_example_is_run_by_a_test` reads it from their source.
     """
@@ -74,7 +74,7 @@ def example(containing: str, page: Path = README) -> Example:
 
 
 def flags_of(start: Example) -> list[str]:
-    """The flags of a command that starts the server, without `--port` and `--database`."""
+    """Returns the flags of a command that starts the server, without `--port` and `--database`."""
     words = shlex.split(start.text)
     assert not start.answer
     assert words[:3] == [*SERVER, "--port"]
@@ -82,7 +82,7 @@ def flags_of(start: Example) -> list[str]:
 
 
 def make_checkout(folder: Path) -> list[str]:
-    """Makes the program and `.venv/bin/python` available in the folder. Returns a prefix that runs a command there."""
+    """Links the program and `.venv/bin/python` into the folder. Returns a prefix that runs a command there."""
     for name in ("server.py", "load"):
         (folder / name).symlink_to(ROOT / name)
     python = folder / SERVER[0]
@@ -93,14 +93,14 @@ def make_checkout(folder: Path) -> list[str]:
 
 
 def with_port(text: str, port: int) -> str:
-    """The text with this port in every address `127.0.0.1:PORT`."""
+    """Returns the text with this port in every address `127.0.0.1:PORT`."""
     return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", text)
 
 
 def run_shell(
     line: Example, *, port: int = 0, folder: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> str:
-    """Runs the line and returns its output. Fails unless the line succeeds and prints what the page shows."""
+    """Runs the line and returns its output. Fails if the line fails, or does not print what the page shows."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", with_port(line.text, port)],
         cwd=folder,
@@ -118,7 +118,7 @@ def run_shell(
 
 @contextmanager
 def streaming(line: Example, *, port: int) -> Iterator[IO[str]]:
-    """The output of a curl that reads an endless stream. The end of the `with` block or the deadline stops the curl."""
+    """Runs a curl command that reads an endless stream, and yields its output. Stops curl at the end of the block."""
     command = with_port(line.text, port).split(" ", 1)
     assert command[0] == "curl"
     with subprocess.Popen(
@@ -143,18 +143,21 @@ def read_to(stream: IO[str], text: str) -> str:
 
 
 def assert_shown(answer: str, printed: str) -> None:
-    """Fails unless every line of `answer` was printed, in this order. Times, durations and random ids may differ."""
+    """Fails unless all lines of `answer` are in `printed`, in this sequence. Times, durations and ids can differ."""
     assert missing_lines(answer, printed) == [], printed
 
 
 def missing_lines(answer: str, printed: str) -> list[str]:
-    """The lines of `answer` that were not printed, or not in this order. Text after `...` is not compared."""
+    """Returns the lines of `answer` that are not in `printed`, or not in this sequence.
+
+    If a line of `answer` contains `...`, only its text before the `...` is compared.
+    """
     lines = iter(_without_varying_values(printed).splitlines())
     return [shown for shown in _without_varying_values(answer).splitlines() if not _is_next(shown, lines)]
 
 
 def _is_next(shown: str, lines: Iterator[str]) -> bool:
-    """Whether one of the lines is `shown`. Consumes the lines up to that line."""
+    """Returns whether one of the lines is `shown`. Consumes the lines up to that line."""
     begin, more, _ = shown.partition("...")
     return any(line.startswith(begin) if more else line == shown for line in lines)
 

@@ -1,8 +1,8 @@
-"""Clients that read their responses a few bytes at a time: `python -m tests.slow_readers PORT CLIENTS PATH...`.
+"""Runs clients that read their responses a few bytes at a time: `python -m tests.slow_readers PORT CLIENTS PATH...`.
 
 Opens the connections and prints a line. After a line of input, sends one request on each connection; half of the
 requests accept compressed responses. Prints another line when every client has received the first bytes of a 200.
-Continues to read from the connections in turn until the input ends.
+Continues to read from the connections, one after another, until there is more input or the input ends.
 """
 
 import resource
@@ -12,7 +12,7 @@ import sys
 from itertools import cycle, islice
 
 RECEIVE_BUFFER_BYTES = 1_024
-"""Linux uses its minimum instead, about 2 KiB."""
+"""The requested size of the buffer for received bytes. Linux uses its minimum instead, about 2 KiB."""
 READ_BYTES = 20
 READS_A_TURN = 10
 TURN_S = 0.001

@@ -1,4 +1,4 @@
-"""Several dozen clients that post orders at once. Each request has an id, which its response repeats."""
+"""Runs several dozen clients that post orders at once. Each request has an id, which its response repeats."""
 
 import itertools
 import json
@@ -18,13 +18,13 @@ BULK = 15
 LONGEST_S = 120.0
 LARGE = 1_000_000_000
 _SEQUENCE = slice(12, 16)
-"""The bytes of the log's header that count its restarts (https://www.sqlite.org/fileformat.html#walformat)."""
+"""Bytes in the header of the write-ahead log: the count of its restarts (sqlite.org/fileformat.html#walformat)."""
 
 Order = dict[str, Any]
 
 
 class Clients:
-    """`sent` has the orders of each request, by request id. `accepted` has the ids of requests that got a response."""
+    """Posts orders. `sent` maps the id of each request to its orders. `accepted` has the ids of answered requests."""
 
     def __init__(self) -> None:
         self.sent: dict[str, frozenset[Row]] = {}

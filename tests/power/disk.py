@@ -1,4 +1,4 @@
-"""A model of a disk with one folder: what is synced, and which other changes can remain after a power loss.
+"""Models a disk with one folder: what is synced, and which other changes can remain after a power loss.
 
 The content of a file is on disk once the file is synced (`tests/power/file.py`). The names in the folder are on disk
 once the folder is synced. Before that, a power loss can remove each new name and restore each removed name.
@@ -16,7 +16,7 @@ Files = dict[str, bytes]
 
 @dataclass(eq=False)
 class Entry:
-    """A change of the folder: the name is given to `file`, or is removed if `file` is None."""
+    """A change of the folder: `name` becomes the name of `file`, or is removed if `file` is None."""
 
     name: str
     file: File | None
@@ -24,7 +24,7 @@ class Entry:
 
 
 class Disk:
-    """One folder, empty at first."""
+    """Models a disk with one folder, which is empty at first."""
 
     def __init__(self) -> None:
         self._synced: dict[str, File] = {}
@@ -42,11 +42,11 @@ class Disk:
         return {name: file for name, file in names.items() if file is not None}
 
     def add(self, entry: Entry) -> None:
-        """Adds a change that begins. From now on, it can be on disk."""
+        """Adds a change whose system call begins. From now on, the change can be on disk."""
         self._unsynced.append(entry)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync of the folder, but not of its files. When the sync returns, call the result of this method."""
+        """Begins a sync of the folder, but not of its files. Returns a function to call when the sync has returned."""
         covered = [entry for entry in self._unsynced if entry.has_returned]
 
         def end() -> None:
@@ -64,15 +64,15 @@ class Disk:
             self._synced[entry.name] = entry.file
 
     def synced(self) -> Files:
-        """The files that are certainly on disk: synced names with synced content."""
+        """Returns the files that are certainly on disk: synced names with synced content."""
         return {name: file.synced for name, file in self._synced.items()}
 
     def written(self) -> Files:
-        """The files as a program reads them, with all changes."""
+        """Returns the files as a program reads them, with all changes."""
         return {name: file.written for name, file in self._present().items()}
 
     def after_power_loss(self, chance: Random) -> Files:
-        """One possible result of a power loss, chosen with `chance`."""
+        """Returns the files after a power loss: one of the possible results, chosen with `chance`."""
         choices: dict[str, list[File | None]] = {name: [file] for name, file in self._synced.items()}
         for entry in self._unsynced:
             choices.setdefault(entry.name, [None]).append(entry.file)
@@ -81,5 +81,5 @@ class Disk:
 
 
 def differences(files: Mapping[str, bytes], others: Mapping[str, bytes]) -> list[str]:
-    """The names of files that differ, or that only one side has."""
+    """Returns the names of files whose content differs, or that only one side has."""
     return sorted(name for name in files.keys() | others.keys() if files.get(name) != others.get(name))

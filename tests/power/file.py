@@ -1,7 +1,7 @@
-"""A model of a file: what is synced, and which other changes can remain after a power loss.
+"""Models a file: what is synced, and which other changes can remain after a power loss.
 
-A write or truncation is on disk if a sync began after it had returned, and that sync has returned too. Every other
-change can be on disk or not, independently for each sector:
+A sync covers the writes and truncations that had returned when it began. They are on disk once the sync has returned.
+Every other change can be on disk or not, independently for each sector:
 
 - A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk while
   an earlier one is not.
@@ -36,7 +36,7 @@ class Change:
     has_returned: bool = False
 
     def apply(self, content: bytearray) -> range:
-        """Changes `content`, and returns the range of bytes that can be different now."""
+        """Applies the change to `content`, and returns the range of bytes that can be different now."""
         if self.data is None:
             changed = range(min(self.offset, len(content)), max(self.offset, len(content)))
             del content[self.offset :]
@@ -53,7 +53,7 @@ def _grow(content: bytearray, size: int) -> None:
 
 
 class _Version(NamedTuple):
-    """The content of a sector after a change, and which of its bytes the change wrote."""
+    """The content of a sector after a change. The change wrote its bytes from `begin` up to `end`."""
 
     content: bytes
     begin: int
@@ -61,7 +61,7 @@ class _Version(NamedTuple):
 
 
 class File:
-    """One file. Its names are in `Disk`."""
+    """Models the content of one file. Its name is in `Disk`."""
 
     def __init__(self) -> None:
         self._synced = bytearray()
@@ -69,23 +69,23 @@ class File:
 
     @property
     def synced(self) -> bytes:
-        """The content that is certainly on disk."""
+        """The content of the file that is certainly on disk."""
         return bytes(self._synced)
 
     @property
     def written(self) -> bytes:
-        """The content as a program reads it, with all changes."""
+        """The content of the file as a program reads it, with all changes."""
         content = bytearray(self._synced)
         for change in self._unsynced:
             change.apply(content)
         return bytes(content)
 
     def add(self, change: Change) -> None:
-        """Adds a change that begins. From now on, it can be on disk."""
+        """Adds a change whose system call begins. From now on, the change can be on disk."""
         self._unsynced.append(change)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync. When it ends, call the returned function, which records that earlier changes are on disk."""
+        """Begins a sync. Returns a function to call when the sync has returned: then earlier changes are on disk."""
         covered = [change for change in self._unsynced if change.has_returned]
 
         def end() -> None:
@@ -97,7 +97,7 @@ class File:
         return end
 
     def after_power_loss(self, chance: Random) -> bytes:
-        """One possible result of a power loss, chosen with `chance`."""
+        """Returns the content after a power loss: one of the possible results, chosen with `chance`."""
         content = bytearray(self._synced)
         sizes = {len(content)}
         versions: dict[int, list[_Version]] = {}
@@ -119,7 +119,7 @@ class File:
 
 
 def _versions(content: bytearray, changed: range) -> Iterator[tuple[int, _Version]]:
-    """The current content of each sector with changed bytes. The last sector of the file is padded with zeros."""
+    """Yields the number and content of each sector with changed bytes. The last sector is padded with zeros."""
     for sector in range(changed.start // SECTOR, -(-changed.stop // SECTOR)):
         begin = sector * SECTOR
         now = bytes(content[begin : begin + SECTOR]).ljust(SECTOR, b"\0")

@@ -1,4 +1,4 @@
-"""Records two runs of a server under strace, with clients of all kinds, and replays them step by step."""
+"""Records two runs of a server under strace, with clients of all kinds, and replays the system calls step by step."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ SMALL_WAL = [sys.executable, str(Path(__file__).with_name("small_wal_server.py")
 
 
 class Recording(NamedTuple):
-    """The steps of two runs. The first `stopped` steps belong to the first run. `files`: the files after each run."""
+    """The steps of two runs of a server. The first run has `stopped` steps. `files` has the files after each run."""
 
     steps: list[Step]
     stopped: int
@@ -30,7 +30,7 @@ class Recording(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The disk and the acknowledged orders after the step with the index `place`. Later steps change both objects."""
+    """The disk and the acknowledged orders after the step with the index `place`. Later steps change these objects."""
 
     place: int
     disk: Disk
@@ -66,7 +66,7 @@ def files_in(folder: Path) -> Files:
 
 
 def moments(recording: Recording, steps: Sequence[Step] | None = None) -> Iterator[Moment]:
-    """Each moment of the two runs, or of `steps` instead."""
+    """Yields the moment after each step of the two runs, or of `steps` if given."""
     disk, acknowledged = Disk(), Acknowledgements(recording.clients.sent)
     for place, step in enumerate(steps or recording.steps):
         acknowledged.read(step.sent)
@@ -75,9 +75,9 @@ def moments(recording: Recording, steps: Sequence[Step] | None = None) -> Iterat
 
 
 def places_before_syncs(steps: Sequence[Step]) -> set[int]:
-    """The indexes of the last step before each sync ends, and of the last step of all.
+    """Returns the indexes of the steps right before the end of each sync, and the index of the last step.
 
-    Between two of these places, the synced content stays the same, and orders can only be added to those acknowledged.
-    So if no acknowledged order is missing at the later place, none is missing between them.
+    Between two of these steps, the synced content does not change, and more orders can become acknowledged. So if no
+    acknowledged order is missing at the later step, none is missing between the two.
     """
     return {place - 1 for place, step in enumerate(steps) if step.synced is not None and place} | {len(steps) - 1}

@@ -1,4 +1,4 @@
-"""Opens the files that remain after a power loss, as a restart does, and checks them for the acknowledged orders."""
+"""Opens the files that remain after a power loss, as a restart does, and looks for all acknowledged orders in them."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def row_of(order: Mapping[str, Any]) -> Row:
-    """The row in which an order that was sent as JSON must be stored."""
+    """Returns the row that the server must store for an order."""
     metadata = order.get("metadata")
     return Row(
         order["order_id"],
@@ -42,7 +42,7 @@ def row_of(order: Mapping[str, Any]) -> Row:
 
 @dataclass
 class Acknowledgements:
-    """The acknowledged orders. `completed` has the ids of those with a 200 response, which shows them as Completed.
+    """Collects acknowledged orders in `stored`, and in `completed` the ids of those that a response calls Completed.
 
     `sent` has the orders of each request, by request id. Responses to other requests are ignored.
     """
@@ -53,7 +53,7 @@ class Acknowledgements:
     completed: set[int] = field(default_factory=set)
 
     def read(self, answer: bytes) -> None:
-        """Reads bytes that the server begins to send: whole responses or parts of responses."""
+        """Reads responses, or parts of responses, that the server begins to send."""
         for head in re.findall(rb"HTTP/1\.1 20[02] .*?\r\n\r\n", answer, re.DOTALL):
             request = re.search(rb"\r\nX-Request-Id: (\S+)", head)
             if request is None or (name := request[1].decode()) not in self.sent:
@@ -65,7 +65,7 @@ class Acknowledgements:
 
 
 class Finding(NamedTuple):
-    """What is wrong: the number of missing acknowledged orders, and descriptions of all other faults."""
+    """Says what is wrong: how many acknowledged orders are missing, and which other faults there are."""
 
     missing: int
     faults: list[str]
@@ -80,10 +80,10 @@ def write_files(files: Files, folder: Path) -> None:
 
 
 def check_recovery(folder: Path, acknowledged: Acknowledgements, possible: frozenset[Row]) -> Finding:
-    """Opens the files in the folder as a restart does, and checks them. `possible` has all orders that were sent."""
+    """Opens the database in the folder as a restart does, and checks it. `possible` has all orders that were sent."""
     try:
         open_database(folder / DATABASE)
-        # No syncs: this folder need not survive a real loss of power.
+        # Syncs are turned off, because this folder need not survive a real power loss.
         with contextlib.closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous=OFF")
             return _check(database, acknowledged, possible)

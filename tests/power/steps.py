@@ -15,7 +15,7 @@ from tests.power.file import Change, File
 from tests.power.system_calls import Call
 
 SHARED_MEMORY = "-shm"
-"""The suffix of SQLite's shared memory file. SQLite rebuilds it at a restart. No system call shows its content."""
+"""The suffix of SQLite's shared memory file. SQLite rebuilds this file at a restart. No system call has its content."""
 ANSWER = "HTTP/1.1 20"
 SENDING = {"write", "writev", "sendto", "sendmsg"}
 _DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def read_steps(calls: Iterable[Call], folder: Path) -> list[Step]:
-    """The steps in the order in which they happened. Raises UnknownCall."""
+    """Returns the steps in the sequence in which they happened. Raises UnknownCall."""
     reader = _Reader(folder)
     for call in calls:
         reader.add(call)
@@ -47,12 +47,12 @@ def read_steps(calls: Iterable[Call], folder: Path) -> list[Step]:
 
 
 def syncs(steps: Sequence[Step], of: str) -> list[int]:
-    """The indexes of the steps at which syncs of the file `of` end. "" is the folder."""
+    """Returns the indexes of the steps at which syncs of the file `of` end. "" is the folder."""
     return [place for place, step in enumerate(steps) if step.synced == of]
 
 
 def without_steps(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
-    """The same steps, but the steps with these indexes do not change the disk."""
+    """Returns the same steps, except that the steps with the indexes `places` do not change the disk."""
     return [step._replace(apply=_nothing) if place in places else step for place, step in enumerate(steps)]
 
 
@@ -92,7 +92,7 @@ class _Reader:
         known(call, name)
 
     def _name(self, call: Call) -> str | None:
-        """The name of the file that the call uses, "" for the folder, None for anything else."""
+        """Returns the name of the file that the call uses, "" for the folder, None for anything else."""
         if call.name not in (*self._known, *SENDING, "mmap"):
             # The position of paths in an unknown call is unknown too.
             return call.arguments if self._folder in call.arguments else None
@@ -186,7 +186,7 @@ def _path_of(call: Call) -> str | None:
 
 
 def _mapped(call: Call) -> str | None:
-    """The file that is mapped shared and writable; None for other mappings, which can't change a file."""
+    """Returns the file that is mapped shared and writable, or None for other mappings, which can't change a file."""
     if "MAP_SHARED" not in call.arguments or "PROT_WRITE" not in call.arguments:
         return None
     found = _DESCRIPTOR.search(call.arguments.partition("MAP_SHARED")[2])

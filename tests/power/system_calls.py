@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_BYTES = 100_000_000
-"""How many bytes of a write strace shows. The longest write has a few pages."""
+"""How many bytes of a write strace shows. This is far more than the longest write, which has a few pages."""
 TRACED = (
     # Calls that change or sync the content of a file.
     *("pwrite64", "write", "pwritev", "pwritev2", "writev", "ftruncate", "truncate", "fallocate"),
@@ -33,7 +33,7 @@ class UnreadableTrace(Exception):
 
 
 class Call(NamedTuple):
-    """One call. `begin` and `end` are line numbers. `end` and `result` are None if the call never returned.
+    """One system call. `begin` and `end` are line numbers. `end` and `result` are None if the call never returned.
 
     `arguments` is the text between the parentheses. If the result is a file descriptor, `opened` is its path.
     """
@@ -55,14 +55,14 @@ class Call(NamedTuple):
 
 
 def strace(trace: Path) -> list[str]:
-    """A prefix for a command. strace writes the calls of all threads of the command to the file `trace`."""
+    """Returns a prefix for a command. With it, strace writes the calls of all the command's threads to `trace`."""
     shown = ["-y", "-s", str(MAX_BYTES), "-e", "signal=none", "-e", f"trace={','.join(TRACED)}"]
     # With --seccomp-bpf, strace does not slow down other calls.
     return ["strace", "-f", "--seccomp-bpf", *shown, "-o", str(trace)]
 
 
 def read_calls(lines: Iterable[str], *, first_line: int = 0) -> list[Call]:
-    """The calls in the order in which they began. Raises UnreadableTrace."""
+    """Returns the calls in the sequence in which they began. Raises UnreadableTrace."""
     calls: list[Call] = []
     unfinished: dict[str, int] = {}
     for number, line in enumerate(lines, first_line):

@@ -1,4 +1,4 @@
-"""What can remain of unsynced writes in the model of a disk, and what must remain of synced writes."""
+"""Tests what can remain of unsynced writes in the model of a disk, and what must remain of synced writes."""
 
 from random import Random
 
@@ -9,7 +9,7 @@ OLD, NEW, NEWEST = (letter * SECTOR for letter in (b"o", b"n", b"x"))
 
 
 def file_with(content: bytes, *unsynced: tuple[int, bytes | None]) -> File:
-    """A file with this synced content, and with unsynced changes: offset and data."""
+    """Returns a file with this synced content. Each of its `unsynced` changes has an offset and data."""
     file = File()
     file.add(Change(0, content, has_returned=True))
     file.begin_sync()()

@@ -1,4 +1,4 @@
-"""The effect of system calls on the model of a disk, from lines of strace."""
+"""Tests how system calls, given as lines of strace, change the model of a disk."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The lane's parser of heads. Tornado's parser gives the same result for every head that the lane accepts."""
+"""Tests the lane's parser of request heads: for every head that it accepts, Tornado's parser gives the same result."""
 
 import re
 import socket
@@ -29,7 +29,7 @@ NEXT = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n"
 
 
 class Reading(NamedTuple):
-    """A request as a parser reads it. The names of the fields are in lower case."""
+    """The parts of a request as a parser reads them. The names of the header fields are in lower case."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class _Request(HTTPMessageDelegate):
 
 
 async def read_by_tornado(data: bytes) -> list[Reading]:
-    """The requests that Tornado reads from a client that sends this data and then an end of file."""
+    """Returns the requests that Tornado reads from a client that sends this data and then an end of file."""
     ours, theirs = socket.socketpair()
     reader = Reader()
     with theirs:
@@ -91,7 +91,7 @@ def read_by_lane(data: bytes) -> Reading | None:
 
 
 def with_fields(*lines: bytes, start_line: bytes = b"POST /order HTTP/1.1", end: bytes = b"\r\n") -> bytes:
-    """A request with these lines and a body of three bytes."""
+    """Returns a request with these header lines and a body of three bytes."""
     return end.join([start_line, *lines, b"", b""]) + BODY
 
 
@@ -209,7 +209,7 @@ async def test_a_plain_request_is_read_as_tornado_reads_it(data: bytes) -> None:
 
 @st.composite
 def changed(draw: st.DrawFn) -> bytes:
-    """A plain request with a few changes."""
+    """Generates a plain request with a few changes."""
     data = draw(st.sampled_from(PLAIN_ONES))
     for _ in range(draw(st.integers(0, 2))):
         if draw(st.booleans()):
