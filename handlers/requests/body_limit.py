@@ -30,7 +30,7 @@ class BodyLimit(HTTPMessageDelegate):
 
     If `problem` is given, the request is always rejected with this problem.
 
-    The problem is sent after the body has been discarded. It is sent before the end of the body if the body is longer
+    A rejection is usually sent when the whole body has been read and discarded. It is sent earlier if the body is longer
     than `MAX_DISCARDED_BYTES`, or if the client waits for `100 Continue` and the headers already require a rejection.
     """
 

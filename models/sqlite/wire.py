@@ -46,7 +46,7 @@ def encode_new_orders(orders: Sequence[NewOrder]) -> str:
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """`[[sequence, claim, status, error, due_us, ending], …]`"""
+    """Encodes outcomes as JSON: `[[sequence, claim, status, error, due_us, ending], …]`"""
     return msgspec.json.encode(list(map(structs.astuple, outcomes))).decode()
 
 

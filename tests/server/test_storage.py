@@ -1,4 +1,4 @@
-"""A real server with a full disk, or with a locked, removed or replaced database. It syncs before each 202."""
+"""Tests a real server with a full disk, or with a locked, removed or replaced database. Tests the sync before a 202."""
 
 import re
 import resource

@@ -64,7 +64,7 @@ class Hooks:
 
 
 class Threads:
-    """A CallQueue with several threads."""
+    """A CallQueue that runs its calls on several threads."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool

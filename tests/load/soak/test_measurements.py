@@ -70,7 +70,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
-    """Measure syncs of a file, and return the first `count` durations in nanoseconds."""
+    """Measure `count` syncs of a file, and return how long each took, in nanoseconds."""
     noted_ns: list[int] = []
     ended = threading.Event()
 
