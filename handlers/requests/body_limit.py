@@ -30,7 +30,7 @@ class BodyLimit(HTTPMessageDelegate):
 
     If `problem` is given, the request is always rejected with this problem.
 
-    A rejection is usually sent when the whole body has been read and discarded. It is sent earlier if the body is longer
+    Usually the rejection is sent when the body has been read and discarded. It is sent earlier if the body is longer
     than `MAX_DISCARDED_BYTES`, or if the client waits for `100 Continue` and the headers already require a rejection.
     """
 
