@@ -16,7 +16,7 @@ class LiveHandler(BaseHandler):
 
 
 class ReadyHandler(BaseHandler):
-    """`GET /readyz`: 200, or 503 while the server is stopping or can't store orders."""
+    """`GET /readyz`: 200, or 503 while the server is stopping or can't store or read orders."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)

@@ -3,6 +3,7 @@
 from asyncio import Future
 from typing import Protocol
 
+from models.health import StorageStatus
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
 from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, StatusChanged, Waiter
@@ -52,5 +53,8 @@ class Service(Protocol):
     def totals(self) -> Future[Totals]:
         """The totals as of the last commit."""
 
+    def storage_status(self) -> Future[StorageStatus]:
+        """Whether the storage works, the number of errors, and sizes."""
+
     async def check_storage(self) -> None:
-        """Raises a storage error if the last write failed and a test write fails, too."""
+        """Raises a storage error if reads or writes failed and a probe of the same kind fails, too."""

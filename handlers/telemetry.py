@@ -16,6 +16,7 @@ from handlers.sse.event_log import EventLog
 from handlers.sse.metric_events import MetricEventStreams
 from handlers.sse.order_events import OrderEventStreams
 from models.changes import OrderChange
+from models.health import StorageStatus
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -78,9 +79,10 @@ class Telemetry:
         self.order_events.check_readers()
         self.metric_events.check_readers()
 
-    def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
-        self.rates.sample(totals)
-        self.metric_events.publish(totals, is_writable=is_writable)
+    def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
+        if totals:
+            self.rates.sample(totals)
+        self.metric_events.publish(totals, failing=[work for work, is_up in status.up.items() if not is_up])
 
     def commit_ended(self, duration_s: float) -> None:
         self.instruments.commit_s.observe(duration_s)

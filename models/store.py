@@ -1,13 +1,15 @@
 """The interface of an order store. `models/sqlite/` implements it.
 
 Every method that reads or writes runs on the caller's thread, blocks it, and is one transaction. If it raises
-StorageBusyError or StorageUnavailableError, nothing has been changed.
+a StorageError, nothing has been changed.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from models.errors import StorageError
+from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite.opening import open_sqlite_store
@@ -17,9 +19,12 @@ from models.writes import AnyWrite, Outcome, WriteResult
 class Store(Protocol):
     """Orders and their totals in one database. Implemented by `models.sqlite.store.SqliteStore`."""
 
-    @property
-    def is_writable(self) -> bool:
-        """False after a failed write, until a new order or a probe is written to disk. Can be read on any thread."""
+    def is_up(self, work: Work) -> bool:
+        """False after a failure of this kind of work, until a probe of it succeeds. Can be called on any thread.
+
+        An error that concerns only single orders is not such a failure: the store runs a probe to find out. It also
+        runs a probe if an order is stored or read after a failure.
+        """
 
     def connect(self) -> None:
         """Opens a connection for the calling thread. A thread that reads or writes needs one."""
@@ -30,7 +35,8 @@ class Store(Protocol):
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         """Records `outcome_of(attempt)` for each attempt that a crash interrupted.
 
-        Returns the number of these attempts. Must be called once, before the first claim.
+        Returns the number of these attempts. Must be called once, before the first claim. Damaged orders are logged,
+        and stay Processing.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -43,13 +49,18 @@ class Store(Protocol):
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
         4. `FinishAndClaim` claims orders that are due, oldest first.
 
+        If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
+        order of effects. The results of damaged orders, and of orders that were not tried because too many
+        others failed, are StorageErrors. A damaged order that can't be claimed is skipped until the next start, and so
+        is an outcome that can't be recorded; both are logged. Raises a StorageError if all writes of the batch fail.
+
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would
         make more than `max_pending` orders Pending, it is not stored, and its result is a BacklogFullError.
         """
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
-        """The stored order for each id; None for an id that is not stored."""
+    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+        """The stored order for each id; None for an id that is not stored, an error for an order that is damaged."""
 
     def list_orders(self, listing: Listing) -> Page:
         """A page of the orders that match the listing, newest first."""
@@ -64,8 +75,11 @@ class Store(Protocol):
     def totals(self) -> Totals:
         """The totals after the last commit. Takes the same time for any number of orders."""
 
-    def probe(self) -> None:
-        """Tests a write to disk; changes no order. Sets `is_writable` to True, or raises a storage error."""
+    def probe(self, work: Work) -> None:
+        """Tests this kind of work as orders use it; changes no order. Updates `is_up`. Raises a StorageError."""
+
+    def status(self) -> StorageStatus:
+        """The state of the storage: whether it works, the number of errors, sizes. Reads no file."""
 
     def close(self) -> None:
         """Releases the database for other servers. Must be called last. A second call does nothing."""

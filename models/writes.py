@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
-from models.errors import BacklogFullError, OrderConflictError
+from models.errors import BacklogFullError, OrderConflictError, StorageError
 from models.order import Ending, Order, Status
 
 R = TypeVar("R")
@@ -37,8 +37,8 @@ class Insertion(enum.Enum):
     REPLAYED = "replayed"
 
 
-InsertResult = Insertion | OrderConflictError | BacklogFullError
-"""The result for one new order."""
+InsertResult = Insertion | OrderConflictError | BacklogFullError | StorageError
+"""The result for one new order. A StorageError means that this order could not be stored, and others could."""
 
 
 class NewOrder(Write[Insertion], frozen=True, gc=False):

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol
 
-from models.errors import StorageBusyError, StorageUnavailableError
+from models.errors import StorageError
 from models.writes import ClaimedOrders, FinishAndClaim
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
@@ -127,8 +127,9 @@ class Dispatcher:
                 await self._finish_and_claim()
             except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
                 failures += 1
-                expected = isinstance(error, StorageBusyError | StorageUnavailableError)
-                _log.warning("processing paused: %s", error, exc_info=None if expected else error)
+                expected = isinstance(error, StorageError)
+                if failures == 1 or not expected:
+                    _log.warning("processing paused: %s", error, exc_info=None if expected else error)
                 if self._last_write.is_set():
                     return
                 self._is_waiting = True
@@ -137,6 +138,8 @@ class Dispatcher:
                 self._is_waiting = False
                 self.wake()
             else:
+                if failures:
+                    _log.info("processing continues")
                 failures = 0
 
     async def _finish_and_claim(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from models.changes import OrderChange
+from models.health import StorageStatus
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -24,8 +25,8 @@ class ServiceObserver(Protocol):
     def second_passed(self) -> None:
         """Called about once a second."""
 
-    def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
-        """Called about once a second while the store can be read. `is_writable` is `Store.is_writable`."""
+    def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
+        """Called about once a second. `totals` is None if the totals can't be read."""
 
     def commit_ended(self, duration_s: float) -> None:
         """Called on the writer thread after each batch, committed or failed. `duration_s` is its time in the store."""

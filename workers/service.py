@@ -15,7 +15,8 @@ from typing import NamedTuple
 from tornado.ioloop import PeriodicCallback
 
 from models.changes import TERMINAL_STATUSES, changes_in
-from models.errors import QueueClosedError, QueueFullError, StorageBusyError, StorageUnavailableError
+from models.errors import QueueClosedError, QueueFullError, StorageError
+from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
 from models.store import Store
@@ -69,8 +70,8 @@ class ServiceLimits(NamedTuple):
 class OrderService:
     """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
-    Methods that use the store can raise StorageBusyError and StorageUnavailableError, QueueFullError if too many
-    requests wait, and QueueClosedError after `close`. `clock` returns microseconds since 1970, UTC.
+    Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
+    after `close`. `clock` returns microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class OrderService:
             clock=clock,
         )
         self._retrying_failed = asyncio.Lock()
-        self._last_probe: asyncio.Future[None] | None = None
+        self._last_probes: dict[Work, asyncio.Future[None]] = {}
         self._timer = PeriodicCallback(self._every_second, SECOND_MS)
 
     # Life cycle
@@ -185,7 +186,7 @@ class OrderService:
         """The result of an `insert`, and the order if it ends at most `timeout_s` after it is stored, else None."""
         inserted = await insertion
         # The order is on disk, so a read that fails must not become an error response.
-        with contextlib.suppress(QueueFullError, QueueClosedError, StorageBusyError, StorageUnavailableError):
+        with contextlib.suppress(QueueFullError, QueueClosedError, StorageError):
             found = await self.find_when_ended(order_id, timeout_s)
             if found and found.status in TERMINAL_STATUSES:
                 return inserted, found
@@ -222,10 +223,15 @@ class OrderService:
         """The totals as of the last commit."""
         return self._threads.totals.submit(None)
 
+    def storage_status(self) -> asyncio.Future[StorageStatus]:
+        """Whether the storage works, the number of errors, and sizes."""
+        return self._threads.statuses.submit(None)
+
     async def check_storage(self) -> None:
-        """Raises a storage error if the last write failed and a test write also fails."""
-        if not self._store.is_writable:
-            await self._threads.probes.submit(None)
+        """Raises a storage error if reads or writes failed and a probe of the same kind also fails."""
+        for work in Work:
+            if not self._store.is_up(work):
+                await self._threads.probe(work)
 
     def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
         """Records outcomes and claims orders. For a caller that processes orders itself and does not call `start`."""
@@ -256,17 +262,21 @@ class OrderService:
     async def _every_second(self) -> None:
         self._failures.log_summary()
         self._observer.second_passed()
-        # Skips this second if the totals can't be read.
-        with contextlib.suppress(StorageBusyError, StorageUnavailableError, QueueFullError):
-            totals = await self._threads.totals.submit(None)
-            self._observer.totals_read(totals, is_writable=self._store.is_writable)
-        # Last, so that the observer sees a failed write even if the probe succeeds at once.
+        # Skips this second if too many requests wait.
+        with contextlib.suppress(QueueFullError):
+            totals: Totals | None = None
+            with contextlib.suppress(StorageError):
+                totals = await self._threads.totals.submit(None)
+            self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
+        # Last, so that the observer sees a failure even if the probe succeeds at once.
         self._probe_if_failing()
 
     def _probe_if_failing(self) -> None:
-        """Detects when writes work again, even if no order arrives. Does not wait, because a probe can take long."""
-        if self._store.is_writable or (self._last_probe and not self._last_probe.done()):
-            return
-        with contextlib.suppress(QueueFullError, QueueClosedError):
-            self._last_probe = self._threads.probes.submit(None)
-            self._last_probe.add_done_callback(lambda done: done.cancelled() or done.exception())
+        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
+        for work in Work:
+            last = self._last_probes.get(work)
+            if self._store.is_up(work) or (last and not last.done()):
+                continue
+            with contextlib.suppress(QueueFullError, QueueClosedError):
+                self._last_probes[work] = probe = self._threads.probe(work)
+                probe.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,8 +1,13 @@
 """The threads that use the store, and their queues. All public methods run on the event loop."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from models.errors import StorageError
+from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.store import Store
@@ -36,12 +41,18 @@ class StoreThreads:
         self._reader = CallThread("reader")
         self._lister = CallThread("lister")
         self.writes = WriteBatcher(self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, hooks=hooks)
-        self.probes: Batcher[None, None] = Batcher(self._writer, self._probe, max_waiting=MAX_WAITING)
+        self._probes = {
+            Work.WRITES: self._new_probes(self._writer, Work.WRITES),
+            Work.READS: self._new_probes(self._reader, Work.READS),
+        }
         self.finds: Batcher[int, Order | None] = Batcher(self._reader, store.find, max_waiting=MAX_WAITING)
         self.histories: Batcher[int, list[AttemptRecord] | None] = Batcher(
             self._reader, self._read_histories, max_waiting=MAX_WAITING, max_batch=MAX_HISTORIES
         )
         self.totals: Batcher[None, Totals] = Batcher(self._reader, self._read_totals, max_waiting=MAX_WAITING)
+        self.statuses: Batcher[None, StorageStatus] = Batcher(
+            self._reader, self._read_statuses, max_waiting=MAX_WAITING
+        )
         # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
@@ -49,14 +60,25 @@ class StoreThreads:
         self._closed = False
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
-        """Connects the threads and recovers the store. Returns the number of interrupted attempts."""
+        """Connects the threads, recovers the store and probes it. Returns the number of interrupted attempts.
+
+        If a probe fails, the store logs it: orders that can be read must not wait for a repair.
+        """
         try:
             for thread in (self._writer, self._reader, self._lister):
                 await thread.run(self._store.connect)
-            return await self._writer.run(self._store.recover, outcome_of)
+            recovered = await self._writer.run(self._store.recover, outcome_of)
+            for work in Work:
+                with contextlib.suppress(StorageError):
+                    await self.probe(work)
         except BaseException:
             self.abandon()
             raise
+        return recovered
+
+    def probe(self, work: Work) -> asyncio.Future[None]:
+        """Tests this kind of work on its thread."""
+        return self._probes[work].submit(None)
 
     def abandon(self) -> None:
         """Stops the threads without disconnecting them, so that the process can exit. Can be called twice."""
@@ -65,7 +87,14 @@ class StoreThreads:
 
     async def close(self) -> None:
         """Finishes all accepted requests, then disconnects the threads and closes the store. Can be called twice."""
-        for batcher in (self.writes, self.probes, self.finds, self.histories, self.totals, self.listings):
+        batchers: list[Batcher[Any, Any]] = [
+            *self._probes.values(),
+            self.finds,
+            self.histories,
+            self.totals,
+            self.statuses,
+        ]
+        for batcher in (self.writes, *batchers, self.listings):
             await batcher.close()
         if self._closed:
             return
@@ -83,15 +112,27 @@ class StoreThreads:
         finally:
             self._observer.commit_ended(time.perf_counter() - begin_s)
 
-    def _probe(self, requests: Sequence[None]) -> list[None]:
-        self._store.probe()
-        return [None] * len(requests)
+    def _new_probes(self, thread: CallThread, work: Work) -> Batcher[None, None]:
+        def probe(requests: Sequence[None]) -> list[None]:
+            self._store.probe(work)
+            return [None] * len(requests)
 
-    def _read_histories(self, order_ids: Sequence[int]) -> list[list[AttemptRecord] | None]:
-        return [self._store.history(order_id) for order_id in order_ids]
+        return Batcher(thread, probe, max_waiting=MAX_WAITING)
+
+    def _read_histories(self, order_ids: Sequence[int]) -> list[list[AttemptRecord] | StorageError | None]:
+        return [self._read_history(order_id) for order_id in order_ids]
+
+    def _read_history(self, order_id: int) -> list[AttemptRecord] | StorageError | None:
+        try:
+            return self._store.history(order_id)
+        except StorageError as error:  # the histories of other orders can be read
+            return error
 
     def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(requests)
+
+    def _read_statuses(self, requests: Sequence[None]) -> list[StorageStatus]:
+        return [self._store.status()] * len(requests)
 
     def _read_pages(self, listings: Sequence[Listing]) -> list[Page]:
         return [self._store.list_orders(listing) for listing in listings]

@@ -8,6 +8,7 @@ from handlers.metrics.snapshot import SnapshotSource
 from handlers.requests.base_handler import BaseHandler
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
+from models.errors import StorageError
 
 JSON = "application/json"
 ANY_FORMAT = (JSON, OPEN_METRICS, TEXT)
@@ -34,12 +35,18 @@ class MetricsHandler(BaseHandler):
 
     async def get(self) -> None:
         preference = preferred(self.request.headers.get("Accept", ""), self._media_types)
-        snapshot = self._snapshots.take(await self._service.totals())
+        is_json = preference.media_type == JSON
+        try:
+            snapshot = self._snapshots.take(await self._service.totals())
+        except StorageError:
+            if is_json:
+                raise
+            snapshot = None  # The other metrics say that the storage fails.
         self.set_header("Vary", "Accept")
-        if preference.media_type == JSON:
+        if is_json and snapshot:
             self.answer_json(snapshot.as_view())
         else:
-            self._answer_text(self._prometheus.render(snapshot, preference))
+            self._answer_text(self._prometheus.render(snapshot, await self._service.storage_status(), preference))
 
     head = get
 

@@ -21,6 +21,7 @@ from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.process_collector import ProcessCollector
 from handlers.metrics.snapshot import MetricsSnapshot
+from models.health import StorageStatus
 from models.order import Status
 
 TEXT = "text/plain"
@@ -49,10 +50,15 @@ class PrometheusRenderer:
         PlatformCollector(self._registry)
         GCCollector(self._registry)
 
-    def render(self, snapshot: MetricsSnapshot, preference: AcceptedType) -> RenderedMetrics:
-        """All metrics, in the format that the client prefers. Its media type must be TEXT or OPEN_METRICS."""
+    def render(
+        self, snapshot: MetricsSnapshot | None, status: StorageStatus, preference: AcceptedType
+    ) -> RenderedMetrics:
+        """All metrics, in the format that the client prefers. Its media type must be TEXT or OPEN_METRICS.
+
+        Without a snapshot, the metrics of stored orders are left out.
+        """
         encode, content_type = choose_encoder(_accept_of(preference))
-        self._orders.snapshot = snapshot
+        self._orders.snapshot, self._orders.status = snapshot, status
         return RenderedMetrics(encode(self._registry), content_type)
 
 
@@ -69,22 +75,25 @@ def _escaping(parameters: Mapping[str, str]) -> str:
 
 
 class _OrderCollector(Collector):
-    """Collects the metrics of orders. `snapshot` must be set before each collection."""
+    """Collects the metrics of orders. `snapshot` and `status` must be set before each collection."""
 
-    snapshot: MetricsSnapshot
+    snapshot: MetricsSnapshot | None
+    status: StorageStatus
 
     def __init__(self, instruments: Instruments, version: str) -> None:
         self._instruments = instruments
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._gauges()
+        yield InfoMetricFamily("orders_build", "The version of the server.", {"version": self._version})
+        if self.snapshot:
+            yield from self._gauges(self.snapshot)
+        yield from _storage(self.status)
         yield from self._counters()
         yield from self._histograms()
 
-    def _gauges(self) -> Iterator[Metric]:
-        totals = self.snapshot.totals
-        yield InfoMetricFamily("orders_build", "The version of the server.", {"version": self._version})
+    def _gauges(self, snapshot: MetricsSnapshot) -> Iterator[Metric]:
+        totals = snapshot.totals
         by_status = GaugeMetricFamily("orders_by_status", "Orders in each status.", labels=["status"])
         for status, count in (
             (Status.PENDING, totals.pending),
@@ -98,11 +107,11 @@ class _OrderCollector(Collector):
         yield GaugeMetricFamily(
             "orders_oldest_pending_seconds",
             "Time since the oldest Pending order was accepted; 0 if no order is Pending.",
-            self.snapshot.oldest_pending_s,
+            snapshot.oldest_pending_s,
             unit="seconds",
         )
         yield GaugeMetricFamily(
-            "orders_uptime_seconds", "Time since the server started.", self.snapshot.uptime_s, unit="seconds"
+            "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"
         )
         yield SummaryMetricFamily(
             "orders_turnaround_seconds",
@@ -134,6 +143,25 @@ class _OrderCollector(Collector):
         yield _seconds("orders_processing", "Duration of an attempt.", measured.processing_s)
         yield _seconds("orders_commit", "Duration of a commit, including its sync to disk.", measured.commit_s)
         yield _family("orders_commit_size", "New orders in each commit that has new orders.", measured.commit_orders)
+
+
+def _storage(status: StorageStatus) -> Iterator[Metric]:
+    up = GaugeMetricFamily("orders_storage_up", "1 while this kind of work succeeds, else 0.", labels=["work"])
+    for work, is_up in status.up.items():
+        up.add_metric([work.value], is_up)
+    yield up
+    text = "Errors of the database, by SQLite's name of the error."
+    errors = CounterMetricFamily("orders_storage_errors", text, labels=["code"])
+    for code, count in status.errors.items():
+        errors.add_metric([code], count)
+    yield errors
+    for name, text, size in (
+        ("orders_database_bytes", "The size of the database file.", status.database_bytes),
+        ("orders_wal_bytes", "The size of the write-ahead log.", status.wal_bytes),
+        ("orders_free_disk_bytes", "The free space on the disk of the database.", status.free_bytes),
+    ):
+        if size is not None:
+            yield GaugeMetricFamily(name, text, size, unit="bytes")
 
 
 def _seconds(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:

@@ -31,9 +31,9 @@ def _ready() -> Schema:
     return operation(
         "getReady",
         "Readiness probe",
-        "200 as long as orders can be stored. If the last write failed, a test write decides.",
+        "200 as long as orders can be stored and read. If a write or a read has failed, a test decides.",
         tag="Health",
-        responses={"200": response("Orders can be stored.", json=_OK, example={"status": "ok"})},
+        responses={"200": response("Orders can be stored and read.", json=_OK, example={"status": "ok"})},
         problems=STORAGE,
         needs_key=False,
         has_limit=False,

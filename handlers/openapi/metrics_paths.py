@@ -24,8 +24,8 @@ _README_METRICS: Schema = {
 }
 _STORAGE: Schema = {
     "type": "object",
-    "properties": {"is_writable": {"const": False}},
-    "required": ["is_writable"],
+    "properties": {"is_writable": {"type": "boolean"}, "is_readable": {"type": "boolean"}},
+    "required": ["is_writable", "is_readable"],
 }
 _EVENTS = """\
 event: point
@@ -67,16 +67,21 @@ def _metrics() -> Schema:
 def _metrics_events() -> Schema:
     events = one_of(
         event("history", "The history until now. The first event of each stream.", _history(), has_id=False),
-        event("storage", "Precedes `metrics` as long as the last write has failed.", _STORAGE, has_id=False),
+        event(
+            "storage",
+            "Precedes `metrics` while reads or writes fail. If the metrics can't be read, it comes alone.",
+            _STORAGE,
+            has_id=False,
+        ),
         event("metrics", "The same as `GET /metrics`.", ref("MetricsView"), has_id=False),
         event("point", "The newest point of the history.", ref("Point"), has_id=False),
     )
     return operation(
         "followMetrics",
         "Follow the metrics",
-        "An endless stream of Server-Sent Events: the history until now, then the metrics of each second. A second in "
-        "which the database can't be read is left out. A slow reader misses events, and one that does not read is "
-        "disconnected.",
+        "An endless stream of Server-Sent Events: the history until now, then the metrics of each second. While the "
+        "database can't be read, there are only `storage` events. A slow reader misses events, and one that does not "
+        "read is disconnected.",
         tag="Metrics",
         responses={
             "200": response(

@@ -25,6 +25,7 @@ from handlers.problems.problem import (
     REQUEST_TIMEOUT,
     STOPPING,
     STORAGE_BUSY,
+    STORAGE_DAMAGED,
     STORAGE_UNAVAILABLE,
     TOO_LARGE,
     UNAUTHORIZED,
@@ -48,7 +49,7 @@ WITH_API_KEYS = (UNAUTHORIZED, FORBIDDEN)
 """Problems of every path that needs a key, if the server has API keys."""
 WITH_LIMIT = (RATE_LIMITED,)
 """Problems of every path with a rate limit, if the server has one."""
-STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, OVERLOADED, STOPPING)
+STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, STORAGE_DAMAGED, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
 """Problems of every action. Pages of other sites are not allowed to send actions."""

@@ -114,11 +114,11 @@ class BulkInsert:
         self.view.accepted += accepted
         if accepted == len(results):
             return
-        for (index, _), result in zip(group, results, strict=True):
+        for (index, order), result in zip(group, results, strict=True):
             if result is Insertion.REPLAYED:
                 self.view.duplicates += 1
             elif isinstance(result, Exception):
-                self.view.reject(index, result)
+                self.view.reject(index, result, order.order_id)
 
 
 def _free(group: list[tuple[int, NewOrder]]) -> Steps[None]:

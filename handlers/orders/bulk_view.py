@@ -2,8 +2,8 @@
 
 import msgspec
 
-from handlers.problems.problem import NOTHING_ACCEPTED, OVERLOADED, RETRY_AFTER_S, Problem
-from models.errors import BacklogFullError, NotJsonError, OrderConflictError
+from handlers.problems.problem import NOTHING_ACCEPTED, OVERLOADED, RETRY_AFTER_S, Problem, problem_for
+from models.errors import BacklogFullError, NotJsonError, OrderConflictError, StorageError
 
 MAX_LISTED = 1_000
 """The maximum number of listed rejections."""
@@ -12,7 +12,7 @@ MAX_DETAIL_CHARACTERS = 500
 
 
 class Rejection(msgspec.Struct, gc=False):
-    """A rejected order: status 409 if another order has its id, 422 if it is invalid, 503 if the backlog is full."""
+    """A rejected order: status 409 if another order has its id, 422 if it is invalid, 503 if it can't be stored now."""
 
     index: int
     order_id: int | None
@@ -32,13 +32,13 @@ class BulkView(msgspec.Struct):
     rejected_total: int = 0
     refused_total: int = 0
 
-    def reject(self, index: int, error: Exception) -> None:
+    def reject(self, index: int, error: Exception, order_id: int | None = None) -> None:
+        """Adds a rejection. `order_id` is needed if the error has none."""
         self.rejected_total += 1
         self.refused_total += isinstance(error, BacklogFullError)
         if len(self.rejected) < MAX_LISTED:
-            order_id = getattr(error, "order_id", None)
-            detail = f"not JSON: {error}" if isinstance(error, NotJsonError) else str(error)
-            self.rejected.append(Rejection(index, order_id, _status_of(error), detail[:MAX_DETAIL_CHARACTERS]))
+            order_id = getattr(error, "order_id", order_id)
+            self.rejected.append(Rejection(index, order_id, _status_of(error), _detail_of(error)))
 
     def members(self) -> dict[str, object]:
         """The fields of this result, as members of a problem."""
@@ -59,4 +59,11 @@ class BulkView(msgspec.Struct):
 def _status_of(error: Exception) -> int:
     if isinstance(error, OrderConflictError):
         return 409
-    return 503 if isinstance(error, BacklogFullError) else 422
+    return 503 if isinstance(error, BacklogFullError | StorageError) else 422
+
+
+def _detail_of(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return problem_for(error).detail
+    detail = f"not JSON: {error}" if isinstance(error, NotJsonError) else str(error)
+    return detail[:MAX_DETAIL_CHARACTERS]

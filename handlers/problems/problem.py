@@ -14,12 +14,15 @@ from models.errors import (
     QueueClosedError,
     QueueFullError,
     StorageBusyError,
+    StorageDamagedError,
     StorageUnavailableError,
     WrongStatusError,
 )
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+REPAIR_RETRY_AFTER_S = 60
+"""Sent if a person must repair the database first."""
 
 
 class ProblemType(NamedTuple):
@@ -51,12 +54,18 @@ HEAD_TOO_LARGE = ProblemType(431, "head-too-large", "The head of the request is 
 INTERNAL_ERROR = ProblemType(500, "internal-error", "Something went wrong here")
 STORAGE_BUSY = ProblemType(503, "storage-busy", "The database is locked by another program")
 STORAGE_UNAVAILABLE = ProblemType(503, "storage-unavailable", "The database can't be used")
+STORAGE_DAMAGED = ProblemType(503, "storage-damaged", "A part of the database is damaged")
 OVERLOADED = ProblemType(503, "overloaded", "Too many requests are waiting")
 STOPPING = ProblemType(503, "stopping", "The server is stopping")
 
 _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     StorageBusyError: (STORAGE_BUSY, "Nothing was changed; try again."),
     StorageUnavailableError: (STORAGE_UNAVAILABLE, "Nothing was changed; try again later."),
+    StorageDamagedError: (
+        STORAGE_DAMAGED,
+        "Nothing was changed. Trying again does not help until an operator has checked and repaired the database; "
+        "the log of the server says how.",
+    ),
     QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
     BacklogFullError: (OVERLOADED, "Too many orders are Pending. Nothing was changed; try again later."),
     QueueClosedError: (STOPPING, "Nothing was changed; try again."),
@@ -106,7 +115,8 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             StorageBusyError() | StorageUnavailableError() | QueueFullError() | BacklogFullError() | QueueClosedError()
         ):
             kind, detail = _TEMPORARY[type(error)]
-            return Problem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+            retry_after_s = REPAIR_RETRY_AFTER_S if kind == STORAGE_DAMAGED else RETRY_AFTER_S
+            return Problem(kind, detail, headers={"Retry-After": str(retry_after_s)})
         case HTTPError():
             status = error.status_code
     kind = _KIND_BY_STATUS.get(status, INTERNAL_ERROR if status >= 500 else BAD_REQUEST)

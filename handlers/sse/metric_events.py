@@ -4,7 +4,7 @@ Each event is rendered once for all readers. No reader has a queue: a reader tha
 events in between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tornado.httputil import HTTPMessageDelegate
 
@@ -16,6 +16,7 @@ from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
+from models.health import Work
 from models.order import Totals
 
 
@@ -61,16 +62,19 @@ class MetricEventStreams:
             self._readers.discard(reader)
             raise
 
-    def publish(self, totals: Totals, *, is_writable: bool = True) -> None:
+    def publish(self, totals: Totals | None, *, failing: Collection[Work] = ()) -> None:
         """Sends the metrics to all readers and adds a point to the history. Must be called once a second.
 
-        `is_writable`: whether the last write to the database succeeded.
+        `failing`: the kinds of work that fail. If the totals can't be read, only this is sent.
         """
         self._first_events = None
-        storage = b"" if is_writable else _event(b"storage", b'{"is_writable":false}')
-        self._metrics = text = storage + _event(b"metrics", encode(self._snapshots.take(totals).as_view()))
-        if point := self._history.add(totals):
-            text += _event(b"point", encode(point))
+        self._metrics = text = _storage_event(failing) if failing else b""
+        if totals:
+            self._metrics = text = text + _event(b"metrics", encode(self._snapshots.take(totals).as_view()))
+            if point := self._history.add(totals):
+                text += _event(b"point", encode(point))
+        if not text:
+            return
         chunk = as_chunk(text)
         for reader in self.readers:
             if not reader.is_busy:
@@ -112,6 +116,11 @@ class MetricEventsExchange(HTTPMessageDelegate):
             self._streams.open(self._head)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
+
+
+def _storage_event(failing: Collection[Work]) -> bytes:
+    state = {"is_writable": Work.WRITES not in failing, "is_readable": Work.READS not in failing}
+    return _event(b"storage", encode(state))
 
 
 def _event(name: bytes, data: bytes) -> bytes:

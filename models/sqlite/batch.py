@@ -26,7 +26,7 @@ W = TypeVar("W", bound=AnyWrite)
 
 def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[WriteResult]:
     """Makes the changes in the order that `Store.write` documents."""
-    batch = _Batch(writes)
+    batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
     if outcomes := [outcome for write in finishes for outcome in write.outcomes]:
         finish(transaction, outcomes)
@@ -48,7 +48,7 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
     return batch.results
 
 
-class _Batch:
+class Batch:
     """Groups the writes of a batch by type. `results[i]` is the result of the write at position i."""
 
     def __init__(self, writes: Sequence[AnyWrite]) -> None:

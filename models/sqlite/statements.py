@@ -38,6 +38,42 @@ MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
     SELECT sequence FROM orders WHERE {_WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
 
+# The same three statements, except for the orders whose sequences are in the first parameter. These orders are damaged,
+# so the conditions must read them from an index only.
+_NOT_SKIPPED = "sequence NOT IN (SELECT value FROM json_each(?1))"
+
+NEXT_READY_EXCEPT = f"""
+SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), (
+    SELECT due_us FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} ORDER BY due_us LIMIT 1) FROM (
+    SELECT * FROM orders WHERE sequence IN (
+        SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2) ORDER BY sequence)"""
+
+CLAIM_EXCEPT = f"""
+UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
+    claimed_after_us = ?2 - created_us
+WHERE sequence IN (SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} AND sequence <= ?3)"""
+
+MAKE_READY_EXCEPT = f"""
+UPDATE orders SET due_us = NULL WHERE sequence IN (
+    SELECT sequence FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} AND due_us <= ?2
+    ORDER BY due_us, sequence LIMIT ?3)"""
+
+CLAIM_CANDIDATES = f"""
+SELECT json_group_array(sequence) FROM (
+    SELECT * FROM (
+        SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2)
+    UNION ALL
+    SELECT * FROM (
+        SELECT sequence FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} AND due_us <= ?3
+        ORDER BY due_us, sequence LIMIT ?4))"""
+
+READ_LISTED = f"""
+SELECT json_group_array({_CLAIMED_ORDER}) FROM orders WHERE sequence IN (SELECT value FROM json_each(?))"""
+
+CLAIM_LISTED = """
+UPDATE orders SET status = 'Processing', due_us = NULL, attempts = attempts + 1, claims = claims + 1
+WHERE sequence IN (SELECT value FROM json_each(?))"""
+
 # The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
 # SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field once if possible.
 _RUNNING = """
@@ -97,6 +133,12 @@ FROM orders WHERE order_id = ?"""
 INTERRUPTED = """
 SELECT json_group_array(json_array(sequence, claims, attempts)) FROM orders WHERE status = 'Processing'"""
 
+INTERRUPTED_SEQUENCES = "SELECT json_group_array(sequence) FROM orders WHERE status = 'Processing'"
+
+INTERRUPTED_LISTED = """
+SELECT json_group_array(json_array(sequence, claims, attempts)) FROM orders
+WHERE sequence IN (SELECT value FROM json_each(?)) AND +status = 'Processing'"""
+
 CANCEL = """
 UPDATE orders SET status = 'Cancelled', due_us = NULL WHERE sequence IN (SELECT value FROM json_each(?))"""
 
@@ -120,6 +162,15 @@ SELECT pending, processing, completed, failed, cancelled, processing_us, (
         UNION ALL
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_WAITING} ORDER BY sequence LIMIT 1))
     ORDER BY sequence LIMIT 1) FROM totals"""
+
+# The oldest Pending order can be damaged.
+TOTALS_WITHOUT_OLDEST = "SELECT pending, processing, completed, failed, cancelled, processing_us, NULL FROM totals"
+
+NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"
+
+OLDEST_ID = "SELECT order_id FROM orders ORDER BY sequence LIMIT 1"
+
+HIGHEST_ID = "SELECT max(order_id) FROM orders"
 
 BLOCK_BITS = 11
 """Orders whose sequences differ only in this many lowest bits form a block. Indexes of the schema use this number."""

@@ -3,43 +3,38 @@
 Every method runs on the caller's thread and uses that thread's connection.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-import peewee
-
-from models.errors import StorageBusyError, StorageUnavailableError
-from models.listing import HIGHEST, Listing, Page
+from models.errors import StorageError
+from models.health import StorageHealth, StorageStatus, Work
+from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite import statements
-from models.sqlite.attempts import finish, interrupted
 from models.sqlite.batch import apply_batch
-from models.sqlite.database import RetryingSqliteDatabase, is_busy
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.faults import advice_for, concerns_orders, storage_errors
 from models.sqlite.history import read_history
 from models.sqlite.listing import list_orders
 from models.sqlite.lock import DatabaseLock
-from models.sqlite.schema import SCHEMA_VERSION
-from models.sqlite.transaction import MAX_MADE_READY, Transaction, find_orders
+from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.probe import probe_reads, probe_writes
+from models.sqlite.recovery import recover
+from models.sqlite.split_batch import SplitBatch
+from models.sqlite.transaction import MAX_MADE_READY, Transactions, find_orders
 from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
 
 
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except peewee.DatabaseError as error:
-        if is_busy(error):
-            raise StorageBusyError("the database is locked by another program") from error
-        raise StorageUnavailableError(f"the database can't be used: {error}") from error
-
-
 class SqliteStore:
     """A Store in `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
 
-    Each claim begins by making at most `max_made_ready` due retries ready.
+    Each claim begins by making at most `max_made_ready` due retries ready. `monotonic` returns seconds.
     """
 
     def __init__(
@@ -47,18 +42,21 @@ class SqliteStore:
         database: RetryingSqliteDatabase,
         *,
         clock: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
         lock: DatabaseLock | None = None,
         max_made_ready: int = MAX_MADE_READY,
     ) -> None:
         self._database = database
-        self._clock = clock
+        self._monotonic = monotonic
         self._lock = lock
-        self._max_made_ready = max_made_ready
-        self.is_writable = True
-        self._pending = 0
+        self._transactions = Transactions(database, clock=clock, max_made_ready=max_made_ready)
+        self._health = StorageHealth(advice=advice_for(database.database))
+
+    def is_up(self, work: Work) -> bool:
+        return self._health.is_up(work)
 
     def connect(self) -> None:
-        with _storage_errors():
+        with storage_errors():
             self._database.connect()
 
     def disconnect(self) -> None:
@@ -70,57 +68,146 @@ class SqliteStore:
             self._lock.release()
 
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
-        def end_interrupted(transaction: Transaction) -> int:
-            attempts = interrupted(transaction)
-            finish(transaction, [outcome_of(attempt) for attempt in attempts])
-            return len(attempts)
-
-        count = self._write(end_interrupted)
-        self._pending = self.totals().pending
+        count, damaged = recover(self._transactions, outcome_of, clock=self._monotonic)
+        with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail
+            self._transactions.pending = self.totals().pending
+        for what, error in damaged:
+            self._health.note_damage(what, error)
         return count
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
-        max_added = HIGHEST if max_pending is None else max_pending - self._pending
-        return self._write(lambda transaction: apply_batch(transaction, batch), max_added=max_added)
+        inserted = self._transactions.inserted
+        try:
+            results = self._transactions.run(
+                lambda transaction: apply_batch(transaction, batch), max_pending=max_pending
+            )
+        except StorageError as error:
+            results = self._write_in_parts(batch, max_pending, error)
+        # A batch without new orders can write nothing, so it does not prove that writes work again.
+        if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
+            self._succeeds(Work.WRITES)
+        return results
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
-        with _storage_errors():
-            found = find_orders(self._database, order_ids)
+    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+        try:
+            with storage_errors():
+                found = find_orders(self._database, order_ids)
+        except StorageError as error:
+            return self._find_in_parts(order_ids, error)
+        self._note_read()
         return [found.get(order_id) for order_id in order_ids]
 
     def list_orders(self, listing: Listing) -> Page:
-        with _storage_errors():
-            return list_orders(self._database, listing)
+        return self._read("a page of a list", lambda: list_orders(self._database, listing))
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
-        with _storage_errors():
-            return read_history(self._database, order_id)
+        return self._read(f"the history of order {order_id}", lambda: read_history(self._database, order_id))
 
     def totals(self) -> Totals:
-        with _storage_errors():
-            return Totals(*self._database.execute_sql(statements.TOTALS).fetchone())
-
-    def probe(self) -> None:
-        # An UPDATE to the same value is not enough: SQLite compares the values, and writes nothing.
-        self._write(lambda _: self._database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}"))
-        self.is_writable = True
-
-    def _write(self, work: Callable[[Transaction], R], *, max_added: int = HIGHEST) -> R:
-        def run() -> tuple[R, Transaction]:
-            transaction = Transaction(
-                self._database, now_us=self._clock(), max_added=max_added, max_made_ready=self._max_made_ready
-            )
-            result = work(transaction)
-            transaction.add_to_totals()
-            return result, transaction
-
         try:
-            with _storage_errors():
-                result, transaction = self._database.run(run)
-        except (StorageBusyError, StorageUnavailableError):
-            self.is_writable = False
+            totals = self._read_totals(statements.TOTALS)
+        except StorageError as error:
+            self._note_error(Work.READS, error, [("the oldest Pending order", error)])
+            if not concerns_orders(error):
+                raise
+            return self._read_totals(statements.TOTALS_WITHOUT_OLDEST)
+        self._note_read()
+        return totals
+
+    def probe(self, work: Work) -> None:
+        try:
+            if work is Work.WRITES:
+                self._transactions.run(probe_writes)
+            else:
+                probe_reads(self._database)
+        except StorageError as error:
+            self._health.note_failure(work, error)
             raise
-        # A batch without new orders can write nothing, so it does not prove that writes work again.
-        self.is_writable = self.is_writable or transaction.inserted > 0
-        self._pending += transaction.change.pending
+        self._health.note_success(work)
+
+    def status(self) -> StorageStatus:
+        path = self._database.database
+        return StorageStatus(
+            up={work: self._health.is_up(work) for work in Work},
+            errors=self._health.errors(),
+            database_bytes=_size_of(path),
+            wal_bytes=_size_of(f"{path}-wal"),
+            free_bytes=_free_bytes(Path(path).parent),
+        )
+
+    def _read(self, what: str, read: Callable[[], R]) -> R:
+        """The result of `read`. If it raises because of a damaged order, `what` is logged."""
+        try:
+            with storage_errors():
+                result = read()
+        except StorageError as error:
+            self._note_error(Work.READS, error, [(what, error)])
+            raise
+        self._note_read()
         return result
+
+    def _read_totals(self, statement: str) -> Totals:
+        with storage_errors():
+            return Totals(*self._database.execute_sql(statement).fetchone())
+
+    def _write_in_parts(
+        self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
+    ) -> list[WriteResult]:
+        """Repeats the batch in parts after this error, if the error can concern only some orders."""
+        if not concerns_orders(error):
+            self._health.note_failure(Work.WRITES, error)
+            raise error
+        split = SplitBatch(
+            batch, transactions=self._transactions, max_pending=max_pending, budget=Budget(clock=self._monotonic)
+        )
+        try:
+            return split.write()
+        finally:
+            self._note_error(Work.WRITES, error, split.damaged)
+
+    def _find_in_parts(self, order_ids: Sequence[int], error: StorageError) -> list[Order | StorageError | None]:
+        def find(part: Sequence[int]) -> list[Order | None]:
+            with storage_errors():
+                found = find_orders(self._database, part)
+            return [found.get(order_id) for order_id in part]
+
+        if not concerns_orders(error):
+            self._health.note_failure(Work.READS, error)
+            raise error
+        results, damaged = run_in_parts(order_ids, find, Budget(clock=self._monotonic))
+        self._note_error(Work.READS, error, [(f"order {order_id}", each) for order_id, each in damaged])
+        return results
+
+    def _note_error(self, work: Work, error: StorageError, damaged: Sequence[tuple[str, StorageError]]) -> None:
+        """Decides by a probe whether this kind of work fails, or only the `damaged` orders."""
+        if not concerns_orders(error):
+            self._health.note_failure(work, error)
+        elif self._succeeds(work):
+            for what, each in damaged:
+                self._health.note_damage(what, each)
+
+    def _note_read(self) -> None:
+        if not self._health.is_up(Work.READS):
+            self._succeeds(Work.READS)
+
+    def _succeeds(self, work: Work) -> bool:
+        with contextlib.suppress(StorageError):
+            self.probe(work)
+            return True
+        return False
+
+
+def _size_of(path: str) -> int | None:
+    # Not opened: closing any descriptor of the database file would release SQLite's locks on it.
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

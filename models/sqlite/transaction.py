@@ -3,7 +3,9 @@
 The steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 
@@ -11,7 +13,10 @@ from models.listing import HIGHEST
 from models.order import Order
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.faults import storage_errors
 from models.sqlite.wire import decode_orders, encode_numbers
+
+R = TypeVar("R")
 
 MAX_MADE_READY = 1_000
 """How many due retries one claim makes ready by default. This limits the duration of a commit."""
@@ -33,21 +38,17 @@ class Transaction:
 
     All steps use `now_us` as the current time (microseconds since 1970, UTC). New orders are stored while the
     transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at most
-    `max_made_ready` due retries ready.
+    `max_made_ready` due retries ready. The orders with the sequences in `skipped` are neither claimed nor finished.
     """
 
     def __init__(
-        self,
-        database: RetryingSqliteDatabase,
-        *,
-        now_us: int,
-        max_added: int = HIGHEST,
-        max_made_ready: int = MAX_MADE_READY,
+        self, database: RetryingSqliteDatabase, *, now_us: int, max_added: int, max_made_ready: int, skipped: Set[int]
     ) -> None:
         self.database = database
         self.now_us = now_us
         self._max_added = max_added
         self.max_made_ready = max_made_ready
+        self.skipped = skipped
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.inserted = 0
@@ -66,11 +67,60 @@ class Transaction:
         """Whether `due_us` is now or in the past; false for None."""
         return due_us is not None and due_us <= self.now_us
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Undoes what the `with` block changes in the database."""
+        self.database.execute_sql("SAVEPOINT undone")
+        yield
+        self.database.execute_sql("ROLLBACK TO undone")
+        self.database.execute_sql("RELEASE undone")
+
     def add_to_totals(self) -> None:
         """The last step: adds the changes of all other steps to the stored totals."""
         amounts = msgspec.structs.astuple(self.change)
         if any(amounts):
             self.database.execute_sql(statements.ADD_TO_TOTALS, amounts)
+
+
+class Transactions:
+    """Runs write transactions on one thread, each synced to disk. `clock` returns microseconds since 1970, UTC.
+
+    `skipped` contains the sequences of the orders that could not be claimed or finished because they are damaged.
+    """
+
+    def __init__(self, database: RetryingSqliteDatabase, *, clock: Callable[[], int], max_made_ready: int) -> None:
+        self.database = database
+        self._clock = clock
+        self._max_made_ready = max_made_ready
+        self.skipped: set[int] = set()
+        self.pending = 0
+        """How many orders are Pending after the last transaction."""
+        self.inserted = 0
+        """How many new orders the transactions have stored."""
+
+    def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
+        """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
+
+        New orders are stored while at most `max_pending` orders are Pending.
+        """
+
+        def run_once() -> tuple[R, Transaction]:
+            transaction = Transaction(
+                self.database,
+                now_us=self._clock(),
+                max_added=HIGHEST if max_pending is None else max_pending - self.pending,
+                max_made_ready=self._max_made_ready,
+                skipped=self.skipped,
+            )
+            result = work(transaction)
+            transaction.add_to_totals()
+            return result, transaction
+
+        with storage_errors():
+            result, transaction = self.database.run(run_once)
+        self.inserted += transaction.inserted
+        self.pending += transaction.change.pending
+        return result
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:

@@ -30,6 +30,7 @@ _decode_order = msgspec.json.Decoder(_OrderColumns).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
 _decode_history = msgspec.json.Decoder(tuple[Status, int, int | None, int | None, list[_RecordColumns]]).decode
+_decode_numbers = msgspec.json.Decoder(list[int]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -48,6 +49,11 @@ def encode_new_orders(orders: Sequence[NewOrder]) -> str:
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
     """Encodes outcomes as JSON: `[[sequence, claim, status, error, due_us, ending], …]`"""
     return msgspec.json.encode(list(map(structs.astuple, outcomes))).decode()
+
+
+def decode_numbers(text: str) -> list[int]:
+    """Numbers from `[number, …]`."""
+    return _decode_numbers(text)
 
 
 def decode_orders(text: str) -> list[Order]:

@@ -35,6 +35,14 @@ def log() -> Iterator[list[logging.LogRecord]]:
 
 
 @pytest.fixture
+def failing_storage(log: list[logging.LogRecord]) -> Iterator[None]:
+    """For tests in which the storage fails: expects its warnings in the log."""
+    yield
+    assert {record.name for record in log} == {"orders.storage"}
+    log.clear()
+
+
+@pytest.fixture
 def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[StartApi]:
     """A function that starts an API on the database `name`. It takes the other arguments of `RunningApi`."""
     started: list[RunningApi] = []

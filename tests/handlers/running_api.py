@@ -28,6 +28,8 @@ from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_request import PlainRequest
+from models.errors import StorageError
+from models.health import Work
 from models.listing import Listing, Page
 from models.order import Order, Totals
 from models.sqlite.store import SqliteStore
@@ -167,9 +169,10 @@ class BlockableStore(ShorthandStore):
         self._prepare_write()
         return super().write(batch, max_pending=max_pending)
 
-    def probe(self) -> None:
-        self._prepare_write()
-        super().probe()
+    def probe(self, work: Work) -> None:
+        if work is Work.WRITES:
+            self._prepare_write()
+        super().probe(work)
 
     def _prepare_write(self) -> None:
         self.waiting_writes += 1
@@ -178,7 +181,7 @@ class BlockableStore(ShorthandStore):
         while self._before_write:
             self._before_write.pop()()
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
         self.gates["reads"].wait()
         return super().find(order_ids)
 
@@ -232,7 +235,6 @@ class RunningApi:
         **overrides: Any,
     ) -> None:
         self.clock = clock
-        self.is_writable = True
         self.limits = ServiceLimits(max_intake=max_intake, max_backlog=1_000, max_waiters=100)
         self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
         self.monotonic_s = 0.0

@@ -1,9 +1,10 @@
 """A store for tests, with a method for each kind of write."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from models.errors import OrderConflictError, WrongStatusError
+from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
@@ -36,9 +37,8 @@ class ShorthandStore:
 
     # The methods of a Store
 
-    @property
-    def is_writable(self) -> bool:
-        return self._store.is_writable
+    def is_up(self, work: Work) -> bool:
+        return self._store.is_up(work)
 
     def connect(self) -> None:
         self._store.connect()
@@ -52,7 +52,7 @@ class ShorthandStore:
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         return self._store.write(batch, max_pending=max_pending)
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Any]:
         return self._store.find(order_ids)
 
     def list_orders(self, listing: Listing) -> Page:
@@ -64,8 +64,11 @@ class ShorthandStore:
     def totals(self) -> Totals:
         return self._store.totals()
 
-    def probe(self) -> None:
-        self._store.probe()
+    def probe(self, work: Work) -> None:
+        self._store.probe(work)
+
+    def status(self) -> StorageStatus:
+        return self._store.status()
 
     def close(self) -> None:
         self._store.close()
@@ -75,7 +78,7 @@ class ShorthandStore:
     def find_one(self, order_id: int) -> Order:
         """The order, which must exist."""
         [order] = self.find([order_id])
-        assert order is not None
+        assert isinstance(order, Order)
         return order
 
     def insert(self, *orders: NewOrder) -> list[Insertion | int]:

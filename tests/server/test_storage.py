@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import assert_all_completed
+from tests.models.damage import change_row, damage_root
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,52 @@ def test_orders_are_rejected_while_the_disk_is_full(tmp_path: Path) -> None:
         assert client.ask("GET", "/metrics").body["total_orders"] == 2
         assert_all_completed(server, [1, 2])
         assert server.stop() == 0
+        # One line for each change, however many requests there were.
+        [failing] = [line for line in server.log.splitlines() if "writes of the database fail" in line]
+        assert "WARNING" in failing
+        assert "SQLITE_" in failing
+        assert server.log.count("INFO writes of the database work again") == 1
+
+
+def test_a_server_with_a_damaged_index_starts_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server:
+        assert server.post(order(1)).status == 202
+        assert_all_completed(server, [1])
+        assert server.stop() == 0
+    damage_root(path, "orders_order_id")
+    with ServerProcess(path) as server, server.client() as client:
+        for _ in range(3):
+            assert client.ask("GET", "/readyz").status == 503
+        for refused in (client.post(order(2)), client.ask("GET", "/order/1")):
+            assert (refused.status, refused.body["type"]) == (503, "/problems/storage-damaged")
+            assert "operator" in refused.body["detail"]
+            assert str(tmp_path) not in str(refused.body)
+        assert [each["order_id"] for each in client.ask("GET", "/orders").body["orders"]] == [1]
+        assert client.ask("GET", "/metrics").status == 200
+        assert server.stop() == 0
+        for work in ("reads", "writes"):
+            [line] = [line for line in server.log.splitlines() if f"ERROR {work} of the database fail" in line]
+            assert line.endswith(f"SQLITE_CORRUPT); to check the file: sqlite3 {path} 'PRAGMA integrity_check'")
+
+
+def test_a_damaged_order_is_refused_and_the_others_are_processed(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    # Nothing listens at this address, so the orders wait for a retry.
+    webhook = ("--processor", "webhook", "--webhook-url", "http://127.0.0.1:1", "--webhook-secret", "c2VjcmV0" * 4)
+    with ServerProcess(path, *webhook) as server:
+        for order_id in range(1, 6):
+            assert server.post(order(order_id)).status == 202
+        server.kill()
+    change_row(path, 3, "item_ids", "'[1,'")
+    with ServerProcess(path) as server, server.client() as client:
+        for order_id in (1, 2, 4, 5):
+            assert client.ask("GET", f"/order/{order_id}?wait=30").body["status"] == "Completed"
+        damaged = client.ask("GET", "/order/3")
+        assert (damaged.status, damaged.body["type"]) == (503, "/problems/storage-damaged")
+        assert client.ask("GET", "/readyz").status == 200
+        assert server.stop() == 0
+    assert server.log.count("order 3 can't be read or written") == 1
 
 
 def test_an_order_waits_for_a_lock_of_another_program_and_reads_do_not(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from models.changes import OrderChange
+from models.health import StorageStatus, Work
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -16,7 +17,7 @@ class RecordingObserver:
         self.batches: list[tuple[list[AnyWrite], list[WriteResult | BaseException]]] = []
         self.changes: list[OrderChange] = []
         self.seconds = 0
-        self.totals: list[Totals] = []
+        self.totals: list[Totals | None] = []
         self.writable: list[bool] = []
         self.commits_s: list[float] = []
         self.attempts: list[int] = []
@@ -35,9 +36,9 @@ class RecordingObserver:
         self.seconds += 1
         self._called.set()
 
-    def totals_read(self, totals: Totals, *, is_writable: bool) -> None:
+    def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         self.totals.append(totals)
-        self.writable.append(is_writable)
+        self.writable.append(status.up[Work.WRITES])
         self._called.set()
 
     def commit_ended(self, duration_s: float) -> None:

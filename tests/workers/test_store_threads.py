@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.errors import StorageUnavailableError
+from models.errors import StorageError, StorageUnavailableError
+from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, Order, Totals
 from models.sqlite.store import SqliteStore
@@ -49,7 +50,7 @@ class RecordingStore(ShorthandStore):
         self._record("write")
         return super().write(batch, max_pending=max_pending)
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
         self._record("find")
         return super().find(order_ids)
 
@@ -61,9 +62,13 @@ class RecordingStore(ShorthandStore):
         self._record("totals")
         return super().totals()
 
-    def probe(self) -> None:
-        self._record("probe")
-        super().probe()
+    def probe(self, work: Work) -> None:
+        self._record(f"probe {work}")
+        super().probe(work)
+
+    def status(self) -> StorageStatus:
+        self._record("status")
+        return super().status()
 
     def close(self) -> None:
         self._record("close")
@@ -80,7 +85,14 @@ class NoHooks:
         pass
 
 
-OPENED = [("writer", "connect"), ("reader", "connect"), ("lister", "connect"), ("writer", "recover")]
+OPENED = [
+    ("writer", "connect"),
+    ("reader", "connect"),
+    ("lister", "connect"),
+    ("writer", "recover"),
+    ("reader", "probe reads"),
+    ("writer", "probe writes"),
+]
 
 
 @pytest.fixture
@@ -107,16 +119,20 @@ async def test_each_kind_of_call_has_its_own_thread(recording_store: RecordingSt
     threads = new_threads(recording_store)
     await threads.open(retry_at_once)
     assert await threads.writes.submit(new_order(1)) is Insertion.ACCEPTED
-    await threads.probes.submit(None)
+    await threads.probe(Work.WRITES)
+    await threads.probe(Work.READS)
     order = await threads.finds.submit(1)
     assert order is not None
     assert (await threads.totals.submit(None)).pending == 1
+    assert (await threads.statuses.submit(None)).database_bytes
     assert (await threads.listings.submit(Listing(limit=1))).orders == [order]
     assert recording_store.calls[len(OPENED) :] == [
         ("writer", "write"),
-        ("writer", "probe"),
+        ("writer", "probe writes"),
+        ("reader", "probe reads"),
         ("reader", "find"),
         ("reader", "totals"),
+        ("reader", "status"),
         ("lister", "list_orders"),
     ]
     await threads.close()
@@ -127,12 +143,12 @@ async def test_concurrent_requests_for_totals_and_probes_share_a_call(recording_
     threads = new_threads(recording_store)
     await threads.open(retry_at_once)
     totals = [threads.totals.submit(None) for _ in range(3)]
-    probes = [threads.probes.submit(None) for _ in range(3)]
+    probes = [threads.probe(Work.WRITES) for _ in range(3)]
     results = [await each for each in totals]
     assert results == [results[0]] * 3
     for probe in probes:
         await probe
-    assert sorted(recording_store.calls[len(OPENED) :]) == [("reader", "totals"), ("writer", "probe")]
+    assert sorted(recording_store.calls[len(OPENED) :]) == [("reader", "totals"), ("writer", "probe writes")]
     await threads.close()
 
 

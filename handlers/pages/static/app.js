@@ -15,13 +15,13 @@ const api = new Api({ needsKey: document.querySelector("meta[name=orders-keys]")
 const charts = new Charts(byId("charts"));
 const orders = new Orders(api);
 const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onGone, onUnauthorized });
-let isWritable = true;
+let storage = null; // the last storage event since the last metrics event
 
 function onEvent(type, data) {
   const content = JSON.parse(data);
   if (type === "history") charts.setHistory(content);
   else if (type === "point") charts.addPoint(content);
-  else if (type === "storage") isWritable = content.is_writable;
+  else if (type === "storage") showStorage(content);
   else if (type === "metrics") showMetrics(content);
 }
 
@@ -31,9 +31,17 @@ function showMetrics(metrics) {
   byId("uptime").textContent = `up ${duration(Math.floor(metrics.uptime_seconds))}`;
   byId("figures").dataset.failed = metrics.failed_orders > 0 ? "some" : "none";
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
-  alarm("storage-alarm", isWritable ? "" : "Orders can't be stored: the last write failed. New ones are refused until it works again.");
-  isWritable = true; // until the next storage event
+  if (!storage) alarm("storage-alarm", "");
+  storage = null;
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
+}
+
+function showStorage(state) {
+  storage = state;
+  const failures = [];
+  if (!state.is_writable) failures.push("Orders can't be stored: writes fail. New ones are refused until writes work again.");
+  if (!state.is_readable) failures.push("Orders can't be read: reads fail.");
+  alarm("storage-alarm", [...failures, "See the log of the server."].join(" "));
 }
 
 function onLive() {

@@ -2,6 +2,7 @@
 
 import itertools
 from math import inf
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -11,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
+from models.errors import StorageUnavailableError
 from models.order import Status
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
+from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
@@ -24,6 +27,11 @@ FAMILIES = {
     "orders_oldest_pending_seconds": ("gauge", "seconds"),
     "orders_uptime_seconds": ("gauge", "seconds"),
     "orders_turnaround_seconds": ("summary", "seconds"),
+    "orders_storage_up": ("gauge", ""),
+    "orders_storage_errors": ("counter", ""),
+    "orders_database_bytes": ("gauge", "bytes"),
+    "orders_wal_bytes": ("gauge", "bytes"),
+    "orders_free_disk_bytes": ("gauge", "bytes"),
     "orders_intake": ("counter", ""),
     "orders_attempts": ("counter", ""),
     "orders_cancelled": ("counter", ""),
@@ -100,6 +108,35 @@ async def test_every_family_has_type_and_help_in_the_text_format(api: RunningApi
     expected = {name: kind for name, (kind, _) in (FAMILIES | OF_EVERY_PROCESS).items() if kind != "info"}
     assert {name: family.type for name, family in families.items()} == expected | {"orders_build_info": "gauge"}
     assert all(family.documentation for family in families.values())
+
+
+@pytest.mark.gen_test
+@pytest.mark.usefixtures("failing_storage")
+async def test_the_state_of_the_storage_and_its_sizes(api: RunningApi, tmp_path: Path) -> None:
+    families = await scrape(api)
+    assert values(families["orders_storage_up"]) == {"reads": 1, "writes": 1}
+    assert values(families["orders_storage_errors"]) == {}
+    for name, file in (("orders_database_bytes", "orders.db"), ("orders_wal_bytes", "orders.db-wal")):
+        assert values(families[name]) == {name: (tmp_path / file).stat().st_size}
+    assert values(families["orders_free_disk_bytes"])["orders_free_disk_bytes"] > 0
+    await api.pragma("query_only", 1)
+    assert (await api.post(order_text())).status == 503
+    families = await scrape(api)
+    assert values(families["orders_storage_up"]) == {"reads": 1, "writes": 0}
+    assert values(families["orders_storage_errors"]) == {"SQLITE_READONLY": 1}
+    await api.pragma("query_only", 0)
+
+
+@pytest.mark.gen_test
+async def test_metrics_that_need_no_orders_are_sent_if_orders_cannot_be_read(start_api: StartApi) -> None:
+    def totals() -> object:
+        raise StorageUnavailableError("gone")
+
+    api = await start_api(totals=totals)
+    families = await scrape(api)
+    assert "orders_by_status" not in families
+    assert families.keys() >= {"orders_storage_up", "orders_intake", "orders_ack_seconds", "process_open_fds"}
+    assert (await api.get("/metrics")).status == 503
 
 
 @pytest.mark.gen_test
@@ -198,4 +235,4 @@ async def test_no_label_contains_an_order_or_user_id(api: RunningApi) -> None:
     families = await scrape(api)
     labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
     ours = {label for name, label in labels if name.startswith("orders_")}
-    assert ours == {"status", "outcome", "le", "version"}
+    assert ours == {"status", "outcome", "le", "version", "work"}

@@ -166,6 +166,7 @@ async def test_an_array_of_more_than_8_mib_is_a_413(api: RunningApi) -> None:
 
 @BOTH
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("failing_storage")
 async def test_a_locked_database_is_a_503_and_nothing_is_stored(
     api: RunningApi, tmp_path: Path, as_lines: bool
 ) -> None:

@@ -211,6 +211,7 @@ async def test_the_body_timeout_does_not_apply_to_a_stream(api: RunningApi) -> N
 
 
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("failing_storage")
 async def test_a_storage_failure_within_a_stream_is_a_503_with_the_counts(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,16 @@ class OneStream:
         await asyncio.gather(*self._drains)
 
 
+@pytest.fixture
+def storage_can_fail(log: list[logging.LogRecord]) -> Iterator[None]:
+    """Accepts warnings of the storage in the log: some sequences contain a write to a failing disk."""
+    yield
+    log[:] = [record for record in log if record.name != "orders.storage"]
+
+
 @settings(max_examples=100, deadline=None)
 @given(events=st.lists(st.sampled_from(SENT + OTHERS), max_size=12))
+@pytest.mark.usefixtures("storage_can_fail")
 def test_every_sequence_of_events_leads_to_one_response(events: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(check_one_response(Path(folder), events))

@@ -189,6 +189,7 @@ def assert_says_when_to_try_again(answer: Answer, slug: str, path: str = "/order
 
 
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("failing_storage")
 async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -203,6 +204,7 @@ async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tm
 
 
 @pytest.mark.gen_test
+@pytest.mark.usefixtures("failing_storage")
 async def test_a_database_that_cannot_be_written_is_a_503(api: RunningApi) -> None:
     await api.pragma("query_only", 1)
     assert_says_when_to_try_again(await api.post(order_text()), "storage-unavailable")

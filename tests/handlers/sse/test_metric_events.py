@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from handlers.metrics.history import Point
 from handlers.sse.connection import STALL_TIMEOUT_S, SseConnection
+from models.health import Work
 from models.order import Totals
 from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes
 from tests.handlers.processing import api_with_limits
@@ -27,11 +28,11 @@ async def stream(api: RunningApi, *, version: str = "1.1", headers: str = "") ->
         yield reader
 
 
-def pass_second(api: RunningApi, completed: int = 0) -> None:
+def pass_second(api: RunningApi, completed: int = 0, failing: Collection[Work] = ()) -> None:
     """Advances the clocks by a second and publishes totals."""
     api.monotonic_s += 1
     api.clock.now_us += SECOND_US
-    api.metric_events.publish(Totals(1, 2, completed, 0, 0, 0, None), is_writable=api.is_writable)
+    api.metric_events.publish(Totals(1, 2, completed, 0, 0, 0, None), failing=failing)
     api.metric_events.check_readers()
 
 
@@ -95,16 +96,28 @@ async def test_each_second_sends_metrics_and_a_point(api: RunningApi) -> None:
 @pytest.mark.gen_test
 async def test_a_storage_event_is_sent_while_writes_fail(api: RunningApi) -> None:
     async with stream(api) as reader:
-        api.is_writable = False
-        pass_second(api)
+        pass_second(api, failing=[Work.WRITES])
         history, storage, metrics = await reader.take(3)
         assert types([history, storage, metrics]) == ["history", "storage", "metrics"]
-        assert storage.json == {"is_writable": False}
+        assert storage.json == {"is_writable": False, "is_readable": True}
         async with stream(api) as late:
             assert types(await late.take(3)) == ["history", "storage", "metrics"]
-        pass_second(api)
+        pass_second(api, failing=[Work.WRITES])
         assert types(await reader.take(3)) == ["storage", "metrics", "point"]
-        api.is_writable = True
+        pass_second(api)
+        assert types(await reader.take(2)) == ["metrics", "point"]
+
+
+@pytest.mark.gen_test
+async def test_while_the_totals_cannot_be_read_only_storage_events_are_sent(api: RunningApi) -> None:
+    pass_second(api)
+    async with stream(api) as reader:
+        assert types(await reader.take(2)) == ["history", "metrics"]
+        api.metric_events.publish(None, failing=[Work.READS])
+        [storage] = await reader.take(1)
+        assert storage.json == {"is_writable": True, "is_readable": False}
+        async with stream(api) as late:
+            assert types(await late.take(2)) == ["history", "storage"]
         pass_second(api)
         assert types(await reader.take(2)) == ["metrics", "point"]
 

@@ -10,6 +10,7 @@ import peewee
 import pytest
 
 from models.errors import StorageBusyError
+from models.health import Work
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase, is_busy
 from models.sqlite.opening import open_database
@@ -371,7 +372,7 @@ def test_after_the_deadline_the_store_raises_storage_busy_and_is_unchanged(
         lambda: store.insert(new_order(3)),
         lambda: store.finish_and_claim([done], 1),
         store.recover,
-        store.probe,
+        lambda: store.probe(Work.WRITES),
     ]
     for write in writes:
         with pytest.raises(StorageBusyError):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import StorageUnavailableError
+from models.health import Work
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
@@ -93,7 +94,7 @@ def test_a_probe_writes_to_the_wal_and_changes_nothing(store: ShorthandStore, tm
     store.insert(new_order(1))
     totals = store.totals()
     wal_bytes = (tmp_path / "orders.db-wal").stat().st_size
-    store.probe()
+    store.probe(Work.WRITES)
     assert store.totals() == totals
     assert (tmp_path / "orders.db-wal").stat().st_size > wal_bytes
 
@@ -101,9 +102,9 @@ def test_a_probe_writes_to_the_wal_and_changes_nothing(store: ShorthandStore, tm
 def test_a_probe_of_a_read_only_database_raises(store: ShorthandStore, database: RetryingSqliteDatabase) -> None:
     database.pragma("query_only", 1)
     with pytest.raises(StorageUnavailableError, match="readonly"):
-        store.probe()
+        store.probe(Work.WRITES)
     database.pragma("query_only", 0)
-    store.probe()
+    store.probe(Work.WRITES)
 
 
 def test_only_a_write_that_reached_the_disk_makes_the_store_writable_again(
@@ -111,17 +112,17 @@ def test_only_a_write_that_reached_the_disk_makes_the_store_writable_again(
 ) -> None:
     store.insert(new_order(1))
     store.claim()
-    assert store.is_writable
+    assert store.is_up(Work.WRITES)
     database.execute_sql("PRAGMA query_only = ON")
     with pytest.raises(StorageUnavailableError):
         store.insert(new_order(2))
-    assert not store.is_writable
+    assert not store.is_up(Work.WRITES)
     database.execute_sql("PRAGMA query_only = OFF")
     assert store.insert(new_order(1)) == [Insertion.REPLAYED]
     assert store.claim(10) == []
-    assert not store.is_writable
-    store.probe()
-    assert store.is_writable
+    assert not store.is_up(Work.WRITES)
+    store.probe(Work.WRITES)
+    assert store.is_up(Work.WRITES)
 
 
 # Statements

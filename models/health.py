@@ -1,0 +1,86 @@
+"""Whether reads and writes of the database work, and which errors occurred. Usable on any thread."""
+
+import enum
+import logging
+import threading
+from collections import Counter
+
+from msgspec import Struct
+
+from models.errors import StorageDamagedError, StorageError
+
+MAX_LOGGED_ORDERS = 1_000
+"""The maximum number of damaged orders that are logged."""
+
+_log = logging.getLogger("orders.storage")
+
+
+class Work(enum.StrEnum):
+    """The two kinds of work, which can fail independently."""
+
+    READS = "reads"
+    WRITES = "writes"
+
+
+class StorageStatus(Struct, frozen=True):
+    """The state of the storage at one moment. A size is None if it can't be determined."""
+
+    up: dict[Work, bool]
+    """Whether each kind of work succeeds."""
+    errors: dict[str, int]
+    """The number of errors since the start, by SQLite's name of the error."""
+    database_bytes: int | None
+    wal_bytes: int | None
+    free_bytes: int | None
+    """The space that the server can still use on the disk."""
+
+
+class StorageHealth:
+    """Remembers which kind of work fails, and logs each change once. Also counts all errors, and logs damaged orders.
+
+    `advice` ends the log lines about damage. It names the file and a command that checks it.
+    """
+
+    def __init__(self, *, advice: str) -> None:
+        self._advice = advice
+        self._lock = threading.Lock()
+        self._failing: dict[Work, StorageError] = {}
+        self._errors: Counter[str] = Counter()
+        self._logged_orders: set[str] = set()
+
+    def is_up(self, work: Work) -> bool:
+        """Whether the last failure of this kind of work is over."""
+        return work not in self._failing
+
+    def errors(self) -> dict[str, int]:
+        """The number of errors since the start, by SQLite's name of the error."""
+        with self._lock:
+            return dict(self._errors)
+
+    def note_failure(self, work: Work, error: StorageError) -> None:
+        """Records that this kind of work fails. Logs the first failure, and the first one that is damage."""
+        with self._lock:
+            self._errors[error.code] += 1
+            previous = self._failing.get(work)
+            is_damage = isinstance(error, StorageDamagedError)
+            if previous and (isinstance(previous, StorageDamagedError) or not is_damage):
+                return
+            self._failing[work] = error
+        level, advice = (logging.ERROR, self._advice) if is_damage else (logging.WARNING, "")
+        _log.log(level, "%s of the database fail: %s (%s)%s", work, error, error.code, advice)
+
+    def note_success(self, work: Work) -> None:
+        """Records that this kind of work succeeds. Logs the first success after a failure."""
+        with self._lock:
+            if self._failing.pop(work, None) is None:
+                return
+        _log.info("%s of the database work again", work)
+
+    def note_damage(self, what: str, error: StorageError) -> None:
+        """Records that `what`, such as `order 5`, is damaged, while other work succeeds. Logs each `what` once."""
+        with self._lock:
+            self._errors[error.code] += 1
+            if what in self._logged_orders or len(self._logged_orders) >= MAX_LOGGED_ORDERS:
+                return
+            self._logged_orders.add(what)
+        _log.error("%s can't be read or written: %s (%s)%s", what, error, error.code, self._advice)

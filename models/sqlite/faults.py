@@ -1,0 +1,69 @@
+"""Turns errors of SQLite into storage errors, and decides what they concern. Usable on any thread."""
+
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import peewee
+
+from models.errors import StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
+from models.sqlite.database import is_busy
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""SQLITE_ERROR includes a stored text that is not JSON, and a missing table."""
+_WHOLE_DATABASE = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_FULL",
+    "SQLITE_READONLY",
+    "SQLITE_IOERR",
+    "SQLITE_CANTOPEN",
+    "SQLITE_NOTADB",
+    "SQLITE_NOMEM",
+    "SQLITE_INTERRUPT",
+    "SQLITE_PROTOCOL",
+    "SQLITE_PERM",
+    "SQLITE_AUTH",
+)
+_READS_OF_A_PAGE = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
+"""These errors can concern a single page, although they are I/O errors."""
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raises errors of SQLite, and of decoding what it returned, as storage errors."""
+    try:
+        yield
+    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
+        raise _storage_error(error) from error
+    except msgspec.DecodeError as error:
+        raise StorageDamagedError(f"a stored order can't be decoded: {error}", code="SQLITE_CORRUPT") from error
+
+
+def _storage_error(error: Exception) -> StorageError:
+    original = getattr(error, "orig", error)
+    if is_busy(error):
+        return StorageBusyError("the database is locked by another program", code=_name_of(original))
+    number = getattr(original, "sqlite_errorcode", None)
+    if number is None and isinstance(original, sqlite3.OperationalError):
+        # Python's error for a text that is not UTF-8. Its message contains the text, which can be personal data.
+        return StorageDamagedError("a stored text is not UTF-8", code="SQLITE_CORRUPT")
+    is_damage = number is not None and number & 0xFF in _DAMAGE
+    kind = StorageDamagedError if is_damage else StorageUnavailableError
+    return kind(str(error), code=_name_of(original))
+
+
+def _name_of(error: Exception) -> str:
+    return str(getattr(error, "sqlite_errorname", "unknown"))
+
+
+def concerns_orders(error: StorageError) -> bool:
+    """Whether the error can concern only some of the orders, so that others can still be read and written."""
+    return error.code in _READS_OF_A_PAGE or not error.code.startswith(_WHOLE_DATABASE)
+
+
+def advice_for(path: str) -> str:
+    """The end of a log line about damage in the file `path`: how to check the file."""
+    return f"; to check the file: sqlite3 {shlex.quote(path)} 'PRAGMA integrity_check'"

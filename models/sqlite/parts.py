@@ -1,0 +1,84 @@
+"""Repeats work that failed for many items in smaller parts, so that it fails only for the damaged items. Pure."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from models.errors import StorageError, StorageUnavailableError
+from models.sqlite.faults import concerns_orders
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_FAILURES = 40
+"""How many parts of a batch can fail before the rest is given up. To find one damaged order among 1,000 takes 11."""
+MAX_TIME_S = 2.0
+"""How long a batch is repeated in parts."""
+
+
+class Budget:
+    """Limits how often and how long work is repeated. `clock` is monotonic, in seconds.
+
+    An error that concerns the whole database uses up the budget at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_failures: int = MAX_FAILURES,
+        max_time_s: float = MAX_TIME_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._failures_left = max_failures
+        self._clock = clock
+        self._end_s = clock() + max_time_s
+        self._error: StorageError | None = None
+
+    def note(self, error: StorageError) -> None:
+        """Counts a failed part."""
+        self._failures_left -= 1
+        if not concerns_orders(error):
+            self._error = error
+        elif self._failures_left <= 0 or self._clock() > self._end_s:
+            self._error = StorageUnavailableError(f"not tried after other failures: {error}", code=error.code)
+
+    @property
+    def error(self) -> StorageError | None:
+        """The error of all items that are not tried because the budget is used up; None if it is not."""
+        return self._error
+
+
+class PartResults(NamedTuple, Generic[T, R]):
+    """A result or error for each item, in order, and the items that failed alone."""
+
+    results: list[R | StorageError]
+    damaged: list[tuple[T, StorageError]]
+
+
+def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], budget: Budget) -> PartResults[T, R]:
+    """Calls `work` for all items, in order. If it raises a StorageError, calls it for the halves of the same items.
+
+    `work` returns a result for each item, and changes nothing if it raises.
+    """
+    results: list[R | StorageError] = []
+    damaged: list[tuple[T, StorageError]] = []
+    parts = deque([items] if items else [])
+    while parts:
+        part = parts.popleft()
+        if budget.error:
+            results += [budget.error] * len(part)
+            continue
+        try:
+            results += work(part)
+        except StorageError as error:
+            budget.note(error)
+            middle = len(part) // 2
+            if middle:
+                parts.extendleft((part[middle:], part[:middle]))
+            elif concerns_orders(error):
+                results.append(error)
+                damaged.append((part[0], error))
+            else:
+                results.append(error)
+    return PartResults(results, damaged)

@@ -1,0 +1,46 @@
+"""Tests whether orders can be written and read, and changes none. Runs on the caller's thread."""
+
+from models.errors import StorageDamagedError
+from models.order import Status
+from models.parsing.order_body import MAX_ID
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.faults import storage_errors
+from models.sqlite.schema import SCHEMA_VERSION
+from models.sqlite.transaction import Transaction, find_orders
+from models.sqlite.wire import encode_new_orders, encode_numbers
+from models.writes import NewOrder
+
+LOWEST_ID = 0
+"""Lower than the id of any order."""
+
+
+def probe_writes(transaction: Transaction) -> None:
+    """Stores and claims an order with the lowest id and one with the highest, and undoes it. Then writes to disk."""
+    database = transaction.database
+    [highest_id] = database.execute_sql(statements.HIGHEST_ID).fetchone()
+    order_ids = [LOWEST_ID, min((highest_id or LOWEST_ID) + 1, MAX_ID)]
+    new_orders = encode_new_orders([NewOrder(order_id, 1, [1], 1) for order_id in order_ids])
+    with transaction.undone():
+        cursor = database.execute_sql(statements.INSERT, (Status.PENDING, 0, 0, transaction.now_us, None, new_orders))
+        sequences = range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)
+        database.execute_sql(statements.CLAIM_LISTED, (encode_numbers(list(sequences)),))
+        database.execute_sql(statements.ADD_TO_TOTALS, (1, 1, 1, 1, 1, 1))
+    # An UPDATE to the same value is not enough: SQLite compares the values, and writes nothing.
+    database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def probe_reads(database: RetryingSqliteDatabase) -> None:
+    """Reads the totals and an order by its id, as requests do: the newest order, or the oldest if that is damaged."""
+    with storage_errors():
+        database.execute_sql(statements.TOTALS_WITHOUT_OLDEST).fetchone()
+    try:
+        _find(database, statements.NEWEST_ID)
+    except StorageDamagedError:
+        _find(database, statements.OLDEST_ID)
+
+
+def _find(database: RetryingSqliteDatabase, query: str) -> None:
+    with storage_errors():
+        found = database.execute_sql(query).fetchone()
+        find_orders(database, [LOWEST_ID, *(found or ())])

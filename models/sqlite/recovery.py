@@ -1,0 +1,50 @@
+"""Ends the attempts that a crash interrupted. Runs on the writer's thread, before the first claim."""
+
+from collections.abc import Callable, Sequence
+
+from models.errors import StorageError
+from models.order import Attempt
+from models.sqlite.attempts import finish, interrupted, interrupted_among, interrupted_sequences
+from models.sqlite.faults import concerns_orders
+from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.transaction import Transaction, Transactions
+from models.writes import Outcome
+
+MAX_FAILURES, MAX_TIME_S = 1_000, 10.0
+"""Limits on how often and how long the recovery is repeated in parts."""
+
+
+def recover(
+    transactions: Transactions, outcome_of: Callable[[Attempt], Outcome], *, clock: Callable[[], float]
+) -> tuple[int, list[tuple[str, StorageError]]]:
+    """Records `outcome_of(attempt)` for each interrupted attempt, and returns their number.
+
+    Also returns a description of what is damaged, with the error: those orders stay Processing until the next start.
+    `clock` is monotonic, in seconds. Raises a StorageError that concerns the whole database.
+    """
+
+    def end(transaction: Transaction, attempts: Sequence[Attempt]) -> int:
+        finish(transaction, [outcome_of(attempt) for attempt in attempts])
+        return len(attempts)
+
+    def end_part(part: Sequence[int]) -> list[int]:
+        count = transactions.run(lambda transaction: end(transaction, interrupted_among(transaction, part)))
+        return [1] * count + [0] * (len(part) - count)
+
+    try:
+        return transactions.run(lambda transaction: end(transaction, interrupted(transaction))), []
+    except StorageError as error:
+        if not concerns_orders(error):
+            raise
+    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
+    try:
+        sequences = transactions.run(interrupted_sequences)
+    except StorageError as error:
+        if not concerns_orders(error):
+            raise
+        return 0, [("the list of interrupted attempts (their orders stay Processing until the next start)", error)]
+    results, damaged = run_in_parts(sequences, end_part, budget)
+    named = [
+        (f"the order with sequence {each} (it stays Processing until the next start)", err) for each, err in damaged
+    ]
+    return sum(result for result in results if isinstance(result, int)), named

@@ -1,0 +1,120 @@
+"""Writes a batch that failed in one transaction in several ones. Runs on the writer's thread."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+from models.errors import StorageError
+from models.order import Status
+from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
+from models.sqlite.batch import Batch, apply_batch
+from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.transaction import Transaction, Transactions
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    InsertResult,
+    NewOrder,
+    Outcome,
+    Retry,
+    RetryFailedOrders,
+    WriteResult,
+)
+
+
+class SplitBatch:
+    """Makes the changes in the order that `Store.write` documents, in parts, so that only damaged orders fail.
+
+    An order that can't be claimed, or whose outcome can't be recorded, is skipped until the next start: its sequence is
+    added to `transactions.skipped`. `damaged` describes all orders that failed alone, with their errors.
+    """
+
+    def __init__(
+        self, writes: Sequence[AnyWrite], *, transactions: Transactions, max_pending: int | None, budget: Budget
+    ) -> None:
+        self._batch = Batch(writes)
+        self._transactions = transactions
+        self._max_pending = max_pending
+        self._budget = budget
+        self.damaged: list[tuple[str, StorageError]] = []
+
+    def write(self) -> list[WriteResult]:
+        """A result for each write, in order. Raises the error of the first write if all fail."""
+        batch = self._batch
+        finishes = batch.of_type(FinishAndClaim)
+        error = self._record([outcome for write in finishes for outcome in write.outcomes])
+        for kind in (Cancel, Retry, RetryFailedOrders):
+            batch.set_results(kind, self._apply(batch.of_type(kind)))
+        batch.set_insert_results(cast(list[InsertResult], self._apply(batch.new_orders())))
+        batch.set_results(FinishAndClaim, [error or self._claim(write) for write in finishes])
+        results = [_error_of_all(result) or result for result in batch.results]
+        errors = [result for result in results if isinstance(result, StorageError)]
+        if errors and len(errors) == len(results):
+            raise errors[0]
+        return results
+
+    def _record(self, outcomes: Sequence[Outcome]) -> StorageError | None:
+        """Records the outcomes, except those of damaged orders. Returns an error if some must be recorded again."""
+
+        def record(part: Sequence[Outcome]) -> list[None]:
+            self._transactions.run(lambda transaction: finish(transaction, part))
+            return [None] * len(part)
+
+        _, damaged = run_in_parts(outcomes, record, self._budget)
+        self._skip([(outcome.sequence, error) for outcome, error in damaged], Status.PROCESSING)
+        return self._budget.error
+
+    def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult | StorageError]:
+        def apply(part: Sequence[AnyWrite]) -> list[WriteResult]:
+            return self._transactions.run(
+                lambda transaction: apply_batch(transaction, part), max_pending=self._max_pending
+            )
+
+        results, damaged = run_in_parts(writes, apply, self._budget)
+        self.damaged += [(_name_of(write), error) for write, error in damaged]
+        return results
+
+    def _claim(self, write: FinishAndClaim) -> ClaimedOrders | StorageError:
+        if self._budget.error:
+            return self._budget.error
+        try:
+            return self._transactions.run(partial(_claim, limit=write.limit))
+        except StorageError as error:
+            self._budget.note(error)
+        try:
+            candidates = self._transactions.run(lambda transaction: claim_candidates(transaction, write.limit))
+            _, damaged = run_in_parts(candidates, self._try_to_claim, self._budget)
+            self._skip(damaged, Status.PENDING)
+            return self._transactions.run(partial(_claim, limit=write.limit))
+        except StorageError as error:
+            # The outcomes are recorded. `next_due_us` is in the past, so the caller claims again at once, without them.
+            return ClaimedOrders([], next_due_us=0) if write.outcomes else error
+
+    def _try_to_claim(self, sequences: Sequence[int]) -> list[None]:
+        self._transactions.run(lambda transaction: try_to_claim(transaction, sequences))
+        return [None] * len(sequences)
+
+    def _skip(self, damaged: Sequence[tuple[int, StorageError]], status: Status) -> None:
+        for sequence, error in damaged:
+            self._transactions.skipped.add(sequence)
+            what = f"the order with sequence {sequence} (it stays {status} until the next start)"
+            self.damaged.append((what, error))
+
+
+def _claim(transaction: Transaction, limit: int) -> ClaimedOrders:
+    return claim(transaction, limit) if limit else ClaimedOrders([])
+
+
+def _name_of(write: AnyWrite) -> str:
+    if isinstance(write, NewOrder | Cancel | Retry):
+        return f"order {write.order_id}"
+    return "a Failed order"
+
+
+def _error_of_all(result: WriteResult) -> StorageError | None:
+    """The first error if the orders of a `NewOrders` all failed."""
+    if isinstance(result, list) and result and all(isinstance(each, StorageError) for each in result):
+        return result[0] if isinstance(result[0], StorageError) else None
+    return None
