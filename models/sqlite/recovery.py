@@ -40,7 +40,8 @@ def recover(
     try:
         sequences = transactions.run(interrupted_sequences)
     except StorageError as error:
-        if not concerns_orders(error):
+        # SQLITE_ERROR: a table is missing. Nothing would work.
+        if not concerns_orders(error) or error.code == "SQLITE_ERROR":
             raise
         return 0, [("the list of interrupted attempts (their orders stay Processing until the next start)", error)]
     results, damaged = run_in_parts(sequences, end_part, budget)

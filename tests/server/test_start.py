@@ -338,7 +338,7 @@ def test_the_error_for_a_damaged_database_names_the_file(tmp_path: Path) -> None
     connection = sqlite3.connect(path)
     connection.execute("DROP TABLE orders")
     connection.close()
-    assert_refused(tmp_path, "--database", str(path), saying=f"{path}: the database can't be used")
+    assert_refused(tmp_path, "--database", str(path), saying=f"{path}: no such table: orders")
 
 
 def test_a_server_runs_with_closed_standard_streams(tmp_path: Path) -> None:
