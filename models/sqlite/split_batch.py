@@ -89,6 +89,7 @@ class SplitBatch:
             self._skip(damaged, Status.PENDING)
             return self._transactions.run(partial(_claim, limit=write.limit))
         except StorageError as error:
+            self.damaged.append(("the list of orders to process", error))
             # The outcomes are recorded. `next_due_us` is in the past, so the caller claims again at once, without them.
             return ClaimedOrders([], next_due_us=0) if write.outcomes else error
 

@@ -297,6 +297,23 @@ def test_recovery_leaves_out_damaged_orders(shop: Shop, caplog: pytest.LogCaptur
     assert any("sequence 11 (it stays Processing until the next start)" in each for each in caplog.messages)
 
 
+def test_a_claim_that_fails_for_all_orders_is_logged_and_loses_no_outcome(
+    shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with shop.opened() as store:
+        [first, *_] = store.claim(2)
+        store.finish(Outcome(2, 1, Status.PENDING, "down", clock.now_us))
+    damage_root(shop.path, "orders_pending")
+    with shop.opened() as store:
+        done = Outcome(first.sequence, 1, Status.COMPLETED)
+        # The due time is in the past, so the caller claims again.
+        assert store.finish_and_claim([done], 5) == ClaimedOrders([], 0)
+        assert store.find_one(first.order_id).status is Status.COMPLETED
+        with pytest.raises(StorageDamagedError):
+            store.claim()
+    assert any(record.levelname == "ERROR" and ADVICE in record.message for record in caplog.records)
+
+
 def test_without_the_list_of_interrupted_attempts_the_store_opens(shop: Shop) -> None:
     with shop.opened() as store:
         store.claim()
