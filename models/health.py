@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from models.errors import StorageDamagedError, StorageError
 
-MAX_LOGGED_ORDERS = 1_000
+MAX_LOGGED_ORDERS = 100
 """The maximum number of damaged orders that are logged."""
 
 _log = logging.getLogger("orders.storage")

@@ -8,7 +8,9 @@ import pytest
 from handlers.metrics.instruments import IntakeOutcome
 from handlers.orders.bulk_array import MAX_ARRAY_BYTES
 from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS
+from models.errors import StorageDamagedError
 from models.order import Status
+from models.writes import Insertion, InsertResult, NewOrder
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
     assert_is_bulk_problem,
@@ -162,6 +164,24 @@ async def test_an_array_of_more_than_8_mib_is_a_413(api: RunningApi) -> None:
     assert_is_bulk_problem(answer, 413, "too-large")
     assert await stored(api) == 0
     assert (await api.request("POST", "/orders", body + padding, headers=JSON)).json == counts(1)
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_an_order_that_alone_cannot_be_stored_is_rejected_with_503(start_api: StartApi, as_lines: bool) -> None:
+    async def insert_many(orders: list[NewOrder]) -> list[InsertResult]:
+        damage = StorageDamagedError("page 7 of /srv/orders.db")
+        return [damage if order.order_id == 2 else Insertion.ACCEPTED for order in orders]
+
+    api = await start_api(insert_many=insert_many)
+    answer = await send(api, [text(1), text(2), text(3)], as_lines=as_lines)
+    assert answer.status == 202
+    [rejection] = answer.json["rejected"]
+    assert (rejection["index"], rejection["order_id"], rejection["status"]) == (1, 2, 503)
+    assert "operator" in rejection["detail"]
+    assert "/srv" not in rejection["detail"]
+    # To send it again does not help.
+    assert answer.json["refused_total"] == 0
 
 
 @BOTH

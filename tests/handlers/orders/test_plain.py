@@ -10,7 +10,13 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from handlers.security.rate_limit import RateLimit
-from models.errors import QueueClosedError, QueueFullError, StorageBusyError, StorageUnavailableError
+from models.errors import (
+    QueueClosedError,
+    QueueFullError,
+    StorageBusyError,
+    StorageDamagedError,
+    StorageUnavailableError,
+)
 from models.parsing.order_body import MAX_ID
 from models.writes import Waiter
 from tests.handlers.conftest import StartApi
@@ -115,7 +121,8 @@ async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    "error", [QueueFullError(), QueueClosedError(), StorageBusyError(), StorageUnavailableError("x")]
+    "error",
+    [QueueFullError(), QueueClosedError(), StorageBusyError(), StorageUnavailableError("x"), StorageDamagedError("x")],
 )
 @pytest.mark.parametrize("is_raised", [True, False])
 async def test_temporary_errors_are_the_same_on_the_lane(
