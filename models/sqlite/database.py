@@ -67,7 +67,8 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
         def transaction() -> R:
             if state.files is not None and state.files != self._files():
-                raise StorageUnavailableError("the database or its WAL was removed or replaced")
+                text = "the database or its WAL was removed or replaced"
+                raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
             with self.atomic():
                 return work()
 
