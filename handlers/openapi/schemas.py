@@ -29,7 +29,7 @@ _TYPES = (OrderBody, OrderView, OrderPage, AttemptsView, BulkView, MetricsView, 
 _REPLACEMENTS: Mapping[tuple[str, str], Schema] = {
     ("OrderBody", "total_amount"): {"anyOf": [_AMOUNT, _AMOUNT_TEXT]},
     ("OrderView", "total_amount"): _AMOUNT,
-    ("OrderBody", "metadata"): {"type": "object"},
+    ("OrderBody", "metadata"): {"anyOf": [{"type": "object"}, {"type": "null"}]},
     ("OrderView", "metadata"): {"type": "object"},
     ("OrderView", "processed_time"): {"anyOf": [{"type": "string", "pattern": _TIME}, {"type": "null"}]},
     ("OrderView", "created_at"): _TIMESTAMP,
@@ -47,7 +47,9 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
         "description": "Exact, with at most 4 decimal places: a number, or a string that contains one (an exponent is "
         "allowed). Stored without rounding."
     },
-    ("OrderBody", "metadata"): {"description": f"{_METADATA} At most 16 KiB of JSON."},
+    ("OrderBody", "metadata"): {
+        "description": f"{_METADATA} At most 16 KiB of JSON. `null` is the same as no metadata."
+    },
     ("OrderView", "order_id"): _INT64,
     ("OrderView", "user_id"): _INT64,
     ("OrderView", "total_amount"): {"description": "The value that was sent, as a number with the same digits."},

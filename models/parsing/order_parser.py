@@ -44,11 +44,12 @@ def parse_order_fast(body: bytes) -> NewOrder | None:
             return None
         metadata, quotes = None, _QUOTES_OF_REQUIRED
         if order.metadata is not msgspec.UNSET:
-            text = bytes(order.metadata)
-            if len(text) > MAX_METADATA_BYTES:
-                return None
-            metadata = text.decode()
-            quotes += 2 + 2 * _count_strings(_METADATA_DECODER.decode(text))
+            quotes += 2
+            if (text := bytes(order.metadata)) != b"null":
+                if len(text) > MAX_METADATA_BYTES:
+                    return None
+                metadata = text.decode()
+                quotes += 2 * _count_strings(_METADATA_DECODER.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # Detects repeated keys and escaped quotes. `quotes` counts two quotes for each decoded string. It counts a repeated

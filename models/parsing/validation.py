@@ -112,7 +112,7 @@ def _ten_thousandths(amount: Decimal) -> int | None:
 
 
 def _read_metadata(fields: dict[str, Any], body: bytes, errors: FieldErrors) -> str | None:
-    if "metadata" not in fields:
+    if fields.get("metadata") is None:
         return None
     path = (ROOT, "metadata")
     if not isinstance(fields["metadata"], dict):

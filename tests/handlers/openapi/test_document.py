@@ -197,6 +197,17 @@ def test_the_schema_accepts_the_same_amounts_as_the_server(amount: str) -> None:
     assert matches(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
 
 
+@pytest.mark.parametrize("metadata", ["null", "{}", '{"a": 1}', "[]", '"{}"', "0", "false"])
+def test_the_schema_accepts_the_same_metadata_as_the_server(metadata: str) -> None:
+    body = ORDER.replace("}", f', "metadata": {metadata}}}') % 1
+    try:
+        parse_order(body.encode())
+        is_taken = True
+    except InvalidOrderError:
+        is_taken = False
+    assert matches(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
+
+
 @pytest.mark.gen_test
 async def test_responses_match_the_document(api: RunningApi) -> None:
     body = (ORDER.replace("}", ', "metadata": {"a": 1}}') % "99.99").encode()

@@ -72,11 +72,29 @@ def test_missing_metadata_is_none() -> None:
     assert parse_order(order_text()).metadata is None
 
 
-@pytest.mark.parametrize("metadata", ["null", "[]", "[{}]", "1", '"{}"', "true", '""'])
+@pytest.mark.parametrize("metadata", ["[]", "[{}]", "1", '"{}"', "true", '""', "[null]"])
 def test_metadata_that_is_not_an_object_is_an_error(metadata: str) -> None:
     with pytest.raises(InvalidOrderError) as raised:
         parse(metadata)
     assert raised.value.errors == [("#/metadata", "must be a JSON object")]
+
+
+@pytest.mark.parametrize("null", ["null", " \nnull\t"])
+@pytest.mark.parametrize("amount", ["99.99", '"99.99"'], ids=["fast", "slow"])
+def test_null_is_the_same_as_no_metadata(null: str, amount: str) -> None:
+    assert parse_order(order_text(metadata=null, total_amount=amount)) == parse_order(order_text())
+
+
+def test_null_takes_the_fast_path() -> None:
+    assert parse_order_fast(order_text(metadata="null")) == parse_order(order_text())
+
+
+@pytest.mark.parametrize("values", [("null", "null"), ("null", "{}"), ("{}", "null")])
+def test_null_and_other_metadata_in_one_order_is_an_error(values: tuple[str, str]) -> None:
+    first, second = values
+    body = order_text(metadata=first)[:-1] + b', "metadata": %s}' % second.encode()
+    with pytest.raises(InvalidOrderError, match="#/metadata is given more than once"):
+        parse_order(body)
 
 
 @pytest.mark.parametrize("character", ["x", "é", "😀"])
