@@ -61,7 +61,8 @@ def _send() -> Schema:
         "sendOrder",
         "Send an order",
         "Responds when the order is on disk. The same order again gets the same response, with `Idempotent-Replayed`; "
-        "a different order with a known id gets 409. Neither changes what is stored. The body has at most 64 KiB.",
+        "a different order with a known id gets 409. Neither changes what is stored. The body has at most 64 KiB. "
+        "One byte-order mark before it is skipped.",
         tag=_TAG,
         parameters=[_PREFER],
         body={"application/json": {"schema": ref("OrderBody"), "example": README_ORDER}},

@@ -90,7 +90,8 @@ def _send_many() -> Schema:
         "sendOrders",
         "Send many orders",
         "An invalid order does not affect the others. Responds when all accepted orders are on disk, or with 422 or "
-        "503 if no order was accepted or already stored. An array has at most 8 MiB, NDJSON has no limit.",
+        "503 if no order was accepted or already stored. An array has at most 8 MiB, NDJSON has no limit. One "
+        "byte-order mark before the body is skipped.",
         tag=_TAG,
         body={
             "application/json": {"schema": orders, "example": [README_ORDER]},

@@ -15,7 +15,7 @@ from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.parsing.json_pointer import ROOT, pointer
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_array_fast
-from models.parsing.strict_json import MAX_DEPTH, read_json, refuse_constant
+from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_DEPTH, read_json, refuse_constant
 from models.writes import NewOrder
 
 MAX_ORDERS = 1_000
@@ -34,9 +34,9 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_c
 def read_array(parts: Iterable[bytes]) -> Generator[None, None, list[NewOrder | bytes]]:
     """The elements of the JSON array in these parts, each as a parsed order or as text that still must be parsed.
 
-    The texts are not validated: they can contain anything, even invalid UTF-8. Raises NotJsonError, and
-    InvalidOrderError if the body is not an array, has more than `MAX_ORDERS` elements, or has an element that is too
-    long. A part has at most 64 KiB. Yields after each step.
+    Skips one byte-order mark at the beginning of the body. The texts are not validated: they can contain anything, even
+    invalid UTF-8. Raises NotJsonError, and InvalidOrderError if the body is not an array, has more than `MAX_ORDERS`
+    elements, or has an element that is too long. A part has at most 64 KiB. Yields after each step.
     """
     return _ArrayReader(parts).read()
 
@@ -53,6 +53,10 @@ class _ArrayReader:
         self._elements: list[NewOrder | bytes] = []
 
     def read(self) -> Generator[None, None, list[NewOrder | bytes]]:
+        self._fill_window()
+        if self._window.startswith(BYTE_ORDER_MARK):
+            self._place = len(BYTE_ORDER_MARK)
+        yield
         yield from self._skip_space()
         if self._next_byte() != b"[":
             self._refuse_other_json()

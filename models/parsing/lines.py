@@ -1,22 +1,32 @@
 """Splits a stream into lines. Used by one task at a time."""
 
 from models.parsing.order_body import MAX_ORDER_BYTES
+from models.parsing.strict_json import BYTE_ORDER_MARK
 
 
 class Lines:
     """Splits a text that arrives in parts into lines, numbered from 0. Omits blank lines, but counts them.
 
-    Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line, enough to detect that it is too long. A line that is too
-    long is never treated as blank.
+    Skips one byte-order mark at the beginning of the text. Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line,
+    enough to detect that it is too long. A line that is too long is never treated as blank.
     """
 
     def __init__(self) -> None:
         self._rest = b""
         self._count = 0
+        self._is_at_beginning = True
 
     def add(self, part: bytes) -> list[tuple[int, bytes]]:
         """The numbers and texts of the lines that end in this part."""
-        *whole, rest = (self._rest + part).split(b"\n")
+        text = self._rest + part
+        if self._is_at_beginning:
+            if BYTE_ORDER_MARK.startswith(text):
+                # Maybe a part of a byte-order mark.
+                self._rest = text
+                return []
+            self._is_at_beginning = False
+            text = text.removeprefix(BYTE_ORDER_MARK)
+        *whole, rest = text.split(b"\n")
         self._rest = rest[: MAX_ORDER_BYTES + 1]
         lines = [
             (number, line)

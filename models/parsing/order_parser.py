@@ -14,7 +14,7 @@ from models.errors import MAX_LISTED_ERRORS
 from models.order import AMOUNT_PLACES
 from models.parsing.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQUIRED, OrderBody
 from models.parsing.steps import run_to_end
-from models.parsing.strict_json import MAX_DEPTH
+from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_DEPTH
 from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
 
@@ -27,12 +27,13 @@ _METADATA_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=len)
 
 
 def parse_order(body: bytes, *, max_listed: int = MAX_LISTED_ERRORS) -> NewOrder:
-    """Parses one order.
+    """Parses one order. Skips one byte-order mark at the beginning.
 
     Raises NotJsonError if the body is not JSON, and InvalidOrderError if the JSON is not a valid order. The
     InvalidOrderError counts all errors, and lists the first `max_listed` errors.
     """
-    return parse_order_fast(body) or run_to_end(parse_with_all_errors(body, max_listed=max_listed))
+    order = parse_order_fast(body)
+    return order or run_to_end(parse_with_all_errors(body.removeprefix(BYTE_ORDER_MARK), max_listed=max_listed))
 
 
 def parse_order_fast(body: bytes) -> NewOrder | None:

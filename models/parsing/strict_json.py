@@ -9,6 +9,7 @@ from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.parsing.json_pointer import ROOT, Path
 from models.parsing.steps import Steps
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_DEPTH = 100
 """The maximum depth of nesting in a body."""
 MAX_CONTAINERS = 10_000
@@ -60,10 +61,12 @@ def refuse_constant(name: str) -> None:
 
 
 def read_json(body: bytes) -> Document:
-    """Parses the body. Raises NotJsonError.
+    """Parses the body, which must not begin with a byte-order mark. Raises NotJsonError.
 
     The depth is limited only by Python's recursion limit: `check_structure` checks `MAX_DEPTH`.
     """
+    if body.startswith(BYTE_ORDER_MARK):
+        raise NotJsonError("a byte-order mark is allowed only once, at the beginning of the body")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ from models.order import Status
 from models.writes import Insertion, InsertResult, NewOrder
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
+    NDJSON,
     assert_is_bulk_problem,
     assert_partial,
     counts,
@@ -39,6 +40,27 @@ async def test_good_orders_are_accepted_and_stored(api: RunningApi, as_lines: bo
     order = (await api.get("/order/2")).json
     assert (order["item_ids"], order["status"]) == ([101, 102, 103], "Pending")
     assert api.in_flight.count == 0
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_null_is_the_same_as_no_metadata(api: RunningApi, as_lines: bool) -> None:
+    orders = [text(1, metadata="null"), text(1), text(2), text(2, metadata="null"), text(2, metadata="{}")]
+    answer = await send(api, orders, as_lines=as_lines)
+    assert (answer.json["accepted"], answer.json["duplicates"]) == (2, 2)
+    assert [(each["index"], each["status"]) for each in answer.json["rejected"]] == [(4, 409)]
+    assert "metadata" not in (await api.get("/order/1")).json
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_one_byte_order_mark_before_the_body_is_skipped(api: RunningApi, as_lines: bool) -> None:
+    body = text(1) + b"\n" + text(2) if as_lines else b"[%b, %b]" % (text(1), text(2))
+    headers = NDJSON if as_lines else JSON
+    answer = await api.request("POST", "/orders", b"\xef\xbb\xbf" + body, headers=headers)
+    assert (answer.status, answer.json) == (202, counts(2))
+    empty, only_mark = [await api.request("POST", "/orders", sent, headers=headers) for sent in (b"", b"\xef\xbb\xbf")]
+    assert (empty.status, empty.json["detail"]) == (only_mark.status, only_mark.json["detail"])
 
 
 @BOTH

@@ -43,6 +43,16 @@ async def test_only_the_lines_that_are_not_json_are_rejected(api: RunningApi) ->
 
 
 @pytest.mark.gen_test
+async def test_a_byte_order_mark_in_several_chunks_is_skipped(api: RunningApi) -> None:
+    parts = [b"\xef", b"\xbb", b"\xbf" + text(1)[:5], text(1)[5:] + b"\n\xef\xbb\xbf" + text(2)]
+    async with api.connection() as connection:
+        await connection.send(CHUNKED_HEAD + b"".join(map(chunk, parts)) + LAST_CHUNK)
+        answer = await connection.answer()
+    detail = "not JSON: a byte-order mark is allowed only once, at the beginning of the body"
+    assert answer.json == counts(1, 0, [{"index": 1, "order_id": None, "status": 422, "detail": detail}])
+
+
+@pytest.mark.gen_test
 async def test_blank_lines_are_skipped_but_count_for_the_index(api: RunningApi) -> None:
     body = b"\r\n" + text(1) + b"\r\n\r\n \t\r\n" + text(0) + b"\r\n" + text(2)
     answer = await api.request("POST", "/orders", body, headers=NDJSON)

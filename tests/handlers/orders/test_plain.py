@@ -40,6 +40,9 @@ REQUESTS = [
     post_text(order_text(order_id=str(MAX_ID + 1)), headers=ID),
     post_text(b"", headers=ID),
     post_text(b"{", headers=ID),
+    post_text(order_text(metadata="null"), headers=ID),
+    post_text(b"\xef\xbb\xbf" + order_text(), headers=ID),
+    post_text(b"\xef\xbb\xbf", headers=ID),
     post_text(b"[]", headers=ID),
     post_text(b"\xff", headers=ID),
     post_text(b"{}", headers=ID),
@@ -99,8 +102,8 @@ async def by_both_ways(
 @pytest.mark.gen_test
 async def test_the_lane_responds_as_tornado_does(start_api: StartApi) -> None:
     statuses = await by_both_ways(start_api, REQUESTS)
-    assert statuses[:11] == [202, 202, 409, 202, 422, 400, 400, 422, 400, 422, 422]
-    assert statuses[11:] == [202, 202, 415, 415, 200, 200, 404, 404, 404, 404, 200]
+    assert statuses[:14] == [202, 202, 409, 202, 422, 400, 400, 202, 202, 400, 422, 400, 422, 422]
+    assert statuses[14:] == [202, 202, 415, 415, 200, 200, 404, 404, 404, 404, 200]
 
 
 @pytest.mark.gen_test

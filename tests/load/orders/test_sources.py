@@ -118,6 +118,9 @@ def test_ids_that_would_pass_the_highest_are_refused(file: Path) -> None:
         ReplayedOrders(file, limit=MAX_ID, first_id=MAX_ID)
 
 
-def test_a_byte_order_mark_is_skipped(file: Path) -> None:
+def test_one_byte_order_mark_is_skipped(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert ReplayedOrders(file, limit=MAX_ID, first_id=None).body(0) == LINES[0]
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    with pytest.raises(BadReplay, match="line 1: not JSON"):
+        ReplayedOrders(file, limit=MAX_ID, first_id=None)

@@ -215,3 +215,5 @@ def test_what_a_spreadsheet_adds_is_skipped(path: Path) -> None:
     plain = _bodies(_write(path, "order_id,user_id,item_ids,total_amount", "1,2,3,4"))
     assert _bodies(_write(path, "sep=,", "order_id,user_id,item_ids,total_amount,,", "1,2,3,4,,", "")) == plain
     assert _bodies(_write(path, "\ufefforder_id, ,user_id,item_ids,total_amount", "1,,2,3,4")) == plain
+    with pytest.raises(BadReplay, match="unknown column"):
+        _bodies(_write(path, "\ufeff\ufefforder_id,user_id,item_ids,total_amount", "1,2,3,4"))

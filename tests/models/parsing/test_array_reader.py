@@ -11,6 +11,7 @@ from models.errors import InvalidOrderError, NotJsonError
 from models.parsing.array_reader import GROUP_BYTES, MAX_ORDERS, read_array
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_order
+from models.parsing.strict_json import BYTE_ORDER_MARK
 from models.writes import NewOrder
 from tests.models.parsing.parsed import read_whole_array
 from tests.models.samples import order_text
@@ -43,6 +44,20 @@ def test_an_array_is_split_without_validating_its_elements() -> None:
     assert read_whole_array(b"[]") == []
     assert read_whole_array(b' [1, {"a": [1, "]"]} ,\n[ ], "x"] ') == [b"1", b'{"a": [1, "]"]}', b"[ ]", b'"x"']
     assert read_whole_array(b'["\xff", 1]') == [b'"\xff"', b"1"]
+
+
+@pytest.mark.parametrize("part_bytes", [1, 2, 3, 64 * 1024])
+def test_one_byte_order_mark_before_an_array_is_skipped(part_bytes: int) -> None:
+    assert read_whole_array(BYTE_ORDER_MARK + b" [1, {}]", part_bytes=part_bytes) == [b"1", b"{}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [BYTE_ORDER_MARK, 2 * BYTE_ORDER_MARK + b"[1]", b" " + BYTE_ORDER_MARK + b"[1]", b"[1, %b1]" % BYTE_ORDER_MARK],
+)
+def test_any_other_byte_order_mark_in_an_array_is_an_error(text: bytes) -> None:
+    with pytest.raises(NotJsonError):
+        read_whole_array(text)
 
 
 def test_numbers_in_an_array_keep_their_notation() -> None:

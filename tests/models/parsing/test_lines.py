@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from models.errors import InvalidOrderError
 from models.parsing.lines import Lines
 from models.parsing.order_body import MAX_ORDER_BYTES
+from models.parsing.strict_json import BYTE_ORDER_MARK
 from models.writes import NewOrder
 from tests.models.parsing.parsed import parse_all
 from tests.models.samples import order_text
 
 LONG = MAX_ORDER_BYTES + 1
+MARK = BYTE_ORDER_MARK
 
 # Parts of lines, and line ends.
 PIECES = st.sampled_from([b"\n", b"\r\n", b"\n\n", b" ", b"\t", b"1", b"{}", b"\xff", b"\xc3\xa9", order_text()])
@@ -35,10 +37,22 @@ def lines_of(*parts: bytes) -> list[tuple[int, bytes]]:
         (b"\n1\n\n\n2\n", [(1, b"1"), (4, b"2")]),
         (b"1\r\n\r\n2\r\n", [(0, b"1\r"), (2, b"2\r")]),
         (b"1\r2", [(0, b"1\r2")]),
+        (MARK, []),
+        (MARK + b"\n", []),
+        (MARK + b"1\n2", [(0, b"1"), (1, b"2")]),
+        (MARK + b"\n1", [(1, b"1")]),
+        (MARK + MARK + b"1\n", [(0, MARK + b"1")]),
+        (b"\n" + MARK + b"1\n", [(1, MARK + b"1")]),
+        (b"1" + MARK + b"\n", [(0, b"1" + MARK)]),
+        (MARK[:2] + b"\n1", [(0, MARK[:2]), (1, b"1")]),
+        (MARK[:1], [(0, MARK[:1])]),
     ],
 )
-def test_lines_are_numbered_from_0_and_blank_lines_count(text: bytes, expected: list[tuple[int, bytes]]) -> None:
-    assert lines_of(text) == expected
+@pytest.mark.parametrize("part_bytes", [1, 2, 100])
+def test_lines_are_numbered_from_0_and_blank_lines_count(
+    text: bytes, expected: list[tuple[int, bytes]], part_bytes: int
+) -> None:
+    assert lines_of(*(text[begin : begin + part_bytes] for begin in range(0, len(text), part_bytes))) == expected
 
 
 @given(pieces=st.lists(PIECES, max_size=30), cuts=st.lists(st.integers(0, 400)))
@@ -52,6 +66,7 @@ def test_lines_do_not_depend_on_how_the_text_is_split_into_parts(pieces: list[by
     assert lines_of(*parts) == expected
 
 
+@pytest.mark.parametrize("begin", [b"", b"\n", MARK], ids=["nothing", "a line feed", "a byte-order mark"])
 @pytest.mark.parametrize("step", [1_000, 65_536, LONG, 10 * LONG])
 @pytest.mark.parametrize(
     "line",
@@ -66,13 +81,13 @@ def test_lines_do_not_depend_on_how_the_text_is_split_into_parts(pieces: list[by
     ],
     ids=["just too long", "far too long", "a string", "blanks before", "blanks behind", "blanks around", "blanks"],
 )
-def test_a_line_that_is_too_long_is_one_invalid_order(line: bytes, step: int) -> None:
-    text = b"\n" + order_text() + b"\n" + line + b"\n" + order_text() + b"\n"
-    lines = lines_of(*(text[begin : begin + step] for begin in range(0, len(text), step)))
-    assert [number for number, _ in lines] == [1, 2, 3]
-    before, bad, behind = parse_all([text for _, text in lines])
-    assert before == behind
-    assert isinstance(before, NewOrder)
+def test_a_line_that_is_too_long_is_one_invalid_order(line: bytes, step: int, begin: bytes) -> None:
+    text = begin + line + b"\n" + order_text() + b"\n"
+    lines = lines_of(*(text[place : place + step] for place in range(0, len(text), step)))
+    first = begin.count(b"\n")
+    assert [number for number, _ in lines] == [first, first + 1]
+    bad, behind = parse_all([text for _, text in lines])
+    assert isinstance(behind, NewOrder)
     assert isinstance(bad, InvalidOrderError)
     assert str(bad) == f"# must be at most {MAX_ORDER_BYTES} bytes of JSON"
 

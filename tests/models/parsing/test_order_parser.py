@@ -1,6 +1,7 @@
 """Which bodies are valid orders, invalid orders, or not JSON. Other modules test amounts and metadata."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from models.errors import FieldError, InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
 from models.parsing.order_body import MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order
-from models.parsing.strict_json import MAX_CONTAINERS, MAX_DEPTH
+from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_CONTAINERS, MAX_DEPTH
 from models.writes import NewOrder
 from tests.models.parsing.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
@@ -241,7 +242,8 @@ def test_json_that_is_not_an_object_is_an_error(body: bytes) -> None:
         order_text() + b"\0",
         order_text()[:-1] + b",}",
         order_text().decode().encode("utf-16"),
-        b"\xef\xbb\xbf" + order_text(),
+        b" " + BYTE_ORDER_MARK + order_text(),
+        order_text() + BYTE_ORDER_MARK,
         order_text(total_amount="NaN"),
         order_text(total_amount="Infinity"),
         order_text(total_amount="-Infinity"),
@@ -268,6 +270,24 @@ def test_json_that_is_not_an_object_is_an_error(body: bytes) -> None:
 def test_a_body_that_is_not_json_is_a_not_json_error(body: bytes) -> None:
     with pytest.raises(NotJsonError):
         parse_order(body)
+
+
+@on_each_path
+def test_one_byte_order_mark_before_the_body_is_skipped(metadata: str | None) -> None:
+    body = order_text(metadata=metadata)
+    assert parse_order(BYTE_ORDER_MARK + body) == parse_order(body)
+
+
+def test_a_second_byte_order_mark_is_an_error() -> None:
+    with pytest.raises(NotJsonError, match="a byte-order mark is allowed only once, at the beginning of the body"):
+        parse_order(2 * BYTE_ORDER_MARK + order_text())
+
+
+def test_a_body_of_only_a_byte_order_mark_is_like_an_empty_body() -> None:
+    with pytest.raises(NotJsonError) as of_empty_body:
+        parse_order(b"")
+    with pytest.raises(NotJsonError, match=re.escape(str(of_empty_body.value))):
+        parse_order(BYTE_ORDER_MARK)
 
 
 def test_a_not_json_error_contains_the_position() -> None:
