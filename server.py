@@ -33,7 +33,8 @@ from handlers import flags as http_flags
 from handlers.flags import HttpSettings
 from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
-from handlers.logs.log_format import configure_logging
+from handlers.logs.log_handler import configure_logging
+from handlers.logs.log_writer import LogWriter
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
 from handlers.security.hosts import allowed_hosts
 from handlers.security.request_guard import RequestGuard, exposure_warning
@@ -45,7 +46,7 @@ from models.errors import StartRefusedError, StorageBusyError, StorageUnavailabl
 from models.store import open_store
 from workers import flags as processing_flags
 from workers.flags import ProcessingSettings
-from workers.process_exit import EXIT_DELAY_S, exit_within, fill_standard_streams
+from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
 from workers.processors.processor import Processor
 
 VERSION = "0.1.0"
@@ -151,7 +152,7 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def serve(settings: Settings, processor: Processor) -> bool:
+async def serve(settings: Settings, processor: Processor, log: LogWriter) -> bool:
     """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
 
     If it raises StartRefusedError or a storage error, no order has been accepted.
@@ -168,7 +169,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
         guard = RequestGuard(keys=keys, limit=http.rate_limit, hosts=hosts, clock_ns=time.monotonic_ns)
         store = open_store(settings.database, clock=now_us)
         cleanup.callback(store.close)
-        telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", clock=now_us)
+        telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", log=log, clock=now_us)
         limits = ServiceLimits(
             workers=processing.workers,
             max_attempts=processing.max_attempts,
@@ -176,7 +177,7 @@ async def serve(settings: Settings, processor: Processor) -> bool:
             max_backlog=processing.max_backlog,
         )
         service = OrderService(store=store, processor=processor, observer=telemetry, limits=limits, clock=now_us)
-        lines = AccessLines(http.log_format, sys.stderr, clock=time.time)
+        lines = AccessLines(http.log_format, log, clock=time.time)
         api = HttpApi(
             service=service,
             telemetry=telemetry,
@@ -220,8 +221,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def _refuse(reason: str) -> int:
-    print(f"server.py: {without_keys(reason)}", file=sys.stderr)  # noqa: T201 - one line, without a log's prefix
+def _refuse(reason: str, log: LogWriter) -> int:
+    log.write(f"server.py: {without_keys(reason)}")  # without a log's prefix
     exit_within(EXIT_DELAY_S, 1)
     return 1
 
@@ -233,7 +234,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     fill_standard_streams()
     settings = parse_settings(arguments, environment)
-    configure_logging(settings.http.log_format)
+    log = LogWriter(STDERR, log_format=settings.http.log_format, clock=time.time)
+    configure_logging(settings.http.log_format, log)
+    log.start()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.freeze()  # excludes imported modules from garbage collection
@@ -246,11 +249,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
                 webhook_secret=processing.webhook_secret,
                 connections=processing.workers,
             )
-            finished = runner.run(serve(settings, processor))
+            finished = runner.run(serve(settings, processor, log))
     except StartRefusedError as refusal:
-        return _refuse(str(refusal))
+        return _refuse(str(refusal), log)
     except (StorageBusyError, StorageUnavailableError) as error:
-        return _refuse(f"{settings.database}: {error}")
+        return _refuse(f"{settings.database}: {error}", log)
     # Threads that a user's function started now get `drain_timeout` seconds to end. If attempts were abandoned, all
     # threads get only EXIT_DELAY_S.
     exit_within(max(processing.drain_timeout, EXIT_DELAY_S) if finished else EXIT_DELAY_S, 0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from handlers.metrics.history import History
 from handlers.metrics.instruments import Instruments
-from handlers.metrics.prometheus import PrometheusRenderer
+from handlers.metrics.prometheus import LogCounts, PrometheusRenderer
 from handlers.metrics.rates import Rates
 from handlers.metrics.snapshot import SnapshotSource
 from handlers.sse.event_log import EventLog
@@ -43,13 +43,14 @@ class Telemetry:
         *,
         version: str,
         run: str,
+        log: LogCounts,
         clock: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
         rates: Rates | None = None,
         limits: TelemetryLimits = TelemetryLimits(),  # noqa: B008 - it is immutable
     ) -> None:
         self.instruments = Instruments(clock=clock)
-        self.prometheus = PrometheusRenderer(instruments=self.instruments, version=version)
+        self.prometheus = PrometheusRenderer(instruments=self.instruments, log=log, version=version)
         self.rates = rates or Rates(clock=monotonic)
         self.snapshots = SnapshotSource(rates=self.rates, clock=clock, monotonic=monotonic)
         self.order_events = OrderEventStreams(

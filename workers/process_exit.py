@@ -26,21 +26,37 @@ def exit_within(limit_s: float, status: int) -> None:
     """Ends the process with this status after `limit_s` seconds, even if threads are still running.
 
     Without this call, Python would wait for all threads, including those that a user's function started. Flushes the
-    standard streams and the log at once, so that no output is lost.
+    standard streams and the log first, so that no output is lost. If that takes longer than `EXIT_DELAY_S` seconds, for
+    example because nobody reads the pipe, ends the process at once.
     """
 
     def end() -> None:
         time.sleep(limit_s)
         os._exit(status)
 
-    # Two threads, because flushing blocks if the reader of a pipe has stopped reading.
-    for work in (_flush, end):
-        threading.Thread(target=work, daemon=True).start()
+    flushes = [threading.Thread(target=each, daemon=True) for each in (_flush_streams, logging.shutdown)]
+    for each in (*flushes, threading.Thread(target=end, daemon=True)):
+        each.start()
+    deadline_s = time.monotonic() + EXIT_DELAY_S
+    for each in flushes:
+        each.join(max(0.0, deadline_s - time.monotonic()))
+    if any(each.is_alive() for each in flushes):
+        # Python flushes the streams once more when it ends, and would wait for ever.
+        os._exit(status)
 
 
-def _flush() -> None:
+def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         # None if it was closed at the start. A user's module can have replaced it with any object.
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    logging.shutdown()
+            try:
+                stream.flush()
+            except OSError:
+                # Python would try once more when it ends, and then exit with status 120.
+                _discard_output(stream.fileno())
+
+
+def _discard_output(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

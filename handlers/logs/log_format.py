@@ -56,16 +56,6 @@ def check_format(text: str) -> str:
     return text
 
 
-def configure_logging(log_format: str) -> None:
-    """Logs to stderr in one of `FORMATS`: the logger "orders" from level INFO, all others from level WARNING."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter(log_format))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("orders").setLevel(logging.INFO)
-    # urllib3's warnings contain whole URLs, and a webhook's URL may contain a token.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
 def formatter(name: str) -> logging.Formatter:
     """The formatter of one of `FORMATS`."""
     return JsonFormatter() if name == JSON else TextFormatter()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 from prometheus_client.exposition import choose_encoder
@@ -32,6 +32,13 @@ _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
 _MICROSECONDS = 1_000_000
 
 
+class LogCounts(Protocol):
+    """Counts of the log. `handlers.logs.log_writer.LogWriter` has them."""
+
+    dropped_lines: int
+    """Lines that were not written because stderr did not take them."""
+
+
 class RenderedMetrics(NamedTuple):
     """A response body and its Content-Type."""
 
@@ -40,10 +47,10 @@ class RenderedMetrics(NamedTuple):
 
 
 class PrometheusRenderer:
-    """Renders the metrics of orders, of the process and of Python. `version` is the version of the server."""
+    """Renders the metrics of orders, the log, the process and Python. `version` is the version of the server."""
 
-    def __init__(self, *, instruments: Instruments, version: str) -> None:
-        self._orders = _OrderCollector(instruments, version)
+    def __init__(self, *, instruments: Instruments, log: LogCounts, version: str) -> None:
+        self._orders = _OrderCollector(instruments, log, version)
         self._registry = CollectorRegistry()
         self._registry.register(self._orders)
         self._registry.register(ProcessCollector())
@@ -80,8 +87,9 @@ class _OrderCollector(Collector):
     snapshot: MetricsSnapshot | None
     status: StorageStatus
 
-    def __init__(self, instruments: Instruments, version: str) -> None:
+    def __init__(self, instruments: Instruments, log: LogCounts, version: str) -> None:
         self._instruments = instruments
+        self._log = log
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -134,6 +142,9 @@ class _OrderCollector(Collector):
         yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", measured.cancelled)
         yield CounterMetricFamily(
             "orders_retried", "Failed orders that a client made Pending again.", measured.requested_retries
+        )
+        yield CounterMetricFamily(
+            "orders_log_lines_dropped", "Log lines that stderr did not take.", self._log.dropped_lines
         )
 
     def _histograms(self) -> Iterator[Metric]:

@@ -238,6 +238,7 @@ class RunningApi:
         self.limits = ServiceLimits(max_intake=max_intake, max_backlog=1_000, max_waiters=100)
         self.telemetry_limits = TelemetryLimits(max_events=1_000, max_event_readers=100, max_metrics_readers=100)
         self.monotonic_s = 0.0
+        self.log_counts = SimpleNamespace(dropped_lines=0)
         self.way: Way | None = None
         """The way that `request` makes the server choose. If None, an ordinary client sends the request."""
         self.store = BlockableStore(path, clock=clock)
@@ -252,6 +253,7 @@ class RunningApi:
         self.telemetry = Telemetry(
             version="1.2.3",
             run="abc",
+            log=self.log_counts,
             clock=self.clock,
             monotonic=lambda: self.monotonic_s,
             rates=FixedRates(clock=lambda: self.monotonic_s),

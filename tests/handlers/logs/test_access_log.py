@@ -1,7 +1,7 @@
 """The access log: the fields of a line, and that every response is logged."""
 
-import io
 import logging
+import tempfile
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import MAX_TARGET_CHARACTERS, Access, AccessLog
 from handlers.logs.log_format import FORMATS, formatter
+from handlers.logs.log_writer import LogWriter
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, AccessList, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, bearer, build_guard
@@ -149,52 +150,30 @@ async def test_no_request_can_log_a_key_or_a_second_line(
         await logged.get(f"/order/1?key={token}", bearer(token))
         await logged.get(f"/{token}", {"Authorization": token, "X-Request-Id": token})
     assert len(lines.accesses) == 2 * len(tokens)
-    written = io.StringIO()
-    access_lines = AccessLines(log_format, written, clock=lambda: 0)
-    for access in lines.accesses:
-        access_lines.add(access)
-    await turn_of_the_loop()
-    assert written.getvalue().count("\n") == 2 * len(tokens)
-    assert not any(token in written.getvalue() for token in tokens)
+    written = written_lines(log_format, *lines.accesses)
+    assert written.count("\n") == 2 * len(tokens)
+    assert not any(token in written for token in tokens)
+
+
+def written_lines(log_format: str, *accesses: Access) -> str:
+    """The lines of these requests as they are written."""
+    with tempfile.TemporaryFile() as file:
+        writer = LogWriter(file.fileno(), log_format=log_format, clock=lambda: 0)
+        writer.start()
+        lines = AccessLines(log_format, writer, clock=lambda: 1_740_830_400.25)
+        for access in accesses:
+            lines.add(access)
+        writer.close()
+        file.seek(0)
+        return file.read().decode()
 
 
 ACCESS = Access("GET", "/order/5", None, 12, 1.235, "mine", "192.0.2.1", "-")
 
 
-@pytest.mark.gen_test
 @pytest.mark.parametrize("log_format", FORMATS)
-async def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
-    written = io.StringIO()
-    AccessLines(log_format, written, clock=lambda: 1_740_830_400.25).add(ACCESS)
-    await turn_of_the_loop()
+def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
     record = logging.LogRecord("orders.access", logging.INFO, "file.py", 1, "request", (), None)
     record.created = 1_740_830_400.25
     vars(record)["fields"] = ACCESS._asdict()
-    assert written.getvalue() == formatter(log_format).format(record) + "\n"
-
-
-@pytest.mark.gen_test
-async def test_the_lines_of_one_iteration_are_written_together() -> None:
-    class Stream(io.StringIO):
-        writes = 0
-
-        def write(self, text: str) -> int:
-            self.writes += 1
-            return super().write(text)
-
-    stream = Stream()
-    lines = AccessLines("text", stream, clock=lambda: 0)
-    for _ in range(2):
-        for _ in range(3):
-            lines.add(ACCESS)
-        await turn_of_the_loop()
-    assert (stream.writes, stream.getvalue().count("\n")) == (2, 6)
-
-
-@pytest.mark.gen_test
-async def test_a_stream_that_cannot_be_written_loses_lines_without_an_error() -> None:
-    stream = io.StringIO()
-    lines = AccessLines("text", stream, clock=lambda: 0)
-    stream.close()
-    lines.add(ACCESS)
-    await turn_of_the_loop()
+    assert written_lines(log_format, ACCESS) == formatter(log_format).format(record) + "\n"

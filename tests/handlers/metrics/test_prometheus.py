@@ -36,6 +36,7 @@ FAMILIES = {
     "orders_attempts": ("counter", ""),
     "orders_cancelled": ("counter", ""),
     "orders_retried": ("counter", ""),
+    "orders_log_lines_dropped": ("counter", ""),
     "orders_ack_seconds": ("histogram", "seconds"),
     "orders_queue_wait_seconds": ("histogram", "seconds"),
     "orders_processing_seconds": ("histogram", "seconds"),
@@ -159,12 +160,14 @@ async def test_buckets_are_cumulative_and_the_last_is_the_count(api: RunningApi,
 @FORMATS
 async def test_counters_and_histograms_are_rendered(api: RunningApi, media_type: str) -> None:
     record_some(api)
+    api.log_counts.dropped_lines = 7
     families = await scrape(api, media_type)
     none = dict.fromkeys(IntakeOutcome, 0)
     assert values(families["orders_intake"]) == none | {IntakeOutcome.ACCEPTED: 1, IntakeOutcome.INVALID: 1}
     assert values(families["orders_attempts"]) == dict.fromkeys(AttemptOutcome, 0) | {AttemptOutcome.COMPLETED: 1}
     assert values(families["orders_cancelled"]) == {"orders_cancelled_total": 1}
     assert values(families["orders_retried"]) == {"orders_retried_total": 0}
+    assert values(families["orders_log_lines_dropped"]) == {"orders_log_lines_dropped_total": 7}
     for name, total in {
         "orders_ack_seconds": 0.002,
         "orders_queue_wait_seconds": 1,
