@@ -30,7 +30,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
 from handlers import flags as http_flags
-from handlers.flags import HttpSettings
+from handlers.flags import HttpSettings, is_service_link
 from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_handler import configure_logging
@@ -86,7 +86,9 @@ class FlagParser(argparse.ArgumentParser):
             variable = "ORDERS_" + names[0].removeprefix("--").replace("-", "_").upper()
             options["help"] += f" (default: {options['default'] or 'none'})"
             # argparse converts a string default like the value of a flag. An empty variable counts as not set.
-            options["default"] = self._environment.get(variable) or options["default"]
+            value = self._environment.get(variable)
+            if value and not is_service_link(variable, value):
+                options["default"] = value
         return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -237,6 +239,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     log = LogWriter(STDERR, log_format=settings.http.log_format, clock=time.time)
     configure_logging(settings.http.log_format, log)
     log.start()
+    for variable, value in environment.items():
+        if is_service_link(variable, value):
+            _log.info("ignored %s=%s, which Kubernetes sets for a service named orders", variable, value)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.freeze()  # excludes imported modules from garbage collection

@@ -1,6 +1,7 @@
 """The flags for HTTP: addresses, access, TLS and logs. Pure functions, used on the main thread."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from handlers.logs.log_format import TEXT, check_format
 from handlers.security.hosts import parse_hosts
 from handlers.security.rate_limit import RateLimit, parse_rate_limit
 from handlers.transport.sockets import check_host, check_port
+
+_SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+:[0-9]+")
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +65,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="log a line for each request",
     )
     add("--log-format", type=check_format, default=TEXT, help="format of log lines: text or json")
+
+
+def is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set this environment variable because it has a service named `orders`.
+
+    Kubernetes then sets ORDERS_PORT to an address such as `tcp://10.0.0.1:8080`. Its other variables, such as
+    ORDERS_SERVICE_HOST and ORDERS_PORT_8080_TCP, belong to no flag.
+    """
+    return variable == "ORDERS_PORT" and _SERVICE_LINK.fullmatch(value) is not None
 
 
 def settings_from(values: Mapping[str, Any]) -> HttpSettings:

@@ -189,6 +189,42 @@ def test_an_empty_environment_variable_is_ignored() -> None:
     )
 
 
+SERVICE_LINKS = {
+    "ORDERS_SERVICE_HOST": "10.0.0.1",
+    "ORDERS_SERVICE_PORT": "8080",
+    "ORDERS_SERVICE_PORT_HTTP": "8080",
+    "ORDERS_PORT": "tcp://10.0.0.1:8080",
+    "ORDERS_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "ORDERS_PORT_8080_TCP_PROTO": "tcp",
+    "ORDERS_PORT_8080_TCP_PORT": "8080",
+    "ORDERS_PORT_8080_TCP_ADDR": "10.0.0.1",
+}
+"""What Kubernetes sets in each container if there is a service named `orders`."""
+
+
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:8080", "udp://10.0.0.1:53", "sctp://[fd00::1]:8080"])
+def test_the_variables_of_a_kubernetes_service_are_ignored(link: str) -> None:
+    assert parse_settings([], SERVICE_LINKS | {"ORDERS_PORT": link}) == parse_settings([], {})
+
+
+@pytest.mark.parametrize("value", ["80a80", "tcp://", "tcp://10.0.0.1", "http://10.0.0.1:8080", "tcp://10.0.0.1:8080 "])
+def test_any_other_bad_port_in_the_environment_ends_with_status_2(value: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings([], {"ORDERS_PORT": value})
+    assert exit_.value.code == 2
+
+
+def test_a_service_link_is_an_error_for_other_flags() -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse_settings([], {"ORDERS_WORKERS": "tcp://10.0.0.1:8080"})
+    assert exit_.value.code == 2
+
+
+def test_a_server_in_kubernetes_logs_that_it_ignores_the_address_of_its_service(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", environment=SERVICE_LINKS) as server:
+        assert server.log.count(" INFO ignored ORDERS_PORT=tcp://10.0.0.1:8080, which Kubernetes sets ") == 1
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = parse_settings([], {})
     groups = (settings.http, settings.processing)
