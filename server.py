@@ -37,6 +37,7 @@ from handlers.logs.log_handler import configure_logging
 from handlers.logs.log_writer import LogWriter
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
 from handlers.security.hosts import allowed_hosts
+from handlers.security.reloading import CertificateFiles, KeyFile, Reloadable, reload_all
 from handlers.security.request_guard import RequestGuard, exposure_warning
 from handlers.telemetry import Telemetry
 from handlers.transport.in_flight import InFlightRequests
@@ -196,16 +197,25 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
         await service.open()
         await service.start()
         await api.listen(sockets, file_limit=file_limit)
+        reloadables: list[Reloadable] = []
+        if http.api_keys:
+            reloadables.append(KeyFile(http.api_keys, guard=guard))
+        if http.tls_cert and http.tls_key:
+            reloadables.append(CertificateFiles(http.tls_cert, http.tls_key, server=api))
         # Before this line, a signal ends the process at once.
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
+        # Without `add_signal_handler`: to remove such a handler restores the default, and SIGHUP would end the process.
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload_all, reloadables))
         where = base_url(sockets[0], has_tls=tls is not None)
         _log.info("listening on %s (database %s, process %d)", where, settings.database, os.getpid())
         if warning := exposure_warning(addresses_of(sockets), has_keys=bool(keys), has_tls=bool(tls)):
             _log.warning("%s", warning)
         await stop.wait()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().remove_signal_handler(number)
+            loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         _log.info("stopping")
         abandoned, _ = await asyncio.gather(service.stop(processing.drain_timeout), api.drain(processing.drain_timeout))

@@ -75,6 +75,10 @@ class HttpApi:
         # After `listen_on`, because listening opens files, too.
         self._server.limit_connections(max_connections(file_limit, asyncio.get_running_loop()))
 
+    def replace_tls(self, tls: ssl.SSLContext) -> None:
+        """Uses this context for new connections. The server must have begun with HTTPS."""
+        self._server.ssl_options = tls
+
     async def drain(self, timeout_s: float) -> None:
         """Stops accepting connections, then waits up to `timeout_s` seconds until all responses are sent."""
         self._server.stop()

@@ -90,21 +90,30 @@ def read_keys(path: Path) -> list[ApiKey]:
         raise KeysRefusedError(f"{path} can't be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
         raise KeysRefusedError(f"{path} is too large for a file of keys")
-    keys: list[ApiKey] = []
+    keys: dict[str, ApiKey] = {}
+    digests: set[bytes] = set()
     for number, line in enumerate(content.decode("utf-8-sig", "replace").split("\n"), 1):
         parts = line.partition("#")[0].split()
         if not parts:
             continue
         try:
-            keys.append(_parse(parts, keys))
+            key = _parse(parts)
+            if key.name in keys:
+                raise ValueError("an earlier line has the same name")
+            if key.digest in digests:
+                raise ValueError("an earlier line has the same SHA-256")
+            if len(keys) == MAX_KEYS:
+                raise ValueError(f"there are more than {MAX_KEYS} keys")
         except ValueError as error:
             raise KeysRefusedError(f"{path}, line {number}: {error}") from None
+        keys[key.name] = key
+        digests.add(key.digest)
     if not keys:
         raise KeysRefusedError(f"{path} has no key in it: create one with python server.py --new-api-key NAME")
-    return keys
+    return list(keys.values())
 
 
-def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
+def _parse(parts: list[str]) -> ApiKey:
     if len(parts) != 3:
         raise ValueError("a key's line has three parts: name, scope and SHA-256")
     name, scope, digits = parts
@@ -114,14 +123,7 @@ def _parse(parts: list[str], others: list[ApiKey]) -> ApiKey:
         raise ValueError(f"the scope must be one of {', '.join(SCOPES)}")
     if not _DIGEST.fullmatch(digits):
         raise ValueError("the SHA-256 is not 64 hexadecimal digits")
-    key = ApiKey(name, Scope[scope.upper()], bytes.fromhex(digits))
-    if any(other.name == key.name for other in others):
-        raise ValueError("an earlier line has the same name")
-    if any(other.digest == key.digest for other in others):
-        raise ValueError("an earlier line has the same SHA-256")
-    if len(others) == MAX_KEYS:
-        raise ValueError(f"there are more than {MAX_KEYS} keys")
-    return key
+    return ApiKey(name, Scope[scope.upper()], bytes.fromhex(digits))
 
 
 def without_keys(text: str) -> str:

@@ -85,6 +85,10 @@ class RequestGuard:
         if key.scope < needed:
             raise _forbidden(key, needed)
 
+    def replace_keys(self, keys: Sequence[ApiKey]) -> None:
+        """Accepts these keys from now on. A key that keeps its name keeps its rate limit."""
+        self._keys = keys
+
     def _find(self, token: str, keys: Sequence[ApiKey]) -> ApiKey | None:
         found = None
         digest = digest_of(token)

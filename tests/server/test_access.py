@@ -5,64 +5,17 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from handlers.transport.tls import TlsRefusedError, load_tls
 from server import parse_settings
-from tests.process import Answer, Client, ServerProcess, need, order, run_server, wait_until
+from tests.process import Client, ServerProcess, need, order, run_server, wait_until
+from tests.server.access import ask, curl, https_server, make_key
 
 pytestmark = pytest.mark.slow
-
-JSON = {"Content-Type": "application/json"}
-
-
-def make_key(file: Path, name: str, scope: str) -> str:
-    """Makes a new key with `--new-api-key`, adds its line to the file, and returns the key."""
-    status, stdout, stderr = run_server("--new-api-key", name, "--scope", scope)
-    assert (status, stderr) == (0, "")
-    _, key, _, _, line = stdout.splitlines()
-    with file.open("a") as lines:
-        lines.write(line + "\n")
-    return key
-
-
-def ask(server: ServerProcess, method: str, path: str, token: str | None, body: bytes | None = None) -> Answer:
-    with server.client() as client:
-        client.request(method, path, body, JSON | ({} if token is None else {"Authorization": f"Bearer {token}"}))
-        return client.answer()
-
-
-def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["curl", "--silent", "--show-error", *arguments], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three certificates and their private keys. The key of the third certificate is encrypted."""
-    need("openssl")
-    folder = tmp_path_factory.mktemp("pems")
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
-    name = ["-subj", "/CN=orders", "-addext", "subjectAltName=IP:127.0.0.1"]
-    for certificate, key, how in (
-        ("cert.pem", "key.pem", ["-nodes"]),
-        ("other-cert.pem", "other-key.pem", ["-nodes"]),
-        ("locked-cert.pem", "locked-key.pem", ["-passout", "pass:secret"]),
-    ):
-        files = ["-out", str(folder / certificate), "-keyout", str(folder / key)]
-        subprocess.run([*new, *name, *how, *files], capture_output=True, check=True)
-    return folder
-
-
-@contextmanager
-def https_server(folder: Path, pems: Path, *flags: str) -> Iterator[ServerProcess]:
-    files = ["--tls-cert", str(pems / "cert.pem"), "--tls-key", str(pems / "key.pem")]
-    with ServerProcess(folder / "orders.db", *files, *flags) as server:
-        yield server
 
 
 def test_a_new_key_is_printed_and_no_server_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

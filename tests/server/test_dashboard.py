@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import Watched, chromium
 from tests.live_orders import post_all
 from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
-from tests.server.test_access import make_key
+from tests.server.access import make_key
 from tests.user_module import UserModule
 
 pytestmark = pytest.mark.slow

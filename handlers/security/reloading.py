@@ -1,0 +1,79 @@
+"""Reads files again while the server runs: API keys and the certificate. Runs on the event loop."""
+
+import logging
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from handlers.security.api_keys import read_keys
+from handlers.security.request_guard import RequestGuard
+from handlers.transport.tls import load_tls
+from models.errors import StartRefusedError
+
+_log = logging.getLogger("orders")
+
+
+class Reloadable(Protocol):
+    """Something that the server has read from files."""
+
+    def reload(self) -> str:
+        """Reads the files again, and uses the new content. Returns a description of it for the log.
+
+        Raises StartRefusedError if the new content can't be used; the old one stays in use.
+        """
+
+
+class TlsServer(Protocol):
+    """A server with HTTPS. `handlers.api.HttpApi` is one."""
+
+    def replace_tls(self, tls: ssl.SSLContext, /) -> None:
+        """Uses this context for new connections."""
+
+
+def reload_all(reloadables: Sequence[Reloadable]) -> None:
+    """Reloads each of them, and logs the result."""
+    if not reloadables:
+        _log.info("nothing to reload: neither --api-keys nor --tls-cert is set")
+    for each in reloadables:
+        try:
+            description = each.reload()
+        except StartRefusedError as error:
+            _log.error("not reloaded: %s", error)
+        else:
+            _log.info("reloaded: %s", description)
+
+
+class KeyFile:
+    """The file of `--api-keys`. The rate limits of the keys go on."""
+
+    def __init__(self, path: Path, *, guard: RequestGuard) -> None:
+        self._path = path
+        self._guard = guard
+
+    def reload(self) -> str:
+        _check_is_no_pipe(self._path)
+        keys = read_keys(self._path)
+        self._guard.replace_keys(keys)
+        return f"{len(keys)} API keys from {self._path}"
+
+
+class CertificateFiles:
+    """The files of `--tls-cert` and `--tls-key`. Open connections keep the old certificate."""
+
+    def __init__(self, certificate: Path, key: Path, *, server: TlsServer) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._server = server
+
+    def reload(self) -> str:
+        _check_is_no_pipe(self._certificate)
+        _check_is_no_pipe(self._key)
+        self._server.replace_tls(load_tls(self._certificate, self._key))
+        return f"the certificate from {self._certificate}"
+
+
+def _check_is_no_pipe(path: Path) -> None:
+    """Raises StartRefusedError if opening the path could block the event loop: a pipe can be read only once."""
+    if path.exists() and not path.is_file():
+        raise StartRefusedError(f"{path} is not a regular file")
