@@ -21,7 +21,8 @@ FAILURES = {
     ReceiverFault.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
     ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
 }
-FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time"}  # The fields of an order without metadata.
+FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time", "created_at"}  # And metadata, if given.
+CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class ReceiverLost(Exception):
@@ -68,9 +69,12 @@ class WebhookChecker:
             yield "a webhook with other fields than an order's"
             return
         try:
-            datetime.strptime(str(values["created_time"]), "%Y-%m-%d %H:%M:%S")
+            created = datetime.strptime(str(values["created_at"]), CREATED_AT)
         except ValueError:
-            yield "a webhook whose created_time is not a time"
+            yield "a webhook whose created_at is not a time"
+            return
+        if values["created_time"] != f"{created:%Y-%m-%d %H:%M:%S}":
+            yield "a webhook whose created_time differs from its created_at"
 
 
 class Receiver:

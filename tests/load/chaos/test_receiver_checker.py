@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from load.orders.comparison import decode_json
@@ -42,11 +43,19 @@ def test_an_order_with_another_order_id_differs() -> None:
     assert problems[0].startswith("a webhook that differs from the order in its ")
 
 
-@pytest.mark.parametrize("time", ["", "yesterday", "2026-13-02 03:04:05", 5])
-def test_an_invalid_created_time_is_wrong(time: object) -> None:
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-13-02T03:04:05.000006Z", "2026-01-02 03:04:05", 5])
+def test_an_invalid_created_at_is_wrong(time: object) -> None:
+    assert new_checker().check(*webhook(NUMBER, {"created_at": time})) == (
+        NUMBER,
+        ["a webhook whose created_at is not a time"],
+    )
+
+
+@pytest.mark.parametrize("time", ["", "2026-01-02 03:04:06", "2026-01-02T03:04:05.000006Z", 5])
+def test_a_created_time_that_differs_from_created_at_is_wrong(time: object) -> None:
     assert new_checker().check(*webhook(NUMBER, {"created_time": time})) == (
         NUMBER,
-        ["a webhook whose created_time is not a time"],
+        ["a webhook whose created_time differs from its created_at"],
     )
 
 
@@ -55,6 +64,16 @@ def test_an_additional_field_is_wrong() -> None:
         NUMBER,
         ["a webhook with other fields than an order's"],
     )
+
+
+@pytest.mark.parametrize("name", ["created_time", "created_at", "metadata"])
+def test_a_missing_field_is_wrong(name: str) -> None:
+    with_metadata = next(index for index in range(len(ORDERS)) if "metadata" in ORDERS.order(index))
+    headers, body = webhook(ORDERS.order_id(with_metadata))
+    values = decode_json(body)
+    del values[name]
+    _, problems = new_checker().check(headers, msgspec.json.encode(values))
+    assert "a webhook with other fields than an order's" in problems
 
 
 @pytest.mark.parametrize("signature", ["v1,AAAA", "v1,A", "v1", "", "v2,AAAA", "v1,\xe9"])
@@ -83,7 +102,7 @@ def test_two_orders_with_the_same_webhook_id_are_wrong() -> None:
 def test_a_changed_repeat_is_wrong() -> None:
     checker = new_checker()
     checker.check(*webhook(NUMBER))
-    result = checker.check(*webhook(NUMBER, {"created_time": "2026-01-02 03:04:06"}))
+    result = checker.check(*webhook(NUMBER, {"created_at": "2026-01-02T03:04:05.000007Z"}))
     assert result == (NUMBER, ["a repeated webhook with another body"])
 
 

@@ -1,16 +1,22 @@
-"""Creates correct and changed webhooks for the orders of a run, as a server sends them."""
+"""Creates correct and changed webhooks for the orders of a run. The bodies are those that the real server sends."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from standardwebhooks import Webhook
 
 from load.chaos.receiver import WebhookChecker
+from load.orders.comparison import decode_json
 from load.orders.generated import VariedOrders
+from models.parsing.order_parser import parse_order
+from tests.models.samples import claimed_order
+from workers.processors.webhook import webhook_body
 
 SECRET = "c2VjcmV0"  # noqa: S105 - only of these tests
 ORDERS = VariedOrders(first_id=1, count=1000)
+CREATED_US = 1_767_323_045_000_006  # 2026-01-02 03:04:05.000006
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def new_checker() -> WebhookChecker:
@@ -18,11 +24,13 @@ def new_checker() -> WebhookChecker:
 
 
 def webhook(
-    order_id: int, changes: Mapping[str, object] | None = None, *, webhook_id: str = ""
+    order_id: int, changes: dict[str, Any] | None = None, *, webhook_id: str = ""
 ) -> tuple[dict[str, str], bytes]:
     """Return the headers and the signed body of an order's webhook. `changes` replaces or adds values."""
-    values = ORDERS.order(order_id - 1) | {"created_time": "2026-01-02 03:04:05"} | dict(changes or {})
-    body = msgspec.json.Encoder(decimal_format="number").encode(values)
+    order = claimed_order(parse_order(ORDERS.body(order_id - 1)), sequence=1, now_us=CREATED_US)
+    body = _encode(webhook_body(order))
+    if changes:
+        body = _encode(decode_json(body) | changes)
     webhook_id = webhook_id or f"order_{order_id}"
     now = datetime.now(UTC)
     headers = {
