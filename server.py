@@ -15,7 +15,8 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -41,12 +42,13 @@ from handlers.security.reloading import CertificateFiles, KeyFile, Reloadable, r
 from handlers.security.request_guard import RequestGuard, exposure_warning
 from handlers.telemetry import Telemetry
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.sockets import addresses_of, base_url, listen, raise_file_limit
+from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
 from models.store import open_store
 from workers import flags as processing_flags
 from workers.flags import ProcessingSettings
+from workers.forked_child import forget_executors, reset_signals
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
 from workers.processors.processor import Processor
 
@@ -57,6 +59,7 @@ GARBAGE_THRESHOLD = 5_000
 """How many new container objects trigger a garbage collection. Orders in flight contain no reference cycles; with
 Python's default of 700, a tenth of the time of bulk inserts would be spent on garbage collection."""
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger("orders")
 T = TypeVar("T")
 
@@ -168,9 +171,11 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
         sockets = listen(http.host, http.port)
         for each in sockets:
             cleanup.callback(each.close)
+        os.register_at_fork(after_in_child=partial(_separate_child, {each.getsockname()[1] for each in sockets}))
         hosts = allowed_hosts(addresses_of(sockets), has_keys=keys is not None, configured=http.allowed_hosts)
         guard = RequestGuard(keys=keys, limit=http.rate_limit, hosts=hosts, clock_ns=time.monotonic_ns)
         store = open_store(settings.database, clock=now_us)
+        os.register_at_fork(after_in_child=store.close_in_child)
         cleanup.callback(store.close)
         telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", log=log, clock=now_us)
         limits = ServiceLimits(
@@ -204,7 +209,7 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
             reloadables.append(CertificateFiles(http.tls_cert, http.tls_key, server=api))
         # Before this line, a signal ends the process at once.
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
         # Without `add_signal_handler`: to remove such a handler restores the default, and SIGHUP would end the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload_all, reloadables))
@@ -214,7 +219,7 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
             _log.warning("%s", warning)
         await stop.wait()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         _log.info("stopping")
@@ -223,6 +228,13 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
         await api.close()
     _log.info("stopped")
     return not abandoned
+
+
+def _separate_child(ports: Collection[int]) -> None:
+    """Runs in each child that a user's function forks. The child can outlive the server."""
+    reset_signals((*_STOP_SIGNALS, signal.SIGHUP))
+    forget_executors()
+    close_in_child(ports)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -81,6 +81,12 @@ class Store(Protocol):
     def status(self) -> StorageStatus:
         """The state of the storage: whether it works, the number of errors, sizes. Reads no file."""
 
+    def close_in_child(self) -> None:
+        """Closes the files that lock the database. Must be called in every forked child, which must not use the store.
+
+        The child can outlive the server, and a new server needs the lock.
+        """
+
     def close(self) -> None:
         """Releases the database for other servers. Must be called last. A second call does nothing."""
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import resource
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def listen(host: str, port: int) -> list[socket.socket]:
         # Accepted connections inherit this option.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     return sockets
+
+
+def close_in_child(ports: Collection[int]) -> None:
+    """Closes the sockets that listen on these ports, and their connections. For a forked child, which shares them.
+
+    The child can outlive the server. The ports would then stay in use, and clients would wait for responses.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for each in list(Path("/dev/fd").iterdir()):
+        if _tcp_port(int(each.name)) in ports:
+            # Not only closed, because the object that owns the socket can close this descriptor a second time.
+            os.dup2(null, int(each.name), inheritable=False)
+    os.close(null)
+
+
+def _tcp_port(descriptor: int) -> int | None:
+    """The local port of a TCP socket; None for any other descriptor."""
+    try:
+        shared = socket.socket(fileno=descriptor)
+    except OSError:
+        return None
+    try:
+        is_tcp = shared.family in (socket.AF_INET, socket.AF_INET6) and shared.type == socket.SOCK_STREAM
+        return int(shared.getsockname()[1]) if is_tcp else None
+    except OSError:
+        return None
+    finally:
+        shared.detach()
 
 
 def accept_waiting(listening: socket.socket) -> Iterator[tuple[socket.socket, tuple[Any, ...]]]:

@@ -49,6 +49,9 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._sleep = sleep
         self._jitter = jitter
         self._thread_state = _ThreadState()
+        # A forked child must not close a connection, not even during a garbage collection
+        # (https://www.sqlite.org/howtocorrupt.html, section 2.6). There, thread-local values of other threads are lost.
+        self._connections: set[sqlite3.Connection] = set()
         # Turns off SQLite's own busy handler, which has no jitter and can't retry a transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
@@ -98,7 +101,15 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     def connect(self, reuse_if_open: bool = False) -> Any:
         parent: Any = super()
         self._thread_state.files = None
-        return self._retry(lambda: parent.connect(reuse_if_open))
+        is_new = self._retry(lambda: parent.connect(reuse_if_open))
+        self._connections.add(parent.connection())
+        return is_new
+
+    def close(self) -> Any:
+        parent: Any = super()
+        if not self.is_closed():
+            self._connections.discard(parent.connection())
+        return parent.close()
 
     def _retry(self, call: Callable[[], R]) -> R:
         state = self._thread_state

@@ -57,6 +57,15 @@ class DatabaseLock:
         except FileNotFoundError:
             return False
 
+    def close_in_child(self) -> None:
+        """Closes the descriptor in a forked child, and keeps the file.
+
+        A flock belongs to the open file, which the child shares. It would outlive the process that has the lock.
+        """
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def release(self) -> None:
         """Removes the file and releases the lock. A second call does nothing."""
         if self._descriptor is not None:

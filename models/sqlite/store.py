@@ -67,6 +67,10 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
 
+    def close_in_child(self) -> None:
+        if self._lock is not None:
+            self._lock.close_in_child()
+
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         count, damaged = recover(self._transactions, outcome_of, clock=self._monotonic)
         with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail

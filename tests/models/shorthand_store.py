@@ -70,6 +70,9 @@ class ShorthandStore:
     def status(self) -> StorageStatus:
         return self._store.status()
 
+    def close_in_child(self) -> None:
+        self._store.close_in_child()
+
     def close(self) -> None:
         self._store.close()
 

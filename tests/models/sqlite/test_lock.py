@@ -161,3 +161,15 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_writable_is_refused() -> None:
     with pytest.raises(DatabaseRefusedError, match=r"\.lock can't be written|does not exist"):
         DatabaseLock(Path("/proc/orders.db")).acquire()
+
+
+def test_a_forked_child_that_outlives_the_owner_does_not_keep_the_lock(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    # The same as in a child whose parent has ended: no other process has the descriptor.
+    lock.close_in_child()
+    lock.release()
+    assert path.with_name("orders.db.lock").exists()
+    other = DatabaseLock(path)
+    other.acquire()
+    other.release()

@@ -1,0 +1,25 @@
+"""What a child process that a user's function forks must change first. Runs on the only thread of the child."""
+
+import concurrent.futures.thread
+import signal
+from collections.abc import Collection
+from typing import Any
+
+
+def forget_executors() -> None:
+    """Forgets the threads of executors, which do not exist in the child.
+
+    Otherwise the child would end with an error. At its exit, Python joins each of these threads, and the child runs on
+    one of them if a worker thread forked it.
+    """
+    # No public function removes a thread from this dictionary.
+    threads: Any = concurrent.futures.thread._threads_queues
+    threads.clear()
+
+
+def reset_signals(numbers: Collection[int]) -> None:
+    """Restores the default actions of these signals. They then end the child, and no longer reach the server."""
+    # The child shares the wakeup descriptor of the event loop. Each signal with a handler would stop the server.
+    signal.set_wakeup_fd(-1)
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
