@@ -47,6 +47,7 @@ from handlers.transport.tls import load_tls
 from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
 from models.store import open_store
 from workers import flags as processing_flags
+from workers.coroutine_thread import CoroutineThread
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
@@ -158,7 +159,7 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def serve(settings: Settings, processor: Processor, log: LogWriter) -> bool:
+async def serve(settings: Settings, processor: Processor, coroutines: CoroutineThread, log: LogWriter) -> bool:
     """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
 
     If it raises StartRefusedError or a storage error, no order has been accepted.
@@ -224,6 +225,7 @@ async def serve(settings: Settings, processor: Processor, log: LogWriter) -> boo
             signal.signal(number, signal.SIG_DFL)
         _log.info("stopping")
         abandoned, _ = await asyncio.gather(service.stop(processing.drain_timeout), api.drain(processing.drain_timeout))
+        coroutines.close()
         await service.close()
         await api.close()
     _log.info("stopped")
@@ -268,6 +270,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.freeze()  # excludes imported modules from garbage collection
     processing = settings.processing
+    coroutines = CoroutineThread()
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             processor = build_processor(
@@ -275,8 +278,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
                 webhook_url=processing.webhook_url,
                 webhook_secret=processing.webhook_secret,
                 connections=processing.workers,
+                coroutines=coroutines,
             )
-            finished = runner.run(serve(settings, processor, log))
+            finished = runner.run(serve(settings, processor, coroutines, log))
     except StartRefusedError as refusal:
         return _refuse(str(refusal), log)
     except (StorageBusyError, StorageUnavailableError) as error:

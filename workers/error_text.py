@@ -1,6 +1,6 @@
 """The text of a processor's error, as it is stored and logged. Pure functions; usable on any thread."""
 
-from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import NoResultError, NotDeliveredError, Rejected, RetryLater
 
 MAX_ERROR_CHARACTERS = 1_000
 
@@ -28,4 +28,4 @@ def one_line(text: str) -> str:
 def is_expected(error: BaseException) -> bool:
     """Whether the error reports an outcome. Any other error that a processor raises is unexpected."""
     # `isinstance` would read the `__class__` of a user's exception, which can raise.
-    return issubclass(type(error), Rejected | RetryLater | NotDeliveredError)
+    return issubclass(type(error), Rejected | RetryLater | NotDeliveredError | NoResultError)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import wait_until_processed
-from tests.process import ServerProcess, free_port, order
+from tests.process import ROOT, ServerProcess, free_port, order
 from tests.readme import WORKERS, example, flags_of, make_checkout, run_shell
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_function_completes_rejects_and_postpones_orders(tmp_path: Path) -> None:
-    code = example("def fulfil(order):", WORKERS).text
+    code = example("def fulfil(order: Order) -> None:", WORKERS).text
     assert "RetryLater(60," in code
     (tmp_path / "shop.py").write_text(code.replace("RetryLater(60,", "RetryLater(2,"))
     flags = flags_of(example("--processor shop:fulfil", WORKERS))
@@ -28,6 +28,17 @@ def test_the_function_completes_rejects_and_postpones_orders(tmp_path: Path) -> 
     assert [(end["status"], end["attempts"]) for end in ends] == [("Completed", 1), ("Failed", 1), ("Completed", 2)]
     assert ends[1]["error"] == "over the limit of this shop"
     assert ends[2]["processing_time"] >= 2
+
+
+def test_the_test_of_the_function_passes(tmp_path: Path) -> None:
+    for name in ("shop.py", "test_shop.py"):
+        (tmp_path / name).write_text(example(f"# {name}\n", WORKERS).text)
+    before = make_checkout(tmp_path)
+    command = example("python -m unittest", WORKERS).text.split()
+    done = subprocess.run(
+        [*before, *command], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "OK"), done.stderr
 
 
 def test_the_receiver_accepts_the_webhook(tmp_path: Path) -> None:

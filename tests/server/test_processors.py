@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
     [
         ("nowhere:process", "", "No module named 'nowhere'"),
         ("shop:process", "raise RuntimeError('no flour\\nno sugar')", "RuntimeError: no flour no sugar"),
-        ("shop:process", "async def process(order): ...", "coroutine"),
+        ("shop:process", "def process(order): yield", "generator"),
     ],
 )
 def test_a_bad_function_is_a_one_line_error_and_no_file_is_created(

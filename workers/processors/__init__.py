@@ -1,8 +1,12 @@
 """The processors: `record`, `webhook`, and a user's function.
 
-A user's function imports `Rejected` and `RetryLater` from here and raises them.
+A user's function, and the tests of that function, import these names:
+
+- `Order` is the type of the function's argument.
+- `Rejected` and `RetryLater` are the exceptions with which the function decides what happens to the order.
 """
 
+from workers.processors.order import Order
 from workers.processors.outcomes import Rejected, RetryLater
 
-__all__ = ["Rejected", "RetryLater"]
+__all__ = ["Order", "Rejected", "RetryLater"]

@@ -1,20 +1,21 @@
 """The processor that calls a user's function for each order. Runs on the worker threads."""
 
+import asyncio
+import concurrent.futures
 import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from operator import attrgetter
-from typing import Any
-
-from msgspec import Struct
 
 from models.errors import StartRefusedError
-from models.order import Order, amount_as_decimal
+from models.order import Order as StoredOrder
+from models.order import amount_as_decimal
+from workers.coroutine_thread import CoroutineThread
 from workers.error_text import one_line, text_of
+from workers.processors.order import Order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,44 +24,55 @@ class FunctionRefusedError(StartRefusedError):
     """The function can't be used. The text gives the reason in one line."""
 
 
-class OrderToProcess(Struct, frozen=True):
-    """The argument of the function. `attempt` counts from 1; `created_time` is in UTC."""
-
-    order_id: int
-    user_id: int
-    item_ids: list[int]
-    total_amount: Decimal
-    metadata: dict[str, Any] | None
-    created_time: datetime
-    attempt: int
-
-
 class FunctionProcessor:
-    """Calls `function` with each order. An exception decides the outcome; the returned value is ignored."""
+    """Calls `function` with each order, and runs the coroutine that it can return on the thread of `coroutines`.
+
+    An exception decides the outcome. Any other returned value is ignored, unless code of the function has still to run.
+    """
 
     batch_size = 1
 
-    def __init__(self, function: Callable[[OrderToProcess], object]) -> None:
+    def __init__(self, function: Callable[[Order], object], *, coroutines: CoroutineThread) -> None:
         self._function = function
+        self._coroutines = coroutines
 
-    def __call__(self, orders: Sequence[Order]) -> None:
+    def __call__(self, orders: Sequence[StoredOrder]) -> None:
         for order in orders:
-            result = self._function(_order_to_process(order))
-            if inspect.isawaitable(result):
-                if inspect.iscoroutine(result):
-                    result.close()
-                raise TypeError("the function returned an awaitable, but must be a plain function")
+            result = self._function(_argument(order))
+            if inspect.iscoroutine(result):
+                result = self._coroutines.run(result)
+            if result is not None:
+                _check_has_run(result)
 
 
-def _order_to_process(order: Order) -> OrderToProcess:
-    return OrderToProcess(
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        amount_as_decimal(order.total_amount),
-        None if order.metadata is None else json.loads(order.metadata, parse_int=_integer),
-        _EPOCH + timedelta(microseconds=order.created_us),
-        order.attempts,
+def _check_has_run(result: object) -> None:
+    """Raises TypeError if the function returned something that has not run. The order must not be Completed."""
+    match result:
+        case Generator():
+            fault = "a generator, but did not run it"
+        case AsyncGenerator():
+            fault = "an async generator, but did not run it"
+        case Coroutine():
+            result.close()
+            fault = "a coroutine, but did not await it"
+        case asyncio.Future() | concurrent.futures.Future():
+            fault = "a future, but did not wait for it"
+        case Awaitable():
+            fault = "an awaitable, but did not await it"
+        case _:
+            return
+    raise TypeError(f"the function returned {fault}")
+
+
+def _argument(order: StoredOrder) -> Order:
+    return Order(
+        order_id=order.order_id,
+        user_id=order.user_id,
+        item_ids=order.item_ids,
+        total_amount=amount_as_decimal(order.total_amount),
+        metadata=None if order.metadata is None else json.loads(order.metadata, parse_int=_integer),
+        created_time=_EPOCH + timedelta(microseconds=order.created_us),
+        attempt=order.attempts,
     )
 
 
@@ -70,7 +82,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits.lstrip("-")) <= sys.int_info.default_max_str_digits else float(digits)
 
 
-def load_function(path: str) -> Callable[[OrderToProcess], object]:
+def load_function(path: str) -> Callable[[Order], object]:
     """Imports the module of `package.module:name` and returns its function. Raises FunctionRefusedError."""
     module_name, _, name = path.partition(":")
     try:
@@ -80,11 +92,11 @@ def load_function(path: str) -> Callable[[OrderToProcess], object]:
     if not callable(function):
         raise FunctionRefusedError(f"{path} is not a function")
     if any(
-        is_unsupported(each)
-        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object's __call__ may be async
-        for is_unsupported in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        is_generator(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - its __call__ can be a generator
+        for is_generator in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     ):
-        raise FunctionRefusedError(f"{path} is a coroutine or a generator: a plain function is needed")
+        raise FunctionRefusedError(f"{path} is a generator: a function without yield is needed")
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:

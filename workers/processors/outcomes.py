@@ -24,6 +24,13 @@ class RetryLater(Exception):
         self.delay_s = float(seconds)
 
 
+class NoResultError(Exception):
+    """The attempt has not ended within `timeout_s` seconds. The order is retried."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"no result within {timeout_s:g} s")
+
+
 class NotDeliveredError(Exception):
     """Raised by the webhook processor: the delivery failed.
 

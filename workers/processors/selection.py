@@ -3,6 +3,7 @@
 import re
 import sys
 
+from workers.coroutine_thread import CoroutineThread
 from workers.processors.function import FunctionProcessor, load_function
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
@@ -19,7 +20,14 @@ def check_processor(text: str) -> str:
     return text
 
 
-def build_processor(name: str, *, webhook_url: str | None, webhook_secret: str | None, connections: int) -> Processor:
+def build_processor(
+    name: str,
+    *,
+    webhook_url: str | None,
+    webhook_secret: str | None,
+    connections: int,
+    coroutines: CoroutineThread,
+) -> Processor:
     """Returns the processor with this name. `webhook` needs a URL and a secret. Raises FunctionRefusedError."""
     if name == RECORD:
         return RecordProcessor()
@@ -29,4 +37,4 @@ def build_processor(name: str, *, webhook_url: str | None, webhook_secret: str |
         return WebhookProcessor(url=webhook_url, secret=webhook_secret, connections=connections)
     # Modules in the current folder can be imported, as with `python -m`.
     sys.path.append("")
-    return FunctionProcessor(load_function(name))
+    return FunctionProcessor(load_function(name), coroutines=coroutines)

@@ -1,10 +1,15 @@
 """The processor that calls a user's function, and how the function is loaded."""
 
+import asyncio
+import concurrent.futures
+import functools
 import gc
 import itertools
 import math
 import sys
-from collections.abc import Callable, Generator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +17,11 @@ from typing import Any
 
 import pytest
 
-from models.order import Order, Status
-from workers.processors.function import FunctionProcessor, FunctionRefusedError, OrderToProcess, load_function
+from models.order import Order as StoredOrder
+from models.order import Status
+from workers.coroutine_thread import CoroutineThread
+from workers.processors import Order
+from workers.processors.function import FunctionProcessor, FunctionRefusedError, load_function
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 
 CREATED_US = 1_740_830_400_250_001
@@ -27,15 +35,33 @@ def order(
     metadata: str | None = None,
     attempts: int = 1,
     created_us: int = CREATED_US,
-) -> Order:
+) -> StoredOrder:
     status = Status.PROCESSING
-    return Order(order_id, order_id, 3, [102, 101], total_amount, metadata, status, attempts, 9, None, created_us, None)
+    return StoredOrder(
+        order_id, order_id, 3, [102, 101], total_amount, metadata, status, attempts, 9, None, created_us, None
+    )
 
 
-def argument_for(stored: Order) -> OrderToProcess:
+@contextmanager
+def processor_of(function: Callable[[Order], object]) -> Iterator[FunctionProcessor]:
+    coroutines = CoroutineThread()
+    try:
+        yield FunctionProcessor(function, coroutines=coroutines)
+    finally:
+        coroutines.close()
+
+
+def process(function: Callable[[Order], object]) -> None:
+    """Processes one order with the function."""
+    with processor_of(function) as processor:
+        processor([order()])
+
+
+def argument_for(stored: StoredOrder) -> Order:
     """The argument that the function is called with."""
-    calls: list[OrderToProcess] = []
-    FunctionProcessor(calls.append)([stored])
+    calls: list[Order] = []
+    with processor_of(calls.append) as processor:
+        processor([stored])
     [call] = calls
     return call
 
@@ -44,8 +70,14 @@ def argument_for(stored: Order) -> OrderToProcess:
 
 
 def test_the_function_is_called_with_the_order() -> None:
-    assert argument_for(order(attempts=4, metadata='{"currency": "EUR"}')) == OrderToProcess(
-        7, 3, [102, 101], Decimal("99.99"), {"currency": "EUR"}, datetime(2025, 3, 1, 12, 0, 0, 250_001, UTC), 4
+    assert argument_for(order(attempts=4, metadata='{"currency": "EUR"}')) == Order(
+        order_id=7,
+        user_id=3,
+        item_ids=[102, 101],
+        total_amount=Decimal("99.99"),
+        metadata={"currency": "EUR"},
+        created_time=datetime(2025, 3, 1, 12, 0, 0, 250_001, UTC),
+        attempt=4,
     )
 
 
@@ -89,13 +121,15 @@ def test_the_time_is_exact_and_in_utc(created_us: int, text: str) -> None:
 
 
 def test_the_function_is_called_once_for_each_order_in_order() -> None:
-    calls: list[OrderToProcess] = []
-    FunctionProcessor(calls.append)([order(3), order(1), order(2)])
+    calls: list[Order] = []
+    with processor_of(calls.append) as processor:
+        processor([order(3), order(1), order(2)])
     assert [call.order_id for call in calls] == [3, 1, 2]
 
 
 def test_the_batch_size_is_one() -> None:
-    assert FunctionProcessor(print).batch_size == 1
+    with processor_of(print) as processor:
+        assert processor.batch_size == 1
 
 
 # Results and exceptions
@@ -103,7 +137,7 @@ def test_the_batch_size_is_one() -> None:
 
 @pytest.mark.parametrize("result", [None, 0, False, "failed", ValueError("not raised"), NotImplemented, iter([])])
 def test_any_returned_value_completes_the_order(result: object) -> None:
-    FunctionProcessor(lambda order: result)([order()])
+    process(lambda order: result)
 
 
 @pytest.mark.parametrize(
@@ -111,29 +145,108 @@ def test_any_returned_value_completes_the_order(result: object) -> None:
     [Rejected("no"), RetryLater(5), NotDeliveredError("x"), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)],
 )
 def test_an_exception_of_the_function_is_not_changed(error: BaseException) -> None:
-    def raising(order: OrderToProcess) -> None:
+    def raising(order: Order) -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
-        FunctionProcessor(raising)([order()])
+        process(raising)
     assert caught.value is error
 
 
-def test_returning_an_awaitable_is_an_error() -> None:
-    class Promise:
-        def __await__(self) -> Generator[None, None, None]:
-            yield
-
-    with pytest.raises(TypeError, match="awaitable"):
-        FunctionProcessor(lambda order: Promise())([order()])
+async def raise_at_odd_moments(order: Order) -> None:
+    """Fails after it has waited, so that it ends in a later iteration of the event loop."""
+    await asyncio.sleep(0)
+    raise Rejected("no")
 
 
-def test_returning_a_coroutine_is_an_error_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
-    async def process(order: OrderToProcess) -> None:
-        raise AssertionError
+class AsyncShop:
+    async def __call__(self, order: Order) -> None:
+        await raise_at_odd_moments(order)
 
-    with pytest.raises(TypeError, match="awaitable"):
-        FunctionProcessor(lambda order: process(order))([order()])
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        raise_at_odd_moments,
+        AsyncShop(),
+        AsyncShop().__call__,
+        functools.partial(lambda shop, order: raise_at_odd_moments(order), 1),
+        functools.partial(AsyncShop()),
+        functools.wraps(raise_at_odd_moments)(lambda order: raise_at_odd_moments(order)),
+        lambda order: asyncio.wait_for(raise_at_odd_moments(order), 30),
+    ],
+)
+def test_a_coroutine_is_run_and_its_exception_decides(function: Callable[[Order], object]) -> None:
+    with pytest.raises(Rejected, match=r"^no$"):
+        process(function)
+
+
+@pytest.mark.parametrize("error", [RetryLater(5), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)])
+def test_an_exception_of_a_coroutine_is_not_changed(error: BaseException) -> None:
+    async def raising(order: Order) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        process(raising)
+    assert caught.value is error
+
+
+def test_all_coroutines_share_one_event_loop() -> None:
+    found = []
+
+    async def remember(order: Order) -> None:
+        found.append((threading.get_ident(), asyncio.get_running_loop()))
+
+    with processor_of(remember) as processor:
+        processor([order(), order()])
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    assert found[0][0] != threading.get_ident()
+
+
+def generate(order: Order) -> Iterator[None]:
+    yield
+
+
+async def generate_async(order: Order) -> AsyncIterator[None]:
+    yield
+
+
+async def finish(order: Order) -> None:
+    pass
+
+
+async def forget_await(order: Order) -> object:
+    return finish(order)
+
+
+async def forget_task(order: Order) -> object:
+    return asyncio.ensure_future(finish(order))
+
+
+class Promise:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda order: generate(order), "a generator, but did not run it"),
+        (functools.wraps(finish)(lambda order: generate(order)), "a generator, but did not run it"),
+        (functools.partial(lambda shop, order: generate(order), 1), "a generator, but did not run it"),
+        (lambda order: generate_async(order), "an async generator, but did not run it"),
+        (lambda order: concurrent.futures.Future(), "a future, but did not wait for it"),
+        (lambda order: Promise(), "an awaitable, but did not await it"),
+        (forget_await, "a coroutine, but did not await it"),
+        (forget_task, "a future, but did not wait for it"),
+    ],
+)
+def test_returning_something_that_has_not_run_is_an_error(
+    function: Callable[[Order], object], message: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    with pytest.raises(TypeError, match=f"^the function returned {message}$"):
+        process(function)
     gc.collect()
     assert [str(warning.message) for warning in recwarn] == []
 
@@ -171,7 +284,7 @@ def test_a_function_in_a_module_is_loaded(module: Callable[[str], str]) -> None:
     name = module("def process(order):\n    raise LookupError(order.order_id)\n")
     function = load_function(f"{name}:process")
     with pytest.raises(LookupError, match=r"^7$"):
-        FunctionProcessor(function)([order()])
+        process(function)
 
 
 def test_a_function_in_a_package_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +319,8 @@ def test_a_function_in_a_package_is_loaded(tmp_path: Path, monkeypatch: pytest.M
         ("process = print\n", "process"),
         ("process = [].append\n", "process"),
         ("process = int\n", "process"),
+        ("async def process(order): pass\n", "process"),
+        ("class Shop:\n    async def __call__(self, order): pass\nshop = Shop()\n", "shop"),
     ],
 )
 def test_any_callable_with_one_argument_is_accepted(module: Callable[[str], str], text: str, name: str) -> None:
@@ -237,19 +352,16 @@ def test_a_callable_with_other_arguments_is_refused(module: Callable[[str], str]
 @pytest.mark.parametrize(
     "text",
     [
-        "async def process(order): pass\n",
         "def process(order): yield\n",
         "async def process(order): yield\n",
         "process = lambda order: (yield)\n",
-        "class Shop:\n    async def __call__(self, order): pass\nprocess = Shop()\n",
         "class Shop:\n    def __call__(self, order): yield\nprocess = Shop()\n",
-        "class Shop:\n    async def process(self, order): pass\nprocess = Shop().process\n",
-        "import functools\nasync def two(shop, order): pass\nprocess = functools.partial(two, 1)\n",
+        "import functools\ndef two(shop, order): yield\nprocess = functools.partial(two, 1)\n",
     ],
 )
-def test_a_coroutine_or_a_generator_is_refused(module: Callable[[str], str], text: str) -> None:
+def test_a_generator_is_refused(module: Callable[[str], str], text: str) -> None:
     path = f"{module(text)}:process"
-    assert refusal(path) == f"{path} is a coroutine or a generator: a plain function is needed"
+    assert refusal(path) == f"{path} is a generator: a function without yield is needed"
 
 
 @pytest.mark.parametrize("value", ["None", "42", "'process'", "object()", "__import__('os')"])

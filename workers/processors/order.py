@@ -1,0 +1,23 @@
+"""The order that a user's function gets. An immutable value; usable on any thread."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """The argument of the function. A test of the function can construct it: all fields have keyword arguments."""
+
+    order_id: int
+    user_id: int
+    item_ids: list[int]
+    total_amount: Decimal
+    """Exact, with at most four decimal places."""
+    metadata: dict[str, Any] | None = None
+    """The object that the client sent with the order."""
+    created_time: datetime
+    """When the order was accepted, in UTC."""
+    attempt: int = 1
+    """The number of this attempt. It counts from 1, and again from 1 after a retry that a person requested."""
