@@ -181,6 +181,7 @@ async def serve(settings: Settings, processor: Processor, coroutines: CoroutineT
         telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", log=log, clock=now_us)
         limits = ServiceLimits(
             workers=processing.workers,
+            attempt_timeout_s=processing.attempt_timeout,
             max_attempts=processing.max_attempts,
             max_intake=processing.max_intake,
             max_backlog=processing.max_backlog,
@@ -199,7 +200,7 @@ async def serve(settings: Settings, processor: Processor, coroutines: CoroutineT
         )
         cleanup.callback(service.abandon)
         # Each worker thread that calls a webhook or a function can open a connection.
-        file_limit = raise_file_limit() - (0 if processing.processor == RECORD else processing.workers)
+        file_limit = raise_file_limit() - (0 if processing.processor == RECORD else limits.threads)
         await service.open()
         await service.start()
         await api.listen(sockets, file_limit=file_limit)
@@ -270,7 +271,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.freeze()  # excludes imported modules from garbage collection
     processing = settings.processing
-    coroutines = CoroutineThread()
+    coroutines = CoroutineThread(timeout_s=processing.attempt_timeout)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             processor = build_processor(

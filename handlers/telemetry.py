@@ -80,6 +80,10 @@ class Telemetry:
         self.order_events.check_readers()
         self.metric_events.check_readers()
 
+    def calls_counted(self, *, in_time: int, overdue: int) -> None:
+        self.instruments.busy_workers = in_time
+        self.instruments.overdue_attempts = overdue
+
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         if totals:
             self.rates.sample(totals)

@@ -15,6 +15,7 @@ from workers.failure_log import FailureLog
 from workers.open_attempts import OpenAttempts
 from workers.processors.processor import Processor
 from workers.retries import RetryPolicy
+from workers.running_calls import RunningCalls
 
 MAX_CLAIM = 1_000
 """The maximum number of orders that one write claims."""
@@ -41,6 +42,9 @@ class ClaimQueue(Protocol):
 class Dispatcher:
     """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
 
+    An attempt is given up after `attempt_timeout_s` seconds, unless this is None. Its thread can't be stopped, so
+    `pool` then needs twice as many threads. If more than `workers` such threads are occupied, fewer orders are claimed.
+
     One write runs at a time. It records the outcomes since the previous write and claims orders for all free threads.
     After a storage error, the next write records the same outcomes, after a delay of `storage_backoff`. `clock` returns
     microseconds since 1970, UTC.
@@ -57,6 +61,7 @@ class Dispatcher:
         failures: FailureLog,
         storage_backoff: Backoff,
         clock: Callable[[], int],
+        attempt_timeout_s: float | None = None,
         max_sleep_s: float = MAX_SLEEP_S,
         last_write_s: float = LAST_WRITE_S,
     ) -> None:
@@ -72,12 +77,23 @@ class Dispatcher:
         self._write: asyncio.Future[ClaimedOrders] | None = None
         self._changed = asyncio.Event()
         self._attempts = OpenAttempts(
-            pool=pool, processor=processor, retry_policy=retry_policy, failures=failures, changed=self._changed
+            pool=pool,
+            processor=processor,
+            retry_policy=retry_policy,
+            failures=failures,
+            changed=self._changed,
+            timeout_s=attempt_timeout_s,
+            spare_threads=workers,
         )
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
         self._last_write = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def calls(self) -> RunningCalls:
+        """The calls of the processor that have not returned."""
+        return self._attempts.calls
 
     def start(self) -> None:
         """Begins to claim orders. Must be called once, after the writer thread has connected to the store."""
@@ -158,7 +174,8 @@ class Dispatcher:
 
     def _free_slots(self) -> int:
         """How many orders can be claimed now."""
-        return 0 if self._stopping else min(MAX_CLAIM, self._capacity - self._attempts.running - self._reserved)
+        capacity = self._capacity - self._attempts.lost_slots
+        return 0 if self._stopping else min(MAX_CLAIM, capacity - self._attempts.running - self._reserved)
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
         # Reserved until the claimed orders are started, because the next write can be submitted before that.

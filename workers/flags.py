@@ -14,6 +14,7 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The values of the flags. Each field has the name of its flag."""
 
     workers: int
+    attempt_timeout: float | None
     processor: str
     webhook_url: str | None
     webhook_secret: str | None
@@ -27,6 +28,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags. Each `type` raises ValueError, without the value, for a value that is not valid."""
     add = parser.add_argument
     add("--workers", type=_between(1, 1_000), default="8", help="threads that process orders")
+    add(
+        "--attempt-timeout",
+        type=_between(0.1, 86_400, float),
+        default=None,
+        help="seconds after which an attempt is given up and the order retried",
+    )
     add(
         "--processor",
         type=check_processor,

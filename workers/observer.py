@@ -25,6 +25,9 @@ class ServiceObserver(Protocol):
     def second_passed(self) -> None:
         """Called about once a second."""
 
+    def calls_counted(self, *, in_time: int, overdue: int) -> None:
+        """Called about once a second with the numbers of calls of the processor that run. See `RunningCalls`."""
+
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         """Called about once a second. `totals` is None if the totals can't be read."""
 

@@ -4,20 +4,27 @@ Runs on the event loop; the processor runs on worker threads.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from models.order import Ending, Order, Status
 from models.writes import FinishAndClaim, Outcome
 from workers.failure_log import FailureLog
+from workers.processors.outcomes import NoResultError
 from workers.processors.processor import Processor
 from workers.retries import RetryPolicy
+from workers.running_calls import RunningCalls
+
+_log = logging.getLogger(__name__)
 
 
 class OpenAttempts:
     """Makes one attempt at each order on the threads of `pool`, and keeps the outcomes until they are recorded.
 
-    Sets `changed` when there are new outcomes.
+    Sets `changed` when there are new outcomes. An attempt that has not ended after `timeout_s` seconds is given up: it
+    counts as failed, and its later result is ignored. Its call of the processor still occupies a thread. The pool has
+    `spare_threads` threads for such calls, and as many others.
     """
 
     def __init__(
@@ -28,13 +35,19 @@ class OpenAttempts:
         retry_policy: RetryPolicy,
         failures: FailureLog,
         changed: asyncio.Event,
+        timeout_s: float | None,
+        spare_threads: int,
     ) -> None:
         self._pool = pool
         self._processor = processor
         self._retry_policy = retry_policy
         self._failures = failures
         self._changed = changed
+        self._timeout_s = timeout_s
+        self._spare_threads = spare_threads
+        self._calls = RunningCalls(timeout_s=timeout_s, give_up=self._give_up)
         self._loop = asyncio.get_running_loop()
+        self._warnings: set[str] = set()
         self._running: dict[tuple[int, int], Order] = {}
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
@@ -43,6 +56,16 @@ class OpenAttempts:
     def running(self) -> int:
         """How many attempts have not ended."""
         return len(self._running)
+
+    @property
+    def lost_slots(self) -> int:
+        """How many fewer orders can be processed at once, because all spare threads are occupied."""
+        return max(0, self._calls.overdue - self._spare_threads) * self._processor.batch_size
+
+    @property
+    def calls(self) -> RunningCalls:
+        """The calls of the processor that have not returned."""
+        return self._calls
 
     @property
     def ended(self) -> int:
@@ -58,9 +81,11 @@ class OpenAttempts:
         chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
         self._running.update(((order.sequence, order.claims), order) for order in orders)
         while chunks:
+            number = self._calls.begin(chunks[0])
             try:
-                self._pool.submit(self._process, chunks[0])
+                self._pool.submit(self._process, number, chunks[0])
             except RuntimeError:  # no thread can be started
+                self._calls.end(number)
                 left = [order for chunk in chunks for order in chunk]
                 for order in left:
                     del self._running[order.sequence, order.claims]
@@ -78,11 +103,15 @@ class OpenAttempts:
         self._changed.set()
 
     def abandon(self) -> int:
-        """Puts back the orders of all running attempts, whose results are then ignored. Returns their number."""
+        """Puts back the orders of all running attempts, whose results are then ignored.
+
+        Returns the number of attempts that can still be running.
+        """
+        self._calls.close()
         abandoned = list(self._running.values())
         self._running.clear()
         self.put_back(abandoned, Ending.STOPPED)
-        return len(abandoned)
+        return len(abandoned) + self._calls.overdue
 
     def as_write(self, limit: int) -> FinishAndClaim:
         """The write that records all outcomes so far and claims up to `limit` orders."""
@@ -93,22 +122,28 @@ class OpenAttempts:
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
 
-    def _process(self, claimed: Sequence[Order]) -> None:
+    def _process(self, number: int, claimed: Sequence[Order]) -> None:
         """Makes an attempt at each order. Runs on a worker thread."""
-        # A chunk for which the pool could not start a thread can run later, when its orders have been put back.
-        orders = [order for order in claimed if (order.sequence, order.claims) in self._running]
+        # A chunk can wait for a thread until its orders have been put back or given up.
+        orders = self._still_running(claimed)
         if not orders:
+            self._loop.call_soon_threadsafe(self._end, number, [])
             return
         try:
             self._processor(orders)
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
+            orders = self._still_running(orders)
             outcomes = [self._outcome_of(order, error) for order in orders]
-            self._loop.call_soon_threadsafe(self._end, outcomes)
+            self._loop.call_soon_threadsafe(self._end, number, outcomes)
             for order, outcome in zip(orders, outcomes, strict=True):
                 self._failures.note(order, outcome, error)
         else:
             outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
-            self._loop.call_soon_threadsafe(self._end, outcomes)
+            self._loop.call_soon_threadsafe(self._end, number, outcomes)
+
+    def _still_running(self, orders: Sequence[Order]) -> list[Order]:
+        """The orders whose attempts have been neither put back nor given up."""
+        return [order for order in orders if (order.sequence, order.claims) in self._running]
 
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
@@ -116,10 +151,38 @@ class OpenAttempts:
         except BaseException:  # noqa: BLE001 - a user's exception can raise anything when it is read
             return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
-    def _end(self, outcomes: Sequence[Outcome]) -> None:
+    def _end(self, number: int, outcomes: Sequence[Outcome]) -> None:
+        self._calls.end(number)
+        if not self._calls.overdue:
+            self._warnings.clear()
+        self._record(outcomes)
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            # Ignores the outcome of an order that has been put back.
+            # Ignores the outcome of an order that has been put back or given up.
             if order := self._running.pop((outcome.sequence, outcome.claim), None):
                 self._outcomes.append(outcome)
                 self._attempted.append(order)
         self._changed.set()
+
+    def _give_up(self, orders: Sequence[Order]) -> None:
+        """Ends the attempts at these orders, whose call of the processor is overdue."""
+        error = NoResultError(self._timeout_s or 0.0)
+        orders = self._still_running(orders)
+        outcomes = [self._retry_policy.after(order.attempt, error) for order in orders]
+        self._record(outcomes)
+        for order, outcome in zip(orders, outcomes, strict=True):
+            self._failures.note(order, outcome, error)
+        self._warn_about_lost_threads()
+
+    def _warn_about_lost_threads(self) -> None:
+        """Logs each of the two warnings once, until no call is overdue."""
+        lost = self._calls.overdue - self._spare_threads
+        effect = "fewer orders are" if lost < self._spare_threads else "no order is"
+        if lost > 0 and effect not in self._warnings:
+            self._warnings.add(effect)
+            _log.warning(
+                "%d attempts exceeded the time-out and still run: until some of them end, %s processed",
+                self._calls.overdue,
+                effect,
+            )

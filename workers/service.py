@@ -55,6 +55,8 @@ class ServiceLimits(NamedTuple):
 
     workers: int = 8
     """`--workers`"""
+    attempt_timeout_s: float | None = None
+    """`--attempt-timeout`"""
     max_attempts: int = 10
     """`--max-attempts`"""
     max_intake: int = 10_000
@@ -65,6 +67,11 @@ class ServiceLimits(NamedTuple):
     """The maximum number of Failed orders that one transaction makes Pending."""
     max_waiters: int = 10_000
     """The maximum number of requests that wait for orders to end."""
+
+    @property
+    def threads(self) -> int:
+        """The maximum number of worker threads: with a time-out, half of them are spare. See `Dispatcher`."""
+        return self.workers if self.attempt_timeout_s is None else 2 * self.workers
 
 
 class OrderService:
@@ -91,7 +98,7 @@ class OrderService:
         )
         self._intake = Intake(writes=self._threads.writes)
         self._waiters = CompletionWaiters(max_waiting=limits.max_waiters)
-        self._pool = ThreadPoolExecutor(limits.workers, "worker")
+        self._pool = ThreadPoolExecutor(limits.threads, "worker")
         self._retry_policy = RetryPolicy(
             max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, max_s=3_600.0), clock=clock
         )
@@ -105,6 +112,7 @@ class OrderService:
             failures=self._failures,
             storage_backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
+            attempt_timeout_s=limits.attempt_timeout_s,
         )
         self._retrying_failed = asyncio.Lock()
         self._last_probes: dict[Work, asyncio.Future[None]] = {}
@@ -262,6 +270,8 @@ class OrderService:
     async def _every_second(self) -> None:
         self._failures.log_summary()
         self._observer.second_passed()
+        calls = self._dispatcher.calls
+        self._observer.calls_counted(in_time=calls.in_time, overdue=calls.overdue)
         # Skips this second if too many requests wait.
         with contextlib.suppress(QueueFullError):
             totals: Totals | None = None

@@ -80,6 +80,8 @@ class Instruments:
         """Number of new orders in each commit with new orders. Filled by `count_batch`."""
         self.intake = dict.fromkeys(IntakeOutcome, 0)
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
+        self.busy_workers = 0
+        self.overdue_attempts = 0
         self.cancelled = 0
         self.requested_retries = 0
 

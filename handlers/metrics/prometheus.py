@@ -121,6 +121,16 @@ class _OrderCollector(Collector):
         yield GaugeMetricFamily(
             "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"
         )
+        yield GaugeMetricFamily(
+            "orders_busy_workers",
+            "Worker threads that process orders, without overdue attempts.",
+            self._instruments.busy_workers,
+        )
+        yield GaugeMetricFamily(
+            "orders_overdue_attempts",
+            "Attempts that exceeded --attempt-timeout and still run.",
+            self._instruments.overdue_attempts,
+        )
         yield SummaryMetricFamily(
             "orders_turnaround_seconds",
             "Time from acceptance to completion, of all stored Completed orders.",

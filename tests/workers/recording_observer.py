@@ -21,6 +21,7 @@ class RecordingObserver:
         self.writable: list[bool] = []
         self.commits_s: list[float] = []
         self.attempts: list[int] = []
+        self.calls: list[tuple[int, int]] = []
         self._loop = asyncio.get_running_loop()
         self._called = asyncio.Event()
 
@@ -34,6 +35,10 @@ class RecordingObserver:
 
     def second_passed(self) -> None:
         self.seconds += 1
+        self._called.set()
+
+    def calls_counted(self, *, in_time: int, overdue: int) -> None:
+        self.calls.append((in_time, overdue))
         self._called.set()
 
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:

@@ -78,6 +78,18 @@ def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
     return lock
 
 
+@pytest.mark.gen_test
+async def test_the_running_calls_are_reported_each_second(path: Path, clock: Clock) -> None:
+    observer, processor = RecordingObserver(), BlockingProcessor()
+    async with opened(path, clock, processor=processor, observer=observer) as service:
+        await service.start()
+        await service.insert(new_order(1))
+        await observer.until(lambda: observer.calls[-1] == (1, 0))
+        processor.release.set()
+        await observer.until(lambda: observer.calls[-1] == (0, 0))
+    assert observer.calls[0] == (0, 0)
+
+
 # Start
 
 

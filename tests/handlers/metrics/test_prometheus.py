@@ -26,6 +26,8 @@ FAMILIES = {
     "orders_by_status": ("gauge", ""),
     "orders_oldest_pending_seconds": ("gauge", "seconds"),
     "orders_uptime_seconds": ("gauge", "seconds"),
+    "orders_busy_workers": ("gauge", ""),
+    "orders_overdue_attempts": ("gauge", ""),
     "orders_turnaround_seconds": ("summary", "seconds"),
     "orders_storage_up": ("gauge", ""),
     "orders_storage_errors": ("counter", ""),
@@ -178,6 +180,14 @@ async def test_counters_and_histograms_are_rendered(api: RunningApi, media_type:
         assert values(families[name])[name + "_sum"] == total
     assert values(families["orders_ack_seconds"])["0.001"] == 0
     assert values(families["orders_ack_seconds"])["0.0025"] == 1
+
+
+@pytest.mark.gen_test
+async def test_workers_are_rendered(api: RunningApi) -> None:
+    api.instruments.busy_workers, api.instruments.overdue_attempts = 3, 2
+    families = await scrape(api)
+    assert values(families["orders_busy_workers"]) == {"orders_busy_workers": 3}
+    assert values(families["orders_overdue_attempts"]) == {"orders_overdue_attempts": 2}
 
 
 @pytest.mark.gen_test
