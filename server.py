@@ -199,6 +199,7 @@ async def serve(settings: Settings, processor: Processor, coroutines: CoroutineT
             tls=tls,
         )
         cleanup.callback(service.abandon)
+        cleanup.callback(coroutines.close)
         # Each worker thread that calls a webhook or a function can open a connection.
         file_limit = raise_file_limit() - (0 if processing.processor == RECORD else limits.threads)
         await service.open()
@@ -226,7 +227,6 @@ async def serve(settings: Settings, processor: Processor, coroutines: CoroutineT
             signal.signal(number, signal.SIG_DFL)
         _log.info("stopping")
         abandoned, _ = await asyncio.gather(service.stop(processing.drain_timeout), api.drain(processing.drain_timeout))
-        coroutines.close()
         await service.close()
         await api.close()
     _log.info("stopped")

@@ -14,6 +14,7 @@ class CoroutineThread:
     """Runs coroutines on one event loop. The thread starts with the first coroutine.
 
     A coroutine that has not ended after `timeout_s` seconds is cancelled. There is no limit if `timeout_s` is None.
+    The process can't exit before `close` is called and all coroutines have ended.
     """
 
     def __init__(self, *, timeout_s: float | None = None) -> None:
@@ -21,39 +22,48 @@ class CoroutineThread:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    def run(self, coroutine: Coroutine[Any, Any, object]) -> object:
-        """Runs the coroutine, and returns or raises the same as the coroutine. Called on any other thread.
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
+        """Runs the coroutine. Called on any other thread. The future ends with the coroutine, and gets its exception.
 
-        Raises NoResultError after the time-out, but not before the cancelled coroutine has ended.
+        After the time-out, the exception is NoResultError. Raises RuntimeError, and closes the coroutine, after `close`
+        or if the thread can't be started.
         """
+        ended: Future[None] = Future()
         try:
-            loop = self._running_loop()
-        except BaseException:
+            self._running_loop().call_soon_threadsafe(self._create_task, coroutine, ended)
+        except RuntimeError:
             coroutine.close()
             raise
-        result, error = asyncio.run_coroutine_threadsafe(self._result_of(coroutine), loop).result()
-        if error is not None:
-            raise error
-        return result
+        return ended
 
     def close(self) -> None:
         """Cancels all coroutines. The thread ends when they have ended. Does not wait. Can be called twice."""
         with self._lock:
             self._is_closed = True
-            if self._loop and self._stop and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._stop.set)
+            if self._loop:
+                with contextlib.suppress(RuntimeError):  # the loop is closed already
+                    self._loop.call_soon_threadsafe(self._stop.set)
 
-    async def _result_of(self, coroutine: Coroutine[Any, Any, object]) -> tuple[object, BaseException | None]:
+    def _create_task(self, coroutine: Coroutine[Any, Any, None], ended: Future[None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(coroutine, ended))
+        # The event loop has only weak references to tasks.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, coroutine: Coroutine[Any, Any, None], ended: Future[None]) -> None:
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:
-                return await coroutine, None
-        # Returned, because SystemExit and KeyboardInterrupt would end the event loop.
+                await coroutine
+        # Not raised, because SystemExit and KeyboardInterrupt would end the event loop.
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the task
-            return None, NoResultError(self._timeout_s or 0.0) if limit.expired() else error
+            ended.set_exception(NoResultError(self._timeout_s or 0.0) if limit.expired() else error)
+        else:
+            ended.set_result(None)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop. Starts the thread if it does not run."""
@@ -62,13 +72,12 @@ class CoroutineThread:
                 raise RuntimeError("the server stops")
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 started: Future[asyncio.AbstractEventLoop] = Future()
-                # The process can exit while it runs. The threads that wait for coroutines delay the exit, if needed.
-                self._thread = threading.Thread(target=self._serve, args=(started,), name="coroutines", daemon=True)
+                self._thread = threading.Thread(target=self._serve, args=(started,), name="coroutines")
                 self._thread.start()
                 self._loop = started.result()
             return self._loop
 
-    def _serve(self, started: "Future[asyncio.AbstractEventLoop]") -> None:
+    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         async def wait_for_stop() -> None:
             self._stop = asyncio.Event()
             started.set_result(asyncio.get_running_loop())

@@ -4,6 +4,7 @@ Runs on the event loop; the processor runs on worker threads.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -127,18 +128,32 @@ class OpenAttempts:
         # A chunk can wait for a thread until its orders have been put back or given up.
         orders = self._still_running(claimed)
         if not orders:
-            self._loop.call_soon_threadsafe(self._end, number, [])
+            self._end_soon(number, [])
             return
         try:
-            self._processor(orders)
+            pending = self._processor(orders)
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
+            self._finish(number, orders, error)
+            return
+        if pending is None:
+            self._finish(number, orders, None)
+        else:
+            pending.add_done_callback(lambda done: self._finish(number, orders, done.exception()))
+
+    def _finish(self, number: int, orders: Sequence[Order], error: BaseException | None) -> None:
+        """Passes the outcomes to the event loop. Runs on any thread."""
+        if error is None:
+            outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
+        else:
             orders = self._still_running(orders)
             outcomes = [self._outcome_of(order, error) for order in orders]
-            self._loop.call_soon_threadsafe(self._end, number, outcomes)
+        self._end_soon(number, outcomes)
+        if error is not None:
             for order, outcome in zip(orders, outcomes, strict=True):
                 self._failures.note(order, outcome, error)
-        else:
-            outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
+
+    def _end_soon(self, number: int, outcomes: Sequence[Outcome]) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: the attempt has been abandoned
             self._loop.call_soon_threadsafe(self._end, number, outcomes)
 
     def _still_running(self, orders: Sequence[Order]) -> list[Order]:

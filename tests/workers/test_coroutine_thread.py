@@ -1,9 +1,9 @@
 """The thread that runs coroutines. The threads and event loops are real."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
@@ -11,12 +11,6 @@ from workers.coroutine_thread import CoroutineThread
 from workers.processors.outcomes import NoResultError
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def pool() -> Iterator[Executor]:
-    with ThreadPoolExecutor(8) as executor:
-        yield executor
 
 
 @pytest.fixture
@@ -41,20 +35,19 @@ class Interruptible:
             self.cancelled.set()
 
 
-def test_coroutines_run_at_the_same_time(coroutines: CoroutineThread, pool: Executor) -> None:
-    async def meet(number: int) -> int:
+def test_coroutines_run_at_the_same_time(coroutines: CoroutineThread) -> None:
+    async def meet() -> None:
         await barrier.wait()
-        return number
 
-    barrier = asyncio.Barrier(8)
-    results = [pool.submit(coroutines.run, meet(number)) for number in range(8)]
-    assert [each.result(DEADLINE_S) for each in results] == list(range(8))
+    barrier = asyncio.Barrier(100)
+    for each in [coroutines.start(meet()) for _ in range(100)]:
+        assert each.result(DEADLINE_S) is None
 
 
 def test_a_coroutine_that_exceeds_the_time_out_is_cancelled() -> None:
     coroutines, interruptible = CoroutineThread(timeout_s=0.01), Interruptible()
     with pytest.raises(NoResultError, match=r"^no result within 0\.01 s$"):
-        coroutines.run(interruptible.wait())
+        coroutines.start(interruptible.wait()).result(DEADLINE_S)
     assert interruptible.cancelled.is_set()
     coroutines.close()
 
@@ -65,19 +58,19 @@ def test_a_time_out_error_of_the_coroutine_itself_is_not_changed() -> None:
 
     coroutines = CoroutineThread(timeout_s=DEADLINE_S)
     with pytest.raises(TimeoutError, match="the bank"):
-        coroutines.run(fail())
+        coroutines.start(fail()).result(DEADLINE_S)
     coroutines.close()
 
 
-def test_close_cancels_running_coroutines_and_rejects_new_ones(coroutines: CoroutineThread, pool: Executor) -> None:
+def test_close_cancels_running_coroutines_and_rejects_new_ones(coroutines: CoroutineThread) -> None:
     interruptible = Interruptible()
-    result = pool.submit(coroutines.run, interruptible.wait())
+    ended = coroutines.start(interruptible.wait())
     assert interruptible.begun.wait(DEADLINE_S)
     coroutines.close()
-    assert isinstance(result.exception(DEADLINE_S), asyncio.CancelledError)
+    assert isinstance(ended.exception(DEADLINE_S), asyncio.CancelledError)
     assert interruptible.cancelled.is_set()
     with pytest.raises(RuntimeError, match="the server stops"):
-        coroutines.run(interruptible.wait())
+        coroutines.start(interruptible.wait())
     coroutines.close()
 
 
@@ -88,15 +81,27 @@ def test_close_cancels_the_tasks_that_a_coroutine_has_started(coroutines: Corout
     async def start() -> None:
         tasks.append(asyncio.create_task(interruptible.wait()))
 
-    coroutines.run(start())
+    coroutines.start(start()).result(DEADLINE_S)
     assert interruptible.begun.wait(DEADLINE_S)
     coroutines.close()
     assert interruptible.cancelled.wait(DEADLINE_S)
 
 
-def test_a_task_that_ends_the_event_loop_does_not_end_later_coroutines(coroutines: CoroutineThread) -> None:
-    threads = []
+def test_a_running_coroutine_is_not_garbage(coroutines: CoroutineThread) -> None:
+    begun = threading.Event()
 
+    async def wait() -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()  # nothing else refers to this future
+
+    ended = coroutines.start(wait())
+    assert begun.wait(DEADLINE_S)
+    gc.collect()
+    coroutines.close()
+    assert isinstance(ended.exception(DEADLINE_S), asyncio.CancelledError)
+
+
+def test_a_task_that_ends_the_event_loop_does_not_end_later_coroutines(coroutines: CoroutineThread) -> None:
     async def leave() -> None:
         raise SystemExit
 
@@ -104,10 +109,12 @@ def test_a_task_that_ends_the_event_loop_does_not_end_later_coroutines(coroutine
         threads.append(threading.current_thread())
         tasks.append(asyncio.create_task(leave()))
 
-    async def finish() -> str:
-        return "done"
+    async def finish() -> None:
+        threads.append(threading.current_thread())
 
+    threads: list[threading.Thread] = []
     tasks: list[object] = []
-    coroutines.run(start())
+    coroutines.start(start()).result(DEADLINE_S)
     threads[0].join(DEADLINE_S)
-    assert coroutines.run(finish()) == "done"
+    coroutines.start(finish()).result(DEADLINE_S)
+    assert threads[0] is not threads[1]

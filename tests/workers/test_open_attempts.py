@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +14,7 @@ from workers.backoff import Backoff
 from workers.failure_log import FailureLog
 from workers.open_attempts import OpenAttempts
 from workers.processors.outcomes import Rejected
+from workers.processors.processor import Processor
 from workers.retries import RetryPolicy
 
 WORKERS = 2
@@ -45,7 +46,7 @@ class StuckProcessor:
 class Attempts:
     """Open attempts with a time-out, and the outcomes that they have reported."""
 
-    def __init__(self, pool: ThreadPoolExecutor, processor: StuckProcessor, timeout_s: float | None) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, processor: Processor, timeout_s: float | None) -> None:
         self.changed = asyncio.Event()
         self.outcomes: list[Outcome] = []
         self.open = OpenAttempts(
@@ -165,3 +166,34 @@ async def test_without_a_time_out_an_attempt_can_take_any_time(
     processor.release(1)
     await attempts.until(lambda: attempts.open.running == 0)
     assert [outcome.status for outcome in attempts.outcomes] == [Status.COMPLETED]
+
+
+class PendingProcessor:
+    """Returns a future for each order."""
+
+    batch_size = 1
+
+    def __init__(self) -> None:
+        self.pending: list[Future[None]] = []
+
+    def __call__(self, orders: Sequence[Order]) -> Future[None]:
+        self.pending.append(Future())
+        return self.pending[-1]
+
+
+@pytest.mark.gen_test
+async def test_a_future_of_the_processor_occupies_no_thread_and_decides_how_the_attempt_ends() -> None:
+    processor = PendingProcessor()
+    with ThreadPoolExecutor(1) as pool:
+        attempts = Attempts(pool, processor, None)
+        attempts.start(1, 2)
+    first, second = processor.pending  # the only thread has made both calls
+    assert attempts.open.running == 2
+    second.set_exception(Rejected("no"))
+    await attempts.until(lambda: attempts.open.running == 1)
+    first.set_result(None)
+    await attempts.until(lambda: attempts.open.running == 0)
+    assert [(outcome.sequence, outcome.status, outcome.error) for outcome in attempts.outcomes] == [
+        (2, Status.FAILED, "no"),
+        (1, Status.COMPLETED, None),
+    ]

@@ -1,14 +1,15 @@
 """The processor that calls a user's function for each order. Runs on the worker threads."""
 
 import asyncio
-import concurrent.futures
 import importlib
 import inspect
 import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from typing import Any
 
 from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
@@ -36,13 +37,21 @@ class FunctionProcessor:
         self._function = function
         self._coroutines = coroutines
 
-    def __call__(self, orders: Sequence[StoredOrder]) -> None:
-        for order in orders:
-            result = self._function(_argument(order))
-            if inspect.iscoroutine(result):
-                result = self._coroutines.run(result)
-            if result is not None:
-                _check_has_run(result)
+    def __call__(self, orders: Sequence[StoredOrder]) -> Future[None] | None:
+        [order] = orders
+        result = self._function(_argument(order))
+        if not inspect.iscoroutine(result):
+            _check_has_run(result)
+            return None
+        try:
+            return self._coroutines.start(_run_and_check(result))
+        except RuntimeError:
+            result.close()
+            raise
+
+
+async def _run_and_check(coroutine: Coroutine[Any, Any, object]) -> None:
+    _check_has_run(await coroutine)
 
 
 def _check_has_run(result: object) -> None:
@@ -55,7 +64,7 @@ def _check_has_run(result: object) -> None:
         case Coroutine():
             result.close()
             fault = "a coroutine, but did not await it"
-        case asyncio.Future() | concurrent.futures.Future():
+        case asyncio.Future() | Future():
             fault = "a future, but did not wait for it"
         case Awaitable():
             fault = "an awaitable, but did not await it"

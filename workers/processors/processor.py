@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from models.order import Order
@@ -12,13 +13,14 @@ class Processor(Protocol):
     """Makes one attempt at each of the orders. If the call returns, all of them are Completed.
 
     If the call raises Rejected, RetryLater or NotDeliveredError, the exception applies to each of the orders. After any
-    other exception, each order is retried.
+    other exception, each order is retried. If the call returns a future, the attempts end when the future ends, and its
+    exception counts in the same way. It can end on any thread.
     """
 
     batch_size: int
     """The maximum number of orders per call. It is 1 if an order can take long or fail."""
 
-    def __call__(self, orders: Sequence[Order]) -> None: ...
+    def __call__(self, orders: Sequence[Order]) -> Future[None] | None: ...
 
 
 class MeasuredProcessor:
@@ -31,11 +33,20 @@ class MeasuredProcessor:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def __call__(self, orders: Sequence[Order]) -> None:
+    def __call__(self, orders: Sequence[Order]) -> Future[None] | None:
         begin_s = self._clock()
         try:
-            self._processor(orders)
-        finally:
-            duration_s = self._clock() - begin_s
-            with self._lock:
-                self._observer.attempts_ended(duration_s, len(orders))
+            pending = self._processor(orders)
+        except BaseException:
+            self._measure(begin_s, len(orders))
+            raise
+        if pending is None:
+            self._measure(begin_s, len(orders))
+        else:
+            pending.add_done_callback(lambda _: self._measure(begin_s, len(orders)))
+        return pending
+
+    def _measure(self, begin_s: float, orders: int) -> None:
+        duration_s = self._clock() - begin_s
+        with self._lock:
+            self._observer.attempts_ended(duration_s, orders)
