@@ -5,7 +5,6 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the process at once, also during the imports below
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -15,10 +14,9 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 try:
     import msgspec
@@ -31,6 +29,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 
 from handlers import flags as http_flags
+from handlers.flag_parser import FlagParser
 from handlers.flags import HttpSettings, is_service_link
 from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
@@ -62,7 +61,6 @@ Python's default of 700, a tenth of the time of bulk inserts would be spent on g
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger("orders")
-T = TypeVar("T")
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -71,45 +69,6 @@ class Settings(msgspec.Struct, frozen=True):
     http: HttpSettings
     processing: ProcessingSettings
     database: Path
-
-
-class FlagParser(argparse.ArgumentParser):
-    """A parser whose flags that have a default can also be set in `environment`.
-
-    Error messages do not show values, which can be secret.
-    """
-
-    def __init__(self, environment: Mapping[str, str], **options: Any) -> None:
-        self._environment = environment
-        super().__init__(**options)
-
-    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """Adds a flag. If `type` raises ValueError, the error message shows the text of the error alone."""
-        if "type" in options:
-            options["type"] = _checked(options["type"])
-        if "type" in options and "default" in options:
-            variable = "ORDERS_" + names[0].removeprefix("--").replace("-", "_").upper()
-            options["help"] += f" (default: {options['default'] or 'none'})"
-            # argparse converts a string default like the value of a flag. An empty variable counts as not set.
-            value = self._environment.get(variable)
-            if value and not is_service_link(variable, value):
-                options["default"] = value
-        return super().add_argument(*names, **options)
-
-    def error(self, message: str) -> NoReturn:
-        # An API key can be passed in the wrong place.
-        super().error(without_keys(message))
-
-
-def _checked(convert: Callable[[str], T]) -> Callable[[str], T]:
-    def checked(text: str) -> T:
-        try:
-            return convert(text)
-        except ValueError as error:
-            # For a ValueError, argparse would print the value of the flag.
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:

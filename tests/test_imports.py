@@ -23,6 +23,7 @@ HANDLERS: Mapping[str, frozenset[str]] = {
     | {"router", "openapi", "orders", "pages", "health", "metrics", "telemetry", "logs", "security", "service"},
     "router": HTTP | {"orders", "sse", "telemetry", "logs", "security", "service"},
     "openapi": frozenset({"orders", "sse", "pages", "metrics", "problems"}),
+    "flag_parser": frozenset({"flags", "security"}),
     "flags": frozenset({"logs", "security", "transport"}),
     "telemetry": frozenset({"sse", "metrics"}),
     "orders": HTTP | {"metrics", "security", "service"},
