@@ -9,7 +9,7 @@ from handlers.health import LiveHandler, ReadyHandler
 from handlers.logs.access_log import AccessLog
 from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
 from handlers.openapi.document import document
-from handlers.orders.actions import CancelHandler, RetryFailedHandler, RetryHandler
+from handlers.orders.actions import CancelHandler, RetryHandler, RetryManyHandler
 from handlers.orders.attempts import AttemptsHandler
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
@@ -63,7 +63,7 @@ def build_router(
             (r"/order/([0-9]+)/cancel", CancelHandler, orders),
             (r"/order/([0-9]+)/retry", RetryHandler, orders),
             (r"/orders", ListingHandler, orders),
-            (r"/orders/retry", RetryFailedHandler, orders),
+            (r"/orders/retry", RetryManyHandler, orders),
             (r"/metrics", MetricsHandler, metrics | {"media_types": ANY_FORMAT}),
             (r"/metrics/prometheus", MetricsHandler, metrics | {"media_types": PROMETHEUS_FORMATS}),
             (r"/livez", LiveHandler, everywhere),

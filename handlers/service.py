@@ -6,7 +6,7 @@ from typing import Protocol
 from models.health import StorageStatus
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
-from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, StatusChanged, Waiter
+from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, RetrySelection, StatusChanged, Waiter
 
 
 class Service(Protocol):
@@ -45,10 +45,10 @@ class Service(Protocol):
         """Cancels a Pending order; None if there is no such order."""
 
     def retry(self, order_id: int, /) -> Future[StatusChanged | None]:
-        """Makes a Failed order Pending; None if there is no such order."""
+        """Makes a Failed order Pending, or an order that waits for a retry ready; None if there is no such order."""
 
-    async def retry_failed(self, after: int, /) -> RetriedOrders:
-        """Makes the next group of Failed orders Pending: those with sequence numbers above `after`."""
+    async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
+        """Retries the first group of the selected orders. The result selects the others."""
 
     def totals(self) -> Future[Totals]:
         """The totals as of the last commit."""

@@ -14,6 +14,7 @@ from models.writes import (
     NewOrders,
     Outcome,
     RetriedOrders,
+    RetryOrders,
     StatusChanged,
 )
 
@@ -44,11 +45,13 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
         changes += map(_ended, finish.attempted, finish.outcomes)
     for write, result in pairs:
         if isinstance(result, StatusChanged):
-            # A cancel of a Cancelled order changes nothing.
+            # A cancel of a Cancelled order, and a retry of a Pending one, do not change the status.
             if result.previous_status is not result.order.status:
                 changes.append(_current(result.order))
-        elif isinstance(result, RetriedOrders):
-            changes += [OrderChange(each.order_id, each.user_id, Status.PENDING) for each in result.orders]
+        elif isinstance(write, RetryOrders) and isinstance(result, RetriedOrders):
+            # An order that waits for a retry is already Pending.
+            if write.selection.status is Status.FAILED:
+                changes += [OrderChange(each.order_id, each.user_id, Status.PENDING) for each in result.orders]
         elif result is Insertion.ACCEPTED or isinstance(result, list):
             changes += [
                 OrderChange(order.order_id, order.user_id, Status.PENDING)

@@ -45,7 +45,7 @@ class Store(Protocol):
         Changes take effect in this order, regardless of their positions in the batch:
 
         1. `FinishAndClaim` records outcomes. An outcome changes nothing if its attempt has already ended.
-        2. `Cancel`, `Retry` and `RetryFailedOrders`.
+        2. `Cancel`, `Retry` and `RetryOrders`.
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
         4. `FinishAndClaim` claims orders that are due, oldest first.
 

@@ -122,7 +122,10 @@ class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
 
 
 class Retry(Write[StatusChanged | None], frozen=True, gc=False):
-    """Make this order Pending, with 0 attempts. WrongStatusError unless it is Failed; None if it does not exist."""
+    """Make a Failed order Pending, with 0 attempts, or an order that waits for a retry ready now.
+
+    WrongStatusError if the order is neither; None if it does not exist.
+    """
 
     order_id: int
 
@@ -135,17 +138,33 @@ class OrderIds(Struct, frozen=True, gc=False):
     user_id: int
 
 
+class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
+    """Selects orders to retry: with `status` Failed, these orders; with Pending, the orders that wait for a retry.
+
+    Only orders whose error contains `error`, if not None, that were accepted from `created_from_us` to before
+    `created_until_us` (microseconds since 1970, UTC), and whose sequence is above `after` and at most `last`. If `last`
+    is None, the newest order is the last one.
+    """
+
+    status: Status
+    error: str | None = None
+    created_from_us: int | None = None
+    created_until_us: int | None = None
+    after: int = 0
+    last: int | None = None
+
+
 class RetriedOrders(Struct, frozen=True, gc=False):
-    """The orders that were made Pending, and the sequence of the last one; the write's `after` if there are none."""
+    """The orders that were retried, and the selection of those that are left; None if none are left."""
 
     orders: list[OrderIds]
-    last_sequence: int
+    rest: RetrySelection | None
 
 
-class RetryFailedOrders(Write[RetriedOrders], frozen=True, gc=False):
-    """Make up to `limit` Failed orders with a sequence above `after` Pending, oldest first."""
+class RetryOrders(Write[RetriedOrders], frozen=True, gc=False):
+    """Retry the selected orders like `Retry`, oldest first. Examines up to `limit` orders with the selected status."""
 
-    after: int
+    selection: RetrySelection
     limit: int
 
 

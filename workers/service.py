@@ -30,7 +30,8 @@ from models.writes import (
     NewOrder,
     RetriedOrders,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
+    RetrySelection,
     StatusChanged,
     Waiter,
     WriteResult,
@@ -64,7 +65,7 @@ class ServiceLimits(NamedTuple):
     max_backlog: int = 1_000_000
     """`--max-backlog`"""
     max_retried_at_once: int = 1_000
-    """The maximum number of Failed orders that one transaction makes Pending."""
+    """The maximum number of orders that one transaction examines in order to retry them."""
     max_waiters: int = 10_000
     """The maximum number of requests that wait for orders to end."""
 
@@ -114,7 +115,7 @@ class OrderService:
             clock=clock,
             attempt_timeout_s=limits.attempt_timeout_s,
         )
-        self._retrying_failed = asyncio.Lock()
+        self._retrying_selected = asyncio.Lock()
         self._last_probes: dict[Work, asyncio.Future[None]] = {}
         self._timer = PeriodicCallback(self._every_second, SECOND_MS)
 
@@ -218,14 +219,17 @@ class OrderService:
         return self._threads.writes.submit(Cancel(order_id))
 
     def retry(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
-        """Makes a Failed order Pending. Raises WrongStatusError; the result is None if there is no such order."""
+        """Makes a Failed order Pending, or an order that waits for a retry ready now.
+
+        Raises WrongStatusError if it is neither; the result is None if there is no such order.
+        """
         return self._threads.writes.submit(Retry(order_id))
 
-    async def retry_failed(self, after: int) -> RetriedOrders:
-        """Makes the first Failed orders after the sequence `after` Pending, at most `max_retried_at_once`."""
+    async def retry_selected(self, selection: RetrySelection) -> RetriedOrders:
+        """Retries the first selected orders, at most `max_retried_at_once`. The result selects the others."""
         # One at a time: many concurrent requests would otherwise share one very long transaction.
-        async with self._retrying_failed:
-            return await self._threads.writes.submit(RetryFailedOrders(after, self._limits.max_retried_at_once))
+        async with self._retrying_selected:
+            return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 
     def totals(self) -> asyncio.Future[Totals]:
         """The totals as of the last commit."""

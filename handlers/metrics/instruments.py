@@ -103,9 +103,10 @@ class Instruments:
             elif isinstance(item, FinishAndClaim) and isinstance(result, ClaimedOrders):
                 self._count_attempts(item, result)
             elif isinstance(result, StatusChanged):
+                status = result.order.status
                 # An order that was already Cancelled has not changed.
-                self.cancelled += result.previous_status is Status.PENDING
-                self.requested_retries += result.previous_status is Status.FAILED
+                self.cancelled += status is Status.CANCELLED and result.previous_status is not status
+                self.requested_retries += status is Status.PENDING
             elif isinstance(result, RetriedOrders):
                 self.requested_retries += len(result.orders)
         self.intake[IntakeOutcome.ACCEPTED] += accepted_alone

@@ -150,9 +150,7 @@ class _OrderCollector(Collector):
             attempts.add_metric([end.value], count)
         yield attempts
         yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", measured.cancelled)
-        yield CounterMetricFamily(
-            "orders_retried", "Failed orders that a client made Pending again.", measured.requested_retries
-        )
+        yield CounterMetricFamily("orders_retried", "Retries that clients requested.", measured.requested_retries)
         yield CounterMetricFamily(
             "orders_log_lines_dropped", "Log lines that stderr did not take.", self._log.dropped_lines
         )

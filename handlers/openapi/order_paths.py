@@ -145,8 +145,9 @@ def _cancel() -> Schema:
 def _retry() -> Schema:
     return operation(
         "retryOrder",
-        "Retry a failed order",
-        "A Failed order becomes Pending, and its attempts are counted from 0.",
+        "Retry an order",
+        "A Failed order becomes Pending, and its attempts are counted from 0. An order that waits for a retry is "
+        "retried now, and keeps its number of attempts.",
         tag=_TAG,
         parameters=[ORDER_ID],
         responses={"200": response("The order, now Pending.", json=ref("OrderView"))},

@@ -45,7 +45,7 @@ def orders_paths() -> dict[str, Schema]:
     """The operations, by path and method."""
     return {
         "/orders": {"get": _list(), "post": _send_many()},
-        "/orders/retry": {"post": _retry_failed()},
+        "/orders/retry": {"post": _retry()},
         "/orders/events": {"get": _events()},
     }
 
@@ -103,15 +103,21 @@ def _send_many() -> Schema:
     )
 
 
-def _retry_failed() -> Schema:
-    status = query("status", {"const": "Failed"}, "The orders to retry: those that are Failed.", required=True)
+def _retry() -> Schema:
     return operation(
-        "retryFailedOrders",
-        "Retry all failed orders",
-        "Every Failed order becomes Pending, and its attempts are counted from 0. After an error, `retried` in the "
-        "problem is the number of orders that were changed; send the request again for the others.",
+        "retryOrders",
+        "Retry many orders",
+        "With `status=Failed`, every Failed order becomes Pending, and its attempts are counted from 0. With "
+        "`status=Pending`, every order that waits for a retry is retried now, and keeps its number of attempts. After "
+        "an error, `retried` in the problem is the number of orders that were changed; send the request again for the "
+        "others.",
         tag=_TAG,
-        parameters=[status],
+        parameters=[
+            query("status", {"enum": ["Failed", "Pending"]}, "The status of the orders to retry.", required=True),
+            query("error", {"type": "string", "minLength": 1}, "Only orders whose `error` contains this text."),
+            query("created_after", _TIME, f"Only orders created at this time or later. {_TIME_FORMATS}"),
+            query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
+        ],
         responses={"200": response("The number of orders.", json=_RETRIED, example={"retried": 3})},
         problems=[INVALID_PARAMETER, *ACTION, *STORAGE],
         unavailable=PARTLY_RETRIED,

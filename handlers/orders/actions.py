@@ -1,16 +1,19 @@
-"""Actions on stored orders: cancel one, retry one, retry all Failed ones. Runs on the event loop."""
+"""Actions on stored orders: cancel one, retry one, retry many. Runs on the event loop."""
 
 from asyncio import Future
 
 from handlers.orders.order_view import order_view
 from handlers.orders.single import order_not_found, parse_order_id
-from handlers.problems.problem import INVALID_PARAMETER, TEMPORARY_ERRORS, Problem, error_members, problem_for
+from handlers.problems.problem import TEMPORARY_ERRORS, Problem, problem_for
 from handlers.requests.base_handler import BaseHandler
+from handlers.requests.query_parameters import QueryParameters
 from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
 from models.order import Status
-from models.writes import RetriedOrders, StatusChanged
+from models.writes import RetrySelection, StatusChanged
+
+FILTERS = ("status", "error", "created_after", "created_before")
 
 
 class _ActionHandler(BaseHandler):
@@ -46,8 +49,8 @@ class RetryHandler(_ActionHandler):
         return self._service.retry(order_id)
 
 
-class RetryFailedHandler(BaseHandler):
-    """`POST /orders/retry?status=Failed`: makes every Failed order Pending, in transactions of at most 1,000 orders."""
+class RetryManyHandler(BaseHandler):
+    """`POST /orders/retry?status=…`: retries the selected orders, in transactions that examine at most 1,000 orders."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -55,26 +58,30 @@ class RetryFailedHandler(BaseHandler):
 
     async def post(self) -> None:
         reject_cross_origin(self.request.headers)
-        self._check_parameters()
-        count, part = 0, RetriedOrders([], 0)
-        while True:
+        rest: RetrySelection | None = _parse_selection(QueryParameters(self.request.query_arguments, allowed=FILTERS))
+        count = 0
+        while rest is not None:
             try:
-                part = await self._service.retry_failed(part.last_sequence)
+                part = await self._service.retry_selected(rest)
             except TEMPORARY_ERRORS as error:
                 if not count:
                     raise
                 problem = problem_for(error)
                 detail = f"{count} of the orders will be retried; send the request again for the others."
                 raise Problem(problem.kind, detail, members={"retried": count}, headers=problem.headers) from error
-            if not part.orders:
-                break
             count += len(part.orders)
+            rest = part.rest
         self.answer_json({"retried": count})
 
-    def _check_parameters(self) -> None:
-        given = self.request.query_arguments
-        errors = [{"parameter": name, "detail": "is not known here"} for name in given if name != "status"]
-        if given.get("status") != [Status.FAILED.encode()]:
-            errors.append({"parameter": "status", "detail": "must be Failed"})
-        if errors:
-            raise Problem(INVALID_PARAMETER, "The only valid query is status=Failed.", members=error_members(errors))
+
+def _parse_selection(parameters: QueryParameters) -> RetrySelection:
+    """Parses the query parameters. Raises a Problem that lists every invalid parameter."""
+    status = parameters.choice("status", (Status.FAILED, Status.PENDING), is_required=True)
+    selection = RetrySelection(
+        status=Status(status or Status.FAILED),
+        error=parameters.text("error"),
+        created_from_us=parameters.time("created_after"),
+        created_until_us=parameters.time("created_before"),
+    )
+    parameters.check()
+    return selection

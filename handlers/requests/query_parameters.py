@@ -26,6 +26,7 @@ class QueryParameters:
     def __init__(self, arguments: Mapping[str, list[bytes]], *, allowed: Collection[str]) -> None:
         self._errors: list[dict[str, str]] = []
         self._values: dict[str, str] = {}
+        self._given = arguments.keys()
         for name, values in arguments.items():
             if name not in allowed:
                 # Tornado decodes names as Latin-1, but clients send UTF-8.
@@ -41,10 +42,11 @@ class QueryParameters:
         """The value as text. The caller calls `add_error` if the value is invalid."""
         return self._values.get(name)
 
-    def choice(self, name: str, choices: Collection[str]) -> str | None:
+    def choice(self, name: str, choices: Collection[str], *, is_required: bool = False) -> str | None:
         """The value, if it is one of `choices`. The comparison is case-sensitive."""
         value = self.text(name)
-        if value is not None and value not in choices:
+        is_missing = is_required and name not in self._given
+        if is_missing or (value is not None and value not in choices):
             self.add_error(name, f"must be one of {', '.join(choices)}")
             return None
         return value

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from models.sqlite.attempts import claim, finish
-from models.sqlite.commands import cancel, retry, retry_failed
+from models.sqlite.commands import cancel, retry, retry_selected
 from models.sqlite.insertion import insert
 from models.sqlite.transaction import Transaction
 from models.writes import (
@@ -17,7 +17,7 @@ from models.writes import (
     NewOrder,
     NewOrders,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
     WriteResult,
 )
 
@@ -34,8 +34,8 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
         batch.set_results(Cancel, cancel(transaction, cancels))
     if retries := batch.of_type(Retry):
         batch.set_results(Retry, retry(transaction, retries))
-    if commands := batch.of_type(RetryFailedOrders):
-        batch.set_results(RetryFailedOrders, retry_failed(transaction, commands))
+    if commands := batch.of_type(RetryOrders):
+        batch.set_results(RetryOrders, retry_selected(transaction, commands))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
         insertions, claimed = insert(transaction, orders, finishes[0].limit if finishes else 0)

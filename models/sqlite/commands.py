@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from models.errors import WrongStatusError
+from models.listing import HIGHEST, LOWEST
 from models.order import Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
 from models.sqlite.wire import decode_order_ids, encode_numbers
-from models.writes import Cancel, RetriedOrders, Retry, RetryFailedOrders, StatusChanged
+from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, StatusChanged
 
 
 def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
@@ -27,29 +30,49 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
 
 
 def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChanged | WrongStatusError | None]:
-    """Makes Failed orders Pending. Returns a result for each write, as `Retry` documents."""
+    """Makes Failed orders Pending, and orders that wait for a retry ready. Returns a result for each write."""
     order_ids = [each.order_id for each in retries]
-    failed = _with_status(transaction, Status.FAILED, order_ids)
-    _retry(transaction, list(failed.values()))
+    # If the batch has two retries of one order, the second fails, because the order is Pending and ready by then.
+    retried = {each.order_id: each for each in transaction.find(order_ids).values() if _can_be_retried(each)}
+    for status in (Status.FAILED, Status.PENDING):
+        _retry(transaction, status, [each.sequence for each in retried.values() if each.status is status])
     stored = transaction.find(order_ids)
-    # If the batch has two retries of one order, the second fails, because the order is Pending by then.
     return [
-        StatusChanged(order, Status.FAILED)
-        if order and failed.pop(order_id, None)
-        else _wrong_status(order, needed=Status.FAILED)
+        StatusChanged(order, before.status)
+        if order and (before := retried.pop(order_id, None))
+        else _wrong_status(order, needed="Failed or waiting for a retry")
         for order_id, order in ((each, stored.get(each)) for each in order_ids)
     ]
 
 
-def retry_failed(transaction: Transaction, commands: Sequence[RetryFailedOrders]) -> list[RetriedOrders]:
-    """Makes the next Failed orders Pending. Returns a result for each command, as `RetryFailedOrders` documents."""
-    results = []
-    for command in commands:
-        [found] = transaction.database.execute_sql(statements.NEXT_FAILED, (command.after, command.limit)).fetchone()
-        orders = decode_order_ids(found)
-        _retry(transaction, [order.sequence for order in orders])
-        results.append(RetriedOrders(orders, orders[-1].sequence if orders else command.after))
-    return results
+def retry_selected(transaction: Transaction, commands: Sequence[RetryOrders]) -> list[RetriedOrders]:
+    """Retries the next orders of each selection. Returns a result for each command, as `RetryOrders` documents."""
+    return [_retry_selected(transaction, command.selection, command.limit) for command in commands]
+
+
+def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: int) -> RetriedOrders:
+    statement = statements.NEXT_FAILED if selection.status is Status.FAILED else statements.NEXT_WAITING
+    from_us, until_us = selection.created_from_us, selection.created_until_us
+    parameters = {
+        "error": selection.error,
+        "created_from_us": LOWEST if from_us is None else from_us,
+        "created_until_us": HIGHEST if until_us is None else until_us,
+        "after": selection.after,
+        "last": HIGHEST if selection.last is None else selection.last,
+        "limit": limit,
+    }
+    found, last_examined, examined, newest = transaction.database.execute_sql(statement, parameters).fetchone()
+    orders = decode_order_ids(found)
+    _retry(transaction, selection.status, [order.sequence for order in orders])
+    if examined < limit:
+        return RetriedOrders(orders, None)
+    # Orders that are accepted, or fail again, in the meantime are not examined. So the retry ends.
+    last = newest if selection.last is None else selection.last
+    return RetriedOrders(orders, structs.replace(selection, after=last_examined, last=last))
+
+
+def _can_be_retried(order: Order) -> bool:
+    return order.status is Status.FAILED or (order.status is Status.PENDING and order.due_us is not None)
 
 
 def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[int]) -> dict[int, int]:
@@ -58,11 +81,17 @@ def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[i
     return {order_id: order.sequence for order_id, order in stored.items() if order.status is status}
 
 
-def _retry(transaction: Transaction, sequences: Sequence[int]) -> None:
+def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -> None:
+    """Retries orders with this status. Pending orders must wait for a retry."""
+    if not sequences:
+        return
+    if status is Status.PENDING:
+        transaction.database.execute_sql(statements.MAKE_DUE_NOW, (encode_numbers(sequences),))
+        return
     transaction.database.execute_sql(statements.RETRY_BY_REQUEST, (encode_numbers(sequences),))
     transaction.change.failed -= len(sequences)
     transaction.change.pending += len(sequences)
 
 
-def _wrong_status(order: Order | None, *, needed: Status) -> WrongStatusError | None:
+def _wrong_status(order: Order | None, *, needed: str) -> WrongStatusError | None:
     return None if order is None else WrongStatusError(order.order_id, status=order.status, needed=needed)

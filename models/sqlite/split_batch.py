@@ -19,7 +19,7 @@ from models.writes import (
     NewOrder,
     Outcome,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
     WriteResult,
 )
 
@@ -45,7 +45,7 @@ class SplitBatch:
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
         error = self._record([outcome for write in finishes for outcome in write.outcomes])
-        for kind in (Cancel, Retry, RetryFailedOrders):
+        for kind in (Cancel, Retry, RetryOrders):
             batch.set_results(kind, self._apply(batch.of_type(kind)))
         batch.set_insert_results(cast(list[InsertResult], self._apply(batch.new_orders())))
         batch.set_results(FinishAndClaim, [error or self._claim(write) for write in finishes])
@@ -111,7 +111,7 @@ def _claim(transaction: Transaction, limit: int) -> ClaimedOrders:
 def _name_of(write: AnyWrite) -> str:
     if isinstance(write, NewOrder | Cancel | Retry):
         return f"order {write.order_id}"
-    return "a Failed order"
+    return "an order to retry"
 
 
 def _error_of_all(result: WriteResult) -> StorageError | None:

@@ -146,10 +146,16 @@ RETRY_BY_REQUEST = """
 UPDATE orders SET status = 'Pending', attempts = 0, error = NULL, processed_us = NULL
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 
-NEXT_FAILED = """
-SELECT json_group_array(json_array(sequence, order_id, user_id)) FROM (
-    SELECT sequence, order_id, user_id FROM orders
-    WHERE status = 'Failed' AND sequence > ? ORDER BY sequence LIMIT ?)"""
+MAKE_DUE_NOW = "UPDATE orders SET due_us = NULL WHERE sequence IN (SELECT value FROM json_each(?))"
+
+_NEXT_TO_RETRY = """
+SELECT json_group_array(json_array(sequence, order_id, user_id)) FILTER (WHERE is_selected), max(sequence), count(*),
+    (SELECT max(sequence) FROM orders)
+FROM (
+    SELECT sequence, order_id, user_id,
+        (:error IS NULL OR instr(error, :error)) AND created_us >= :created_from_us AND created_us < :created_until_us
+            AS is_selected
+    FROM orders INDEXED BY {index} AND sequence > :after AND sequence <= :last ORDER BY sequence LIMIT :limit)"""
 
 ADD_TO_TOTALS = """
 UPDATE totals SET pending = pending + ?, processing = processing + ?, completed = completed + ?, failed = failed + ?,
@@ -183,6 +189,8 @@ _INDEXES = {
     "Failed": ("orders_failed WHERE status = 'Failed'",),
     "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
 }
+NEXT_FAILED = _NEXT_TO_RETRY.format(index=_INDEXES["Failed"][0])
+NEXT_WAITING = _NEXT_TO_RETRY.format(index=_INDEXES["Pending"][1])
 _RARE = ("Processing", "Failed", "Cancelled")
 _IN_BLOCK = f"sequence >> {BLOCK_BITS} = block"
 _OF_USER_IN_BLOCK = f"SELECT sequence FROM orders INDEXED BY orders_user WHERE {_IN_BLOCK} AND user_id = :user_id"

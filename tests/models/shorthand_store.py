@@ -18,7 +18,8 @@ from models.writes import (
     Outcome,
     RetriedOrders,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
+    RetrySelection,
     StatusChanged,
     WriteResult,
 )
@@ -123,8 +124,8 @@ class ShorthandStore:
     def retry(self, *order_ids: int) -> list[Order | WrongStatusError | None]:
         return [_order_of(result) for result in self.write([Retry(each) for each in order_ids])]
 
-    def retry_failed(self, after: int = 0, limit: int = 1_000) -> RetriedOrders:
-        return cast(list[RetriedOrders], self.write([RetryFailedOrders(after, limit)]))[0]
+    def retry_selected(self, selection: RetrySelection, limit: int = 1_000) -> RetriedOrders:
+        return cast(list[RetriedOrders], self.write([RetryOrders(selection, limit)]))[0]
 
 
 def _order_of(result: WriteResult) -> Order | WrongStatusError | None:

@@ -16,7 +16,8 @@ from models.writes import (
     NewOrders,
     Outcome,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
+    RetrySelection,
     WriteResult,
 )
 from tests.models.samples import new_order
@@ -117,8 +118,17 @@ def test_a_retry_by_request_resets_attempts_and_error(batches: Batches) -> None:
 def test_all_retried_orders_become_pending(batches: Batches) -> None:
     batches.write(*(new_order(order_id, user_id=order_id + 10) for order_id in (1, 2, 3)), FinishAndClaim((), 10))
     batches.write(batches.end((1, FAILED), (2, COMPLETED), (3, FAILED), error="no"))
-    assert batches.write(RetryFailedOrders(0, 10)) == [OrderChange(1, 11, PENDING), OrderChange(3, 13, PENDING)]
-    assert batches.write(RetryFailedOrders(0, 10)) == []
+    retry = RetryOrders(RetrySelection(status=FAILED), 10)
+    assert batches.write(retry) == [OrderChange(1, 11, PENDING), OrderChange(3, 13, PENDING)]
+    assert batches.write(retry) == []
+
+
+@pytest.mark.parametrize("retry", [Retry(1), RetryOrders(RetrySelection(status=PENDING), 10)])
+def test_a_waiting_order_that_is_retried_now_was_already_pending(batches: Batches, retry: AnyWrite) -> None:
+    batches.write(new_order(1), FinishAndClaim((), 10))
+    batches.write(batches.end((1, PENDING), error="later", due_us=2**62))
+    assert batches.write(retry) == []
+    assert batches.write(FinishAndClaim((), 10)) == [OrderChange(1, 1, PROCESSING, attempts=2, error="later")]
 
 
 def test_rejected_and_failed_writes_change_nothing() -> None:

@@ -82,3 +82,27 @@ def test_failed_orders_can_be_retried(tmp_path: Path) -> None:
         wait_until_processed(server)
         assert_counts(server, Completed=105)
         assert ask(server, "/orders/retry?status=Failed") == (200, {"retried": 0})
+
+
+def test_orders_that_wait_for_a_retry_can_be_retried_now(tmp_path: Path) -> None:
+    body = """
+        tell(order)
+        if order.attempt == 1:
+            raise RetryLater(3600, "no flour" if order.order_id < 50 else "no sugar")
+    """
+    with UserModule(tmp_path, body) as shop, shop.server() as server:
+        post_all(server, range(1, 101))
+        for _ in range(100):
+            shop.call()
+        waiting = [wait_for_status(server, order_id, "Pending")["next_attempt_at"] for order_id in (1, 2, 100)]
+        assert all(waiting)
+        status, pending = ask(server, "/order/1/retry")
+        assert (status, pending["status"], pending["attempts"], pending["error"]) == (200, "Pending", 1, "no flour")
+        assert shop.call()[:2] == (1, 2)
+        wait_for_status(server, 1, "Completed")
+        assert ask(server, "/orders/retry?status=Pending&error=flour") == (200, {"retried": 48})
+        assert {shop.call()[:2] for _ in range(48)} == {(order_id, 2) for order_id in range(2, 50)}
+        assert server.get("/order/100").body["next_attempt_at"] == waiting[2]
+        assert ask(server, "/orders/retry?status=Pending") == (200, {"retried": 51})
+        wait_until_processed(server)
+        assert_counts(server, Completed=100)

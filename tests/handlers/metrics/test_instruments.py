@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, Instruments, IntakeOutcome
@@ -18,7 +19,8 @@ from models.writes import (
     Outcome,
     RetriedOrders,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
+    RetrySelection,
     StatusChanged,
     WriteResult,
 )
@@ -119,16 +121,18 @@ def test_no_wait_is_negative_after_the_clock_is_set_back(instruments: Instrument
 
 
 def test_cancels_and_retries_are_counted_if_they_changed_an_order(instruments: Instruments, clock: Clock) -> None:
-    order = stored(1, clock)
+    failed = RetrySelection(status=Status.FAILED)
+    cancelled, pending = [replace(stored(1, clock), status=each) for each in (Status.CANCELLED, Status.PENDING)]
     count_batch(
         instruments,
-        (Cancel(1), StatusChanged(order, Status.PENDING)),
-        (Cancel(1), StatusChanged(order, Status.CANCELLED)),
+        (Cancel(1), StatusChanged(cancelled, Status.PENDING)),
+        (Cancel(1), StatusChanged(cancelled, Status.CANCELLED)),
         (Cancel(2), WrongStatusError(2, status="Completed", needed="Pending")),
         (Cancel(3), None),
-        (Retry(4), StatusChanged(order, Status.FAILED)),
-        (RetryFailedOrders(0, 9), RetriedOrders([OrderIds(5, 5, 1), OrderIds(6, 6, 1)], 6)),
-        (RetryFailedOrders(6, 9), RetriedOrders([], 6)),
+        (Retry(4), StatusChanged(pending, Status.FAILED)),
+        (Retry(5), StatusChanged(pending, Status.PENDING)),
+        (RetryOrders(failed, 9), RetriedOrders([OrderIds(6, 6, 1), OrderIds(7, 7, 1)], failed)),
+        (RetryOrders(failed, 9), RetriedOrders([], None)),
     )
-    assert (instruments.cancelled, instruments.requested_retries) == (1, 3)
+    assert (instruments.cancelled, instruments.requested_retries) == (1, 4)
     assert intake_of(instruments) == {}

@@ -5,6 +5,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -86,13 +87,14 @@ def counters(families: dict[str, Metric]) -> dict[tuple[str, str], float]:
 
 def record_some(api: RunningApi, rounds: int = 1) -> None:
     instruments, order = api.instruments, claimed_order(new_order(1), 1, api.clock.now_us - SECOND_US)
+    cancelled = replace(order, status=Status.CANCELLED)
     for number in range(rounds):
         for histogram in (instruments.ack_s, instruments.processing_s, instruments.commit_s):
             histogram.observe(0.002 * (number + 1))
         outcomes = [Outcome(1, 1, Status.COMPLETED)]
         instruments.count_batch(
             [new_order(1), FinishAndClaim(outcomes, 1), Cancel(2)],
-            [Insertion.ACCEPTED, ClaimedOrders([order]), StatusChanged(order, Status.PENDING)],
+            [Insertion.ACCEPTED, ClaimedOrders([order]), StatusChanged(cancelled, Status.PENDING)],
         )
         instruments.count_intake(IntakeOutcome.INVALID)
 

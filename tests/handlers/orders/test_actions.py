@@ -1,18 +1,15 @@
-"""`POST /order/{id}/cancel`, `POST /order/{id}/retry` and `POST /orders/retry?status=Failed`."""
+"""`POST /order/{id}/cancel`, `POST /order/{id}/retry` and `POST /orders/retry`."""
 
 import asyncio
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from models.errors import StorageBusyError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import OrderIds, RetriedOrders
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.processing import api_with_limits, claim, end
+from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import SECOND_US, order_text
 
@@ -87,7 +84,7 @@ async def test_retrying_a_failed_order_resets_its_attempts(api: RunningApi) -> N
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("status", [Status.PENDING, Status.PROCESSING, Status.COMPLETED, Status.CANCELLED])
-async def test_retrying_an_order_that_is_not_failed_is_a_409(api: RunningApi, status: Status) -> None:
+async def test_retrying_an_order_that_is_not_failed_and_does_not_wait_is_a_409(api: RunningApi, status: Status) -> None:
     await accept(api, 7)
     if status is Status.PROCESSING:
         await claim(api, 1)
@@ -96,7 +93,8 @@ async def test_retrying_an_order_that_is_not_failed_is_a_409(api: RunningApi, st
     elif status is Status.CANCELLED:
         await api.request("POST", "/order/7/cancel")
     problem = assert_is_problem(await api.request("POST", "/order/7/retry"), 409, "wrong-status", "/order/7/retry")
-    assert (problem["order_status"], problem["detail"]) == (status, f"Order 7 is {status}, not Failed.")
+    assert problem["order_status"] == status
+    assert problem["detail"] == f"Order 7 is {status}, not Failed or waiting for a retry."
     assert await statuses(api, 7) == [status]
 
 
@@ -139,61 +137,18 @@ async def test_the_body_of_an_action_is_ignored(api: RunningApi, body: bytes) ->
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("at_once", [1, 2, 3, 1_000])
-async def test_retrying_failed_orders_changes_no_others(tmp_path: Path, at_once: int) -> None:
-    async with api_with_limits(tmp_path, max_retried_at_once=at_once) as api:
-        await accept(api, 1, 2, 3, 4)
-        await end_as(api, Status.FAILED, 3)
-        await end_as(api, Status.COMPLETED)
-        await accept(api, 5, 6)
-        answer = await api.request("POST", "/orders/retry?status=Failed")
-        assert (answer.status, answer.json) == (200, {"retried": 3})
-        assert await statuses(api, 1, 2, 3, 4, 5, 6) == ["Pending"] * 3 + ["Completed"] + ["Pending"] * 2
-        assert (await api.request("POST", "/orders/retry?status=Failed")).json == {"retried": 0}
-        assert [order.order_id for order in await claim(api, 10)] == [1, 2, 3, 5, 6]
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize(
-    ("query", "errors"),
-    [
-        ("", {"status": "must be Failed"}),
-        ("?status=", {"status": "must be Failed"}),
-        ("?status=failed", {"status": "must be Failed"}),
-        ("?status=Pending", {"status": "must be Failed"}),
-        ("?status=Failed&status=Failed", {"status": "must be Failed"}),
-        ("?status=Failed&user_id=1", {"user_id": "is not known here"}),
-        ("?state=Failed", {"state": "is not known here", "status": "must be Failed"}),
-    ],
-)
-async def test_any_query_other_than_status_failed_is_a_422(api: RunningApi, query: str, errors: dict[str, str]) -> None:
+async def test_an_order_that_waits_for_a_retry_can_be_retried_now(api: RunningApi) -> None:
     await accept(api, 1)
-    await end_as(api, Status.FAILED)
-    answer = await api.request("POST", f"/orders/retry{query}")
-    problem = assert_is_problem(answer, 422, "invalid-parameter", "/orders/retry")
-    assert problem["errors"] == [{"parameter": name, "detail": detail} for name, detail in errors.items()]
-    assert await statuses(api, 1) == ["Failed"]
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize(("done", "members"), [(0, {}), (2, {"retried": 2})])
-async def test_an_error_between_transactions_reports_the_retried_orders(
-    start_api: StartApi, done: int, members: dict[str, Any]
-) -> None:
-    parts = [RetriedOrders([OrderIds(sequence, sequence, 1)], sequence) for sequence in range(1, done + 1)]
-
-    async def retry_failed(after: int) -> RetriedOrders:
-        assert after == done - len(parts)
-        if not parts:
-            raise StorageBusyError("locked")
-        return parts.pop(0)
-
-    api = await start_api(retry_failed=retry_failed)
-    answer = await api.request("POST", "/orders/retry?status=Failed")
-    problem = assert_is_problem(answer, 503, "storage-busy", "/orders/retry")
-    assert answer.headers["Retry-After"] == "1"
-    assert {name: problem[name] for name in problem if name == "retried"} == members
-    assert ("Nothing was changed" in problem["detail"]) == (not done)
+    await end(api, await claim(api, 1), Status.PENDING, "down", api.clock.now_us + 60 * SECOND_US)
+    assert (await api.get("/order/1")).json["next_attempt_at"] is not None
+    answer = await api.request("POST", "/order/1/retry")
+    assert answer.status == 200
+    assert answer.json == (await api.get("/order/1")).json
+    expected = {"status": "Pending", "attempts": 1, "error": "down", "next_attempt_at": None}
+    assert {name: answer.json[name] for name in expected} == expected
+    assert_is_problem(await api.request("POST", "/order/1/retry"), 409, "wrong-status", "/order/1/retry")
+    [order] = await claim(api, 10)
+    assert (order.order_id, order.attempts) == (1, 2)
 
 
 @pytest.mark.gen_test

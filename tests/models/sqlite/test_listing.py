@@ -198,7 +198,12 @@ def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
         ("INTERRUPTED", {"orders_processing"}),
         ("CANCEL", {"INTEGER"}),
         ("RETRY_BY_REQUEST", {"INTEGER"}),
-        ("NEXT_FAILED", {"orders_failed"}),
+        ("MAKE_DUE_NOW", {"INTEGER"}),
+        # SEARCH reads the highest sequence.
+        ("NEXT_FAILED", {"orders_failed", "SEARCH"}),
+        ("NEXT_WAITING", {"orders_waiting", "SEARCH"}),
+        ("RECORD_ATTEMPTS", {"INTEGER"}),
+        ("HISTORY", {"orders_order_id"}),
         ("TOTALS", {"orders_pending", "orders_waiting"}),
     ],
 )

@@ -1,5 +1,6 @@
 """Behaviour that only the SQLite store has. `tests/models/store/` tests the behaviour of every store."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -146,6 +147,9 @@ def test_retries_are_claimed_oldest_first_even_if_many_are_due(database: Retryin
 READY = "SEARCH orders USING INDEX orders_pending (due_us=?)"
 NEXT_DUE = "SEARCH orders USING INDEX orders_pending (due_us>?)"
 BY_SEQUENCE = "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"
+NEWEST = "SEARCH orders"  # the last row of the table
+BY_CLAIM = "SEARCH attempts USING PRIMARY KEY (sequence=? AND claim=?)"
+OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,12 @@ BY_SEQUENCE = "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"
         ("INTERRUPTED", ["SCAN orders USING INDEX orders_processing"]),
         ("CANCEL", [BY_SEQUENCE]),
         ("RETRY_BY_REQUEST", [BY_SEQUENCE]),
-        ("NEXT_FAILED", ["SEARCH orders USING INDEX orders_failed (sequence>?)"]),
+        ("MAKE_DUE_NOW", [BY_SEQUENCE]),
+        ("NEXT_FAILED", ["SEARCH orders USING INDEX orders_failed (sequence>? AND sequence<?)", NEWEST]),
+        ("NEXT_WAITING", ["SEARCH orders USING INDEX orders_waiting (sequence>? AND sequence<?)", NEWEST]),
+        ("RECORD_ATTEMPTS", [BY_SEQUENCE]),
+        ("DELETE_OLD_ATTEMPTS", [BY_CLAIM, OF_ORDER]),
+        ("HISTORY", ["SEARCH orders USING INDEX orders_order_id (order_id=?)", OF_ORDER]),
         # A SCAN that stops at the first row.
         ("TOTALS", [READY, "SCAN orders USING INDEX orders_waiting"]),
     ],
@@ -172,5 +181,7 @@ def test_no_statement_reads_more_orders_than_it_needs(
     database: RetryingSqliteDatabase, statement: str, plan: list[str]
 ) -> None:
     text = getattr(statements, statement)
-    steps = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", [1] * text.count("?"))]
-    assert [step.replace("COVERING INDEX", "INDEX") for step in steps if " orders" in step] == plan
+    values = dict.fromkeys(re.findall(r":(\w+)", text), 1) or [1] * text.count("?")
+    steps = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+    own = [step.replace("COVERING INDEX", "INDEX") for step in steps if re.search(" (orders|attempts)", step)]
+    assert own == plan

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from models.changes import changes_in
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
@@ -28,7 +29,8 @@ from models.writes import (
     Outcome,
     RetriedOrders,
     Retry,
-    RetryFailedOrders,
+    RetryOrders,
+    RetrySelection,
     StatusChanged,
 )
 from tests.models.samples import SECOND_US, Clock, new_order
@@ -99,7 +101,7 @@ class Model:
         for write in batch:
             if isinstance(write, FinishAndClaim):
                 self.finish(write.outcomes)
-        for kind in (Cancel, Retry, RetryFailedOrders, NewOrder | NewOrders, FinishAndClaim):
+        for kind in (Cancel, Retry, RetryOrders, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
                 if isinstance(write, kind):
                     results[place] = self._write_one(write)
@@ -111,12 +113,8 @@ class Model:
                 return self._cancel(self.known(order_id))
             case Retry(order_id):
                 return self._retry(self.known(order_id))
-            case RetryFailedOrders(after, limit):
-                failed = [each for each in self._with_status(Status.FAILED) if each.sequence > after][:limit]
-                for each in failed:
-                    self._retry(each)
-                identities = [OrderIds(each.sequence, each.order_id, each.user_id) for each in failed]
-                return RetriedOrders(identities, failed[-1].sequence if failed else after)
+            case RetryOrders(selection, limit):
+                return self._retry_selected(selection, limit)
             case NewOrder(order_id, user_id):
                 return self._insert(order_id, user_id)
             case NewOrders(orders):
@@ -151,10 +149,29 @@ class Model:
     def _retry(self, order: Expected | None) -> object:
         if order is None:
             return None
-        if order.status is not Status.FAILED:
+        was = order.status
+        if was is Status.FAILED:
+            order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
+        elif was is Status.PENDING and order.due_us is not None:
+            order.due_us = None
+        else:
             return order.status
-        order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
-        return StatusChanged(order.as_stored(), Status.FAILED)
+        return StatusChanged(order.as_stored(), was)
+
+    def _retry_selected(self, selection: RetrySelection, limit: int) -> RetriedOrders:
+        last = len(self.orders) if selection.last is None else selection.last
+        examined = [
+            each
+            for each in self._with_status(selection.status)
+            if selection.after < each.sequence <= last and (each.status is Status.FAILED or each.due_us is not None)
+        ][:limit]
+        selected = [each for each in examined if selection.error is None or selection.error in (each.error or "")]
+        for each in selected:
+            self._retry(each)
+        return RetriedOrders(
+            [OrderIds(each.sequence, each.order_id, each.user_id) for each in selected],
+            replace(selection, after=examined[-1].sequence, last=last) if len(examined) == limit else None,
+        )
 
     def _claim(self, limit: int) -> ClaimedOrders:
         pending = self._with_status(Status.PENDING)
@@ -238,13 +255,20 @@ OUTCOMES = st.lists(
     max_size=4,
 )
 NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
+SELECTIONS = st.builds(
+    RetrySelection,
+    status=st.sampled_from([Status.FAILED, Status.PENDING]),
+    error=st.sampled_from([None, None, "o", "x"]),
+    after=st.integers(0, 5),
+    last=st.sampled_from([None, 4, 9]),
+)
 WRITES = st.lists(
     st.one_of(
         NEW_ORDERS,
         st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
-        st.builds(RetryFailedOrders, st.integers(0, 5), st.integers(1, 3)),
+        st.builds(RetryOrders, SELECTIONS, st.integers(1, 3)),
         st.tuples(OUTCOMES, st.integers(0, 5)),
         st.tuples(OUTCOMES, st.integers(0, 5)),
     ),

@@ -77,10 +77,17 @@ def test_decode_attempts_has_the_column_order_of_interrupted(database: RetryingS
     assert decode_attempts(text) == [Attempt(sequence=1, claim=9, number=8)]
 
 
-def test_decode_order_ids_has_the_column_order_of_next_failed(database: RetryingSqliteDatabase) -> None:
-    insert_row(database)
-    [text] = database.execute_sql(statements.NEXT_FAILED, (0, 1)).fetchone()
+@pytest.mark.parametrize(
+    ("statement", "status"), [(statements.NEXT_FAILED, Status.FAILED), (statements.NEXT_WAITING, Status.PENDING)]
+)
+def test_decode_order_ids_has_the_column_order_of_the_next_orders_to_retry(
+    database: RetryingSqliteDatabase, statement: str, status: Status
+) -> None:
+    insert_row(database, status=status)
+    parameters = {"error": None, "created_from_us": 0, "created_until_us": 99, "after": 0, "last": 9, "limit": 5}
+    text, last, examined, newest = database.execute_sql(statement, parameters).fetchone()
     assert decode_order_ids(text) == [OrderIds(sequence=1, order_id=2, user_id=3)]
+    assert (last, examined, newest) == (1, 1, 1)
 
 
 def test_encode_new_orders_has_the_column_order_of_insert(database: RetryingSqliteDatabase) -> None:
