@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import Watched, chromium
-from tests.live_orders import post_all
+from tests.live_orders import post_all, wait_for_status
 from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
 from tests.server.access import make_key
 from tests.user_module import UserModule
@@ -549,6 +549,23 @@ def test_the_result_of_an_action_in_a_dialog_is_shown_in_the_dialog(browser: Bro
         expect(dialog.get_by_role("status")).to_have_text("Order 1 will be tried again.")
         dialog.get_by_role("button", name="Close the message").click()
         expect(dialog.get_by_role("status")).to_have_text("")
+
+
+def test_the_dialog_shows_the_attempts_and_retries_a_waiting_order_now(browser: Browser, shop: ServerProcess) -> None:
+    assert shop.post(wish(1, "wait")).status == 202
+    with opened(browser, shop) as watched:
+        page = watched.page
+        row_of(page, "Latest", 1).get_by_role("button", name="1", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        attempts = dialog.get_by_role("list", name="Attempts").get_by_role("listitem")
+        expect(attempts).to_have_count(1)
+        expect(attempts).to_contain_text(["closed until Monday"])
+        expect(dialog).to_contain_text(wait_for_status(shop, 1, "Pending")["next_attempt_at"])
+        dialog.get_by_role("button", name="Retry order 1").click()
+        expect(dialog.get_by_role("status")).to_have_text("Order 1 will be tried again.")
+        expect(attempts).to_have_count(2)
+        expect(attempts.last).to_contain_text("Attempt 2")
+        expect(dialog.get_by_role("button", name="Cancel order 1")).to_be_visible()
 
 
 def test_a_hidden_page_closes_its_connection(browser: Browser, server: ServerProcess) -> None:

@@ -1,6 +1,6 @@
 // The dialogs: one asks for the API key, one asks to confirm an action, and one shows all fields of an order.
 
-import { moment, dateOf } from "./format.js";
+import { dateOf, duration, moment } from "./format.js";
 import { onActions, showActions } from "./list.js";
 
 const byId = (id) => document.getElementById(id);
@@ -45,11 +45,12 @@ export function confirmAction({ title, text, yes }) {
   });
 }
 
-/** Shows all fields of an order and the actions that its status allows. `onAct` is called with order and action. */
+/** Shows all fields of an order, its attempts, and the actions that its status allows. `onAct` is called with order and action. */
 export class OrderDialog {
   #dialog = byId("order");
   #order = null;
   #facts = new Map();
+  #attempts = this.#dialog.querySelector(".history");
 
   constructor({ onAct }) {
     this.#dialog.querySelector(".close").addEventListener("click", () => this.#dialog.close());
@@ -63,6 +64,7 @@ export class OrderDialog {
 
   open(order) {
     this.#facts.clear();
+    this.#attempts.replaceChildren();
     this.#show(order);
     this.#dialog.showModal();
     this.#dialog.querySelector(".close").focus();
@@ -71,6 +73,17 @@ export class OrderDialog {
   /** Shows the new state of the order, if it is the one that is shown. */
   update(order) {
     if (this.id === order.order_id.rawJSON) this.#show(order);
+  }
+
+  /** Shows the attempts at the order, if it is the one that is shown. */
+  showAttempts({ order_id: id, attempts }) {
+    if (this.id !== id.rawJSON) return;
+    const items = attempts.map(attemptItem);
+    // Unchanged items stay, to keep a selection of the user.
+    this.#attempts.replaceChildren(...items.map((item, index) => {
+      const old = this.#attempts.children[index];
+      return old?.isEqualNode(item) ? old : item;
+    }));
   }
 
   #show(order) {
@@ -99,6 +112,19 @@ export class OrderDialog {
     this.#facts.set(name, [term, description]);
     return [term, description];
   }
+}
+
+function attemptItem({ number, started_at: start, ended_at: end, outcome, error }) {
+  const item = document.createElement("li");
+  const time = start === null ? "–" : moment(new Date(start));
+  const length = start === null || end === null ? "" : duration((new Date(end) - new Date(start)) / 1_000);
+  for (const text of [`Attempt ${number.rawJSON}`, outcome ?? "running", time, length, error ?? ""]) {
+    const part = document.createElement("span");
+    part.textContent = text;
+    item.append(part);
+  }
+  item.dataset.outcome = outcome ?? "running";
+  return item;
 }
 
 function textOf(name, value) {

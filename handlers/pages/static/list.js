@@ -6,13 +6,16 @@ const FIRST_LIMIT = 10;
 const LONGEST_LIMIT = 160;
 const hasPointer = matchMedia("(hover: hover)");
 
-/** The action that each status allows. */
-const ACTIONS = { Failed: "retry", Pending: "cancel" };
+/** Whether an order in this state allows each action. */
+const ALLOWS = {
+  retry: (order) => order.status === "Failed" || order.next_attempt_at !== null,
+  cancel: (order) => order.status === "Pending",
+};
 
-/** Shows the action button that the order's status allows, and hides the others. */
+/** Shows the action buttons that the order's state allows, and hides the others. */
 export function showActions(element, order) {
   for (const button of element.querySelectorAll("[data-action]")) {
-    button.hidden = button.dataset.action !== ACTIONS[order.status];
+    button.hidden = !ALLOWS[button.dataset.action](order);
     button.setAttribute("aria-label", `${button.textContent} order ${order.order_id.rawJSON}`);
   }
 }

@@ -67,7 +67,7 @@ export class Orders {
     const counts = this.#counts;
     try {
       for (const list of [this.#failed, this.#latest, this.#found]) await list?.refresh();
-      for (const id of this.#actedOn) this.#update(await this.#api.get(`order/${id}`));
+      for (const id of this.#actedOn) await this.#fetch(id);
       this.#shownCounts = counts;
       this.#shownAt = Date.now();
       byId("behind").textContent = "";
@@ -78,6 +78,12 @@ export class Orders {
     } finally {
       this.#isRefreshing = false;
     }
+  }
+
+  /** Shows the current state of an order, and its attempts if it is in the dialog. */
+  async #fetch(id) {
+    this.#update(await this.#api.get(`order/${id}`));
+    if (this.#dialog.id === id) this.#dialog.showAttempts(await this.#api.get(`order/${id}/attempts`));
   }
 
   #update(order) {
@@ -96,7 +102,7 @@ export class Orders {
       try {
         this.#update(await this.#api.post(`order/${id}/${action}`));
       } catch (problem) {
-        if (problem.status === 409) this.#update(await this.#api.get(`order/${id}`));
+        if (problem.status === 409) await this.#fetch(id);
         throw problem;
       }
       this.#actedOn.add(id);
@@ -128,7 +134,7 @@ export class Orders {
     const id = order.order_id.rawJSON;
     this.#dialog.open(order);
     this.#actedOn.add(id);
-    await runAction(async () => this.#update(await this.#api.get(`order/${id}`)));
+    await runAction(() => this.#fetch(id));
   }
 
   async #find(event) {
