@@ -108,10 +108,13 @@ class Totals(Struct, frozen=True, gc=False):
 
 def amount_as_decimal(ten_thousandths: int) -> Decimal:
     """The exact amount. Its text has no exponent and no trailing zeros."""
+    return Decimal(amount_as_json(ten_thousandths).decode())
+
+
+def amount_as_json(ten_thousandths: int) -> bytes:
+    """The exact amount as a JSON number, without an exponent and trailing zeros: `99.99`."""
     whole, fraction = divmod(ten_thousandths, 10**AMOUNT_PLACES)
-    if not fraction:
-        return Decimal(whole)
-    return Decimal(f"{whole}.{fraction:0{AMOUNT_PLACES}}".rstrip("0"))
+    return (b"%d.%0*d" % (whole, AMOUNT_PLACES, fraction)).rstrip(b"0") if fraction else b"%d" % whole
 
 
 def time_as_texts(time_us: int) -> tuple[str, str]:

@@ -1,10 +1,8 @@
 """An order as it is sent to clients. Pure."""
 
-from decimal import Decimal
-
 import msgspec
 
-from models.order import Order, Status, amount_as_decimal, time_as_texts
+from models.order import Order, Status, amount_as_json, time_as_texts
 
 _MICROSECONDS = 1_000_000
 
@@ -15,7 +13,7 @@ class OrderView(msgspec.Struct, gc=False):
     order_id: int
     user_id: int
     item_ids: list[int]
-    total_amount: Decimal
+    total_amount: msgspec.Raw
     status: Status
     created_time: str
     processed_time: str | None
@@ -37,7 +35,7 @@ def order_view(order: Order) -> OrderView:
         order.order_id,
         order.user_id,
         order.item_ids,
-        amount_as_decimal(order.total_amount),
+        msgspec.Raw(amount_as_json(order.total_amount)),
         order.status,
         created_time,
         processed_time,
