@@ -68,6 +68,8 @@ class Ending(enum.StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     """The processor said that a retry would not help."""
+    TIMED_OUT = "timed_out"
+    """The attempt did not end within `--attempt-timeout`."""
     INTERRUPTED = "interrupted"
     """The process ended during the attempt."""
     STOPPED = "stopped"

@@ -7,7 +7,7 @@ from models.order import Attempt, Ending, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
 from workers.error_text import text_of
-from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import MAX_DELAY_S, NoResultError, NotDeliveredError, Rejected, RetryLater
 
 INTERRUPTED = "the process ended during the attempt"
 """The error that is stored for an attempt that a crash interrupted."""
@@ -30,8 +30,7 @@ class RetryPolicy:
             delay_s = error.delay_s
         elif isinstance(error, NotDeliveredError):
             delay_s = max(delay_s, error.retry_after_s)
-        ending = Ending.REJECTED if isinstance(error, Rejected) else Ending.FAILED
-        return self._outcome(attempt, text_of(error), ending, delay_s=delay_s)
+        return self._outcome(attempt, text_of(error), _ending_of(error), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
         """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
@@ -42,6 +41,15 @@ class RetryPolicy:
             return Outcome(attempt.sequence, attempt.claim, Status.FAILED, error, None, ending)
         due_us = self._clock() + round(delay_s * _MICROSECONDS)
         return Outcome(attempt.sequence, attempt.claim, Status.PENDING, error, due_us, ending)
+
+
+def _ending_of(error: BaseException) -> Ending:
+    match error:
+        case Rejected():
+            return Ending.REJECTED
+        case NoResultError():
+            return Ending.TIMED_OUT
+    return Ending.FAILED
 
 
 def _is_delay(delay_s: object) -> TypeGuard[float]:

@@ -74,7 +74,8 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     },
     ("AttemptView", "outcome"): {
         "description": "Null while it is running. `rejected`: the processor said that a retry would not help. "
-        "`interrupted`: the server's process ended. `stopped`: the server stopped; the attempt does not count."
+        "`timed_out`: there was no result within `--attempt-timeout`. `interrupted`: the server's process ended. "
+        "`stopped`: the server stopped; the attempt does not count."
     },
     ("AttemptView", "error"): {"description": "Why the attempt did not complete the order."},
     ("OrderPage", "next_cursor"): {"description": "`cursor` of the next page; null on the last one."},

@@ -56,6 +56,7 @@ def test_a_coroutine_that_never_ends_is_cancelled(tmp_path: Path) -> None:
     with UserModule(tmp_path, "pass", setup=setup) as shop, shop.server(*flags) as server:
         assert server.post(order(1)).status == 202
         assert wait_for_status(server, 1, "Failed")["error"] == "no result within 0.5 s"
+        assert [each["outcome"] for each in server.get("/order/1/attempts").body["attempts"]] == ["timed_out"]
         wait_until((tmp_path / "cancelled").exists)
         assert server.stop() == 0
 

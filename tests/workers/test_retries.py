@@ -13,7 +13,7 @@ from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
 from workers.error_text import MAX_ERROR_CHARACTERS, is_expected, text_of
-from workers.processors.outcomes import MAX_DELAY_S, NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import MAX_DELAY_S, NoResultError, NotDeliveredError, Rejected, RetryLater
 from workers.retries import INTERRUPTED, RetryPolicy
 
 HOUR_S = 3_600
@@ -231,3 +231,17 @@ def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
             self.delay_s = delay_s
 
     assert delay_us(policy().after(attempt(2), Never())) == 2 * SECOND_US
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (Rejected("no"), Ending.REJECTED),
+        (NoResultError(5), Ending.TIMED_OUT),
+        (RetryLater(5), Ending.FAILED),
+        (NotDeliveredError("no"), Ending.FAILED),
+        (TimeoutError(), Ending.FAILED),
+    ],
+)
+def test_the_outcome_says_how_the_attempt_ended(error: Exception, ending: Ending) -> None:
+    assert policy().after(attempt(), error).ending is ending
