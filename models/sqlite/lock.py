@@ -1,74 +1,175 @@
-"""The lock file that prevents a second server from opening the database. Used on the main thread."""
+"""The locks that prevent a second server from opening the database. Used on the main thread."""
 
-import contextlib
 import fcntl
+import logging
 import os
+import sys
 from pathlib import Path
 
 from models.errors import DatabaseRefusedError
 
+_log = logging.getLogger("orders.lock")
+
 
 class DatabaseLock:
-    """An exclusive, advisory flock(2) on `<database>.lock`. The file contains the id of the process that has the lock.
+    """Exclusive flock(2) locks, which are advisory, on the database file and on `<database>.lock`.
 
-    The kernel releases the lock when the process ends for any reason, so a file that a crash left behind is not locked.
+    The lock on the database file applies to all paths of the file, such as hard links. The lock file contains the
+    owner's process id, and excludes versions of this program that lock no other file. The kernel releases the locks
+    when the process ends for any reason, so a lock file that a crash left behind locks nothing.
+
+    Closing any descriptor of the database file releases SQLite's locks of the whole process
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2). Therefore acquire this lock before SQLite opens the file,
+    and release it after SQLite has closed it.
     """
 
     def __init__(self, database: Path) -> None:
-        self._path = Path(os.path.realpath(database) + ".lock")
-        self._descriptor: int | None = None
+        self._database = Path(os.path.realpath(database))
+        self._lock_path = Path(f"{self._database}.lock")
+        self._file: _LockedFile | None = None
+        self._lock_file: _LockedFile | None = None
 
     def acquire(self) -> None:
-        """Takes the lock. Does nothing if this object already has it.
+        """Acquires the lock and creates missing files. Does nothing if this object already holds the lock.
 
-        Raises DatabaseRefusedError if another process has the lock, or if the file can't be written.
+        Raises DatabaseRefusedError. It names the process that holds the lock, and no file has been changed.
         """
-        while self._descriptor is None:
-            try:
-                self._descriptor = self._lock(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
-                if self._descriptor is not None:
-                    os.ftruncate(self._descriptor, 0)
-                    os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-            except OSError as error:
-                self.release()
-                if not self._path.parent.is_dir():
-                    raise DatabaseRefusedError(f"the folder {self._path.parent} does not exist") from None
-                raise DatabaseRefusedError(f"{self._path} can't be written: {error.strerror or error}") from None
-
-    def _lock(self, descriptor: int) -> int | None:
-        """The locked descriptor; None if the previous owner removed the file after it was opened here."""
-        with contextlib.ExitStack() as undo:
-            undo.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                database = self._path.with_suffix("")
-                raise DatabaseRefusedError(f"{database} is in use by another server, process {owner}") from None
-            if not self._is_current(descriptor):
-                return None
-            undo.pop_all()
-            return descriptor
-
-    def _is_current(self, descriptor: int) -> bool:
-        """Whether the descriptor still refers to the file at the path."""
+        if self._lock_file is not None:
+            return
         try:
-            return os.path.samestat(os.fstat(descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
+            self._lock_database()
+            self._create_lock_file()
+        except DatabaseRefusedError:
+            self.discard()
+            raise
+
+    def _lock_database(self) -> None:
+        try:
+            # On BSD and macOS, a flock excludes SQLite's own locks on the file.
+            self._file = _LockedFile(self._database, is_locked=sys.platform == "linux")
+        except BlockingIOError:
+            raise self._in_use_by(_process_with_flock(self._database) or self._id_in_lock_file()) from None
+        except OSError as error:
+            if not self._database.parent.exists():
+                raise DatabaseRefusedError(f"the folder {self._database.parent} does not exist") from None
+            raise DatabaseRefusedError(f"{self._database} can't be opened: {error.strerror or error}") from None
+
+    def _create_lock_file(self) -> None:
+        try:
+            self._lock_file = _LockedFile(self._lock_path)
+            self._lock_file.replace_content(f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            raise self._in_use_by(self._id_in_lock_file()) from None
+        except OSError as error:
+            raise DatabaseRefusedError(f"{self._lock_path} can't be written: {error.strerror or error}") from None
+
+    def _in_use_by(self, process: str) -> DatabaseRefusedError:
+        return DatabaseRefusedError(f"{self._database} is in use by another server, process {process or 'unknown'}")
+
+    def _id_in_lock_file(self) -> str:
+        try:
+            with self._lock_path.open("rb") as file:
+                return file.read(32).decode("ascii", "replace").strip()
+        except OSError:
+            return ""
+
+    def remove_lock_file(self) -> None:
+        """Removes the lock file, but keeps the lock on the database. May be called twice."""
+        if self._lock_file is not None:
+            self._lock_file.remove()
+            self._lock_file = None
+
+    def release(self) -> None:
+        """Removes the lock file and releases the locks. May be called twice."""
+        self.remove_lock_file()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def close_in_child(self) -> None:
-        """Closes the descriptor in a forked child, and keeps the file.
+        """Closes the descriptors in a forked child, and keeps the files.
 
         A flock belongs to the open file, which the child shares. It would outlive the process that has the lock.
         """
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        for file in (self._lock_file, self._file):
+            if file is not None:
+                file.close()
+        self._lock_file = self._file = None
 
-    def release(self) -> None:
-        """Removes the file and releases the lock. A second call does nothing."""
-        if self._descriptor is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+    def discard(self) -> None:
+        """Like `release`, but also removes the database if `acquire` has created it."""
+        if self._file is not None and self._file.is_new:
+            for suffix in ("-wal", "-shm", "-journal"):
+                Path(f"{self._database}{suffix}").unlink(missing_ok=True)
+            self._file.remove()
+            self._file = None
+        self.release()
+
+
+class _LockedFile:
+    """An open file, created if it does not exist, with an exclusive flock unless `is_locked` is false.
+
+    Raises BlockingIOError if the file is locked, and OSError if it can't be opened for writing.
+    """
+
+    def __init__(self, path: Path, *, is_locked: bool = True) -> None:
+        self._path = path
+        while True:
+            self._open()
+            try:
+                if is_locked:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                self.close()
+                raise
+            if self._is_at_path():
+                return
+            # The previous owner removed or replaced it after it was opened here.
+            self.close()
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            self.is_new = True
+        except FileExistsError:
+            self._descriptor = os.open(self._path, flags | os.O_CREAT, 0o644)
+            self.is_new = False
+
+    def replace_content(self, content: bytes) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+    def remove(self) -> None:
+        """Removes the file, unless its path now belongs to another file, and closes it."""
+        try:
+            if self._is_at_path():
+                self._path.unlink()
+        except OSError as error:
+            _log.warning("%s can't be removed: %s", self._path, error.strerror or error)
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _is_at_path(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _process_with_flock(path: Path) -> str:
+    """The id of the process that holds a flock on the file, from /proc/locks (see proc_locks(5)); empty if unknown."""
+    try:
+        found = path.stat()
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return ""
+    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for lock in locks:
+        # Such as "9: FLOCK  ADVISORY  WRITE 31002 fe:00:2222687 0 EOF". A process that waits has "->" in field 1.
+        fields = lock.split()
+        if fields[1:2] == ["FLOCK"] and fields[5] == file and fields[4].isdigit() and fields[4] != "0":
+            return fields[4]
+    return ""

@@ -20,6 +20,7 @@ MINIMUM_SQLITE = (3, 38, 0)
 WAL_PAGES = 4_000
 """When a commit makes the WAL at least this many pages long (about 16 MiB), SQLite runs a checkpoint. The orders of
 that commit wait for the checkpoint. SQLite's default is 1,000 pages."""
+_PAGE_BYTES = 4_096
 _PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -27,14 +28,13 @@ _PRAGMAS = {
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
 }
+_DATABASE_MAGIC = b"SQLite format 3\0"
 # The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
 # #the_rollback_journal).
-_DATABASE_MAGIC = b"SQLite format 3\0"
 _WAL_MAGIC = bytes.fromhex("377f06")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _JOURNAL_INITIAL_PAGES = slice(16, 20)
 """The field of a rollback journal that has the size of the database before the transaction, in pages."""
-_PAGE_BYTES = 4_096
 _MIN_JOURNAL_BYTES = 512
 
 
@@ -43,13 +43,29 @@ def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
 
     `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError; the file is then unchanged.
     """
+    check_path(path)
     lock = DatabaseLock(path)
     lock.acquire()
     try:
         return SqliteStore(open_database(path), clock=clock, lock=lock)
     except BaseException:
-        lock.release()
+        lock.discard()
         raise
+
+
+def check_path(path: Path) -> None:
+    """Raises DatabaseRefusedError unless `path` is a regular file or missing, and this SQLite can be used."""
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        needed = ".".join(map(str, MINIMUM_SQLITE))
+        raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
+    if str(path) == ":memory:":
+        raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    try:
+        is_usable = path.is_file() or not path.exists()
+    except OSError as error:
+        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
+    if not is_usable:
+        raise DatabaseRefusedError(f"{path} is not a regular file")
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
@@ -57,18 +73,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
 
     Raises DatabaseRefusedError; the file is then unchanged.
     """
-    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
-        needed = ".".join(map(str, MINIMUM_SQLITE))
-        raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
-    if str(path) == ":memory:":
-        raise DatabaseRefusedError("orders in memory would be lost: --database must be a file")
+    check_path(path)
     real_path = Path(os.path.realpath(path))
-    try:
-        is_new = not path.exists()
-    except OSError as error:
-        raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror}") from error
-    if not (is_new or path.is_file()):
-        raise DatabaseRefusedError(f"{path} is not a regular file")
     pragmas = _PRAGMAS | {"wal_autocheckpoint": WAL_PAGES}
     database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
     try:
@@ -77,10 +83,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
                 database.run(lambda: migrate(database))
-    except peewee.DatabaseError as error:
-        if is_new:
-            for suffix in ("", "-wal", "-shm"):
-                _with_suffix(real_path, suffix).unlink(missing_ok=True)
+    except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
         raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
     return database
 

@@ -24,6 +24,7 @@ from tests.process import (
     ServerProcess,
     free_port,
     limit_file_size,
+    need,
     order,
     run_server,
     wait_until,
@@ -62,6 +63,50 @@ def test_the_error_of_a_second_server_on_a_file_has_the_pid_of_the_first(tmp_pat
         assert status == 1
         assert stderr == f"server.py: {path} is in use by another server, process {server.pid}\n"
         assert server.post(order(1)).status == 202
+
+
+def test_a_second_server_is_refused_through_a_hard_link(tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert server.post(order(1)).status == 202
+        (tmp_path / "linked" / "other.db").hardlink_to(tmp_path / "orders.db")
+        other = str(tmp_path / "linked" / "other.db")
+        assert_refused(
+            tmp_path / "linked", "--database", other, saying=f"in use by another server, process {server.pid}"
+        )
+        assert server.post(order(2)).status == 202
+        assert server.stop() == 0
+    assert [path.name for path in (tmp_path / "linked").iterdir()] == ["other.db"]
+    with ServerProcess(tmp_path / "linked" / "other.db") as server:
+        assert server.get("/metrics").body["total_orders"] == 2
+
+
+def test_a_second_server_is_refused_through_a_bind_mount_of_the_file(tmp_path: Path) -> None:
+    other = tmp_path / "mounted" / "other.db"
+    other.parent.mkdir()
+    other.touch()
+    with ServerProcess(tmp_path / "orders.db") as server:
+        mount = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && exec "$2" server.py --database "$1"']
+        command = [*mount, str(tmp_path / "orders.db"), str(other), sys.executable]
+        need("unshare")
+        if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+            pytest.skip("this user can't mount")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert done.returncode == 1
+        assert done.stderr == f"server.py: {other} is in use by another server, process {server.pid}\n"
+    assert [path.name for path in other.parent.iterdir()] == ["other.db"]
+
+
+def test_a_second_server_is_refused_after_the_lock_file_was_removed(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db") as server:
+        (tmp_path / "orders.db.lock").unlink()
+        status, _, stderr = run_server("--port", "0", "--database", str(tmp_path / "orders.db"))
+        assert status == 1
+        assert f"process {server.pid}" in stderr
+        # The lock file of a server that was started by another path of the file, for example.
+        (tmp_path / "orders.db.lock").write_text("4711\n")
+        assert server.stop() == 0
+    assert (tmp_path / "orders.db.lock").read_text() == "4711\n"
 
 
 def test_a_second_server_is_refused_through_a_symbolic_link(tmp_path: Path) -> None:
@@ -119,7 +164,7 @@ def test_a_read_only_folder_is_refused() -> None:
     # Not even root can create files in /proc.
     status, stdout, stderr = run_server("--port", "0", "--database", "/proc/orders.db")
     assert (status, stdout) == (1, "")
-    assert re.fullmatch(r"server\.py: /proc/orders\.db\.lock can't be written: [^\n]+\n", stderr)
+    assert re.fullmatch(r"server\.py: /proc/orders\.db can't be opened: [^\n]+\n", stderr)
 
 
 def test_a_port_in_use_is_refused_and_no_file_is_created(tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ def path(tmp_path: Path) -> Path:
 
 def new_service(path: Path, clock: Clock, observer: RecordingObserver, processor: Processor) -> OrderService:
     """A service whose store holds the lock of the database, and does not wait for SQLite's locks."""
+    database = open_new_database(path)
     lock = DatabaseLock(path)
     lock.acquire()
-    store = SqliteStore(open_new_database(path), clock=clock, lock=lock)
+    store = SqliteStore(database, clock=clock, lock=lock)
     return OrderService(
         store=store, processor=processor, observer=observer, limits=ServiceLimits(workers=2), clock=clock
     )

@@ -2,15 +2,18 @@
 
 import fcntl
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.lock import DatabaseLock
+from tests.models.privileges import without_privileges
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
@@ -49,7 +52,6 @@ def test_the_lock_file_contains_the_process_id(path: Path) -> None:
     lock = DatabaseLock(path)
     lock.acquire()
     assert lock_file(path).read_text() == f"{os.getpid()}\n"
-    assert not path.exists()
     lock.release()
 
 
@@ -107,7 +109,7 @@ def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(
     calls: list[int] = []
 
     def flock(descriptor: int, operation: int) -> None:
-        if not calls:
+        if len(calls) == 1:
             lock_file(path).unlink()
         calls.append(operation)
         real_flock(descriptor, operation)
@@ -116,7 +118,7 @@ def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = DatabaseLock(path)
     lock.acquire()
-    assert len(calls) == 2
+    assert len(calls) == 3
     with pytest.raises(DatabaseRefusedError):
         DatabaseLock(path).acquire()
     lock.release()
@@ -145,12 +147,12 @@ def test_a_symbolic_link_to_the_database_has_the_same_lock(path: Path, tmp_path:
 
 
 def test_each_database_file_has_its_own_lock(tmp_path: Path) -> None:
-    locks = [DatabaseLock(tmp_path / name) for name in ("a.db", "b.db", "a", "a.db.lock")]
+    locks = [DatabaseLock(tmp_path / name) for name in ("a.db", "b.db", "a")]
     for lock in locks:
         lock.acquire()
     for lock in locks:
         lock.release()
-    assert list(tmp_path.iterdir()) == []
+    assert {file.name for file in tmp_path.iterdir()} == {"a.db", "b.db", "a"}
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_writable_is_refused() -> None:
-    with pytest.raises(DatabaseRefusedError, match=r"\.lock can't be written|does not exist"):
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened"):
         DatabaseLock(Path("/proc/orders.db")).acquire()
 
 
@@ -173,3 +175,95 @@ def test_a_forked_child_that_outlives_the_owner_does_not_keep_the_lock(path: Pat
     other = DatabaseLock(path)
     other.acquire()
     other.release()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def test_a_hard_link_to_the_database_has_the_same_lock(
+    path: Path, tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "other.db").hardlink_to(path)
+    with pytest.raises(DatabaseRefusedError, match=rf"other\.db is in use by another server, process {holder.pid}$"):
+        DatabaseLock(folder / "other.db").acquire()
+    assert list(contents(folder)) == ["other.db"]
+
+
+def test_the_lock_does_not_depend_on_the_lock_file(path: Path, holder: subprocess.Popen[str]) -> None:
+    lock_file(path).unlink()
+    with pytest.raises(DatabaseRefusedError, match=rf"process {holder.pid}$"):
+        DatabaseLock(path).acquire()
+    assert list(contents(path.parent)) == ["orders.db"]
+
+
+def test_only_its_own_lock_file_is_removed(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    lock_file(path).unlink()
+    lock_file(path).write_text("4711\n")
+    lock.release()
+    assert lock_file(path).read_text() == "4711\n"
+
+
+@contextmanager
+def older_version(path: Path) -> Iterator[None]:
+    """A version of the program that locks only the lock file."""
+    descriptor = os.open(lock_file(path), os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"4711\n")
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"orders"])
+def test_a_lock_file_of_an_older_version_is_respected(path: Path, content: bytes | None) -> None:
+    if content is not None:
+        path.write_bytes(content)
+    with older_version(path):
+        before = contents(path.parent)
+        with pytest.raises(DatabaseRefusedError, match=r"process 4711$"):
+            DatabaseLock(path).acquire()
+        assert contents(path.parent) == before
+    lock = DatabaseLock(path)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_discarded_lock_leaves_only_files_that_existed(tmp_path: Path) -> None:
+    (tmp_path / "old.db").touch()
+    for name in ("old.db", "new.db"):
+        lock = DatabaseLock(tmp_path / name)
+        lock.acquire()
+        (tmp_path / f"{name}-wal").touch()
+        lock.discard()
+    assert set(contents(tmp_path)) == {"old.db", "old.db-wal"}
+
+
+def test_a_lock_file_that_can_not_be_removed_is_a_warning(
+    public_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = DatabaseLock(public_folder / "orders.db")
+    lock.acquire()
+    public_folder.chmod(0o555)
+    with without_privileges():
+        lock.release()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{public_folder}/orders.db.lock can't be removed: Permission denied"
+    ]
+    public_folder.chmod(0o755)
+    lock.acquire()
+    lock.release()
+
+
+def test_sqlite_can_use_the_locked_file(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute("PRAGMA journal_mode = wal").fetchone() == ("wal",)
+        connection.execute("CREATE TABLE t (a)")
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    lock.release()

@@ -1,6 +1,5 @@
 """Opening database files, and rejecting files without changing them."""
 
-import os
 import re
 import signal
 import sqlite3
@@ -8,7 +7,6 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,10 +21,10 @@ from models.sqlite.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome
+from tests.models.privileges import without_privileges
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
-NOBODY = 65_534
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -52,29 +50,6 @@ def another_program(path: Path, *statements: str) -> Iterator[None]:
         for statement in statements:
             connection.execute(statement)
         yield
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """Runs the block as the user `nobody` if the tests run as root, because root can write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that all users can reach and read. Only its owner can write to it."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-        folder.chmod(0o755)
 
 
 def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> None:
