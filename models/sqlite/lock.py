@@ -27,6 +27,8 @@ class DatabaseLock:
         self._database = Path(os.path.realpath(database))
         self._lock_path = Path(f"{self._database}.lock")
         self._file: _LockedFile | None = None
+        self._sqlite_files = [Path(f"{self._database}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
+        self._found: list[Path] = []
         self._lock_file: _LockedFile | None = None
 
     def acquire(self) -> None:
@@ -44,6 +46,7 @@ class DatabaseLock:
             raise
 
     def _lock_database(self) -> None:
+        self._found = [path for path in self._sqlite_files if path.exists()]
         try:
             # On BSD and macOS, a flock excludes SQLite's own locks on the file.
             self._file = _LockedFile(self._database, is_locked=sys.platform == "linux")
@@ -97,10 +100,11 @@ class DatabaseLock:
         self._lock_file = self._file = None
 
     def discard(self) -> None:
-        """Like `release`, but also removes the database if `acquire` has created it."""
+        """Like `release`, but if `acquire` has created the database, removes it and the files created since."""
         if self._file is not None and self._file.is_new:
-            for suffix in ("-wal", "-shm", "-journal"):
-                Path(f"{self._database}{suffix}").unlink(missing_ok=True)
+            for path in self._sqlite_files:
+                if path not in self._found:
+                    path.unlink(missing_ok=True)
             self._file.remove()
             self._file = None
         self.release()

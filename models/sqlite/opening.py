@@ -10,6 +10,8 @@ import peewee
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
+from models.sqlite.file_format import DATABASE_MAGIC
+from models.sqlite.leftover_wal import check_leftover_wal
 from models.sqlite.lock import DatabaseLock
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
@@ -28,7 +30,6 @@ _PRAGMAS = {
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
 }
-_DATABASE_MAGIC = b"SQLite format 3\0"
 # The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
 # #the_rollback_journal).
 _WAL_MAGIC = bytes.fromhex("377f06")
@@ -78,7 +79,9 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
     pragmas = _PRAGMAS | {"wal_autocheckpoint": WAL_PAGES}
     database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
     try:
-        if _has_content(path, real_path):
+        has_content = _has_content(path, real_path)
+        check_leftover_wal(real_path)
+        if has_content:
             _check_owner_and_version(path, real_path, deadline_s)
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
@@ -95,14 +98,14 @@ def _has_content(path: Path, real_path: Path) -> bool:
     """
     try:
         with path.open("r+b") as file:
-            magic = file.read(len(_DATABASE_MAGIC))
+            magic = file.read(len(DATABASE_MAGIC))
     except FileNotFoundError:
         return False
     except OSError as error:
         raise DatabaseRefusedError(f"{path} can't be opened: {error.strerror or error}") from error
     if not magic or _rolls_back_to_empty(real_path):
         return False
-    if magic != _DATABASE_MAGIC and not _may_be_restored_from_wal(real_path):
+    if magic != DATABASE_MAGIC and not _may_be_restored_from_wal(real_path):
         raise DatabaseRefusedError(f"{path} is not an SQLite database")
     return True
 
@@ -164,7 +167,3 @@ def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> 
             raise DatabaseRefusedError(
                 f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
             )
-        if _read_beginning(real_path, len(_DATABASE_MAGIC)) != _DATABASE_MAGIC and (
-            database.execute_sql("PRAGMA quick_check(1)").fetchone() != ("ok",)
-        ):
-            raise DatabaseRefusedError(f"{path} is not an SQLite database")

@@ -5,11 +5,13 @@ To change the schema, change the models and add a migration. Never change an exi
 
 import itertools
 import logging
+from typing import Any, cast
 
 import peewee
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.statements import CHANGE_STATE
 
 _log = logging.getLogger("orders.schema")
 
@@ -41,13 +43,15 @@ _MIGRATIONS = (
         "CREATE INDEX orders_completed ON orders (sequence) WHERE status = 'Completed'",
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
-    # From version 3 to 4: the history of attempts.
+    # From version 3 to 4: the history of attempts, and the states that show which database file a WAL belongs to.
     (
         "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
         """CREATE TABLE attempts (
             sequence INTEGER NOT NULL, claim INTEGER NOT NULL, number INTEGER NOT NULL, started_us INTEGER,
             ended_us INTEGER NOT NULL, ending TEXT NOT NULL, error TEXT, PRIMARY KEY (sequence, claim)
         ) WITHOUT ROWID""",
+        "ALTER TABLE totals ADD COLUMN state INTEGER",
+        "ALTER TABLE totals ADD COLUMN previous_state INTEGER",
     ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
@@ -104,9 +108,15 @@ class TotalsRow(peewee.Model):
     failed = peewee.BigIntegerField(default=0)
     cancelled = peewee.BigIntegerField(default=0)
     processing_us = peewee.BigIntegerField(default=0)
+    state = peewee.BigIntegerField(null=True)
+    previous_state = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "totals"
+
+
+TOTALS_COLUMNS: tuple[str, ...] = tuple(cast(Any, TotalsRow)._meta.sorted_field_names)
+"""The columns of `totals`, in the order in which a row stores them."""
 
 
 class AttemptRow(peewee.Model):
@@ -147,4 +157,5 @@ def migrate(database: RetryingSqliteDatabase) -> None:
         _log.info("migrating the database from schema version %d to %d", database.user_version, SCHEMA_VERSION)
         for statement in itertools.chain.from_iterable(_MIGRATIONS[database.user_version - 1 :]):
             database.execute_sql(statement)
+    database.execute_sql(CHANGE_STATE)
     database.user_version = SCHEMA_VERSION

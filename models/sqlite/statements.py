@@ -157,9 +157,15 @@ FROM (
             AS is_selected
     FROM orders INDEXED BY {index} AND sequence > :after AND sequence <= :last ORDER BY sequence LIMIT :limit)"""
 
-ADD_TO_TOTALS = """
-UPDATE totals SET pending = pending + ?, processing = processing + ?, completed = completed + ?, failed = failed + ?,
-    cancelled = cancelled + ?, processing_us = processing_us + ?"""
+STATE_FACTOR = 65_521
+"""Every state is a random multiple of this number. A state that a crash wrote in part is probably not."""
+
+CHANGE_STATE = f"""
+UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACTOR}"""
+
+# This changes the state, too: see `models/sqlite/leftover_wal.py`.
+ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
+    failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 
 TOTALS = f"""
 SELECT pending, processing, completed, failed, cancelled, processing_us, (

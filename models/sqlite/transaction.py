@@ -3,9 +3,10 @@
 The steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -53,6 +54,8 @@ class Transaction:
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.inserted = 0
         """How many new orders have been stored."""
+        self._connection: sqlite3.Connection = cast(Any, database).connection()
+        self._changes_before = self._connection.total_changes
 
     @property
     def room(self) -> int:
@@ -70,16 +73,17 @@ class Transaction:
     @contextmanager
     def undone(self) -> Iterator[None]:
         """Undoes what the `with` block changes in the database."""
+        before = self._connection.total_changes
         self.database.execute_sql("SAVEPOINT undone")
         yield
         self.database.execute_sql("ROLLBACK TO undone")
         self.database.execute_sql("RELEASE undone")
+        self._changes_before += self._connection.total_changes - before
 
-    def add_to_totals(self) -> None:
-        """The last step: adds the changes of all other steps to the stored totals."""
-        amounts = msgspec.structs.astuple(self.change)
-        if any(amounts):
-            self.database.execute_sql(statements.ADD_TO_TOTALS, amounts)
+    def add_to_totals(self, *, even_if_unchanged: bool) -> None:
+        """The last step: if other steps have changed rows, adds their changes to the totals and sets a new state."""
+        if even_if_unchanged or self._connection.total_changes > self._changes_before:
+            self.database.execute_sql(statements.ADD_TO_TOTALS, msgspec.structs.astuple(self.change))
 
 
 class Transactions:
@@ -97,6 +101,7 @@ class Transactions:
         """How many orders are Pending after the last transaction."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
+        self._is_new = True
 
     def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
         """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
@@ -113,11 +118,13 @@ class Transactions:
                 skipped=self.skipped,
             )
             result = work(transaction)
-            transaction.add_to_totals()
+            # So that servers that continue from two copies of a database have different states.
+            transaction.add_to_totals(even_if_unchanged=self._is_new)
             return result, transaction
 
         with storage_errors():
             result, transaction = self.database.run(run_once)
+        self._is_new = False
         self.inserted += transaction.inserted
         self.pending += transaction.change.pending
         return result

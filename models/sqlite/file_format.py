@@ -1,0 +1,109 @@
+"""Reads rows of integers from the pages of a WAL or a database file without SQLite. Pure functions and reads of files.
+
+The formats are at https://www.sqlite.org/fileformat2.html.
+"""
+
+import mmap
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+DATABASE_MAGIC = b"SQLite format 3\0"
+_WAL_HEADER = struct.Struct(">4I8s2I")
+"""Magic number, version, page size, checkpoint number, salts, checksum."""
+_CHECKSUM_WORDS = {0x377F0682: struct.Struct("<6I"), 0x377F0683: struct.Struct(">6I")}
+"""The magic numbers of a WAL, and the byte order of the checksums that each stands for."""
+_FRAME_HEADER = struct.Struct(">2I8s2I")
+"""Page number, size of the database after a commit or 0, salts, checksum."""
+_PAGE_HEADER = struct.Struct(">BHHHBH")
+"""The type of the page, its first free block, number of cells, begin and fragmentation of cells; the first cell."""
+_TABLE_LEAF = 13
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+"""The serial types of integers, and their lengths in bytes."""
+_CONSTANTS = {0: None, 8: 0, 9: 1}
+"""The serial types that stand for a value."""
+
+Row = list[int | None]
+
+
+class Wal(NamedTuple):
+    """The page size of a WAL, and from its pages with a single row those rows that consist of integers and NULLs."""
+
+    page_bytes: int
+    rows: list[Row]
+
+
+def read_wal(path: Path) -> Wal | None:
+    """Reads a WAL; None if there is none or it has no commit, so that SQLite replays nothing.
+
+    Compares the salts of frames, but not their checksums. The rows may therefore include some of a transaction that
+    was not committed.
+    """
+    if not path.is_file() or path.stat().st_size <= _WAL_HEADER.size:
+        return None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        magic, _, page_bytes, _, salts, *checksum = _WAL_HEADER.unpack_from(content)
+        if magic not in _CHECKSUM_WORDS or checksum != _checksum(_CHECKSUM_WORDS[magic].unpack_from(content)):
+            return None
+        rows = []
+        has_commit = False
+        frame_bytes = _FRAME_HEADER.size + page_bytes
+        for begin in range(_WAL_HEADER.size, len(content) - frame_bytes + 1, frame_bytes):
+            _, size_after_commit, frame_salts, *_ = _FRAME_HEADER.unpack_from(content, begin)
+            if frame_salts != salts:
+                break
+            has_commit = has_commit or size_after_commit > 0
+            page = memoryview(content)[begin + _FRAME_HEADER.size : begin + frame_bytes]
+            if row := single_row(page):
+                rows.append(row)
+            page.release()
+    return Wal(page_bytes, rows) if has_commit else None
+
+
+def _checksum(words: tuple[int, ...]) -> list[int]:
+    first = second = 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return [first, second]
+
+
+def single_row(page: bytes | memoryview) -> Row | None:
+    """The row of a table's page with a single row of integers and NULLs; None for any other page."""
+    if len(page) < _PAGE_HEADER.size:
+        return None
+    kind, _, cells, _, _, cell = _PAGE_HEADER.unpack_from(page)
+    if (kind, cells) != (_TABLE_LEAF, 1):
+        return None
+    try:
+        return _integers_at(page, cell)
+    except IndexError:  # the bytes are not a row
+        return None
+
+
+def _integers_at(page: bytes | memoryview, cell: int) -> Row | None:
+    _, at = _varint(page, cell)  # the length of the payload
+    _, header = _varint(page, at)  # the row id
+    header_bytes, at = _varint(page, header)
+    value_at = header_end = header + header_bytes
+    row: Row = []
+    while at < header_end:
+        kind, at = _varint(page, at)
+        if kind in _CONSTANTS:
+            row.append(_CONSTANTS[kind])
+        elif kind in _INTEGERS:
+            row.append(int.from_bytes(page[value_at : value_at + _INTEGERS[kind]], "big", signed=True))
+            value_at += _INTEGERS[kind]
+        else:
+            return None
+    return row if value_at <= len(page) else None
+
+
+def _varint(page: bytes | memoryview, at: int) -> tuple[int, int]:
+    """The variable-length integer at this place, and the place after it."""
+    value = 0
+    for place in range(at, at + 8):
+        value = value << 7 | page[place] & 0x7F
+        if page[place] < 0x80:
+            return value, place + 1
+    return value << 8 | page[at + 8], at + 9

@@ -1,0 +1,105 @@
+"""Checks that a WAL that a killed server left belongs to the database file. Runs on the main thread.
+
+SQLite replays a WAL without checking this. After a backup was copied over the database, the replay would mix pages of
+two states of the database.
+
+Each write transaction gives the row of totals a new random `state`, and keeps the one before in `previous_state`. Its
+frames in the WAL include the page of that row. The WAL belongs to the database if the state in the database file is the
+one before the first transaction of the WAL, or the one after any of its transactions. Then no page that is missing in
+the WAL has changed since the WAL began, and replaying it leads to its last state. This also applies to a copy of
+the database file that was made since the WAL began.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from models.errors import DatabaseRefusedError
+from models.sqlite.file_format import DATABASE_MAGIC, Row, Wal, read_wal, single_row
+from models.sqlite.schema import TOTALS_COLUMNS
+from models.sqlite.statements import STATE_FACTOR
+
+_FORMAT_VERSIONS = slice(18, 20)
+_WITHOUT_WAL, _WITH_WAL = b"\1\1", b"\2\2"
+"""The file format versions for writing and reading."""
+_HEADER_BYTES = 100
+_STATE = TOTALS_COLUMNS.index("state")
+_PREVIOUS_STATE = TOTALS_COLUMNS.index("previous_state")
+_OLD_COLUMNS = 7
+"""How many columns the table had before version 4 of the schema."""
+_TOTALS_ROOT = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'totals'"
+
+
+class _UnknownStateError(Exception):
+    """The database file can't be read without its WAL: a crash interrupted a checkpoint."""
+
+
+def check_leftover_wal(path: Path) -> None:
+    """Raises DatabaseRefusedError if the WAL of the database `path` has commits and does not belong to it.
+
+    Raises sqlite3.DatabaseError if the database is damaged and the WAL does not repair it. Changes neither file.
+    """
+    wal = read_wal(Path(f"{path}-wal"))
+    if wal is None:
+        return
+    try:
+        belongs = _belongs(path, wal)
+    except _UnknownStateError:
+        # The WAL has all pages that the checkpoint was writing, and repairs the database.
+        belongs = _query(path, "mode=ro", "PRAGMA quick_check(1)") == ("ok",)
+    if not belongs:
+        raise DatabaseRefusedError(
+            f"{path}-wal does not belong to {path}, which may be a restored backup:"
+            f" to start from {path} as it is, move {path}-wal to another folder"
+        )
+
+
+def _belongs(path: Path, wal: Wal) -> bool:
+    """Raises _UnknownStateError if only SQLite can tell."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if not header:
+        return False  # SQLite would remove the WAL
+    if header[_FORMAT_VERSIONS] == _WITHOUT_WAL:
+        return False
+    if not header.startswith(DATABASE_MAGIC) or header[_FORMAT_VERSIONS] != _WITH_WAL:
+        raise _UnknownStateError
+    if not (images := [row for row in wal.rows if _is_totals(row)]):
+        return True  # other programs wrote all of its transactions, or an older version of this one
+    states = [_value(images[0], _PREVIOUS_STATE), *(_value(row, _STATE) for row in images)]
+    return _state_in(path, wal.page_bytes) in states
+
+
+def _state_in(path: Path, page_bytes: int) -> int | None:
+    """The state in the database file alone. None for a file without totals, or without the column of a later schema."""
+    try:
+        # An immutable file is read without its WAL.
+        root = _query(path, "immutable=1", _TOTALS_ROOT)
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        # The first page is torn, or has the size that the file will have after the checkpoint.
+        root = _query(path, "mode=ro", _TOTALS_ROOT)
+    if root is None:
+        return None
+    with path.open("rb") as file:
+        file.seek((root[0] - 1) * page_bytes)
+        row = single_row(file.read(page_bytes))
+    if row is None or not _is_totals(row):
+        raise _UnknownStateError
+    return _value(row, _STATE)
+
+
+def _is_totals(row: Row) -> bool:
+    """Whether this is an intact row of totals, of any version of the schema."""
+    state = _value(row, _STATE)
+    return row[:1] == [None] and len(row) >= _OLD_COLUMNS and (state is None or state % STATE_FACTOR == 0)
+
+
+def _value(row: Row, column: int) -> int | None:
+    return row[column] if column < len(row) else None
+
+
+def _query(path: Path, mode: str, query: str) -> tuple[Any, ...] | None:
+    with closing(sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, isolation_level=None)) as connection:
+        row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+        return row
