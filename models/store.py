@@ -87,6 +87,12 @@ class Store(Protocol):
         The child can outlive the server, and a new server needs the lock.
         """
 
+    def maintain(self) -> None:
+        """Does what the engine should do while nothing is written. Does not wait for locks or delay other threads.
+
+        SQLite: moves commits from the WAL to the database file. A storage error means only that this failed.
+        """
+
     def close(self) -> None:
         """Releases the database for other servers. Must be called last. A second call does nothing."""
 

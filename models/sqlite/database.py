@@ -3,7 +3,7 @@
 Each thread has its own connection, and must call `connect()` first: no connection is opened implicitly.
 """
 
-import os
+import ctypes
 import random
 import sqlite3
 import threading
@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import peewee
 
-from models.errors import StorageUnavailableError
+from models.sqlite.open_files import OpenFiles
 
 R = TypeVar("R")
 
@@ -52,33 +52,35 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         # A forked child must not close a connection, not even during a garbage collection
         # (https://www.sqlite.org/howtocorrupt.html, section 2.6). There, thread-local values of other threads are lost.
         self._connections: set[sqlite3.Connection] = set()
+        self._files: OpenFiles | None = None
+        self.was_checkpointed = False
+        """Whether the database file alone had all earlier commits when the last transaction of `run` began."""
         # Turns off SQLite's own busy handler, which has no jitter and can't retry a transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
-
-    def _files(self) -> tuple[tuple[int, int] | None, ...]:
-        """The identities of the files that are currently at the paths of the database and its WAL."""
-        return tuple(_identity(self.database + suffix) for suffix in ("", "-wal"))
 
     def run(self, work: Callable[[], R]) -> R:
         """Runs `work` in one IMMEDIATE transaction and returns its result. Rolls back if `work` raises.
 
         Calls `work` again if the database was locked. Raises StorageUnavailableError if the database or its WAL was
-        removed or replaced since this thread connected. SQLite would still write to the removed files, and the commits
-        would be lost when the process ends.
+        removed or replaced since the first call, and WalDamagedError if the WAL was truncated or overwritten.
         """
-        state = self._thread_state
+        files = self._files
 
         def transaction() -> R:
-            if state.files is not None and state.files != self._files():
-                text = "the database or its WAL was removed or replaced"
-                raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
+            if files:
+                files.check_paths()
             with self.atomic():
+                if files:
+                    files.check_wal()
+                    self.was_checkpointed = files.is_checkpointed
                 return work()
 
         result = self._retry(transaction)
-        if state.files is None:
+        if files:
+            files.check_wal()
+        else:
             # SQLite creates the WAL at the first read or write.
-            state.files = self._files()
+            self._files = OpenFiles(self.database)
         return result
 
     def begin(self, lock_type: str | None = None) -> None:
@@ -100,16 +102,48 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
     def connect(self, reuse_if_open: bool = False) -> Any:
         parent: Any = super()
-        self._thread_state.files = None
         is_new = self._retry(lambda: parent.connect(reuse_if_open))
         self._connections.add(parent.connection())
         return is_new
 
     def close(self) -> Any:
+        """Closes the thread's connection, unless the WAL is damaged. Returns whether it was open.
+
+        The last connection to close copies the WAL into the database. Frames that are missing in a damaged WAL would
+        damage the database, too, so such a connection stays open until the process ends.
+        """
         parent: Any = super()
-        if not self.is_closed():
-            self._connections.discard(parent.connection())
-        return parent.close()
+        if self.is_closed():
+            return False
+        connection = parent.connection()
+        if self._files and self._files.is_damaged:
+            # A reference that is never released: Python closes a connection that nothing refers to.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+            return False
+        parent.close()
+        self._connections.discard(connection)
+        if self._files and not self._connections:
+            self._files.close()
+            self._files = None
+        return True
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether any thread has an open connection."""
+        return bool(self._connections)
+
+    def checkpoint(self) -> None:
+        """Copies the WAL into the database and truncates it, as far as other connections permit. Does not wait.
+
+        Raises WalDamagedError, and SQLite's error if it can't write.
+        """
+        if not self._files or not self._files.wal_bytes:
+            return
+        self._files.check_wal()
+        connection: sqlite3.Connection = cast(Any, self).connection()
+        # PASSIVE copies without a lock on writers, so TRUNCATE has little to copy while it holds that lock.
+        for mode in ("PASSIVE", "TRUNCATE"):
+            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
 
     def _retry(self, call: Callable[[], R]) -> R:
         state = self._thread_state
@@ -140,22 +174,12 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
                 return result
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """The device and inode of the file; None if it does not exist."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - called twice for each commit, and creating a Path would take longer
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 class _ThreadState(threading.local):
-    """The state of one thread: the files of its connection, and the time since which it has waited for a lock."""
+    """The state of one thread: the time since which it has waited for a lock."""
 
     retrying = False
     busy_since_s: float | None = None
     last_busy_s = 0.0
-    files: tuple[tuple[int, int] | None, ...] | None = None
 
     def note_busy(self, now_s: float) -> float:
         """Records that the database is locked. Returns the time of the first call that waited for this lock.

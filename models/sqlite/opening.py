@@ -29,6 +29,8 @@ _PRAGMAS = {
     "synchronous": "full",
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
+    # A long read of another program can make the WAL much longer. After that, SQLite truncates it to this length.
+    "journal_size_limit": 2 * WAL_PAGES * _PAGE_BYTES,
 }
 # The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
 # #the_rollback_journal).

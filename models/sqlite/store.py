@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from models.errors import StorageError
+from models.errors import StorageDamagedError, StorageError
 from models.health import StorageHealth, StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
@@ -64,12 +64,24 @@ class SqliteStore:
         self._database.close()
 
     def close(self) -> None:
-        if self._lock is not None:
+        if self._lock is None:
+            return
+        if self._database.has_connections:
+            # The descriptors stay open until the process ends: closing them would release SQLite's locks, too.
+            self._lock.remove_lock_file()
+        else:
             self._lock.release()
 
     def close_in_child(self) -> None:
         if self._lock is not None:
             self._lock.close_in_child()
+
+    def maintain(self) -> None:
+        try:
+            self._transactions.checkpoint()
+        except StorageDamagedError as error:
+            self._health.note_failure(Work.WRITES, error)
+            raise
 
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         count, damaged = recover(self._transactions, outcome_of, clock=self._monotonic)

@@ -10,17 +10,25 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from models.errors import StorageDamagedError
 from models.listing import HIGHEST
 from models.order import Order
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.faults import storage_errors
+from models.sqlite.open_files import WalDamagedError
 from models.sqlite.wire import decode_orders, encode_numbers
 
 R = TypeVar("R")
 
 MAX_MADE_READY = 1_000
 """How many due retries one claim makes ready by default. This limits the duration of a commit."""
+
+
+_WAL_DAMAGED = (
+    "{}. No more orders are accepted, and a restart loses the commits that are not in the database file yet, with up to"
+    " {} orders. Stop the server, copy its files, start it again, and send missing orders again"
+)
 
 
 class TotalsChange(msgspec.Struct):
@@ -101,6 +109,7 @@ class Transactions:
         """How many orders are Pending after the last transaction."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
+        self._inserted_at_checkpoint = 0
         self._is_new = True
 
     def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
@@ -117,17 +126,33 @@ class Transactions:
                 max_made_ready=self._max_made_ready,
                 skipped=self.skipped,
             )
+            if self.database.was_checkpointed:
+                self._inserted_at_checkpoint = self.inserted
             result = work(transaction)
             # So that servers that continue from two copies of a database have different states.
             transaction.add_to_totals(even_if_unchanged=self._is_new)
             return result, transaction
 
-        with storage_errors():
+        with self._errors():
             result, transaction = self.database.run(run_once)
         self._is_new = False
         self.inserted += transaction.inserted
         self.pending += transaction.change.pending
         return result
+
+    def checkpoint(self) -> None:
+        """Moves commits to the database file, as far as other connections permit. Raises a StorageError."""
+        with self._errors():
+            self.database.checkpoint()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with storage_errors():
+                yield
+        except WalDamagedError as error:
+            count = self.inserted - self._inserted_at_checkpoint
+            raise StorageDamagedError(_WAL_DAMAGED.format(error, count), code="SQLITE_IOERR") from error
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:

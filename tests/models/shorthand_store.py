@@ -74,6 +74,9 @@ class ShorthandStore:
     def close_in_child(self) -> None:
         self._store.close_in_child()
 
+    def maintain(self) -> None:
+        self._store.maintain()
+
     def close(self) -> None:
         self._store.close()
 
