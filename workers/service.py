@@ -39,6 +39,7 @@ from models.writes import (
 from workers.backoff import Backoff
 from workers.dispatcher import Dispatcher
 from workers.failure_log import FailureLog
+from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.observer import ServiceObserver
 from workers.processors.processor import MeasuredProcessor, Processor
@@ -117,6 +118,7 @@ class OrderService:
         )
         self._retrying_selected = asyncio.Lock()
         self._last_probes: dict[Work, asyncio.Future[None]] = {}
+        self._maintenance = IdleMaintenance(self._threads.maintenance)
         self._timer = PeriodicCallback(self._every_second, SECOND_MS)
 
     # Life cycle
@@ -256,6 +258,7 @@ class OrderService:
             self._dispatcher.claim_with_next_commit()
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
+        self._maintenance.note_write()
         self._observer.batch_written(items, results)
         # If a claim returned fewer orders than its limit, no order is ready. A wake-up is needed only at `next_due_us`,
         # for which the dispatcher sets an alarm.
@@ -282,6 +285,7 @@ class OrderService:
             with contextlib.suppress(StorageError):
                 totals = await self._threads.totals.submit(None)
             self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
+        self._maintenance.second_passed()
         # Last, so that the observer sees a failure even if the probe succeeds at once.
         self._probe_if_failing()
 

@@ -57,6 +57,8 @@ class StoreThreads:
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
         )
+        # A checkpoint of a long WAL takes a moment, and a listing can wait for it.
+        self.maintenance: Batcher[None, None] = Batcher(self._lister, self._maintain, max_waiting=MAX_WAITING)
         self._closed = False
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
@@ -93,13 +95,15 @@ class StoreThreads:
             self.histories,
             self.totals,
             self.statuses,
+            self.maintenance,
         ]
         for batcher in (self.writes, *batchers, self.listings):
             await batcher.close()
         if self._closed:
             return
         self._closed = True
-        # The writer last: the last connection to close copies the WAL into the database.
+        with contextlib.suppress(StorageError):
+            await self._writer.run(self._store.maintain)
         for thread in (self._reader, self._lister, self._writer):
             await thread.run(self._store.disconnect)
             thread.close()
@@ -127,6 +131,10 @@ class StoreThreads:
             return self._store.history(order_id)
         except StorageError as error:  # the histories of other orders can be read
             return error
+
+    def _maintain(self, requests: Sequence[None]) -> list[None]:
+        self._store.maintain()
+        return [None] * len(requests)
 
     def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
         return [self._store.totals()] * len(requests)

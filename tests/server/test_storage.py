@@ -1,17 +1,19 @@
 """Tests a real server with a full disk, or with a locked, removed or replaced database. Tests the sync before a 202."""
 
+import os
 import re
 import resource
 import select
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.live_orders import assert_all_completed
 from tests.models.damage import change_row, damage_root
-from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order
+from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order, run_server, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +151,78 @@ def test_no_order_is_accepted_while_the_write_ahead_log_is_removed(tmp_path: Pat
         server.kill()
     with ServerProcess(tmp_path / "orders.db") as server:
         assert_all_completed(server, [1, 2])
+
+
+def test_no_order_is_accepted_after_the_write_ahead_log_was_truncated(tmp_path: Path) -> None:
+    path, wal = tmp_path / "orders.db", tmp_path / "orders.db-wal"
+    with ServerProcess(path) as server, server.client() as client:
+        assert [client.post(order(number)).status for number in range(1, 31)] == [202] * 30
+        assert_all_completed(server, range(1, 31))
+        wait_until(lambda: wal.stat().st_size == 0)
+        assert [client.post(order(number)).status for number in range(31, 34)] == [202] * 3
+        os.truncate(wal, 0)
+        assert [client.post(order(number)).status for number in range(34, 40)] == [503] * 6
+        assert client.ask("GET", "/readyz").status == 503
+        before = path.read_bytes()
+        assert server.stop() == 0
+    assert path.read_bytes() == before
+    [line] = [line for line in server.log.splitlines() if " ERROR " in line]
+    assert f"another program truncated or overwrote {wal}. " in line
+    assert "with up to 3 orders" in line
+    with ServerProcess(path) as server:
+        assert_all_completed(server, range(1, 31))
+        assert server.get("/metrics").body["total_orders"] == 30
+
+
+def test_a_server_without_requests_moves_its_orders_to_the_database_file(tmp_path: Path) -> None:
+    path, wal = tmp_path / "orders.db", tmp_path / "orders.db-wal"
+    with ServerProcess(path) as server, server.client() as client:
+        for last in (20, 40):
+            assert [client.post(order(number)).status for number in range(last - 19, last + 1)] == [202] * 20
+            assert wal.stat().st_size > 0
+            wait_until(lambda: wal.stat().st_size == 0)
+            (tmp_path / "copy.db").write_bytes(path.read_bytes())
+            with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+                assert copy.execute("SELECT count(*) FROM orders").fetchone() == (last,)
+
+
+def test_a_stop_moves_all_orders_to_the_database_file_while_another_program_reads(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server, server.client() as client:
+        assert client.post(order(1)).status == 202
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("SELECT count(*) FROM orders").fetchone()
+            assert client.post(order(2)).status == 202
+            assert server.stop() == 0
+            (tmp_path / "copy.db").write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM orders").fetchone() == (2,)
+
+
+def test_a_backup_copied_over_the_file_of_a_killed_server_is_not_mixed_with_its_log(tmp_path: Path) -> None:
+    path, wal = tmp_path / "orders.db", tmp_path / "orders.db-wal"
+    with ServerProcess(path) as server, server.client() as client:
+        assert client.post(order(1)).status == 202
+        assert server.stop() == 0
+    backup = path.read_bytes()
+    with ServerProcess(path) as server, server.client() as client:
+        assert [client.post(order(number)).status for number in range(2, 22)] == [202] * 20
+        wait_until(lambda: wal.stat().st_size == 0)
+        assert client.post(order(22)).status == 202
+        server.kill()
+    killed = path.read_bytes()
+    path.write_bytes(backup)
+    status, stdout, stderr = run_server("--port", "0", "--database", str(path))
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(rf"server\.py: {wal} does not belong to {path}, [^\n]+ move {wal} to another folder\n", stderr)
+    moved = wal.rename(tmp_path / "moved")
+    with ServerProcess(path) as server:
+        assert_all_completed(server, [1])
+        assert server.get("/metrics").body["total_orders"] == 1
+    path.write_bytes(killed)
+    moved.rename(wal)
+    with ServerProcess(path) as server:
+        assert_all_completed(server, range(1, 23))
 
 
 def test_single_orders_are_accepted_with_max_intake_1(tmp_path: Path) -> None:
