@@ -23,7 +23,7 @@ try:
 
     # These import every other package that the server needs.
     from handlers.api import HttpApi
-    from workers.processors.selection import RECORD, build_processor
+    from workers.processors.selection import RECORD, SelectedProcessor, build_processor
     from workers.service import OrderService, ServiceLimits
 except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
@@ -50,7 +50,6 @@ from workers.coroutine_thread import CoroutineThread
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
-from workers.processors.processor import Processor
 
 VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005
@@ -118,7 +117,7 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def serve(settings: Settings, processor: Processor, coroutines: CoroutineThread, log: LogWriter) -> bool:
+async def serve(settings: Settings, selected: SelectedProcessor, coroutines: CoroutineThread, log: LogWriter) -> bool:
     """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
 
     If it raises StartRefusedError or a storage error, no order has been accepted.
@@ -145,7 +144,14 @@ async def serve(settings: Settings, processor: Processor, coroutines: CoroutineT
             max_intake=processing.max_intake,
             max_backlog=processing.max_backlog,
         )
-        service = OrderService(store=store, processor=processor, observer=telemetry, limits=limits, clock=now_us)
+        service = OrderService(
+            store=store,
+            processor=selected.processor,
+            gate=selected.gate,
+            observer=telemetry,
+            limits=limits,
+            clock=now_us,
+        )
         lines = AccessLines(http.log_format, log, clock=time.time)
         api = HttpApi(
             service=service,
@@ -233,14 +239,15 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     coroutines = CoroutineThread(timeout_s=processing.attempt_timeout)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            processor = build_processor(
+            selected = build_processor(
                 processing.processor,
                 webhook_url=processing.webhook_url,
                 webhook_secret=processing.webhook_secret,
                 connections=processing.workers,
                 coroutines=coroutines,
+                clock_us=now_us,
             )
-            finished = runner.run(serve(settings, processor, coroutines, log))
+            finished = runner.run(serve(settings, selected, coroutines, log))
     except StartRefusedError as refusal:
         return _refuse(str(refusal), log)
     except (StorageBusyError, StorageUnavailableError) as error:

@@ -4,7 +4,7 @@ Runs on the event loop, except for `commit_ended` and `attempts_ended`: see `wor
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from handlers.metrics.history import History
@@ -88,6 +88,10 @@ class Telemetry:
         if totals:
             self.rates.sample(totals)
         self.metric_events.publish(totals, failing=[work for work, is_up in status.up.items() if not is_up])
+
+    def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
+        self.instruments.deliveries_paused = is_paused
+        self.instruments.delivery_pauses = pauses
 
     def commit_ended(self, duration_s: float) -> None:
         self.instruments.commit_s.observe(duration_s)

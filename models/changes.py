@@ -71,7 +71,8 @@ def _ended(order: Order, outcome: Outcome) -> OrderChange:
     if outcome.status is Status.PENDING and outcome.due_us is None:
         return OrderChange(order.order_id, order.user_id, Status.PENDING, order.attempts - 1, order.error)
     error = outcome.with_storable_error().error
-    return OrderChange(order.order_id, order.user_id, outcome.status, order.attempts, error)
+    attempts = order.attempts - (not outcome.counts)
+    return OrderChange(order.order_id, order.user_id, outcome.status, attempts, error)
 
 
 def _accepted(write: AnyWrite, result: object) -> Iterator[NewOrder]:

@@ -66,7 +66,8 @@ class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
     Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that time
-    (microseconds since 1970, UTC). Pending without `due_us` makes the order ready at once; the attempt does not count.
+    (microseconds since 1970, UTC); the attempt counts if `counts` is true. Pending without `due_us` makes the order
+    ready at once, as if it had not been claimed; the attempt does not count.
 
     `ending` goes into the history of the order. Without it, the history does not contain the attempt. A Completed order
     needs none.
@@ -78,6 +79,7 @@ class Outcome(Struct, frozen=True, gc=False):
     error: str | None = None
     due_us: int | None = None
     ending: Ending | None = None
+    counts: bool = True
 
     def with_storable_error(self) -> "Outcome":
         """The same outcome with an error text that every database can store: valid Unicode without NUL."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from models.errors import StorageError
 from models.writes import ClaimedOrders, FinishAndClaim
 from workers.backoff import Backoff
+from workers.claim_gate import ClaimGate
 from workers.failure_log import FailureLog
 from workers.open_attempts import OpenAttempts
 from workers.processors.processor import Processor
@@ -45,9 +46,9 @@ class Dispatcher:
     An attempt is given up after `attempt_timeout_s` seconds, unless this is None. Its thread can't be stopped, so
     `pool` then needs twice as many threads. If more than `workers` such threads are occupied, fewer orders are claimed.
 
-    One write runs at a time. It records the outcomes since the previous write and claims orders for all free threads.
-    After a storage error, the next write records the same outcomes, after a delay of `storage_backoff`. `clock` returns
-    microseconds since 1970, UTC.
+    While the gate is closed, it claims nothing. One write runs at a time. It records the outcomes since the previous
+    write and claims orders for all free threads. After a storage error, the next write records the same outcomes, after
+    a delay of `storage_backoff`. `clock` returns microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Dispatcher:
         failures: FailureLog,
         storage_backoff: Backoff,
         clock: Callable[[], int],
+        gate: ClaimGate,
         attempt_timeout_s: float | None = None,
         max_sleep_s: float = MAX_SLEEP_S,
         last_write_s: float = LAST_WRITE_S,
@@ -69,6 +71,7 @@ class Dispatcher:
         self._capacity = workers * processor.batch_size
         self._storage_backoff = storage_backoff
         self._clock = clock
+        self._gate = gate
         self._max_sleep_s = max_sleep_s
         self._last_write_s = last_write_s
         self._loop = asyncio.get_running_loop()
@@ -86,6 +89,7 @@ class Dispatcher:
             spare_threads=workers,
         )
         self._alarm: asyncio.TimerHandle | None = None
+        self._gate_alarm: asyncio.TimerHandle | None = None
         self._stopping = False
         self._last_write = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -132,6 +136,8 @@ class Dispatcher:
         if unrecorded := self._attempts.ended:
             _log.warning("%d outcomes could not be stored: these attempts will be repeated", unrecorded)
         self._set_alarm(None)
+        if self._gate_alarm:
+            self._gate_alarm.cancel()
         return abandoned
 
     async def _run(self) -> None:
@@ -160,6 +166,7 @@ class Dispatcher:
 
     async def _finish_and_claim(self) -> None:
         await self._queue.wait_for_low_load()
+        self._set_gate_alarm()
         limit = self._free_slots()
         write = self._attempts.as_write(limit)
         if not write.outcomes and not limit:
@@ -174,8 +181,13 @@ class Dispatcher:
 
     def _free_slots(self) -> int:
         """How many orders can be claimed now."""
+        if self._stopping:
+            return 0
+        max_open = self._gate.max_open()
         capacity = self._capacity - self._attempts.lost_slots
-        return 0 if self._stopping else min(MAX_CLAIM, capacity - self._attempts.running - self._reserved)
+        if max_open is not None:
+            capacity = min(capacity, max_open)
+        return max(0, min(MAX_CLAIM, capacity - self._attempts.running - self._reserved))
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
         # Reserved until the claimed orders are started, because the next write can be submitted before that.
@@ -204,6 +216,14 @@ class Dispatcher:
         self._set_alarm(claimed.next_due_us)
         if len(claimed.orders) == limit:
             self.wake()
+
+    def _set_gate_alarm(self) -> None:
+        """Wakes the dispatcher when the gate opens."""
+        if self._gate_alarm:
+            self._gate_alarm.cancel()
+            self._gate_alarm = None
+        if left_s := self._gate.opens_in_s():
+            self._gate_alarm = self._loop.call_later(left_s, self.wake)
 
     def _set_alarm(self, due_us: int | None) -> None:
         """Replaces the alarm with one that wakes the dispatcher at `due_us`; removes it if `due_us` is None."""

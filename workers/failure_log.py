@@ -32,7 +32,12 @@ class FailureLog:
         self._not_logged: Counter[Status] = Counter()
 
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
-        """Logs the failed attempt in one line, or counts it. If the error is unexpected, stack frames follow."""
+        """Logs the failed attempt in one line, or counts it. If the error is unexpected, stack frames follow.
+
+        Ignores attempts that do not count: see `DeliveryGate` for the log of pauses.
+        """
+        if not outcome.counts:
+            return
         with self._lock:
             now_s = self._clock()
             if now_s < self._quiet_until_s.get(outcome.status, now_s):

@@ -50,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-attempts",
         type=_between(1, 1_000_000),
-        default="10",
+        default="20",
         help="attempts to process an order before it is Failed",
     )
     add(

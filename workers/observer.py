@@ -1,6 +1,6 @@
 """The interface through which the service reports its work, for metrics and event streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from models.changes import OrderChange
@@ -30,6 +30,9 @@ class ServiceObserver(Protocol):
 
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         """Called about once a second. `totals` is None if the totals can't be read."""
+
+    def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
+        """Called about once a second if the processor delivers orders. `pauses` counts the pauses by reason."""
 
     def commit_ended(self, duration_s: float) -> None:
         """Called on the writer thread after each batch, committed or failed. `duration_s` is its time in the store."""

@@ -162,9 +162,9 @@ class OpenAttempts:
 
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
-            return self._retry_policy.after(order.attempt, error)
+            return self._retry_policy.after(order, error)
         except BaseException:  # noqa: BLE001 - a user's exception can raise anything when it is read
-            return self._retry_policy.after(order.attempt, RuntimeError(f"{type(error).__name__}, which can't be read"))
+            return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, number: int, outcomes: Sequence[Outcome]) -> None:
         self._calls.end(number)
@@ -184,7 +184,7 @@ class OpenAttempts:
         """Ends the attempts at these orders, whose call of the processor is overdue."""
         error = NoResultError(self._timeout_s or 0.0)
         orders = self._still_running(orders)
-        outcomes = [self._retry_policy.after(order.attempt, error) for order in orders]
+        outcomes = [self._retry_policy.after(order, error) for order in orders]
         self._record(outcomes)
         for order, outcome in zip(orders, outcomes, strict=True):
             self._failures.note(order, outcome, error)

@@ -3,14 +3,28 @@
 from collections.abc import Callable
 from typing import TypeGuard
 
-from models.order import Attempt, Ending, Status
+from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
 from workers.error_text import text_of
-from workers.processors.outcomes import MAX_DELAY_S, NoResultError, NotDeliveredError, Rejected, RetryLater
+from workers.processors.outcomes import (
+    MAX_DELAY_S,
+    NoResultError,
+    NotDeliveredError,
+    NotSentError,
+    ReceiverBusyError,
+    Rejected,
+    RetryLater,
+)
 
 INTERRUPTED = "the process ended during the attempt"
 """The error that is stored for an attempt that a crash interrupted."""
+
+MAX_BUSY_US = 86_400 * 1_000_000
+"""For this time after an order is accepted, attempts at which the receiver is busy do not count."""
+MIN_EXTRA_DELAY_S = 1.0
+MAX_EXTRA_DELAY_S = 60.0
+"""An order that is refused again waits longer than the pause: as long again, from 1 s to a minute."""
 
 _MICROSECONDS = 1_000_000
 
@@ -23,8 +37,13 @@ class RetryPolicy:
         self._backoff = backoff
         self._clock = clock
 
-    def after(self, attempt: Attempt, error: BaseException) -> Outcome:
-        """The outcome of an attempt that ended with `error`."""
+    def after(self, order: Order, error: BaseException) -> Outcome:
+        """The outcome of the attempt at this claimed order that ended with `error`."""
+        attempt = order.attempt
+        if isinstance(error, NotSentError):
+            return Outcome(attempt.sequence, attempt.claim, Status.PENDING, counts=False)
+        if isinstance(error, ReceiverBusyError) and self._clock() < order.created_us + MAX_BUSY_US:
+            return self._after_busy(order, error)
         delay_s = self._backoff.delay_s(attempt.number)
         if isinstance(error, RetryLater) and _is_delay(error.delay_s):
             delay_s = error.delay_s
@@ -35,6 +54,16 @@ class RetryPolicy:
     def after_crash(self, attempt: Attempt) -> Outcome:
         """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
         return self._outcome(attempt, INTERRUPTED, Ending.INTERRUPTED, delay_s=self._backoff.delay_s(attempt.number))
+
+    def _after_busy(self, order: Order, error: ReceiverBusyError) -> Outcome:
+        """The outcome of an attempt that does not count, because the receiver was busy."""
+        delay_s = error.retry_after_s
+        # The claims that do not count are earlier refusals. Orders that were not refused go first, because the receiver
+        # can have refused this order and not all orders.
+        if order.claims > order.attempts:
+            delay_s += min(max(delay_s, MIN_EXTRA_DELAY_S), MAX_EXTRA_DELAY_S)
+        due_us = self._clock() + round(delay_s * _MICROSECONDS)
+        return Outcome(order.sequence, order.claims, Status.PENDING, text_of(error), due_us, counts=False)
 
     def _outcome(self, attempt: Attempt, error: str, ending: Ending, *, delay_s: float) -> Outcome:
         if ending is Ending.REJECTED or attempt.number >= self._max_attempts:

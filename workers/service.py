@@ -37,6 +37,7 @@ from models.writes import (
     WriteResult,
 )
 from workers.backoff import Backoff
+from workers.claim_gate import ClaimGate, OpenGate
 from workers.dispatcher import Dispatcher
 from workers.failure_log import FailureLog
 from workers.idle_maintenance import IdleMaintenance
@@ -59,7 +60,7 @@ class ServiceLimits(NamedTuple):
     """`--workers`"""
     attempt_timeout_s: float | None = None
     """`--attempt-timeout`"""
-    max_attempts: int = 10
+    max_attempts: int = 20
     """`--max-attempts`"""
     max_intake: int = 10_000
     """`--max-intake`"""
@@ -80,7 +81,8 @@ class OrderService:
     """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
     Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
-    after `close`. `clock` returns microseconds since 1970, UTC.
+    after `close`. `gate` limits how many orders are claimed; without one, `limits.workers` is the only limit. `clock`
+    returns microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class OrderService:
         observer: ServiceObserver,
         limits: ServiceLimits,
         clock: Callable[[], int],
+        gate: ClaimGate | None = None,
     ) -> None:
         self._store = store
         self._observer = observer
         self._limits = limits
+        self._gate = gate or OpenGate()
         self._threads = StoreThreads(
             store, observer=observer, hooks=self, max_intake=limits.max_intake, max_backlog=limits.max_backlog
         )
@@ -115,6 +119,7 @@ class OrderService:
             storage_backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
             attempt_timeout_s=limits.attempt_timeout_s,
+            gate=self._gate,
         )
         self._retrying_selected = asyncio.Lock()
         self._last_probes: dict[Work, asyncio.Future[None]] = {}
@@ -279,6 +284,8 @@ class OrderService:
         self._observer.second_passed()
         calls = self._dispatcher.calls
         self._observer.calls_counted(in_time=calls.in_time, overdue=calls.overdue)
+        if gate_state := self._gate.state():
+            self._observer.deliveries_read(is_paused=gate_state.is_paused, pauses=gate_state.pauses)
         # Skips this second if too many requests wait.
         with contextlib.suppress(QueueFullError):
             totals: Totals | None = None

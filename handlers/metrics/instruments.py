@@ -5,7 +5,7 @@ to `commit_s`.
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -26,7 +26,7 @@ from models.writes import (
 )
 
 _MICROSECONDS = 1_000_000
-_STATUS_AND_DUE = attrgetter("status", "due_us")
+_END = attrgetter("status", "due_us", "counts")
 _CREATED = attrgetter("created_us")
 
 _REQUEST_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -53,8 +53,10 @@ class AttemptOutcome(enum.StrEnum):
     FAILED = "failed"
     RETRIED = "retried"
     """The order will be attempted again later."""
+    REFUSED = "refused"
+    """The receiver asked for fewer deliveries. The attempt does not count, and the order will be attempted again."""
     GIVEN_BACK = "given_back"
-    """The server stopped during the attempt."""
+    """The server stopped during the attempt, or deliveries were paused before it."""
 
 
 class Instruments:
@@ -84,6 +86,9 @@ class Instruments:
         self.overdue_attempts = 0
         self.cancelled = 0
         self.requested_retries = 0
+        self.deliveries_paused = False
+        self.delivery_pauses: Mapping[str, int] = {}
+        """Number of pauses by reason. Empty if the processor never pauses."""
 
     def count_intake(self, outcome: IntakeOutcome, count: int = 1) -> None:
         """Counts orders that were never in a batch: INVALID ones, and REFUSED ones if the queue was full or closed."""
@@ -130,8 +135,8 @@ class Instruments:
             self.intake[IntakeOutcome.REFUSED] += 1
 
     def _count_attempts(self, write: FinishAndClaim, claimed: ClaimedOrders) -> None:
-        for (status, due_us), group in groupby(write.outcomes, _STATUS_AND_DUE):
-            self.attempts[_outcome_of(status, due_us)] += len(list(group))
+        for (status, due_us, counts), group in groupby(write.outcomes, _END):
+            self.attempts[_outcome_of(status, due_us, counts=counts)] += len(list(group))
         now_us = self._clock()
         first_attempts = [order for order in claimed.orders if order.claims == 1]
         # Orders of the same commit are adjacent and have the same creation time.
@@ -140,9 +145,11 @@ class Instruments:
             self.queue_wait_s.observe(max(0, now_us - created_us) / _MICROSECONDS, len(list(same_age)))
 
 
-def _outcome_of(status: Status, due_us: int | None) -> AttemptOutcome:
+def _outcome_of(status: Status, due_us: int | None, *, counts: bool) -> AttemptOutcome:
     if status is Status.COMPLETED:
         return AttemptOutcome.COMPLETED
     if status is Status.FAILED:
         return AttemptOutcome.FAILED
-    return AttemptOutcome.GIVEN_BACK if due_us is None else AttemptOutcome.RETRIED
+    if due_us is None:
+        return AttemptOutcome.GIVEN_BACK
+    return AttemptOutcome.RETRIED if counts else AttemptOutcome.REFUSED

@@ -131,6 +131,11 @@ class _OrderCollector(Collector):
             "Attempts that exceeded --attempt-timeout and still run.",
             self._instruments.overdue_attempts,
         )
+        yield GaugeMetricFamily(
+            "orders_deliveries_paused",
+            "1 while webhook deliveries are paused because the receiver is busy or unreachable, else 0.",
+            int(self._instruments.deliveries_paused),
+        )
         yield SummaryMetricFamily(
             "orders_turnaround_seconds",
             "Time from acceptance to completion, of all stored Completed orders.",
@@ -149,6 +154,12 @@ class _OrderCollector(Collector):
         for end, count in measured.attempts.items():
             attempts.add_metric([end.value], count)
         yield attempts
+        pauses = CounterMetricFamily(
+            "orders_delivery_pauses", "Pauses of webhook deliveries, by reason.", labels=["reason"]
+        )
+        for reason, count in measured.delivery_pauses.items():
+            pauses.add_metric([reason], count)
+        yield pauses
         yield CounterMetricFamily("orders_cancelled", "Orders that were cancelled.", measured.cancelled)
         yield CounterMetricFamily("orders_retried", "Retries that clients requested.", measured.requested_retries)
         yield CounterMetricFamily(

@@ -77,7 +77,8 @@ WHERE sequence IN (SELECT value FROM json_each(?))"""
 # The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
 # SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field once if possible.
 _RUNNING = """
-FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us, value->>5 AS ending
+FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us, value->>5 AS ending,
+    value->>6 AS counts
     FROM json_each(?)) AS outcome {join}
 WHERE orders.sequence = outcome.sequence AND orders.claims = outcome.claim AND orders.status = 'Processing'"""
 
@@ -99,13 +100,13 @@ FAIL = f"""
 UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
 
-# Without `due_us`, the attempt does not count: the order has the same error and attempts as before the attempt.
+# Without `due_us`, the order has the same error and attempts as before the attempt.
 MAKE_PENDING = f"""
 UPDATE orders SET
     status = 'Pending',
     due_us = outcome.due_us,
     error = iif(outcome.due_us IS NULL, orders.error, outcome.error),
-    attempts = attempts - (outcome.due_us IS NULL)
+    attempts = attempts - (outcome.due_us IS NULL OR NOT outcome.counts)
 {_RUNNING.format(join="")}"""
 
 RECORD_ATTEMPTS = f"""

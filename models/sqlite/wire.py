@@ -47,7 +47,7 @@ def encode_new_orders(orders: Sequence[NewOrder]) -> str:
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """Encodes outcomes as JSON: `[[sequence, claim, status, error, due_us, ending], …]`"""
+    """Encodes outcomes as JSON: `[[sequence, claim, status, error, due_us, ending, counts], …]`"""
     return msgspec.json.encode(list(map(structs.astuple, outcomes))).decode()
 
 

@@ -150,3 +150,10 @@ def test_rejected_and_failed_writes_change_nothing() -> None:
     ]
     assert changes_in(batch, refused) == []
     assert changes_in(batch, [OSError("disk")] * len(batch)) == []
+
+
+def test_an_attempt_that_does_not_count_changes_the_error_but_not_the_attempts(batches: Batches) -> None:
+    batches.write(new_order(1), FinishAndClaim([], 1))
+    order = batches.claimed[1]
+    outcome = Outcome(order.sequence, order.claims, PENDING, "busy", due_us=5, counts=False)
+    assert batches.write(FinishAndClaim([outcome], 0, [order])) == [OrderChange(1, 1, PENDING, 0, "busy")]

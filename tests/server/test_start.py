@@ -287,7 +287,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "processor": "record",
         "webhook_url": None,
         "webhook_secret": None,
-        "max_attempts": 10,
+        "max_attempts": 20,
         "max_intake": 10_000,
         "max_backlog": 1_000_000,
         "drain_timeout": 10.0,

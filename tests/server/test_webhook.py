@@ -1,9 +1,11 @@
 """A real server that delivers orders to a webhook's receiver: outages, time-outs, kills, and the secret."""
 
+import itertools
 import random
 import re
 import threading
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.process import DEADLINE_S, PostingClients, ServerProcess, has_values_
 from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 KILLS = 5
+REFUSED_ORDERS = 300
+"""The orders of the test with a receiver that refuses most deliveries; 1,000 take three minutes."""
 
 
 def webhook_flags(receiver: Receiver) -> list[str]:
@@ -97,7 +101,8 @@ def test_all_orders_are_delivered_despite_an_outage_time_outs_and_429s(tmp_path:
             attempts = dict(connection.execute("SELECT order_id, attempts FROM orders"))
         assert "Traceback" not in server.log
     delivered = {order_id_of(webhook_id): deliveries for webhook_id, deliveries in receiver.deliveries.items()}
-    assert {order_id: len(deliveries) for order_id, deliveries in delivered.items()} == attempts
+    refusals = Counter(order_id_of(busy.webhook_id) for busy in outage.busy_answered)
+    assert {order_id: len(sent) - refusals[order_id] for order_id, sent in delivered.items()} == attempts
     for order_id, deliveries in delivered.items():
         assert len({delivery.body for delivery in deliveries}) == 1
         assert has_values_of(deliveries[0].order, order(order_id))
@@ -109,8 +114,73 @@ def test_all_orders_are_delivered_despite_an_outage_time_outs_and_429s(tmp_path:
     assert min(outage.answers[each] for each in ("500", "429", "200", "CLOSE")) > 0
     print(
         f"2000 orders, {sum(attempts.values())} attempts (at most {max(attempts.values())} for one order), "
-        f"as many deliveries, all verified: {dict(outage.answers)}; {took_s:.1f} s"
+        f"all deliveries verified: {dict(outage.answers)}; {took_s:.1f} s"
     )
+
+
+@pytest.mark.slow
+def test_a_receiver_that_refuses_nine_of_ten_deliveries_gets_every_order(tmp_path: Path) -> None:
+    numbers = itertools.count(1)
+    refused_s: list[float] = []
+
+    def behave(delivery: Delivery) -> Reply:
+        if next(numbers) % 10 == 0:
+            return Reply(200)
+        refused_s.append(delivery.arrived_s)
+        return Reply(429, {"Retry-After": "0"}, b"too many")
+
+    with (
+        Receiver(behave) as receiver,
+        webhook_server(tmp_path / "orders.db", receiver, "--workers", "64", "--max-attempts", "1") as server,
+    ):
+        post_all(server, range(1, 1 + REFUSED_ORDERS))
+        receiver.wait_for(lambda: len(receiver.taken) == REFUSED_ORDERS, within_s=300.0)
+        wait_until_processed(server)
+        assert_counts(server, Completed=REFUSED_ORDERS)
+        with connect_to(server.database) as connection:
+            assert connection.execute("SELECT DISTINCT attempts, error FROM orders").fetchall() == [(1, None)]
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics/prometheus", timeout=DEADLINE_S) as page:
+            metrics = page.read().decode()
+        assert server.stop() == 0
+    assert len(refused_s) == 9 * REFUSED_ORDERS
+    assert f'orders_attempts_total{{outcome="refused"}} {9 * REFUSED_ORDERS:.1f}' in metrics
+    assert re.search(r'^orders_delivery_pauses_total\{reason="busy"\} [1-9]', metrics, re.MULTILINE)
+    took_s = refused_s[-1] - refused_s[0]
+    assert len(re.findall("deliveries are paused", server.log)) <= 2 + took_s / 10
+    assert "failed" not in server.log
+    print(f"{REFUSED_ORDERS} orders, {len(refused_s)} refused deliveries, {took_s:.1f} s")
+
+
+@pytest.mark.slow
+def test_a_receiver_that_takes_some_orders_each_second_refuses_few(tmp_path: Path) -> None:
+    """Takes 20 orders in each second, and answers the others with 429 and `Retry-After: 1`."""
+    taken: Counter[int] = Counter()
+    refused: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def behave(delivery: Delivery) -> Reply:
+        second = int(delivery.arrived_s)
+        with lock:
+            if taken[second] < 20:
+                taken[second] += 1
+                return Reply(200)
+            refused[second] += 1
+        return Reply(429, {"Retry-After": "1"})
+
+    with (
+        Receiver(behave) as receiver,
+        webhook_server(tmp_path / "orders.db", receiver, "--workers", "64", "--max-attempts", "1") as server,
+    ):
+        post_all(server, range(1, 201))
+        receiver.wait_for(lambda: len(receiver.taken) == 200, within_s=DEADLINE_S)
+        wait_until_processed(server)
+        assert_counts(server, Completed=200)
+        assert server.stop() == 0
+    assert re.search(r"WARNING deliveries are paused until [-\d]+ [:\d]+ UTC: the receiver answered 429\n", server.log)
+    assert re.search(r"INFO deliveries resumed after \d\.\d s\n", server.log)
+    print(f"200 orders, {sum(refused.values())} refused deliveries in {len(refused)} seconds")
+    # At first up to 64 deliveries are open.
+    assert sum(refused.values()) <= 64 + 200
 
 
 @pytest.mark.slow
@@ -182,14 +252,14 @@ def test_the_secret_is_not_in_the_log_arguments_answers_or_files(tmp_path: Path)
             case 1, 1:
                 return NoAnswer.CLOSE
             case 2, _:
-                return Reply(400, body=b"not this one")
+                return Reply(422, body=b"not this one")
         return Reply(201)
 
     with Receiver(behave) as receiver, webhook_server(tmp_path / "orders.db", receiver) as server:
         post_all(server, [1, 2, 3])
         shown = [wait_for_status(server, 1, "Completed"), wait_for_status(server, 2, "Failed")]
         assert shown[0]["attempts"] == 2
-        assert (shown[1]["attempts"], shown[1]["error"]) == (1, "the receiver answered 400: not this one")
+        assert (shown[1]["attempts"], shown[1]["error"]) == (1, "the receiver answered 422: not this one")
         arguments = Path(f"/proc/{server.pid}/cmdline").read_text()
         assert receiver.url in arguments
         receiver.stop()

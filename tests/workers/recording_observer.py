@@ -1,7 +1,7 @@
 """A ServiceObserver that records its calls."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from models.changes import OrderChange
 from models.health import StorageStatus, Work
@@ -19,6 +19,7 @@ class RecordingObserver:
         self.seconds = 0
         self.totals: list[Totals | None] = []
         self.writable: list[bool] = []
+        self.deliveries: list[tuple[bool, dict[str, int]]] = []
         self.commits_s: list[float] = []
         self.attempts: list[int] = []
         self.calls: list[tuple[int, int]] = []
@@ -44,6 +45,10 @@ class RecordingObserver:
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         self.totals.append(totals)
         self.writable.append(status.up[Work.WRITES])
+        self._called.set()
+
+    def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
+        self.deliveries.append((is_paused, dict(pauses)))
         self._called.set()
 
     def commit_ended(self, duration_s: float) -> None:

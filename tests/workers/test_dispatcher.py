@@ -18,9 +18,10 @@ from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
 from workers.backoff import Backoff
+from workers.claim_gate import ClaimGate, GateState, OpenGate
 from workers.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.failure_log import FailureLog
-from workers.processors.outcomes import Rejected, RetryLater
+from workers.processors.outcomes import NotSentError, Rejected, RetryLater
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
 from workers.retries import RetryPolicy
@@ -182,6 +183,7 @@ def new_dispatcher(
     clock: Callable[[], int] = now_us,
     backoff: Backoff | None = None,
     low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
+    gate: ClaimGate | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
@@ -196,6 +198,7 @@ def new_dispatcher(
         failures=FailureLog(clock=lambda: 0.0),
         storage_backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
+        gate=gate or OpenGate(),
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -218,6 +221,7 @@ async def dispatching(
     start: bool = True,
     delay_s: float = 0.0,
     clock: Callable[[], int] = now_us,
+    gate: ClaimGate | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
@@ -228,6 +232,7 @@ async def dispatching(
         pool,
         delay_s=delay_s,
         clock=clock,
+        gate=gate,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -799,3 +804,72 @@ async def test_a_write_waits_for_low_load(writer: Executor, pool: Executor) -> N
     low_load.set()
     await store.until_all_are(Status.COMPLETED)
     await dispatcher.stop(0)
+
+
+class SetGate:
+    """A gate that the test opens and closes."""
+
+    def __init__(self, limit: int | None, *, opens_in_s: float = 0.0) -> None:
+        self.limit = limit
+        self.left_s = opens_in_s
+
+    def max_open(self) -> int | None:
+        return self.limit
+
+    def opens_in_s(self) -> float:
+        return self.left_s
+
+    def state(self) -> GateState | None:
+        return None
+
+
+@pytest.mark.gen_test
+async def test_a_closed_gate_stops_claims_but_not_outcomes(writer: Executor, pool: Executor) -> None:
+    store, processor, gate = MemoryStore(WORKERS + 1), GatedProcessor(), SetGate(None)
+    async with dispatching(store, processor, writer, pool, gate=gate) as dispatcher:
+        await processor.begun(WORKERS)
+        gate.limit = 0
+        processor.release()
+        await store.until(lambda: store.statuses().count(Status.COMPLETED) == WORKERS)
+        dispatcher.claim_with_next_commit()
+        dispatcher.wake()
+        await until_writes_are_delivered(writer)
+        assert store.claimed == [1, 2]
+        gate.limit = 1
+        dispatcher.wake()
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_the_gate_limits_how_many_orders_are_claimed(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(5), GatedProcessor()
+    async with dispatching(store, processor, writer, pool, gate=SetGate(1)):
+        for _ in range(5):
+            await processor.begun()
+            processor.release(1)
+        await store.until_all_are(Status.COMPLETED)
+        assert (processor.max_running, max(store.limits)) == (1, 1)
+
+
+@pytest.mark.gen_test
+async def test_the_dispatcher_claims_again_when_the_gate_opens(writer: Executor, pool: Executor) -> None:
+    class OpensOnce(SetGate):
+        def opens_in_s(self) -> float:
+            left_s, self.left_s = self.left_s, 0.0
+            self.limit = None if self.left_s == left_s else 0
+            return left_s
+
+    store = MemoryStore(3)
+    async with dispatching(store, RecordProcessor(), writer, pool, gate=OpensOnce(0, opens_in_s=0.01)):
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_an_order_that_was_not_sent_is_pending_again_without_a_log_line(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore(1)
+    async with dispatching(store, FailingProcessor(NotSentError()), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        assert store.recorded[0] == Outcome(1, 1, Status.PENDING, counts=False)
+    assert caplog.records == []

@@ -7,14 +7,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from models.order import Attempt, Ending, Status
+from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
 from workers.error_text import MAX_ERROR_CHARACTERS, is_expected, text_of
-from workers.processors.outcomes import MAX_DELAY_S, NoResultError, NotDeliveredError, Rejected, RetryLater
-from workers.retries import INTERRUPTED, RetryPolicy
+from workers.processors.outcomes import (
+    MAX_DELAY_S,
+    NoResultError,
+    NotDeliveredError,
+    NotSentError,
+    ReceiverBusyError,
+    Rejected,
+    RetryLater,
+)
+from workers.retries import INTERRUPTED, MAX_BUSY_US, MAX_EXTRA_DELAY_S, RetryPolicy
 
 HOUR_S = 3_600
 NOW_US = 1_740_830_400 * SECOND_US
@@ -27,6 +36,11 @@ def policy(*, max_attempts: int = 10, jitter: float = 0.5, now_us: int = NOW_US)
 
 def attempt(number: int = 1) -> Attempt:
     return Attempt(sequence=5, claim=number + 20, number=number)
+
+
+def claimed(number: int = 1, *, refusals: int = 20, created_us: int = 0) -> Order:
+    """An order that is Processing. Its claim number is `number + refusals`."""
+    return Order(5, 7, 1, [1], 1, None, Status.PROCESSING, number, number + refusals, None, created_us, None)
 
 
 def delay_us(outcome: Outcome) -> int:
@@ -45,13 +59,13 @@ class Mute(Exception):
 
 
 def test_delays_double_from_a_second_to_an_hour() -> None:
-    outcomes = [policy(max_attempts=99).after(attempt(number), ValueError("x")) for number in range(1, 16)]
+    outcomes = [policy(max_attempts=99).after(claimed(number), ValueError("x")) for number in range(1, 16)]
     assert [delay_us(outcome) / SECOND_US for outcome in outcomes] == [min(2**n, HOUR_S) for n in range(15)]
 
 
 @pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
 def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> None:
-    outcome = policy(jitter=jitter).after(attempt(4), ValueError("x"))
+    outcome = policy(jitter=jitter).after(claimed(4), ValueError("x"))
     assert delay_us(outcome) == pytest.approx(8 * factor * SECOND_US, abs=1)
 
 
@@ -69,7 +83,7 @@ def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> Non
 def test_the_delay_is_within_the_bounds_for_its_error(
     number: int, jitter: float, now_us: int, error: Exception
 ) -> None:
-    outcome = policy(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(attempt(number), error)
+    outcome = policy(max_attempts=number + 1, jitter=jitter, now_us=now_us).after(claimed(number), error)
     assert outcome.status is Status.PENDING
     assert isinstance(outcome.due_us, int)
     wait_s = (outcome.due_us - now_us) / SECOND_US
@@ -86,18 +100,18 @@ def test_the_delay_is_within_the_bounds_for_its_error(
 @pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, MAX_DELAY_S, Decimal("1.5")])
 def test_the_delay_of_retry_later_is_exact(seconds: float) -> None:
     for jitter in (0.0, 0.9):
-        outcome = policy(jitter=jitter).after(attempt(9), RetryLater(seconds))
+        outcome = policy(jitter=jitter).after(claimed(9), RetryLater(seconds))
         assert delay_us(outcome) == seconds * SECOND_US
 
 
 @pytest.mark.parametrize(("number", "retry_after_s", "delay_s"), [(1, 120, 120), (3, 4, 4), (8, 120, 128), (1, -5, 1)])
 def test_retry_after_is_the_minimum_delay(number: int, retry_after_s: float, delay_s: int) -> None:
-    outcome = policy().after(attempt(number), NotDeliveredError("503", retry_after_s=retry_after_s))
+    outcome = policy().after(claimed(number), NotDeliveredError("503", retry_after_s=retry_after_s))
     assert delay_us(outcome) == delay_s * SECOND_US
 
 
 def test_retry_after_can_exceed_the_maximum_backoff() -> None:
-    assert delay_us(policy().after(attempt(), NotDeliveredError("503", retry_after_s=86_400))) == 86_400 * SECOND_US
+    assert delay_us(policy().after(claimed(), NotDeliveredError("503", retry_after_s=86_400))) == 86_400 * SECOND_US
 
 
 # The number of attempts
@@ -105,18 +119,18 @@ def test_retry_after_can_exceed_the_maximum_backoff() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("x"), RetryLater(5, "x"), NotDeliveredError("x", retry_after_s=5)])
 def test_after_the_last_attempt_the_order_is_failed_with_its_last_error(error: Exception) -> None:
-    assert policy(max_attempts=3).after(attempt(2), error).status is Status.PENDING
+    assert policy(max_attempts=3).after(claimed(2), error).status is Status.PENDING
     for number in (3, 4):
-        outcome = policy(max_attempts=3).after(attempt(number), error)
+        outcome = policy(max_attempts=3).after(claimed(number), error)
         assert outcome == Outcome(5, number + 20, Status.FAILED, text_of(error), ending=Ending.FAILED)
 
 
 def test_with_one_attempt_there_is_no_retry() -> None:
-    assert policy(max_attempts=1).after(attempt(), ValueError("x")).status is Status.FAILED
+    assert policy(max_attempts=1).after(claimed(), ValueError("x")).status is Status.FAILED
 
 
 def test_a_rejected_order_is_failed_after_its_first_attempt() -> None:
-    assert policy().after(attempt(), Rejected("sold out")) == Outcome(
+    assert policy().after(claimed(), Rejected("sold out")) == Outcome(
         5, 21, Status.FAILED, "sold out", ending=Ending.REJECTED
     )
 
@@ -125,11 +139,11 @@ def test_a_rejected_order_is_failed_after_its_first_attempt() -> None:
     "error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), MemoryError(), RecursionError()]
 )
 def test_any_other_exception_is_retried(error: BaseException) -> None:
-    assert policy().after(attempt(), error).status is Status.PENDING
+    assert policy().after(claimed(), error).status is Status.PENDING
 
 
 def test_an_outcome_has_the_sequence_and_claim_of_its_attempt() -> None:
-    outcome = policy().after(Attempt(sequence=12, claim=34, number=1), ValueError("x"))
+    outcome = policy().after(replace(claimed(), sequence=12, claims=34), ValueError("x"))
     assert (outcome.sequence, outcome.claim) == (12, 34)
 
 
@@ -144,6 +158,39 @@ def test_a_crash_counts_as_an_attempt() -> None:
     assert policy(max_attempts=3).after_crash(attempt(3)) == Outcome(
         5, 23, Status.FAILED, INTERRUPTED, ending=Ending.INTERRUPTED
     )
+
+
+# Attempts that do not count
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 1_000_000])
+def test_a_refused_attempt_does_not_count_for_a_day_and_waits_as_long_as_the_pause(number: int) -> None:
+    order = claimed(number, refusals=0, created_us=NOW_US - MAX_BUSY_US + 1)
+    outcome = policy(max_attempts=3).after(order, ReceiverBusyError("the receiver answered 429", retry_after_s=2.5))
+    due_us = NOW_US + 2_500_000
+    assert outcome == Outcome(5, number, Status.PENDING, "the receiver answered 429", due_us, counts=False)
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "delay_s"), [(0.01, 1.01), (1.0, 2.0), (7.0, 14.0), (3_600.0, 3_600.0 + MAX_EXTRA_DELAY_S)]
+)
+def test_an_order_that_is_refused_again_waits_longer_so_that_others_go_first(pause_s: float, delay_s: float) -> None:
+    order = claimed(2, refusals=1, created_us=NOW_US)
+    assert delay_us(policy().after(order, ReceiverBusyError("429", retry_after_s=pause_s))) == delay_s * SECOND_US
+
+
+def test_after_a_day_a_refused_attempt_counts() -> None:
+    error = ReceiverBusyError("429", retry_after_s=20)
+    outcomes = [
+        policy(max_attempts=8).after(claimed(number, created_us=NOW_US - MAX_BUSY_US), error) for number in (1, 7, 8)
+    ]
+    assert [outcome.counts for outcome in outcomes] == [True] * 3
+    assert [delay_us(outcome) for outcome in outcomes[:2]] == [20 * SECOND_US, 64 * SECOND_US]
+    assert outcomes[2] == Outcome(5, 28, Status.FAILED, "429", ending=Ending.FAILED)
+
+
+def test_an_order_that_was_not_sent_goes_back_unchanged() -> None:
+    assert policy(max_attempts=1).after(claimed(9), NotSentError()) == Outcome(5, 29, Status.PENDING, counts=False)
 
 
 # Error texts
@@ -169,13 +216,13 @@ def test_a_crash_counts_as_an_attempt() -> None:
 )
 def test_the_text_of_an_unexpected_error_begins_with_its_type(error: BaseException, text: str) -> None:
     assert text_of(error) == text
-    outcome = policy().after(attempt(), error)
+    outcome = policy().after(claimed(), error)
     assert outcome.error == text
 
 
 def test_the_text_of_an_error_whose_str_raises_is_its_type() -> None:
     assert text_of(Mute()) == "Mute"
-    assert policy().after(attempt(), Mute()).status is Status.PENDING
+    assert policy().after(claimed(), Mute()).status is Status.PENDING
 
 
 def test_the_text_of_an_error_does_not_contain_its_cause() -> None:
@@ -189,7 +236,7 @@ def test_a_long_text_is_truncated(kind: type[Exception]) -> None:
     text = text_of(kind("ü" * 1_000_000))
     assert len(text) == MAX_ERROR_CHARACTERS
     assert text.endswith("üüü")
-    outcome = policy().after(attempt(), kind("ü" * 1_000_000))
+    outcome = policy().after(claimed(), kind("ü" * 1_000_000))
     assert outcome.error == text
 
 
@@ -200,7 +247,7 @@ def test_only_the_three_exceptions_of_processors_are_expected() -> None:
     expected = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
     assert all(is_expected(error) for error in expected)
     assert not any(is_expected(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
-    assert policy().after(attempt(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", ending=Ending.REJECTED)
+    assert policy().after(claimed(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", ending=Ending.REJECTED)
 
 
 # Exceptions of a user's function
@@ -230,7 +277,7 @@ def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
         def __init__(self) -> None:
             self.delay_s = delay_s
 
-    assert delay_us(policy().after(attempt(2), Never())) == 2 * SECOND_US
+    assert delay_us(policy().after(claimed(2), Never())) == 2 * SECOND_US
 
 
 @pytest.mark.parametrize(
@@ -244,4 +291,4 @@ def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
     ],
 )
 def test_the_outcome_says_how_the_attempt_ended(error: Exception, ending: Ending) -> None:
-    assert policy().after(attempt(), error).ending is ending
+    assert policy().after(claimed(), error).ending is ending

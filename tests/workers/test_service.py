@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, StorageBusyError
-from models.order import Order, Status
+from models.order import Order, Status, Totals
 from models.sqlite.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import open_store
@@ -20,6 +20,7 @@ from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
+from workers.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
 from workers.service import OrderService, ServiceLimits
@@ -42,23 +43,30 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "orders.db"
 
 
-def new_service(path: Path, clock: Clock, observer: RecordingObserver, processor: Processor) -> OrderService:
+def new_service(
+    path: Path, clock: Clock, observer: RecordingObserver, processor: Processor, gate: ClaimGate | None = None
+) -> OrderService:
     """A service whose store holds the lock of the database, and does not wait for SQLite's locks."""
     database = open_new_database(path)
     lock = DatabaseLock(path)
     lock.acquire()
     store = SqliteStore(database, clock=clock, lock=lock)
     return OrderService(
-        store=store, processor=processor, observer=observer, limits=ServiceLimits(workers=2), clock=clock
+        store=store, processor=processor, observer=observer, limits=ServiceLimits(workers=2), clock=clock, gate=gate
     )
 
 
 @asynccontextmanager
 async def opened(
-    path: Path, clock: Clock, *, processor: Processor | None = None, observer: RecordingObserver | None = None
+    path: Path,
+    clock: Clock,
+    *,
+    processor: Processor | None = None,
+    observer: RecordingObserver | None = None,
+    gate: ClaimGate | None = None,
 ) -> AsyncIterator[OrderService]:
     """Opens a service without starting it. Stops and closes it at the end of the block."""
-    service = new_service(path, clock, observer or RecordingObserver(), processor or RecordProcessor())
+    service = new_service(path, clock, observer or RecordingObserver(), processor or RecordProcessor(), gate)
     await service.open()
     try:
         yield service
@@ -164,6 +172,29 @@ async def test_the_observer_receives_a_failed_batch(
         assert isinstance(error, StorageBusyError)
         assert len(observer.commits_s) == 1
         assert observer.changes == []
+
+
+class PausedGate(OpenGate):
+    """A gate that is closed for an hour."""
+
+    def max_open(self) -> int | None:
+        return 0
+
+    def opens_in_s(self) -> float:
+        return 3_600.0
+
+    def state(self) -> GateState | None:
+        return GateState(True, {"busy": 1})
+
+
+@pytest.mark.gen_test
+async def test_a_paused_gate_is_reported_and_orders_stay_pending(path: Path, clock: Clock) -> None:
+    observer = RecordingObserver()
+    async with opened(path, clock, observer=observer, gate=PausedGate()) as service:
+        await service.start()
+        assert await service.insert(new_order(1)) is Insertion.ACCEPTED
+        assert await service.totals() == Totals(1, 0, 0, 0, 0, 0, clock.now_us)
+        assert observer.deliveries[0] == (True, {"busy": 1})
 
 
 # Failed writes

@@ -40,3 +40,17 @@ class NotDeliveredError(Exception):
     def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+
+
+class ReceiverBusyError(NotDeliveredError):
+    """Raised by the webhook processor: the receiver asked for fewer deliveries.
+
+    While the order is younger than a day, the attempt does not count.
+    """
+
+
+class NotSentError(Exception):
+    """Raised by the webhook processor: deliveries are paused, so the order was not sent.
+
+    The order is Pending again, as if it had not been claimed.
+    """

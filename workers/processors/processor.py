@@ -7,13 +7,14 @@ from typing import Protocol
 
 from models.order import Order
 from workers.observer import ServiceObserver
+from workers.processors.outcomes import NotSentError
 
 
 class Processor(Protocol):
     """Makes one attempt at each of the orders. If the call returns, all of them are Completed.
 
-    If the call raises Rejected, RetryLater or NotDeliveredError, the exception applies to each of the orders. After any
-    other exception, each order is retried. If the call returns a future, the attempts end when the future ends, and its
+    If the call raises an exception of `workers.processors.outcomes`, it applies to each of the orders. After any other
+    exception, each order is retried. If the call returns a future, the attempts end when the future ends, and its
     exception counts in the same way. It can end on any thread.
     """
 
@@ -37,6 +38,8 @@ class MeasuredProcessor:
         begin_s = self._clock()
         try:
             pending = self._processor(orders)
+        except NotSentError:  # no attempt was made
+            raise
         except BaseException:
             self._measure(begin_s, len(orders))
             raise

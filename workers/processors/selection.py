@@ -2,8 +2,14 @@
 
 import re
 import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
 
+from workers.backoff import Backoff
+from workers.claim_gate import ClaimGate, OpenGate
 from workers.coroutine_thread import CoroutineThread
+from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.function import FunctionProcessor, load_function
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
@@ -11,6 +17,8 @@ from workers.processors.webhook import WebhookProcessor
 
 RECORD = "record"
 WEBHOOK = "webhook"
+MAX_PAUSE_BACKOFF_S = 60.0
+"""The longest pause, in seconds, after which the receiver is probed, unless the receiver requests a longer one."""
 
 
 def check_processor(text: str) -> str:
@@ -20,21 +28,39 @@ def check_processor(text: str) -> str:
     return text
 
 
+class SelectedProcessor(NamedTuple):
+    """A processor, and the gate that limits how many orders are claimed for it."""
+
+    processor: Processor
+    gate: ClaimGate
+
+
 def build_processor(
     name: str,
     *,
     webhook_url: str | None,
     webhook_secret: str | None,
     connections: int,
+    clock_us: Callable[[], int],
     coroutines: CoroutineThread,
-) -> Processor:
-    """Returns the processor with this name. `webhook` needs a URL and a secret. Raises FunctionRefusedError."""
+) -> SelectedProcessor:
+    """Returns the processor with this name. `webhook` needs a URL and a secret. Raises FunctionRefusedError.
+
+    `clock_us` returns microseconds since 1970, UTC.
+    """
     if name == RECORD:
-        return RecordProcessor()
+        return SelectedProcessor(RecordProcessor(), OpenGate())
     if name == WEBHOOK:
         if webhook_url is None or webhook_secret is None:
             raise ValueError("a webhook needs a URL and a secret")
-        return WebhookProcessor(url=webhook_url, secret=webhook_secret, connections=connections)
+        gate = DeliveryGate(
+            max_open=connections,
+            backoff=Backoff(first_s=1.0, max_s=MAX_PAUSE_BACKOFF_S),
+            clock=time.monotonic,
+            clock_us=clock_us,
+        )
+        processor = WebhookProcessor(url=webhook_url, secret=webhook_secret, connections=connections, gate=gate)
+        return SelectedProcessor(processor, gate)
     # Modules in the current folder can be imported, as with `python -m`.
     sys.path.append("")
-    return FunctionProcessor(load_function(name), coroutines=coroutines)
+    return SelectedProcessor(FunctionProcessor(load_function(name), coroutines=coroutines), OpenGate())

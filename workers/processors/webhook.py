@@ -15,7 +15,6 @@ from standardwebhooks import Webhook
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    InvalidHeader,
     LocationParseError,
     NewConnectionError,
     ReadTimeoutError,
@@ -23,21 +22,17 @@ from urllib3.exceptions import (
 )
 
 from models.order import Order, amount_as_decimal, time_as_texts
-from workers.error_text import one_line
-from workers.processors.outcomes import NotDeliveredError, Rejected
+from workers.processors.delivery_gate import DeliveryGate
+from workers.processors.delivery_result import DeliveryResult, Verdict, result_of, shown_text
+from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
 """Each connection attempt must succeed within this fraction of the time-out of the whole attempt."""
-MAX_RETRY_AFTER_S = 86_400
-"""The longest delay, in seconds, that a receiver can request. A longer Retry-After counts as this delay."""
 MAX_RESPONSE_BYTES = 64 * 1024
 """How much of a response body is read. If the body is longer, the connection is closed."""
-MAX_SHOWN_CHARACTERS = 500
-"""How much of a response body the error of an order contains."""
 
-_RETRIED_4XX = frozenset({408, 409, 425, 429})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -56,9 +51,8 @@ class WebhookBody(msgspec.Struct):
 class WebhookProcessor:
     """Posts orders to `url`, over up to `connections` kept-alive connections.
 
-    After a 2xx response, the order is Completed. After a 4xx response other than 408, 409, 425 and 429, it is Failed.
-    After any other response, a network error or a time-out, it is retried. Redirects are not followed. `secret` is
-    base64, with or without the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
+    `delivery_result.py` says what a response means for the order, and `gate` when orders can be sent. Redirects are
+    not followed. `secret` is base64, with or without the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
 
     An attempt takes at most `timeout_s` seconds, plus the time of the DNS lookup. If the receiver has more than three
     addresses and none of them responds, the attempt takes a third of `timeout_s` for each address.
@@ -72,11 +66,13 @@ class WebhookProcessor:
         url: str,
         secret: str,
         connections: int,
+        gate: DeliveryGate,
         clock: Callable[[], float] = time.time,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = url
         self._signer = Webhook(secret)
+        self._gate = gate
         self._clock = clock
         self._timeout_s = timeout_s
         self._pools = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
@@ -87,6 +83,21 @@ class WebhookProcessor:
             self._deliver(order)
 
     def _deliver(self, order: Order) -> None:
+        delivery = self._gate.begin(order.order_id)
+        result = DeliveryResult(Verdict.FAILED)
+        try:
+            result = self._post(order)
+        finally:
+            pause_s = self._gate.end(delivery, result)
+        match result.verdict:
+            case Verdict.REJECTED:
+                raise Rejected(result.reason)
+            case Verdict.BUSY:
+                raise ReceiverBusyError(result.reason, retry_after_s=max(pause_s, result.retry_after_s or 0.0))
+            case Verdict.FAILED | Verdict.UNREACHABLE:
+                raise NotDeliveredError(result.reason, retry_after_s=result.retry_after_s or 0.0)
+
+    def _post(self, order: Order) -> DeliveryResult:
         body = _encode(webhook_body(order))
         try:
             response = self._pools.request(
@@ -100,13 +111,18 @@ class WebhookProcessor:
                 decode_content=False,
             )
         except HTTPError as error:
-            raise NotDeliveredError(self._reason_of(error)) from error
-        _check_response(response, _read(response))
+            return DeliveryResult(Verdict.UNREACHABLE, self._reason_of(error))
+        return result_of(
+            response.status,
+            retry_after=response.headers.get("Retry-After"),
+            text=_read(response),
+            now_s=self._clock(),
+        )
 
     def _reason_of(self, error: HTTPError) -> str:
         # Does not use urllib3's texts, which contain class names and memory addresses.
         origin = error.__cause__ or error.__context__ or error
-        cause = _shown(str(origin))
+        cause = shown_text(str(origin))
         match error:
             case NewConnectionError():
                 return f"the receiver can't be reached: {cause}"
@@ -176,28 +192,3 @@ def _read(response: urllib3.BaseHTTPResponse) -> str:
     if not response.closed:
         response.close()
     return text
-
-
-def _shown(text: str) -> str:
-    """The beginning of a text from the receiver, in one line."""
-    return one_line(text[: 2 * MAX_SHOWN_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
-
-
-def _check_response(response: urllib3.BaseHTTPResponse, text: str) -> None:
-    """Returns if the receiver accepted the order, else raises Rejected or NotDeliveredError."""
-    status = response.status
-    if 200 <= status < 300:
-        return
-    shown = _shown(text)
-    reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"
-    if 400 <= status < 500 and status not in _RETRIED_4XX:
-        raise Rejected(reason)
-    raise NotDeliveredError(reason, retry_after_s=_retry_after_s(response))
-
-
-def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    """The delay in seconds that Retry-After requests (RFC 9110 §10.2.3); 0 if the header is missing or invalid."""
-    try:
-        return urllib3.Retry(retry_after_max=MAX_RETRY_AFTER_S).get_retry_after(response) or 0.0
-    except (InvalidHeader, ValueError, OverflowError):
-        return 0.0

@@ -93,6 +93,7 @@ def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instrume
             Outcome(3, 1, Status.FAILED, "no stock"),
             Outcome(4, 1, Status.PENDING, "down", due_us=5),
             Outcome(5, 1, Status.PENDING),
+            Outcome(6, 1, Status.PENDING, "busy", due_us=5, counts=False),
         ],
         0,
     )
@@ -103,6 +104,7 @@ def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instrume
         AttemptOutcome.COMPLETED: 2,
         AttemptOutcome.FAILED: 1,
         AttemptOutcome.RETRIED: 1,
+        AttemptOutcome.REFUSED: 1,
         AttemptOutcome.GIVEN_BACK: 1,
     }
 

@@ -29,6 +29,8 @@ FAMILIES = {
     "orders_uptime_seconds": ("gauge", "seconds"),
     "orders_busy_workers": ("gauge", ""),
     "orders_overdue_attempts": ("gauge", ""),
+    "orders_deliveries_paused": ("gauge", ""),
+    "orders_delivery_pauses": ("counter", ""),
     "orders_turnaround_seconds": ("summary", "seconds"),
     "orders_storage_up": ("gauge", ""),
     "orders_storage_errors": ("counter", ""),
@@ -251,3 +253,20 @@ async def test_no_label_contains_an_order_or_user_id(api: RunningApi) -> None:
     labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
     ours = {label for name, label in labels if name.startswith("orders_")}
     assert ours == {"status", "outcome", "le", "version", "work"}
+
+
+@pytest.mark.gen_test
+@FORMATS
+async def test_pauses_of_deliveries_are_counted_by_reason(api: RunningApi, media_type: str) -> None:
+    families = await scrape(api, media_type)
+    assert [sample.value for sample in families["orders_deliveries_paused"].samples] == [0]
+    assert families["orders_delivery_pauses"].samples == []
+    api.telemetry.deliveries_read(is_paused=True, pauses={"busy": 3, "unreachable": 0})
+    families = await scrape(api, media_type)
+    assert [sample.value for sample in families["orders_deliveries_paused"].samples] == [1]
+    counts = {
+        sample.labels["reason"]: sample.value
+        for sample in families["orders_delivery_pauses"].samples
+        if sample.name.endswith("_total")
+    }
+    assert counts == {"busy": 3, "unreachable": 0}

@@ -215,6 +215,7 @@ class Model:
             order.attempts -= 1
         else:
             order.error, order.due_us = outcome.error, outcome.due_us
+            order.attempts -= not outcome.counts
 
     def running(self) -> list[Expected]:
         return self._with_status(Status.PROCESSING)
@@ -242,7 +243,7 @@ def _plain(result: object) -> object:
 
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
-# Sequence, difference of the claim from the latest one, status, error, delay in seconds, and ending.
+# Sequence, difference of the claim from the latest one, status, error, delay in seconds, ending, and whether it counts.
 OUTCOMES = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -251,6 +252,7 @@ OUTCOMES = st.lists(
         st.sampled_from([None, "no"]),
         st.sampled_from([None, -1, 0, 1, 2]),
         st.sampled_from([None, Ending.FAILED, Ending.STOPPED]),
+        st.booleans(),
     ),
     max_size=4,
 )
@@ -314,12 +316,14 @@ class StoreMachine(RuleBasedStateMachine):
             max_pending,
         )
 
-    def _outcomes(self, drawn: list[tuple[int, int, Status, str | None, int | None, Ending | None]]) -> list[Outcome]:
+    def _outcomes(
+        self, drawn: list[tuple[int, int, Status, str | None, int | None, Ending | None, bool]]
+    ) -> list[Outcome]:
         outcomes = []
-        for sequence, claims_off, status, error, due_s, ending in drawn:
+        for sequence, claims_off, status, error, due_s, ending, counts in drawn:
             claims = self._model.orders[sequence - 1].claims if sequence <= len(self._model.orders) else 1
             due_us = None if due_s is None or status is not Status.PENDING else self._clock() + due_s * SECOND_US
-            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us, ending))
+            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us, ending, counts))
         return outcomes
 
     def _write(self, batch: list[AnyWrite], max_pending: int = 9) -> None:

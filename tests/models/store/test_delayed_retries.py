@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from models.order import Status
-from models.writes import ClaimedOrders, FinishAndClaim
+from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -22,6 +22,20 @@ def test_a_retry_is_claimed_when_it_is_due_and_not_before(store: ShorthandStore,
     clock.now_us = due_us
     retried = replace(waiting, status=Status.PROCESSING, attempts=2, claims=2, due_us=None)
     assert store.finish_and_claim([], 10) == ClaimedOrders([retried], None)
+
+
+def test_an_attempt_that_does_not_count_leaves_its_error_and_its_delay(store: ShorthandStore, clock: Clock) -> None:
+    store.insert(new_order(1))
+    for claims in (1, 2, 3):
+        [order] = store.claim()
+        assert (order.attempts, order.claims) == (1, claims)
+        store.finish(
+            Outcome(order.sequence, order.claims, Status.PENDING, "busy", clock.now_us + SECOND_US, counts=False)
+        )
+        waiting = store.find_one(1)
+        assert (waiting.status, waiting.attempts, waiting.error) == (Status.PENDING, 0, "busy")
+        assert store.claim() == []
+        clock.now_us += SECOND_US
 
 
 def test_an_order_keeps_its_last_error_until_it_is_completed(store: ShorthandStore, clock: Clock) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from models.order import Order, Status
 from tests.workers.recording_observer import RecordingObserver
-from workers.processors.outcomes import Rejected
+from workers.processors.outcomes import NotSentError, Rejected
 from workers.processors.processor import MeasuredProcessor
 from workers.processors.record import RecordProcessor
 
@@ -57,3 +57,12 @@ async def test_a_call_that_returns_a_future_is_measured_when_the_future_ends() -
     assert observer.attempts == []
     pending.set_result(None)
     assert observer.attempts == [3]
+
+
+@pytest.mark.gen_test
+async def test_a_call_that_sends_no_order_is_not_measured() -> None:
+    observer = RecordingObserver()
+    measured = MeasuredProcessor(ScriptedProcessor(NotSentError()), observer=observer, clock=seconds().__next__)
+    with pytest.raises(NotSentError):
+        measured(ORDERS)
+    assert observer.attempts == []

@@ -1,0 +1,184 @@
+"""Decides how many deliveries to one receiver can be open at once, and pauses them if the receiver can't take more.
+
+Implements `workers.claim_gate.ClaimGate`. The dispatcher reads it on the event loop; the processor calls `begin` and
+`end` on worker threads. A lock protects the state.
+"""
+
+import enum
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from models.order import time_as_texts
+from workers.backoff import Backoff
+from workers.claim_gate import GateState
+from workers.processors.delivery_result import DeliveryResult, Verdict
+from workers.processors.outcomes import NotSentError
+
+MAX_UNREACHABLE = 5
+"""After this number of consecutive failed connections and time-outs, of different orders, deliveries are paused."""
+MIN_PAUSE_S = 0.01
+"""The shortest pause, so that a receiver that sends `Retry-After: 0` each time gets at most 100 deliveries a second."""
+MIN_LOG_INTERVAL_S = 10.0
+"""The minimum time between two log lines about the beginnings of pauses for the same reason."""
+SLOW_GROWTH = 0.25
+"""How much the limit grows above the threshold, for as many accepted deliveries as the limit allows at once."""
+
+_MICROSECONDS = 1_000_000
+
+_log = logging.getLogger("orders.deliveries")
+
+
+class PauseReason(enum.StrEnum):
+    """Why deliveries are paused."""
+
+    BUSY = "busy"
+    """The receiver sent a 429, or a 503 with Retry-After."""
+    UNREACHABLE = "unreachable"
+    """Connections failed or timed out."""
+
+
+class Delivery(NamedTuple):
+    """A delivery that has begun. `pauses` is the number of pauses before it."""
+
+    order_id: int
+    pauses: int
+
+
+class DeliveryGate:
+    """Allows up to `max_open` deliveries at once, and none during a pause.
+
+    A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. It lasts as long
+    as the receiver requests, otherwise a delay of `backoff`. After a pause, one delivery at a time is a probe. If a
+    probe finds the receiver busy or unreachable, the next pause begins. When a probe is accepted, the limit grows with
+    each accepted delivery: by 1 up to half of the limit before the pause, then more slowly, as TCP does (RFC 5681).
+
+    `clock` is monotonic, in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
+    """
+
+    def __init__(
+        self, *, max_open: int, backoff: Backoff, clock: Callable[[], float], clock_us: Callable[[], int]
+    ) -> None:
+        self._full_limit = max_open
+        self._backoff = backoff
+        self._clock = clock
+        self._clock_us = clock_us
+        self._lock = threading.Lock()
+        self._limit = float(max_open)
+        self._threshold = float(max_open)
+        self._open = 0
+        self._closed_until_s = clock()
+        self._pauses = 0
+        self._failed_probes = 0
+        self._unreachable: set[int] = set()
+        self._log = _PauseLog()
+        self._paused_since_s: float | None = None
+        self._by_reason: Counter[str] = Counter()
+
+    def max_open(self) -> int:
+        with self._lock:
+            return self._max_open()
+
+    def opens_in_s(self) -> float:
+        with self._lock:
+            return max(0.0, self._closed_until_s - self._clock())
+
+    def state(self) -> GateState:
+        with self._lock:
+            pauses = {reason.value: self._by_reason[reason] for reason in PauseReason}
+            return GateState(self._paused_since_s is not None, pauses)
+
+    def begin(self, order_id: int) -> Delivery:
+        """Counts a delivery that is about to be sent. Raises NotSentError if it can't be sent now."""
+        with self._lock:
+            if self._open >= self._max_open():
+                raise NotSentError
+            self._open += 1
+            return Delivery(order_id, self._pauses)
+
+    def end(self, delivery: Delivery, result: DeliveryResult) -> float:
+        """Records how the delivery ended. Returns the seconds until deliveries can be sent again."""
+        with self._lock:
+            self._open -= 1
+            is_current = delivery.pauses == self._pauses
+            if result.verdict is Verdict.BUSY:
+                self._on_busy(result, is_current=is_current)
+            elif result.verdict is Verdict.UNREACHABLE:
+                self._on_unreachable(delivery.order_id, result, is_current=is_current)
+            else:
+                self._unreachable.clear()
+                # A delivery from before the pause says nothing about the receiver after the pause.
+                if result.verdict is Verdict.ACCEPTED and is_current:
+                    self._on_accepted()
+            return max(0.0, self._closed_until_s - self._clock())
+
+    def _max_open(self) -> int:
+        return 0 if self._clock() < self._closed_until_s else int(self._limit)
+
+    def _on_busy(self, result: DeliveryResult, *, is_current: bool) -> None:
+        self._unreachable.clear()
+        if is_current:
+            self._begin_pause(PauseReason.BUSY, result)
+        elif result.retry_after_s is not None:
+            self._closed_until_s = max(self._closed_until_s, self._clock() + result.retry_after_s)
+
+    def _on_unreachable(self, order_id: int, result: DeliveryResult, *, is_current: bool) -> None:
+        if not is_current:
+            return
+        self._unreachable.add(order_id)
+        if self._paused_since_s is not None or len(self._unreachable) >= MAX_UNREACHABLE:
+            self._unreachable.clear()
+            self._begin_pause(PauseReason.UNREACHABLE, result)
+
+    def _on_accepted(self) -> None:
+        if self._paused_since_s is not None:
+            self._log.end(self._clock() - self._paused_since_s)
+            self._paused_since_s = None
+        self._failed_probes = 0
+        if self._limit < self._threshold:
+            self._limit = min(self._limit + 1.0, self._threshold)
+        else:
+            self._limit = min(self._limit + SLOW_GROWTH / self._limit, float(self._full_limit))
+
+    def _begin_pause(self, reason: PauseReason, result: DeliveryResult) -> None:
+        now_s = self._clock()
+        self._pauses += 1
+        self._by_reason[reason] += 1
+        self._failed_probes += 1
+        duration_s = result.retry_after_s
+        if duration_s is None:
+            duration_s = self._backoff.delay_s(self._failed_probes)
+        self._closed_until_s = max(self._closed_until_s, now_s + max(duration_s, MIN_PAUSE_S))
+        if self._paused_since_s is None:
+            self._threshold = max(1.0, self._limit / 2)
+            self._paused_since_s = now_s
+            until_us = self._clock_us() + round((self._closed_until_s - now_s) * _MICROSECONDS)
+            self._log.begin(reason, result.reason, now_s=now_s, until_us=until_us)
+        self._limit = 1.0
+
+
+class _PauseLog:
+    """Logs when a pause begins and ends, at a limited rate: a receiver with a rate limit can cause many pauses."""
+
+    def __init__(self) -> None:
+        self._quiet_until_s: dict[PauseReason, float] = {}
+        self._not_logged = 0
+        self._is_logged = False
+
+    def begin(self, reason: PauseReason, text: str, *, now_s: float, until_us: int) -> None:
+        self._is_logged = now_s >= self._quiet_until_s.get(reason, now_s)
+        if not self._is_logged:
+            self._not_logged += 1
+            return
+        self._quiet_until_s[reason] = now_s + MIN_LOG_INTERVAL_S
+        more = f" ({self._not_logged} earlier pauses were not logged)" if self._not_logged else ""
+        self._not_logged = 0
+        # Rounded up, because a pause of less than a second would otherwise end before it begins.
+        until, _ = time_as_texts(-(-until_us // _MICROSECONDS) * _MICROSECONDS)
+        _log.warning("deliveries are paused until %s UTC: %s%s", until, text, more)
+
+    def end(self, duration_s: float) -> None:
+        if self._is_logged:
+            _log.info("deliveries resumed after %.1f s", duration_s)
