@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from msgspec import Struct
 
 from workers.error_text import one_line
+from workers.processors.error_body import readable_text
 
 MAX_RETRY_AFTER_S = 86_400
 """The longest delay, in seconds, that a receiver can request. A longer Retry-After counts as this delay."""
@@ -36,6 +37,16 @@ class Verdict(enum.Enum):
     """No connection, or no response in time."""
 
 
+class Response(Struct, frozen=True, gc=False):
+    """A response of the receiver: its status, the beginning of its body, and headers as they were sent."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = ""
+    content_encoding: str = ""
+    retry_after: str | None = None
+
+
 class DeliveryResult(Struct, frozen=True, gc=False):
     """How a delivery ended. `retry_after_s` is the delay that the receiver requested; None if it requested none."""
 
@@ -44,10 +55,12 @@ class DeliveryResult(Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
 
 
-def result_of(status: int, *, retry_after: str | None, text: str, now_s: float) -> DeliveryResult:
-    """The result for a complete response. `retry_after` is the header; `now_s` is in seconds since 1970, UTC."""
+def result_of(response: Response, *, now_s: float) -> DeliveryResult:
+    """The result for a response. `now_s` is in seconds since 1970, UTC."""
+    status, retry_after = response.status, response.retry_after
     if 200 <= status < 300:
         return DeliveryResult(Verdict.ACCEPTED)
+    text = readable_text(response.body, content_type=response.content_type, content_encoding=response.content_encoding)
     shown = shown_text(text)
     reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"
     if status in _FINAL:

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from models.order import Order, amount_as_decimal, time_as_texts
 from workers.processors.delivery_gate import DeliveryGate
-from workers.processors.delivery_result import DeliveryResult, Verdict, result_of, shown_text
+from workers.processors.delivery_result import DeliveryResult, Response, Verdict, result_of, shown_text
 from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 
@@ -112,12 +112,14 @@ class WebhookProcessor:
             )
         except HTTPError as error:
             return DeliveryResult(Verdict.UNREACHABLE, self._reason_of(error))
-        return result_of(
+        complete = Response(
             response.status,
+            _read(response),
+            content_type=response.headers.get("Content-Type", ""),
+            content_encoding=response.headers.get("Content-Encoding", ""),
             retry_after=response.headers.get("Retry-After"),
-            text=_read(response),
-            now_s=self._clock(),
         )
+        return result_of(complete, now_s=self._clock())
 
     def _reason_of(self, error: HTTPError) -> str:
         # Does not use urllib3's texts, which contain class names and memory addresses.
@@ -183,12 +185,12 @@ def webhook_body(order: Order) -> WebhookBody:
     )
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> str:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     """The beginning of the response's body. If that is the whole body, the connection is kept for later requests."""
     try:
-        text = response.read(MAX_RESPONSE_BYTES).decode(errors="replace")
+        body = response.read(MAX_RESPONSE_BYTES)
     except HTTPError:
-        text = ""  # the status has been read, and is enough
+        body = b""  # the status has been read, and is enough
     if not response.closed:
         response.close()
-    return text
+    return body

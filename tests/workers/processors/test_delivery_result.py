@@ -10,6 +10,7 @@ from workers.processors.delivery_result import (
     MAX_RETRY_AFTER_S,
     MAX_SHOWN_CHARACTERS,
     DeliveryResult,
+    Response,
     Verdict,
     read_retry_after,
     result_of,
@@ -19,7 +20,7 @@ NOW_S = 1_740_830_400.0
 
 
 def result(status: int, retry_after: str | None = None, text: str = "") -> DeliveryResult:
-    return result_of(status, retry_after=retry_after, text=text, now_s=NOW_S)
+    return result_of(Response(status, text.encode(), retry_after=retry_after), now_s=NOW_S)
 
 
 @pytest.mark.parametrize("retry_after", [None, "5"])
@@ -79,6 +80,6 @@ def test_any_retry_after_is_none_or_at_most_a_day(text: str) -> None:
 
 
 def test_the_reason_contains_the_beginning_of_the_text_in_one_line() -> None:
-    assert result(500, text="  no such\r\n\tshop\x85 \n").reason == "the receiver answered 500: no such shop"
+    assert result(500, text="  no such\r\n\tshop\x85\u2028\x0b \n").reason == "the receiver answered 500: no such shop"
     assert result(410, text="a" * 9_999).reason == "the receiver answered 410: " + MAX_SHOWN_CHARACTERS * "a"
     assert result(404, text=" \n").reason == "the receiver answered 404"

@@ -1,6 +1,7 @@
 """The webhook processor, with a receiver on real sockets that follows a script."""
 
 import email.utils
+import gzip
 import itertools
 import json
 import logging
@@ -339,6 +340,7 @@ def test_the_error_contains_the_beginning_of_the_response_in_one_line(receiver: 
     receiver.script = in_turn(
         answer(status, "  no such\r\n\tshop\x85\u2028\x0b \n".encode()),
         answer(status, "größer ✓ ".encode() + b"\xff\xfe"),
+        answer(status, gzip.compress(b"<h1>no</h1>"), "Content-Encoding: gzip", "Content-Type: text/html"),
         answer(status, b"a" * 100_000),
         answer(status, b"\n" * 100_000),
     )
@@ -346,6 +348,7 @@ def test_the_error_contains_the_beginning_of_the_response_in_one_line(receiver: 
     begin = f"the receiver answered {status}"
     assert failed_delivery(deliver).text == f"{begin}: no such shop"
     assert failed_delivery(deliver).text == f"{begin}: größer ✓ " + 2 * "\N{REPLACEMENT CHARACTER}"
+    assert failed_delivery(deliver).text == f"{begin}: no"
     assert failed_delivery(deliver).text == f"{begin}: " + MAX_SHOWN_CHARACTERS * "a"
     assert failed_delivery(deliver).text == begin
 

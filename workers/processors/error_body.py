@@ -1,0 +1,129 @@
+"""Makes the body of an error response readable: decompresses and decodes it, and removes markup. Pure functions.
+
+The body comes from the receiver, so its size after decompression and its charset are limited.
+"""
+
+import contextlib
+import html
+import re
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAX_DECOMPRESSED_BYTES = 64 * 1024
+"""How much of a compressed body is decompressed."""
+MAX_PAGE_CHARACTERS = 2_000
+"""How much of the title and of the text of a page is used. `html.unescape` raises ValueError for very long numbers."""
+MAX_ENCODINGS = 3
+"""The maximum number of content encodings of one body."""
+
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+_DEFLATE = -zlib.MAX_WBITS
+# Other encodings of Python are slow for some bodies, or are not charsets.
+_CHARSET = re.compile(
+    r";\s*charset\s*=\s*[\"']?(utf-?8|utf-16(?:le|be)?|us-ascii|iso-8859-\d{1,2}|windows-12\d\d|koi8-[ru]"
+    r"|shift_jis|euc-(?:jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5)(?![\w.-])",
+    re.IGNORECASE,
+)
+_MARKUP_TYPE = re.compile(r"\s*[^;]*\b(?:html|xml)\b", re.IGNORECASE)
+_MARKUP_BEGIN = re.compile(r"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z][^\s/>]*)")
+_HIDDEN = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style")}
+_INLINE = frozenset(
+    {"a", "abbr", "b", "code", "em", "font", "i", "kbd", "small", "span", "strong", "sub", "sup", "tt", "u"}
+)
+
+
+def readable_text(body: bytes, *, content_type: str, content_encoding: str) -> str:
+    """The text of a response body; empty if it can't be decompressed. The arguments are headers, empty if missing.
+
+    Of a page in HTML or XML, returns the title and the visible text, with single spaces.
+    """
+    text = _decoded(_decompressed(body, content_encoding), content_type)
+    if _MARKUP_TYPE.match(content_type) or _MARKUP_BEGIN.match(text):
+        return _text_of_page(text)
+    return text
+
+
+def _decompressed(body: bytes, content_encoding: str) -> bytes:
+    encodings = [each for name in content_encoding.lower().split(",") if (each := name.strip()) not in ("", "identity")]
+    if len(encodings) > MAX_ENCODINGS:
+        return b""
+    for encoding in reversed(encodings):
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            return b""
+        body = _inflated(body, _ZLIB_OR_GZIP) or _inflated(body, _DEFLATE)
+    return body
+
+
+def _inflated(body: bytes, window_bits: int) -> bytes:
+    """The beginning of the decompressed body, also of an incomplete one; empty if it is not compressed in this way."""
+    try:
+        return zlib.decompressobj(window_bits).decompress(body, MAX_DECOMPRESSED_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _decoded(body: bytes, content_type: str) -> str:
+    found = _CHARSET.search(content_type)
+    with contextlib.suppress(LookupError):
+        if found and found[1].lower() not in ("utf-8", "utf8"):
+            return body.decode(found[1], errors="replace")
+    return body.decode("utf-8-sig", errors="replace")
+
+
+def _text_of_page(page: str) -> str:
+    title: list[str] = []
+    text: list[str] = []
+    is_title = False
+    for part in _text_and_tags(page):
+        if isinstance(part, _Tag):
+            is_title = part.name == "title" and not part.is_end
+            if part.name not in _INLINE:
+                text.append(" ")
+        else:
+            (title if is_title else text).append(part)
+    heading, visible = (_plain("".join(parts)) for parts in (title, text))
+    # Error pages often repeat the title as a heading.
+    return visible if visible.startswith(heading) else f"{heading} {visible}".rstrip()
+
+
+def _plain(text: str) -> str:
+    """The text with single spaces and decoded entities, at most `MAX_PAGE_CHARACTERS` before the decoding."""
+    return " ".join(html.unescape(" ".join(text.split())[:MAX_PAGE_CHARACTERS]).split())
+
+
+class _Tag(NamedTuple):
+    name: str
+    is_end: bool
+
+
+def _text_and_tags(page: str) -> Iterator[str | _Tag]:
+    """Splits a page into text and tags; omits comments and what is not shown. Stops at an incomplete tag.
+
+    Does not use html.parser: with an incomplete tag, it needs time that grows with the square of the length.
+    """
+    place = 0
+    while (begin := page.find("<", place)) >= 0:
+        yield page[place:begin]
+        if page.startswith("<!--", begin):
+            place = _after(page, "-->", begin + len("<!--"))
+        elif tag := _TAG.match(page, begin):
+            place = _after(page, ">", tag.end())
+            name = tag["name"].lower()
+            yield _Tag(name, bool(tag["slash"]))
+            if name in _HIDDEN and not tag["slash"]:
+                end = _HIDDEN[name].search(page, place)
+                place = end.start() if end else len(page)
+        elif page.startswith(("<!", "<?", "</"), begin):
+            place = _after(page, ">", begin)
+        else:
+            yield "<"
+            place = begin + 1
+    yield page[place:]
+
+
+def _after(page: str, text: str, begin: int) -> int:
+    """The place after the first occurrence of `text`; the end of the page if there is none."""
+    found = page.find(text, begin)
+    return len(page) if found < 0 else found + len(text)
