@@ -241,8 +241,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             selected = build_processor(
                 processing.processor,
-                webhook_url=processing.webhook_url,
-                webhook_secret=processing.webhook_secret,
+                webhook=processing.webhook,
                 connections=processing.workers,
                 coroutines=coroutines,
                 clock_us=now_us,

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from workers.processors.selection import RECORD, WEBHOOK, check_processor
-from workers.processors.webhook import check_secret, check_url
+from workers.processors.webhook import WebhookSettings, check_url, parse_secrets
+from workers.processors.webhook_headers import AddHeader, Headers, parse_headers
 
 
 class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,11 +18,25 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
     attempt_timeout: float | None
     processor: str
     webhook_url: str | None
-    webhook_secret: str | None
+    webhook_secret: tuple[str, ...] | None
+    webhook_header: Headers
+    webhook_timeout: float
     max_attempts: int
     max_intake: int
     max_backlog: int
     drain_timeout: float
+
+    @property
+    def webhook(self) -> WebhookSettings | None:
+        """The settings of the webhook; None without a URL or a secret."""
+        if self.webhook_url is None or self.webhook_secret is None:
+            return None
+        return WebhookSettings(
+            url=self.webhook_url,
+            secrets=self.webhook_secret,
+            headers=self.webhook_header,
+            timeout_s=self.webhook_timeout,
+        )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +58,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--webhook-url", type=check_url, default=None, help="URL to which --processor webhook sends orders")
     add(
         "--webhook-secret",
-        type=check_secret,
+        type=parse_secrets,
         default=None,
-        help="base64 key for webhooks; safer as ORDERS_WEBHOOK_SECRET",
+        help="base64 keys for webhooks, separated by spaces; safer as ORDERS_WEBHOOK_SECRET",
+    )
+    add(
+        "--webhook-header",
+        type=parse_headers,
+        action=AddHeader,
+        default=None,
+        metavar="'NAME: VALUE'",
+        help="header of each webhook; can be repeated; one a line in ORDERS_WEBHOOK_HEADER",
+    )
+    add(
+        "--webhook-timeout",
+        type=_between(0.1, 3_600, float),
+        default="15",
+        help="seconds within which the receiver of a webhook must respond",
     )
     add(
         "--max-attempts",
@@ -78,8 +107,8 @@ def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> Proces
 
     Raises ValueError if flags do not fit together.
     """
-    settings = msgspec.convert(values, ProcessingSettings)
-    if settings.processor == WEBHOOK and None in (settings.webhook_url, settings.webhook_secret):
+    settings = msgspec.convert({**values, "webhook_header": values["webhook_header"] or ()}, ProcessingSettings)
+    if settings.processor == WEBHOOK and settings.webhook is None:
         raise ValueError("--processor webhook needs --webhook-url and --webhook-secret or ORDERS_WEBHOOK_SECRET")
     if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
         # Otherwise orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for later use.

@@ -10,6 +10,7 @@ import pytest
 from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
 from tests.receiver import SECRET
+from workers.processors.webhook import WebhookSettings
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,36 @@ WEBHOOK = ["--processor", "webhook"]
         [*WEBHOOK, "--webhook-url", URL, f"--webhok-secret={SECRET}"],
         [*WEBHOOK, "--webhook-url", URL, SECRET],
         [*WEBHOOK, "--webhook-url", URL, f"--webhook-secret{SECRET}"],
+        [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", f"{SECRET} "],
+        [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", f"{SECRET}\n{SECRET}"],
+        [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", f"{SECRET} Zm9vYmFyYmF6!"],
+        *(
+            [*WEBHOOK, "--webhook-url", URL, "--webhook-secret", SECRET, "--webhook-header", header]
+            for header in (
+                "",
+                "Zm9vYmFy",
+                ": Zm9vYmFy",
+                "A B: Zm9vYmFy",
+                "A:Zm9vYmFy\r\nB: c",
+                "A: Zm9vYmFy\n",
+                "A: Zm9vYmFy\nB: c",
+                "A: Zm9vYmFy\0",
+                "A: Zm9vYmFyé",
+                "Content-Length: 5",
+                "content-type: text/plain",
+                "HOST: shop.example",
+                "Connection: close",
+                "Transfer-Encoding: chunked",
+                "Webhook-Id: Zm9vYmFy",
+                "webhook-signature: Zm9vYmFy",
+                "Traceparent: Zm9vYmFy",
+                "X-Request-Id: Zm9vYmFy",
+            )
+        ),
+        ["--webhook-header", "A: Zm9vYmFy", "--webhook-header", "a: Zm9vYmFy"],
+        ["--webhook-timeout", "0"],
+        ["--webhook-timeout", "nan"],
+        ["--webhook-timeout", "3601"],
         ["--max-attempts", "0"],
         ["--max-attempts", "1.5"],
     ],
@@ -135,3 +166,27 @@ def test_the_record_processor_ignores_a_webhook_url_in_the_environment() -> None
     environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
     assert parse_settings(["--processor", "record"], environment).processing.processor == "record"
     assert parse_settings(["--processor", "webhook"], environment).processing.webhook_url == URL
+
+
+def test_a_webhook_has_several_secrets_headers_and_a_time_out() -> None:
+    flags = [
+        *WEBHOOK,
+        "--webhook-url",
+        URL,
+        "--webhook-header",
+        "Authorization: Bearer  a b ",
+        "--webhook-header",
+        "B:",
+    ]
+    environment = {
+        "ORDERS_WEBHOOK_SECRET": f"{SECRET} AAAA",
+        "ORDERS_WEBHOOK_HEADER": "X-Shop: 1\nX-Other: 2",
+        "ORDERS_WEBHOOK_TIMEOUT": "2.5",
+    }
+    webhook = parse_settings(flags, environment).processing.webhook
+    assert webhook == WebhookSettings(
+        url=URL, secrets=(SECRET, "AAAA"), headers=(("Authorization", "Bearer  a b"), ("B", "")), timeout_s=2.5
+    )
+    webhook = parse_settings(flags[:4], environment).processing.webhook
+    assert webhook is not None
+    assert webhook.headers == (("X-Shop", "1"), ("X-Other", "2"))

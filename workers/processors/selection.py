@@ -13,7 +13,7 @@ from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.function import FunctionProcessor, load_function
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
-from workers.processors.webhook import WebhookProcessor
+from workers.processors.webhook import WebhookProcessor, WebhookSettings
 
 RECORD = "record"
 WEBHOOK = "webhook"
@@ -38,20 +38,19 @@ class SelectedProcessor(NamedTuple):
 def build_processor(
     name: str,
     *,
-    webhook_url: str | None,
-    webhook_secret: str | None,
+    webhook: WebhookSettings | None,
     connections: int,
     clock_us: Callable[[], int],
     coroutines: CoroutineThread,
 ) -> SelectedProcessor:
-    """Returns the processor with this name. `webhook` needs a URL and a secret. Raises FunctionRefusedError.
+    """Returns the processor with this name, which needs settings if it is `webhook`. Raises FunctionRefusedError.
 
     `clock_us` returns microseconds since 1970, UTC.
     """
     if name == RECORD:
         return SelectedProcessor(RecordProcessor(), OpenGate())
     if name == WEBHOOK:
-        if webhook_url is None or webhook_secret is None:
+        if webhook is None:
             raise ValueError("a webhook needs a URL and a secret")
         gate = DeliveryGate(
             max_open=connections,
@@ -59,8 +58,7 @@ def build_processor(
             clock=time.monotonic,
             clock_us=clock_us,
         )
-        processor = WebhookProcessor(url=webhook_url, secret=webhook_secret, connections=connections, gate=gate)
-        return SelectedProcessor(processor, gate)
+        return SelectedProcessor(WebhookProcessor(settings=webhook, connections=connections, gate=gate), gate)
     # Modules in the current folder can be imported, as with `python -m`.
     sys.path.append("")
     return SelectedProcessor(FunctionProcessor(load_function(name), coroutines=coroutines), OpenGate())

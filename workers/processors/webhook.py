@@ -26,6 +26,7 @@ from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.delivery_result import DeliveryResult, Response, Verdict, result_of, shown_text
 from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
+from workers.processors.webhook_headers import Headers
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
@@ -48,14 +49,27 @@ class WebhookBody(msgspec.Struct):
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where deliveries go, and what they contain in addition to the order.
+
+    Each of the `secrets` is base64, with or without the prefix `whsec_`. With several, each delivery has a signature
+    for each. An attempt takes at most `timeout_s` seconds.
+    """
+
+    url: str
+    secrets: tuple[str, ...]
+    headers: Headers = ()
+    timeout_s: float = TIMEOUT_S
+
+
 class WebhookProcessor:
-    """Posts orders to `url`, over up to `connections` kept-alive connections.
+    """Posts orders to a receiver, over up to `connections` kept-alive connections.
 
     `delivery_result.py` says what a response means for the order, and `gate` when orders can be sent. Redirects are
-    not followed. `secret` is base64, with or without the prefix `whsec_`. `clock` returns seconds since 1970, UTC.
+    not followed. `clock` returns seconds since 1970, UTC.
 
-    An attempt takes at most `timeout_s` seconds, plus the time of the DNS lookup. If the receiver has more than three
-    addresses and none of them responds, the attempt takes a third of `timeout_s` for each address.
+    An attempt can take longer than its time-out by the time of the DNS lookup. If the receiver has more than three
+    addresses and none of them responds, the attempt takes a third of the time-out for each address.
     """
 
     batch_size = 1
@@ -63,18 +77,17 @@ class WebhookProcessor:
     def __init__(
         self,
         *,
-        url: str,
-        secret: str,
+        settings: WebhookSettings,
         connections: int,
         gate: DeliveryGate,
         clock: Callable[[], float] = time.time,
-        timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._url = url
-        self._signer = Webhook(secret)
+        self._url = settings.url
+        self._signers = [Webhook(secret) for secret in settings.secrets]
+        self._fixed_headers = _fixed_headers(settings.headers)
         self._gate = gate
         self._clock = clock
-        self._timeout_s = timeout_s
+        self._timeout_s = settings.timeout_s
         self._pools = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
         self._pools.pool_classes_by_scheme = {"http": TimedHttpPool, "https": TimedHttpsPool}
 
@@ -140,11 +153,10 @@ class WebhookProcessor:
         message_id = f"order_{order.order_id}"
         now = datetime.fromtimestamp(self._clock(), UTC)
         return {
-            "Content-Type": "application/json",
-            "User-Agent": "orders",
+            **self._fixed_headers,
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._signer.sign(message_id, now, body.decode()),
+            "webhook-signature": " ".join(signer.sign(message_id, now, body.decode()) for signer in self._signers),
         }
 
 
@@ -159,8 +171,22 @@ def check_url(text: str) -> str:
     return text
 
 
-def check_secret(text: str) -> str:
-    """Returns the text. Raises ValueError, without the text, if it is not a valid secret."""
+def _fixed_headers(headers: Headers) -> dict[str, str]:
+    """The headers that are the same in each delivery."""
+    own = {"Content-Type": "application/json", "User-Agent": "orders"}
+    names = {name.lower() for name, _ in headers}
+    return {name: value for name, value in own.items() if name.lower() not in names} | dict(headers)
+
+
+def parse_secrets(text: str) -> tuple[str, ...]:
+    """The secrets in a text, which are separated by spaces. Raises ValueError, without the text, if one is invalid."""
+    secrets = text.split(" ")
+    for secret in secrets:
+        _check_secret(secret)
+    return tuple(secrets)
+
+
+def _check_secret(text: str) -> None:
     digits = text.removeprefix("whsec_").rstrip("=")
     try:
         # Checked here because standardwebhooks ignores characters that are not base64.
@@ -168,8 +194,7 @@ def check_secret(text: str) -> str:
     except ValueError:
         secret = b""
     if not secret:
-        raise ValueError("must be base64, with or without whsec_ before it")
-    return text
+        raise ValueError("must be base64, with or without whsec_ before it; several are separated by one space")
 
 
 def webhook_body(order: Order) -> WebhookBody:

@@ -37,7 +37,8 @@ from workers.backoff import Backoff
 from workers.processors.delivery_gate import MAX_UNREACHABLE, DeliveryGate
 from workers.processors.delivery_result import MAX_SHOWN_CHARACTERS
 from workers.processors.outcomes import NotDeliveredError, NotSentError, ReceiverBusyError, Rejected
-from workers.processors.webhook import MAX_RESPONSE_BYTES, WebhookProcessor, check_secret, check_url
+from workers.processors.webhook import MAX_RESPONSE_BYTES, WebhookProcessor, WebhookSettings, check_url, parse_secrets
+from workers.processors.webhook_headers import Headers
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
 SHORT_S = 0.2
@@ -69,19 +70,18 @@ def order(
 def processor(
     url: str,
     *,
-    secret: str = SECRET,
+    secrets: tuple[str, ...] = (SECRET,),
+    headers: Headers = (),
     connections: int = 1,
     gate: DeliveryGate | None = None,
     clock: Callable[[], float] = time.time,
     timeout_s: float = DEADLINE_S,
 ) -> WebhookProcessor:
     return WebhookProcessor(
-        url=url,
-        secret=secret,
+        settings=WebhookSettings(url=url, secrets=secrets, headers=headers, timeout_s=timeout_s),
         connections=connections,
         gate=gate or new_gate(connections),
         clock=clock,
-        timeout_s=timeout_s,
     )
 
 
@@ -212,9 +212,25 @@ def test_the_largest_order_is_sent_whole(receiver: Receiver) -> None:
 @pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU"])
 def test_a_delivery_is_signed_with_a_secret_in_any_notation(secret: str) -> None:
     with Receiver() as receiver:
-        processor(receiver.url, secret=secret)([order(metadata='{"ü": "✓"}')])
+        processor(receiver.url, secrets=(secret,))([order(metadata='{"ü": "✓"}')])
         [delivery] = receiver.deliveries
         assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["order_id"] == 7
+
+
+def test_a_delivery_has_a_signature_for_each_secret(receiver: Receiver) -> None:
+    other = "whsec_b3RoZXItc2VjcmV0LW9mLXRoZXNlLXRlc3Rz"
+    processor(receiver.url, secrets=(SECRET, other))([order()])
+    [delivery] = receiver.deliveries
+    for secret in (SECRET, other):
+        assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["order_id"] == 7
+    assert re.fullmatch(r"v1,[A-Za-z0-9+/=]{44} v1,[A-Za-z0-9+/=]{44}", delivery.headers["webhook-signature"])
+
+
+def test_a_delivery_has_the_headers_of_the_settings(receiver: Receiver) -> None:
+    processor(receiver.url, headers=(("Authorization", "Bearer x"), ("user-agent", "shop")))([order()])
+    [delivery] = receiver.deliveries
+    assert (delivery.headers["authorization"], delivery.headers["user-agent"]) == ("Bearer x", "shop")
+    assert delivery.headers["content-type"] == "application/json"
 
 
 def test_attempts_have_the_same_id_and_body_and_different_times(receiver: Receiver) -> None:
@@ -707,8 +723,9 @@ def test_an_invalid_url_is_rejected(url: str) -> None:
 @pytest.mark.parametrize(
     "secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"]
 )
-def test_a_valid_secret_is_returned_unchanged(secret: str) -> None:
-    assert check_secret(secret) == secret
+def test_valid_secrets_are_separated_by_spaces(secret: str) -> None:
+    assert parse_secrets(secret) == (secret,)
+    assert parse_secrets(f"{secret} {SECRET} AA") == (secret, SECRET, "AA")
     Webhook(secret)
 
 
@@ -724,7 +741,8 @@ def test_a_valid_secret_is_returned_unchanged(secret: str) -> None:
         "AAAAA",
         "hunter2-hunter2",
         "hunter2_hunter2",
-        "hunter 2hunter2",
+        "hunter2a  hunter2a",
+        "hunter2a\thunter2a",
         "hunter2a\n",
         "hunter2é",
         "hunt==er2a==",
@@ -733,7 +751,7 @@ def test_a_valid_secret_is_returned_unchanged(secret: str) -> None:
     ],
 )
 def test_an_invalid_secret_is_rejected_and_not_shown(secret: str) -> None:
-    with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it$") as caught:
-        check_secret(secret)
+    with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it; ") as caught:
+        parse_secrets(secret)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
