@@ -46,6 +46,8 @@ class Order(Struct, frozen=True, gc=False):
     processed_us: int | None
     due_us: int | None = None
     """When the next attempt is due, if the order waits for a retry."""
+    trace_headers: str | None = None
+    """Headers of the request that sent the order: see `models/trace_headers.py`."""
 
     @property
     def attempt(self) -> "Attempt":

@@ -47,6 +47,7 @@ class NewOrder(Write[Insertion], frozen=True, gc=False):
     OrderConflictError if a different order has its id. BacklogFullError if the order is new and too many are Pending.
 
     `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, exactly as it was sent.
+    `trace_headers` is stored with a new order, and ignored if the order is already stored.
     """
 
     order_id: int
@@ -54,6 +55,7 @@ class NewOrder(Write[Insertion], frozen=True, gc=False):
     item_ids: list[int]
     total_amount: int
     metadata: str | None = None
+    trace_headers: str | None = None
 
 
 class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):

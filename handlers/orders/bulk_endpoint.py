@@ -20,6 +20,7 @@ from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.request_head import RequestHead
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
+from models.trace_headers import trace_headers_in
 
 MAX_GROUPS = 5
 """The maximum number of groups of orders in memory, of all requests together."""
@@ -60,7 +61,11 @@ class BulkEndpoint:
         in_flight, errors = self._in_flight, self._errors
         slices = self._slices
         bulk = BulkInsert(
-            service=self._service, group_slots=self._group_slots, slices=slices, instruments=self._instruments
+            service=self._service,
+            group_slots=self._group_slots,
+            slices=slices,
+            instruments=self._instruments,
+            trace_headers=trace_headers_in(head.headers),
         )
         media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == "application/x-ndjson":

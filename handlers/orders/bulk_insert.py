@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.bulk_view import BulkView
 from handlers.orders.time_slices import TimeSlices
@@ -22,17 +24,25 @@ class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
     `group_slots` limits how many groups of all requests are being parsed or written. If a group can't be stored, each
-    later call raises the error, and no further group is written. Only one call may run at a time.
+    later call raises the error, and no further group is written. Only one call may run at a time. `trace_headers` is
+    stored with each order: see `models/trace_headers.py`.
     """
 
     def __init__(
-        self, *, service: Service, group_slots: asyncio.Semaphore, slices: TimeSlices, instruments: Instruments
+        self,
+        *,
+        service: Service,
+        group_slots: asyncio.Semaphore,
+        slices: TimeSlices,
+        instruments: Instruments,
+        trace_headers: str | None = None,
     ) -> None:
         self.view = BulkView(rejected=[])
         self._service = service
         self._group_slots = group_slots
         self._slices = slices
         self._instruments = instruments
+        self._trace_headers = trace_headers
         self._groups: deque[asyncio.Task[None]] = deque()
         self._parsed = asyncio.Semaphore(0)
         self._error: Exception | None = None
@@ -104,7 +114,7 @@ class BulkInsert:
         if not group or self._error:
             return
         try:
-            results = await self._service.insert_many([order for _, order in group])
+            results = await self._service.insert_many([self._with_trace_headers(order) for _, order in group])
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
             self._error = self._error or error  # `_wait_for_groups` raises it
             if isinstance(error, QueueFullError | QueueClosedError):
@@ -119,6 +129,9 @@ class BulkInsert:
                 self.view.duplicates += 1
             elif isinstance(result, Exception):
                 self.view.reject(index, result, order.order_id)
+
+    def _with_trace_headers(self, order: NewOrder) -> NewOrder:
+        return structs.replace(order, trace_headers=self._trace_headers) if self._trace_headers else order
 
 
 def _free(group: list[tuple[int, NewOrder]]) -> Steps[None]:

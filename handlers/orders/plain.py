@@ -4,7 +4,14 @@ import time
 
 from handlers.metrics.instruments import Instruments, IntakeOutcome
 from handlers.orders.order_view import order_view
-from handlers.orders.single import accepted, check_content_type, order_not_found, parse_order_id, read_order
+from handlers.orders.single import (
+    accepted,
+    check_content_type,
+    order_not_found,
+    parse_order_id,
+    read_order,
+    with_trace_headers,
+)
 from handlers.service import Service
 from handlers.transport.json_encoder import encode
 from handlers.transport.plain_head import PlainHead
@@ -40,7 +47,7 @@ class PlainOrders:
     def _insert(self, request: PlainRequest) -> None:
         begin_s = time.perf_counter()
         check_content_type(request.header("Content-Type") or "")
-        order = read_order(request.body, instruments=self._instruments)
+        order = with_trace_headers(read_order(request.body, instruments=self._instruments), request.head.fields)
         waiter = _InsertionWaiter(request, order.order_id, instruments=self._instruments, begin_s=begin_s)
         try:
             self._service.insert_for(order, waiter)

@@ -2,8 +2,10 @@
 
 import time
 from asyncio import Future, create_task
+from collections.abc import Mapping
 from typing import Any
 
+from msgspec import structs
 from tornado.httputil import HTTPHeaders
 
 from handlers.metrics.instruments import Instruments, IntakeOutcome
@@ -21,6 +23,7 @@ from models.errors import InvalidOrderError, NotJsonError, QueueClosedError, Que
 from models.order import Order
 from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
+from models.trace_headers import REQUEST_ID, TRACEPARENT, trace_headers_in
 from models.writes import Insertion, NewOrder
 
 _JSON = "application/json"
@@ -68,6 +71,13 @@ def read_order(body: bytes, *, instruments: Instruments) -> NewOrder:
         raise
 
 
+def with_trace_headers(order: NewOrder, headers: Mapping[str, str]) -> NewOrder:
+    """The order with the headers of its request that are stored with it. `headers` must find names in lower case."""
+    if TRACEPARENT not in headers and REQUEST_ID not in headers:
+        return order
+    return structs.replace(order, trace_headers=trace_headers_in(headers))
+
+
 def accepted(order_id: int, insertion: Insertion) -> tuple[dict[str, str], bytes]:
     """The headers and the body of the 202."""
     headers = {"Location": f"/order/{order_id}"}
@@ -100,7 +110,7 @@ class NewOrderExchange(Exchange):
         self._begin_s = time.perf_counter()
         headers = self.head.headers
         check_is_json(headers)
-        order = read_order(body, instruments=self._instruments)
+        order = with_trace_headers(read_order(body, instruments=self._instruments), headers)
         self._order_id = order.order_id
         try:
             insertion = self._service.insert(order)

@@ -1,6 +1,7 @@
 """Stores new orders in a write transaction. Runs on the thread that opened the transaction."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from models.errors import BacklogFullError, OrderConflictError
 from models.listing import HIGHEST
@@ -10,6 +11,8 @@ from models.sqlite import statements
 from models.sqlite.transaction import Transaction
 from models.sqlite.wire import encode_new_orders
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
+
+_trace_headers_of = attrgetter("trace_headers")
 
 
 def insert(
@@ -48,7 +51,9 @@ def _insert_all(
     status = Status.PROCESSING if is_claim else Status.PENDING
     claimed_after_us = 0 if is_claim else None
     parameters = (status, claims, claims, transaction.now_us, claimed_after_us, encode_new_orders(orders))
-    cursor = transaction.database.execute_sql(statements.INSERT, parameters)
+    has_trace_headers = any(map(_trace_headers_of, orders))
+    statement = statements.INSERT_WITH_TRACE_HEADERS if has_trace_headers else statements.INSERT
+    cursor = transaction.database.execute_sql(statement, parameters)
     inserted: int = cursor.rowcount
     transaction.inserted += inserted
     if is_claim:
@@ -85,6 +90,8 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
         None,
         transaction.now_us,
         None,
+        None,
+        order.trace_headers,
     )
 
 

@@ -43,9 +43,11 @@ _MIGRATIONS = (
         "CREATE INDEX orders_completed ON orders (sequence) WHERE status = 'Completed'",
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
-    # From version 3 to 4: the history of attempts, and the states that show which database file a WAL belongs to.
+    # From version 3 to 4: the history of attempts, headers of requests, and the states that show which database file a
+    # WAL belongs to.
     (
         "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
+        "ALTER TABLE orders ADD COLUMN trace_headers TEXT",
         """CREATE TABLE attempts (
             sequence INTEGER NOT NULL, claim INTEGER NOT NULL, number INTEGER NOT NULL, started_us INTEGER,
             ended_us INTEGER NOT NULL, ending TEXT NOT NULL, error TEXT, PRIMARY KEY (sequence, claim)
@@ -78,6 +80,7 @@ class OrderRow(peewee.Model):
     processed_us = peewee.BigIntegerField(null=True)
     due_us = peewee.BigIntegerField(null=True)
     claimed_after_us = peewee.BigIntegerField(null=True)
+    trace_headers = peewee.TextField(null=True)
 
     class Meta:
         table_name = "orders"

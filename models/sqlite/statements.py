@@ -6,19 +6,22 @@ has passed, MAKE_READY sets `due_us` to NULL.
 """
 
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
-    {claims}, error, created_us, processed_us, due_us)"""
+    {claims}, error, created_us, processed_us, due_us, trace_headers)"""
 _STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
 _CLAIMED_ORDER = _ORDER.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
 _READY = "status = 'Pending' AND due_us IS NULL"
 _WAITING = "status = 'Pending' AND due_us IS NOT NULL"
 _NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {_WAITING})"
 
-INSERT = """
+_INSERT = """
 INSERT INTO orders (
-    order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us, claimed_after_us)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?, ?
+    order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, created_us, claimed_after_us{column})
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?, ?{value}
 FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
+INSERT = _INSERT.format(column="", value="")
+# Separate, because each field that the statement reads from the JSON costs time.
+INSERT_WITH_TRACE_HEADERS = _INSERT.format(column=", trace_headers", value=", value->>5")
 
 FIND = f"""
 SELECT json_group_array({_STORED_ORDER}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""

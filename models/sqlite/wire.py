@@ -16,9 +16,9 @@ from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import NewOrder, OrderIds, Outcome
 
 # sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
-# processed_us, due_us
+# processed_us, due_us, trace_headers
 _OrderColumns = tuple[
-    int, int, int, list[int], int, str | None, Status, int, int, str | None, int, int | None, int | None
+    int, int, int, list[int], int, str | None, Status, int, int, str | None, int, int | None, int | None, str | None
 ]
 
 _RecordColumns = tuple[int, int | None, int, Ending, str | None]
@@ -40,7 +40,7 @@ def encode_numbers(numbers: Sequence[int]) -> str:
 
 
 def encode_new_orders(orders: Sequence[NewOrder]) -> str:
-    """`[[order_id, user_id, item_ids, total_amount, metadata], …]`"""
+    """`[[order_id, user_id, item_ids, total_amount, metadata, trace_headers], …]`"""
     groups = (orders[begin : begin + _GROUP] for begin in range(0, len(orders), _GROUP))
     texts = [msgspec.json.encode(list(map(structs.astuple, group)))[1:-1] for group in groups]
     return f"[{b','.join(texts).decode()}]"

@@ -22,6 +22,7 @@ from urllib3.exceptions import (
 )
 
 from models.order import Order, amount_as_decimal, time_as_texts
+from models.trace_headers import read_trace_headers
 from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.delivery_result import DeliveryResult, Response, Verdict, result_of, shown_text
 from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
@@ -152,8 +153,10 @@ class WebhookProcessor:
     def _headers(self, order: Order, body: bytes) -> dict[str, str]:
         message_id = f"order_{order.order_id}"
         now = datetime.fromtimestamp(self._clock(), UTC)
+        trace_headers = read_trace_headers(order.trace_headers) if order.trace_headers else {}
         return {
             **self._fixed_headers,
+            **trace_headers,
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signer.sign(message_id, now, body.decode()) for signer in self._signers),

@@ -23,9 +23,11 @@ def counts(accepted: int, duplicates: int = 0, rejected: Sequence[Mapping[str, o
     }
 
 
-async def send(api: RunningApi, orders: Sequence[bytes], *, as_lines: bool) -> Answer:
+async def send(
+    api: RunningApi, orders: Sequence[bytes], *, as_lines: bool, headers: Mapping[str, str] | None = None
+) -> Answer:
     body = b"\n".join(orders) if as_lines else b"[" + b",".join(orders) + b"]"
-    return await api.request("POST", "/orders", body, headers=NDJSON if as_lines else JSON)
+    return await api.request("POST", "/orders", body, headers={**(NDJSON if as_lines else JSON), **(headers or {})})
 
 
 def assert_is_bulk_problem(answer: Answer, status: int, slug: str) -> None:

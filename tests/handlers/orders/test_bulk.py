@@ -331,3 +331,11 @@ async def test_an_encoded_body_is_a_415(api: RunningApi, path: str) -> None:
     same = JSON | {"Content-Encoding": "identity"}
     body = text(1) if path == "/order" else b"[" + text(1) + b"]"
     assert (await api.request("POST", path, body, headers=same)).status == 202
+
+
+@BOTH
+@pytest.mark.gen_test
+async def test_each_order_has_the_trace_headers_of_the_request(api: RunningApi, as_lines: bool) -> None:
+    answer = await send(api, [text(1), text(2)], as_lines=as_lines, headers={"X-Request-Id": "mine"})
+    assert answer.status == 202
+    assert [order.trace_headers for order in await claim(api)] == ['{"X-Request-Id":"mine"}'] * 2

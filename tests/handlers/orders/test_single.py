@@ -265,3 +265,26 @@ async def test_another_content_type_is_a_415_that_names_the_accepted_one(
     answer = await api.post(order_text(), headers)
     assert_is_problem(answer, 415, "unsupported-media-type")
     assert answer.headers["Accept"] == "application/json"
+
+
+# Headers that are sent with the webhook
+
+
+@pytest.mark.gen_test
+async def test_valid_trace_headers_are_stored_with_the_order(api: RunningApi) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    sent: list[dict[str, str]] = [
+        {"X-Request-Id": "mine", "Traceparent": traceparent},
+        {"x-request-id": "m" * 129, "traceparent": traceparent},
+        {"X-Request-Id": "mine", "traceparent": "00-abc"},
+        {},
+    ]
+    for order_id, headers in enumerate(sent, 1):
+        assert (await api.post(order_text(order_id=str(order_id)), {**JSON, **headers})).status == 202
+    stored = [json.loads(order.trace_headers or "null") for order in await claim(api)]
+    assert stored == [
+        {"traceparent": traceparent, "X-Request-Id": "mine"},
+        {"traceparent": traceparent},
+        {"X-Request-Id": "mine"},
+        None,
+    ]

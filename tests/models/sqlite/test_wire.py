@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite import statements
@@ -35,6 +35,7 @@ STORED: dict[str, Any] = {
     "created_us": 11,
     "processed_us": 12,
     "due_us": 13,
+    "trace_headers": "{}",
 }
 # The columns that the values above do not contain.
 OTHERS = {"claimed_after_us": 14}
@@ -94,6 +95,10 @@ def test_encode_new_orders_has_the_column_order_of_insert(database: RetryingSqli
     new = NewOrder(order_id=2, user_id=3, item_ids=[4, 5], total_amount=6, metadata='{"a": 7}')
     database.execute_sql(statements.INSERT, (Status.PENDING, 8, 9, 11, 14, encode_new_orders([new])))
     inserted = STORED | {"item_ids": "[4,5]", "status": "Pending", "error": None, "processed_us": None, "due_us": None}
+    assert stored_row(database) == inserted | {"trace_headers": None} | OTHERS
+    database.execute_sql("DELETE FROM orders")
+    texts = encode_new_orders([replace(new, trace_headers="{}")])
+    database.execute_sql(statements.INSERT_WITH_TRACE_HEADERS, (Status.PENDING, 8, 9, 11, 14, texts))
     assert stored_row(database) == inserted | OTHERS
 
 
@@ -124,10 +129,14 @@ def test_encode_outcomes_has_the_column_order_of_record_attempts(database: Retry
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_000])
 def test_any_number_of_new_orders_is_one_array(count: int) -> None:
     orders = [NewOrder(number, 2, [3, 4], 5, '{"a": "é"}') for number in range(1, count + 1)]
-    assert json.loads(encode_new_orders(orders)) == [[each.order_id, 2, [3, 4], 5, '{"a": "é"}'] for each in orders]
+    assert json.loads(encode_new_orders(orders)) == [
+        [each.order_id, 2, [3, 4], 5, '{"a": "é"}', None] for each in orders
+    ]
 
 
 def test_few_and_many_orders_are_decoded_alike() -> None:
-    rows = [[number, number, 1, [2**62] * 50, 5, "é", "Pending", 1, 1, None, 7, None, 8] for number in range(1_000)]
+    rows = [
+        [number, number, 1, [2**62] * 50, 5, "é", "Pending", 1, 1, None, 7, None, 8, None] for number in range(1_000)
+    ]
     many = decode_orders(json.dumps(rows))
     assert many == [order for row in rows for order in decode_orders(json.dumps([row], ensure_ascii=False))]

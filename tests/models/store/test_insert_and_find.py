@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from models.errors import BacklogFullError, OrderConflictError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import AnyWrite, Cancel, FinishAndClaim, Insertion, NewOrder, NewOrders, Outcome
+from models.writes import AnyWrite, Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrder, NewOrders, Outcome
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -49,6 +49,26 @@ def test_the_same_order_again_is_a_replay_and_changes_nothing(store: ShorthandSt
     assert store.insert(new_order(1, metadata='{"b": 2, "a": 1.0}')) == [REPLAYED]
     assert store.find_one(1) == before
     assert store.totals().orders == 1
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+@pytest.mark.parametrize("is_group", [False, True])
+def test_trace_headers_are_stored_with_the_orders_that_have_some(
+    store: ShorthandStore, is_claimed: bool, is_group: bool
+) -> None:
+    orders = [new_order(1), replace(new_order(2), trace_headers='{"traceparent":"x"}'), new_order(3)]
+    batch: list[AnyWrite] = [NewOrders(orders)] if is_group else [*orders]
+    results = store.write([*batch, FinishAndClaim([], 3 if is_claimed else 0)])
+    claimed = results[-1].orders if isinstance(results[-1], ClaimedOrders) else []
+    assert claimed == ([store.find_one(order_id) for order_id in (1, 2, 3)] if is_claimed else [])
+    found = claimed or store.claim(3)
+    assert [order.trace_headers for order in found] == [None, '{"traceparent":"x"}', None]
+
+
+def test_trace_headers_do_not_make_a_different_order(store: ShorthandStore) -> None:
+    store.insert(replace(new_order(1), trace_headers='{"traceparent":"x"}'))
+    assert store.insert(new_order(1), replace(new_order(1), trace_headers="{}")) == [REPLAYED, REPLAYED]
+    assert store.find_one(1).trace_headers == '{"traceparent":"x"}'
 
 
 @pytest.mark.parametrize(

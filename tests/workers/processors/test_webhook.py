@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from models.order import Order, Status
@@ -231,6 +232,14 @@ def test_a_delivery_has_the_headers_of_the_settings(receiver: Receiver) -> None:
     [delivery] = receiver.deliveries
     assert (delivery.headers["authorization"], delivery.headers["user-agent"]) == ("Bearer x", "shop")
     assert delivery.headers["content-type"] == "application/json"
+
+
+def test_the_trace_headers_of_an_order_are_sent(receiver: Receiver) -> None:
+    deliver = processor(receiver.url)
+    deliver([replace(order(1), trace_headers='{"traceparent":"00-ab","X-Request-Id":"mine"}'), order(2)])
+    names = ("traceparent", "x-request-id")
+    sent = [[delivery.headers.get(name) for name in names] for delivery in receiver.deliveries]
+    assert sent == [["00-ab", "mine"], [None, None]]
 
 
 def test_attempts_have_the_same_id_and_body_and_different_times(receiver: Receiver) -> None:

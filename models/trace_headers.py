@@ -1,0 +1,37 @@
+"""The request headers that are stored with an order and sent with its webhook. Pure functions; usable on any thread."""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+TRACEPARENT = "traceparent"
+REQUEST_ID = "x-request-id"
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""https://www.w3.org/TR/trace-context/#traceparent-header"""
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def is_request_id(text: str) -> bool:
+    """Whether the text is a valid X-Request-Id: 1 to 128 visible ASCII characters."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
+def trace_headers_in(headers: Mapping[str, str]) -> str | None:
+    """The valid `traceparent` and X-Request-Id of a request, as a JSON object; None if there is none.
+
+    `headers` must find names in lower case.
+    """
+    found = {}
+    if (traceparent := headers.get(TRACEPARENT)) and _TRACEPARENT.fullmatch(traceparent):
+        found["traceparent"] = traceparent
+    if (request_id := headers.get(REQUEST_ID)) and is_request_id(request_id):
+        found["X-Request-Id"] = request_id
+    return msgspec.json.encode(found).decode() if found else None
+
+
+def read_trace_headers(text: str) -> dict[str, str]:
+    """The headers in a text of `trace_headers_in`."""
+    return _decode(text)
