@@ -24,7 +24,8 @@ try:
     # These import every other package that the server needs.
     from handlers.api import HttpApi
     from workers.processors.selection import RECORD, SelectedProcessor, build_processor
-    from workers.service import OrderService, ServiceLimits
+    from workers.service import OrderService
+    from workers.service_limits import ServiceLimits
 except ModuleNotFoundError as missing:
     sys.exit(f'server.py: the package "{missing.name}" is not installed: run pip install -r requirements.txt')
 

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from tornado.ioloop import PeriodicCallback
 
@@ -45,36 +44,13 @@ from workers.intake import Intake
 from workers.observer import ServiceObserver
 from workers.processors.processor import MeasuredProcessor, Processor
 from workers.retries import RetryPolicy
+from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
 SECOND_MS = 1_000
 
 _log = logging.getLogger("orders")
-
-
-class ServiceLimits(NamedTuple):
-    """The limits that flags set, and two that no flag sets."""
-
-    workers: int = 8
-    """`--workers`"""
-    attempt_timeout_s: float | None = None
-    """`--attempt-timeout`"""
-    max_attempts: int = 20
-    """`--max-attempts`"""
-    max_intake: int = 10_000
-    """`--max-intake`"""
-    max_backlog: int = 1_000_000
-    """`--max-backlog`"""
-    max_retried_at_once: int = 1_000
-    """The maximum number of orders that one transaction examines in order to retry them."""
-    max_waiters: int = 10_000
-    """The maximum number of requests that wait for orders to end."""
-
-    @property
-    def threads(self) -> int:
-        """The maximum number of worker threads: with a time-out, half of them are spare. See `Dispatcher`."""
-        return self.workers if self.attempt_timeout_s is None else 2 * self.workers
 
 
 class OrderService:

@@ -8,7 +8,7 @@ from models.order import Order, Status
 from models.writes import FinishAndClaim, Outcome
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import Clock
-from workers.service import ServiceLimits
+from workers.service_limits import ServiceLimits
 
 
 async def claim(api: RunningApi, limit: int = 1_000) -> list[Order]:

@@ -38,7 +38,8 @@ from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 from workers.processors.record import RecordProcessor
-from workers.service import OrderService, ServiceLimits
+from workers.service import OrderService
+from workers.service_limits import ServiceLimits
 
 JSON = {"Content-Type": "application/json"}
 

@@ -23,7 +23,8 @@ from tests.workers.recording_observer import RecordingObserver
 from workers.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
-from workers.service import OrderService, ServiceLimits
+from workers.service import OrderService
+from workers.service_limits import ServiceLimits
 
 
 class BlockingProcessor:
