@@ -26,6 +26,6 @@ class ReadyHandler(BaseHandler):
         if self._in_flight.draining:
             raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
         await self._service.check_storage()
-        self.answer_json({"status": "ok"})
+        self.answer_json({"status": "ok", "paused": self._service.is_paused})
 
     head = get

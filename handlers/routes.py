@@ -14,6 +14,7 @@ from handlers.orders.attempts import AttemptsHandler
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
 from handlers.orders.plain import PlainOrders
+from handlers.orders.processing import ProcessingHandler
 from handlers.orders.time_slices import TimeSlices
 from handlers.pages import dashboard, docs
 from handlers.pages.static_content import StaticContentHandler, StaticFilesHandler, static_content
@@ -64,6 +65,8 @@ def build_router(
             (r"/order/([0-9]+)/retry", RetryHandler, orders),
             (r"/orders", ListingHandler, orders),
             (r"/orders/retry", RetryManyHandler, orders),
+            (r"/processing/pause", ProcessingHandler, orders | {"is_paused": True}),
+            (r"/processing/resume", ProcessingHandler, orders | {"is_paused": False}),
             (r"/metrics", MetricsHandler, metrics | {"media_types": ANY_FORMAT}),
             (r"/metrics/prometheus", MetricsHandler, metrics | {"media_types": PROMETHEUS_FORMATS}),
             (r"/livez", LiveHandler, everywhere),

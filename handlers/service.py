@@ -50,6 +50,13 @@ class Service(Protocol):
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
         """Retries the first group of the selected orders. The result selects the others."""
 
+    def set_paused(self, is_paused: bool, /) -> Future[bool]:
+        """Pauses processing or resumes it. The result says whether this changed anything."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether processing is paused."""
+
     def totals(self) -> Future[Totals]:
         """The totals as of the last commit."""
 

@@ -93,7 +93,10 @@ class AttemptRecord(Struct, frozen=True, gc=False):
 
 
 class Totals(Struct, frozen=True, gc=False):
-    """The exact number of orders in each status. `processing_us` sums the times from acceptance to completion."""
+    """The exact number of orders in each status, and whether processing is paused.
+
+    `processing_us` sums the times from acceptance to completion.
+    """
 
     pending: int
     processing: int
@@ -103,6 +106,7 @@ class Totals(Struct, frozen=True, gc=False):
     processing_us: int
     oldest_pending_us: int | None
     """When the oldest Pending order was accepted (microseconds since 1970, UTC); None if no order is Pending."""
+    is_paused: bool = False
 
     @property
     def orders(self) -> int:

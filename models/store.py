@@ -19,6 +19,10 @@ from models.writes import AnyWrite, Outcome, WriteResult
 class Store(Protocol):
     """Orders and their totals in one database. Implemented by `models.sqlite.store.SqliteStore`."""
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether processing is paused, as of the last commit. Correct after `recover`. Can be read on any thread."""
+
     def is_up(self, work: Work) -> bool:
         """False after a failure of this kind of work, until a probe of it succeeds. Can be called on any thread.
 
@@ -45,9 +49,9 @@ class Store(Protocol):
         Changes take effect in this order, regardless of their positions in the batch:
 
         1. `FinishAndClaim` records outcomes. An outcome changes nothing if its attempt has already ended.
-        2. `Cancel`, `Retry` and `RetryOrders`.
+        2. `Cancel`, `Retry`, `RetryOrders` and `SetPaused`.
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
-        4. `FinishAndClaim` claims orders that are due, oldest first.
+        4. `FinishAndClaim` claims orders that are due, oldest first; none while processing is paused.
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
         order of effects. The results of damaged orders, and of orders that were not tried because too many

@@ -172,6 +172,12 @@ class RetryOrders(Write[RetriedOrders], frozen=True, gc=False):
     limit: int
 
 
+class SetPaused(Write[bool], frozen=True, gc=False):
+    """Claim no more orders, or claim orders again. The result says whether this changed anything."""
+
+    is_paused: bool
+
+
 AnyWrite = Write[Any]
-WriteResult = Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | Exception | None
+WriteResult = Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | bool | Exception | None
 """The result of any write. An exception is raised to the caller of that write alone."""

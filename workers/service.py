@@ -31,6 +31,7 @@ from models.writes import (
     Retry,
     RetryOrders,
     RetrySelection,
+    SetPaused,
     StatusChanged,
     Waiter,
     WriteResult,
@@ -111,6 +112,8 @@ class OrderService:
 
     async def start(self) -> None:
         """Begins to process orders and to report to the observer each second."""
+        if self._store.is_paused:
+            _log.warning("processing is paused: orders are accepted, but not processed until POST /processing/resume")
         self._dispatcher.start()
         await self._every_second()
         self._timer.start()
@@ -213,6 +216,18 @@ class OrderService:
         # One at a time: many concurrent requests would otherwise share one very long transaction.
         async with self._retrying_selected:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
+
+    def set_paused(self, is_paused: bool) -> asyncio.Future[bool]:
+        """Pauses processing or resumes it, also for later processes. The result says whether this changed anything.
+
+        During a pause, orders are accepted but not processed. Running attempts end normally.
+        """
+        return self._threads.writes.submit(SetPaused(is_paused))
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether processing is paused."""
+        return self._store.is_paused
 
     def totals(self) -> asyncio.Future[Totals]:
         """The totals as of the last commit."""

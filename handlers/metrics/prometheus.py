@@ -119,6 +119,9 @@ class _OrderCollector(Collector):
             unit="seconds",
         )
         yield GaugeMetricFamily(
+            "orders_processing_paused", "1 while processing is paused, otherwise 0.", int(totals.is_paused)
+        )
+        yield GaugeMetricFamily(
             "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"
         )
         yield GaugeMetricFamily(

@@ -12,7 +12,10 @@ _MICROSECONDS = 1_000_000
 
 
 class MetricsView(Struct, gc=False):
-    """Counts of orders by status; times in seconds, rates in orders per second over the last minute."""
+    """Counts of orders by status; times in seconds, rates in orders per second over the last minute.
+
+    `paused` says whether processing is paused.
+    """
 
     total_orders: int
     avg_processing_time: float
@@ -25,6 +28,7 @@ class MetricsView(Struct, gc=False):
     accepted_per_second: float
     completed_per_second: float
     uptime_seconds: float
+    paused: bool
 
 
 class MetricsSnapshot(NamedTuple):
@@ -50,6 +54,7 @@ class MetricsSnapshot(NamedTuple):
             accepted_per_second=round(self.rate.accepted, 3),
             completed_per_second=round(self.rate.completed, 3),
             uptime_seconds=round(self.uptime_s, 3),
+            paused=totals.is_paused,
         )
 
 

@@ -12,6 +12,7 @@ from handlers.openapi.order_paths import order_paths
 from handlers.openapi.orders_paths import orders_paths
 from handlers.openapi.page_paths import page_paths
 from handlers.openapi.problems import schemas_of_problems
+from handlers.openapi.processing_paths import processing_paths
 from handlers.openapi.schemas import Schema, schemas_of_types
 
 _DESCRIPTION = """\
@@ -23,13 +24,15 @@ An order backend: a `202` means that the order is on disk, and every such order 
 - Amounts are exact decimals, sent as JSON numbers. Ids go up to 2^63 - 1, more than a JavaScript number holds.
 - Every path with GET has HEAD, too, except for event streams.
 - If the server runs with API keys, every path except `/livez`, `/readyz` and the pages (dashboard and documentation)
-  needs one: with the scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`.
+  needs one: with the scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`
+  and `POST /processing/…`.
 """
 _TAGS = {
     "One order": "Send, find, cancel and retry an order.",
     "Many orders": "Send, list, retry and follow many orders.",
     "Metrics": "Metrics as JSON, for Prometheus and as events.",
     "Health": "Probes for load balancers. Need no key and have no rate limit.",
+    "Processing": "Pause and resume the processing of all orders.",
     "Dashboard": "Metrics and orders in the browser. The page needs no key, but the data that it shows does.",
     "Documentation": "This document, as JSON and as a page. Neither needs a key.",
 }
@@ -69,6 +72,7 @@ def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...], has_ke
             | orders_paths()
             | metrics_paths()
             | health_paths()
+            | processing_paths()
             | page_paths(dict(dashboard_files)),
             "components": {
                 "schemas": dict(sorted((schemas_of_types() | schemas_of_problems()).items())),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from handlers.openapi.schemas import Schema
+from handlers.sse.metric_events import KEY_SCOPE
 
 _TEXT: Schema = {"type": "string"}
 
@@ -41,6 +42,11 @@ HEADERS: Mapping[str, Schema] = {
         "description": "The required authentication (RFC 6750).",
         "required": True,
         "schema": _TEXT,
+    },
+    KEY_SCOPE: {
+        "description": "The scope of the API key. `admin` if the server has no keys.",
+        "required": True,
+        "schema": {"enum": ["read", "write", "admin"]},
     },
     "RateLimit": {"description": "The remaining requests, if the server has a rate limit.", "schema": _TEXT},
     "RateLimit-Policy": {"description": "The rate limit, if the server has one.", "schema": _TEXT},

@@ -6,6 +6,15 @@ from handlers.openapi.schemas import Schema
 
 _OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
 
+_READY: Schema = {
+    "type": "object",
+    "properties": {
+        "status": {"const": "ok"},
+        "paused": {"description": "Whether processing is paused.", "type": "boolean"},
+    },
+    "required": ["status", "paused"],
+}
+
 
 def health_paths() -> dict[str, Schema]:
     """The operations, by path and method."""
@@ -31,9 +40,12 @@ def _ready() -> Schema:
     return operation(
         "getReady",
         "Readiness probe",
-        "200 as long as orders can be stored and read. If a write or a read has failed, a test decides.",
+        "200 as long as orders can be stored and read, also while processing is paused. If a write or a read has "
+        "failed, a test decides.",
         tag="Health",
-        responses={"200": response("Orders can be stored and read.", json=_OK, example={"status": "ok"})},
+        responses={
+            "200": response("Orders can be stored and read.", json=_READY, example={"status": "ok", "paused": False})
+        },
         problems=STORAGE,
         needs_key=False,
         has_limit=False,

@@ -6,6 +6,7 @@ from handlers.openapi.operations import operation, ref, response
 from handlers.openapi.problems import STORAGE
 from handlers.openapi.schemas import Schema, properties_of
 from handlers.problems.problem import INVALID_PARAMETER, OVERLOADED, STOPPING
+from handlers.sse.metric_events import KEY_SCOPE
 
 _TEXT: Schema = {"schema": {"type": "string"}}
 _FORMATS = {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}
@@ -21,6 +22,7 @@ _README_METRICS: Schema = {
     "accepted_per_second": 1.0,
     "completed_per_second": 1.0,
     "uptime_seconds": 1.2,
+    "paused": False,
 }
 _STORAGE: Schema = {
     "type": "object",
@@ -87,7 +89,7 @@ def _metrics_events() -> Schema:
             "200": response(
                 "The stream.",
                 content={"text/event-stream": {"schema": events, "example": _EVENTS}},
-                headers=["Cache-Control"],
+                headers=["Cache-Control", KEY_SCOPE],
             )
         },
         problems=[INVALID_PARAMETER, OVERLOADED, STOPPING],

@@ -93,6 +93,7 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
         "description": "Seconds from created to processed: the mean over the Completed orders."
     },
     ("MetricsView", "oldest_pending_seconds"): {"description": "The age of the oldest Pending order."},
+    ("MetricsView", "paused"): {"description": "Whether processing is paused."},
     ("MetricsView", "accepted_per_second"): {"description": "Over the last 60 s."},
     ("MetricsView", "completed_per_second"): {"description": "Over the last 60 s."},
 }

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from handlers.transport.plain_head import PLAIN_HOST
+from handlers.transport.plain_request import ADMIN, NO_KEY
 
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]+/?", re.IGNORECASE)
 _CONTINUE = "100-continue"
@@ -16,7 +17,9 @@ class RequestInfo(Protocol):
     """The part of a request that the guard checks. RequestHead and PlainRequest implement it."""
 
     key_name: str
-    """The name of the API key, or "-" without a valid key. The guard sets it."""
+    """The name of the API key, or NO_KEY without a valid key. The guard sets it."""
+    scope: str
+    """The scope of the API key: read, write or admin. ADMIN if the server has no keys. The guard sets it."""
     response_headers: dict[str, str]
     """Headers to add to the response, also to an error response."""
 
@@ -45,6 +48,7 @@ class RequestHead:
         "key_name",
         "path",
         "response_headers",
+        "scope",
         "server_connection",
         "start_line",
     )
@@ -63,7 +67,9 @@ class RequestHead:
         self.headers = headers
         self.response_headers: dict[str, str] = {}
         """See `RequestInfo`."""
-        self.key_name = "-"
+        self.key_name = NO_KEY
+        """See `RequestInfo`."""
+        self.scope = ADMIN
         """See `RequestInfo`."""
         self.is_answered = False
         """Whether a response has been started. If so, no second response can be sent."""
@@ -117,6 +123,7 @@ class RequestHead:
             headers=self.headers,
         )
         request.response_headers = self.response_headers
+        request.key_name = self.key_name
         return request
 
     def as_bodyless_request(self) -> "Request":
@@ -128,6 +135,7 @@ class RequestHead:
 
 
 class Request(HTTPServerRequest):
-    """An HTTPServerRequest with headers to add to its response."""
+    """An HTTPServerRequest with headers to add to its response, and the name of its API key."""
 
     response_headers: Mapping[str, str] = {}
+    key_name = NO_KEY

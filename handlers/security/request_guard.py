@@ -32,7 +32,7 @@ PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """Paths that need no key, because a browser can't send one when it opens a page. They contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
 """The paths of the files of these pages begin with one of these."""
-_ADMIN_PATHS = frozenset({"/orders/retry"})
+_ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
 # Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
 _RATE_LIMIT = "Ratelimit"
@@ -80,6 +80,7 @@ class RequestGuard:
             self._count(self._address_limiter, _network_of(request.client_address), request)
             raise _unauthorized(is_token_given=bool(token))
         request.key_name = key.name
+        request.scope = key.scope.label
         self._count(self._key_limiter, key.name, request)
         needed = _scope_for(request)
         if key.scope < needed:

@@ -19,6 +19,9 @@ from models.errors import QueueClosedError, QueueFullError
 from models.health import Work
 from models.order import Totals
 
+KEY_SCOPE = "Orders-Key-Scope"
+"""The header that tells the dashboard the scope of its API key."""
+
 
 class MetricEventStreams:
     """The readers of metric events. `clock` is monotonic, in seconds."""
@@ -113,6 +116,7 @@ class MetricEventsExchange(HTTPMessageDelegate):
     def finish(self) -> None:
         try:
             QueryParameters(self._head.as_request().query_arguments, allowed=()).check()
+            self._head.response_headers[KEY_SCOPE] = self._head.scope
             self._streams.open(self._head)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)

@@ -8,6 +8,11 @@ from handlers.transport.plain_head import PlainHead
 from handlers.transport.request_ids import request_id_for
 from handlers.transport.responses import CLOSE, header_lines, http_date, problem_response, response_head, status_line
 
+NO_KEY = "-"
+"""The `key_name` of a request without a valid API key."""
+ADMIN = "admin"
+"""The `scope` of a request if the server has no API keys."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +42,7 @@ class PlainRequest:
         "key_name",
         "request_id",
         "response_headers",
+        "scope",
         "started_ns",
         "status",
     )
@@ -49,7 +55,8 @@ class PlainRequest:
         self.started_ns = 0
         """The time when the head was complete, for the access log."""
         self.request_id = request_id_for(self.header("X-Request-Id"))
-        self.key_name = "-"
+        self.key_name = NO_KEY
+        self.scope = ADMIN
         self.response_headers: dict[str, str] = {}
         self.status: int | None = None
         """The status of the response. None if no response has been sent."""

@@ -15,11 +15,13 @@ complete each run. Otherwise two statements complete all attempts."""
 
 
 def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
-    """Makes due retries ready, then claims up to `limit` ready orders, oldest first.
+    """Makes due retries ready, then claims up to `limit` ready orders, oldest first. Does nothing during a pause.
 
     If more retries are due than one call makes ready, claims none, because the remaining retries can include the
     oldest order. In that case `next_due_us` is in the past.
     """
+    if transaction.is_paused:
+        return ClaimedOrders([])
     found, last, next_due_us = _next_ready(transaction, limit)
     if transaction.is_due(next_due_us):
         _execute(

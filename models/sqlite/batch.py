@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from models.sqlite.attempts import claim, finish
-from models.sqlite.commands import cancel, retry, retry_selected
+from models.sqlite.commands import cancel, retry, retry_selected, set_paused
 from models.sqlite.insertion import insert
 from models.sqlite.transaction import Transaction
 from models.writes import (
@@ -18,6 +18,7 @@ from models.writes import (
     NewOrders,
     Retry,
     RetryOrders,
+    SetPaused,
     WriteResult,
 )
 
@@ -36,6 +37,8 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
         batch.set_results(Retry, retry(transaction, retries))
     if commands := batch.of_type(RetryOrders):
         batch.set_results(RetryOrders, retry_selected(transaction, commands))
+    if pauses := batch.of_type(SetPaused):
+        batch.set_results(SetPaused, set_paused(transaction, pauses))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
         insertions, claimed = insert(transaction, orders, finishes[0].limit if finishes else 0)

@@ -10,7 +10,7 @@ from models.order import Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
 from models.sqlite.wire import decode_order_ids, encode_numbers
-from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, StatusChanged
+from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
 
 def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
@@ -73,6 +73,18 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
 
 def _can_be_retried(order: Order) -> bool:
     return order.status is Status.FAILED or (order.status is Status.PENDING and order.due_us is not None)
+
+
+def set_paused(transaction: Transaction, commands: Sequence[SetPaused]) -> list[bool]:
+    """Pauses or resumes processing. Returns a result for each command, as `SetPaused` documents."""
+    results = []
+    for command in commands:
+        is_change = command.is_paused is not transaction.is_paused
+        if is_change:
+            transaction.database.execute_sql(statements.SET_PAUSED, (int(command.is_paused),))
+            transaction.is_paused = command.is_paused
+        results.append(is_change)
+    return results
 
 
 def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[int]) -> dict[int, int]:

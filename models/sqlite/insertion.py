@@ -18,7 +18,7 @@ _trace_headers_of = attrgetter("trace_headers")
 def insert(
     transaction: Transaction, orders: Sequence[NewOrder], limit: int
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
-    """Stores new orders. Also claims them if no other order is ready and there are at most `limit` new orders.
+    """Stores new orders. Also claims them if processing is not paused, no other order is ready and `limit` allows it.
 
     If the transaction has no room for all of them, stores the first ones. Orders whose ids are stored need no room.
     Returns a result for each order, and the claimed orders, or None if the orders were stored as Pending.
@@ -44,7 +44,7 @@ def _insert_all(
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
     next_due_us = None
     is_claim = False
-    if len(orders) <= limit:
+    if len(orders) <= limit and not transaction.is_paused:
         has_ready, next_due_us = transaction.database.execute_sql(statements.HAS_READY).fetchone()
         is_claim = not has_ready and not transaction.is_due(next_due_us)
     claims = int(is_claim)

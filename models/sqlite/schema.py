@@ -43,8 +43,8 @@ _MIGRATIONS = (
         "CREATE INDEX orders_completed ON orders (sequence) WHERE status = 'Completed'",
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
-    # From version 3 to 4: the history of attempts, headers of requests, and the states that show which database file a
-    # WAL belongs to.
+    # From version 3 to 4: the history of attempts, headers of requests, the states that show which database file a WAL
+    # belongs to, and the pause of processing.
     (
         "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
         "ALTER TABLE orders ADD COLUMN trace_headers TEXT",
@@ -54,6 +54,7 @@ _MIGRATIONS = (
         ) WITHOUT ROWID""",
         "ALTER TABLE totals ADD COLUMN state INTEGER",
         "ALTER TABLE totals ADD COLUMN previous_state INTEGER",
+        "ALTER TABLE totals ADD COLUMN paused INTEGER NOT NULL DEFAULT 0",
     ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
@@ -102,7 +103,10 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 
 
 class TotalsRow(peewee.Model):
-    """The only row of the table. It is updated in the same transaction as the orders that it counts."""
+    """The only row of the table. It is updated in the same transaction as the orders that it counts.
+
+    `paused` is 1 while processing is paused, else 0.
+    """
 
     id = peewee.AutoField()
     pending = peewee.BigIntegerField(default=0)
@@ -113,6 +117,7 @@ class TotalsRow(peewee.Model):
     processing_us = peewee.BigIntegerField(default=0)
     state = peewee.BigIntegerField(null=True)
     previous_state = peewee.BigIntegerField(null=True)
+    paused = peewee.IntegerField(default=0)
 
     class Meta:
         table_name = "totals"

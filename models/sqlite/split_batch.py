@@ -20,6 +20,7 @@ from models.writes import (
     Outcome,
     Retry,
     RetryOrders,
+    SetPaused,
     WriteResult,
 )
 
@@ -45,7 +46,7 @@ class SplitBatch:
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
         error = self._record([outcome for write in finishes for outcome in write.outcomes])
-        for kind in (Cancel, Retry, RetryOrders):
+        for kind in (Cancel, Retry, RetryOrders, SetPaused):
             batch.set_results(kind, self._apply(batch.of_type(kind)))
         batch.set_insert_results(cast(list[InsertResult], self._apply(batch.new_orders())))
         batch.set_results(FinishAndClaim, [error or self._claim(write) for write in finishes])

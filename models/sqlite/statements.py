@@ -171,16 +171,20 @@ UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACT
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
     failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 
+SET_PAUSED = "UPDATE totals SET paused = ?"
+
 TOTALS = f"""
 SELECT pending, processing, completed, failed, cancelled, processing_us, (
     SELECT created_us FROM (
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_READY} ORDER BY sequence LIMIT 1)
         UNION ALL
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_WAITING} ORDER BY sequence LIMIT 1))
-    ORDER BY sequence LIMIT 1) FROM totals"""
+    ORDER BY sequence LIMIT 1), paused FROM totals"""
 
 # The oldest Pending order can be damaged.
-TOTALS_WITHOUT_OLDEST = "SELECT pending, processing, completed, failed, cancelled, processing_us, NULL FROM totals"
+TOTALS_WITHOUT_OLDEST = (
+    "SELECT pending, processing, completed, failed, cancelled, processing_us, NULL, paused FROM totals"
+)
 
 NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"
 

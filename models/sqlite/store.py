@@ -30,6 +30,9 @@ from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
 
+_TotalsColumns = tuple[int, int, int, int, int, int, int | None, int]
+"""The fields of Totals, as `statements.TOTALS` returns them."""
+
 
 class SqliteStore:
     """A Store in `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
@@ -51,6 +54,10 @@ class SqliteStore:
         self._lock = lock
         self._transactions = Transactions(database, clock=clock, max_made_ready=max_made_ready)
         self._health = StorageHealth(advice=advice_for(database.database))
+
+    @property
+    def is_paused(self) -> bool:
+        return self._transactions.is_paused
 
     def is_up(self, work: Work) -> bool:
         return self._health.is_up(work)
@@ -86,7 +93,8 @@ class SqliteStore:
     def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
         count, damaged = recover(self._transactions, outcome_of, clock=self._monotonic)
         with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail
-            self._transactions.pending = self.totals().pending
+            totals = self.totals()
+            self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
         for what, error in damaged:
             self._health.note_damage(what, error)
         return count
@@ -164,7 +172,8 @@ class SqliteStore:
 
     def _read_totals(self, statement: str) -> Totals:
         with storage_errors():
-            return Totals(*self._database.execute_sql(statement).fetchone())
+            found: _TotalsColumns = self._database.execute_sql(statement).fetchone()
+        return Totals(*found[:-1], is_paused=bool(found[-1]))
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError

@@ -51,10 +51,19 @@ class Transaction:
     """
 
     def __init__(
-        self, database: RetryingSqliteDatabase, *, now_us: int, max_added: int, max_made_ready: int, skipped: Set[int]
+        self,
+        database: RetryingSqliteDatabase,
+        *,
+        now_us: int,
+        is_paused: bool,
+        max_added: int,
+        max_made_ready: int,
+        skipped: Set[int],
     ) -> None:
         self.database = database
         self.now_us = now_us
+        self.is_paused = is_paused
+        """Whether processing is paused. If so, no orders are claimed."""
         self._max_added = max_added
         self.max_made_ready = max_made_ready
         self.skipped = skipped
@@ -107,6 +116,8 @@ class Transactions:
         self.skipped: set[int] = set()
         self.pending = 0
         """How many orders are Pending after the last transaction."""
+        self.is_paused = False
+        """Whether processing is paused after the last transaction."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
         self._inserted_at_checkpoint = 0
@@ -122,6 +133,7 @@ class Transactions:
             transaction = Transaction(
                 self.database,
                 now_us=self._clock(),
+                is_paused=self.is_paused,
                 max_added=HIGHEST if max_pending is None else max_pending - self.pending,
                 max_made_ready=self._max_made_ready,
                 skipped=self.skipped,
@@ -138,6 +150,7 @@ class Transactions:
         self._is_new = False
         self.inserted += transaction.inserted
         self.pending += transaction.change.pending
+        self.is_paused = transaction.is_paused
         return result
 
     def checkpoint(self) -> None:

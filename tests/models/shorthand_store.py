@@ -38,6 +38,10 @@ class ShorthandStore:
 
     # The methods of a Store
 
+    @property
+    def is_paused(self) -> bool:
+        return self._store.is_paused
+
     def is_up(self, work: Work) -> bool:
         return self._store.is_up(work)
 

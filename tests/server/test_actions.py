@@ -1,4 +1,4 @@
-"""Cancelling and retrying orders on a real server."""
+"""Cancelling and retrying orders, and pausing processing, on a real server."""
 
 from pathlib import Path
 from typing import Any
@@ -106,3 +106,28 @@ def test_orders_that_wait_for_a_retry_can_be_retried_now(tmp_path: Path) -> None
         assert ask(server, "/orders/retry?status=Pending") == (200, {"retried": 51})
         wait_until_processed(server)
         assert_counts(server, Completed=100)
+
+
+def test_a_pause_survives_a_kill_and_running_attempts_end(tmp_path: Path) -> None:
+    with UserModule(tmp_path, "tell(order)\nif order.order_id == 1: wait_at_gate()") as shop:
+        with shop.server("--workers", "1") as server:
+            assert server.post(order(1)).status == 202
+            assert shop.call().order_id == 1
+            for _ in range(2):
+                assert ask(server, "/processing/pause") == (200, {"paused": True})
+            post_all(server, [2, 3], clients=1)
+            shop.open_gate()
+            wait_for_status(server, 1, "Completed")
+            assert_counts(server, Completed=1, Pending=2)
+            assert server.log.count("processing paused by 127.0.0.1") == 1
+            server.kill()
+        with shop.server("--workers", "1") as server:
+            assert "processing is paused: orders are accepted, but not processed" in server.log
+            assert server.get("/readyz").body == {"status": "ok", "paused": True}
+            post_all(server, [4], clients=1)
+            assert_counts(server, Completed=1, Pending=3)
+            assert ask(server, "/processing/resume") == (200, {"paused": False})
+            assert [shop.call().order_id for _ in range(3)] == [2, 3, 4]
+            wait_until_processed(server)
+            assert server.stop() == 0
+            assert "processing resumed by 127.0.0.1" in server.log

@@ -451,6 +451,49 @@ def test_the_page_asks_for_a_key_and_stores_it_for_the_tab_only(browser: Browser
         assert key not in server.log
 
 
+def test_processing_is_paused_and_resumed(browser: Browser, server: ServerProcess) -> None:
+    with opened(browser, server) as watched:
+        page = watched.page
+        expect_live(page)
+        banner, pause = page.locator("#paused"), page.get_by_role("button", name="Pause processing")
+        resume = page.get_by_role("button", name="Resume processing")
+        expect(banner).to_be_hidden()
+        pause.click()
+        question = page.get_by_role("dialog", name="Pause processing?")
+        question.get_by_role("button", name="No").click()
+        assert server.get("/metrics").body["paused"] is False
+        pause.click()
+        question.get_by_role("button", name="Pause processing").click()
+        expect(banner).to_contain_text("Processing is paused")
+        expect(pause).to_be_hidden()
+        expect(resume).to_be_focused()
+        post_all(server, [1])
+        expect(page.locator("#pending_orders")).to_have_text("1")
+        resume.click()
+        expect(banner).to_be_hidden()
+        expect(page.locator("#completed_orders")).to_have_text("1")
+        expect(pause).to_be_focused()
+
+
+@pytest.mark.parametrize("scope", ["read", "write"])
+def test_a_key_that_may_not_pause_gets_no_button(browser: Browser, tmp_path: Path, scope: str) -> None:
+    key = make_key(tmp_path / "keys.txt", "desk", scope)
+    admin = make_key(tmp_path / "keys.txt", "chief", "admin")
+    flags = ("--api-keys", str(tmp_path / "keys.txt"))
+    with ServerProcess(tmp_path / "orders.db", *flags) as server, opened(browser, server) as watched:
+        page = watched.page
+        page.get_by_role("textbox", name="Key").fill(key)
+        page.keyboard.press("Enter")
+        expect_live(page)
+        expect(page.locator("#total_orders")).to_have_text("0")
+        expect(page.get_by_role("button", name="Pause processing")).to_be_hidden()
+        with server.client() as client:
+            client.request("POST", "/processing/pause", headers={"Authorization": f"Bearer {admin}"})
+            assert client.answer().status == 200
+        expect(page.locator("#paused")).to_be_visible()
+        expect(page.get_by_role("button", name="Resume processing")).to_be_hidden()
+
+
 def test_an_unknown_key_is_rejected_and_another_one_can_be_entered(browser: Browser, tmp_path: Path) -> None:
     key = make_key(tmp_path / "keys.txt", "desk", "read")
     with ServerProcess(tmp_path / "orders.db", "--api-keys", str(tmp_path / "keys.txt")) as server:

@@ -6,6 +6,7 @@ import { askForKey } from "./dialogs.js";
 import { count, duration, timeOfDay } from "./format.js";
 import { setUpNotices } from "./notices.js";
 import { Orders } from "./orders.js";
+import { Processing } from "./processing.js";
 import { Stream } from "./stream.js";
 
 const COUNTS = ["total", "pending", "processing", "completed", "failed", "cancelled"].map((name) => `${name}_orders`);
@@ -14,6 +15,7 @@ const byId = (id) => document.getElementById(id);
 const api = new Api({ needsKey: document.querySelector("meta[name=orders-keys]").content === "yes" });
 const charts = new Charts(byId("charts"));
 const orders = new Orders(api);
+const processing = new Processing(api);
 const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onGone, onUnauthorized });
 let storage = null; // the last storage event since the last metrics event
 
@@ -33,6 +35,7 @@ function showMetrics(metrics) {
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
   if (!storage) alarm("storage-alarm", "");
   storage = null;
+  processing.show(metrics.paused);
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
 }
 
@@ -44,7 +47,8 @@ function showStorage(state) {
   alarm("storage-alarm", [...failures, "See the log of the server."].join(" "));
 }
 
-function onLive() {
+function onLive(headers) {
+  processing.setScope(headers.get("Orders-Key-Scope"));
   showLink("live", "Live");
   alarm("alarm", "");
   orders.invalidate();

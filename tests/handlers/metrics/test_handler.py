@@ -1,4 +1,4 @@
-"""`GET /metrics`: its eleven numbers, and the choice of the format."""
+"""`GET /metrics`: its fields, and the choice of the format."""
 
 from decimal import Decimal
 
@@ -21,6 +21,7 @@ EMPTY = {
     "accepted_per_second": Decimal("3.142"),
     "completed_per_second": Decimal("2.718"),
     "uptime_seconds": Decimal("12.346"),
+    "paused": False,
 }
 
 

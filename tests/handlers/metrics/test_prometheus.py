@@ -26,6 +26,7 @@ FAMILIES = {
     "orders_build": ("info", ""),
     "orders_by_status": ("gauge", ""),
     "orders_oldest_pending_seconds": ("gauge", "seconds"),
+    "orders_processing_paused": ("gauge", ""),
     "orders_uptime_seconds": ("gauge", "seconds"),
     "orders_busy_workers": ("gauge", ""),
     "orders_overdue_attempts": ("gauge", ""),

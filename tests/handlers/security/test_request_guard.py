@@ -18,7 +18,7 @@ REALM = 'Bearer realm="orders"'
 READS = [("GET", "/order/12345"), ("HEAD", "/order/12345"), ("GET", "/metrics"), ("GET", "/order/99")]
 READS += [("GET", path) for path in ("/metrics/events?x=1", "/dashboard", "//", "/nowhere?/docs/", "/x/docs/", "/Docs")]
 WRITES = [("POST", "/order"), ("POST", "/order/99/cancel"), ("POST", "/order/99/retry"), ("POST", "/nowhere")]
-ADMINS = [("POST", "/orders/retry?status=Failed")]
+ADMINS = [("POST", f"/{path}") for path in ("orders/retry?status=Failed", "processing/pause", "processing/resume")]
 OTHERS = [("DELETE", "/order"), ("PUT", "/order/12345"), ("OPTIONS", "/metrics"), ("BREW", "/nowhere")]
 
 

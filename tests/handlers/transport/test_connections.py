@@ -220,7 +220,7 @@ async def test_every_route_sends_a_response(start_api: StartApi) -> None:
         await api.get("/nowhere"),
     ]
     assert [answer.status for answer in answers] == [202, 200, 200, 200, 200, 405, 405, 404]
-    assert [answer.json for answer in answers[3:5]] == [{"status": "ok"}] * 2
+    assert [answer.json for answer in answers[3:5]] == [{"status": "ok"}, {"status": "ok", "paused": False}]
     assert all(answer.headers["X-Request-Id"] for answer in answers)
     assert all(answer.headers["Content-Type"].endswith("json") for answer in answers)
 

@@ -20,7 +20,7 @@ from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.sqlite.store import SqliteStore
-from models.writes import Insertion, Outcome
+from models.writes import Insertion, Outcome, SetPaused
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3
 from tests.models.other_programs import another_program, create
 from tests.models.privileges import without_privileges
@@ -128,6 +128,16 @@ def test_a_file_with_schema_3_is_migrated_and_works(tmp_path: Path, clock: Clock
         assert store.insert(new_order(14)) == [Insertion.ACCEPTED]
         assert [order.order_id for order in store.claim(10)] == [12, 13, 14]
         assert store.history(13) == [AttemptRecord(2, clock.now_us, None, None, None)]
+
+
+def test_processing_can_be_paused_in_a_migrated_file(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_3)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = store_in(database, clock)
+        assert not store.totals().is_paused
+        assert store.write([SetPaused(True)]) == [True]
+        assert store.claim(10) == []
 
 
 def interrupted(attempt: Attempt) -> Outcome:

@@ -31,6 +31,7 @@ from models.writes import (
     Retry,
     RetryOrders,
     RetrySelection,
+    SetPaused,
     StatusChanged,
 )
 from tests.models.samples import SECOND_US, Clock, new_order
@@ -39,7 +40,8 @@ RECOUNT = """
 SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
     coalesce(sum(status = 'Completed'), 0), coalesce(sum(status = 'Failed'), 0), coalesce(sum(status = 'Cancelled'), 0),
     coalesce(sum(CASE status WHEN 'Completed' THEN processed_us - created_us END), 0),
-    (SELECT created_us FROM orders WHERE +status = 'Pending' ORDER BY sequence LIMIT 1) FROM orders"""
+    (SELECT created_us FROM orders WHERE +status = 'Pending' ORDER BY sequence LIMIT 1),
+    (SELECT paused = 1 FROM totals) FROM orders"""
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Model:
 
     def __init__(self, clock: Clock) -> None:
         self.orders: list[Expected] = []
+        self.is_paused = False
         self._clock = clock
 
     def write(self, batch: Sequence[AnyWrite], max_pending: int) -> list[object]:
@@ -101,7 +104,7 @@ class Model:
         for write in batch:
             if isinstance(write, FinishAndClaim):
                 self.finish(write.outcomes)
-        for kind in (Cancel, Retry, RetryOrders, NewOrder | NewOrders, FinishAndClaim):
+        for kind in (Cancel, Retry, RetryOrders, SetPaused, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
                 if isinstance(write, kind):
                     results[place] = self._write_one(write)
@@ -115,12 +118,15 @@ class Model:
                 return self._retry(self.known(order_id))
             case RetryOrders(selection, limit):
                 return self._retry_selected(selection, limit)
+            case SetPaused(is_paused):
+                was, self.is_paused = self.is_paused, is_paused
+                return was is not is_paused
             case NewOrder(order_id, user_id):
                 return self._insert(order_id, user_id)
             case NewOrders(orders):
                 return [self._insert(order.order_id, order.user_id) for order in orders]
             case FinishAndClaim(_, limit):
-                return self._claim(limit) if limit else ClaimedOrders([])
+                return self._claim(limit) if limit and not self.is_paused else ClaimedOrders([])
         raise AssertionError(f"unknown write: {write}")
 
     def known(self, order_id: int) -> Expected | None:
@@ -271,6 +277,7 @@ WRITES = st.lists(
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
         st.builds(RetryOrders, SELECTIONS, st.integers(1, 3)),
+        st.builds(SetPaused, st.sampled_from([True, False, False])),
         st.tuples(OUTCOMES, st.integers(0, 5)),
         st.tuples(OUTCOMES, st.integers(0, 5)),
     ),
@@ -365,6 +372,7 @@ class StoreMachine(RuleBasedStateMachine):
     def the_totals_equal_a_recount(self) -> None:
         totals = self._store.totals()
         assert totals == Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        assert self._store.is_paused == totals.is_paused == self._model.is_paused
 
 
 StoreMachine.TestCase.settings = settings(
