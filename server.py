@@ -44,6 +44,7 @@ from handlers.telemetry import Telemetry
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
+from models.clock import Clock, wall_us
 from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
 from models.store import open_store
 from workers import flags as processing_flags
@@ -113,17 +114,13 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         parser.error(str(error))
 
 
-def now_us() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1_000
-
-
 async def serve(settings: Settings, selected: SelectedProcessor, coroutines: CoroutineThread, log: LogWriter) -> bool:
     """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
 
     If it raises StartRefusedError or a storage error, no order has been accepted.
     """
     http, processing = settings.http, settings.processing
+    clock = Clock()
     stop = asyncio.Event()
     with contextlib.ExitStack() as cleanup:
         keys = None if http.api_keys is None else read_keys(http.api_keys)
@@ -134,10 +131,10 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         os.register_at_fork(after_in_child=partial(_separate_child, {each.getsockname()[1] for each in sockets}))
         hosts = allowed_hosts(addresses_of(sockets), has_keys=keys is not None, configured=http.allowed_hosts)
         guard = RequestGuard(keys=keys, limit=http.rate_limit, hosts=hosts, clock_ns=time.monotonic_ns)
-        store = open_store(settings.database, clock=now_us)
+        store = open_store(settings.database, clock=clock)
         os.register_at_fork(after_in_child=store.close_in_child)
         cleanup.callback(store.close)
-        telemetry = Telemetry(version=VERSION, run=f"{now_us():x}", log=log, clock=now_us)
+        telemetry = Telemetry(version=VERSION, run=f"{clock():x}", log=log, clock=clock)
         limits = ServiceLimits(
             workers=processing.workers,
             attempt_timeout_s=processing.attempt_timeout,
@@ -151,7 +148,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             gate=selected.gate,
             observer=telemetry,
             limits=limits,
-            clock=now_us,
+            clock=clock,
         )
         lines = AccessLines(http.log_format, log, clock=time.time)
         api = HttpApi(
@@ -245,7 +242,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
                 webhook=processing.webhook,
                 connections=processing.workers,
                 coroutines=coroutines,
-                clock_us=now_us,
+                clock_us=wall_us,
             )
             finished = runner.run(serve(settings, selected, coroutines, log))
     except StartRefusedError as refusal:

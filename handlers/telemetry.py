@@ -16,6 +16,7 @@ from handlers.sse.event_log import EventLog
 from handlers.sse.metric_events import MetricEventStreams
 from handlers.sse.order_events import OrderEventStreams
 from models.changes import OrderChange
+from models.clock import Clock
 from models.health import StorageStatus
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
@@ -34,8 +35,8 @@ class TelemetryLimits(NamedTuple):
 class Telemetry:
     """Implements `ServiceObserver`: the instruments, and the metrics and event streams that use them.
 
-    `run`, in hexadecimal digits, distinguishes the event ids of this process from those of other processes. `clock`
-    returns microseconds since 1970, UTC; `monotonic` returns seconds.
+    `run`, in hexadecimal digits, distinguishes the event ids of this process from those of other processes.
+    `monotonic` returns seconds.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Telemetry:
         version: str,
         run: str,
         log: LogCounts,
-        clock: Callable[[], int],
+        clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
         rates: Rates | None = None,
         limits: TelemetryLimits = TelemetryLimits(),  # noqa: B008 - it is immutable

@@ -28,6 +28,8 @@ class Status(enum.StrEnum):
 class Order(Struct, frozen=True, gc=False):
     """A stored order. Times are microseconds since 1970, UTC.
 
+    If the wall clock was set after the order was created, `processed_us` is what it would show without that.
+
     `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that use up
     `--max-attempts`. `claims` counts all attempts, so its value identifies the latest attempt.
     """
@@ -45,7 +47,7 @@ class Order(Struct, frozen=True, gc=False):
     created_us: int
     processed_us: int | None
     due_us: int | None = None
-    """When the next attempt is due, if the order waits for a retry."""
+    """When the next attempt is due, as the wall clock will show it, if the order waits for a retry."""
     trace_headers: str | None = None
     """Headers of the request that sent the order: see `models/trace_headers.py`."""
 
@@ -105,7 +107,7 @@ class Totals(Struct, frozen=True, gc=False):
     cancelled: int
     processing_us: int
     oldest_pending_us: int | None
-    """When the oldest Pending order was accepted (microseconds since 1970, UTC); None if no order is Pending."""
+    """When the oldest Pending order was accepted, in steady time (`models/clock.py`); None if no order is Pending."""
     is_paused: bool = False
 
     @property

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from models.clock import Clock
 from models.errors import StorageError
 from models.health import StorageStatus, Work
-from models.listing import Listing, Page
+from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
@@ -36,11 +37,13 @@ class Store(Protocol):
     def disconnect(self) -> None:
         """Closes the calling thread's connection, if it has one."""
 
-    def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
+    def recover(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int = HIGHEST) -> int:
         """Records `outcome_of(attempt)` for each attempt that a crash interrupted.
 
-        Returns the number of these attempts. Must be called once, before the first claim. Damaged orders are logged,
-        and stay Processing.
+        Converts the due times that the previous process stored to the steady time of this one. A retry that would be
+        due after more than `longest_delay_us` is made due now, because the wall clock was set back. Returns the number
+        of interrupted attempts. Must be called once, before the first claim. Damaged orders are logged, and stay
+        Processing.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -101,9 +104,9 @@ class Store(Protocol):
         """Releases the database for other servers. Must be called last. A second call does nothing."""
 
 
-def open_store(database: Path, *, clock: Callable[[], int]) -> Store:
+def open_store(database: Path, *, clock: Clock) -> Store:
     """Opens the store in the SQLite file `database`, and creates the file if it does not exist.
 
-    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError; the file is then unchanged.
+    Raises DatabaseRefusedError; the file is then unchanged.
     """
     return open_sqlite_store(database, clock=clock)

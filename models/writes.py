@@ -67,9 +67,9 @@ class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
 class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
-    Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that time
-    (microseconds since 1970, UTC); the attempt counts if `counts` is true. Pending without `due_us` makes the order
-    ready at once, as if it had not been claimed; the attempt does not count.
+    Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that steady time
+    (`models/clock.py`); the attempt counts if `counts` is true. Pending without `due_us` makes the order ready at once,
+    as if it had not been claimed; the attempt does not count.
 
     `ending` goes into the history of the order. Without it, the history does not contain the attempt. A Completed order
     needs none.
@@ -94,7 +94,8 @@ class Outcome(Struct, frozen=True, gc=False):
 class ClaimedOrders(Struct, frozen=True, gc=False):
     """The orders that a write claimed. They are Processing.
 
-    `next_due_us` is when the next retry is due. It is None if no order waits for a retry, or if the limit was 0.
+    `next_due_us` is the steady time at which the next retry is due. It is None if no order waits for a retry, if the
+    limit was 0, or while processing is paused.
     """
 
     orders: list[Order]

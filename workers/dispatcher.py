@@ -23,7 +23,8 @@ MAX_CLAIM = 1_000
 LAST_WRITE_S = 15.0
 """How many seconds `stop` waits for its last write: longer than the store waits for a lock."""
 MAX_SLEEP_S = 1.0
-"""After at most this time, the dispatcher compares due times with the clock again, because the clock can be set."""
+"""After at most this time, the dispatcher compares due times with the clock again: the timers of the event loop stop
+while the system is suspended."""
 
 _MICROSECONDS = 1_000_000
 
@@ -48,7 +49,7 @@ class Dispatcher:
 
     While the gate is closed, it claims nothing. One write runs at a time. It records the outcomes since the previous
     write and claims orders for all free threads. After a storage error, the next write records the same outcomes, after
-    a delay of `storage_backoff`. `clock` returns microseconds since 1970, UTC.
+    a delay of `storage_backoff`. `clock` returns steady time in microseconds.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Decides, after a failed attempt, whether the order is Failed or when it is retried. Usable on any thread."""
 
-from collections.abc import Callable
 from typing import TypeGuard
 
+from models.clock import Clock
 from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
 from workers.backoff import Backoff
@@ -30,9 +30,9 @@ _MICROSECONDS = 1_000_000
 
 
 class RetryPolicy:
-    """Allows `max_attempts` attempts; `backoff` sets the delays. `clock` returns microseconds since 1970, UTC."""
+    """Allows `max_attempts` attempts; `backoff` sets the delays."""
 
-    def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Callable[[], int]) -> None:
+    def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Clock) -> None:
         self._max_attempts = max_attempts
         self._backoff = backoff
         self._clock = clock
@@ -42,7 +42,7 @@ class RetryPolicy:
         attempt = order.attempt
         if isinstance(error, NotSentError):
             return Outcome(attempt.sequence, attempt.claim, Status.PENDING, counts=False)
-        if isinstance(error, ReceiverBusyError) and self._clock() < order.created_us + MAX_BUSY_US:
+        if isinstance(error, ReceiverBusyError) and self._age_us(order) < MAX_BUSY_US:
             return self._after_busy(order, error)
         delay_s = self._backoff.delay_s(attempt.number)
         if isinstance(error, RetryLater) and _is_delay(error.delay_s):
@@ -54,6 +54,9 @@ class RetryPolicy:
     def after_crash(self, attempt: Attempt) -> Outcome:
         """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
         return self._outcome(attempt, INTERRUPTED, Ending.INTERRUPTED, delay_s=self._backoff.delay_s(attempt.number))
+
+    def _age_us(self, order: Order) -> int:
+        return self._clock() - self._clock.accepted_us(order.sequence, order.created_us)
 
     def _after_busy(self, order: Order, error: ReceiverBusyError) -> Outcome:
         """The outcome of an attempt that does not count, because the receiver was busy."""

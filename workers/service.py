@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tornado.ioloop import PeriodicCallback
 
 from models.changes import TERMINAL_STATUSES, changes_in
+from models.clock import Clock
 from models.errors import QueueClosedError, QueueFullError, StorageError
 from models.health import StorageStatus, Work
 from models.listing import Listing, Page
@@ -43,6 +44,7 @@ from workers.failure_log import FailureLog
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.observer import ServiceObserver
+from workers.processors.outcomes import MAX_DELAY_S
 from workers.processors.processor import MeasuredProcessor, Processor
 from workers.retries import RetryPolicy
 from workers.service_limits import ServiceLimits
@@ -50,6 +52,8 @@ from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
 SECOND_MS = 1_000
+LONGEST_DELAY_US = MAX_DELAY_S * 1_000_000
+"""The longest delay until a retry."""
 
 _log = logging.getLogger("orders")
 
@@ -58,8 +62,7 @@ class OrderService:
     """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
     Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
-    after `close`. `gate` limits how many orders are claimed; without one, `limits.workers` is the only limit. `clock`
-    returns microseconds since 1970, UTC.
+    after `close`. `gate` limits how many orders are claimed; without one, `limits.workers` is the only limit.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class OrderService:
         processor: Processor,
         observer: ServiceObserver,
         limits: ServiceLimits,
-        clock: Callable[[], int],
+        clock: Clock,
         gate: ClaimGate | None = None,
     ) -> None:
         self._store = store
@@ -98,6 +101,7 @@ class OrderService:
             attempt_timeout_s=limits.attempt_timeout_s,
             gate=self._gate,
         )
+        self._clock = clock
         self._retrying_selected = asyncio.Lock()
         self._last_probes: dict[Work, asyncio.Future[None]] = {}
         self._maintenance = IdleMaintenance(self._threads.maintenance)
@@ -107,7 +111,8 @@ class OrderService:
 
     async def open(self) -> None:
         """Connects the threads to the store and recovers the attempts that a crash interrupted."""
-        if recovered := await self._threads.open(self._retry_policy.after_crash):
+        recovered = await self._threads.open(self._retry_policy.after_crash, longest_delay_us=LONGEST_DELAY_US)
+        if recovered:
             _log.info("recovered %d attempts that were interrupted when the previous process ended", recovered)
 
     async def start(self) -> None:
@@ -285,14 +290,16 @@ class OrderService:
             self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
         self._maintenance.second_passed()
         # Last, so that the observer sees a failure even if the probe succeeds at once.
-        self._probe_if_failing()
-
-    def _probe_if_failing(self) -> None:
-        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
         for work in Work:
-            last = self._last_probes.get(work)
-            if self._store.is_up(work) or (last and not last.done()):
-                continue
-            with contextlib.suppress(QueueFullError, QueueClosedError):
-                self._last_probes[work] = probe = self._threads.probe(work)
-                probe.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # A write records a step of the wall clock.
+            if not self._store.is_up(work) or (work is Work.WRITES and self._clock.read_step() != self._clock.step_us):
+                self._probe(work)
+
+    def _probe(self, work: Work) -> None:
+        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
+        last = self._last_probes.get(work)
+        if last and not last.done():
+            return
+        with contextlib.suppress(QueueFullError, QueueClosedError):
+            self._last_probes[work] = probe = self._threads.probe(work)
+            probe.add_done_callback(lambda done: done.cancelled() or done.exception())

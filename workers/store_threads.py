@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from models.errors import StorageError
@@ -61,7 +62,7 @@ class StoreThreads:
         self.maintenance: Batcher[None, None] = Batcher(self._lister, self._maintain, max_waiting=MAX_WAITING)
         self._closed = False
 
-    async def open(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
+    async def open(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int) -> int:
         """Connects the threads, recovers the store and probes it. Returns the number of interrupted attempts.
 
         If a probe fails, the store logs it: orders that can be read must not wait for a repair.
@@ -69,7 +70,9 @@ class StoreThreads:
         try:
             for thread in (self._writer, self._reader, self._lister):
                 await thread.run(self._store.connect)
-            recovered = await self._writer.run(self._store.recover, outcome_of)
+            recovered = await self._writer.run(
+                partial(self._store.recover, longest_delay_us=longest_delay_us), outcome_of
+            )
             for work in Work:
                 with contextlib.suppress(StorageError):
                     await self.probe(work)

@@ -9,6 +9,7 @@ from handlers.metrics.histogram import RecentQuantiles
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.rates import Sample, sample_of
 from handlers.transport.json_encoder import encode
+from models.clock import Clock
 from models.order import Totals
 
 MAX_POINTS = 600
@@ -37,9 +38,9 @@ class Point(Struct, frozen=True, gc=False):
 
 
 class History:
-    """The last `MAX_POINTS` points. `clock` returns microseconds since 1970, UTC; `monotonic` returns seconds."""
+    """The last `MAX_POINTS` points. `monotonic` returns seconds."""
 
-    def __init__(self, *, instruments: Instruments, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    def __init__(self, *, instruments: Instruments, clock: Clock, monotonic: Callable[[], float]) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._ack_s = RecentQuantiles(instruments.ack_s)
@@ -62,7 +63,7 @@ class History:
             return None
         rate = last.rate_until(totals, now_s - last.time_s)
         point = Point(
-            time=round(self._clock() / _MICROSECONDS, 3),
+            time=round(self._clock.wall_time() / _MICROSECONDS, 3),
             accepted_per_second=round(rate.accepted, 3),
             completed_per_second=round(rate.completed, 3),
             pending=totals.pending,

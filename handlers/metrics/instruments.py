@@ -5,12 +5,13 @@ to `commit_s`.
 """
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from handlers.metrics.histogram import Histogram
+from models.clock import Clock
 from models.errors import OrderConflictError
 from models.order import Status
 from models.writes import (
@@ -60,12 +61,12 @@ class AttemptOutcome(enum.StrEnum):
 
 
 class Instruments:
-    """Durations, sizes and counts since the start. `clock` returns microseconds since 1970, UTC.
+    """Durations, sizes and counts since the start.
 
     Callers that measure a duration call `observe` on its histogram. `count_batch` fills the other two histograms.
     """
 
-    def __init__(self, *, clock: Callable[[], int]) -> None:
+    def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self.ack_s = Histogram(_REQUEST_BOUNDS_S)
         """Seconds from receiving a complete `POST /order` to sending its 202."""
@@ -141,8 +142,10 @@ class Instruments:
         first_attempts = [order for order in claimed.orders if order.claims == 1]
         # Orders of the same commit are adjacent and have the same creation time.
         for created_us, same_age in groupby(first_attempts, _CREATED):
-            # Not negative, even if the clock was set back after the order was accepted.
-            self.queue_wait_s.observe(max(0, now_us - created_us) / _MICROSECONDS, len(list(same_age)))
+            orders = list(same_age)
+            # Not negative, even if the clock was set back before the process started.
+            waited_us = max(0, now_us - self._clock.accepted_us(orders[0].sequence, created_us))
+            self.queue_wait_s.observe(waited_us / _MICROSECONDS, len(orders))
 
 
 def _outcome_of(status: Status, due_us: int | None, *, counts: bool) -> AttemptOutcome:

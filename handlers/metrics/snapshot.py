@@ -59,7 +59,7 @@ class MetricsSnapshot(NamedTuple):
 
 
 class SnapshotSource:
-    """Makes snapshots. `clock` returns microseconds since 1970, UTC; `monotonic` returns seconds.
+    """Makes snapshots. `clock` returns steady time in microseconds, `monotonic` returns seconds.
 
     Uptime counts from the construction of this object.
     """

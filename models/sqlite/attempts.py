@@ -1,13 +1,16 @@
 """Claims orders and ends attempts in a write transaction. Runs on the thread that opened the transaction."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
-from models.order import Attempt, Status
+from models.order import Attempt, Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
 from models.sqlite.wire import decode_attempts, decode_numbers, decode_orders, encode_numbers, encode_outcomes
 from models.writes import ClaimedOrders, Outcome
+
+OfOrder = TypeVar("OfOrder", Order, Outcome)
 
 MIN_RUN_LENGTH = 8
 """A run is a list of attempts with consecutive sequences. If runs have at least this average length, two statements
@@ -22,7 +25,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
     """
     if transaction.is_paused:
         return ClaimedOrders([])
-    found, last, next_due_us = _next_ready(transaction, limit)
+    found, next_due_us = _next_ready(transaction, limit)
     if transaction.is_due(next_due_us):
         _execute(
             transaction,
@@ -30,19 +33,26 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
             transaction.now_us,
             transaction.max_made_ready,
         )
-        found, last, next_due_us = _next_ready(transaction, limit)
-    if last is None or transaction.is_due(next_due_us):
+        found, next_due_us = _next_ready(transaction, limit)
+    if transaction.is_due(next_due_us):
         return ClaimedOrders([], next_due_us)
-    _execute(transaction, (statements.CLAIM, statements.CLAIM_EXCEPT), transaction.now_us, last)
     claimed = decode_orders(found)
+    for now_us, group in _by_own_time(transaction, claimed):
+        _execute(
+            transaction,
+            (statements.CLAIM, statements.CLAIM_EXCEPT),
+            now_us,
+            group[0].sequence,
+            group[-1].sequence,
+        )
     transaction.change.pending -= len(claimed)
     transaction.change.processing += len(claimed)
     return ClaimedOrders(claimed, next_due_us)
 
 
-def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None, int | None]:
-    """The ready orders as JSON, as claimed; the sequence of the last one; the due time of the next retry."""
-    found: tuple[str, int | None, int | None] = _execute(
+def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None]:
+    """The ready orders as JSON, as claimed and oldest first, and the due time of the next retry."""
+    found: tuple[str, int | None] = _execute(
         transaction, (statements.NEXT_READY, statements.NEXT_READY_EXCEPT), limit
     ).fetchone()
     return found
@@ -80,38 +90,52 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
         first.setdefault((outcome.sequence, outcome.claim), outcome)
     if transaction.skipped:
         first = {key: outcome for key, outcome in first.items() if outcome.sequence not in transaction.skipped}
-    if completed := [each for each in first.values() if each.status is Status.COMPLETED]:
-        runs = _runs_in(completed)
-        if len(runs) * MIN_RUN_LENGTH <= len(completed):
+    completed = [each for each in first.values() if each.status is Status.COMPLETED]
+    for now_us, group in _by_own_time(transaction, completed):
+        runs = _runs_in(group)
+        if len(runs) * MIN_RUN_LENGTH <= len(group):
             for run in runs:
-                _complete(transaction, statements.SUM_UP_RUN, statements.COMPLETE_RUN, *run)
+                _complete(transaction, statements.SUM_UP_RUN, statements.COMPLETE_RUN, now_us, *run)
         else:
-            _complete(transaction, statements.SUM_UP, statements.COMPLETE, encode_outcomes(completed))
+            _complete(transaction, statements.SUM_UP, statements.COMPLETE, now_us, encode_outcomes(group))
     if len(completed) == len(first):
         return
     others = [each.with_storable_error() for each in first.values() if each.status is not Status.COMPLETED]
     _record(transaction, [each for each in others if each.ending is not None])
-    if failed := [each for each in others if each.status is Status.FAILED]:
-        transaction.change.failed += _leave_processing(
-            transaction, statements.FAIL, transaction.now_us, encode_outcomes(failed)
-        )
+    for now_us, group in _by_own_time(transaction, [each for each in others if each.status is Status.FAILED]):
+        transaction.change.failed += _leave_processing(transaction, statements.FAIL, now_us, encode_outcomes(group))
     if put_back := [each for each in others if each.status is Status.PENDING]:
         transaction.change.pending += _leave_processing(transaction, statements.MAKE_PENDING, encode_outcomes(put_back))
 
 
 def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
     """Adds attempts that are still running to the histories of their orders."""
-    if outcomes:
-        transaction.database.execute_sql(statements.RECORD_ATTEMPTS, (transaction.now_us, encode_outcomes(outcomes)))
+    for now_us, group in _by_own_time(transaction, outcomes):
+        transaction.database.execute_sql(statements.RECORD_ATTEMPTS, (now_us, encode_outcomes(group)))
     if old := [each.sequence for each in outcomes if each.claim > statements.MAX_RECORDED_ATTEMPTS]:
         transaction.database.execute_sql(statements.DELETE_OLD_ATTEMPTS, (encode_numbers(old),))
 
 
-def _complete(transaction: Transaction, sum_up: str, complete: str, *which: int | str) -> None:
-    count, processing_us = transaction.database.execute_sql(sum_up, (transaction.now_us, *which)).fetchone()
+def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable[tuple[int, Sequence[OfOrder]]]:
+    """Groups orders or outcomes by the current time of the orders, which is the first element of each pair.
+
+    This is the time that the wall clock would show if it had not been set since the order was accepted. With it, all
+    durations since the acceptance are right.
+    """
+    clock, now_us = transaction.clock, transaction.now_us
+    if not clock.has_steps:
+        return [(now_us, items)] if items else []
+    groups: defaultdict[int, list[OfOrder]] = defaultdict(list)
+    for item in items:
+        groups[now_us + clock.step_at(item.sequence)].append(item)
+    return groups.items()
+
+
+def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int, *which: int | str) -> None:
+    count, processing_us = transaction.database.execute_sql(sum_up, (now_us, *which)).fetchone()
     transaction.change.completed += count
     transaction.change.processing_us += processing_us or 0
-    _leave_processing(transaction, complete, transaction.now_us, *which)
+    _leave_processing(transaction, complete, now_us, *which)
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:

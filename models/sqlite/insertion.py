@@ -50,7 +50,7 @@ def _insert_all(
     claims = int(is_claim)
     status = Status.PROCESSING if is_claim else Status.PENDING
     claimed_after_us = 0 if is_claim else None
-    parameters = (status, claims, claims, transaction.now_us, claimed_after_us, encode_new_orders(orders))
+    parameters = (status, claims, claims, transaction.wall_us, claimed_after_us, encode_new_orders(orders))
     has_trace_headers = any(map(_trace_headers_of, orders))
     statement = statements.INSERT_WITH_TRACE_HEADERS if has_trace_headers else statements.INSERT
     cursor = transaction.database.execute_sql(statement, parameters)
@@ -88,7 +88,7 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
         1,
         1,
         None,
-        transaction.now_us,
+        transaction.wall_us,
         None,
         None,
         order.trace_headers,

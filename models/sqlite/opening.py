@@ -3,11 +3,11 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import peewee
 
+from models.clock import Clock
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
 from models.sqlite.file_format import DATABASE_MAGIC
@@ -41,10 +41,10 @@ _JOURNAL_INITIAL_PAGES = slice(16, 20)
 _MIN_JOURNAL_BYTES = 512
 
 
-def open_sqlite_store(path: Path, *, clock: Callable[[], int]) -> SqliteStore:
+def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     """Opens the store in the file `path`, and locks it against other servers until the store is closed.
 
-    `clock` returns microseconds since 1970, UTC. Raises DatabaseRefusedError; the file is then unchanged.
+    Raises DatabaseRefusedError; the file is then unchanged.
     """
     check_path(path)
     lock = DatabaseLock(path)

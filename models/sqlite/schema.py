@@ -44,7 +44,7 @@ _MIGRATIONS = (
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
     # From version 3 to 4: the history of attempts, headers of requests, the states that show which database file a WAL
-    # belongs to, and the pause of processing.
+    # belongs to, the pause of processing, and steps of the wall clock.
     (
         "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
         "ALTER TABLE orders ADD COLUMN trace_headers TEXT",
@@ -55,6 +55,7 @@ _MIGRATIONS = (
         "ALTER TABLE totals ADD COLUMN state INTEGER",
         "ALTER TABLE totals ADD COLUMN previous_state INTEGER",
         "ALTER TABLE totals ADD COLUMN paused INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN clock_step_us INTEGER NOT NULL DEFAULT 0",
     ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
@@ -63,7 +64,7 @@ _MIGRATIONS = (
 class OrderRow(peewee.Model):
     """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
-    A Pending order can't be claimed before `due_us` (microseconds since 1970, UTC); NULL means at once.
+    A Pending order can't be claimed before `due_us` (steady time, in microseconds); NULL means at once.
     `claimed_after_us` is the time from `created_us` to the latest claim: a number that takes fewer bytes than a time.
     """
 
@@ -105,7 +106,7 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 class TotalsRow(peewee.Model):
     """The only row of the table. It is updated in the same transaction as the orders that it counts.
 
-    `paused` is 1 while processing is paused, else 0.
+    `paused` is 1 while processing is paused, else 0. `clock_step_us`: see `models/sqlite/recovery.py`.
     """
 
     id = peewee.AutoField()
@@ -118,6 +119,7 @@ class TotalsRow(peewee.Model):
     state = peewee.BigIntegerField(null=True)
     previous_state = peewee.BigIntegerField(null=True)
     paused = peewee.IntegerField(default=0)
+    clock_step_us = peewee.BigIntegerField(default=0)
 
     class Meta:
         table_name = "totals"

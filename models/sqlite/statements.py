@@ -29,13 +29,13 @@ SELECT json_group_array({_STORED_ORDER}) FROM orders WHERE order_id IN (SELECT v
 HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {_READY}), {_NEXT_DUE}"
 
 NEXT_READY = f"""
-SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), {_NEXT_DUE} FROM (
+SELECT json_group_array({_CLAIMED_ORDER}), {_NEXT_DUE} FROM (
     SELECT * FROM orders WHERE {_READY} ORDER BY sequence LIMIT ?)"""
 
 CLAIM = f"""
 UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
     claimed_after_us = ? - created_us
-WHERE {_READY} AND sequence <= ?"""
+WHERE {_READY} AND sequence BETWEEN ? AND ?"""
 
 MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
@@ -46,7 +46,7 @@ UPDATE orders SET due_us = NULL WHERE sequence IN (
 _NOT_SKIPPED = "sequence NOT IN (SELECT value FROM json_each(?1))"
 
 NEXT_READY_EXCEPT = f"""
-SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), (
+SELECT json_group_array({_CLAIMED_ORDER}), (
     SELECT due_us FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} ORDER BY due_us LIMIT 1) FROM (
     SELECT * FROM orders WHERE sequence IN (
         SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2) ORDER BY sequence)"""
@@ -54,7 +54,7 @@ SELECT json_group_array({_CLAIMED_ORDER}), max(sequence), (
 CLAIM_EXCEPT = f"""
 UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
     claimed_after_us = ?2 - created_us
-WHERE sequence IN (SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} AND sequence <= ?3)"""
+WHERE sequence IN (SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} AND sequence BETWEEN ?3 AND ?4)"""
 
 MAKE_READY_EXCEPT = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
@@ -171,19 +171,30 @@ UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACT
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
     failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 
+LAST_SEQUENCE = "SELECT coalesce(max(sequence), 0) FROM orders"
+
+CLOCK_STEP = "SELECT clock_step_us FROM totals"
+
+SET_CLOCK_STEP = "UPDATE totals SET clock_step_us = ?"
+
+SHIFT_DUE_TIMES = f"UPDATE orders SET due_us = due_us + ? WHERE {_WAITING}"
+
+BRING_FORWARD = f"UPDATE orders SET due_us = ? WHERE {_WAITING} AND due_us > ?"
+
 SET_PAUSED = "UPDATE totals SET paused = ?"
 
 TOTALS = f"""
-SELECT pending, processing, completed, failed, cancelled, processing_us, (
-    SELECT created_us FROM (
+SELECT pending, processing, completed, failed, cancelled, processing_us, paused, sequence, created_us
+FROM totals LEFT JOIN (
+    SELECT sequence, created_us FROM (
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_READY} ORDER BY sequence LIMIT 1)
         UNION ALL
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_WAITING} ORDER BY sequence LIMIT 1))
-    ORDER BY sequence LIMIT 1), paused FROM totals"""
+    ORDER BY sequence LIMIT 1)"""
 
 # The oldest Pending order can be damaged.
 TOTALS_WITHOUT_OLDEST = (
-    "SELECT pending, processing, completed, failed, cancelled, processing_us, NULL, paused FROM totals"
+    "SELECT pending, processing, completed, failed, cancelled, processing_us, paused, NULL, NULL FROM totals"
 )
 
 NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"

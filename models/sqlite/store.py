@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from models.clock import Clock
 from models.errors import StorageDamagedError, StorageError
 from models.health import StorageHealth, StorageStatus, Work
-from models.listing import Listing, Page
+from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite import statements
 from models.sqlite.batch import apply_batch
@@ -29,13 +32,14 @@ from models.sqlite.transaction import MAX_MADE_READY, Transactions, find_orders
 from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
+Found = TypeVar("Found", Order, Order | StorageError | None)
 
-_TotalsColumns = tuple[int, int, int, int, int, int, int | None, int]
-"""The fields of Totals, as `statements.TOTALS` returns them."""
+_TotalsColumns = tuple[int, int, int, int, int, int, int, int | None, int]
+"""Counts by status, processing_us, paused, and the sequence and creation time of the oldest Pending order."""
 
 
 class SqliteStore:
-    """A Store in `database`. `close` releases the `lock`. `clock` returns microseconds since 1970, UTC.
+    """A Store in `database`. `close` releases the `lock`.
 
     Each claim begins by making at most `max_made_ready` due retries ready. `monotonic` returns seconds.
     """
@@ -44,12 +48,13 @@ class SqliteStore:
         self,
         database: RetryingSqliteDatabase,
         *,
-        clock: Callable[[], int],
+        clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
         lock: DatabaseLock | None = None,
         max_made_ready: int = MAX_MADE_READY,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._monotonic = monotonic
         self._lock = lock
         self._transactions = Transactions(database, clock=clock, max_made_ready=max_made_ready)
@@ -90,8 +95,10 @@ class SqliteStore:
             self._health.note_failure(Work.WRITES, error)
             raise
 
-    def recover(self, outcome_of: Callable[[Attempt], Outcome]) -> int:
-        count, damaged = recover(self._transactions, outcome_of, clock=self._monotonic)
+    def recover(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int = HIGHEST) -> int:
+        count, damaged = recover(
+            self._transactions, outcome_of, longest_delay_us=longest_delay_us, clock=self._monotonic
+        )
         with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail
             totals = self.totals()
             self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
@@ -117,12 +124,13 @@ class SqliteStore:
             with storage_errors():
                 found = find_orders(self._database, order_ids)
         except StorageError as error:
-            return self._find_in_parts(order_ids, error)
+            return [self._with_wall_time(each) for each in self._find_in_parts(order_ids, error)]
         self._note_read()
-        return [found.get(order_id) for order_id in order_ids]
+        return [self._with_wall_time(found.get(order_id)) for order_id in order_ids]
 
     def list_orders(self, listing: Listing) -> Page:
-        return self._read("a page of a list", lambda: list_orders(self._database, listing))
+        page = self._read("a page of a list", lambda: list_orders(self._database, listing))
+        return Page([self._with_wall_time(order) for order in page.orders], page.before)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
         return self._read(f"the history of order {order_id}", lambda: read_history(self._database, order_id))
@@ -170,10 +178,18 @@ class SqliteStore:
         self._note_read()
         return result
 
+    def _with_wall_time(self, found: Found) -> Found:
+        """The order with its due time as the wall clock will show it. In the database, it is steady time."""
+        if not isinstance(found, Order) or found.due_us is None:
+            return found
+        return replace(found, due_us=found.due_us + self._clock.read_step())
+
     def _read_totals(self, statement: str) -> Totals:
         with storage_errors():
             found: _TotalsColumns = self._database.execute_sql(statement).fetchone()
-        return Totals(*found[:-1], is_paused=bool(found[-1]))
+        *_, paused, sequence, created_us = found
+        oldest_us = None if sequence is None else self._clock.accepted_us(sequence, created_us)
+        return Totals(*found[:6], oldest_us, bool(paused))
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError

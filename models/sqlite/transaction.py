@@ -3,6 +3,7 @@
 The steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from models.clock import Clock
 from models.errors import StorageDamagedError
 from models.listing import HIGHEST
 from models.order import Order
@@ -20,6 +22,8 @@ from models.sqlite.open_files import WalDamagedError
 from models.sqlite.wire import decode_orders, encode_numbers
 
 R = TypeVar("R")
+
+_log = logging.getLogger("orders.clock")
 
 MAX_MADE_READY = 1_000
 """How many due retries one claim makes ready by default. This limits the duration of a commit."""
@@ -45,23 +49,26 @@ class TotalsChange(msgspec.Struct):
 class Transaction:
     """What the steps of a transaction share. `add_to_totals` must be the last step.
 
-    All steps use `now_us` as the current time (microseconds since 1970, UTC). New orders are stored while the
-    transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at most
-    `max_made_ready` due retries ready. The orders with the sequences in `skipped` are neither claimed nor finished.
+    `now_us` is the current steady time of all steps, and `wall_us` the time of the wall clock. New orders are stored
+    while the transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at
+    most `max_made_ready` due retries ready. The orders with the sequences in `skipped` are neither claimed nor
+    finished.
     """
 
     def __init__(
         self,
         database: RetryingSqliteDatabase,
         *,
-        now_us: int,
+        clock: Clock,
         is_paused: bool,
         max_added: int,
         max_made_ready: int,
         skipped: Set[int],
     ) -> None:
         self.database = database
-        self.now_us = now_us
+        self.clock = clock
+        self.now_us = clock()
+        self.wall_us = self.now_us + clock.step_us
         self.is_paused = is_paused
         """Whether processing is paused. If so, no orders are claimed."""
         self._max_added = max_added
@@ -104,15 +111,16 @@ class Transaction:
 
 
 class Transactions:
-    """Runs write transactions on one thread, each synced to disk. `clock` returns microseconds since 1970, UTC.
+    """Runs write transactions on one thread, each synced to disk. Records the steps of the wall clock.
 
     `skipped` contains the sequences of the orders that could not be claimed or finished because they are damaged.
     """
 
-    def __init__(self, database: RetryingSqliteDatabase, *, clock: Callable[[], int], max_made_ready: int) -> None:
+    def __init__(self, database: RetryingSqliteDatabase, *, clock: Clock, max_made_ready: int) -> None:
         self.database = database
         self._clock = clock
         self._max_made_ready = max_made_ready
+        self._stored_step_us = 0
         self.skipped: set[int] = set()
         self.pending = 0
         """How many orders are Pending after the last transaction."""
@@ -130,9 +138,10 @@ class Transactions:
         """
 
         def run_once() -> tuple[R, Transaction]:
+            self._record_step()
             transaction = Transaction(
                 self.database,
-                now_us=self._clock(),
+                clock=self._clock,
                 is_paused=self.is_paused,
                 max_added=HIGHEST if max_pending is None else max_pending - self.pending,
                 max_made_ready=self._max_made_ready,
@@ -143,11 +152,14 @@ class Transactions:
             result = work(transaction)
             # So that servers that continue from two copies of a database have different states.
             transaction.add_to_totals(even_if_unchanged=self._is_new)
+            if self._clock.step_us != self._stored_step_us:
+                self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))
             return result, transaction
 
         with self._errors():
             result, transaction = self.database.run(run_once)
         self._is_new = False
+        self._stored_step_us = self._clock.step_us
         self.inserted += transaction.inserted
         self.pending += transaction.change.pending
         self.is_paused = transaction.is_paused
@@ -166,6 +178,17 @@ class Transactions:
         except WalDamagedError as error:
             count = self.inserted - self._inserted_at_checkpoint
             raise StorageDamagedError(_WAL_DAMAGED.format(error, count), code="SQLITE_IOERR") from error
+
+    def _record_step(self) -> None:
+        """Records a step of the wall clock, with the last order that was stored before it."""
+        step_us = self._clock.read_step()
+        if step_us == self._clock.step_us:
+            return
+        change_s = (step_us - self._clock.step_us) / 1_000_000
+        [last_sequence] = self.database.execute_sql(statements.LAST_SEQUENCE).fetchone()
+        self._clock.record_step(step_us, last_sequence=last_sequence)
+        direction = "forward" if change_s > 0 else "back"
+        _log.warning("the wall clock was set %s by %.1f s: retries are still made when due", direction, abs(change_s))
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:

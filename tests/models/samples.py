@@ -1,19 +1,22 @@
 """Sample orders, as values and as JSON, and a clock that a test sets."""
 
+import models.clock
 from models.order import Order, Status
 from models.writes import NewOrder
 
 SECOND_US = 1_000_000
 
 
-class Clock:
-    """Returns `now_us`, in microseconds since 1970. A test can change it."""
+class Clock(models.clock.Clock):
+    """The steady time is `now_us`, in microseconds since 1970, until a test changes it.
+
+    `ahead_us` is by how much a test has set the wall clock forward.
+    """
 
     def __init__(self, now_us: int = 1_740_830_400 * SECOND_US) -> None:
         self.now_us = now_us
-
-    def __call__(self) -> int:
-        return self.now_us
+        self.ahead_us = 0
+        super().__init__(wall_us=lambda: self.now_us + self.ahead_us, elapsed_us=lambda: self.now_us)
 
 
 def new_order(

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from models.errors import OrderConflictError, WrongStatusError
 from models.health import StorageStatus, Work
-from models.listing import Listing, Page
+from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
 from models.writes import (
@@ -51,8 +51,10 @@ class ShorthandStore:
     def disconnect(self) -> None:
         self._store.disconnect()
 
-    def recover(self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once) -> int:
-        return self._store.recover(outcome_of)
+    def recover(
+        self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once, *, longest_delay_us: int = HIGHEST
+    ) -> int:
+        return self._store.recover(outcome_of, longest_delay_us=longest_delay_us)
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         return self._store.write(batch, max_pending=max_pending)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+import models.clock
 from models.errors import StorageBusyError, StorageUnavailableError
 from models.order import Order, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
@@ -29,14 +29,13 @@ from workers.retries import RetryPolicy
 WORKERS = 2
 
 
-def now_us() -> int:
-    return time.time_ns() // 1_000
+CLOCK = models.clock.Clock()
 
 
 class MemoryStore:
     """A store in memory with the one method that the dispatcher uses, which runs on the writer's thread."""
 
-    def __init__(self, count: int, clock: Callable[[], int] = now_us) -> None:
+    def __init__(self, count: int, clock: models.clock.Clock = CLOCK) -> None:
         self.orders: dict[int, Order] = {}
         self.due_us: dict[int, int] = {}
         self._clock = clock
@@ -180,7 +179,7 @@ def new_dispatcher(
     pool: Executor,
     *,
     delay_s: float = 0.0,
-    clock: Callable[[], int] = now_us,
+    clock: models.clock.Clock = CLOCK,
     backoff: Backoff | None = None,
     low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
     gate: ClaimGate | None = None,
@@ -220,7 +219,7 @@ async def dispatching(
     *,
     start: bool = True,
     delay_s: float = 0.0,
-    clock: Callable[[], int] = now_us,
+    clock: models.clock.Clock = CLOCK,
     gate: ClaimGate | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
@@ -431,7 +430,7 @@ async def test_a_retry_begins_when_it_is_due_and_not_before(
 
     class Recorded(FailingProcessor):
         def __call__(self, orders: Sequence[Order]) -> None:
-            begun_us.append(now_us())
+            begun_us.append(CLOCK())
             super().__call__(orders)
 
     async with dispatching(store, Recorded(OSError("one"), RetryLater(0.3)), writer, pool, delay_s=0.1):

@@ -9,7 +9,7 @@ import pytest
 
 from models.order import Order, Status
 from models.writes import Outcome
-from tests.models.samples import claimed_order, new_order
+from tests.models.samples import Clock, claimed_order, new_order
 from workers.backoff import Backoff
 from workers.failure_log import FailureLog
 from workers.open_attempts import OpenAttempts
@@ -52,7 +52,7 @@ class Attempts:
         self.open = OpenAttempts(
             pool=pool,
             processor=processor,
-            retry_policy=RetryPolicy(max_attempts=3, backoff=Backoff(first_s=1, max_s=1), clock=lambda: 0),
+            retry_policy=RetryPolicy(max_attempts=3, backoff=Backoff(first_s=1, max_s=1), clock=Clock(0)),
             failures=FailureLog(clock=lambda: 0.0),
             changed=self.changed,
             timeout_s=timeout_s,

@@ -179,6 +179,17 @@ def test_an_order_that_is_refused_again_waits_longer_so_that_others_go_first(pau
     assert delay_us(policy().after(order, ReceiverBusyError("429", retry_after_s=pause_s))) == delay_s * SECOND_US
 
 
+@pytest.mark.parametrize("step_us", [-2 * MAX_BUSY_US, 2 * MAX_BUSY_US])
+def test_a_step_of_the_wall_clock_changes_no_age(step_us: int) -> None:
+    clock = Clock(NOW_US)
+    clock.record_step(step_us, last_sequence=0)
+    decides = RetryPolicy(max_attempts=10, backoff=Backoff(first_s=1, max_s=1), clock=clock)
+    error = ReceiverBusyError("429", retry_after_s=20)
+    for age_us, counts in ((MAX_BUSY_US - 1, False), (MAX_BUSY_US, True)):
+        order = claimed(1, created_us=NOW_US + step_us - age_us)
+        assert decides.after(order, error).counts is counts
+
+
 def test_after_a_day_a_refused_attempt_counts() -> None:
     error = ReceiverBusyError("429", retry_after_s=20)
     outcomes = [

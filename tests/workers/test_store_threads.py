@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import StorageError, StorageUnavailableError
 from models.health import StorageStatus, Work
-from models.listing import Listing, Page
+from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, Order, Totals
 from models.sqlite.store import SqliteStore
 from models.store import Store
@@ -42,9 +42,11 @@ class RecordingStore(ShorthandStore):
         self._record("disconnect")
         super().disconnect()
 
-    def recover(self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once) -> int:
+    def recover(
+        self, outcome_of: Callable[[Attempt], Outcome] = retry_at_once, *, longest_delay_us: int = HIGHEST
+    ) -> int:
         self._record("recover")
-        return super().recover(outcome_of)
+        return super().recover(outcome_of, longest_delay_us=longest_delay_us)
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         self._record("write")
@@ -109,7 +111,7 @@ def new_threads(store: Store, observer: RecordingObserver | None = None) -> Stor
 @pytest.mark.gen_test
 async def test_open_connects_each_thread_and_then_recovers_the_store(recording_store: RecordingStore) -> None:
     threads = new_threads(recording_store)
-    assert await threads.open(retry_at_once) == 0
+    assert await threads.open(retry_at_once, longest_delay_us=HIGHEST) == 0
     assert recording_store.calls == OPENED
     await threads.close()
 
@@ -117,7 +119,7 @@ async def test_open_connects_each_thread_and_then_recovers_the_store(recording_s
 @pytest.mark.gen_test
 async def test_each_kind_of_call_has_its_own_thread(recording_store: RecordingStore) -> None:
     threads = new_threads(recording_store)
-    await threads.open(retry_at_once)
+    await threads.open(retry_at_once, longest_delay_us=HIGHEST)
     assert await threads.writes.submit(new_order(1)) is Insertion.ACCEPTED
     await threads.probe(Work.WRITES)
     await threads.probe(Work.READS)
@@ -141,7 +143,7 @@ async def test_each_kind_of_call_has_its_own_thread(recording_store: RecordingSt
 @pytest.mark.gen_test
 async def test_concurrent_requests_for_totals_and_probes_share_a_call(recording_store: RecordingStore) -> None:
     threads = new_threads(recording_store)
-    await threads.open(retry_at_once)
+    await threads.open(retry_at_once, longest_delay_us=HIGHEST)
     totals = [threads.totals.submit(None) for _ in range(3)]
     probes = [threads.probe(Work.WRITES) for _ in range(3)]
     results = [await each for each in totals]
@@ -155,7 +157,7 @@ async def test_concurrent_requests_for_totals_and_probes_share_a_call(recording_
 @pytest.mark.gen_test
 async def test_close_disconnects_the_writer_last_and_then_closes_the_store(recording_store: RecordingStore) -> None:
     threads = new_threads(recording_store)
-    await threads.open(retry_at_once)
+    await threads.open(retry_at_once, longest_delay_us=HIGHEST)
     await threads.close()
     await threads.close()
     assert recording_store.calls[len(OPENED) :] == [
@@ -170,7 +172,7 @@ async def test_close_disconnects_the_writer_last_and_then_closes_the_store(recor
 async def test_the_observer_receives_the_duration_of_a_failed_write(recording_store: RecordingStore) -> None:
     observer = RecordingObserver()
     threads = new_threads(recording_store, observer)
-    await threads.open(retry_at_once)
+    await threads.open(retry_at_once, longest_delay_us=HIGHEST)
     recording_store.error = StorageUnavailableError("disk is full")
     with pytest.raises(StorageUnavailableError, match="disk is full"):
         await threads.writes.submit(new_order(1))

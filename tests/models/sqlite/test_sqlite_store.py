@@ -158,7 +158,7 @@ OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
         ("FIND", ["SEARCH orders USING INDEX orders_order_id (order_id=?)"]),
         ("HAS_READY", [READY, NEXT_DUE]),
         ("NEXT_READY", [READY, NEXT_DUE]),
-        ("CLAIM", ["SEARCH orders USING INDEX orders_pending (due_us=? AND sequence<?)"]),
+        ("CLAIM", ["SEARCH orders USING INDEX orders_pending (due_us=? AND sequence>? AND sequence<?)"]),
         ("MAKE_READY", [BY_SEQUENCE, "SEARCH orders USING INDEX orders_pending (due_us>? AND due_us<?)"]),
         ("SUM_UP", [BY_SEQUENCE]),
         ("COMPLETE", [BY_SEQUENCE]),

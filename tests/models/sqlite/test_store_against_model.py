@@ -40,8 +40,7 @@ RECOUNT = """
 SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
     coalesce(sum(status = 'Completed'), 0), coalesce(sum(status = 'Failed'), 0), coalesce(sum(status = 'Cancelled'), 0),
     coalesce(sum(CASE status WHEN 'Completed' THEN processed_us - created_us END), 0),
-    (SELECT created_us FROM orders WHERE +status = 'Pending' ORDER BY sequence LIMIT 1),
-    (SELECT paused = 1 FROM totals) FROM orders"""
+    NULL, (SELECT paused = 1 FROM totals) FROM orders"""
 
 
 @dataclass
@@ -58,6 +57,8 @@ class Expected:
     error: str | None = None
     processed_us: int | None = None
     due_us: int | None = None
+    step_us: int = 0
+    """The step of the wall clock when the order was stored; 0 after a restart."""
     claimed_us: int | None = None
     records: list[AttemptRecord] = field(default_factory=list)
 
@@ -70,6 +71,9 @@ class Expected:
         assert self.claimed_us is not None
         ended_us = max(self.processed_us, self.claimed_us)
         return [*self.records, AttemptRecord(self.attempts, self.claimed_us, ended_us, Ending.COMPLETED, None)]
+
+    def as_found(self, ahead_us: int) -> Order:
+        return replace(self.as_stored(), due_us=None if self.due_us is None else self.due_us + ahead_us)
 
     def as_stored(self) -> Order:
         new = new_order(self.order_id, user_id=self.user_id)
@@ -96,10 +100,12 @@ class Model:
     def __init__(self, clock: Clock) -> None:
         self.orders: list[Expected] = []
         self.is_paused = False
+        self.step_us = 0
         self._clock = clock
 
     def write(self, batch: Sequence[AnyWrite], max_pending: int) -> list[object]:
         self._max_pending = max_pending
+        self.step_us = self._clock.ahead_us
         results: dict[int, object] = {}
         for write in batch:
             if isinstance(write, FinishAndClaim):
@@ -140,9 +146,13 @@ class Model:
         if known is None:
             if len(self._with_status(Status.PENDING)) >= self._max_pending:
                 return "full"
-            self.orders.append(Expected(len(self.orders) + 1, order_id, user_id, self._clock()))
+            self.orders.append(self._new(order_id, user_id))
             return Insertion.ACCEPTED
         return Insertion.REPLAYED if known.user_id == user_id else "conflict"
+
+    def _new(self, order_id: int, user_id: int) -> Expected:
+        created_us = self._clock() + self.step_us
+        return Expected(len(self.orders) + 1, order_id, user_id, created_us, step_us=self.step_us)
 
     def _cancel(self, order: Expected | None) -> object:
         if order is None:
@@ -192,7 +202,7 @@ class Model:
             order.status = Status.PROCESSING
             order.attempts += 1
             order.claims += 1
-            order.claimed_us = self._clock()
+            order.claimed_us = self._clock() + order.step_us
         return ClaimedOrders(
             [order.as_stored() for order in claimed],
             min((order.due_us for order in pending if order.due_us is not None), default=None),
@@ -209,19 +219,33 @@ class Model:
     def _end(self, order: Expected, outcome: Outcome) -> None:
         if outcome.ending is not None and outcome.status is not Status.COMPLETED:
             assert order.claimed_us is not None
-            ended_us = max(self._clock(), order.claimed_us)
+            ended_us = max(self._clock() + order.step_us, order.claimed_us)
             order.records.append(
                 AttemptRecord(order.attempts, order.claimed_us, ended_us, outcome.ending, outcome.error)
             )
         order.status = outcome.status
         if outcome.status is not Status.PENDING:
             order.error = outcome.error if outcome.status is Status.FAILED else None
-            order.processed_us = max(self._clock(), order.created_us)
+            order.processed_us = max(self._clock() + order.step_us, order.created_us)
         elif outcome.due_us is None:
             order.attempts -= 1
         else:
             order.error, order.due_us = outcome.error, outcome.due_us
             order.attempts -= not outcome.counts
+
+    def restart(self, clock: Clock) -> None:
+        """A new process, with a new clock, opens the store."""
+        self._clock = clock
+        for order in self.orders:
+            order.step_us = 0
+            if order.due_us is not None:
+                order.due_us += self.step_us
+                if order.due_us > clock() + LONGEST_DELAY_US:
+                    order.due_us = clock()
+        self.step_us = 0
+
+    def oldest_pending_us(self) -> int | None:
+        return next((order.created_us - order.step_us for order in self._with_status(Status.PENDING)), None)
 
     def running(self) -> list[Expected]:
         return self._with_status(Status.PROCESSING)
@@ -249,6 +273,7 @@ def _plain(result: object) -> object:
 
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
+LONGEST_DELAY_US = 60 * SECOND_US
 # Sequence, difference of the claim from the latest one, status, error, delay in seconds, ending, and whether it counts.
 OUTCOMES = st.lists(
     st.tuples(
@@ -355,23 +380,32 @@ class StoreMachine(RuleBasedStateMachine):
             return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "interrupted", due_us)
 
         interrupted = self._model.interrupted()
-        assert self._store.recover(outcome_of) == len(interrupted)
+        self._clock = Clock(self._clock.wall_time())
+        self._model.restart(self._clock)
+        self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
+        assert self._store.recover(outcome_of, longest_delay_us=LONGEST_DELAY_US) == len(interrupted)
         self._model.finish([outcome_of(attempt) for attempt in interrupted])
 
     @rule(step_us=st.sampled_from([-1_000, 1, 5_000, SECOND_US, SECOND_US, 2 * SECOND_US]))
     def move_the_clock(self, step_us: int) -> None:
         self._clock.now_us += step_us
 
+    @rule(ahead_us=st.sampled_from([0, -3_600 * SECOND_US, 3_600 * SECOND_US, 86_400 * SECOND_US]))
+    def set_the_wall_clock(self, ahead_us: int) -> None:
+        self._clock.ahead_us = ahead_us
+
     @invariant()
     def the_orders_equal_those_of_the_model(self) -> None:
         orders = self._model.orders
-        assert self._store.find([order.order_id for order in orders]) == [order.as_stored() for order in orders]
+        found = self._store.find([order.order_id for order in orders])
+        assert found == [order.as_found(self._clock.ahead_us) for order in orders]
         assert [self._store.history(order.order_id) for order in orders] == [order.history() for order in orders]
 
     @invariant()
     def the_totals_equal_a_recount(self) -> None:
         totals = self._store.totals()
-        assert totals == Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        recounted = Totals(*self._database.execute_sql(RECOUNT).fetchone())
+        assert totals == replace(recounted, oldest_pending_us=self._model.oldest_pending_us())
         assert self._store.is_paused == totals.is_paused == self._model.is_paused
 
 

@@ -59,7 +59,7 @@ def test_decode_orders_has_the_column_order_of_find(database: RetryingSqliteData
 
 def test_decode_orders_has_the_column_order_of_next_ready(database: RetryingSqliteDatabase) -> None:
     insert_row(database, status=Status.PENDING, due_us=None)
-    [text, _, _] = database.execute_sql(statements.NEXT_READY, (1,)).fetchone()
+    [text, _] = database.execute_sql(statements.NEXT_READY, (1,)).fetchone()
     claimed = STORED | {"status": Status.PROCESSING, "attempts": 9, "claims": 10, "due_us": None}
     assert [asdict(order) for order in decode_orders(text)] == [claimed]
 

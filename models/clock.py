@@ -1,0 +1,77 @@
+"""The clock of orders: steady time for due times and durations, wall clock time for people. Usable on any thread."""
+
+import time
+from collections.abc import Callable
+
+MIN_STEP_US = 100_000
+"""A smaller difference between the wall clock and the steady time is not a step. Reading two clocks takes a while."""
+MAX_READ_US = 10_000
+"""A reading of both clocks that took longer is not used: the thread was interrupted between them."""
+MAX_STEPS = 100
+"""How many steps of the wall clock are remembered."""
+
+# Includes the time during which the system was suspended. CLOCK_MONOTONIC does so only on systems without this clock.
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def wall_us() -> int:
+    """The time of the wall clock in microseconds since 1970, UTC. It jumps when somebody sets the clock."""
+    return time.time_ns() // 1_000
+
+
+def elapsed_us() -> int:
+    """The time since some moment in the past, in microseconds. It never jumps."""
+    return time.clock_gettime_ns(_ELAPSED) // 1_000
+
+
+class Clock:
+    """Steady time, and the steps of the wall clock since this object was constructed.
+
+    Steady time is what the wall clock would show if nobody had set it since then. Calling the object returns it, in
+    microseconds since 1970, UTC. The steps are recorded together with the orders that were stored before them, because
+    the creation time of an order is wall clock time.
+    """
+
+    def __init__(self, *, wall_us: Callable[[], int] = wall_us, elapsed_us: Callable[[], int] = elapsed_us) -> None:
+        self._wall_us = wall_us
+        self._elapsed_us = elapsed_us
+        self._start_us = wall_us() - elapsed_us()
+        self._earlier: tuple[tuple[int, int], ...] = ()
+        """For each recorded step, the last sequence stored before it, and `step_us` before it."""
+        self.step_us = 0
+        """The wall clock's time minus the steady time, as of the last `record_step`."""
+
+    def __call__(self) -> int:
+        return self._start_us + self._elapsed_us()
+
+    def wall_time(self) -> int:
+        """The time of the wall clock."""
+        return self() + self.read_step()
+
+    def read_step(self) -> int:
+        """The value that `step_us` should have now."""
+        before_us = self()
+        step_us = self._wall_us() - before_us
+        is_step = abs(step_us - self.step_us) >= MIN_STEP_US and self() - before_us <= MAX_READ_US
+        return step_us if is_step else self.step_us
+
+    def record_step(self, step_us: int, *, last_sequence: int) -> None:
+        """Sets `step_us`. All orders up to `last_sequence` were stored before the step. For one thread only."""
+        self._earlier = (*self._earlier, (last_sequence, self.step_us))[-MAX_STEPS:]
+        self.step_us = step_us
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether a step has been recorded."""
+        return bool(self._earlier)
+
+    def step_at(self, sequence: int) -> int:
+        """What `step_us` was when the order with this sequence was stored; 0 if an earlier process stored it."""
+        for last_sequence, step_us in self._earlier:
+            if sequence <= last_sequence:
+                return step_us
+        return self.step_us
+
+    def accepted_us(self, sequence: int, created_us: int) -> int:
+        """The steady time at which an order was accepted, from its sequence and its creation time."""
+        return created_us - self.step_at(sequence)
