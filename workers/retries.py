@@ -27,6 +27,8 @@ MAX_EXTRA_DELAY_S = 60.0
 """An order that is refused again waits longer than the pause: as long again, from 1 s to a minute."""
 
 _MICROSECONDS = 1_000_000
+LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS
+"""The longest delay until a retry."""
 
 
 class RetryPolicy:

@@ -44,16 +44,13 @@ from workers.failure_log import FailureLog
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.observer import ServiceObserver
-from workers.processors.outcomes import MAX_DELAY_S
 from workers.processors.processor import MeasuredProcessor, Processor
-from workers.retries import RetryPolicy
+from workers.retries import LONGEST_DELAY_US, RetryPolicy
 from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
 SECOND_MS = 1_000
-LONGEST_DELAY_US = MAX_DELAY_S * 1_000_000
-"""The longest delay until a retry."""
 
 _log = logging.getLogger("orders")
 
@@ -223,10 +220,7 @@ class OrderService:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 
     def set_paused(self, is_paused: bool) -> asyncio.Future[bool]:
-        """Pauses processing or resumes it, also for later processes. The result says whether this changed anything.
-
-        During a pause, orders are accepted but not processed. Running attempts end normally.
-        """
+        """Pauses processing or resumes it, also for later processes. The result says whether this changed anything."""
         return self._threads.writes.submit(SetPaused(is_paused))
 
     @property
