@@ -30,7 +30,7 @@ from tests.handlers.orders.bulk_requests import (
     until_stored,
 )
 from tests.handlers.processing import api_with_limits, process
-from tests.handlers.running_api import Connection, RunningApi, post_text
+from tests.handlers.running_api import Connection, RunningApi, post_text, until
 
 
 @pytest.mark.gen_test
@@ -133,13 +133,26 @@ async def test_a_disconnect_while_orders_wait_releases_their_slots(api: RunningA
 async def test_the_buffer_for_waiting_lines_of_disconnected_clients_is_limited(start_api: StartApi) -> None:
     api = await start_api(max_buffered_bytes=1_000)
     line = text(1).ljust(400)
+    body = line + b"\n"
+    stream = head(f"Content-Length: {len(body)}") + body
     with api.blocked():
-        # Five requests have slots. The buffer has room for the lines of two more requests.
-        for count in range(1, 8):
+        # Each of these five requests gets a slot. It stops listening for a drain when its lines have left the buffer.
+        for count in range(1, 6):
             async with api.connection() as connection:
-                await connection.send(head(f"Content-Length: {len(line)}") + line)
+                await connection.send(stream)
                 await api.until_in_flight(count)
+                await until(lambda: not api.in_flight.drain_listeners)
+        # The buffer has room for two of these three. They can reach the buffer in any order.
+        async with api.connection() as one, api.connection() as two, api.connection() as three:
+            for connection in (one, two, three):
+                await connection.send(stream)
+            answers = [asyncio.ensure_future(each.answer()) for each in (one, two, three)]
+            [rejected], waiting = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            assert_is_bulk_problem(rejected.result(), 503, "overloaded")
+            for each in waiting:
+                each.cancel()
         assert_is_bulk_problem(await send(api, [line], as_lines=True), 503, "overloaded")
+        await api.until_in_flight(7)
     await api.until_in_flight(0)
     assert (await send(api, [line], as_lines=True)).json == counts(0, 1)
 
