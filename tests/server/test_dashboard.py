@@ -42,6 +42,9 @@ POINTS_OF = r"""plot => [...plot.querySelectorAll('.line')].map(path => path.get
     }))"""
 """JavaScript. Returns the points of each line of a plot. plot.js writes them as seconds and negated values."""
 POINTS = f"({POINTS_OF})(document.querySelector('.plot'))"
+POINTS_AS_LISTS = f"{POINTS}.map(({{seconds, values}}) => [seconds, values])"
+NEXT_FRAME = "() => new Promise((resolve) => requestAnimationFrame(resolve))"
+"""JavaScript. Waits until the charts show all events that the page has received."""
 BROKEN = "CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING"
 BROKEN_CONNECTION = re.compile(f"Failed to load resource: net::ERR_({BROKEN})")
 
@@ -100,10 +103,12 @@ def wish(order_id: int, what: str) -> dict[str, Any]:
     return order(order_id) | {"metadata": {"wish": what}}
 
 
-def shown_points(page: Page) -> int:
-    """The number of points in the first line of the first chart."""
-    points: int = page.evaluate(f"{POINTS}[0].seconds.length")
-    return points
+def until_points(page: Page, count: int) -> None:
+    """Waits until the first line of the first chart has this many points.
+
+    A point without neighbours does not count, because it is drawn as a dot and not in the line.
+    """
+    until(page, f"(count) => {POINTS}[0]?.seconds.length >= count", count)
 
 
 def all_charts_drawn(page: Page) -> None:
@@ -146,7 +151,7 @@ def test_a_single_order_is_a_dot_in_the_latency_chart(browser: Browser, server: 
 def test_a_chart_shows_the_values_at_the_pointer(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         page = watched.page
-        until(page, f"() => {POINTS}[0]?.seconds.length >= 2")
+        until_points(page, 2)
         plot = page.locator(".plot").first
         readout = plot.locator(".readout")
         expect(readout).to_be_hidden()
@@ -265,25 +270,33 @@ def test_the_page_reconnects_after_a_restart_of_the_server(browser: Browser, tmp
         page = watched.page
         page.goto(f"http://127.0.0.1:{port}/")
         expect(page.locator("#completed_orders")).to_have_text("100")
-        all_charts_drawn(page)
+        until_points(page, 2)
         expect(page.locator("#alarm")).to_be_hidden()
         server.kill()
     expect(page.locator("#alarm")).to_be_visible()
     expect(page.locator("#alarm")).to_contain_text("No connection to the server since")
     assert page.title() == "Not connected · Orders"
     expect(page.locator("#total_orders")).to_have_text("100")
-    before = shown_points(page)
+    page.evaluate(NEXT_FRAME)
+    before = page.evaluate(POINTS_AS_LISTS)
     with ServerProcess(database, "--port", str(port)) as server:
         expect_live(page)
         expect(page.locator("#alarm")).to_be_hidden()
         post_all(server, [101])
         expect(page.locator("#completed_orders")).to_have_text("101")
         expect(row_of(page, "Latest", 101)).to_be_visible()
-        assert shown_points(page) > before
         assert page.title() == "Orders"
+        until_points(page, len(before[0][0]) + 1)
+        assert_begins_with(page.evaluate(POINTS_AS_LISTS), before)
         watched.close()
     assert [text for text in watched.complaints if not BROKEN_CONNECTION.match(text)] == []
     assert watched.other_origins == []
+
+
+def assert_begins_with(lines: list[Any], earlier: list[Any]) -> None:
+    """Checks that the lines of a chart still have all earlier points, at the same times."""
+    for line, earlier_line in zip(lines, earlier, strict=True):
+        assert [numbers[: len(before)] for numbers, before in zip(line, earlier_line, strict=True)] == earlier_line
 
 
 def orders_in(seconds: list[float], values: list[float]) -> float:
@@ -292,20 +305,18 @@ def orders_in(seconds: list[float], values: list[float]) -> float:
 
 
 def test_a_reload_keeps_the_history_of_the_charts(browser: Browser, server: ServerProcess) -> None:
-    points = f"{POINTS}.map(({{seconds, values}}) => [seconds, values])"
     with opened(browser, server) as watched:
         page = watched.page
-        until(page, f"() => {POINTS}[0]?.seconds.length >= 1")
+        until_points(page, 1)
         post_all(server, range(1, 501))
         # Each line must end with a second without orders: then it includes all orders.
         until(page, f"() => {POINTS}.every(({{values}}) => values.some((value) => value > 0) && values.at(-1) === 0)")
-        before = page.evaluate(points)
+        before = page.evaluate(POINTS_AS_LISTS)
         page.reload()
-        until(page, f"(count) => {POINTS}[0]?.seconds.length >= count", len(before[0][0]))
-        after = page.evaluate(points)
-        for (times, values), (later_times, later_values) in zip(before, after, strict=True):
-            assert (later_times[: len(times)], later_values[: len(values)]) == (times, values)
-            assert orders_in(times, values) == pytest.approx(500, rel=0.05)
+        until_points(page, len(before[0][0]))
+        assert_begins_with(page.evaluate(POINTS_AS_LISTS), before)
+        for seconds, values in before:
+            assert orders_in(seconds, values) == pytest.approx(500, rel=0.05)
 
 
 def tab_through(page: Page) -> list[str]:
