@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.live_orders import assert_counts, post_all, wait_for_status, wait_until_processed
-from tests.process import ServerProcess, order
+from tests.process import ServerProcess, order, wait_until
 from tests.user_module import UserModule
 
 pytestmark = pytest.mark.slow
@@ -119,8 +119,9 @@ def test_a_pause_survives_a_kill_and_running_attempts_end(tmp_path: Path) -> Non
             shop.open_gate()
             wait_for_status(server, 1, "Completed")
             assert_counts(server, Completed=1, Pending=2)
-            assert server.log.count("processing paused by 127.0.0.1") == 1
+            wait_until(lambda: "processing paused by 127.0.0.1" in server.log)
             server.kill()
+            assert server.log.count("processing paused by 127.0.0.1") == 1
         with shop.server("--workers", "1") as server:
             assert "processing is paused: orders are accepted, but not processed" in server.log
             assert server.get("/readyz").body == {"status": "ok", "paused": True}

@@ -103,7 +103,7 @@ def dropped_lines(client: Client) -> int:
     return int(float(found[1]))
 
 
-def test_a_log_that_nobody_reads_delays_no_request_and_later_tells_how_many_lines_are_missing(tmp_path: Path) -> None:
+def test_a_log_that_nobody_reads_delays_no_request_and_reports_the_missing_lines(tmp_path: Path) -> None:
     with PipedServer(tmp_path, "--access-log") as server, server.client() as client:
         requests = 0
         while not dropped_lines(client):
@@ -185,7 +185,7 @@ def test_a_stop_succeeds_although_the_output_of_a_function_can_not_be_written(tm
         assert server.stop() == 0
 
 
-def test_everything_that_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp_path: Path) -> None:
+def test_what_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp_path: Path) -> None:
     setup = "import logging, warnings"
     body = """
         logging.warning("of the parent")
