@@ -41,7 +41,7 @@ def _ready() -> Schema:
         "getReady",
         "Readiness probe",
         "200 as long as orders can be stored and read, also while processing is paused. If a write or a read has "
-        "failed, a test decides.",
+        "failed, the server tests the same kind of work. The response is 503 if the test also fails.",
         tag="Health",
         responses={
             "200": response("Orders can be stored and read.", json=_READY, example={"status": "ok", "paused": False})

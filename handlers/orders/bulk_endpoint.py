@@ -77,7 +77,7 @@ class BulkEndpoint:
                 head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers, slices=slices
             )
             return BodyLimit(array, head, errors=errors, limit_bytes=MAX_ARRAY_BYTES)
-        detail = "Send orders as application/json (an array) or as application/x-ndjson (one a line)."
+        detail = "Send orders as application/json (an array) or as application/x-ndjson (one per line)."
         accepted = {"Accept": "application/json, application/x-ndjson"}
         return self._reject(head, Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers=accepted))
 

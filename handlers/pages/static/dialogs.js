@@ -45,7 +45,10 @@ export function confirmAction({ title, text, yes }) {
   });
 }
 
-/** Shows all fields of an order, its attempts, and the actions that its status allows. `onAct` is called with order and action. */
+/**
+ * Shows all fields of an order, its attempts, and the actions that its state allows. `onAct` is called with the order, the
+ * action and the pressed button.
+ */
 export class OrderDialog {
   #dialog = byId("order");
   #order = null;
@@ -123,7 +126,6 @@ function attemptItem({ number, started_at: start, ended_at: end, outcome, error 
     part.textContent = text;
     item.append(part);
   }
-  item.dataset.outcome = outcome ?? "running";
   return item;
 }
 

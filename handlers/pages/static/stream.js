@@ -10,9 +10,9 @@ const LONGEST_PAUSE_MS = 4_000;
  * Reads Server-Sent Events from a path, and connects again whenever the stream ends. It disconnects while the page is
  * hidden: a browser has six connections to a server for all of its tabs.
  *
- * `onEvent` is called with the type and data of each event, `onLive` with the response headers at the first event
- * of a connection, `onGone` with the Problem when a connection is lost or fails, and `onUnauthorized` with the Problem if the key is rejected. After
- * `onUnauthorized`, the stream stays closed until `open` is called.
+ * `onEvent` is called with the type and data of each event, `onLive` with the response headers at the first event of a
+ * connection, `onGone` with the Problem when a connection is lost or fails, and `onUnauthorized` with the Problem if the
+ * key is rejected. After `onUnauthorized`, the stream stays closed until `open` is called.
  */
 export class Stream {
   #options;
