@@ -88,7 +88,7 @@ class Telemetry:
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         if totals:
             self.rates.sample(totals)
-        self.metric_events.publish(totals, failing=[work for work, is_up in status.up.items() if not is_up])
+        self.metric_events.publish(totals, status)
 
     def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
         self.instruments.deliveries_paused = is_paused

@@ -164,7 +164,7 @@ def _is_next(shown: str, lines: Iterator[str]) -> bool:
 
 def _without_varying_values(text: str) -> str:
     text = re.sub(r'"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{6}Z)?"', '"TIME"', text.replace("\r", ""))
-    text = re.sub(r'(_time|_seconds|_per_second)":[\d.]+', r'\1":0', text)
+    text = re.sub(r'(_time|_seconds|_per_second|_bytes)":[\d.]+', r'\1":0', text)
     text = re.sub(r'"request_id":"\w+"', '"request_id":"ID"', text)
     text = re.sub(r"\S*/(?=orders\.db )", "FOLDER/", re.sub(r"process \d+$", "process PID", text, flags=re.MULTILINE))
     return re.sub(r"^id: [0-9a-f]+-\d+$", "id: ID", text, flags=re.MULTILINE)

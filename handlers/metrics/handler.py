@@ -42,11 +42,12 @@ class MetricsHandler(BaseHandler):
             if is_json:
                 raise
             snapshot = None  # The other metrics say that the storage fails.
+        status = await self._service.storage_status()
         self.set_header("Vary", "Accept")
         if is_json and snapshot:
-            self.answer_json(snapshot.as_view())
+            self.answer_json(snapshot.as_view(status))
         else:
-            self._answer_text(self._prometheus.render(snapshot, await self._service.storage_status(), preference))
+            self._answer_text(self._prometheus.render(snapshot, status, preference))
 
     head = get
 

@@ -1,4 +1,4 @@
-"""The current metrics: totals, rates and uptime, and their JSON for `GET /metrics`. Runs on the event loop."""
+"""The current metrics: totals, rates, uptime and storage, and their JSON for `GET /metrics`. Runs on the event loop."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,12 +6,24 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from handlers.metrics.rates import Rate, Rates
+from models.health import StorageStatus, Work
 from models.order import Totals
 
 _MICROSECONDS = 1_000_000
 
 
-class MetricsView(Struct, gc=False):
+class StorageView(Struct):
+    """The state of the storage. A size is null if it can't be determined."""
+
+    is_writable: bool
+    is_readable: bool
+    errors: dict[str, int]
+    database_bytes: int | None
+    wal_bytes: int | None
+    free_disk_bytes: int | None
+
+
+class MetricsView(Struct):
     """Counts of orders by status; times in seconds, rates in orders per second over the last minute.
 
     `paused` says whether processing is paused.
@@ -29,6 +41,19 @@ class MetricsView(Struct, gc=False):
     completed_per_second: float
     uptime_seconds: float
     paused: bool
+    storage: StorageView
+
+
+def storage_view(status: StorageStatus) -> StorageView:
+    """The JSON object `storage` of `GET /metrics`."""
+    return StorageView(
+        is_writable=status.up[Work.WRITES],
+        is_readable=status.up[Work.READS],
+        errors=status.errors,
+        database_bytes=status.database_bytes,
+        wal_bytes=status.wal_bytes,
+        free_disk_bytes=status.free_bytes,
+    )
 
 
 class MetricsSnapshot(NamedTuple):
@@ -39,7 +64,7 @@ class MetricsSnapshot(NamedTuple):
     uptime_s: float
     rate: Rate
 
-    def as_view(self) -> MetricsView:
+    def as_view(self, status: StorageStatus) -> MetricsView:
         """The JSON object of `GET /metrics`."""
         totals = self.totals
         return MetricsView(
@@ -55,6 +80,7 @@ class MetricsSnapshot(NamedTuple):
             completed_per_second=round(self.rate.completed, 3),
             uptime_seconds=round(self.uptime_s, 3),
             paused=totals.is_paused,
+            storage=storage_view(status),
         )
 
 

@@ -23,11 +23,14 @@ _README_METRICS: Schema = {
     "completed_per_second": 1.0,
     "uptime_seconds": 1.2,
     "paused": False,
-}
-_STORAGE: Schema = {
-    "type": "object",
-    "properties": {"is_writable": {"type": "boolean"}, "is_readable": {"type": "boolean"}},
-    "required": ["is_writable", "is_readable"],
+    "storage": {
+        "is_writable": True,
+        "is_readable": True,
+        "errors": {},
+        "database_bytes": 36_864,
+        "wal_bytes": 12_392,
+        "free_disk_bytes": 52_428_800_000,
+    },
 }
 _EVENTS = """\
 event: point
@@ -71,8 +74,8 @@ def _metrics_events() -> Schema:
         event("history", "The history until now. The first event of each stream.", _history(), has_id=False),
         event(
             "storage",
-            "Precedes `metrics` while reads or writes fail. If the metrics can't be read, it comes alone.",
-            _STORAGE,
+            "`storage` of `GET /metrics`. Sent instead of `metrics` and `point` while orders can't be read.",
+            ref("StorageView"),
             has_id=False,
         ),
         event("metrics", "The same as `GET /metrics`.", ref("MetricsView"), has_id=False),
@@ -81,8 +84,8 @@ def _metrics_events() -> Schema:
     return operation(
         "followMetrics",
         "Follow the metrics",
-        "An endless stream of Server-Sent Events: the history until now, then the metrics of each second. While the "
-        "database can't be read, there are only `storage` events. A slow reader misses events, and one that does not "
+        "An endless stream of Server-Sent Events: the history until now, then the metrics of each second. While "
+        "orders can't be read, it sends only `storage` events. A slow reader misses events, and one that does not "
         "read is disconnected.",
         tag="Metrics",
         responses={

@@ -94,6 +94,14 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     },
     ("MetricsView", "oldest_pending_seconds"): {"description": "The age of the oldest Pending order."},
     ("MetricsView", "paused"): {"description": "Whether processing is paused."},
+    ("StorageView", "is_writable"): {"description": "False from a failed write until writes succeed again."},
+    ("StorageView", "is_readable"): {"description": "False from a failed read until reads succeed again."},
+    ("StorageView", "errors"): {
+        "description": "The number of errors since the start, by SQLite's name of the error, such as `SQLITE_FULL`."
+    },
+    ("StorageView", "database_bytes"): {"description": "The size of the database file."},
+    ("StorageView", "wal_bytes"): {"description": "The size of the write-ahead log."},
+    ("StorageView", "free_disk_bytes"): {"description": "The free space on the disk of the database."},
     ("MetricsView", "accepted_per_second"): {"description": "Over the last 60 s."},
     ("MetricsView", "completed_per_second"): {"description": "Over the last 60 s."},
 }

@@ -4,19 +4,19 @@ Each event is rendered once for all readers. No reader has a queue: a reader tha
 events in between.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from tornado.httputil import HTTPMessageDelegate
 
 from handlers.metrics.history import History
-from handlers.metrics.snapshot import SnapshotSource
+from handlers.metrics.snapshot import SnapshotSource, storage_view
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.query_parameters import QueryParameters
 from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
-from models.health import Work
+from models.health import StorageStatus
 from models.order import Totals
 
 KEY_SCOPE = "Orders-Key-Scope"
@@ -65,19 +65,18 @@ class MetricEventStreams:
             self._readers.discard(reader)
             raise
 
-    def publish(self, totals: Totals | None, *, failing: Collection[Work] = ()) -> None:
+    def publish(self, totals: Totals | None, status: StorageStatus) -> None:
         """Sends the metrics to all readers and adds a point to the history. Must be called once a second.
 
-        `failing`: the kinds of work that fail. If the totals can't be read, only this is sent.
+        `totals` is None if the totals can't be read. Then only the state of the storage is sent.
         """
         self._first_events = None
-        self._metrics = text = _storage_event(failing) if failing else b""
         if totals:
-            self._metrics = text = text + _event(b"metrics", encode(self._snapshots.take(totals).as_view()))
+            self._metrics = text = _event(b"metrics", encode(self._snapshots.take(totals).as_view(status)))
             if point := self._history.add(totals):
                 text += _event(b"point", encode(point))
-        if not text:
-            return
+        else:
+            self._metrics = text = _event(b"storage", encode(storage_view(status)))
         chunk = as_chunk(text)
         for reader in self.readers:
             if not reader.is_busy:
@@ -120,11 +119,6 @@ class MetricEventsExchange(HTTPMessageDelegate):
             self._streams.open(self._head)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
-
-
-def _storage_event(failing: Collection[Work]) -> bytes:
-    state = {"is_writable": Work.WRITES not in failing, "is_readable": Work.READS not in failing}
-    return _event(b"storage", encode(state))
 
 
 def _event(name: bytes, data: bytes) -> bytes:

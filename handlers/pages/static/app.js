@@ -17,7 +17,6 @@ const charts = new Charts(byId("charts"));
 const orders = new Orders(api);
 const processing = new Processing(api);
 const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onGone, onUnauthorized });
-let storage = null; // the last storage event since the last metrics event
 
 function onEvent(type, data) {
   const content = JSON.parse(data);
@@ -33,18 +32,17 @@ function showMetrics(metrics) {
   byId("uptime").textContent = `up ${duration(Math.floor(metrics.uptime_seconds))}`;
   byId("figures").dataset.failed = metrics.failed_orders > 0 ? "some" : "none";
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
-  if (!storage) alarm("storage-alarm", "");
-  storage = null;
+  showStorage(metrics.storage);
   processing.show(metrics.paused);
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
 }
 
-function showStorage(state) {
-  storage = state;
+function showStorage({ is_writable: isWritable, is_readable: isReadable }) {
   const failures = [];
-  if (!state.is_writable) failures.push("Orders can't be stored: writes fail. New ones are refused until writes work again.");
-  if (!state.is_readable) failures.push("Orders can't be read: reads fail.");
-  alarm("storage-alarm", [...failures, "See the log of the server."].join(" "));
+  if (!isWritable) failures.push("Orders can't be stored: writes fail. New ones are refused until writes work again.");
+  if (!isReadable) failures.push("Orders can't be read: reads fail.");
+  if (failures.length) failures.push("See the log of the server.");
+  alarm("storage-alarm", failures.join(" "));
 }
 
 function onLive(headers) {

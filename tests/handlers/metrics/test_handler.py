@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from models.health import StorageStatus, Work
 from models.order import Status
+from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
@@ -23,13 +25,14 @@ EMPTY = {
     "uptime_seconds": Decimal("12.346"),
     "paused": False,
 }
+"""The metrics without orders, except for `storage`."""
 
 
 @pytest.mark.gen_test
 async def test_without_orders_all_counts_are_0(api: RunningApi) -> None:
     answer = await api.get("/metrics")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    assert list(answer.json.items()) == list(EMPTY.items())
+    assert list(answer.json.items()) == [*EMPTY.items(), ("storage", answer.json["storage"])]
 
 
 @pytest.mark.gen_test
@@ -41,7 +44,8 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
     await end(api, claimed[:2])
     await end(api, claimed[2:3], Status.FAILED)
     api.clock.now_us += 2 * SECOND_US
-    assert (await api.get("/metrics")).json == EMPTY | {
+    metrics = (await api.get("/metrics")).json
+    assert metrics == EMPTY | {
         "total_orders": 6,
         # The orders were completed 6 s and 5 s after they were accepted. The failed order does not count.
         "avg_processing_time": Decimal("5.5"),
@@ -50,6 +54,31 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
         "completed_orders": 2,
         "failed_orders": 1,
         "oldest_pending_seconds": 4,
+        "storage": metrics["storage"],
+    }
+
+
+@pytest.mark.gen_test
+async def test_the_state_of_the_storage_is_shown(start_api: StartApi) -> None:
+    status = StorageStatus(
+        up={Work.READS: True, Work.WRITES: False},
+        errors={"SQLITE_FULL": 2},
+        database_bytes=36_864,
+        wal_bytes=0,
+        free_bytes=None,
+    )
+
+    async def storage_status() -> StorageStatus:
+        return status
+
+    api = await start_api(storage_status=storage_status)
+    assert (await api.get("/metrics")).json["storage"] == {
+        "is_writable": False,
+        "is_readable": True,
+        "errors": {"SQLITE_FULL": 2},
+        "database_bytes": 36_864,
+        "wal_bytes": 0,
+        "free_disk_bytes": None,
     }
 
 
@@ -120,7 +149,7 @@ async def test_the_accept_header_selects_the_format(
         if method == "HEAD":
             assert (answer.body, int(answer.headers["Content-Length"]) > 200) == (b"", True)
         elif expected == JSON_TYPE:
-            assert list(answer.json) == list(EMPTY)
+            assert list(answer.json) == [*EMPTY, "storage"]
         else:
             assert answer.body.startswith(b"# HELP orders_build")
             assert answer.body.endswith(b"# EOF\n") == expected.startswith("application/openmetrics-text")

@@ -234,7 +234,7 @@ async def test_responses_match_the_document(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 async def test_events_match_the_document(api: RunningApi) -> None:
-    for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point"})):
+    for path, known in (("/orders/events", {"order"}), ("/metrics/events", {"history", "metrics", "point", "storage"})):
         media = PATHS[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
         data = {
             each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"]
@@ -243,9 +243,11 @@ async def test_events_match_the_document(api: RunningApi) -> None:
         [example] = EventParser().feed(media["example"].encode())
         async with open_stream(api.port, get_text(path)) as stream:
             await api.post((ORDER % 1).encode())
+            status = await api.orders.storage_status()
             for seconds in range(3):
                 api.monotonic_s += seconds
-                api.metric_events.publish(await api.orders.totals())
+                api.metric_events.publish(await api.orders.totals(), status)
+            api.metric_events.publish(None, status)
             messages = {example.type: example}
             while not messages.keys() >= known:
                 message = await stream.next()

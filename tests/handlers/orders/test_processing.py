@@ -22,7 +22,7 @@ async def shown(api: RunningApi) -> list[object]:
     [gauge] = [line.split()[1] for line in text.splitlines() if line.startswith("orders_processing_paused ")]
     ready = await api.get("/readyz")
     assert (ready.status, ready.json["status"]) == (200, "ok")
-    api.metric_events.publish(await api.orders.totals())
+    api.metric_events.publish(await api.orders.totals(), await api.orders.storage_status())
     async with open_stream(api.port, get_text("/metrics/events")) as stream:
         _, metrics = await stream.take(2)
     return [(await api.get("/metrics")).json["paused"], gauge, ready.json["paused"], metrics.json["paused"]]
