@@ -95,35 +95,13 @@ class _OrderCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("orders_build", "The version of the server.", {"version": self._version})
         if self.snapshot:
-            yield from self._gauges(self.snapshot)
+            yield from _orders(self.snapshot)
+        yield from self._processing()
         yield from _storage(self.status)
         yield from self._counters()
         yield from self._histograms()
 
-    def _gauges(self, snapshot: MetricsSnapshot) -> Iterator[Metric]:
-        totals = snapshot.totals
-        by_status = GaugeMetricFamily("orders_by_status", "Orders in each status.", labels=["status"])
-        for status, count in (
-            (Status.PENDING, totals.pending),
-            (Status.PROCESSING, totals.processing),
-            (Status.COMPLETED, totals.completed),
-            (Status.FAILED, totals.failed),
-            (Status.CANCELLED, totals.cancelled),
-        ):
-            by_status.add_metric([status.value], count)
-        yield by_status
-        yield GaugeMetricFamily(
-            "orders_oldest_pending_seconds",
-            "Time since the oldest Pending order was accepted; 0 if no order is Pending.",
-            snapshot.oldest_pending_s,
-            unit="seconds",
-        )
-        yield GaugeMetricFamily(
-            "orders_processing_paused", "1 while processing is paused, otherwise 0.", int(totals.is_paused)
-        )
-        yield GaugeMetricFamily(
-            "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"
-        )
+    def _processing(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "orders_busy_workers",
             "Worker threads that process orders, without overdue attempts.",
@@ -138,13 +116,6 @@ class _OrderCollector(Collector):
             "orders_deliveries_paused",
             "1 while webhook deliveries are paused because the receiver is busy or unreachable, else 0.",
             int(self._instruments.deliveries_paused),
-        )
-        yield SummaryMetricFamily(
-            "orders_turnaround_seconds",
-            "Time from acceptance to completion, of all stored Completed orders.",
-            count_value=totals.completed,
-            sum_value=totals.processing_us / _MICROSECONDS,
-            unit="seconds",
         )
 
     def _counters(self) -> Iterator[Metric]:
@@ -176,6 +147,37 @@ class _OrderCollector(Collector):
         yield _seconds("orders_processing", "Duration of an attempt.", measured.processing_s)
         yield _seconds("orders_commit", "Duration of a commit, including its sync to disk.", measured.commit_s)
         yield _family("orders_commit_size", "New orders in each commit that has new orders.", measured.commit_orders)
+
+
+def _orders(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+    totals = snapshot.totals
+    by_status = GaugeMetricFamily("orders_by_status", "Orders in each status.", labels=["status"])
+    for status, count in (
+        (Status.PENDING, totals.pending),
+        (Status.PROCESSING, totals.processing),
+        (Status.COMPLETED, totals.completed),
+        (Status.FAILED, totals.failed),
+        (Status.CANCELLED, totals.cancelled),
+    ):
+        by_status.add_metric([status.value], count)
+    yield by_status
+    yield GaugeMetricFamily(
+        "orders_oldest_pending_seconds",
+        "Time since the oldest Pending order was accepted; 0 if no order is Pending.",
+        snapshot.oldest_pending_s,
+        unit="seconds",
+    )
+    yield GaugeMetricFamily("orders_processing_paused", "1 while processing is paused, else 0.", int(totals.is_paused))
+    yield GaugeMetricFamily(
+        "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"
+    )
+    yield SummaryMetricFamily(
+        "orders_turnaround_seconds",
+        "Time from acceptance to completion, of all stored Completed orders.",
+        count_value=totals.completed,
+        sum_value=totals.processing_us / _MICROSECONDS,
+        unit="seconds",
+    )
 
 
 def _storage(status: StorageStatus) -> Iterator[Metric]:
