@@ -1,7 +1,9 @@
 """Reads files again while the server runs: API keys and the certificate. Runs on the event loop."""
 
+import contextlib
 import logging
 import ssl
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -75,5 +77,6 @@ class CertificateFiles:
 
 def _check_is_no_pipe(path: Path) -> None:
     """Raises StartRefusedError if opening the path could block the event loop: a pipe can be read only once."""
-    if path.exists() and not path.is_file():
-        raise StartRefusedError(f"{path} is not a regular file")
+    with contextlib.suppress(OSError):  # opening the path fails with the same error, which is then reported
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StartRefusedError(f"{path} is not a regular file")
