@@ -81,7 +81,9 @@ class LogWriter:
     def _forget_thread(self) -> None:
         """In a forked process, which has no copy of the thread. Its parent writes the waiting lines."""
         self._thread = None
+        # Another thread can hold the lock of the old objects at the fork. Nothing releases it in the child.
         self._changed = threading.Condition()
+        self._closing = threading.Event()
 
     # On the writing thread
 
