@@ -85,6 +85,13 @@ def source_files() -> Iterator[Path]:
         yield from (ROOT / room).rglob("*.py")
 
 
+def test_the_readme_names_every_program_that_ci_installs() -> None:
+    found = re.search(r"^for tool in (.+); do$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert found
+    readme = README.read_text()
+    assert [tool for tool in found[1].split() if f"`{tool}`" not in readme] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= MAX_README_LINES
 
