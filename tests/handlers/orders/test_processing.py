@@ -53,7 +53,7 @@ async def test_orders_are_accepted_but_not_processed_during_a_pause(api: Running
 
 
 @pytest.mark.gen_test
-async def test_both_work_while_the_server_is_draining(api: RunningApi) -> None:
+async def test_pause_and_resume_work_while_the_server_is_draining(api: RunningApi) -> None:
     api.in_flight.draining = True
     for path, is_paused in ((PAUSE, True), (RESUME, False)):
         answer = await api.request("POST", path)
