@@ -1,7 +1,7 @@
 """Claims orders and ends attempts in a write transaction. Runs on the thread that opened the transaction."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from models.order import Attempt, Order, Status
@@ -117,18 +117,17 @@ def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
 
 
 def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable[tuple[int, Sequence[OfOrder]]]:
-    """Groups orders or outcomes by the current time of the orders, which is the first element of each pair.
+    """Splits orders or outcomes into groups of consecutive orders that have the same current time.
 
-    This is the time that the wall clock would show if it had not been set since the order was accepted. With it, all
-    durations since the acceptance are right.
+    Each pair is that time and the group, sorted by sequence. The time is what the wall clock would show if it had not
+    been set since the orders were accepted. With it, all durations since the acceptance are right.
     """
     clock, now_us = transaction.clock, transaction.now_us
     if not clock.has_steps:
         return [(now_us, items)] if items else []
-    groups: defaultdict[int, list[OfOrder]] = defaultdict(list)
-    for item in items:
-        groups[now_us + clock.step_at(item.sequence)].append(item)
-    return groups.items()
+    ordered = sorted(items, key=lambda item: item.sequence)
+    groups = groupby(ordered, lambda item: now_us + clock.step_at(item.sequence))
+    return [(own_us, list(group)) for own_us, group in groups]
 
 
 def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int, *which: int | str) -> None:

@@ -118,6 +118,23 @@ def test_orders_before_between_and_after_two_steps_end_in_one_batch(store: Short
 
 
 @STEPS
+def test_orders_before_during_and_after_a_step_are_claimed_in_one_batch(
+    store: ShorthandStore, clock: Clock, step_us: int
+) -> None:
+    for order_id, ahead_us in ((1, 0), (2, step_us), (3, 0)):
+        clock.ahead_us = ahead_us
+        store.insert(new_order(order_id))
+        clock.now_us += SECOND_US
+    store.claim()
+    waits = []
+    for order in (store.find_one(order_id) for order_id in (1, 2, 3)):
+        [running] = store.history(order.order_id) or []
+        assert running.started_us is not None
+        waits.append(running.started_us - order.created_us)
+    assert waits == [3 * SECOND_US, 2 * SECOND_US, SECOND_US]
+
+
+@STEPS
 @pytest.mark.parametrize("is_followed", [False, True])
 def test_due_times_are_right_after_a_step_and_a_restart(
     store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock, step_us: int, is_followed: bool
