@@ -90,6 +90,8 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
                 database.run(lambda: migrate(database))
     except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
         raise DatabaseRefusedError(f"{path} can't be opened: {error}") from error
+    except OSError as error:
+        raise DatabaseRefusedError(f"{error.filename or path} can't be opened: {error.strerror or error}") from error
     return database
 
 

@@ -335,6 +335,20 @@ def test_a_read_only_file_is_refused(public_folder: Path, create_file: Callable[
     assert contents(public_folder) == before
 
 
+def test_a_wal_that_can_not_be_read_is_refused(public_folder: Path) -> None:
+    path = public_folder / "orders.db"
+    open_database(path)
+    path.chmod(0o666)
+    wal = public_folder / "orders.db-wal"
+    wal.write_bytes(bytes(100))
+    wal.chmod(0)
+    text = r"orders\.db-wal can't be opened: Permission denied"
+    with without_privileges(), pytest.raises(DatabaseRefusedError, match=text):
+        open_database(path)
+    wal.chmod(0o600)
+    assert wal.read_bytes() == bytes(100)
+
+
 def test_a_file_in_a_read_only_folder_is_refused(public_folder: Path) -> None:
     path = public_folder / "orders.db"
     open_database(path)
