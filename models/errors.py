@@ -86,7 +86,14 @@ class StorageUnavailableError(StorageError):
 
 
 class StorageDamagedError(StorageUnavailableError):
-    """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired."""
+    """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired.
+
+    `advice` says how to repair it. It is empty if the database file must be checked first.
+    """
+
+    def __init__(self, text: str = "", *, code: str = "unknown", advice: str = "") -> None:
+        super().__init__(text, code=code)
+        self.advice = advice
 
 
 class StartRefusedError(Exception):

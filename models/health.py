@@ -38,7 +38,8 @@ class StorageStatus(Struct, frozen=True):
 class StorageHealth:
     """Remembers which kind of work fails, and logs each change once. Also counts all errors, and logs damaged orders.
 
-    `advice` ends the log lines about damage. It names the file and a command that checks it.
+    `advice` ends the log lines about damage, unless the error has its own. It names the file and a command that checks
+    the file.
     """
 
     def __init__(self, *, advice: str) -> None:
@@ -66,7 +67,7 @@ class StorageHealth:
             if previous and (isinstance(previous, StorageDamagedError) or not is_damage):
                 return
             self._failing[work] = error
-        level, advice = (logging.ERROR, self._advice) if is_damage else (logging.WARNING, "")
+        level, advice = (logging.ERROR, self._advice_for(error)) if is_damage else (logging.WARNING, "")
         _log.log(level, "%s of the database fail: %s (%s)%s", work, error, error.code, advice)
 
     def note_success(self, work: Work) -> None:
@@ -83,4 +84,7 @@ class StorageHealth:
             if what in self._logged_orders or len(self._logged_orders) >= MAX_LOGGED_ORDERS:
                 return
             self._logged_orders.add(what)
-        _log.error("%s can't be read or written: %s (%s)%s", what, error, error.code, self._advice)
+        _log.error("%s can't be read or written: %s (%s)%s", what, error, error.code, self._advice_for(error))
+
+    def _advice_for(self, error: StorageError) -> str:
+        return (isinstance(error, StorageDamagedError) and error.advice) or self._advice

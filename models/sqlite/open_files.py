@@ -1,4 +1,6 @@
-"""Checks the files that SQLite has open, because SQLite does not. Runs on the thread that writes.
+"""Checks the files that SQLite has open, because SQLite does not.
+
+Runs on the thread that writes. `check_wal` also runs on the thread that checkpoints, at the same time.
 
 If another program removes or replaces the database or its WAL, SQLite writes to the removed files, and these are gone
 when the process ends. If it truncates or overwrites the WAL, SQLite continues to append to it, and a crash loses the

@@ -28,11 +28,11 @@ _log = logging.getLogger("orders.clock")
 MAX_MADE_READY = 1_000
 """How many due retries one claim makes ready by default. This limits the duration of a commit."""
 
-
-_WAL_DAMAGED = (
-    "{}. No more orders are accepted, and a restart loses the commits that are not in the database file yet, with up to"
-    " {} orders. Stop the server, copy its files, start it again, and send missing orders again"
+_COMMITS_LOST = (
+    "{}: no more orders are accepted, and a restart loses the commits that are not in the database file yet, with up to"
+    " {} orders"
 )
+_ADVICE = "; stop the server, copy its files, start it again, and send missing orders again"
 
 
 class TotalsChange(msgspec.Struct):
@@ -177,7 +177,8 @@ class Transactions:
                 yield
         except WalDamagedError as error:
             count = self.inserted - self._inserted_at_checkpoint
-            raise StorageDamagedError(_WAL_DAMAGED.format(error, count), code="SQLITE_IOERR") from error
+            text = _COMMITS_LOST.format(error, count)
+            raise StorageDamagedError(text, code="SQLITE_IOERR", advice=_ADVICE) from error
 
     def _record_step(self) -> None:
         """Records a step of the wall clock, with the last order that was stored before it."""

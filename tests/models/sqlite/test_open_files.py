@@ -71,6 +71,7 @@ def test_nothing_is_accepted_after_the_wal_was_damaged(
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert "with up to 3 orders" in record.getMessage()
+    assert record.getMessage().endswith("copy its files, start it again, and send missing orders again")
     assert wal.with_name("orders.db").read_bytes() == database
     # Damage that leaves the length is found only after a commit.
     assert wal.read_bytes() == left or len(left) == intact
