@@ -10,7 +10,8 @@ from models.sqlite import statements
 from models.sqlite.attempts import finish, interrupted, interrupted_among, interrupted_sequences
 from models.sqlite.faults import concerns_orders
 from models.sqlite.parts import Budget, run_in_parts
-from models.sqlite.transaction import Transaction, Transactions
+from models.sqlite.transaction import Transaction
+from models.sqlite.transactions import Transactions
 from models.writes import Outcome
 
 MAX_FAILURES, MAX_TIME_S = 1_000, 10.0

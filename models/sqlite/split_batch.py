@@ -9,7 +9,8 @@ from models.order import Status
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import Batch, apply_batch
 from models.sqlite.parts import Budget, run_in_parts
-from models.sqlite.transaction import Transaction, Transactions
+from models.sqlite.transaction import Transaction
+from models.sqlite.transactions import Transactions
 from models.writes import (
     AnyWrite,
     Cancel,

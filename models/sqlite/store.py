@@ -28,7 +28,8 @@ from models.sqlite.parts import Budget, run_in_parts
 from models.sqlite.probe import probe_reads, probe_writes
 from models.sqlite.recovery import recover
 from models.sqlite.split_batch import SplitBatch
-from models.sqlite.transaction import MAX_MADE_READY, Transactions, find_orders
+from models.sqlite.transaction import find_orders
+from models.sqlite.transactions import MAX_MADE_READY, Transactions
 from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")

@@ -1,0 +1,110 @@
+"""Runs the write transactions of a store, on the thread that writes. `checkpoint` can be called on any thread."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from models.clock import Clock
+from models.errors import StorageDamagedError
+from models.listing import HIGHEST
+from models.sqlite import statements
+from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.faults import storage_errors
+from models.sqlite.open_files import WalDamagedError
+from models.sqlite.transaction import Transaction
+
+R = TypeVar("R")
+
+MAX_MADE_READY = 1_000
+"""How many due retries one claim makes ready by default. This limits the duration of a commit."""
+
+_log = logging.getLogger("orders.clock")
+
+_COMMITS_LOST = (
+    "{}: no more orders are accepted, and a restart loses the commits that are not in the database file yet, with up to"
+    " {} orders"
+)
+_ADVICE = "; stop the server, copy its files, start it again, and send missing orders again"
+
+
+class Transactions:
+    """Runs write transactions on one thread, each synced to disk. Records the steps of the wall clock.
+
+    `skipped` contains the sequences of the orders that could not be claimed or finished because they are damaged.
+    """
+
+    def __init__(self, database: RetryingSqliteDatabase, *, clock: Clock, max_made_ready: int) -> None:
+        self.database = database
+        self._clock = clock
+        self._max_made_ready = max_made_ready
+        self._stored_step_us = 0
+        self.skipped: set[int] = set()
+        self.pending = 0
+        """How many orders are Pending after the last transaction."""
+        self.is_paused = False
+        """Whether processing is paused after the last transaction."""
+        self.inserted = 0
+        """How many new orders the transactions have stored."""
+        self._inserted_at_checkpoint = 0
+        self._is_new = True
+
+    def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
+        """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
+
+        New orders are stored while at most `max_pending` orders are Pending.
+        """
+
+        def run_once() -> tuple[R, Transaction]:
+            self._record_step()
+            transaction = Transaction(
+                self.database,
+                clock=self._clock,
+                is_paused=self.is_paused,
+                max_added=HIGHEST if max_pending is None else max_pending - self.pending,
+                max_made_ready=self._max_made_ready,
+                skipped=self.skipped,
+            )
+            if self.database.was_checkpointed:
+                self._inserted_at_checkpoint = self.inserted
+            result = work(transaction)
+            # So that servers that continue from two copies of a database have different states.
+            transaction.add_to_totals(even_if_unchanged=self._is_new)
+            if self._clock.step_us != self._stored_step_us:
+                self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))
+            return result, transaction
+
+        with self._errors():
+            result, transaction = self.database.run(run_once)
+        self._is_new = False
+        self._stored_step_us = self._clock.step_us
+        self.inserted += transaction.inserted
+        self.pending += transaction.change.pending
+        self.is_paused = transaction.is_paused
+        return result
+
+    def checkpoint(self) -> None:
+        """Moves commits to the database file, as far as other connections permit. Raises a StorageError."""
+        with self._errors():
+            self.database.checkpoint()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with storage_errors():
+                yield
+        except WalDamagedError as error:
+            count = self.inserted - self._inserted_at_checkpoint
+            text = _COMMITS_LOST.format(error, count)
+            raise StorageDamagedError(text, code="SQLITE_IOERR", advice=_ADVICE) from error
+
+    def _record_step(self) -> None:
+        """Records a step of the wall clock, with the last order that was stored before it."""
+        step_us = self._clock.read_step()
+        if step_us == self._clock.step_us:
+            return
+        change_s = (step_us - self._clock.step_us) / 1_000_000
+        [last_sequence] = self.database.execute_sql(statements.LAST_SEQUENCE).fetchone()
+        self._clock.record_step(step_us, last_sequence=last_sequence)
+        direction = "forward" if change_s > 0 else "back"
+        _log.warning("the wall clock was set %s by %.1f s: retries are still made when due", direction, abs(change_s))
