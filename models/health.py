@@ -4,6 +4,7 @@ import enum
 import logging
 import threading
 from collections import Counter
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -35,6 +36,14 @@ class StorageStatus(Struct, frozen=True):
     """The space that the server can still use on the disk."""
 
 
+class Damage(NamedTuple):
+    """A damaged part of the database: what it is, such as `order 5`, the error, and the effect, such as `, and …`."""
+
+    what: str
+    error: StorageError
+    effect: str = ""
+
+
 class StorageHealth:
     """Remembers which kind of work fails, and logs each change once. Also counts all errors, and logs damaged orders.
 
@@ -47,7 +56,7 @@ class StorageHealth:
         self._lock = threading.Lock()
         self._failing: dict[Work, StorageError] = {}
         self._errors: Counter[str] = Counter()
-        self._logged_orders: set[str] = set()
+        self._logged_damage: set[str] = set()
 
     def is_up(self, work: Work) -> bool:
         """Whether the last failure of this kind of work is over."""
@@ -77,14 +86,24 @@ class StorageHealth:
                 return
         _log.info("%s of the database work again", work)
 
-    def note_damage(self, what: str, error: StorageError) -> None:
-        """Records that `what`, such as `order 5`, is damaged, while other work succeeds. Logs each `what` once."""
+    def note_damage(self, damage: Damage) -> None:
+        """Records the damage of a part, while other work succeeds. Logs each `what` once."""
+        what, error, effect = damage
         with self._lock:
             self._errors[error.code] += 1
-            if what in self._logged_orders or len(self._logged_orders) >= MAX_LOGGED_ORDERS:
+            if what in self._logged_damage or len(self._logged_damage) >= MAX_LOGGED_ORDERS:
                 return
-            self._logged_orders.add(what)
-        _log.error("%s can't be read or written: %s (%s)%s", what, error, error.code, self._advice_for(error))
+            self._logged_damage.add(what)
+        advice = self._advice_for(error)
+        _log.error("%s can't be read or written%s: %s (%s)%s", what, effect, error, error.code, advice)
+
+    def note_repair(self, what: str) -> None:
+        """Records that `what` is not damaged any more. Logs this if the damage was logged."""
+        with self._lock:
+            if what not in self._logged_damage:
+                return
+            self._logged_damage.remove(what)
+        _log.info("%s can be read and written again", what)
 
     def _advice_for(self, error: StorageError) -> str:
         return (isinstance(error, StorageDamagedError) and error.advice) or self._advice

@@ -42,8 +42,8 @@ class Store(Protocol):
 
         Converts the due times that the previous process stored to the steady time of this one. A retry that would be
         due after more than `longest_delay_us` is made due now, because the wall clock was set back. Returns the number
-        of interrupted attempts. Must be called once, before the first claim. Damaged orders are logged, and stay
-        Processing.
+        of recorded outcomes. Must be called once, before the first claim. An order whose outcome can't be recorded is
+        skipped, as `write` documents.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -58,8 +58,10 @@ class Store(Protocol):
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
         order of effects. The results of damaged orders, and of orders that were not tried because too many
-        others failed, are StorageErrors. A damaged order that can't be claimed is skipped until the next start, and so
-        is an outcome that can't be recorded; both are logged. Raises a StorageError if all writes of the batch fail.
+        others failed, are StorageErrors. Raises a StorageError if all writes of the batch fail.
+
+        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. A later
+        call tries this again for one of the skipped orders, and logs a success.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would

@@ -94,8 +94,8 @@ class Outcome(Struct, frozen=True, gc=False):
 class ClaimedOrders(Struct, frozen=True, gc=False):
     """The orders that a write claimed. They are Processing.
 
-    `next_due_us` is the steady time at which the next retry is due. It is None if no order waits for a retry, if the
-    limit was 0, or while processing is paused.
+    `next_due_us` is the steady time at which the next retry is due, or at which a damaged order is tried again. It is
+    None if there is no such order, if the limit was 0, or while processing is paused.
     """
 
     orders: list[Order]

@@ -47,7 +47,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
         )
     transaction.change.pending -= len(claimed)
     transaction.change.processing += len(claimed)
-    return ClaimedOrders(claimed, next_due_us)
+    return ClaimedOrders(claimed, transaction.next_claim_us(next_due_us))
 
 
 def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None]:

@@ -72,7 +72,7 @@ def _insert_all(
         new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
         results = _insert_results(orders, stored, set(new))
         claimed = sorted(new.values(), key=lambda order: order.sequence)
-    return results, ClaimedOrders(claimed, next_due_us) if is_claim else None
+    return results, ClaimedOrders(claimed, transaction.next_claim_us(next_due_us)) if is_claim else None
 
 
 def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:

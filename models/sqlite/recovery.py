@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from models.errors import StorageError
+from models.health import Damage
 from models.listing import HIGHEST
-from models.order import Attempt
+from models.order import Attempt, Status
 from models.sqlite import statements
 from models.sqlite.attempts import finish, interrupted, interrupted_among, interrupted_sequences
 from models.sqlite.faults import concerns_orders
 from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.skipped import SkippedOrder
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import Outcome
@@ -24,47 +26,72 @@ def recover(
     *,
     longest_delay_us: int,
     clock: Callable[[], float],
-) -> tuple[int, list[tuple[str, StorageError]]]:
+) -> tuple[int, list[Damage]]:
     """Records `outcome_of(attempt)` for each interrupted attempt, and returns their number.
 
     Before that, converts the due times. An order that is due later than `longest_delay_us` from now is made due now.
-    Also returns a description of what is damaged, with the error: those orders stay Processing until the next start.
-    `clock` is monotonic, in seconds. Raises a StorageError that concerns the whole database.
+    Also returns what is damaged. `clock` is monotonic, in seconds. Raises a StorageError that concerns the whole
+    database.
     """
-
-    def end(transaction: Transaction, attempts: Sequence[Attempt]) -> int:
-        finish(transaction, [outcome_of(attempt) for attempt in attempts])
-        return len(attempts)
-
-    def end_part(part: Sequence[int]) -> list[int]:
-        count = transactions.run(lambda transaction: end(transaction, interrupted_among(transaction, part)))
-        return [1] * count + [0] * (len(part) - count)
-
-    damaged: list[tuple[str, StorageError]] = []
+    damaged: list[Damage] = []
     try:
         transactions.run(partial(_convert_due_times, longest_delay_us=longest_delay_us))
     except StorageError as error:
         if not concerns_orders(error):
             raise
-        damaged.append(("the due times of retries", error))
+        damaged.append(Damage("the due times of retries", error))
     try:
-        return transactions.run(lambda transaction: end(transaction, interrupted(transaction))), damaged
+        return transactions.run(lambda transaction: _end(transaction, interrupted(transaction), outcome_of)), damaged
     except StorageError as error:
         if not concerns_orders(error):
             raise
-    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
     try:
         sequences = transactions.run(interrupted_sequences)
     except StorageError as error:
         # SQLITE_ERROR: a table is missing. Nothing would work.
         if not concerns_orders(error) or error.code == "SQLITE_ERROR":
             raise
-        what = "the list of interrupted attempts (their orders stay Processing until the next start)"
-        return 0, [*damaged, (what, error)]
+        effect = ", and its orders stay Processing until the next start"
+        return 0, [*damaged, Damage("the list of interrupted attempts", error, effect)]
+    count, also_damaged = _end_in_parts(transactions, sequences, outcome_of, clock)
+    return count, damaged + also_damaged
+
+
+def _end(transaction: Transaction, attempts: Sequence[Attempt], outcome_of: Callable[[Attempt], Outcome]) -> int:
+    finish(transaction, [outcome_of(attempt) for attempt in attempts])
+    return len(attempts)
+
+
+def _end_in_parts(
+    transactions: Transactions,
+    sequences: Sequence[int],
+    outcome_of: Callable[[Attempt], Outcome],
+    clock: Callable[[], float],
+) -> tuple[int, list[Damage]]:
+    """Ends the attempts at these orders. Skips orders that are damaged, or not tried because too many others failed."""
+
+    def end(transaction: Transaction, part: Sequence[int]) -> int:
+        return _end(transaction, interrupted_among(transaction, part), outcome_of)
+
+    def end_part(part: Sequence[int]) -> list[int]:
+        count = transactions.run(partial(end, part=part))
+        return [1] * count + [0] * (len(part) - count)
+
+    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
     results, failed = run_in_parts(sequences, end_part, budget)
-    damaged += [
-        (f"the order with sequence {each} (it stays Processing until the next start)", err) for each, err in failed
-    ]
+    if budget.error and not concerns_orders(budget.error):
+        raise budget.error
+    skipped = {
+        sequence: SkippedOrder(sequence, Status.PROCESSING, partial(end, part=[sequence]))
+        for sequence, result in zip(sequences, results, strict=True)
+        if isinstance(result, StorageError)
+    }
+    for order in skipped.values():
+        transactions.skipped.add(order)
+    damaged = [skipped[sequence].damage(error) for sequence, error in failed]
+    if budget.error:
+        left = len(skipped) - len(failed)
+        damaged.append(Damage(f"{left} more orders", budget.error, ", and stay Processing"))
     return sum(result for result in results if isinstance(result, int)), damaged
 
 

@@ -5,10 +5,12 @@ from functools import partial
 from typing import cast
 
 from models.errors import StorageError
+from models.health import Damage
 from models.order import Status
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import Batch, apply_batch
 from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.skipped import SkippedOrder
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import (
@@ -29,8 +31,8 @@ from models.writes import (
 class SplitBatch:
     """Makes the changes in the order that `Store.write` documents, in parts, so that only damaged orders fail.
 
-    An order that can't be claimed, or whose outcome can't be recorded, is skipped until the next start: its sequence is
-    added to `transactions.skipped`. `damaged` describes all orders that failed alone, with their errors.
+    An order that can't be claimed, or whose outcome can't be recorded, is added to `transactions.skipped`. `damaged`
+    contains all orders that failed alone.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class SplitBatch:
         self._transactions = transactions
         self._max_pending = max_pending
         self._budget = budget
-        self.damaged: list[tuple[str, StorageError]] = []
+        self.damaged: list[Damage] = []
 
     def write(self) -> list[WriteResult]:
         """A result for each write, in order. Raises the error of the first write if all fail."""
@@ -65,7 +67,8 @@ class SplitBatch:
             return [None] * len(part)
 
         _, damaged = run_in_parts(outcomes, record, self._budget)
-        self._skip([(outcome.sequence, error) for outcome, error in damaged], Status.PROCESSING)
+        for outcome, error in damaged:
+            self._skip(SkippedOrder(outcome.sequence, Status.PROCESSING, partial(finish, outcomes=[outcome])), error)
         return self._budget.error
 
     def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult | StorageError]:
@@ -75,7 +78,7 @@ class SplitBatch:
             )
 
         results, damaged = run_in_parts(writes, apply, self._budget)
-        self.damaged += [(_name_of(write), error) for write, error in damaged]
+        self.damaged += [Damage(_name_of(write), error) for write, error in damaged]
         return results
 
     def _claim(self, write: FinishAndClaim) -> ClaimedOrders | StorageError:
@@ -88,10 +91,11 @@ class SplitBatch:
         try:
             candidates = self._transactions.run(lambda transaction: claim_candidates(transaction, write.limit))
             _, damaged = run_in_parts(candidates, self._try_to_claim, self._budget)
-            self._skip(damaged, Status.PENDING)
+            for sequence, failure in damaged:
+                self._skip(SkippedOrder(sequence, Status.PENDING, partial(try_to_claim, sequences=[sequence])), failure)
             return self._transactions.run(partial(_claim, limit=write.limit))
         except StorageError as error:
-            self.damaged.append(("the list of orders to process", error))
+            self.damaged.append(Damage("the list of orders to process", error))
             # The outcomes are recorded. `next_due_us` is in the past, so the caller claims again at once, without them.
             return ClaimedOrders([], next_due_us=0) if write.outcomes else error
 
@@ -99,11 +103,9 @@ class SplitBatch:
         self._transactions.run(lambda transaction: try_to_claim(transaction, sequences))
         return [None] * len(sequences)
 
-    def _skip(self, damaged: Sequence[tuple[int, StorageError]], status: Status) -> None:
-        for sequence, error in damaged:
-            self._transactions.skipped.add(sequence)
-            what = f"the order with sequence {sequence} (it stays {status} until the next start)"
-            self.damaged.append((what, error))
+    def _skip(self, order: SkippedOrder, error: StorageError) -> None:
+        self._transactions.skipped.add(order)
+        self.damaged.append(order.damage(error))
 
 
 def _claim(transaction: Transaction, limit: int) -> ClaimedOrders:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from models.clock import Clock
 from models.errors import StorageDamagedError, StorageError
-from models.health import StorageHealth, StorageStatus, Work
+from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite import statements
@@ -103,11 +103,12 @@ class SqliteStore:
         with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail
             totals = self.totals()
             self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
-        for what, error in damaged:
-            self._health.note_damage(what, error)
+        for damage in damaged:
+            self._health.note_damage(damage)
         return count
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
+        self._try_skipped_order()
         inserted = self._transactions.inserted
         try:
             results = self._transactions.run(
@@ -140,7 +141,7 @@ class SqliteStore:
         try:
             totals = self._read_totals(statements.TOTALS)
         except StorageError as error:
-            self._note_error(Work.READS, error, [("the oldest Pending order", error)])
+            self._note_error(Work.READS, error, [Damage("the oldest Pending order", error)])
             if not concerns_orders(error):
                 raise
             return self._read_totals(statements.TOTALS_WITHOUT_OLDEST)
@@ -174,7 +175,7 @@ class SqliteStore:
             with storage_errors():
                 result = read()
         except StorageError as error:
-            self._note_error(Work.READS, error, [(what, error)])
+            self._note_error(Work.READS, error, [Damage(what, error)])
             raise
         self._note_read()
         return result
@@ -191,6 +192,18 @@ class SqliteStore:
         *_, paused, sequence, created_us = found
         oldest_us = None if sequence is None else self._clock.accepted_us(sequence, created_us)
         return Totals(*found[:6], oldest_us, bool(paused))
+
+    def _try_skipped_order(self) -> None:
+        """If it is time, tries again to claim or finish one of the orders that are skipped because they are damaged."""
+        if not (order := self._transactions.skipped.take_due()):
+            return
+        try:
+            self._transactions.run(order.work)
+        except StorageError as error:
+            self._transactions.skipped.add(order)
+            self._note_error(Work.WRITES, error, [order.damage(error)])
+        else:
+            self._health.note_repair(order.name)
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
@@ -217,16 +230,16 @@ class SqliteStore:
             self._health.note_failure(Work.READS, error)
             raise error
         results, damaged = run_in_parts(order_ids, find, Budget(clock=self._monotonic))
-        self._note_error(Work.READS, error, [(f"order {order_id}", each) for order_id, each in damaged])
+        self._note_error(Work.READS, error, [Damage(f"order {order_id}", each) for order_id, each in damaged])
         return results
 
-    def _note_error(self, work: Work, error: StorageError, damaged: Sequence[tuple[str, StorageError]]) -> None:
+    def _note_error(self, work: Work, error: StorageError, damaged: Sequence[Damage]) -> None:
         """Decides by a probe whether this kind of work fails, or only the `damaged` orders."""
         if not concerns_orders(error):
             self._health.note_failure(work, error)
         elif self._succeeds(work):
-            for what, each in damaged:
-                self._health.note_damage(what, each)
+            for damage in damaged:
+                self._health.note_damage(damage)
 
     def _note_read(self) -> None:
         if not self._health.is_up(Work.READS):

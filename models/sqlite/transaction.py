@@ -34,7 +34,7 @@ class Transaction:
     `now_us` is the current steady time of all steps, and `wall_us` the time of the wall clock. New orders are stored
     while the transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at
     most `max_made_ready` due retries ready. The orders with the sequences in `skipped` are neither claimed nor
-    finished.
+    finished. One of them is tried again at `try_again_us`, if that is not None.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Transaction:
         max_added: int,
         max_made_ready: int,
         skipped: Set[int],
+        try_again_us: int | None,
     ) -> None:
         self.database = database
         self.clock = clock
@@ -56,6 +57,7 @@ class Transaction:
         self._max_added = max_added
         self.max_made_ready = max_made_ready
         self.skipped = skipped
+        self._try_again_us = try_again_us
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.inserted = 0
@@ -75,6 +77,11 @@ class Transaction:
     def is_due(self, due_us: int | None) -> bool:
         """Whether `due_us` is now or in the past; false for None."""
         return due_us is not None and due_us <= self.now_us
+
+    def next_claim_us(self, next_due_us: int | None) -> int | None:
+        """When orders must be claimed again, for `ClaimedOrders`, if the next retry is due at `next_due_us`."""
+        times = [each for each in (next_due_us, self._try_again_us) if each is not None]
+        return min(times, default=None)
 
     @contextmanager
     def undone(self) -> Iterator[None]:

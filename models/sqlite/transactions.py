@@ -12,6 +12,7 @@ from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.faults import storage_errors
 from models.sqlite.open_files import WalDamagedError
+from models.sqlite.skipped import SkippedOrders
 from models.sqlite.transaction import Transaction
 
 R = TypeVar("R")
@@ -29,17 +30,14 @@ _ADVICE = "; stop the server, copy its files, start it again, and send missing o
 
 
 class Transactions:
-    """Runs write transactions on one thread, each synced to disk. Records the steps of the wall clock.
-
-    `skipped` contains the sequences of the orders that could not be claimed or finished because they are damaged.
-    """
+    """Runs write transactions on one thread, each synced to disk. Records the steps of the wall clock."""
 
     def __init__(self, database: RetryingSqliteDatabase, *, clock: Clock, max_made_ready: int) -> None:
         self.database = database
         self._clock = clock
         self._max_made_ready = max_made_ready
         self._stored_step_us = 0
-        self.skipped: set[int] = set()
+        self.skipped = SkippedOrders(clock=clock)
         self.pending = 0
         """How many orders are Pending after the last transaction."""
         self.is_paused = False
@@ -63,7 +61,8 @@ class Transactions:
                 is_paused=self.is_paused,
                 max_added=HIGHEST if max_pending is None else max_pending - self.pending,
                 max_made_ready=self._max_made_ready,
-                skipped=self.skipped,
+                skipped=self.skipped.sequences,
+                try_again_us=self.skipped.next_us,
             )
             if self.database.was_checkpointed:
                 self._inserted_at_checkpoint = self.inserted

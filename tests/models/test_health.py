@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import StorageDamagedError, StorageUnavailableError
-from models.health import MAX_LOGGED_ORDERS, StorageHealth, Work
+from models.health import MAX_LOGGED_ORDERS, Damage, StorageHealth, Work
 
 FULL = StorageUnavailableError("database or disk is full", code="SQLITE_FULL")
 DAMAGED = StorageDamagedError("malformed", code="SQLITE_CORRUPT")
@@ -50,8 +50,27 @@ def test_each_damaged_order_is_logged_once_up_to_a_limit(
 ) -> None:
     for order_id in range(MAX_LOGGED_ORDERS + 10):
         for _ in range(2):
-            health.note_damage(f"order {order_id}", DAMAGED)
+            health.note_damage(Damage(f"order {order_id}", DAMAGED))
     assert len(caplog.records) == MAX_LOGGED_ORDERS
     assert caplog.messages[0] == "order 0 can't be read or written: malformed (SQLITE_CORRUPT); check it"
     assert health.errors() == {"SQLITE_CORRUPT": 2 * (MAX_LOGGED_ORDERS + 10)}
     assert all(health.is_up(work) for work in Work)
+
+
+def test_a_repair_is_logged_once_and_later_damage_again(
+    health: StorageHealth, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage = Damage("order 5", DAMAGED, ", and stays Pending")
+    health.note_repair("order 5")
+    for _ in range(2):
+        health.note_damage(damage)
+        for _ in range(2):
+            health.note_repair("order 5")
+    assert (
+        lines(caplog)
+        == [
+            "ERROR order 5 can't be read or written, and stays Pending: malformed (SQLITE_CORRUPT); check it",
+            "INFO order 5 can be read and written again",
+        ]
+        * 2
+    )

@@ -1,10 +1,13 @@
-"""A fixture for tests of file permissions."""
+"""Fixtures for tests of file permissions and of damaged files."""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.models.samples import Clock
+from tests.models.shop import FIRST, Shop, padded
 
 
 @pytest.fixture
@@ -15,3 +18,12 @@ def public_folder() -> Iterator[Path]:
         folder.chmod(0o755)
         yield folder
         folder.chmod(0o755)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, clock: Clock) -> Shop:
+    """Contains 20 padded orders."""
+    shop = Shop(tmp_path / "orders.db", clock)
+    with shop.opened() as store:
+        store.insert(*map(padded, range(FIRST, FIRST + 20)))
+    return shop

@@ -1,90 +1,26 @@
 """A damaged part of the database file harms only the orders that it contains."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from models.errors import BacklogFullError, StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
+from models.errors import StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
 from models.health import Work
 from models.listing import Listing
 from models.order import Order, Status
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrder, NewOrders, Outcome
+from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome
 from tests.models.damage import change_row, damage_index_of_id, damage_root, damage_rows
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order
+from tests.models.shop import BAD, DAMAGE, FIRST, Shop, ids, is_damage, marker
 from tests.models.shorthand_store import ShorthandStore
 
 ACCEPTED = Insertion.ACCEPTED
-FIRST = 0x7A7B7C7D7E00
-"""The lowest id of the stored orders."""
-BAD = FIRST + 10
-"""The order that most tests damage."""
 ADVICE = "PRAGMA integrity_check"
-
-
-def marker(order_id: int) -> str:
-    return f"MARKER-{order_id}-"
-
-
-def padded(order_id: int) -> NewOrder:
-    """An order that needs about a page of its own."""
-    return new_order(order_id, metadata=f'{{"a": "{marker(order_id)}{"x" * 2_500}"}}')
-
-
-class Shop:
-    """A database file that is opened, closed and damaged in turn."""
-
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path = path
-        self._clock = clock
-
-    @contextmanager
-    def opened(self) -> Iterator[ShorthandStore]:
-        database = open_new_database(self.path)
-        with closing(database), database.connection_context():
-            yield ShorthandStore(SqliteStore(database, clock=self._clock))
-
-
-@pytest.fixture
-def shop(tmp_path: Path, clock: Clock) -> Shop:
-    """Contains 20 padded orders."""
-    shop = Shop(tmp_path / "orders.db", clock)
-    with shop.opened() as store:
-        store.insert(*map(padded, range(FIRST, FIRST + 20)))
-    return shop
-
-
-def is_damage(result: object) -> bool:
-    return isinstance(result, StorageDamagedError)
-
-
-def ids(orders: list[Order]) -> list[int]:
-    return [order.order_id for order in orders]
-
-
-def damage_row(path: Path) -> None:
-    damage_rows(path, marker(BAD))
-
-
-def set_column(column: str, value: str) -> Callable[[Path], None]:
-    return lambda path: change_row(path, BAD, column, value)
-
-
-DAMAGE = pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(damage_row, id="page"),
-        pytest.param(set_column("item_ids", "'[1,'"), id="not JSON"),
-        pytest.param(set_column("item_ids", "'{}'"), id="no list"),
-        pytest.param(set_column("metadata", "CAST(x'7bff7d' AS TEXT)"), id="not UTF-8"),
-        pytest.param(set_column("error", "CAST(x'ff' AS TEXT)"), id="error not UTF-8"),
-        pytest.param(set_column("user_id", "'x'"), id="no number"),
-    ],
-)
 
 
 # Reading
@@ -232,95 +168,6 @@ def test_a_replay_in_a_batch_in_parts_is_a_replay(large_shop: Shop) -> None:
         assert is_damage(bad)
         assert isinstance(conflict, Exception)
         assert not isinstance(conflict, StorageError)
-
-
-# Processing
-
-
-@DAMAGE
-def test_a_damaged_order_is_skipped_and_the_others_are_claimed(
-    shop: Shop, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    damage(shop.path)
-    with shop.opened() as store:
-        others = [order_id for order_id in range(FIRST, FIRST + 20) if order_id != BAD]
-        assert ids(store.claim(15)) == others[:15]
-        assert ids(store.claim(15)) == others[15:]
-        assert store.claim(15) == []
-        results = store.write([new_order(1), FinishAndClaim([], 5)])
-        assert results[0] is ACCEPTED
-        assert ids(store.claim()) == [] != ids(results[1].orders if isinstance(results[1], ClaimedOrders) else [])
-        assert store.totals().pending == 1
-        assert store.is_up(Work.WRITES)
-    [message] = [each for each in caplog.messages if "sequence 11 (it stays Pending until the next start)" in each]
-    assert ADVICE in message
-
-
-@DAMAGE
-def test_a_damaged_order_that_waits_for_a_retry_is_skipped(
-    shop: Shop, clock: Clock, damage: Callable[[Path], None]
-) -> None:
-    with shop.opened() as store:
-        due_us = clock.now_us + 5
-        store.finish(*(Outcome(each.sequence, 1, Status.PENDING, "down", due_us) for each in store.claim()))
-    damage(shop.path)
-    with shop.opened() as store:
-        assert store.claim() == []
-        clock.now_us = due_us
-        assert ids(store.claim()) == [order_id for order_id in range(FIRST, FIRST + 20) if order_id != BAD]
-        assert store.finish_and_claim([], 5) == ClaimedOrders([], None)
-
-
-def test_the_outcomes_of_other_orders_are_recorded(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    with shop.opened() as store:
-        claimed = store.claim()
-    damage_row(shop.path)
-    with shop.opened() as store:
-        done = [Outcome(each.sequence, 1, Status.COMPLETED) for each in claimed]
-        for _ in range(2):
-            assert store.finish_and_claim(done, 1) == ClaimedOrders([])
-            assert (store.totals().completed, store.totals().processing) == (19, 1)
-    assert any("sequence 11 (it stays Processing until the next start)" in each for each in caplog.messages)
-
-
-def test_recovery_leaves_out_damaged_orders(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    with shop.opened() as store:
-        store.claim()
-    damage_row(shop.path)
-    with shop.opened() as store:
-        assert store.recover() == 19
-        assert (store.totals().pending, store.totals().processing) == (19, 1)
-        # The number of Pending orders is known.
-        [full] = store.write([new_order(1)], max_pending=19)
-        assert isinstance(full, BacklogFullError)
-        assert store.write([new_order(1)], max_pending=20) == [ACCEPTED]
-    assert any("sequence 11 (it stays Processing until the next start)" in each for each in caplog.messages)
-
-
-def test_a_claim_that_fails_for_all_orders_is_logged_and_loses_no_outcome(
-    shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    with shop.opened() as store:
-        [first, *_] = store.claim(2)
-        store.finish(Outcome(2, 1, Status.PENDING, "down", clock.now_us))
-    damage_root(shop.path, "orders_pending")
-    with shop.opened() as store:
-        done = Outcome(first.sequence, 1, Status.COMPLETED)
-        # The due time is in the past, so the caller claims again.
-        assert store.finish_and_claim([done], 5) == ClaimedOrders([], 0)
-        assert store.find_one(first.order_id).status is Status.COMPLETED
-        with pytest.raises(StorageDamagedError):
-            store.claim()
-    assert any(record.levelname == "ERROR" and ADVICE in record.message for record in caplog.records)
-
-
-def test_without_the_list_of_interrupted_attempts_the_store_opens(shop: Shop) -> None:
-    with shop.opened() as store:
-        store.claim()
-    damage_root(shop.path, "orders_processing")
-    with shop.opened() as store:
-        assert store.recover() == 0
-        assert ids(store.find([FIRST])) == [FIRST]
 
 
 # The whole database
