@@ -1,7 +1,7 @@
 """Reads a page of orders, newest first. Runs on the caller's thread."""
 
 from models.listing import HIGHEST, LOWEST, Listing, Page
-from models.sqlite import statements
+from models.sqlite import listing_statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import decode_orders
 
@@ -13,7 +13,7 @@ def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
     sequence, not by time, because sequences follow the order of acceptance even if the clock was set back.
     """
     from_us, until_us = listing.created_from_us, listing.created_until_us
-    statement = statements.list_orders(
+    statement = listing_statements.list_orders(
         listing.status, by_user=listing.user_id is not None, by_time=from_us is not None or until_us is not None
     )
     parameters = {

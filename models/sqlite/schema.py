@@ -25,7 +25,7 @@ _COMPLETED = peewee.SQL("status = 'Completed'")
 _FAILED = peewee.SQL("status = 'Failed'")
 _CANCELLED = peewee.SQL("status = 'Cancelled'")
 _BLOCK = peewee.SQL("sequence >> 11")
-"""The number of an order's block: 2,048 orders with consecutive sequences. See `statements.BLOCK_BITS`."""
+"""The number of an order's block: 2,048 orders with consecutive sequences. See `listing_statements.BLOCK_BITS`."""
 
 _MIGRATIONS = (
     # From version 1 to 2: delayed retries, and an index of Failed orders.

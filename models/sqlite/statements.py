@@ -1,4 +1,4 @@
-"""The store's SQL statements. Constants and pure functions.
+"""The store's SQL statements, except those that list orders. Constants.
 
 A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a result is one JSON value: see
 `models/sqlite/wire.py`. A Pending order without `due_us` is ready. A Pending order with `due_us` waits; when that time
@@ -7,11 +7,11 @@ has passed, MAKE_READY sets `due_us` to NULL.
 
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
     {claims}, error, created_us, processed_us, due_us, trace_headers)"""
-_STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
+STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
 _CLAIMED_ORDER = _ORDER.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
-_READY = "status = 'Pending' AND due_us IS NULL"
-_WAITING = "status = 'Pending' AND due_us IS NOT NULL"
-_NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {_WAITING})"
+READY = "status = 'Pending' AND due_us IS NULL"
+WAITING = "status = 'Pending' AND due_us IS NOT NULL"
+_NEXT_DUE = f"(SELECT min(due_us) FROM orders WHERE {WAITING})"
 
 _INSERT = """
 INSERT INTO orders (
@@ -24,22 +24,22 @@ INSERT = _INSERT.format(column="", value="")
 INSERT_WITH_TRACE_HEADERS = _INSERT.format(column=", trace_headers", value=", value->>5")
 
 FIND = f"""
-SELECT json_group_array({_STORED_ORDER}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
+SELECT json_group_array({STORED_ORDER}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
 
-HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {_READY}), {_NEXT_DUE}"
+HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {READY}), {_NEXT_DUE}"
 
 NEXT_READY = f"""
 SELECT json_group_array({_CLAIMED_ORDER}), {_NEXT_DUE} FROM (
-    SELECT * FROM orders WHERE {_READY} ORDER BY sequence LIMIT ?)"""
+    SELECT * FROM orders WHERE {READY} ORDER BY sequence LIMIT ?)"""
 
 CLAIM = f"""
 UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
     claimed_after_us = ? - created_us
-WHERE {_READY} AND sequence BETWEEN ? AND ?"""
+WHERE {READY} AND sequence BETWEEN ? AND ?"""
 
 MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
-    SELECT sequence FROM orders WHERE {_WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
+    SELECT sequence FROM orders WHERE {WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
 
 # The same three statements, except for the orders whose sequences are in the first parameter. These orders are damaged,
 # so the conditions must read them from an index only.
@@ -47,27 +47,27 @@ _NOT_SKIPPED = "sequence NOT IN (SELECT value FROM json_each(?1))"
 
 NEXT_READY_EXCEPT = f"""
 SELECT json_group_array({_CLAIMED_ORDER}), (
-    SELECT due_us FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} ORDER BY due_us LIMIT 1) FROM (
+    SELECT due_us FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} ORDER BY due_us LIMIT 1) FROM (
     SELECT * FROM orders WHERE sequence IN (
-        SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2) ORDER BY sequence)"""
+        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2) ORDER BY sequence)"""
 
 CLAIM_EXCEPT = f"""
 UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
     claimed_after_us = ?2 - created_us
-WHERE sequence IN (SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} AND sequence BETWEEN ?3 AND ?4)"""
+WHERE sequence IN (SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} AND sequence BETWEEN ?3 AND ?4)"""
 
 MAKE_READY_EXCEPT = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
-    SELECT sequence FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} AND due_us <= ?2
+    SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?2
     ORDER BY due_us, sequence LIMIT ?3)"""
 
 CLAIM_CANDIDATES = f"""
 SELECT json_group_array(sequence) FROM (
     SELECT * FROM (
-        SELECT sequence FROM orders WHERE {_READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2)
+        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2)
     UNION ALL
     SELECT * FROM (
-        SELECT sequence FROM orders WHERE {_WAITING} AND {_NOT_SKIPPED} AND due_us <= ?3
+        SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?3
         ORDER BY due_us, sequence LIMIT ?4))"""
 
 READ_LISTED = f"""
@@ -160,6 +160,8 @@ FROM (
         (:error IS NULL OR instr(error, :error)) AND created_us >= :created_from_us AND created_us < :created_until_us
             AS is_selected
     FROM orders INDEXED BY {index} AND sequence > :after AND sequence <= :last ORDER BY sequence LIMIT :limit)"""
+NEXT_FAILED = _NEXT_TO_RETRY.format(index="orders_failed WHERE status = 'Failed'")
+NEXT_WAITING = _NEXT_TO_RETRY.format(index=f"orders_waiting WHERE {WAITING}")
 
 STATE_FACTOR = 65_521
 """Every state is a random multiple of this number. A state that a crash wrote in part is probably not."""
@@ -177,9 +179,9 @@ CLOCK_STEP = "SELECT clock_step_us FROM totals"
 
 SET_CLOCK_STEP = "UPDATE totals SET clock_step_us = ?"
 
-SHIFT_DUE_TIMES = f"UPDATE orders SET due_us = due_us + ? WHERE {_WAITING}"
+SHIFT_DUE_TIMES = f"UPDATE orders SET due_us = due_us + ? WHERE {WAITING}"
 
-BRING_FORWARD = f"UPDATE orders SET due_us = ? WHERE {_WAITING} AND due_us > ?"
+BRING_FORWARD = f"UPDATE orders SET due_us = ? WHERE {WAITING} AND due_us > ?"
 
 SET_PAUSED = "UPDATE totals SET paused = ?"
 
@@ -187,9 +189,9 @@ TOTALS = f"""
 SELECT pending, processing, completed, failed, cancelled, processing_us, paused, sequence, created_us
 FROM totals LEFT JOIN (
     SELECT sequence, created_us FROM (
-        SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_READY} ORDER BY sequence LIMIT 1)
+        SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {READY} ORDER BY sequence LIMIT 1)
         UNION ALL
-        SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {_WAITING} ORDER BY sequence LIMIT 1))
+        SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {WAITING} ORDER BY sequence LIMIT 1))
     ORDER BY sequence LIMIT 1)"""
 
 # The oldest Pending order can be damaged.
@@ -202,88 +204,3 @@ NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"
 OLDEST_ID = "SELECT order_id FROM orders ORDER BY sequence LIMIT 1"
 
 HIGHEST_ID = "SELECT max(order_id) FROM orders"
-
-BLOCK_BITS = 11
-"""Orders whose sequences differ only in this many lowest bits form a block. Indexes of the schema use this number."""
-
-# The indexes that contain the orders of each status.
-_INDEXES = {
-    "Pending": (f"orders_pending WHERE {_READY}", f"orders_waiting WHERE {_WAITING}"),
-    "Processing": ("orders_processing WHERE status = 'Processing'",),
-    "Completed": ("orders_completed WHERE status = 'Completed'",),
-    "Failed": ("orders_failed WHERE status = 'Failed'",),
-    "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
-}
-NEXT_FAILED = _NEXT_TO_RETRY.format(index=_INDEXES["Failed"][0])
-NEXT_WAITING = _NEXT_TO_RETRY.format(index=_INDEXES["Pending"][1])
-_RARE = ("Processing", "Failed", "Cancelled")
-_IN_BLOCK = f"sequence >> {BLOCK_BITS} = block"
-_OF_USER_IN_BLOCK = f"SELECT sequence FROM orders INDEXED BY orders_user WHERE {_IN_BLOCK} AND user_id = :user_id"
-_CREATED_IN_BLOCK = f"""
-    SELECT sequence FROM orders INDEXED BY orders_created
-    WHERE {_IN_BLOCK} AND created_us >= :created_from_us AND created_us < :created_until_us"""
-_WITH_STATUS_IN_BLOCK = {
-    status: " UNION ALL ".join(
-        f"""
-    SELECT sequence FROM orders INDEXED BY {index}
-        AND sequence BETWEEN block << {BLOCK_BITS} AND (block << {BLOCK_BITS} | (1 << {BLOCK_BITS}) - 1)"""
-        for index in indexes
-    )
-    for status, indexes in _INDEXES.items()
-}
-
-
-def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects the newest `:limit` orders with a sequence below `:before` and this status, if not None. Newest first.
-
-    `by_user`: only orders of `:user_id`. `by_time`: only orders created at or after `:created_from_us` and before
-    `:created_until_us`.
-    """
-    if by_user or by_time:
-        found = _search_blocks(status, by_user=by_user, by_time=by_time)
-    elif status is None:
-        found = "SELECT * FROM orders WHERE sequence < :before"
-    else:
-        found = " UNION ALL ".join(
-            f"""SELECT * FROM (
-        SELECT * FROM orders INDEXED BY {index} AND sequence < :before ORDER BY sequence DESC LIMIT :limit)"""
-            for index in _INDEXES[status]
-        )
-    return f"""
-SELECT json_group_array({_STORED_ORDER}) FROM (
-    {found} ORDER BY sequence DESC LIMIT :limit)"""
-
-
-def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects matching orders from the newest block to the oldest, and stops after `:limit` orders.
-
-    The recursive query is a priority queue, highest `place` first
-    (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    An order's place is its sequence. A block's place is higher than the sequences of its orders. Processing a block
-    adds its matching orders and the next lower block. After `:limit` orders, the search stops and reads no lower block.
-    """
-    # Each pair is a query for the sequences of a block's matching orders, and the same condition for a single order.
-    filters = []
-    if by_user:
-        filters.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
-    if status is not None:
-        position = 0 if status in _RARE else len(filters)
-        filters.insert(position, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
-    if by_time:
-        created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
-        filters.append((_CREATED_IN_BLOCK, created))
-    # All orders that match the first filter are read, so the first filter should match few orders.
-    [(first, _), *others] = filters
-    # The unary plus prevents SQLite from using an index for these conditions.
-    also = "".join(f" AND EXISTS ({in_block}) AND +{condition}" for in_block, condition in others)
-    return f"""
-    WITH RECURSIVE walk(place, block) AS (
-        SELECT :before, min(:before - 1, coalesce(max(sequence), 0)) >> {BLOCK_BITS} FROM orders
-        UNION ALL
-        SELECT block << {BLOCK_BITS}, block - 1 FROM walk WHERE block > 0
-        UNION ALL
-        SELECT orders.sequence, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({first})
-        WHERE +orders.sequence < :before{also}
-        ORDER BY 1 DESC)
-    SELECT orders.* FROM (SELECT place FROM walk WHERE block IS NULL LIMIT :limit)
-    CROSS JOIN orders ON orders.sequence = place"""

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from models.order import Attempt, AttemptRecord, Ending, Status
-from models.sqlite import statements
+from models.sqlite import listing_statements, statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import (
     decode_attempts,
@@ -67,7 +67,7 @@ def test_decode_orders_has_the_column_order_of_next_ready(database: RetryingSqli
 @pytest.mark.parametrize("by_user", [False, True])
 def test_decode_orders_has_the_column_order_of_listings(database: RetryingSqliteDatabase, by_user: bool) -> None:
     insert_row(database)
-    statement = statements.list_orders(None, by_user=by_user, by_time=False)
+    statement = listing_statements.list_orders(None, by_user=by_user, by_time=False)
     [text] = database.execute_sql(statement, {"before": 2, "limit": 1, "user_id": 3}).fetchone()
     assert [asdict(order) for order in decode_orders(text)] == [STORED]
 
