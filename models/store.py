@@ -58,10 +58,11 @@ class Store(Protocol):
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
         order of effects. The results of damaged orders, and of orders that were not tried because too many
-        others failed, are StorageErrors. Raises a StorageError if all writes of the batch fail.
+        others failed, are StorageErrors. `RetryOrders` leaves damaged orders out. Raises a StorageError if all writes
+        of the batch fail.
 
-        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. A later
-        call tries this again for one of the skipped orders, and logs a success.
+        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. A later call tries
+        this again for one of the skipped orders, and logs a success.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would

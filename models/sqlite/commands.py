@@ -9,7 +9,7 @@ from models.listing import HIGHEST, LOWEST
 from models.order import Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import decode_order_ids, encode_numbers
+from models.sqlite.wire import decode_numbers, decode_order_ids, encode_numbers
 from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
 
@@ -69,6 +69,21 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
     # Orders that are accepted, or fail again, in the meantime are not examined. So the retry ends.
     last = newest if selection.last is None else selection.last
     return RetriedOrders(orders, structs.replace(selection, after=last_examined, last=last))
+
+
+def retry_candidates(transaction: Transaction, command: RetryOrders) -> tuple[list[int], int]:
+    """The sequences of the orders that `retry_selected` would examine, and that of the newest order.
+
+    Does not read the orders: these can be damaged.
+    """
+    selection = command.selection
+    is_failed = selection.status is Status.FAILED
+    statement = statements.FAILED_CANDIDATES if is_failed else statements.WAITING_CANDIDATES
+    last = HIGHEST if selection.last is None else selection.last
+    parameters = (selection.after, last, command.limit)
+    [found] = transaction.database.execute_sql(statement, parameters).fetchone()
+    [newest] = transaction.database.execute_sql(statements.LAST_SEQUENCE).fetchone()
+    return decode_numbers(found), newest
 
 
 def _can_be_retried(order: Order) -> bool:

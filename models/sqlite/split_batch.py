@@ -11,6 +11,7 @@ from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import Batch, apply_batch
 from models.sqlite.parts import Budget, run_in_parts
 from models.sqlite.skipped import SkippedOrder
+from models.sqlite.split_retry import retry_in_parts
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import (
@@ -21,6 +22,7 @@ from models.writes import (
     InsertResult,
     NewOrder,
     Outcome,
+    RetriedOrders,
     Retry,
     RetryOrders,
     SetPaused,
@@ -49,8 +51,10 @@ class SplitBatch:
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
         error = self._record([outcome for write in finishes for outcome in write.outcomes])
-        for kind in (Cancel, Retry, RetryOrders, SetPaused):
+        for kind in (Cancel, Retry):
             batch.set_results(kind, self._apply(batch.of_type(kind)))
+        batch.set_results(RetryOrders, [self._retry_selected(write) for write in batch.of_type(RetryOrders)])
+        batch.set_results(SetPaused, self._apply(batch.of_type(SetPaused)))
         batch.set_insert_results(cast(list[InsertResult], self._apply(batch.new_orders())))
         batch.set_results(FinishAndClaim, [error or self._claim(write) for write in finishes])
         results = [_error_of_all(result) or result for result in batch.results]
@@ -80,6 +84,11 @@ class SplitBatch:
         results, damaged = run_in_parts(writes, apply, self._budget)
         self.damaged += [Damage(_name_of(write), error) for write, error in damaged]
         return results
+
+    def _retry_selected(self, command: RetryOrders) -> RetriedOrders | StorageError:
+        result, damaged = retry_in_parts(self._transactions, command, self._budget)
+        self.damaged += damaged
+        return result
 
     def _claim(self, write: FinishAndClaim) -> ClaimedOrders | StorageError:
         if self._budget.error:
@@ -115,7 +124,7 @@ def _claim(transaction: Transaction, limit: int) -> ClaimedOrders:
 def _name_of(write: AnyWrite) -> str:
     if isinstance(write, NewOrder | Cancel | Retry):
         return f"order {write.order_id}"
-    return "an order to retry"
+    return "the state of processing"
 
 
 def _error_of_all(result: WriteResult) -> StorageError | None:

@@ -160,8 +160,16 @@ FROM (
         (:error IS NULL OR instr(error, :error)) AND created_us >= :created_from_us AND created_us < :created_until_us
             AS is_selected
     FROM orders INDEXED BY {index} AND sequence > :after AND sequence <= :last ORDER BY sequence LIMIT :limit)"""
-NEXT_FAILED = _NEXT_TO_RETRY.format(index="orders_failed WHERE status = 'Failed'")
-NEXT_WAITING = _NEXT_TO_RETRY.format(index=f"orders_waiting WHERE {WAITING}")
+_FAILED_INDEX, _WAITING_INDEX = "orders_failed WHERE status = 'Failed'", f"orders_waiting WHERE {WAITING}"
+NEXT_FAILED = _NEXT_TO_RETRY.format(index=_FAILED_INDEX)
+NEXT_WAITING = _NEXT_TO_RETRY.format(index=_WAITING_INDEX)
+
+# The orders that the statements above examine.
+_RETRY_CANDIDATES = """
+SELECT json_group_array(sequence) FROM (
+    SELECT sequence FROM orders INDEXED BY {index} AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?)"""
+FAILED_CANDIDATES = _RETRY_CANDIDATES.format(index=_FAILED_INDEX)
+WAITING_CANDIDATES = _RETRY_CANDIDATES.format(index=_WAITING_INDEX)
 
 STATE_FACTOR = 65_521
 """Every state is a random multiple of this number. A state that a crash wrote in part is probably not."""

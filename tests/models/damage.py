@@ -1,4 +1,7 @@
-"""Damages parts of a database file, as a failing disk does. No connection may be open."""
+"""Damages parts of a database file, as a failing disk does.
+
+No connection may be open, except for `change_row`, `prevent_updates` and `permit_updates`.
+"""
 
 import os
 import sqlite3
@@ -46,5 +49,19 @@ def damage_index_of_id(path: Path, order_id: int) -> None:
 
 def change_row(path: Path, order_id: int, column: str, value: str) -> None:
     """Changes a column of one order. `value` is an SQL expression."""
+    _run(path, f"UPDATE orders SET {column} = {value} WHERE order_id = {order_id}")
+
+
+def prevent_updates(path: Path, condition: str = "old.sequence = 11") -> None:
+    """Makes every UPDATE of these orders fail, until `permit_updates`."""
+    action = "BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    _run(path, f"CREATE TRIGGER broken BEFORE UPDATE ON orders WHEN {condition} {action}")
+
+
+def permit_updates(path: Path) -> None:
+    _run(path, "DROP TRIGGER broken")
+
+
+def _run(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"UPDATE orders SET {column} = {value} WHERE order_id = ?", (order_id,))
+        connection.execute(statement)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def create(path: Path, *statements: str) -> None:
+    """Runs the statements. Creates the file if it does not exist."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from models.listing import Listing
 from models.order import Order, Status
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome
-from tests.models.damage import change_row, damage_index_of_id, damage_root, damage_rows
+from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome, RetrySelection
+from tests.models.damage import change_row, damage_index_of_id, damage_root, damage_rows, prevent_updates
 from tests.models.new_database import open_new_database
-from tests.models.samples import Clock, new_order
-from tests.models.shop import BAD, DAMAGE, FIRST, Shop, ids, is_damage, marker
+from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids, is_damage, marker, set_column
 from tests.models.shorthand_store import ShorthandStore
 
 ACCEPTED = Insertion.ACCEPTED
@@ -168,6 +169,60 @@ def test_a_replay_in_a_batch_in_parts_is_a_replay(large_shop: Shop) -> None:
         assert is_damage(bad)
         assert isinstance(conflict, Exception)
         assert not isinstance(conflict, StorageError)
+
+
+def end_all(store: ShorthandStore, status: Status, clock: Clock) -> None:
+    """Makes all orders Failed, or makes them wait for a retry."""
+    due_us = clock.now_us + 60 * SECOND_US
+    store.finish(*(Outcome(order.sequence, 1, status, "down", due_us) for order in store.claim()))
+
+
+def retry_all(store: ShorthandStore, status: Status, limit: int) -> list[int]:
+    order_ids: list[int] = []
+    rest: RetrySelection | None = RetrySelection(status=status)
+    while rest:
+        retried = store.retry_selected(rest, limit)
+        order_ids += [order.order_id for order in retried.orders]
+        rest = retried.rest
+    return order_ids
+
+
+@pytest.mark.parametrize("limit", [1, 7, 20, 1_000])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.PENDING])
+@pytest.mark.parametrize("damage", [damage_row, set_column("user_id", "'x'")], ids=["page", "no number"])
+def test_a_bulk_retry_leaves_out_a_damaged_order(
+    shop: Shop,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    status: Status,
+    limit: int,
+) -> None:
+    with shop.opened() as store:
+        end_all(store, status, clock)
+    damage(shop.path)
+    with shop.opened() as store:
+        others = [order_id for order_id in range(FIRST, FIRST + 20) if order_id != BAD]
+        assert retry_all(store, status, limit) == others
+        assert ids(store.claim()) == others
+        assert store.is_up(Work.WRITES)
+    assert caplog.messages[0].startswith("the order with sequence 11 can't be read or written, and is not retried: ")
+
+
+def test_a_bulk_retry_continues_after_the_limit_of_damaged_orders(shop: Shop, clock: Clock) -> None:
+    with shop.opened() as store:
+        end_all(store, Status.FAILED, clock)
+    prevent_updates(shop.path, "old.sequence <= 10")
+    database = open_new_database(shop.path)
+    with closing(database), database.connection_context():
+        # A batch is repeated in parts for 2 seconds: too short for all damaged orders.
+        seconds = count(step=0.3)
+        store = ShorthandStore(SqliteStore(database, clock=clock, monotonic=lambda: next(seconds)))
+        first = store.retry_selected(RetrySelection(status=Status.FAILED), 1_000)
+        assert first.orders == []
+        assert first.rest
+        assert 0 < first.rest.after < 10
+        assert retry_all(store, Status.FAILED, 1_000) == list(range(FIRST + 10, FIRST + 20))
 
 
 # The whole database

@@ -1,6 +1,5 @@
 """Damaged orders are skipped while the others are processed, and are tried again."""
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
@@ -14,7 +13,7 @@ from models.order import Status
 from models.sqlite.skipped import TRY_AGAIN_US
 from models.sqlite.store import SqliteStore
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
-from tests.models.damage import change_row, damage_root
+from tests.models.damage import change_row, damage_root, permit_updates, prevent_updates
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order
 from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids
@@ -113,24 +112,6 @@ def test_without_the_list_of_interrupted_attempts_the_store_opens(shop: Shop) ->
 
 
 # Trying again
-
-
-def run(path: Path, statement: str) -> None:
-    """Runs the statement as another program."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(statement)
-
-
-def prevent_updates(path: Path, condition: str = "old.sequence = 11") -> None:
-    """Makes each UPDATE of these orders fail, until `permit_updates`."""
-    run(
-        path,
-        f"CREATE TRIGGER broken BEFORE UPDATE ON orders WHEN {condition} BEGIN SELECT RAISE(ABORT, 'broken'); END",
-    )
-
-
-def permit_updates(path: Path) -> None:
-    run(path, "DROP TRIGGER broken")
 
 
 def test_a_skipped_order_is_claimed_after_its_repair(
