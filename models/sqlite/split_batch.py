@@ -97,16 +97,22 @@ class SplitBatch:
             return self._transactions.run(partial(_claim, limit=write.limit))
         except StorageError as error:
             self._budget.note(error)
-        try:
-            candidates = self._transactions.run(lambda transaction: claim_candidates(transaction, write.limit))
-            _, damaged = run_in_parts(candidates, self._try_to_claim, self._budget)
-            for sequence, failure in damaged:
-                self._skip(SkippedOrder(sequence, Status.PENDING, partial(try_to_claim, sequences=[sequence])), failure)
-            return self._transactions.run(partial(_claim, limit=write.limit))
-        except StorageError as error:
-            self.damaged.append(Damage("the list of orders to process", error))
+        claimed = self._claim_undamaged(write.limit)
+        if isinstance(claimed, StorageError) and write.outcomes:
             # The outcomes are recorded. `next_due_us` is in the past, so the caller claims again at once, without them.
-            return ClaimedOrders([], next_due_us=0) if write.outcomes else error
+            return ClaimedOrders([], next_due_us=0)
+        return claimed
+
+    def _claim_undamaged(self, limit: int) -> ClaimedOrders | StorageError:
+        try:
+            candidates = self._transactions.run(partial(claim_candidates, limit=limit))
+            _, damaged = run_in_parts(candidates, self._try_to_claim, self._budget)
+            for sequence, error in damaged:
+                self._skip(SkippedOrder(sequence, Status.PENDING, partial(try_to_claim, sequences=[sequence])), error)
+            return self._budget.error or self._transactions.run(partial(_claim, limit=limit))
+        except StorageError as failure:
+            self.damaged.append(Damage("the list of orders to process", failure))
+            return failure
 
     def _try_to_claim(self, sequences: Sequence[int]) -> list[None]:
         self._transactions.run(lambda transaction: try_to_claim(transaction, sequences))

@@ -111,6 +111,25 @@ def test_without_the_list_of_interrupted_attempts_the_store_opens(shop: Shop) ->
         assert ids(store.find([FIRST])) == [FIRST]
 
 
+def test_many_damaged_orders_are_found_in_several_claims(
+    shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    prevent_updates(shop.path, "old.sequence <= 10")
+    database = open_new_database(shop.path)
+    with closing(database), database.connection_context():
+        # A batch is repeated in parts for 2 seconds: too short for all damaged orders.
+        seconds = count(step=0.3)
+        store = ShorthandStore(SqliteStore(database, clock=clock, monotonic=lambda: next(seconds)))
+        claims = 0
+        late = Outcome(99, 1, Status.COMPLETED)  # a write with an outcome does not raise if only its claim fails
+        while not (orders := store.finish_and_claim([late], 100).orders):
+            claims += 1
+        assert 1 < claims < 10
+        assert ids(orders) == list(range(FIRST + 10, FIRST + 20))
+    names = [message.partition(" can't")[0] for message in caplog.messages]
+    assert sorted(names) == sorted(f"the order with sequence {number}" for number in range(1, 11))
+
+
 # Trying again
 
 
