@@ -5,8 +5,10 @@ A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a r
 has passed, MAKE_READY sets `due_us` to NULL.
 """
 
-_ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount, metadata, {status}, {attempts},
-    {claims}, error, created_us, processed_us, due_us, trace_headers)"""
+# The text of the metadata is unchanged. If it is not JSON, json() raises an error.
+_ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,
+    iif(json_valid(metadata) IS 0, json(metadata), metadata),
+    {status}, {attempts}, {claims}, error, created_us, processed_us, due_us, trace_headers)"""
 STORED_ORDER = _ORDER.format(status="status", attempts="attempts", claims="claims")
 _CLAIMED_ORDER = _ORDER.format(status="'Processing'", attempts="attempts + 1", claims="claims + 1")
 READY = "status = 'Pending' AND due_us IS NULL"

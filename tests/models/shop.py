@@ -66,6 +66,7 @@ DAMAGE = pytest.mark.parametrize(
         pytest.param(damage_row, id="page"),
         pytest.param(set_column("item_ids", "'[1,'"), id="not JSON"),
         pytest.param(set_column("item_ids", "'{}'"), id="no list"),
+        pytest.param(set_column("metadata", "'{\"a\":'"), id="metadata not JSON"),
         pytest.param(set_column("metadata", "CAST(x'7bff7d' AS TEXT)"), id="not UTF-8"),
         pytest.param(set_column("error", "CAST(x'ff' AS TEXT)"), id="error not UTF-8"),
         pytest.param(set_column("user_id", "'x'"), id="no number"),

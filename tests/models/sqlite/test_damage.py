@@ -17,7 +17,7 @@ from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewO
 from tests.models.damage import change_row, damage_index_of_id, damage_root, damage_rows, prevent_updates
 from tests.models.new_database import open_new_database
 from tests.models.samples import SECOND_US, Clock, new_order
-from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids, is_damage, marker, set_column
+from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids, is_damage, marker, padded, set_column
 from tests.models.shorthand_store import ShorthandStore
 
 ACCEPTED = Insertion.ACCEPTED
@@ -169,6 +169,15 @@ def test_a_replay_in_a_batch_in_parts_is_a_replay(large_shop: Shop) -> None:
         assert is_damage(bad)
         assert isinstance(conflict, Exception)
         assert not isinstance(conflict, StorageError)
+
+
+@DAMAGE
+def test_only_the_replay_of_a_damaged_order_fails(shop: Shop, damage: Callable[[Path], None]) -> None:
+    damage(shop.path)
+    with shop.opened() as store:
+        bad, accepted, replayed = store.write([padded(BAD), new_order(1), padded(BAD + 1)])
+        assert is_damage(bad)
+        assert (accepted, replayed) == (ACCEPTED, Insertion.REPLAYED)
 
 
 def end_all(store: ShorthandStore, status: Status, clock: Clock) -> None:
