@@ -11,7 +11,7 @@ from msgspec import Struct
 from models.errors import StorageDamagedError, StorageError
 
 MAX_LOGGED_ORDERS = 100
-"""The maximum number of damaged orders that are logged."""
+"""The maximum number of damaged orders that are logged. An order that was repaired does not count."""
 
 _log = logging.getLogger("orders.storage")
 

@@ -119,6 +119,7 @@ class OpenFiles:
 
     @property
     def wal_bytes(self) -> int:
+        """The current size of the WAL. Can be called on any thread."""
         return 0 if self._wal is None else os.fstat(self._wal).st_size
 
     def _has_frames(self, index: _WalIndex) -> bool:

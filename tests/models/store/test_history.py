@@ -1,4 +1,4 @@
-"""Every store keeps the history of an order's attempts like this."""
+"""The history of an order's attempts, for every kind of store."""
 
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import Outcome

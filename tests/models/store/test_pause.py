@@ -1,4 +1,4 @@
-"""Every store pauses and resumes processing like this."""
+"""Pausing and resuming processing, for every kind of store."""
 
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase
