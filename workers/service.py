@@ -11,8 +11,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tornado.ioloop import PeriodicCallback
-
 from models.changes import TERMINAL_STATUSES, changes_in
 from models.clock import Clock
 from models.errors import QueueClosedError, QueueFullError, StorageError
@@ -44,13 +42,13 @@ from workers.failure_log import FailureLog
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.observer import ServiceObserver
+from workers.periodic_tasks import PeriodicTasks
 from workers.processors.processor import MeasuredProcessor, Processor
 from workers.retries import LONGEST_DELAY_US, RetryPolicy
 from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
-SECOND_MS = 1_000
 
 _log = logging.getLogger("orders")
 
@@ -85,24 +83,31 @@ class OrderService:
         self._retry_policy = RetryPolicy(
             max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, max_s=3_600.0), clock=clock
         )
-        self._failures = FailureLog(clock=time.monotonic)
+        failures = FailureLog(clock=time.monotonic)
         self._dispatcher = Dispatcher(
             queue=self._intake,
             pool=self._pool,
             processor=MeasuredProcessor(processor, observer=observer, clock=time.perf_counter),
             workers=limits.workers,
             retry_policy=self._retry_policy,
-            failures=self._failures,
+            failures=failures,
             storage_backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
             attempt_timeout_s=limits.attempt_timeout_s,
             gate=self._gate,
         )
-        self._clock = clock
-        self._retrying_selected = asyncio.Lock()
-        self._last_probes: dict[Work, asyncio.Future[None]] = {}
         self._maintenance = IdleMaintenance(self._threads.maintenance)
-        self._timer = PeriodicCallback(self._every_second, SECOND_MS)
+        self._periodic = PeriodicTasks(
+            store=store,
+            threads=self._threads,
+            observer=observer,
+            failures=failures,
+            calls=self._dispatcher.calls,
+            gate=self._gate,
+            maintenance=self._maintenance,
+            clock=clock,
+        )
+        self._retrying_selected = asyncio.Lock()
 
     # Life cycle
 
@@ -117,8 +122,7 @@ class OrderService:
         if self._store.is_paused:
             _log.warning("processing is paused: orders are accepted, but not processed until POST /processing/resume")
         self._dispatcher.start()
-        await self._every_second()
-        self._timer.start()
+        await self._periodic.start()
 
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming, waits up to `timeout_s` seconds, and makes the orders of unfinished attempts Pending again.
@@ -128,8 +132,7 @@ class OrderService:
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
-        self._timer.stop()
-        self._failures.log_summary()
+        self._periodic.stop()
         return abandoned
 
     def abandon(self) -> None:
@@ -266,34 +269,3 @@ class OrderService:
             changes = changes_in(items, results)
             self._waiters.publish(changes)
             self._observer.orders_changed(changes)
-
-    # Once a second
-
-    async def _every_second(self) -> None:
-        self._failures.log_summary()
-        self._observer.second_passed()
-        calls = self._dispatcher.calls
-        self._observer.calls_counted(in_time=calls.in_time, overdue=calls.overdue)
-        if gate_state := self._gate.state():
-            self._observer.deliveries_read(is_paused=gate_state.is_paused, pauses=gate_state.pauses)
-        # Skips this second if too many requests wait.
-        with contextlib.suppress(QueueFullError):
-            totals: Totals | None = None
-            with contextlib.suppress(StorageError):
-                totals = await self._threads.totals.submit(None)
-            self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
-        self._maintenance.second_passed()
-        # Last, so that the observer sees a failure even if the probe succeeds at once.
-        for work in Work:
-            # A write records a step of the wall clock.
-            if not self._store.is_up(work) or (work is Work.WRITES and self._clock.read_step() != self._clock.step_us):
-                self._probe(work)
-
-    def _probe(self, work: Work) -> None:
-        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
-        last = self._last_probes.get(work)
-        if last and not last.done():
-            return
-        with contextlib.suppress(QueueFullError, QueueClosedError):
-            self._last_probes[work] = probe = self._threads.probe(work)
-            probe.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,85 @@
+"""What the order service does once a second. Runs on the event loop."""
+
+import asyncio
+import contextlib
+
+from tornado.ioloop import PeriodicCallback
+
+from models.clock import Clock
+from models.errors import QueueClosedError, QueueFullError, StorageError
+from models.health import Work
+from models.order import Totals
+from models.store import Store
+from workers.claim_gate import ClaimGate
+from workers.failure_log import FailureLog
+from workers.idle_maintenance import IdleMaintenance
+from workers.observer import ServiceObserver
+from workers.running_calls import RunningCalls
+from workers.store_threads import StoreThreads
+
+SECOND_MS = 1_000
+
+
+class PeriodicTasks:
+    """Each second, reports the state to the observer, starts maintenance, and probes storage that has failed."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        threads: StoreThreads,
+        observer: ServiceObserver,
+        failures: FailureLog,
+        calls: RunningCalls,
+        gate: ClaimGate,
+        maintenance: IdleMaintenance,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._observer = observer
+        self._failures = failures
+        self._calls = calls
+        self._gate = gate
+        self._clock = clock
+        self._maintenance = maintenance
+        self._last_probes: dict[Work, asyncio.Future[None]] = {}
+        self._timer = PeriodicCallback(self._run, SECOND_MS)
+
+    async def start(self) -> None:
+        """Runs the tasks now, and each second until `stop`."""
+        await self._run()
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Ends the tasks, and logs the last summary of failures. Can be called twice, and before `start`."""
+        self._timer.stop()
+        self._failures.log_summary()
+
+    async def _run(self) -> None:
+        self._failures.log_summary()
+        self._observer.second_passed()
+        self._observer.calls_counted(in_time=self._calls.in_time, overdue=self._calls.overdue)
+        if gate_state := self._gate.state():
+            self._observer.deliveries_read(is_paused=gate_state.is_paused, pauses=gate_state.pauses)
+        # Skips this second if too many requests wait, or if the service has been closed in the meantime.
+        with contextlib.suppress(QueueFullError, QueueClosedError):
+            totals: Totals | None = None
+            with contextlib.suppress(StorageError):
+                totals = await self._threads.totals.submit(None)
+            self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
+        self._maintenance.second_passed()
+        # Last, so that the observer sees a failure even if the probe succeeds at once.
+        for work in Work:
+            # A write records a step of the wall clock.
+            if not self._store.is_up(work) or (work is Work.WRITES and self._clock.read_step() != self._clock.step_us):
+                self._probe(work)
+
+    def _probe(self, work: Work) -> None:
+        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
+        last = self._last_probes.get(work)
+        if last and not last.done():
+            return
+        with contextlib.suppress(QueueFullError, QueueClosedError):
+            self._last_probes[work] = probe = self._threads.probe(work)
+            probe.add_done_callback(lambda done: done.cancelled() or done.exception())
