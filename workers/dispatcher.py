@@ -187,7 +187,8 @@ class Dispatcher:
         max_open = self._gate.max_open()
         capacity = self._capacity - self._attempts.lost_slots
         if max_open is not None:
-            capacity = min(capacity, max_open)
+            # An overdue attempt is still open.
+            capacity = min(capacity, max_open - self._attempts.calls.overdue)
         return max(0, min(MAX_CLAIM, capacity - self._attempts.running - self._reserved))
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:

@@ -183,6 +183,7 @@ def new_dispatcher(
     backoff: Backoff | None = None,
     low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
     gate: ClaimGate | None = None,
+    attempt_timeout_s: float | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
@@ -198,6 +199,7 @@ def new_dispatcher(
         storage_backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
         gate=gate or OpenGate(),
+        attempt_timeout_s=attempt_timeout_s,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -221,6 +223,7 @@ async def dispatching(
     delay_s: float = 0.0,
     clock: models.clock.Clock = CLOCK,
     gate: ClaimGate | None = None,
+    attempt_timeout_s: float | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
@@ -232,6 +235,7 @@ async def dispatching(
         delay_s=delay_s,
         clock=clock,
         gate=gate,
+        attempt_timeout_s=attempt_timeout_s,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -848,6 +852,23 @@ async def test_the_gate_limits_how_many_orders_are_claimed(writer: Executor, poo
             processor.release(1)
         await store.until_all_are(Status.COMPLETED)
         assert (processor.max_running, max(store.limits)) == (1, 1)
+
+
+@pytest.mark.gen_test
+async def test_an_overdue_attempt_still_counts_towards_the_limit_of_the_gate(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, processor = MemoryStore(2), GatedProcessor()
+    async with dispatching(
+        store, processor, writer, pool, delay_s=3_600.0, gate=SetGate(1), attempt_timeout_s=0.01
+    ) as dispatcher:
+        await store.until(lambda: [outcome.error for outcome in store.recorded] == ["no result within 0.01 s"])
+        dispatcher.wake()
+        await until_writes_are_delivered(writer)
+        assert store.claimed == [1]
+        processor.release()
+        await store.until(lambda: store.claimed == [1, 2])
+    caplog.clear()
 
 
 @pytest.mark.gen_test
