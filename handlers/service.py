@@ -50,8 +50,8 @@ class Service(Protocol):
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
         """Retries the first group of the selected orders. The result selects the others."""
 
-    def set_paused(self, is_paused: bool, /) -> Future[bool]:
-        """Pauses processing or resumes it. The result says whether this changed anything."""
+    async def set_paused(self, is_paused: bool, /) -> bool:
+        """Pauses processing, or resumes processing and deliveries. Returns whether this changed anything."""
 
     @property
     def is_paused(self) -> bool:

@@ -22,6 +22,9 @@ class ClaimGate(Protocol):
     def opens_in_s(self) -> float:
         """The seconds until the pause ends; 0 without a pause."""
 
+    def end_pause(self) -> bool:
+        """Ends the pause now. Returns False if there is none."""
+
     def state(self) -> GateState | None:
         """The state of the gate, for metrics; None if the gate can't pause."""
 
@@ -34,6 +37,9 @@ class OpenGate:
 
     def opens_in_s(self) -> float:
         return 0.0
+
+    def end_pause(self) -> bool:
+        return False
 
     def state(self) -> GateState | None:
         return None

@@ -222,9 +222,17 @@ class OrderService:
         async with self._retrying_selected:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 
-    def set_paused(self, is_paused: bool) -> asyncio.Future[bool]:
-        """Pauses processing or resumes it, also for later processes. The result says whether this changed anything."""
-        return self._threads.writes.submit(SetPaused(is_paused))
+    async def set_paused(self, is_paused: bool) -> bool:
+        """Pauses processing or resumes it, also for later processes. Returns whether this changed anything.
+
+        During a pause, orders are accepted but not processed. Running attempts end normally. To resume processing also
+        ends a pause of the gate.
+        """
+        is_change = await self._threads.writes.submit(SetPaused(is_paused))
+        if not is_paused and self._gate.end_pause():
+            self._dispatcher.wake()
+            return True
+        return is_change
 
     @property
     def is_paused(self) -> bool:

@@ -31,7 +31,8 @@ def _resume() -> Schema:
     return operation(
         "resumeProcessing",
         "Resume processing",
-        "Orders are processed again, oldest first. A second request changes nothing.",
+        "Orders are processed again, oldest first. If webhooks are paused because the receiver is busy or unreachable, "
+        "the next one is sent now.",
         tag=_TAG,
         responses={"200": _state(is_paused=False)},
         problems=[*ACTION, *STORAGE],

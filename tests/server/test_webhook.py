@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import assert_counts, connect_to, post_all, wait_for_status, wait_until_processed
-from tests.process import DEADLINE_S, PostingClients, ServerProcess, has_values_of, order
+from tests.process import DEADLINE_S, PostingClients, ServerProcess, has_values_of, order, wait_until
 from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 KILLS = 5
@@ -181,6 +181,27 @@ def test_a_receiver_that_takes_some_orders_each_second_refuses_few(tmp_path: Pat
     print(f"200 orders, {sum(refused.values())} refused deliveries in {len(refused)} seconds")
     # At first up to 64 deliveries are open.
     assert sum(refused.values()) <= 64 + 200
+
+
+@pytest.mark.slow
+def test_a_pause_of_a_day_ends_when_processing_is_resumed(tmp_path: Path) -> None:
+    def behave(delivery: Delivery) -> Reply:
+        is_first = order_id_of(delivery.webhook_id) == delivery.number == 1
+        return Reply(429, {"Retry-After": "86400"}) if is_first else Reply(200)
+
+    with Receiver(behave) as receiver, webhook_server(tmp_path / "orders.db", receiver) as server:
+        post_all(server, [1])
+        wait_until(lambda: "deliveries are paused until" in server.log)
+        post_all(server, [2, 3])
+        with server.client() as client:
+            assert client.ask("POST", "/processing/resume").status == 200
+            for order_id in (2, 3):
+                wait_for_status(server, order_id, "Completed")
+            assert client.ask("GET", "/order/1").body["status"] == "Pending"
+            assert client.ask("POST", "/orders/retry?status=Pending").body == {"retried": 1}
+        wait_for_status(server, 1, "Completed")
+        assert server.stop() == 0
+    assert "processing resumed by 127.0.0.1" in server.log
 
 
 @pytest.mark.slow

@@ -822,6 +822,9 @@ class SetGate:
     def opens_in_s(self) -> float:
         return self.left_s
 
+    def end_pause(self) -> bool:
+        return False
+
     def state(self) -> GateState | None:
         return None
 

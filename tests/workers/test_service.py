@@ -176,16 +176,23 @@ async def test_the_observer_receives_a_failed_batch(
 
 
 class PausedGate(OpenGate):
-    """A gate that is closed for an hour."""
+    """A gate that is closed for an hour, or until `end_pause`."""
+
+    def __init__(self) -> None:
+        self._is_paused = True
 
     def max_open(self) -> int | None:
-        return 0
+        return 0 if self._is_paused else None
 
     def opens_in_s(self) -> float:
-        return 3_600.0
+        return 3_600.0 if self._is_paused else 0.0
+
+    def end_pause(self) -> bool:
+        was_paused, self._is_paused = self._is_paused, False
+        return was_paused
 
     def state(self) -> GateState | None:
-        return GateState(True, {"busy": 1})
+        return GateState(self._is_paused, {"busy": 1})
 
 
 @pytest.mark.gen_test
@@ -196,6 +203,29 @@ async def test_a_paused_gate_is_reported_and_orders_stay_pending(path: Path, clo
         assert await service.insert(new_order(1)) is Insertion.ACCEPTED
         assert await service.totals() == Totals(1, 0, 0, 0, 0, 0, clock.now_us)
         assert observer.deliveries[0] == (True, {"busy": 1})
+
+
+@pytest.mark.gen_test
+async def test_to_resume_processing_also_ends_the_pause_of_the_gate(path: Path, clock: Clock) -> None:
+    observer, gate = RecordingObserver(), PausedGate()
+    async with opened(path, clock, observer=observer, gate=gate) as service:
+        await service.start()
+        await service.insert(new_order(1))
+        assert await service.set_paused(True)
+        assert gate.opens_in_s()
+        assert await service.set_paused(False)
+        await observer.until(lambda: observer.changes[-1].status is Status.COMPLETED)
+        assert not await service.set_paused(False)
+
+
+@pytest.mark.gen_test
+async def test_a_pause_of_the_gate_alone_can_be_ended(path: Path, clock: Clock) -> None:
+    observer = RecordingObserver()
+    async with opened(path, clock, observer=observer, gate=PausedGate()) as service:
+        await service.start()
+        await service.insert(new_order(1))
+        assert [await service.set_paused(False) for _ in range(2)] == [True, False]
+        await observer.until(lambda: observer.changes[-1].status is Status.COMPLETED)
 
 
 # Failed writes

@@ -51,9 +51,10 @@ class DeliveryGate:
     """Allows up to `max_open` deliveries at once, and none during a pause.
 
     A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. It lasts as long
-    as the receiver requests, otherwise a delay of `backoff`. After a pause, one delivery at a time is a probe. If a
-    probe finds the receiver busy or unreachable, the next pause begins. When a probe is accepted, the limit grows with
-    each accepted delivery: by 1 up to half of the limit before the pause, then more slowly, as TCP does (RFC 5681).
+    as the receiver requests, otherwise a delay of `backoff`; `end_pause` ends it earlier. After a pause, one delivery
+    at a time is a probe. If a probe finds the receiver busy or unreachable, the next pause begins. When a probe is
+    accepted, the limit grows with each accepted delivery: by 1 up to half of the limit before the pause, then more
+    slowly, as TCP does (RFC 5681).
 
     `clock` is monotonic, in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """
@@ -84,6 +85,16 @@ class DeliveryGate:
     def opens_in_s(self) -> float:
         with self._lock:
             return max(0.0, self._closed_until_s - self._clock())
+
+    def end_pause(self) -> bool:
+        with self._lock:
+            now_s = self._clock()
+            if now_s >= self._closed_until_s:
+                return False
+            self._closed_until_s = now_s
+            # If the probe fails, the next pause is as short as the first one.
+            self._failed_probes = 0
+            return True
 
     def state(self) -> GateState:
         with self._lock:

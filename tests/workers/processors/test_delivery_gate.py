@@ -182,6 +182,21 @@ def test_failed_probes_do_not_lower_the_limit_up_to_which_the_growth_is_fast(gat
     assert gate.max_open() == MAX_OPEN // 2
 
 
+def test_a_pause_can_be_ended_and_the_next_one_is_short_again(gate: DeliveryGate, clock: Clock) -> None:
+    assert not gate.end_pause()
+    for _ in range(3):
+        clock.now_s += deliver(gate, busy())
+    assert not gate.end_pause()
+    deliver(gate, busy(86_400.0))
+    assert gate.end_pause()
+    assert not gate.end_pause()
+    assert (gate.max_open(), gate.opens_in_s(), gate.state().is_paused) == (1, 0.0, True)
+    assert deliver(gate, busy()) == 1.0
+    assert gate.end_pause()
+    deliver(gate, ACCEPTED)
+    assert (gate.max_open(), gate.state().is_paused) == (2, False)
+
+
 # Receivers, simulated
 
 
