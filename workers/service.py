@@ -49,7 +49,6 @@ from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
-
 _log = logging.getLogger("orders")
 
 
