@@ -28,7 +28,7 @@ while the system is suspended."""
 
 _MICROSECONDS = 1_000_000
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("orders.processing")
 
 
 class ClaimQueue(Protocol):
@@ -150,9 +150,10 @@ class Dispatcher:
                 await self._finish_and_claim()
             except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
                 failures += 1
-                expected = isinstance(error, StorageError)
-                if failures == 1 or not expected:
-                    _log.warning("processing paused: %s", error, exc_info=None if expected else error)
+                if not isinstance(error, StorageError):
+                    _log.warning("processing stopped: %s", error, exc_info=error)
+                elif failures == 1:  # the store logs the details
+                    _log.warning("processing stopped until writes of the database work again (%s)", error.code)
                 if self._last_write.is_set():
                     return
                 self._is_waiting = True
@@ -206,7 +207,7 @@ class Dispatcher:
             try:
                 self._begin(write.result(), limit)
             except RuntimeError as error:
-                _log.warning("processing paused: %s", error)
+                _log.warning("processing stopped: %s", error)
 
     def _begin(self, claimed: ClaimedOrders, limit: int) -> None:
         if self._stopping:
