@@ -43,6 +43,11 @@ def check_leftover_wal(path: Path) -> None:
     wal = read_wal(Path(f"{path}-wal"))
     if wal is None:
         return
+    if not path.exists() or not path.stat().st_size:
+        raise DatabaseRefusedError(  # SQLite would remove the WAL
+            f"{path} is missing or empty, but {path}-wal has commits of it:"
+            f" put {path} back, or move {path}-wal to another folder to start with an empty database"
+        )
     try:
         belongs = _belongs(path, wal)
     except _UnknownStateError:
@@ -59,8 +64,6 @@ def _belongs(path: Path, wal: Wal) -> bool:
     """Raises _UnknownStateError if only SQLite can tell."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-    if not header:
-        return False  # SQLite would remove the WAL
     if header[_FORMAT_VERSIONS] == _WITHOUT_WAL:
         return False
     if not header.startswith(DATABASE_MAGIC) or header[_FORMAT_VERSIONS] != _WITH_WAL:
