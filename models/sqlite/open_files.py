@@ -85,7 +85,11 @@ class OpenFiles:
         """Raises StorageUnavailableError if the database or its WAL was removed or replaced."""
         identities, self._wal_bytes = self._stat()
         if self._identities != identities:
-            text = "the database or its WAL was removed or replaced"
+            if self._identities[0] != identities[0]:
+                text = f"{self._database} was moved, removed or replaced. Put the same file back"
+            else:
+                text = f"{self._database}-wal was moved, removed or replaced. Stop the server with SIGTERM, which saves"
+                text += " all accepted orders in the database file, and start it again"
             raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
 
     def check_length(self) -> None:

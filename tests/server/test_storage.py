@@ -137,7 +137,7 @@ def test_no_order_is_accepted_while_the_file_is_removed_or_replaced(tmp_path: Pa
         assert_all_completed(server, [1, 2])
         assert server.stop() == 0
     for line in (
-        "WARNING writes of the database fail: the database or its WAL was removed or replaced (SQLITE_READONLY_DBMOVED",
+        f"WARNING writes of the database fail: {path} was moved, removed or replaced. Put the same file back (SQLITE_",
         "WARNING processing stopped until writes of the database work again (SQLITE_READONLY_DBMOVED)",
         "INFO processing continues",
     ):
@@ -156,6 +156,19 @@ def test_no_order_is_accepted_while_the_write_ahead_log_is_removed(tmp_path: Pat
         server.kill()
     with ServerProcess(tmp_path / "orders.db") as server:
         assert_all_completed(server, [1, 2])
+
+
+def test_a_stop_saves_the_orders_in_a_removed_write_ahead_log(tmp_path: Path) -> None:
+    path, wal = tmp_path / "orders.db", tmp_path / "orders.db-wal"
+    with ServerProcess(path) as server, server.client() as client:
+        assert client.post(order(1)).status == 202
+        assert_all_completed(server, [1])
+        wal.unlink()
+        assert client.post(order(2)).status == 503
+        assert server.stop() == 0
+    assert f"{wal} was moved, removed or replaced. Stop the server with SIGTERM, which saves all" in server.log
+    with ServerProcess(path) as server:
+        assert_all_completed(server, [1])
 
 
 def test_no_order_is_accepted_after_the_write_ahead_log_was_truncated(tmp_path: Path) -> None:
