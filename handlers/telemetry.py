@@ -53,7 +53,9 @@ class Telemetry:
         self.instruments = Instruments(clock=clock)
         self.prometheus = PrometheusRenderer(instruments=self.instruments, log=log, version=version)
         self.rates = rates or Rates(clock=monotonic)
-        self.snapshots = SnapshotSource(rates=self.rates, clock=clock, monotonic=monotonic)
+        self.snapshots = SnapshotSource(
+            rates=self.rates, instruments=self.instruments, clock=clock, monotonic=monotonic
+        )
         self.order_events = OrderEventStreams(
             log=EventLog(run=run, max_events=limits.max_events), clock=monotonic, max_readers=limits.max_event_readers
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from handlers.metrics.instruments import Instruments
 from handlers.metrics.rates import Rate, Rates
 from models.health import StorageStatus, Work
 from models.order import Totals
@@ -26,7 +27,8 @@ class StorageView(Struct):
 class MetricsView(Struct):
     """Counts of orders by status; times in seconds, rates in orders per second over the last minute.
 
-    `paused` says whether processing is paused.
+    `paused` says whether processing is paused, `deliveries_paused` whether webhooks are paused because the receiver is
+    busy or unreachable.
     """
 
     total_orders: int
@@ -41,6 +43,7 @@ class MetricsView(Struct):
     completed_per_second: float
     uptime_seconds: float
     paused: bool
+    deliveries_paused: bool
     storage: StorageView
 
 
@@ -63,6 +66,7 @@ class MetricsSnapshot(NamedTuple):
     oldest_pending_s: float
     uptime_s: float
     rate: Rate
+    deliveries_paused: bool
 
     def as_view(self, status: StorageStatus) -> MetricsView:
         """The JSON object of `GET /metrics`."""
@@ -80,6 +84,7 @@ class MetricsSnapshot(NamedTuple):
             completed_per_second=round(self.rate.completed, 3),
             uptime_seconds=round(self.uptime_s, 3),
             paused=totals.is_paused,
+            deliveries_paused=self.deliveries_paused,
             storage=storage_view(status),
         )
 
@@ -90,8 +95,11 @@ class SnapshotSource:
     Uptime counts from the construction of this object.
     """
 
-    def __init__(self, *, rates: Rates, clock: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, *, rates: Rates, instruments: Instruments, clock: Callable[[], int], monotonic: Callable[[], float]
+    ) -> None:
         self._rates = rates
+        self._instruments = instruments
         self._clock = clock
         self._monotonic = monotonic
         self._started_s = monotonic()
@@ -100,4 +108,10 @@ class SnapshotSource:
         """The current metrics. `totals` must be the current totals."""
         oldest_us = totals.oldest_pending_us
         oldest_s = 0.0 if oldest_us is None else max(0, self._clock() - oldest_us) / _MICROSECONDS
-        return MetricsSnapshot(totals, oldest_s, self._monotonic() - self._started_s, self._rates.up_to(totals))
+        return MetricsSnapshot(
+            totals,
+            oldest_s,
+            self._monotonic() - self._started_s,
+            self._rates.up_to(totals),
+            self._instruments.deliveries_paused,
+        )

@@ -23,6 +23,7 @@ _README_METRICS: Schema = {
     "completed_per_second": 1.0,
     "uptime_seconds": 1.2,
     "paused": False,
+    "deliveries_paused": False,
     "storage": {
         "is_writable": True,
         "is_readable": True,

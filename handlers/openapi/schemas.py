@@ -94,6 +94,9 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     },
     ("MetricsView", "oldest_pending_seconds"): {"description": "The age of the oldest Pending order."},
     ("MetricsView", "paused"): {"description": "Whether processing is paused."},
+    ("MetricsView", "deliveries_paused"): {
+        "description": "Whether webhooks are paused because the receiver is busy or unreachable."
+    },
     ("StorageView", "is_writable"): {"description": "False from a failed write until writes succeed again."},
     ("StorageView", "is_readable"): {"description": "False from a failed read until reads succeed again."},
     ("StorageView", "errors"): {

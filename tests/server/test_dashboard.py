@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import Watched, chromium
 from tests.live_orders import post_all, wait_for_status
 from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
+from tests.receiver import SECRET, Delivery, Receiver, Reply
 from tests.server.access import make_key
 from tests.user_module import UserModule
 
@@ -484,6 +485,27 @@ def test_processing_is_paused_and_resumed(browser: Browser, server: ServerProces
         expect(banner).to_be_hidden()
         expect(page.locator("#completed_orders")).to_have_text("1")
         expect(pause).to_be_focused()
+
+
+def test_a_pause_of_webhooks_is_shown_and_can_be_ended(browser: Browser, tmp_path: Path) -> None:
+    def behave(delivery: Delivery) -> Reply:
+        return Reply(429, {"Retry-After": "86400"}) if delivery.webhook_id == "order_1" else Reply(200)
+
+    with Receiver(behave) as receiver:
+        flags = ("--processor", "webhook", "--webhook-url", receiver.url)
+        with (
+            ServerProcess(tmp_path / "orders.db", *flags, environment={"ORDERS_WEBHOOK_SECRET": SECRET}) as server,
+            opened(browser, server) as watched,
+        ):
+            page = watched.page
+            expect_live(page)
+            banner = page.locator("#deliveries-paused")
+            post_all(server, [1])
+            expect(banner).to_contain_text("Webhooks are paused")
+            post_all(server, [2])
+            banner.get_by_role("button", name="Send one now").click()
+            expect(banner).to_be_hidden()
+            wait_for_status(server, 2, "Completed")
 
 
 @pytest.mark.parametrize("scope", ["read", "write"])

@@ -34,6 +34,7 @@ function showMetrics(metrics) {
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
   showStorage(metrics.storage);
   processing.show(metrics.paused);
+  processing.showDeliveries(metrics.deliveries_paused);
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
 }
 

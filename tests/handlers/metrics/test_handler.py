@@ -24,6 +24,7 @@ EMPTY = {
     "completed_per_second": Decimal("2.718"),
     "uptime_seconds": Decimal("12.346"),
     "paused": False,
+    "deliveries_paused": False,
 }
 """The metrics without orders, except for `storage`."""
 

@@ -271,6 +271,7 @@ async def test_pauses_of_deliveries_are_counted_by_reason(api: RunningApi, media
     api.telemetry.deliveries_read(is_paused=True, pauses={"busy": 3, "unreachable": 0})
     families = await scrape(api, media_type)
     assert [sample.value for sample in families["orders_deliveries_paused"].samples] == [1]
+    assert (await api.get("/metrics")).json["deliveries_paused"] is True
     counts = {
         sample.labels["reason"]: sample.value
         for sample in families["orders_delivery_pauses"].samples
