@@ -173,6 +173,8 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             reloadables.append(KeyFile(http.api_keys, guard=guard))
         if http.tls_cert and http.tls_key:
             reloadables.append(CertificateFiles(http.tls_cert, http.tls_key, server=api))
+        if selected.secret_file:
+            reloadables.append(selected.secret_file)
         # Before this line, a signal ends the process at once.
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from workers.processors.selection import RECORD, WEBHOOK, check_processor
-from workers.processors.webhook import WebhookSettings, check_url, parse_secrets
+from workers.processors.webhook import WebhookSettings, check_url
 from workers.processors.webhook_headers import AddHeader, Headers, parse_headers
+from workers.processors.webhook_secrets import SecretSource, parse_source
 
 
 class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +19,7 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
     attempt_timeout: float | None
     processor: str
     webhook_url: str | None
-    webhook_secret: tuple[str, ...] | None
+    webhook_secret: SecretSource | None
     webhook_header: Headers
     webhook_timeout: float
     max_attempts: int
@@ -58,9 +59,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--webhook-url", type=check_url, default=None, help="URL to which --processor webhook sends orders")
     add(
         "--webhook-secret",
-        type=parse_secrets,
+        type=parse_source,
         default=None,
-        help="base64 keys for webhooks, separated by spaces; safer as ORDERS_WEBHOOK_SECRET",
+        help="base64 keys for webhooks, separated by spaces, or @FILE with the keys; safer as ORDERS_WEBHOOK_SECRET",
     )
     add(
         "--webhook-header",

@@ -1,4 +1,4 @@
-"""Reads files again while the server runs: API keys and the certificate. Runs on the event loop."""
+"""Reads files again while the server runs, for example the API keys. Runs on the event loop."""
 
 import contextlib
 import logging
@@ -19,6 +19,10 @@ _log = logging.getLogger("orders")
 class Reloadable(Protocol):
     """Something that the server has read from files."""
 
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files."""
+
     def reload(self) -> str:
         """Reads the files again, and uses the new content. Returns a description of it for the log.
 
@@ -36,9 +40,11 @@ class TlsServer(Protocol):
 def reload_all(reloadables: Sequence[Reloadable]) -> None:
     """Reloads each of them, and logs the result."""
     if not reloadables:
-        _log.info("nothing to reload: neither --api-keys nor --tls-cert is set")
+        _log.info("nothing to reload: no API keys, certificate or webhook secrets have been read from files")
     for each in reloadables:
         try:
+            for path in each.paths:
+                _check_is_no_pipe(path)
             description = each.reload()
         except StartRefusedError as error:
             _log.error("not reloaded: %s", error)
@@ -50,29 +56,27 @@ class KeyFile:
     """The file of `--api-keys`. The rate limits of the keys go on."""
 
     def __init__(self, path: Path, *, guard: RequestGuard) -> None:
-        self._path = path
+        self.paths = (path,)
         self._guard = guard
 
     def reload(self) -> str:
-        _check_is_no_pipe(self._path)
-        keys = read_keys(self._path)
+        [path] = self.paths
+        keys = read_keys(path)
         self._guard.replace_keys(keys)
-        return f"{len(keys)} API keys from {self._path}"
+        return f"{len(keys)} API keys from {path}"
 
 
 class CertificateFiles:
     """The files of `--tls-cert` and `--tls-key`. Open connections keep the old certificate."""
 
     def __init__(self, certificate: Path, key: Path, *, server: TlsServer) -> None:
-        self._certificate = certificate
-        self._key = key
+        self.paths = (certificate, key)
         self._server = server
 
     def reload(self) -> str:
-        _check_is_no_pipe(self._certificate)
-        _check_is_no_pipe(self._key)
-        self._server.replace_tls(load_tls(self._certificate, self._key))
-        return f"the certificate from {self._certificate}"
+        certificate, key = self.paths
+        self._server.replace_tls(load_tls(certificate, key))
+        return f"the certificate from {certificate}"
 
 
 def _check_is_no_pipe(path: Path) -> None:

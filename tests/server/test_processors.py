@@ -11,6 +11,7 @@ from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
 from tests.receiver import SECRET
 from workers.processors.webhook import WebhookSettings
+from workers.processors.webhook_secrets import SecretSource
 
 pytestmark = pytest.mark.slow
 
@@ -162,6 +163,15 @@ def test_a_bad_secret_in_the_environment_ends_with_status_2_and_is_not_shown(tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_secrets_that_is_missing_ends_with_status_1(tmp_path: Path) -> None:
+    file, database = tmp_path / "secrets", tmp_path / "orders.db"
+    flags = (*WEBHOOK, "--webhook-url", URL, "--webhook-secret", f"@{file}")
+    status, stdout, stderr = run_server("--database", str(database), *flags)
+    assert (status, stdout) == (1, "")
+    assert stderr == f"server.py: {file} can't be read: No such file or directory\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_record_processor_ignores_a_webhook_url_in_the_environment() -> None:
     environment = {"ORDERS_WEBHOOK_URL": URL, "ORDERS_WEBHOOK_SECRET": SECRET}
     assert parse_settings(["--processor", "record"], environment).processing.processor == "record"
@@ -185,7 +195,10 @@ def test_a_webhook_has_several_secrets_headers_and_a_time_out() -> None:
     }
     webhook = parse_settings(flags, environment).processing.webhook
     assert webhook == WebhookSettings(
-        url=URL, secrets=(SECRET, "AAAA"), headers=(("Authorization", "Bearer  a b"), ("B", "")), timeout_s=2.5
+        url=URL,
+        secrets=SecretSource((SECRET, "AAAA")),
+        headers=(("Authorization", "Bearer  a b"), ("B", "")),
+        timeout_s=2.5,
     )
     webhook = parse_settings(flags[:4], environment).processing.webhook
     assert webhook is not None

@@ -1,4 +1,4 @@
-"""SIGHUP to a real server: API keys and certificate are read again, and the server goes on."""
+"""SIGHUP to a real server: API keys, certificate and webhook secrets are read again, and the server goes on."""
 
 import os
 import select
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ServerProcess, need, order, wait_until
+from tests.live_orders import wait_for_status
+from tests.process import DEADLINE_S, ServerProcess, need, order, wait_until
+from tests.receiver import SECRET, Receiver, Reply
 from tests.server.access import ask, curl, https_server, make_key
 from tests.server.test_stop import wait_until_refusing
 
@@ -79,6 +81,23 @@ def test_new_connections_get_the_new_certificate_and_open_ones_stay(tmp_path: Pa
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b'{"status":"ok"}' in connection.recv(4_096)
         assert server.stop() == 0
+
+
+def test_webhooks_are_signed_with_the_new_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("b2xk\n")
+    with Receiver(lambda _: Reply(200)) as receiver:
+        flags = ("--processor", "webhook", "--webhook-url", receiver.url, "--webhook-secret", f"@{file}")
+        with ServerProcess(tmp_path / "orders.db", *flags) as server:
+            assert server.post(order(1)).status == 202
+            receiver.wait_for(lambda: len(receiver.faults) == 1, within_s=DEADLINE_S)
+            file.write_text("hunter2-\n")
+            reload(server, saying=f" ERROR not reloaded: {file}: secret 1 is not base64")
+            file.write_text(f"b2xk\n{SECRET}\n")
+            reload(server, saying=f" INFO reloaded: 2 webhook secrets from {file}\n")
+            assert server.post(order(2)).status == 202
+            wait_for_status(server, 2, "Completed")
+            assert server.stop() == 0
 
 
 @pytest.mark.parametrize("before", [(), ("nohup",)], ids=["usual", "nohup"])

@@ -14,6 +14,7 @@ from workers.processors.function import FunctionProcessor, load_function
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
 from workers.processors.webhook import WebhookProcessor, WebhookSettings
+from workers.processors.webhook_secrets import SecretFile
 
 RECORD = "record"
 WEBHOOK = "webhook"
@@ -29,10 +30,11 @@ def check_processor(text: str) -> str:
 
 
 class SelectedProcessor(NamedTuple):
-    """A processor, and the gate that limits how many orders are claimed for it."""
+    """A processor, the gate that limits how many orders are claimed for it, and its file that can be reloaded."""
 
     processor: Processor
     gate: ClaimGate
+    secret_file: SecretFile | None = None
 
 
 def build_processor(
@@ -43,9 +45,9 @@ def build_processor(
     clock_us: Callable[[], int],
     coroutines: CoroutineThread,
 ) -> SelectedProcessor:
-    """Returns the processor with this name, which needs settings if it is `webhook`. Raises FunctionRefusedError.
+    """Returns the processor with this name, which needs settings if it is `webhook`.
 
-    `clock_us` returns microseconds since 1970, UTC.
+    `clock_us` returns microseconds since 1970, UTC. Raises FunctionRefusedError and SecretsRefusedError.
     """
     if name == RECORD:
         return SelectedProcessor(RecordProcessor(), OpenGate())
@@ -58,7 +60,9 @@ def build_processor(
             clock=time.monotonic,
             clock_us=clock_us,
         )
-        return SelectedProcessor(WebhookProcessor(settings=webhook, connections=connections, gate=gate), gate)
+        processor = WebhookProcessor(settings=webhook, connections=connections, gate=gate)
+        file = webhook.secrets.file
+        return SelectedProcessor(processor, gate, None if file is None else SecretFile(file, signer=processor))
     # Modules in the current folder can be imported, as with `python -m`.
     sys.path.append("")
     return SelectedProcessor(FunctionProcessor(load_function(name), coroutines=coroutines), OpenGate())

@@ -3,7 +3,6 @@
 Requests are signed as Standard Webhooks specifies (https://www.standardwebhooks.com).
 """
 
-import base64
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from workers.processors.delivery_result import DeliveryResult, Response, Verdict
 from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
 from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
 from workers.processors.webhook_headers import Headers
+from workers.processors.webhook_secrets import SecretSource
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
@@ -53,12 +53,11 @@ class WebhookBody(msgspec.Struct):
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where deliveries go, and what they contain in addition to the order.
 
-    Each of the `secrets` is base64, with or without the prefix `whsec_`. With several, each delivery has a signature
-    for each. An attempt takes at most `timeout_s` seconds.
+    With several secrets, each delivery has a signature for each. An attempt takes at most `timeout_s` seconds.
     """
 
     url: str
-    secrets: tuple[str, ...]
+    secrets: SecretSource
     headers: Headers = ()
     timeout_s: float = TIMEOUT_S
 
@@ -67,7 +66,8 @@ class WebhookProcessor:
     """Posts orders to a receiver, over up to `connections` kept-alive connections.
 
     `delivery_result.py` says what a response means for the order, and `gate` when orders can be sent. Redirects are
-    not followed. `clock` returns seconds since 1970, UTC.
+    not followed. `clock` returns seconds since 1970, UTC. Raises SecretsRefusedError if the secrets are in a file that
+    can't be used.
 
     An attempt can take longer than its time-out by the time of the DNS lookup. If the receiver has more than three
     addresses and none of them responds, the attempt takes a third of the time-out for each address.
@@ -84,13 +84,17 @@ class WebhookProcessor:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = settings.url
-        self._signers = [Webhook(secret) for secret in settings.secrets]
+        self.replace_secrets(settings.secrets.read())
         self._fixed_headers = _fixed_headers(settings.headers)
         self._gate = gate
         self._clock = clock
         self._timeout_s = settings.timeout_s
         self._pools = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
         self._pools.pool_classes_by_scheme = {"http": TimedHttpPool, "https": TimedHttpsPool}
+
+    def replace_secrets(self, secrets: Sequence[str]) -> None:
+        """Signs later deliveries with these secrets. Can be called on any thread."""
+        self._signers = [Webhook(secret) for secret in secrets]
 
     def __call__(self, orders: Sequence[Order]) -> None:
         for order in orders:
@@ -179,25 +183,6 @@ def _fixed_headers(headers: Headers) -> dict[str, str]:
     own = {"Content-Type": "application/json", "User-Agent": "orders"}
     names = {name.lower() for name, _ in headers}
     return {name: value for name, value in own.items() if name.lower() not in names} | dict(headers)
-
-
-def parse_secrets(text: str) -> tuple[str, ...]:
-    """The secrets in a text, which are separated by spaces. Raises ValueError, without the text, if one is invalid."""
-    secrets = text.split(" ")
-    for secret in secrets:
-        _check_secret(secret)
-    return tuple(secrets)
-
-
-def _check_secret(text: str) -> None:
-    digits = text.removeprefix("whsec_").rstrip("=")
-    try:
-        # Checked here because standardwebhooks ignores characters that are not base64.
-        secret = base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
-    except ValueError:
-        secret = b""
-    if not secret:
-        raise ValueError("must be base64, with or without whsec_ before it; several are separated by one space")
 
 
 def webhook_body(order: Order) -> WebhookBody:

@@ -38,8 +38,9 @@ from workers.backoff import Backoff
 from workers.processors.delivery_gate import MAX_UNREACHABLE, DeliveryGate
 from workers.processors.delivery_result import MAX_SHOWN_CHARACTERS
 from workers.processors.outcomes import NotDeliveredError, NotSentError, ReceiverBusyError, Rejected
-from workers.processors.webhook import MAX_RESPONSE_BYTES, WebhookProcessor, WebhookSettings, check_url, parse_secrets
+from workers.processors.webhook import MAX_RESPONSE_BYTES, WebhookProcessor, WebhookSettings, check_url
 from workers.processors.webhook_headers import Headers
+from workers.processors.webhook_secrets import SecretSource
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
 SHORT_S = 0.2
@@ -79,7 +80,7 @@ def processor(
     timeout_s: float = DEADLINE_S,
 ) -> WebhookProcessor:
     return WebhookProcessor(
-        settings=WebhookSettings(url=url, secrets=secrets, headers=headers, timeout_s=timeout_s),
+        settings=WebhookSettings(url=url, secrets=SecretSource(secrets), headers=headers, timeout_s=timeout_s),
         connections=connections,
         gate=gate or new_gate(connections),
         clock=clock,
@@ -225,6 +226,12 @@ def test_a_delivery_has_a_signature_for_each_secret(receiver: Receiver) -> None:
     for secret in (SECRET, other):
         assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["order_id"] == 7
     assert re.fullmatch(r"v1,[A-Za-z0-9+/=]{44} v1,[A-Za-z0-9+/=]{44}", delivery.headers["webhook-signature"])
+
+
+def test_replaced_secrets_sign_later_deliveries(receiver: Receiver) -> None:
+    deliver = processor(receiver.url, secrets=("b2xk",))
+    deliver.replace_secrets((SECRET,))
+    deliver([order()])  # the receiver verifies the signature
 
 
 def test_a_delivery_has_the_headers_of_the_settings(receiver: Receiver) -> None:
@@ -727,40 +734,3 @@ def test_a_valid_url_is_returned_unchanged(url: str) -> None:
 def test_an_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match=r"^must be an http:// or https:// URL, without a user name or a password$"):
         check_url(url)
-
-
-@pytest.mark.parametrize(
-    "secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"]
-)
-def test_valid_secrets_are_separated_by_spaces(secret: str) -> None:
-    assert parse_secrets(secret) == (secret,)
-    assert parse_secrets(f"{secret} {SECRET} AA") == (secret, SECRET, "AA")
-    Webhook(secret)
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "",
-        "=",
-        "==",
-        "whsec_",
-        "whsec_==",
-        "A",
-        "AAAAA",
-        "hunter2-hunter2",
-        "hunter2_hunter2",
-        "hunter2a  hunter2a",
-        "hunter2a\thunter2a",
-        "hunter2a\n",
-        "hunter2é",
-        "hunt==er2a==",
-        "whsec_whsec_hunter2a",
-        "WHSEC_hunter2a",
-    ],
-)
-def test_an_invalid_secret_is_rejected_and_not_shown(secret: str) -> None:
-    with pytest.raises(ValueError, match=r"^must be base64, with or without whsec_ before it; ") as caught:
-        parse_secrets(secret)
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
