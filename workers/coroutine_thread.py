@@ -29,13 +29,13 @@ class CoroutineThread:
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         """Runs the coroutine. Called on any other thread. The future ends with the coroutine, and gets its exception.
 
-        After the time-out, the exception is NoResultError. Raises RuntimeError, and closes the coroutine, after `close`
-        or if the thread can't be started.
+        After the time-out, the exception is NoResultError. Raises RuntimeError after `close` or if no thread can be
+        started, and OSError if too many files are open. The coroutine is then closed.
         """
         ended: Future[None] = Future()
         try:
             self._running_loop().call_soon_threadsafe(self._create_task, coroutine, ended)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             coroutine.close()
             raise
         return ended
@@ -71,19 +71,19 @@ class CoroutineThread:
             if self._is_closed:
                 raise RuntimeError("the server stops")
             if self._loop is None or self._thread is None or not self._thread.is_alive():
-                started: Future[asyncio.AbstractEventLoop] = Future()
-                self._thread = threading.Thread(target=self._serve, args=(started,), name="coroutines")
-                self._thread.start()
-                self._loop = started.result()
+                # Created here and not on the new thread, so that this thread gets the error if too many files are open.
+                self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
+                self._thread = threading.Thread(target=self._serve, args=(self._loop, self._stop), name="coroutines")
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no thread can be started
+                    self._loop.close()
+                    raise
             return self._loop
 
-    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        async def wait_for_stop() -> None:
-            self._stop = asyncio.Event()
-            started.set_result(asyncio.get_running_loop())
-            await self._stop.wait()
-
-        # A task that the function has started can raise SystemExit. The next coroutine then gets a new thread.
-        with contextlib.suppress(SystemExit):
-            # At the end, this cancels all tasks.
-            asyncio.run(wait_for_stop())
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        # A task that the function has started can raise these exceptions. The next coroutine then gets a new thread.
+        # At the end, the runner cancels all tasks.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(stop.wait())

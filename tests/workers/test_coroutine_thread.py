@@ -1,6 +1,7 @@
 """The thread that runs coroutines. The threads and event loops are real."""
 
 import asyncio
+import errno
 import gc
 import threading
 from collections.abc import Iterator
@@ -101,9 +102,28 @@ def test_a_running_coroutine_is_not_garbage(coroutines: CoroutineThread) -> None
     assert isinstance(ended.exception(DEADLINE_S), asyncio.CancelledError)
 
 
-def test_a_task_that_ends_the_event_loop_does_not_end_later_coroutines(coroutines: CoroutineThread) -> None:
+def test_if_too_many_files_are_open_only_the_coroutine_fails(
+    coroutines: CoroutineThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def finish() -> None:
+        pass
+
+    def fail() -> asyncio.AbstractEventLoop:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", fail)
+        with pytest.raises(OSError, match="Too many open files"):
+            coroutines.start(finish())
+    assert coroutines.start(finish()).result(DEADLINE_S) is None
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_task_that_ends_the_event_loop_does_not_end_later_coroutines(
+    coroutines: CoroutineThread, error: type[BaseException]
+) -> None:
     async def leave() -> None:
-        raise SystemExit
+        raise error
 
     async def start() -> None:
         threads.append(threading.current_thread())

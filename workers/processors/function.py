@@ -45,7 +45,7 @@ class FunctionProcessor:
             return None
         try:
             return self._coroutines.start(_run_and_check(result))
-        except RuntimeError:
+        except (RuntimeError, OSError):
             result.close()
             raise
 
