@@ -1,4 +1,7 @@
-"""What a child process that a user's function forks must change first. Runs on the only thread of the child."""
+"""Resets what a forked child process inherits from the server. Runs on the only thread of the child.
+
+A user's function can fork.
+"""
 
 import concurrent.futures.thread
 import signal

@@ -7,11 +7,11 @@ from models.errors import QueueClosedError, QueueFullError
 from workers.batcher import Batcher
 
 IDLE_S = 3
-"""How many seconds must pass without a write."""
+"""How many seconds must pass without a write before maintenance runs."""
 
 
 class IdleMaintenance:
-    """Puts a call into `queue`, which runs `Store.maintain`, in each second after `IDLE_S` seconds without a write."""
+    """Runs `Store.maintain` on the thread of `queue`, each second after `IDLE_S` seconds without a write."""
 
     def __init__(self, queue: Batcher[None, None]) -> None:
         self._queue = queue

@@ -24,7 +24,8 @@ MAX_BUSY_US = 86_400 * 1_000_000
 """For this time after an order is accepted, attempts at which the receiver is busy do not count."""
 MIN_EXTRA_DELAY_S = 1.0
 MAX_EXTRA_DELAY_S = 60.0
-"""An order that is refused again waits longer than the pause: as long again, from 1 s to a minute."""
+"""An order that is refused again waits longer than the pause. The extra delay is the length of the pause, within these
+limits."""
 
 _MICROSECONDS = 1_000_000
 LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS
@@ -63,8 +64,8 @@ class RetryPolicy:
     def _after_busy(self, order: Order, error: ReceiverBusyError) -> Outcome:
         """The outcome of an attempt that does not count, because the receiver was busy."""
         delay_s = error.retry_after_s
-        # The claims that do not count are earlier refusals. Orders that were not refused go first, because the receiver
-        # can have refused this order and not all orders.
+        # An earlier claim did not count: most likely, the receiver refused the order then, too. Other orders go first,
+        # because the receiver possibly refuses only this one.
         if order.claims > order.attempts:
             delay_s += min(max(delay_s, MIN_EXTRA_DELAY_S), MAX_EXTRA_DELAY_S)
         due_us = self._clock() + round(delay_s * _MICROSECONDS)

@@ -41,7 +41,7 @@ OUTLIVES = """
 """
 
 
-def test_a_forked_child_does_not_keep_the_port_connections_or_locks_of_a_killed_server(tmp_path: Path) -> None:
+def test_a_forked_child_keeps_no_port_connection_or_lock_of_a_killed_server(tmp_path: Path) -> None:
     body = "if order.order_id == 1: run(outlive, order)"
     with UserModule(tmp_path, body, setup=SETUP + OUTLIVES) as shop:
         with shop.server() as server, server.client() as client:

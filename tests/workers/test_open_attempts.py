@@ -182,7 +182,7 @@ class PendingProcessor:
 
 
 @pytest.mark.gen_test
-async def test_a_future_of_the_processor_occupies_no_thread_and_decides_how_the_attempt_ends() -> None:
+async def test_a_future_occupies_no_thread_and_decides_how_the_attempt_ends() -> None:
     processor = PendingProcessor()
     with ThreadPoolExecutor(1) as pool:
         attempts = Attempts(pool, processor, None)

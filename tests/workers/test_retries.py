@@ -251,11 +251,11 @@ def test_a_long_text_is_truncated(kind: type[Exception]) -> None:
     assert outcome.error == text
 
 
-def test_only_the_three_exceptions_of_processors_are_expected() -> None:
+def test_only_exceptions_that_report_an_outcome_are_expected() -> None:
     class SoldOut(Rejected):
         pass
 
-    expected = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x")]
+    expected = [Rejected(), SoldOut("no"), RetryLater(0), NotDeliveredError("x"), NoResultError(1)]
     assert all(is_expected(error) for error in expected)
     assert not any(is_expected(error) for error in (ValueError("x"), TimeoutError(), KeyboardInterrupt(), Mute()))
     assert policy().after(claimed(), SoldOut("no")) == Outcome(5, 21, Status.FAILED, "no", ending=Ending.REJECTED)

@@ -51,10 +51,11 @@ class DeliveryGate:
     """Allows up to `max_open` deliveries at once, and none during a pause.
 
     A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. It lasts as long
-    as the receiver requests, otherwise a delay of `backoff`; `end_pause` ends it earlier. After a pause, one delivery
-    at a time is a probe. If a probe finds the receiver busy or unreachable, the next pause begins. When a probe is
-    accepted, the limit grows with each accepted delivery: by 1 up to half of the limit before the pause, then more
-    slowly, as TCP does (RFC 5681).
+    as the receiver requests; without a request, as long as the delay of `backoff`. `end_pause` ends it earlier.
+
+    After a pause, one delivery at a time is a probe. If a probe finds the receiver busy or unreachable, the next pause
+    begins. When a probe is accepted, the limit grows with each accepted delivery: by 1 up to half of the limit before
+    the pause, then more slowly, as TCP does (RFC 5681).
 
     `clock` is monotonic, in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """

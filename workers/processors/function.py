@@ -28,7 +28,8 @@ class FunctionRefusedError(StartRefusedError):
 class FunctionProcessor:
     """Calls `function` with each order, and runs the coroutine that it can return on the thread of `coroutines`.
 
-    An exception decides the outcome. Any other returned value is ignored, unless code of the function has still to run.
+    An exception decides the outcome. A returned generator, future or other awaitable is an error, because it has not
+    run. Any other returned value is ignored.
     """
 
     batch_size = 1
@@ -55,7 +56,7 @@ async def _run_and_check(coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 def _check_has_run(result: object) -> None:
-    """Raises TypeError if the function returned something that has not run. The order must not be Completed."""
+    """Raises TypeError if the function returned something that has not run, so that the order is not Completed."""
     match result:
         case Generator():
             fault = "a generator, but did not run it"

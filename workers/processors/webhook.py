@@ -65,12 +65,12 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 class WebhookProcessor:
     """Posts orders to a receiver, over up to `connections` kept-alive connections.
 
-    `delivery_result.py` says what a response means for the order, and `gate` when orders can be sent. Redirects are
+    `delivery_result.py` decides what a response means for the order, and `gate` when orders can be sent. Redirects are
     not followed. `clock` returns seconds since 1970, UTC. Raises SecretsRefusedError if the secrets are in a file that
     can't be used.
 
-    An attempt can take longer than its time-out by the time of the DNS lookup. If the receiver has more than three
-    addresses and none of them responds, the attempt takes a third of the time-out for each address.
+    The time-out of an attempt does not include the DNS lookup. If the receiver has more than three addresses and none
+    of them responds, the attempt takes a third of the time-out for each address.
     """
 
     batch_size = 1

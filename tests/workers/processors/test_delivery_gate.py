@@ -11,7 +11,7 @@ from workers.processors.delivery_gate import MAX_UNREACHABLE, MIN_LOG_INTERVAL_S
 from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError
 
-CREATED_US = 1_740_830_400_000_000
+START_US = 1_740_830_400_000_000
 MAX_OPEN = 64
 
 ACCEPTED = DeliveryResult(Verdict.ACCEPTED)
@@ -42,7 +42,7 @@ def new_gate(clock: Clock, *, max_open: int = MAX_OPEN) -> DeliveryGate:
         max_open=max_open,
         backoff=Backoff(first_s=1.0, max_s=60.0, jitter=lambda: 0.5),
         clock=clock,
-        clock_us=lambda: CREATED_US + round((clock() - 1_000.0) * 1_000_000),
+        clock_us=lambda: START_US + round((clock() - 1_000.0) * 1_000_000),
     )
 
 

@@ -147,27 +147,27 @@ def test_an_exception_of_the_function_is_not_changed(error: BaseException) -> No
     assert caught.value is error
 
 
-async def raise_at_odd_moments(order: Order) -> None:
-    """Fails after it has waited, so that it ends in a later iteration of the event loop."""
+async def reject_later(order: Order) -> None:
+    """Rejects the order in a later iteration of the event loop."""
     await asyncio.sleep(0)
     raise Rejected("no")
 
 
 class AsyncShop:
     async def __call__(self, order: Order) -> None:
-        await raise_at_odd_moments(order)
+        await reject_later(order)
 
 
 @pytest.mark.parametrize(
     "function",
     [
-        raise_at_odd_moments,
+        reject_later,
         AsyncShop(),
         AsyncShop().__call__,
-        functools.partial(lambda shop, order: raise_at_odd_moments(order), 1),
+        functools.partial(lambda shop, order: reject_later(order), 1),
         functools.partial(AsyncShop()),
-        functools.wraps(raise_at_odd_moments)(lambda order: raise_at_odd_moments(order)),
-        lambda order: asyncio.wait_for(raise_at_odd_moments(order), 30),
+        functools.wraps(reject_later)(lambda order: reject_later(order)),
+        lambda order: asyncio.wait_for(reject_later(order), 30),
     ],
 )
 def test_a_coroutine_is_run_and_its_exception_decides(function: Callable[[Order], object]) -> None:

@@ -569,11 +569,11 @@ def test_an_error_response_with_an_endless_body_ends_in_time(receiver: Receiver)
 
 def test_each_order_on_a_connection_has_its_own_time_out(receiver: Receiver) -> None:
     def slow(wire: Wire) -> None:
-        wire.hold(0.13)
+        wire.hold(0.6)
         wire.send(reply(200, b"thanks"))
 
     receiver.script = slow
-    processor(receiver.url, timeout_s=0.25)([order(1), order(2)])
+    processor(receiver.url, timeout_s=1.0)([order(1), order(2)])
     assert [delivery.connection for delivery in receiver.deliveries] == [1, 1]
 
 
