@@ -2,10 +2,11 @@
 
 It starts two servers, each with its own database: one only records orders, the other delivers webhooks. While clients
 send orders, it injects random faults: kills, freezes, locks, full disks, disconnecting clients, failing webhook
-receivers. At the end it reads every acknowledged order back, stops the servers, and counts the orders in their files.
+receivers, damaged databases, and more. At the end it reads every acknowledged order back, stops the servers, and
+counts the orders in their files.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
-1 if not, 2 for bad flags, and 130 after Ctrl-C.
+1 if not, 2 for bad flags, and 130 after Ctrl-C. Faults that the machine can't make are skipped.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.database import inspect, wait_until_processed
 from load.chaos.injection import FaultInjector
 from load.chaos.receiver import Receiver, ReceiverLost, WebhookChecker
 from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
+from load.chaos.second_server import SecondServers
 from load.chaos.target import ServerLost, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
@@ -31,7 +34,7 @@ from load.cli.flags import CommandParser, whole_number
 from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, folder_to_keep
 
-ATTEMPTS_S = 30.0  # How long to retry a fault that has no effect. This is longer than the longest lock.
+ATTEMPTS_S = 60.0  # How long to retry a fault without effect: longer than a lock, and than a pause of webhooks.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
 FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
 """The time limit of a run is the sum of a limit for each fault, the time for its orders at this rate, and the rest."""
@@ -74,7 +77,15 @@ class ChaosRun:
             for name in TARGETS
         }
         self.outcome = Outcome(findings=[*findings.values()])
-        self._injector = FaultInjector(receiver=self._receiver, seed=self.seed, ended=self._ended)
+        second_servers = SecondServers(
+            command=self.server,
+            folder=self.folder,
+            orders=orders_for(seed=self.seed, name="second"),
+            rng=Random(f"second {self.seed}"),
+        )
+        self._injector = FaultInjector(
+            receiver=self._receiver, second_servers=second_servers, seed=self.seed, ended=self._ended
+        )
 
     async def run(self) -> None:
         """Perform the run. Exceeding its time limit is a failure. Raises ServerLost, ReceiverLost or a group."""
@@ -143,6 +154,9 @@ class ChaosRun:
         before = Counter(target.client_errors)
         deadline_s = time.monotonic() + ATTEMPTS_S
         while not (effect := await self._injector.inject(target, fault)).made and time.monotonic() < deadline_s:
+            if not effect.is_possible:
+                self.outcome.impossible[fault.kind] = effect.text
+                return
             self._log(f"{effect.text}: no effect, trying again", target=target.name, kind=fault.kind)
             # If the server is being restarted, wait for that.
             async with target.restart_lock:

@@ -30,7 +30,7 @@ READERS = 16
 
 
 @contextmanager
-def _connect(database: Path, *, mode: str, timeout_s: float = 0.0) -> Iterator[sqlite3.Connection]:
+def open_existing(database: Path, *, mode: str, timeout_s: float = 0.0) -> Iterator[sqlite3.Connection]:
     """Open an existing database as "ro" or "rw", in autocommit mode."""
     uri = f"{database.absolute().as_uri()}?mode={mode}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout_s)) as connection:
@@ -39,7 +39,7 @@ def _connect(database: Path, *, mode: str, timeout_s: float = 0.0) -> Iterator[s
 
 def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
     """Hold SQLite's write lock for `length_s`, or until `ended` is set; return False if the lock was not available."""
-    with suppress(sqlite3.Error), _connect(database, mode="rw", timeout_s=LOCK_TIMEOUT_S) as connection:
+    with suppress(sqlite3.Error), open_existing(database, mode="rw", timeout_s=LOCK_TIMEOUT_S) as connection:
         connection.execute("BEGIN IMMEDIATE")
         ended.wait(length_s)
         # Closing the connection releases the lock.
@@ -54,11 +54,11 @@ def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: 
     """
     results: Counter[str] = Counter()
     try:
-        with _connect(database, mode="rw") as reader:
+        with open_existing(database, mode="rw") as reader:
             if reader_s:
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM totals").fetchone()
-            with _connect(database, mode="rw", timeout_s=CHECKPOINT_TIMEOUT_S) as connection:
+            with open_existing(database, mode="rw", timeout_s=CHECKPOINT_TIMEOUT_S) as connection:
                 for mode in modes:
                     results["busy" if _is_busy(connection, mode) else "done"] += 1
             ended.wait(reader_s)
@@ -76,10 +76,26 @@ def _is_busy(connection: sqlite3.Connection, mode: str) -> bool:
         return True
 
 
+def copy_database(database: Path, folder: Path) -> Path:
+    """Copy the database into `folder` while a server uses it, and return the copy. Raises sqlite3.Error."""
+    copy = folder / database.name
+    with open_existing(database, mode="ro", timeout_s=LOCK_TIMEOUT_S) as source, closing(sqlite3.connect(copy)) as to:
+        source.backup(to)
+    return copy
+
+
+def index_pages(database: Path) -> tuple[int, list[int]]:
+    """Return the size of a page, and the root pages of the indexes that each new order changes."""
+    sql = "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND tbl_name = 'orders' AND sql NOT LIKE '%WHERE%'"
+    with open_existing(database, mode="rw") as connection:
+        [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
+        return page_bytes, [page for (page,) in connection.execute(sql)]
+
+
 def last_due_us(database: Path) -> int:
     """Return when the last retry is due, in microseconds since 1970; 0 if no order waits for a retry."""
     sql = "SELECT max(due_us) FROM orders WHERE status = 'Pending' AND due_us IS NOT NULL"
-    with suppress(sqlite3.Error), _connect(database, mode="ro", timeout_s=LOCK_TIMEOUT_S) as connection:
+    with suppress(sqlite3.Error), open_existing(database, mode="ro", timeout_s=LOCK_TIMEOUT_S) as connection:
         return connection.execute(sql).fetchone()[0] or 0
     return 0
 
@@ -89,7 +105,7 @@ def audit_database(
 ) -> None:
     """Compare the stored orders with `ledger`, the totals and GET /metrics, and with `delivered` if it is not None."""
     try:
-        with _connect(database, mode="ro") as connection:
+        with open_existing(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
                 if line != "ok":
                     findings.add(WRONG, f"integrity_check: {line}")

@@ -3,39 +3,42 @@
 import asyncio
 import resource
 import signal
-import socket
-import struct
+import sqlite3
 import threading
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from tornado.iostream import IOStream, StreamClosedError
-
-from load.chaos.clients import DISK_FULL, NDJSON
+from load.chaos.clients import DISK_FULL
 from load.chaos.database import checkpoint, hold_lock
+from load.chaos.disconnection import disconnect_clients
 from load.chaos.receiver import Receiver
-from load.chaos.report import Fault, FaultKind, ReceiverFault
+from load.chaos.report import WRONG, Fault, FaultKind, ReceiverFault, SecondStart
+from load.chaos.second_server import NotPossible, SecondServers
 from load.chaos.target import TargetServer
 from load.system.server_process import ServerProcess
 
-LINES_PER_REQUEST = 400
-CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER for which close() sends RST.
+Check = Callable[[], list[str]]
 
 
 class Effect(NamedTuple):
-    """The result of one attempt to inject a fault. `made` is False if the fault had no effect."""
+    """The result of one attempt to inject a fault. `made` is False if the fault had no effect.
+
+    `is_possible` is False if this machine can't make the fault, for the reason in `text`.
+    """
 
     made: bool
     text: str
+    is_possible: bool = True
 
 
 class FaultInjector:
     """Injects faults. The positions at which requests are cut follow from `seed`. `ended` ends blocking calls early."""
 
-    def __init__(self, *, receiver: Receiver, seed: int, ended: threading.Event) -> None:
+    def __init__(self, *, receiver: Receiver, second_servers: SecondServers, seed: int, ended: threading.Event) -> None:
         self._receiver = receiver
+        self._second_servers = second_servers
         self._rng = Random(f"vanishing {seed}")
         self._ended = ended
         self._locks: dict[tuple[str, FaultKind], asyncio.Lock] = {}
@@ -51,6 +54,10 @@ class FaultInjector:
             FaultKind.CHECKPOINT: self._checkpoint,
             FaultKind.VANISH: self._disconnect_clients,
             FaultKind.RECEIVER: self._fail_receiver,
+            FaultKind.SECOND: self._start_second,
+            FaultKind.DAMAGE: self._break_second,
+            FaultKind.WAL: self._break_second,
+            FaultKind.READ_ONLY: self._break_second,
         }
         async with self._locks.setdefault((target.name, fault.kind), asyncio.Lock()):
             return await methods[fault.kind](target, fault)
@@ -104,9 +111,7 @@ class FaultInjector:
         return Effect(results["done"] + results["busy"] == fault.count, f"{fault.detail}{reader}: {counts}")
 
     async def _disconnect_clients(self, target: TargetServer, fault: Fault) -> Effect:
-        rng = self._rng
-        parts = [(_cut_request(target, n % 4, rng), rng.uniform(0, fault.length_s)) for n in range(fault.count)]
-        sent = sum(await asyncio.gather(*(_send_and_leave(target, part, stay_s, rng) for part, stay_s in parts)))
+        sent = await disconnect_clients(target, clients=fault.count, longest_s=fault.length_s, rng=self._rng)
         return Effect(sent > 0, f"{sent} of {fault.count} clients disconnected in the middle of a request")
 
     async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
@@ -131,6 +136,37 @@ class FaultInjector:
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
 
+    async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
+        second, start = self._second_servers, SecondStart(fault.detail)
+        check = second.on_hard_link if start is SecondStart.HARD_LINK else second.without_lock_file
+        async with target.restart_lock:
+            process = target.process
+            if not process.url.port or not process.is_running:
+                return Effect(False, "no process was running")
+            return await _check(target, partial(check, target.database, owner=process.pid), f"refused {start.value}")
+
+    async def _break_second(self, target: TargetServer, fault: Fault) -> Effect:
+        second = self._second_servers
+        checks: dict[FaultKind, tuple[Check, str]] = {
+            FaultKind.DAMAGE: (partial(second.on_damaged_index, target.database), "an index of a copy"),
+            FaultKind.WAL: (partial(second.on_truncated_wal, target.database), "the WAL of a copy truncated"),
+            FaultKind.READ_ONLY: (second.on_read_only_disk, "the disk of a second server"),
+        }
+        return await _check(target, *checks[fault.kind])
+
+
+async def _check(target: TargetServer, check: Check, text: str) -> Effect:
+    """Run a check of a second server on another thread, and add the problems to the findings of the target server."""
+    try:
+        problems = await asyncio.to_thread(check)
+    except NotPossible as reason:
+        return Effect(False, str(reason), is_possible=False)
+    except (OSError, sqlite3.Error) as error:
+        return Effect(False, str(error))
+    for problem in problems:
+        target.findings.add(WRONG, problem)
+    return Effect(True, text)
+
 
 def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
     """Limit the server's files to `size` bytes, so that writes fail as on a full disk; None removes the limit.
@@ -145,40 +181,3 @@ def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:
-    """Send a part of a request, wait, then close or reset the connection; return False if it failed earlier."""
-    stream = IOStream(socket.socket(target.address.family, socket.SOCK_STREAM))
-    try:
-        async with asyncio.timeout(stay_s + CONNECT_LIMIT_S):
-            await stream.connect(target.address.sockaddr)
-            await stream.write(part)
-            await asyncio.sleep(stay_s)
-        if rng.random() < RESET_SHARE and not stream.closed():
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    except (StreamClosedError, OSError, TimeoutError):
-        return False
-    finally:
-        stream.close()
-    return True
-
-
-def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
-    """Encode a request and cut it off: in the head (way 0), in the body (1), not at all (2), or in an NDJSON line (3).
-
-    Only complete orders are recorded as sent, because the server can store only those.
-    """
-    ledger, address = target.ledger, target.address
-    if way == 0:
-        head = address.post("/order", b"")
-        return head[: rng.randrange(1, len(head) - 4)]
-    indexes = ledger.take(LINES_PER_REQUEST if way == 3 else 1, is_sent=way == 2)
-    bodies = [ledger.orders.body(index) for index in indexes]
-    if way < 3:
-        request = address.post("/order", bodies[0])
-        return request if way == 2 else request[: -rng.randrange(1, len(bodies[0]))]
-    whole = rng.randrange(1, len(bodies))
-    ledger.note_sent(indexes[:whole])
-    cut = len(b"\n".join(bodies[whole:])) - rng.randrange(1, len(bodies[whole]))
-    return address.post("/orders", b"\n".join(bodies), content=NDJSON)[:-cut]

@@ -38,6 +38,10 @@ class FaultKind(Enum):
     CHECKPOINT = "checkpoint"
     VANISH = "vanish"
     RECEIVER = "receiver"
+    SECOND = "second"
+    DAMAGE = "damage"
+    WAL = "wal"
+    READ_ONLY = "read-only"
 
 
 class ReceiverFault(Enum):
@@ -49,8 +53,18 @@ class ReceiverFault(Enum):
     BUSY = "answers 503"
 
 
-# The kinds of each group of 17 faults, which are then shuffled. So even a short run has all kinds.
-DECK = (FaultKind.KILL,) * 3 + tuple(kind for kind in FaultKind if kind is not FaultKind.KILL) * 2
+class SecondStart(Enum):
+    """How a second server is started on a database that is in use. The values are shown to users."""
+
+    HARD_LINK = "on a hard link"
+    NO_LOCK_FILE = "after the lock file was removed"
+
+
+# The kinds of each group of faults, which are then shuffled. So even a short run has all kinds.
+ONCE = (FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+TWICE = tuple(kind for kind in FaultKind if kind not in (FaultKind.KILL, *ONCE))
+DECK = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, *ONCE)
+ON_RECORD = (FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +72,8 @@ class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
     `count` is how many kills in a row, checkpoints, disconnecting clients, or kills while the receiver hangs. In a row
-    of kills, each restarted server is killed after `length_s`. `detail` is a ReceiverFault or has checkpoint modes.
+    of kills, each restarted server is killed after `length_s`. `detail` is a ReceiverFault, a SecondStart, or has
+    checkpoint modes.
     """
 
     kind: FaultKind
@@ -82,7 +97,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all four kinds in every group of four. HANG is first or second, so that 17 faults always include it."""
+    """Yield all four kinds in every group of four. HANG is first or second, so that one DECK always includes it."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -91,7 +106,7 @@ def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
 
 
 def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault]) -> Fault:
-    target = WEBHOOK if kind is FaultKind.RECEIVER else rng.choice(TARGETS)
+    target = WEBHOOK if kind is FaultKind.RECEIVER else RECORD if kind in ON_RECORD else rng.choice(TARGETS)
     # Some faults begin almost together, for example a kill while the disk is full.
     pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else LONGEST_PAUSE_S)
     length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
@@ -115,6 +130,8 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             detail = next(receiver_faults).value
             # A server that is killed during a webhook must send the webhook again.
             count = rng.randint(1, MAX_KILLS_DURING_HANG) if detail == ReceiverFault.HANG.value else 1
+        case FaultKind.SECOND:
+            detail = rng.choice([*SecondStart]).value
     return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
 
 
@@ -164,9 +181,13 @@ class Findings:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The result of a run. `made` counts faults that had an effect, `client_errors` the errors that clients got."""
+    """The result of a run. `made` counts faults that had an effect, `client_errors` the errors that clients got.
+
+    `impossible` says why this machine can't make a kind of fault.
+    """
 
     made: Counter[FaultKind] = field(default_factory=Counter)
+    impossible: dict[FaultKind, str] = field(default_factory=dict)
     client_errors: Counter[tuple[FaultKind, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     findings: list[Findings] = field(default_factory=list)
@@ -193,6 +214,7 @@ class Outcome:
                 kind.value: {
                     "planned": planned[kind],
                     "made": self.made[kind],
+                    "not_made": self.impossible.get(kind),
                     **{name: self.client_errors[kind, name] for name in COLUMNS},
                 }
                 for kind in FaultKind
@@ -210,6 +232,7 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     for kind in filter(planned.get, FaultKind):
         errors = "".join(f"{outcome.client_errors[kind, name]:>12,}" for name in COLUMNS)
         yield f"{kind.value:<20}{f'{outcome.made[kind]} of {planned[kind]}':>12}{errors}"
+    yield from (f"{kind.value} was not made: {printable(reason)}" for kind, reason in outcome.impossible.items())
     inspected = [found for found in outcome.findings if found.is_inspected]
     if inspected:
         yield f"\n{'orders':<20}" + "".join(f"{found.target:>12}" for found in inspected)

@@ -48,5 +48,5 @@ if __name__ == "__main__":
     port = int(sys.argv[sys.argv.index("--port") + 1])
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     server = ThreadingHTTPServer(("127.0.0.1", port), LosingHandler)
-    print(f"listening on http://127.0.0.1:{port}", flush=True)
+    print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

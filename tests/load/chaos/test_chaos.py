@@ -51,7 +51,8 @@ def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
     found = json.loads(report.read_text())
     # On failure, the printed output shows the seed.
     assert found["passed"], out
-    assert all(counts["made"] == counts["planned"] > 0 for counts in found["faults"].values()), out
+    for counts in found["faults"].values():
+        assert counts["not_made"] or counts["made"] == counts["planned"] > 0, out
     for shop in found["shops"]:
         assert shop["acknowledged"] > 1000, out
         assert not any(count for name, count in shop.items() if name not in ("shop", "acknowledged", "found")), out

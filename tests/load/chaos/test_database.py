@@ -1,4 +1,4 @@
-"""Tests locks and checkpoints in the database of a server, and the query for its last retry."""
+"""Tests locks and checkpoints in the database of a server, copies of it, and the query for its last retry."""
 
 import sqlite3
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from load.chaos import database
-from load.chaos.database import checkpoint, hold_lock, last_due_us
+from load.chaos.database import checkpoint, copy_database, hold_lock, index_pages, last_due_us
 from models.sqlite.opening import open_database
 from tests.load.steps import meanwhile
 
@@ -72,6 +72,22 @@ def test_checkpoints_are_counted_by_result(
 def test_a_checkpoint_of_a_missing_database_is_an_error(tmp_path: Path) -> None:
     results = checkpoint(tmp_path / "none.db", ["FULL"], reader_s=0, ended=threading.Event())
     assert results == {"unable to open database file": 1}
+
+
+def test_a_copy_has_the_orders_that_a_server_has_stored(path: Path, other: sqlite3.Connection, tmp_path: Path) -> None:
+    other.execute("UPDATE totals SET pending = 7")
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    with closing(sqlite3.connect(copy_database(path, folder))) as copied:
+        assert copied.execute("SELECT pending FROM totals").fetchone() == (7,)
+    assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_every_new_order_changes_the_indexes_that_are_damaged(path: Path, other: sqlite3.Connection) -> None:
+    pages = {page: name for name, page in other.execute("SELECT name, rootpage FROM sqlite_master")}
+    page_bytes, indexes = index_pages(path)
+    assert page_bytes == 4096
+    assert {pages[page] for page in indexes} == {"orders_order_id", "orders_user", "orders_created"}
 
 
 def test_the_last_due_time_is_that_of_pending_orders(path: Path, other: sqlite3.Connection) -> None:

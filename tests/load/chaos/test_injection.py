@@ -4,14 +4,18 @@ import asyncio
 import threading
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from load.chaos.injection import LINES_PER_REQUEST, Effect, FaultInjector
+from load.chaos.disconnection import LINES_PER_REQUEST
+from load.chaos.injection import Effect, FaultInjector
 from load.chaos.receiver import Receiver
-from load.chaos.report import Fault, FaultKind, Findings, ReceiverFault
+from load.chaos.report import WRONG, Fault, FaultKind, Findings, ReceiverFault, SecondStart
+from load.chaos.second_server import SecondServers
 from load.chaos.target import TargetServer, reserve_port
-from tests.load.chaos.webhooks import new_checker
+from models.sqlite.opening import open_database
+from tests.load.chaos.webhooks import ORDERS, new_checker
 from tests.load.shop import Shop
 from tests.process import DEADLINE_S, wait_until
 
@@ -25,19 +29,49 @@ def inject(
         receiver = Receiver(new_checker(), findings=Findings(target="webhook"))
         receiver.listen()
         try:
-            return await FaultInjector(receiver=receiver, seed=1, ended=threading.Event()).inject(target, fault)
+            return await new_injector(target, receiver).inject(target, fault)
         finally:
             receiver.close()
 
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", [FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.LOCK, FaultKind.CHECKPOINT])
+def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
+    second_servers = SecondServers(command=["-c", ""], folder=target.database.parents[1], orders=ORDERS, rng=Random(1))
+    return FaultInjector(receiver=receiver, second_servers=second_servers, seed=1, ended=threading.Event())
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        *((kind, "") for kind in (FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.LOCK)),
+        (FaultKind.CHECKPOINT, "FULL"),
+        *((FaultKind.SECOND, start.value) for start in SecondStart),
+        *((kind, "") for kind in (FaultKind.DAMAGE, FaultKind.WAL)),
+    ],
+)
 def test_without_a_server_and_a_database_there_is_no_effect(
-    kind: FaultKind, target: TargetServer, tmp_path: Path
+    kind: FaultKind, detail: str, target: TargetServer, tmp_path: Path
 ) -> None:
-    assert not inject(target, kind, detail="FULL").made
+    effect = inject(target, kind, detail=detail)
+    assert (effect.made, effect.is_possible) == (False, True)
     assert [*(tmp_path / "record").iterdir()] == []
+    assert target.findings.problems[WRONG] == []
+
+
+def test_problems_of_a_second_server_are_findings(target: TargetServer, tmp_path: Path) -> None:
+    open_database(target.database)
+    assert inject(target, FaultKind.DAMAGE).made
+    [(problem, _), *_] = target.findings.problems[WRONG]
+    assert problem.startswith("a second server did not start: ")
+
+
+def test_a_fault_that_this_machine_can_not_make_is_not_possible(
+    target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("load.chaos.second_server.SYSTEM_FOLDERS", "/nowhere")  # a machine without mkfs
+    assert inject(target, FaultKind.READ_ONLY) == Effect(False, "mkfs.ext4 is not installed", is_possible=False)
 
 
 @pytest.mark.parametrize("fault", list(ReceiverFault))
@@ -48,7 +82,7 @@ def test_a_receiver_fault_without_requests_has_no_effect(fault: ReceiverFault, t
 def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     target: TargetServer, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.injection.CONNECT_LIMIT_S", DEADLINE_S)  # longer, for a busy machine
+    monkeypatch.setattr("load.chaos.disconnection.CONNECT_LIMIT_S", DEADLINE_S)  # longer, for a busy machine
     clients = 20
     effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
     assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")

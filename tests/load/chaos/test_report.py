@@ -1,5 +1,7 @@
 """Tests the plan of faults, the findings of a run, and the lines that report them."""
 
+from collections import Counter
+
 import pytest
 
 from load.chaos.report import (
@@ -93,11 +95,27 @@ def test_the_json_has_all_kinds_of_faults_and_all_counts() -> None:
     outcome = Outcome(findings=[good_findings()])
     outcome.made[FaultKind.KILL] += 1
     outcome.client_errors[FaultKind.KILL, "503s"] += 5
-    result = outcome.to_json(plan_faults(1, 17), seed=1)
+    result = outcome.to_json(plan_faults(1, len(DECK)), seed=1)
     assert [*result["faults"]] == [kind.value for kind in FaultKind]
-    assert result["faults"]["kill"] == {"planned": 3, "made": 1, "503s": 5, "dropped": 0, "refused": 0}
+    assert result["faults"]["kill"] == {
+        "planned": 3,
+        "made": 1,
+        "not_made": None,
+        "503s": 5,
+        "dropped": 0,
+        "refused": 0,
+    }
     assert result["shops"][0].keys() == JSON_KEYS
     assert result["passed"]
+
+
+def test_a_fault_that_the_machine_can_not_make_is_reported_and_passes() -> None:
+    outcome = Outcome(findings=[good_findings()], impossible={FaultKind.READ_ONLY: "unshare failed"})
+    plan = plan_faults(1, len(DECK))
+    lines = [*format_outcome(outcome, plan)]
+    assert "read-only was not made: unshare failed" in lines
+    assert lines[-1] == "Nothing was lost, and nothing was wrong."
+    assert outcome.to_json(plan, seed=1)["faults"]["read-only"]["not_made"] == "unshare failed"
 
 
 def test_the_faults_follow_from_the_seed() -> None:
@@ -112,6 +130,12 @@ def test_a_longer_run_begins_with_the_faults_of_a_shorter_one() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_short_run_has_every_kind(seed: int) -> None:
     assert {fault.kind for fault in plan_faults(seed, len(DECK))} == set(FaultKind)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_three_hundred_faults_have_every_kind_at_least_five_times(seed: int) -> None:
+    kinds = Counter(fault.kind for fault in plan_faults(seed, 300))
+    assert min(kinds[kind] for kind in FaultKind) >= 5
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -134,7 +158,7 @@ def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_of_34_faults_has_every_receiver_fault(seed: int) -> None:
+def test_a_run_with_two_decks_has_every_receiver_fault(seed: int) -> None:
     faults = plan_faults(seed, 2 * len(DECK))
     assert {fault.detail for fault in faults if fault.kind is FaultKind.RECEIVER} == {
         fault.value for fault in ReceiverFault
