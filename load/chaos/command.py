@@ -22,6 +22,7 @@ from pathlib import Path
 from random import Random
 
 from load.chaos.clients import client_sessions, plan_rates
+from load.chaos.controlled import Controls
 from load.chaos.database import inspect, wait_until_processed
 from load.chaos.injection import FaultInjector
 from load.chaos.receiver import Receiver, ReceiverLost, WebhookChecker
@@ -43,6 +44,7 @@ THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping 
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
 WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
 """The flags of the server that delivers webhooks. With 1,000 attempts, no order fails because of faults alone."""
+CONTROLLED = ("-m", "load.chaos.controlled")
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
@@ -64,13 +66,16 @@ class ChaosRun:
         self._begun_s = time.monotonic()
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
+        controls = {name: Controls(self.folder / f"{name}-controls") for name in TARGETS}
         checker = WebhookChecker(orders=orders_for(seed=self.seed, name=WEBHOOK), secret=SECRET)
         self._receiver = Receiver(checker, findings=findings[WEBHOOK])
-        flags = {RECORD: (), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
+        # The access log fills the pipe of a server whose standard error is not read.
+        flags = {RECORD: ("--access-log",), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
         self._targets = {
             name: TargetServer(
                 findings=findings[name],
-                command=[*self.server, "--processor", name, *flags[name]],
+                command=[*CONTROLLED, str(controls[name].path), *self.server, "--processor", name, *flags[name]],
+                controls=controls[name],
                 folder=self.folder / name,
                 seed=self.seed,
             )

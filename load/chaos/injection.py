@@ -1,22 +1,26 @@
 """Injects each kind of fault into a target server. Runs on the event loop; calls that block run on other threads."""
 
 import asyncio
+import os
 import resource
 import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from load.chaos.clients import DISK_FULL
+from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL
+from load.chaos.controlled import is_nearly_full
 from load.chaos.database import checkpoint, hold_lock
 from load.chaos.disconnection import disconnect_clients
 from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.second_server import NotPossible, SecondServers
 from load.chaos.target import TargetServer
+from load.http.connection import Connection, NoConnection, NoResponse
 from load.system.server_process import ServerProcess
 
 Check = Callable[[], list[str]]
@@ -54,6 +58,7 @@ class FaultInjector:
             FaultKind.CHECKPOINT: self._checkpoint,
             FaultKind.VANISH: self._disconnect_clients,
             FaultKind.RECEIVER: self._fail_receiver,
+            FaultKind.STDERR: self._stall_stderr,
             FaultKind.SECOND: self._start_second,
             FaultKind.DAMAGE: self._break_second,
             FaultKind.WAL: self._break_second,
@@ -135,6 +140,28 @@ class FaultInjector:
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
+
+    async def _stall_stderr(self, target: TargetServer, fault: Fault) -> Effect:
+        """Stop reading the server's standard error, and check that the server responds when the pipe is full."""
+        reader = target.controls.reader
+        if not target.process.url.port or not target.process.is_running:
+            return Effect(False, "no process was running")
+        connection = Connection(target.address)
+        try:
+            os.kill(reader, signal.SIGSTOP)
+            await asyncio.sleep(fault.length_s)
+            is_full = is_nearly_full(reader)
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await connection.exchange(target.address.get("/livez"))
+        except TimeoutError:
+            target.findings.add(WRONG, "no answer while nothing read standard error")
+        except (NoConnection, NoResponse, ProcessLookupError):
+            is_full = False
+        finally:
+            connection.close()
+            with suppress(ProcessLookupError):
+                os.kill(reader, signal.SIGCONT)
+        return Effect(is_full, f"not read for {fault.length_s:.1f} s")
 
     async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
         second, start = self._second_servers, SecondStart(fault.detail)

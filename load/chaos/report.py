@@ -38,6 +38,7 @@ class FaultKind(Enum):
     CHECKPOINT = "checkpoint"
     VANISH = "vanish"
     RECEIVER = "receiver"
+    STDERR = "stderr"
     SECOND = "second"
     DAMAGE = "damage"
     WAL = "wal"
@@ -61,10 +62,10 @@ class SecondStart(Enum):
 
 
 # The kinds of each group of faults, which are then shuffled. So even a short run has all kinds.
-ONCE = (FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+ONCE = (FaultKind.STDERR, FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 TWICE = tuple(kind for kind in FaultKind if kind not in (FaultKind.KILL, *ONCE))
 DECK = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, *ONCE)
-ON_RECORD = (FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
 from load.http.address import Address, ServerUrl
 from load.orders.generated import SentOrders, VariedOrders
@@ -47,15 +48,19 @@ class TargetServer:
     """Runs a server with its own database. `ledger` records its orders. `command` is its command without port and file.
 
     `process` is the last process launched. `client_errors` counts the 503s, refused and lost connections of clients.
-    `restart_lock` is held while the server is stopped and started again.
+    `restart_lock` is held while the server is stopped and started again. `controls`
+    has an effect if the command runs `load.chaos.controlled`.
     """
 
-    def __init__(self, *, findings: Findings, command: Sequence[str], folder: Path, seed: int) -> None:
+    def __init__(
+        self, *, findings: Findings, command: Sequence[str], controls: Controls, folder: Path, seed: int
+    ) -> None:
         folder.mkdir()
         self.name = findings.target
         self.findings = findings
         self.database = folder / "orders.db"
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
+        self.controls = controls
         self.client_errors: Counter[str] = Counter()
         self.restart_lock = asyncio.Lock()
         self._blocks = 0

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from load.chaos.clients import RateLimit, send_single_orders
+from load.chaos.controlled import Controls
 from load.chaos.report import Findings
 from load.chaos.target import TargetServer
 from load.http.address import Address, ServerUrl
@@ -23,6 +24,7 @@ def target(shop: Shop, tmp_path: Path) -> Iterator[TargetServer]:
     target = TargetServer(
         findings=Findings(target="record"),
         command=["no-server"],
+        controls=Controls(tmp_path / "controls"),
         folder=tmp_path / "record",
         seed=1,
     )

@@ -46,6 +46,7 @@ def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
     [
         *((kind, "") for kind in (FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.LOCK)),
         (FaultKind.CHECKPOINT, "FULL"),
+        (FaultKind.STDERR, ""),
         *((FaultKind.SECOND, start.value) for start in SecondStart),
         *((kind, "") for kind in (FaultKind.DAMAGE, FaultKind.WAL)),
     ],

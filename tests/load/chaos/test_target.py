@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
 from load.chaos.target import ServerLost, TargetServer, orders_for
 
@@ -31,6 +32,7 @@ def server_of(code: str, folder: Path) -> Iterator[TargetServer]:
     server = TargetServer(
         findings=SignallingFindings(),
         command=["-c", code],
+        controls=Controls(folder / "controls"),
         folder=folder / "record",
         seed=1,
     )

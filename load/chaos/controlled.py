@@ -1,0 +1,72 @@
+"""Runs a server with a standard error that another process controls.
+
+python -m load.chaos.controlled FILE PROGRAM [ARGUMENTS]
+"""
+
+import mmap
+import os
+import runpy
+import sys
+from contextlib import suppress
+from fcntl import F_SETPIPE_SZ, fcntl, ioctl
+from pathlib import Path
+from termios import FIONREAD
+
+PIPE_BYTES = 4096  # The size of the pipe between the server and the reader of its standard error.
+NEARLY_FULL_BYTES = PIPE_BYTES // 2
+
+
+class Controls:
+    """A number in the file `path`, which a server and the process that controls it share. The latter creates it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.truncate(mmap.PAGESIZE)
+            self._values = memoryview(mmap.mmap(file.fileno(), mmap.PAGESIZE)).cast("q")
+
+    def note_reader(self, pid: int) -> None:
+        self._values[0] = pid
+
+    @property
+    def reader(self) -> int:
+        """The process that copies the server's standard error to its log; 0 before the first start."""
+        return self._values[0]
+
+
+def is_nearly_full(pid: int) -> bool:
+    """Return whether the standard input of a process is a pipe in which there is hardly any room left."""
+    with suppress(OSError):
+        descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder) > NEARLY_FULL_BYTES
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def _pipe_stderr() -> int:
+    """Send standard error to a pipe, and start a process that copies it to where it went before. Return its id."""
+    reading, writing = os.pipe()
+    fcntl(writing, F_SETPIPE_SZ, PIPE_BYTES)
+    actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
+    pid = os.posix_spawnp("cat", ["cat"], os.environ, file_actions=actions)
+    os.dup2(writing, 2)
+    os.close(reading)
+    os.close(writing)
+    return pid
+
+
+def main() -> None:
+    controls = Controls(Path(sys.argv[1]))
+    controls.note_reader(_pipe_stderr())
+    del sys.argv[:2]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Tests that a stalled standard error finds servers that wait for it."""
+
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from load.chaos.controlled import Controls
+from load.chaos.injection import Effect
+from load.chaos.receiver import Receiver
+from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, Findings
+from load.chaos.target import TargetServer
+from tests.load.chaos.test_injection import new_injector
+from tests.load.chaos.test_receiver import receiving
+
+BLOCKING_SERVER = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        sys.stderr.write("." * 10_000)
+        self.send_error(200)
+
+server = HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler)
+print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[TargetServer]:
+    """A target server that delivers webhooks. It is not started. Its program is `server.py`."""
+    controls = Controls(tmp_path / "controls")
+    target = TargetServer(
+        findings=Findings(target=WEBHOOK),
+        command=["-m", "load.chaos.controlled", str(controls.path), str(tmp_path / "server.py")],
+        controls=controls,
+        folder=tmp_path / WEBHOOK,
+        seed=1,
+    )
+    yield target
+    target.close()
+
+
+def inject(
+    target: TargetServer, receiver: Receiver, kind: FaultKind, *, detail: str = "", length_s: float = 0.1
+) -> Coroutine[Any, Any, Effect]:
+    fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, detail=detail)
+    return new_injector(target, receiver).inject(target, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_server_that_waits_for_standard_error_is_wrong(
+    target: TargetServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("load.chaos.injection.ANSWER_LIMIT_S", 1.0)  # shorter, to be fast
+    (tmp_path / "server.py").write_text(BLOCKING_SERVER)
+    await target.start()
+    async with receiving() as (receiver, _, _):
+        await inject(target, receiver, FaultKind.STDERR)
+    assert target.findings.problems[WRONG] == [("no answer while nothing read standard error", 0)]
