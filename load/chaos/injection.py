@@ -1,11 +1,13 @@
 """Injects each kind of fault into a target server. Runs on the event loop; calls that block run on other threads."""
 
 import asyncio
+import math
 import os
 import resource
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,12 +18,15 @@ from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL
 from load.chaos.controlled import is_nearly_full
 from load.chaos.database import checkpoint, hold_lock
 from load.chaos.disconnection import disconnect_clients
-from load.chaos.receiver import Receiver
+from load.chaos.receiver import PAUSES_S, Receiver
 from load.chaos.report import WRONG, Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.second_server import NotPossible, SecondServers
 from load.chaos.target import TargetServer
 from load.http.connection import Connection, NoConnection, NoResponse
 from load.system.server_process import ServerProcess
+
+FAILURE_LIMIT_S, POLL_EVERY_S = 3.0, 0.1  # How long to wait for a webhook that fails.
+WORKERS = 8  # The --workers of the servers: at most this many webhooks are sent at once.
 
 Check = Callable[[], list[str]]
 
@@ -121,13 +126,15 @@ class FaultInjector:
 
     async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
         receiver_fault, failed = ReceiverFault(fault.detail), self._receiver.failed_requests
-        before = failed[receiver_fault]
+        before, starts_before, begun_s = failed[receiver_fault], target.starts, time.monotonic()
         kills, killed = fault.count if receiver_fault is ReceiverFault.HANG else 0, 0
         try:
             self._receiver.set_fault(receiver_fault)
             part_s = fault.length_s / (kills + 1)
             await asyncio.sleep(part_s)
             for _ in range(kills):
+                # The server may have paused all webhooks.
+                await _wait_until(lambda: failed[receiver_fault] > before, FAILURE_LIMIT_S)
                 if failed[receiver_fault] > before:
                     async with target.restart_lock:
                         await target.kill()
@@ -137,6 +144,11 @@ class FaultInjector:
         finally:
             self._receiver.set_fault(None)
         affected = failed[receiver_fault] - before
+        if pause_s := PAUSES_S.get(receiver_fault):
+            # A server that has just started does not know of the pause.
+            pauses = math.ceil((time.monotonic() - begun_s) / pause_s) + 1 + target.starts - starts_before
+            if affected > WORKERS * pauses:
+                target.findings.add(WRONG, f"{affected} webhooks to a receiver that {receiver_fault.value}")
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
@@ -193,6 +205,13 @@ async def _check(target: TargetServer, check: Check, text: str) -> Effect:
     for problem in problems:
         target.findings.add(WRONG, problem)
     return Effect(True, text)
+
+
+async def _wait_until(is_done: Callable[[], bool], limit_s: float) -> None:
+    """Wait until `is_done()`, but not longer than `limit_s`."""
+    end_s = time.monotonic() + limit_s
+    while not is_done() and time.monotonic() < end_s:  # noqa: ASYNC110 - each webhook would have to set an event
+        await asyncio.sleep(POLL_EVERY_S)
 
 
 def _limit_file_size(process: ServerProcess, size: int | None) -> bool:

@@ -20,7 +20,9 @@ DELIVERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILURES = {
     ReceiverFault.ERROR: b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n",
     ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+    ReceiverFault.LIMIT: b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n",
 }
+PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # The values of Retry-After, which pause all webhooks.
 FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time", "created_at"}  # And metadata, if given.
 CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
 

@@ -52,6 +52,7 @@ class ReceiverFault(Enum):
     HANG = "hangs"
     ERROR = "answers 500"
     BUSY = "answers 503"
+    LIMIT = "answers 429"
 
 
 class SecondStart(Enum):
@@ -98,7 +99,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all four kinds in every group of four. HANG is first or second, so that one DECK always includes it."""
+    """Yield all kinds in every group of five. HANG is first or second, so that one DECK always includes it."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))

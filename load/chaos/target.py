@@ -47,8 +47,8 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 class TargetServer:
     """Runs a server with its own database. `ledger` records its orders. `command` is its command without port and file.
 
-    `process` is the last process launched. `client_errors` counts the 503s, refused and lost connections of clients.
-    `restart_lock` is held while the server is stopped and started again. `controls`
+    `process` is the last process launched, and `starts` counts the launches. `client_errors` counts the 503s, refused
+    and lost connections of clients. `restart_lock` is held while the server is stopped and started again. `controls`
     has an effect if the command runs `load.chaos.controlled`.
     """
 
@@ -61,6 +61,7 @@ class TargetServer:
         self.database = folder / "orders.db"
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.controls = controls
+        self.starts = 0
         self.client_errors: Counter[str] = Counter()
         self.restart_lock = asyncio.Lock()
         self._blocks = 0
@@ -159,6 +160,7 @@ class TargetServer:
     def _launch(self) -> asyncio.Future[ServerProcess]:
         """Launch the next process. The future is done when the server listens, or fails with DidNotStart."""
         self.process = next(self._processes)
+        self.starts += 1
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
 
     def _add_ended_by_itself(self, status: int | None) -> None:

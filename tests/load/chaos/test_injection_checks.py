@@ -1,5 +1,6 @@
-"""Tests that a stalled standard error finds servers that wait for it."""
+"""Tests that faults of the receiver and of standard error find servers that respond to them in a wrong way."""
 
+import asyncio
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 
 from load.chaos.controlled import Controls
-from load.chaos.injection import Effect
+from load.chaos.injection import WORKERS, Effect
 from load.chaos.receiver import Receiver
-from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, Findings
+from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, Findings, ReceiverFault
 from load.chaos.target import TargetServer
+from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.test_injection import new_injector
 from tests.load.chaos.test_receiver import receiving
 
@@ -49,6 +51,21 @@ def inject(
 ) -> Coroutine[Any, Any, Effect]:
     fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, detail=detail)
     return new_injector(target, receiver).inject(target, fault)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("fault", [ReceiverFault.BUSY, ReceiverFault.LIMIT])
+@pytest.mark.parametrize(("requests", "is_wrong"), [(2 * WORKERS, False), (1000 * WORKERS, True)])
+async def test_too_many_webhooks_after_retry_after_are_wrong(
+    fault: ReceiverFault, requests: int, is_wrong: bool, target: TargetServer
+) -> None:
+    async with receiving() as (receiver, _, _):
+        injecting = asyncio.create_task(inject(target, receiver, FaultKind.RECEIVER, detail=fault.value))
+        await turn_of_the_loop()
+        receiver.failed_requests[fault] = requests
+        assert (await injecting).made
+    problem = (f"{requests} webhooks to a receiver that {fault.value}", 0)
+    assert target.findings.problems[WRONG] == ([problem] if is_wrong else [])
 
 
 @pytest.mark.slow

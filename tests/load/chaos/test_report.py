@@ -158,8 +158,8 @@ def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_with_two_decks_has_every_receiver_fault(seed: int) -> None:
-    faults = plan_faults(seed, 2 * len(DECK))
+def test_a_run_with_three_decks_has_every_receiver_fault(seed: int) -> None:
+    faults = plan_faults(seed, 3 * len(DECK))
     assert {fault.detail for fault in faults if fault.kind is FaultKind.RECEIVER} == {
         fault.value for fault in ReceiverFault
     }
