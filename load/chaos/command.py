@@ -2,7 +2,7 @@
 
 It starts two servers, each with its own database: one only records orders, the other delivers webhooks. While clients
 send orders, it injects random faults: kills, freezes, locks, full disks, disconnecting clients, failing webhook
-receivers, damaged databases, and more. At the end it reads every acknowledged order back, stops the servers, and
+receivers, steps of the clock, and more. At the end it reads every acknowledged order back, stops the servers, and
 counts the orders in their files.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
@@ -32,11 +32,14 @@ from load.chaos.target import ServerLost, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
+from load.http.connections import Timeouts
 from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, folder_to_keep
 
 ATTEMPTS_S = 60.0  # How long to retry a fault without effect: longer than a lock, and than a pause of webhooks.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
+STUCK_AFTER_S, LONGEST_DELAY = 60.0, 1.5
+"""Orders are stuck if none is processed for a minute plus the longest delay, as a multiple of an order's age."""
 FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
 """The time limit of a run is the sum of a limit for each fault, the time for its orders at this rate, and the rest."""
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
@@ -67,7 +70,12 @@ class ChaosRun:
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
         controls = {name: Controls(self.folder / f"{name}-controls") for name in TARGETS}
-        checker = WebhookChecker(orders=orders_for(seed=self.seed, name=WEBHOOK), secret=SECRET)
+        checker = WebhookChecker(
+            orders=orders_for(seed=self.seed, name=WEBHOOK),
+            secret=SECRET,
+            clock_s=time.time,
+            ahead_s=controls[WEBHOOK].steps_s,
+        )
         self._receiver = Receiver(checker, findings=findings[WEBHOOK])
         # The access log fills the pipe of a server whose standard error is not read.
         flags = {RECORD: ("--access-log",), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
@@ -139,14 +147,17 @@ class ChaosRun:
                 task.cancel()
 
     async def _inspect(self) -> None:
+        # The delay before a retry doubles each time, so it is at most about as long as an order has existed.
+        stuck_after_s = STUCK_AFTER_S + LONGEST_DELAY * (time.monotonic() - self._begun_s)
+        timeouts = Timeouts(processing_s=stuck_after_s, poll_s=POLL_EVERY_S)
         for target in self._targets.values():
-            is_processed = await wait_until_processed(target)
+            is_processed = await wait_until_processed(target, timeouts=timeouts)
             self._log(f"{'everything' if is_processed else 'NOT everything'} is processed", target=target.name)
             if not is_processed:
                 self.outcome.failures.append(f"the {target.name} server did not process all orders")
         for target in self._targets.values():
             delivered = self._receiver.delivered if target.name == WEBHOOK else None
-            await inspect(target, delivered=delivered)
+            await inspect(target, delivered=delivered, timeouts=timeouts)
             self._log(f"read {target.findings.acknowledged:,} acknowledged orders back", target=target.name)
 
     @property

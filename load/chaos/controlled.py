@@ -1,37 +1,64 @@
-"""Runs a server with a standard error that another process controls.
+"""Runs a server with a wall clock and a standard error that another process controls.
 
-python -m load.chaos.controlled FILE PROGRAM [ARGUMENTS]
+    python -m load.chaos.controlled FILE PROGRAM [ARGUMENTS]
+
+Steps of the clock change what the module `time` returns, except for monotonic clocks. (libfaketime 0.9.10 can't be
+used: with it, `time.sleep` raises OSError, and waiting for the GIL takes much longer.)
 """
 
 import mmap
 import os
 import runpy
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl, ioctl
 from pathlib import Path
 from termios import FIONREAD
+from typing import TypeVar
 
 PIPE_BYTES = 4096  # The size of the pipe between the server and the reader of its standard error.
 NEARLY_FULL_BYTES = PIPE_BYTES // 2
+NANOSECONDS = 1_000_000_000
+AHEAD, READER = range(2)
+Number = TypeVar("Number", int, float)
 
 
 class Controls:
-    """A number in the file `path`, which a server and the process that controls it share. The latter creates it."""
+    """Numbers in the file `path`, which a server and the process that controls it share. The latter creates the file.
+
+    `steps_s` has all values that `ahead_s` has had since this object was created.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.steps_s = {0}
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.truncate(mmap.PAGESIZE)
             self._values = memoryview(mmap.mmap(file.fileno(), mmap.PAGESIZE)).cast("q")
 
+    @property
+    def ahead_s(self) -> int:
+        """How many seconds the server's wall clock is ahead of the system's; negative if it is behind."""
+        return self._values[AHEAD]
+
+    def step_clock(self, by_s: int) -> None:
+        self._values[AHEAD] += by_s
+        self.steps_s.add(self.ahead_s)
+
     def note_reader(self, pid: int) -> None:
-        self._values[0] = pid
+        self._values[READER] = pid
 
     @property
     def reader(self) -> int:
         """The process that copies the server's standard error to its log; 0 before the first start."""
-        return self._values[0]
+        return self._values[READER]
+
+    def fake(self, read: Callable[[], Number], unit: int) -> Callable[[], Number]:
+        """Return a function that adds `ahead_s` to the time that `read` returns. A second has `unit` units."""
+        values = self._values
+        return lambda: read() + values[AHEAD] * unit
 
 
 def is_nearly_full(pid: int) -> bool:
@@ -59,6 +86,8 @@ def _pipe_stderr() -> int:
 
 def main() -> None:
     controls = Controls(Path(sys.argv[1]))
+    time.time = controls.fake(time.time, 1)
+    time.time_ns = controls.fake(time.time_ns, NANOSECONDS)
     controls.note_reader(_pipe_stderr())
     del sys.argv[:2]
     if sys.argv[0] == "-m":

@@ -25,7 +25,6 @@ COMPLETED = "Completed"
 STATUSES = ("Pending", "Processing", COMPLETED, "Failed", "Cancelled")
 MICROSECONDS = 1_000_000
 ROUNDING_S = 1e-6  # How much a mean in floating point may differ from the exact mean.
-TIMEOUTS = Timeouts(processing_s=60.0, poll_s=0.1)  # Orders are stuck if none is processed for 60 s.
 READERS = 16
 
 
@@ -90,14 +89,6 @@ def index_pages(database: Path) -> tuple[int, list[int]]:
     with open_existing(database, mode="rw") as connection:
         [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
         return page_bytes, [page for (page,) in connection.execute(sql)]
-
-
-def last_due_us(database: Path) -> int:
-    """Return when the last retry is due, in microseconds since 1970; 0 if no order waits for a retry."""
-    sql = "SELECT max(due_us) FROM orders WHERE status = 'Pending' AND due_us IS NOT NULL"
-    with suppress(sqlite3.Error), open_existing(database, mode="ro", timeout_s=LOCK_TIMEOUT_S) as connection:
-        return connection.execute(sql).fetchone()[0] or 0
-    return 0
 
 
 def audit_database(
@@ -171,23 +162,16 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
         yield f"/metrics has avg_processing_time {given_s:.6f}, counted {mean_s:.6f}"
 
 
-async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts = TIMEOUTS) -> bool:
+async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts) -> bool:
     """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
     with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
-        while True:
-            state = await backlog.wait(before=0)
-            if state is BacklogState.PROCESSED and backlog.left:
-                # The orders of the first poll are processed, but more were stored meanwhile.
-                continue
-            due_s = await asyncio.to_thread(last_due_us, target.database) / MICROSECONDS
-            wait_s = due_s - time.time()
-            if state is not BacklogState.STUCK or wait_s <= 0:
-                return state is BacklogState.PROCESSED
-            # After many attempts, the delay before the next attempt is longer than the time-outs.
-            await asyncio.sleep(wait_s)
+        # If orders are left, the orders of the first poll are processed, but more were stored meanwhile.
+        while (state := await backlog.wait(before=0)) is BacklogState.PROCESSED and backlog.left:
+            pass
+        return state is BacklogState.PROCESSED
 
 
-async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts: Timeouts = TIMEOUTS) -> None:
+async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts: Timeouts) -> None:
     """Read every acknowledged order back, stop the server, audit its database, and add problems to the findings."""
     findings = target.findings
     orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()

@@ -19,14 +19,16 @@ from load.chaos.controlled import is_nearly_full
 from load.chaos.database import checkpoint, hold_lock
 from load.chaos.disconnection import disconnect_clients
 from load.chaos.receiver import PAUSES_S, Receiver
-from load.chaos.report import WRONG, Fault, FaultKind, ReceiverFault, SecondStart
+from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.second_server import NotPossible, SecondServers
 from load.chaos.target import TargetServer
 from load.http.connection import Connection, NoConnection, NoResponse
 from load.system.server_process import ServerProcess
 
-FAILURE_LIMIT_S, POLL_EVERY_S = 3.0, 0.1  # How long to wait for a webhook that fails.
+SECONDS_PER_HOUR = 3600
 WORKERS = 8  # The --workers of the servers: at most this many webhooks are sent at once.
+FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 20.0, 60.0, 0.1
+"""How long to wait for a webhook that fails; for one of a new order; and for a retry, also during locks and kills."""
 
 Check = Callable[[], list[str]]
 
@@ -63,14 +65,18 @@ class FaultInjector:
             FaultKind.CHECKPOINT: self._checkpoint,
             FaultKind.VANISH: self._disconnect_clients,
             FaultKind.RECEIVER: self._fail_receiver,
+            FaultKind.CLOCK: self._step_clock,
             FaultKind.STDERR: self._stall_stderr,
             FaultKind.SECOND: self._start_second,
             FaultKind.DAMAGE: self._break_second,
             FaultKind.WAL: self._break_second,
             FaultKind.READ_ONLY: self._break_second,
         }
-        async with self._locks.setdefault((target.name, fault.kind), asyncio.Lock()):
+        async with self._lock_for(target, fault.kind):
             return await methods[fault.kind](target, fault)
+
+    def _lock_for(self, target: TargetServer, kind: FaultKind) -> asyncio.Lock:
+        return self._locks.setdefault((target.name, kind), asyncio.Lock())
 
     async def _kill(self, target: TargetServer, fault: Fault) -> Effect:
         async with target.restart_lock:
@@ -152,6 +158,33 @@ class FaultInjector:
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
+
+    async def _step_clock(self, target: TargetServer, fault: Fault) -> Effect:
+        """Set the clock. If the server sends webhooks, some fail before, and must be sent again when they are due."""
+        if target.name != WEBHOOK:
+            target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
+            return Effect(True, f"{fault.count:+} h")
+        ledger, receiver = target.ledger, self._receiver
+        # Orders that failed before this fault can have long delays.
+        first_id = ledger.orders.order_id(len(ledger))
+        async with self._lock_for(target, FaultKind.RECEIVER):
+            # While older orders wait for delivery, new ones would not fail soon.
+            await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
+            if receiver.newest < first_id:
+                return Effect(False, "no new order was delivered")
+            receiver.set_fault(ReceiverFault.ERROR)
+            try:
+                await _wait_until(lambda: any(each >= first_id for each in receiver.refused), FAILURE_LIMIT_S)
+                waiting = {each for each in receiver.refused if each >= first_id}
+                if not waiting:
+                    return Effect(False, "no webhook failed")
+                target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
+            finally:
+                receiver.set_fault(None)
+            await _wait_until(lambda: waiting <= receiver.delivered, RETRY_LIMIT_S)
+        for order_id in waiting - receiver.delivered:
+            target.findings.add(WRONG, "a webhook was not sent again when it was due", order_id)
+        return Effect(True, f"{fault.count:+} h, {len(waiting)} webhooks waited for a retry")
 
     async def _stall_stderr(self, target: TargetServer, fault: Fault) -> Effect:
         """Stop reading the server's standard error, and check that the server responds when the pipe is full."""

@@ -2,11 +2,11 @@
 
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import Webhook
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
@@ -24,6 +24,7 @@ FAILURES = {
 }
 PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # The values of Retry-After, which pause all webhooks.
 FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time", "created_at"}  # And metadata, if given.
+TOLERANCE_S = 300.0  # As in the Standard Webhooks specification's libraries.
 CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -32,28 +33,40 @@ class ReceiverLost(Exception):
 
 
 class WebhookChecker:
-    """Checks the signatures of webhooks. Compares webhooks with `orders`, and repeated webhooks with the first."""
+    """Checks the signatures of webhooks. Compares webhooks with `orders`, and repeated webhooks with the first.
 
-    def __init__(self, *, orders: GeneratedOrders, secret: str) -> None:
+    `clock_s` returns the time in seconds since 1970. `ahead_s` has all numbers of seconds by which the server's clock
+    was ahead of it during the run.
+    """
+
+    def __init__(
+        self, *, orders: GeneratedOrders, secret: str, clock_s: Callable[[], float], ahead_s: Collection[int]
+    ) -> None:
         self._orders = orders
+        self._clock_s = clock_s
+        self._ahead_s = ahead_s
         self._signer = Webhook(secret)
         self._webhook_ids: dict[int, str] = {}
         self._order_ids: dict[str, int] = {}
         self._body_hashes: dict[int, int] = {}
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id and all problems. Raises ValueError or KeyError. Header names must be in lower case."""
+        """Return the order's id and all problems. Header names must be in lower case.
+
+        Raises ValueError, KeyError or OverflowError if it is not a webhook.
+        """
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
         if isinstance(order_id, bool) or not isinstance(order_id, int):
             raise ValueError("no order_id")
         problems = [*self._compare(order_id, values)]
-        try:
-            self._signer.verify(body, dict(headers), json_parse=False)
-        except (WebhookVerificationError, ValueError):
-            # ValueError if the header can't be parsed.
+        webhook_id, sent_s = headers["webhook-id"], int(headers["webhook-timestamp"])
+        # `verify` would reject webhooks from before and after a step of the clock.
+        signature = self._signer.sign(webhook_id, datetime.fromtimestamp(sent_s, UTC), body.decode())
+        if headers["webhook-signature"] != signature:
             problems.append("a webhook whose signature is wrong")
-        webhook_id = headers["webhook-id"]
+        if not any(abs(self._clock_s() + ahead_s - sent_s) < TOLERANCE_S for ahead_s in self._ahead_s):
+            problems.append("a webhook whose webhook-timestamp is not the time")
         if self._webhook_ids.setdefault(order_id, webhook_id) != webhook_id:
             problems.append("a repeated webhook with another webhook-id")
         if self._order_ids.setdefault(webhook_id, order_id) != order_id:
@@ -80,11 +93,16 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`. `delivered` has the ids of delivered orders. `failed_requests` counts by fault."""
+    """Receives webhooks at `url`. `delivered` has the ids of delivered orders. `failed_requests` counts by fault.
+
+    `refused` has the ids of the orders that got the latest fault. `newest` is the highest id that was delivered.
+    """
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
         self.delivered: set[int] = set()
         self.failed_requests: Counter[ReceiverFault] = Counter()
+        self.refused: set[int] = set()
+        self.newest = 0
         self._checker = checker
         self._findings = findings
         self._reserved_port = reserve_port()
@@ -112,6 +130,8 @@ class Receiver:
     def set_fault(self, fault: ReceiverFault | None) -> None:
         """Fail every request this way from now on. None ends the fault. Raises ReceiverLost if the port is in use."""
         before, self._fault = self._fault, fault
+        if fault is not None:
+            self.refused.clear()
         if fault is ReceiverFault.GONE:
             self.failed_requests[fault] += len(self._streams)
             self._stop()
@@ -143,7 +163,7 @@ class Receiver:
                 await self._answer(stream, order_id)
         except StreamClosedError:
             pass
-        except (KeyError, ValueError) as problem:
+        except (KeyError, ValueError, OverflowError) as problem:
             self._findings.add(WRONG, f"a request that is not a webhook: {problem!r}")
         finally:
             self._streams.discard(stream)
@@ -153,9 +173,11 @@ class Receiver:
         fault = self._fault
         if fault is None:
             self.delivered.add(order_id)
+            self.newest = max(self.newest, order_id)
             await stream.write(DELIVERED)
             return
         self.failed_requests[fault] += 1
+        self.refused.add(order_id)
         if fault in FAILURES:
             await stream.write(FAILURES[fault])
         else:

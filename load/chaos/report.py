@@ -17,6 +17,7 @@ MAX_KILLS, MAX_KILLS_DURING_HANG = 3, 2
 LONGEST_START_S = 0.6  # The latest time after the launch at which a server is killed while it starts.
 OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
 LONGEST_PAUSE_S = 3.0
+LEAST_HOURS, MOST_HOURS = 2, 48  # Steps of the clock. Each is longer than the longest delay of a retry: an hour + 20 %.
 CHECKPOINT_MODES = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
@@ -38,6 +39,7 @@ class FaultKind(Enum):
     CHECKPOINT = "checkpoint"
     VANISH = "vanish"
     RECEIVER = "receiver"
+    CLOCK = "clock"
     STDERR = "stderr"
     SECOND = "second"
     DAMAGE = "damage"
@@ -63,7 +65,7 @@ class SecondStart(Enum):
 
 
 # The kinds of each group of faults, which are then shuffled. So even a short run has all kinds.
-ONCE = (FaultKind.STDERR, FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+ONCE = (FaultKind.CLOCK, FaultKind.STDERR, FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 TWICE = tuple(kind for kind in FaultKind if kind not in (FaultKind.KILL, *ONCE))
 DECK = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, *ONCE)
 ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
@@ -73,9 +75,9 @@ ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_O
 class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
-    `count` is how many kills in a row, checkpoints, disconnecting clients, or kills while the receiver hangs. In a row
-    of kills, each restarted server is killed after `length_s`. `detail` is a ReceiverFault, a SecondStart, or has
-    checkpoint modes.
+    `count` is how many kills in a row, checkpoints, disconnecting clients, kills while the receiver hangs, or hours by
+    which the clock is set. In a row of kills, each restarted server is killed after `length_s`. `detail` is a
+    ReceiverFault, a SecondStart, or has checkpoint modes.
     """
 
     kind: FaultKind
@@ -132,6 +134,8 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             detail = next(receiver_faults).value
             # A server that is killed during a webhook must send the webhook again.
             count = rng.randint(1, MAX_KILLS_DURING_HANG) if detail == ReceiverFault.HANG.value else 1
+        case FaultKind.CLOCK:
+            count = rng.choice((-1, 1)) * rng.randint(LEAST_HOURS, MOST_HOURS)
         case FaultKind.SECOND:
             detail = rng.choice([*SecondStart]).value
     return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)

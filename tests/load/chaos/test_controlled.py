@@ -1,4 +1,4 @@
-"""Tests the standard error of a program that load.chaos controls."""
+"""Tests the wall clock and the standard error of a program that load.chaos controls."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ import pytest
 from load.chaos.controlled import Controls, is_nearly_full
 from tests.process import ROOT, wait_until
 
+PRINT_TIMES = "import sys, time\nfor _ in sys.stdin: print(time.time(), time.time_ns(), time.monotonic(), flush=True)"
 WRITE_LOG = "import sys\nfor size in sys.stdin: sys.stderr.write('.' * int(size)); print('written', flush=True)"
 STAY_BELOW = "import sys\nfor _ in sys.stdin: print(sys.argv, __name__, flush=True)"
 
@@ -41,6 +42,24 @@ def ask(process: subprocess.Popen[str], line: str = "") -> str:
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
     return process.stdout.readline().strip()
+
+
+def test_only_the_wall_clock_is_stepped(tmp_path: Path) -> None:
+    with running(PRINT_TIMES, tmp_path) as (process, controls):
+        for ahead_s, step_s in ((0, 0), (7200, 7200), (-3600, -10_800)):
+            controls.step_clock(step_s)
+            assert controls.ahead_s == ahead_s
+            before = [float(each) for each in ask(process).split()]
+            clocks = subprocess.run(
+                [sys.executable, "-c", "import time; print(time.time(), time.time_ns(), time.monotonic())"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            after = [float(each) for each in clocks.stdout.split()]
+            ahead = [before[0] - after[0], (before[1] - after[1]) / 1e9, before[2] - after[2]]
+            assert [round(each / 3600) * 3600 for each in ahead] == [ahead_s, ahead_s, 0]
+        assert controls.steps_s == {0, 7200, -3600}
 
 
 def test_the_program_has_its_own_name_and_arguments(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests locks and checkpoints in the database of a server, copies of it, and the query for its last retry."""
+"""Tests locks and checkpoints in the database of a server, and copies of it."""
 
 import sqlite3
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from load.chaos import database
-from load.chaos.database import checkpoint, copy_database, hold_lock, index_pages, last_due_us
+from load.chaos.database import checkpoint, copy_database, hold_lock, index_pages
 from models.sqlite.opening import open_database
 from tests.load.steps import meanwhile
 
@@ -88,12 +88,3 @@ def test_every_new_order_changes_the_indexes_that_are_damaged(path: Path, other:
     page_bytes, indexes = index_pages(path)
     assert page_bytes == 4096
     assert {pages[page] for page in indexes} == {"orders_order_id", "orders_user", "orders_created"}
-
-
-def test_the_last_due_time_is_that_of_pending_orders(path: Path, other: sqlite3.Connection) -> None:
-    assert last_due_us(path) == 0
-    insert = """INSERT INTO orders
-        (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, due_us)
-        VALUES (?, 1, '[1]', 5, ?, 1, 1, 1, ?)"""
-    other.executemany(insert, [(1, "Pending", 5), (2, "Pending", 7), (3, "Completed", 9), (4, "Pending", None)])
-    assert last_due_us(path) == 7

@@ -1,4 +1,4 @@
-"""Tests that faults of the receiver and of standard error find servers that respond to them in a wrong way."""
+"""Tests that faults of the receiver, the clock and standard error find servers that respond to them in a wrong way."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -16,6 +16,7 @@ from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.test_injection import new_injector
 from tests.load.chaos.test_receiver import receiving
 
+HOURS = 3
 BLOCKING_SERVER = """
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -49,8 +50,54 @@ def target(tmp_path: Path) -> Iterator[TargetServer]:
 def inject(
     target: TargetServer, receiver: Receiver, kind: FaultKind, *, detail: str = "", length_s: float = 0.1
 ) -> Coroutine[Any, Any, Effect]:
-    fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, detail=detail)
+    fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, count=HOURS, detail=detail)
     return new_injector(target, receiver).inject(target, fault)
+
+
+async def step_clock(target: TargetServer, *, is_retried: bool) -> tuple[Effect, int]:
+    """Set the clock after the webhook of an order has failed. Return the effect and the order's id.
+
+    The webhook is repeated if `is_retried`.
+    """
+    async with receiving() as (receiver, sender, _):
+        injecting = asyncio.create_task(inject(target, receiver, FaultKind.CLOCK))
+        order_id = target.ledger.orders.order_id(len(target.ledger))
+        while await sender.deliver(order_id) != 500:
+            order_id += 1
+        while is_retried and not injecting.done():
+            await sender.deliver(order_id)
+        return await injecting, order_id
+
+
+@pytest.mark.gen_test
+async def test_a_webhook_that_is_retried_after_a_step_of_the_clock_is_right(target: TargetServer) -> None:
+    effect, _ = await step_clock(target, is_retried=True)
+    assert effect == Effect(True, "+3 h, 1 webhooks waited for a retry")
+    assert (target.controls.ahead_s, target.findings.problems[WRONG]) == (HOURS * 3600, [])
+
+
+@pytest.mark.gen_test
+async def test_a_webhook_that_is_not_retried_after_a_step_of_the_clock_is_wrong(
+    target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("load.chaos.injection.RETRY_LIMIT_S", 0.0)  # shorter, to be fast
+    effect, order_id = await step_clock(target, is_retried=False)
+    assert effect.made
+    assert target.findings.problems[WRONG] == [("a webhook was not sent again when it was due", order_id)]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("newest", "text"), [(0, "no new order was delivered"), (1 << 63, "no webhook failed")])
+async def test_without_a_failed_webhook_the_clock_is_not_set(
+    newest: int, text: str, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("load.chaos.injection.DELIVERY_LIMIT_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # shorter, to be fast
+    async with receiving() as (receiver, sender, _):
+        receiver.newest = newest
+        assert await inject(target, receiver, FaultKind.CLOCK) == Effect(False, text)
+        assert target.controls.ahead_s == 0
+        assert await sender.deliver(1) == 200
 
 
 @pytest.mark.gen_test

@@ -86,8 +86,22 @@ def test_a_signature_without_the_secret_is_wrong(signature: str) -> None:
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
 def test_the_signature_covers_the_id_and_the_time(name: str) -> None:
     headers, body = webhook(NUMBER)
-    _, problems = new_checker().check(headers | {name: "1"}, body)
+    changed = {"webhook-id": "1", "webhook-timestamp": str(int(headers["webhook-timestamp"]) - 1)}
+    _, problems = new_checker().check(headers | {name: changed[name]}, body)
     assert problems == ["a webhook whose signature is wrong"]
+
+
+def test_a_time_that_is_out_of_range_is_no_webhook() -> None:
+    headers, body = webhook(NUMBER)
+    with pytest.raises((ValueError, OverflowError)):
+        new_checker().check(headers | {"webhook-timestamp": "9" * 30}, body)
+
+
+def test_a_webhook_must_have_a_time_that_the_clock_of_the_server_has_had() -> None:
+    checker = new_checker(ahead_s={0, 7200})
+    results = [checker.check(*webhook(NUMBER, ahead_s=ahead_s)) for ahead_s in (0, 7200, -7200, 3600)]
+    wrong = ["a webhook whose webhook-timestamp is not the time"]
+    assert [problems for _, problems in results] == [[], [], wrong, wrong]
 
 
 def test_two_orders_with_the_same_webhook_id_are_wrong() -> None:

@@ -139,6 +139,13 @@ def test_three_hundred_faults_have_every_kind_at_least_five_times(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_steps_of_the_clock_are_longer_than_the_longest_delay(seed: int) -> None:
+    hours = [fault.count for fault in plan_faults(seed, 300) if fault.kind is FaultKind.CLOCK]
+    assert all(2 <= abs(each) <= 48 for each in hours)
+    assert min(hours) < 0 < max(hours)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_faults_have_the_documented_lengths(seed: int) -> None:
     for fault in plan_faults(seed, 100):
         assert 0 <= fault.pause_s <= 3

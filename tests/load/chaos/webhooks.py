@@ -1,6 +1,8 @@
 """Creates correct and changed webhooks for the orders of a run. The bodies are those that the real server sends."""
 
-from datetime import UTC, datetime
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -19,20 +21,23 @@ CREATED_US = 1_767_323_045_000_006  # 2026-01-02 03:04:05.000006
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def new_checker() -> WebhookChecker:
-    return WebhookChecker(orders=ORDERS, secret=SECRET)
+def new_checker(*, ahead_s: Collection[int] = (0,)) -> WebhookChecker:
+    return WebhookChecker(orders=ORDERS, secret=SECRET, clock_s=time.time, ahead_s=ahead_s)
 
 
 def webhook(
-    order_id: int, changes: dict[str, Any] | None = None, *, webhook_id: str = ""
+    order_id: int, changes: dict[str, Any] | None = None, *, webhook_id: str = "", ahead_s: int = 0
 ) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the signed body of an order's webhook. `changes` replaces or adds values."""
+    """Return the headers and the signed body of an order's webhook. `changes` replaces or adds values.
+
+    The clock of the sender is ahead by `ahead_s` seconds.
+    """
     order = claimed_order(parse_order(ORDERS.body(order_id - 1)), sequence=1, now_us=CREATED_US)
     body = _encode(webhook_body(order))
     if changes:
         body = _encode(decode_json(body) | changes)
     webhook_id = webhook_id or f"order_{order_id}"
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) + timedelta(seconds=ahead_s)
     headers = {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
