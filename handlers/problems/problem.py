@@ -63,8 +63,8 @@ _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
     StorageUnavailableError: (STORAGE_UNAVAILABLE, "Nothing was changed; try again later."),
     StorageDamagedError: (
         STORAGE_DAMAGED,
-        "Nothing was changed. Trying again does not help until an operator has checked and repaired the database; "
-        "the log of the server says how.",
+        "Nothing was changed. Trying again does not help until an operator has repaired the database. The log of the "
+        "server has details.",
     ),
     QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
     BacklogFullError: (OVERLOADED, "Too many orders are Pending. Nothing was changed; try again later."),

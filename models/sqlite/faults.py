@@ -11,8 +11,11 @@ import peewee
 from models.errors import StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
 from models.sqlite.database import is_busy
 
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""SQLITE_ERROR includes a stored text that is not JSON, and a missing table."""
+_DAMAGED_PAGE = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
+"""I/O errors that do not end by themselves: a file is too short, or its content is wrong."""
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", *_DAMAGED_PAGE)
+_INVALID_CONTENT = "SQLITE_ERROR"
+"""Includes a stored text that is not JSON, and a missing table."""
 _WHOLE_DATABASE = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -27,7 +30,7 @@ _WHOLE_DATABASE = (
     "SQLITE_PERM",
     "SQLITE_AUTH",
 )
-_READS_OF_A_PAGE = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
+_READS_OF_A_PAGE = ("SQLITE_IOERR_READ", *_DAMAGED_PAGE)
 """These errors can concern a single page, although they are I/O errors."""
 
 
@@ -39,20 +42,25 @@ def storage_errors() -> Iterator[None]:
     except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
         raise _storage_error(error) from error
     except msgspec.DecodeError as error:
-        raise StorageDamagedError(f"a stored order can't be decoded: {error}", code="SQLITE_CORRUPT") from error
+        raise _invalid_content(f"a stored order can't be decoded: {error}", code="SQLITE_CORRUPT") from error
 
 
 def _storage_error(error: Exception) -> StorageError:
     original = getattr(error, "orig", error)
     if is_busy(error):
         return StorageBusyError("the database is locked by another program", code=_name_of(original))
-    number = getattr(original, "sqlite_errorcode", None)
-    if number is None and isinstance(original, sqlite3.OperationalError):
+    if not hasattr(original, "sqlite_errorcode") and isinstance(original, sqlite3.OperationalError):
         # Python's error for a text that is not UTF-8. Its message contains the text, which can be personal data.
-        return StorageDamagedError("a stored text is not UTF-8", code="SQLITE_CORRUPT")
-    is_damage = number is not None and number & 0xFF in _DAMAGE
-    kind = StorageDamagedError if is_damage else StorageUnavailableError
-    return kind(str(error), code=_name_of(original))
+        return _invalid_content("a stored text is not UTF-8", code="SQLITE_CORRUPT")
+    name = _name_of(original)
+    if name.startswith(_INVALID_CONTENT):
+        return _invalid_content(str(error), code=name)
+    kind = StorageDamagedError if name.startswith(_DAMAGE) else StorageUnavailableError
+    return kind(str(error), code=name)
+
+
+def _invalid_content(text: str, *, code: str) -> StorageDamagedError:
+    return StorageDamagedError(text, code=code, is_found_by_check=False)
 
 
 def _name_of(error: Exception) -> str:

@@ -180,11 +180,13 @@ def test_no_order_is_accepted_after_the_write_ahead_log_was_truncated(tmp_path: 
         assert [client.post(order(number)).status for number in range(31, 34)] == [202] * 3
         os.truncate(wal, 0)
         assert [client.post(order(number)).status for number in range(34, 40)] == [503] * 6
-        assert client.ask("GET", "/readyz").status == 503
+        for request in ("/readyz", "/order/31"):
+            refused = client.ask("GET", request)
+            assert (refused.status, refused.body["type"]) == (503, "/problems/storage-damaged")
         before = path.read_bytes()
         assert server.stop() == 0
     assert path.read_bytes() == before
-    [line] = [line for line in server.log.splitlines() if " ERROR " in line]
+    [line] = [line for line in server.log.splitlines() if " ERROR writes of the database fail: " in line]
     assert f"another program truncated or overwrote {wal}. " in line
     assert "with up to 3 orders" in line
     with ServerProcess(path) as server:

@@ -49,6 +49,7 @@ def test_a_damaged_order_alone_cannot_be_found(
     assert record.message.startswith(f"order {BAD} can't be read or written: ")
     assert str(shop.path) in record.message
     assert ADVICE in record.message
+    assert record.message.endswith(", which does not find this damage") != (damage is damage_row)
     assert "MARKER" not in record.message
 
 
