@@ -11,9 +11,20 @@ from pathlib import Path
 import pytest
 
 from server import parse_settings
-from tests.live_orders import wait_until_processed
-from tests.process import ROOT, ServerProcess, need
-from tests.readme import CONTRIBUTING, README, TYPED_IN_ORDER, example, examples, pages, run_shell
+from tests.live_orders import assert_all_completed, wait_until_processed
+from tests.models.damage import damage_root
+from tests.process import ROOT, ServerProcess, need, order
+from tests.readme import (
+    CONTRIBUTING,
+    MODELS,
+    README,
+    TYPED_IN_ORDER,
+    example,
+    examples,
+    make_checkout,
+    pages,
+    run_shell,
+)
 
 MAX_README_LINES = 250
 TYPED = ("sh", "python")
@@ -121,3 +132,20 @@ def test_the_table_of_flags_lists_every_flag_with_its_default(capsys: pytest.Cap
     assert {flag: table[flag] or "none" for flag, said in flags.items() if said} == {
         flag: said[0] for flag, said in flags.items() if said
     }
+
+
+@pytest.mark.slow
+def test_the_repair_keeps_all_orders_if_an_index_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with ServerProcess(path) as server, server.client() as client:
+        assert [client.post(order(number)).status for number in range(1, 21)] == [202] * 20
+        assert_all_completed(server, range(1, 21))
+        assert server.stop() == 0
+    damage_root(path, "orders_order_id")
+    make_checkout(tmp_path)
+    (tmp_path / "repair.py").write_text(example("# repair.py", MODELS).text)
+    run_shell(example(".venv/bin/python repair.py", MODELS), folder=tmp_path)
+    with ServerProcess(tmp_path / "repaired.db") as server, server.client() as client:
+        assert client.ask("GET", "/readyz").status == 200
+        assert_all_completed(server, range(1, 21))
+        assert client.post(order(21)).status == 202
