@@ -50,6 +50,12 @@ class DatabaseLock:
         try:
             # On BSD and macOS, a flock excludes SQLite's own locks on the file.
             self._file = _LockedFile(self._database, is_locked=sys.platform == "linux")
+            if self._file.links > 1:
+                _log.warning(
+                    "%s has a hard link: after a crash, a server with the other path does not find the orders in %s",
+                    self._database,
+                    self._sqlite_files[0].name,
+                )
         except BlockingIOError:
             raise self._in_use_by(_process_with_flock(self._database) or self._id_in_lock_file()) from None
         except OSError as error:
@@ -139,6 +145,11 @@ class _LockedFile:
         except FileExistsError:
             self._descriptor = os.open(self._path, flags | os.O_CREAT, 0o644)
             self.is_new = False
+
+    @property
+    def links(self) -> int:
+        """How many paths the file has."""
+        return os.fstat(self._descriptor).st_nlink
 
     def replace_content(self, content: bytes) -> None:
         os.ftruncate(self._descriptor, 0)

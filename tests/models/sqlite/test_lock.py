@@ -192,6 +192,19 @@ def test_a_hard_link_to_the_database_has_the_same_lock(
     assert list(contents(folder)) == ["other.db"]
 
 
+def test_a_database_with_a_hard_link_is_locked_with_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    lock.release()
+    assert caplog.messages == []
+    path.with_name("other.db").hardlink_to(path)
+    lock.acquire()
+    lock.release()
+    assert caplog.messages == [
+        f"{path} has a hard link: after a crash, a server with the other path does not find the orders in orders.db-wal"
+    ]
+
+
 def test_the_lock_does_not_depend_on_the_lock_file(path: Path, holder: subprocess.Popen[str]) -> None:
     lock_file(path).unlink()
     with pytest.raises(DatabaseRefusedError, match=rf"process {holder.pid}$"):
