@@ -13,7 +13,7 @@ from models.errors import StorageError
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
-from models.sqlite.opening import open_sqlite_store
+from models.sqlite.files.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import peewee
 
-from models.sqlite.open_files import OpenFiles
+from models.sqlite.files.open_files import OpenFiles
 
 R = TypeVar("R")
 

@@ -9,9 +9,9 @@ from models.listing import HIGHEST
 from models.order import Attempt, Status
 from models.sqlite import statements
 from models.sqlite.attempts import finish, interrupted, interrupted_among, interrupted_sequences
-from models.sqlite.faults import concerns_orders
-from models.sqlite.parts import Budget, run_in_parts
-from models.sqlite.skipped import SkippedOrder
+from models.sqlite.damage.faults import concerns_orders
+from models.sqlite.damage.parts import Budget, run_in_parts
+from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import Outcome

@@ -179,7 +179,7 @@ STATE_FACTOR = 65_521
 CHANGE_STATE = f"""
 UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACTOR}"""
 
-# This changes the state, too: see `models/sqlite/leftover_wal.py`.
+# This changes the state, too: see `models/sqlite/files/leftover_wal.py`.
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
     failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 

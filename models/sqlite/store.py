@@ -19,15 +19,15 @@ from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite import statements
 from models.sqlite.batch import apply_batch
+from models.sqlite.damage.faults import advice_for, concerns_orders, storage_errors
+from models.sqlite.damage.parts import Budget, run_in_parts
+from models.sqlite.damage.probe import probe_reads, probe_writes
+from models.sqlite.damage.split_batch import SplitBatch
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.faults import advice_for, concerns_orders, storage_errors
+from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.history import read_history
 from models.sqlite.listing import list_orders
-from models.sqlite.lock import DatabaseLock
-from models.sqlite.parts import Budget, run_in_parts
-from models.sqlite.probe import probe_reads, probe_writes
 from models.sqlite.recovery import recover
-from models.sqlite.split_batch import SplitBatch
 from models.sqlite.transaction import find_orders
 from models.sqlite.transactions import MAX_MADE_READY, Transactions
 from models.writes import AnyWrite, Outcome, WriteResult

@@ -9,10 +9,10 @@ from models.clock import Clock
 from models.errors import StorageDamagedError
 from models.listing import HIGHEST
 from models.sqlite import statements
+from models.sqlite.damage.faults import storage_errors
+from models.sqlite.damage.skipped import SkippedOrders
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.faults import storage_errors
-from models.sqlite.open_files import WalDamagedError
-from models.sqlite.skipped import SkippedOrders
+from models.sqlite.files.open_files import WalDamagedError
 from models.sqlite.transaction import Transaction
 
 R = TypeVar("R")

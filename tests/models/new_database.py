@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 
 
 def open_new_database(path: Path) -> RetryingSqliteDatabase:

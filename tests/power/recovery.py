@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.errors import DatabaseRefusedError
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from tests.power.disk import Files
 
 DATABASE = "orders.db"

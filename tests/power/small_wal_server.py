@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    import models.sqlite.opening
+    import models.sqlite.files.opening
     from server import main
 
     # The server has no flag for this constant.
-    models.sqlite.opening.WAL_PAGES = 1_000
+    models.sqlite.files.opening.WAL_PAGES = 1_000
     sys.exit(main(sys.argv[3:], os.environ))

@@ -12,8 +12,8 @@ import pytest
 from models.listing import HIGHEST, Listing
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.files.opening import open_database
 from models.sqlite.listing import list_orders
-from models.sqlite.opening import open_database
 from tests.live_orders import post_all, wait_until_processed
 from tests.process import Client, ServerProcess
 

@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, StorageBusyError
 from models.order import Order, Status, Totals
-from models.sqlite.lock import DatabaseLock
+from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import open_store
 from models.writes import Insertion
@@ -20,7 +20,7 @@ from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
-from workers.claim_gate import ClaimGate, GateState, OpenGate
+from workers.dispatch.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
 from workers.service import OrderService

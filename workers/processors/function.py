@@ -14,7 +14,7 @@ from typing import Any
 from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
 from models.order import amount_as_decimal
-from workers.coroutine_thread import CoroutineThread
+from workers.dispatch.coroutine_thread import CoroutineThread
 from workers.error_text import one_line, text_of
 from workers.processors.order import Order
 

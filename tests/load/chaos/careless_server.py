@@ -4,7 +4,7 @@ import os
 import sys
 
 import server
-from models.sqlite.open_files import OpenFiles
+from models.sqlite.files.open_files import OpenFiles
 
 
 def ignore(files: OpenFiles) -> None:

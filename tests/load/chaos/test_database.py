@@ -10,7 +10,7 @@ import pytest
 
 from load.chaos import database
 from load.chaos.database import checkpoint, copy_database, hold_lock, index_pages
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from tests.load.steps import meanwhile
 
 

@@ -12,7 +12,7 @@ from load.chaos.database import audit_database
 from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 
 ORDERS = 5
 GOOD_METRICS = {

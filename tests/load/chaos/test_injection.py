@@ -14,7 +14,7 @@ from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Fault, FaultKind, Findings, ReceiverFault, SecondStart
 from load.chaos.second_server import SecondServers
 from load.chaos.target import TargetServer, reserve_port
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from tests.load.chaos.webhooks import ORDERS, new_checker
 from tests.load.shop import Shop
 from tests.process import DEADLINE_S, wait_until

@@ -13,7 +13,7 @@ from models.errors import StorageBusyError
 from models.health import Work
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase, is_busy
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome
 from tests.models.samples import Clock, new_order

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from models.changes import changes_in
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes import (
     AnyWrite,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from workers.backoff import Backoff
+from workers.dispatch.backoff import Backoff
 from workers.processors.delivery_gate import MAX_UNREACHABLE, MIN_LOG_INTERVAL_S, MIN_PAUSE_S, Delivery, DeliveryGate
 from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import StorageDamagedError, StorageError, StorageUnavailableError
-from models.sqlite.parts import Budget, run_in_parts
+from models.sqlite.damage.parts import Budget, run_in_parts
 
 
 class Doubling:

@@ -7,7 +7,7 @@ import pytest
 
 from models.order import Order
 from tests.models.samples import claimed_order, new_order
-from workers.running_calls import RunningCalls
+from workers.dispatch.running_calls import RunningCalls
 
 TIMEOUT_S = 0.01
 

@@ -9,9 +9,9 @@ from models.health import Damage
 from models.order import Status
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import Batch, apply_batch
-from models.sqlite.parts import Budget, run_in_parts
-from models.sqlite.skipped import SkippedOrder
-from models.sqlite.split_retry import retry_in_parts
+from models.sqlite.damage.parts import Budget, run_in_parts
+from models.sqlite.damage.skipped import SkippedOrder
+from models.sqlite.damage.split_retry import retry_in_parts
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import DatabaseRefusedError
-from models.sqlite.file_format import DATABASE_MAGIC, Row, Wal, read_wal, single_row
+from models.sqlite.files.file_format import DATABASE_MAGIC, Row, Wal, read_wal, single_row
 from models.sqlite.schema import TOTALS_COLUMNS
 from models.sqlite.statements import STATE_FACTOR
 

@@ -4,8 +4,8 @@ from models.errors import StorageDamagedError
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
+from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.faults import storage_errors
 from models.sqlite.schema import SCHEMA_VERSION
 from models.sqlite.transaction import Transaction, find_orders
 from models.sqlite.wire import encode_new_orders, encode_numbers

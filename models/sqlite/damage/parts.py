@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from models.errors import StorageError, StorageUnavailableError
-from models.sqlite.faults import concerns_orders
+from models.sqlite.damage.faults import concerns_orders
 
 T = TypeVar("T")
 R = TypeVar("R")

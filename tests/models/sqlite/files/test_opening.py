@@ -17,7 +17,7 @@ from models.errors import DatabaseRefusedError
 from models.listing import Listing
 from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome, SetPaused
@@ -27,7 +27,7 @@ from tests.models.privileges import without_privileges
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def store_in(database: RetryingSqliteDatabase, clock: Clock) -> ShorthandStore:
@@ -148,7 +148,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 
 execute = RetryingSqliteDatabase.execute_sql
 

@@ -11,7 +11,7 @@ import pytest
 from models.errors import StorageUnavailableError
 from models.health import Work
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.opening import open_database
+from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion
 from tests.models.samples import Clock, new_order

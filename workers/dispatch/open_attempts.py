@@ -11,11 +11,11 @@ from concurrent.futures import Executor
 
 from models.order import Ending, Order, Status
 from models.writes import FinishAndClaim, Outcome
-from workers.failure_log import FailureLog
+from workers.dispatch.failure_log import FailureLog
+from workers.dispatch.retries import RetryPolicy
+from workers.dispatch.running_calls import RunningCalls
 from workers.processors.outcomes import NoResultError
 from workers.processors.processor import Processor
-from workers.retries import RetryPolicy
-from workers.running_calls import RunningCalls
 
 _log = logging.getLogger(__name__)
 

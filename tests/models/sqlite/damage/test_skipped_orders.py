@@ -10,7 +10,7 @@ import pytest
 from models.errors import BacklogFullError, StorageDamagedError
 from models.health import Work
 from models.order import Status
-from models.sqlite.skipped import TRY_AGAIN_US
+from models.sqlite.damage.skipped import TRY_AGAIN_US
 from models.sqlite.store import SqliteStore
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
 from tests.models.damage import change_row, damage_root, permit_updates, prevent_updates

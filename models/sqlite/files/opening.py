@@ -10,9 +10,9 @@ import peewee
 from models.clock import Clock
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
-from models.sqlite.file_format import DATABASE_MAGIC
-from models.sqlite.leftover_wal import check_leftover_wal
-from models.sqlite.lock import DatabaseLock
+from models.sqlite.files.file_format import DATABASE_MAGIC
+from models.sqlite.files.leftover_wal import check_leftover_wal
+from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 

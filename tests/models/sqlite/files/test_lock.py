@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from models.errors import DatabaseRefusedError
-from models.sqlite.lock import DatabaseLock
+from models.sqlite.files.lock import DatabaseLock
 from tests.models.privileges import without_privileges
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 HOLD = """
 import sys
 from pathlib import Path
-from models.sqlite.lock import DatabaseLock
+from models.sqlite.files.lock import DatabaseLock
 lock = DatabaseLock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)

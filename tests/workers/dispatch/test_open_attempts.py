@@ -10,12 +10,12 @@ import pytest
 from models.order import Order, Status
 from models.writes import Outcome
 from tests.models.samples import Clock, claimed_order, new_order
-from workers.backoff import Backoff
-from workers.failure_log import FailureLog
-from workers.open_attempts import OpenAttempts
+from workers.dispatch.backoff import Backoff
+from workers.dispatch.failure_log import FailureLog
+from workers.dispatch.open_attempts import OpenAttempts
+from workers.dispatch.retries import RetryPolicy
 from workers.processors.outcomes import Rejected
 from workers.processors.processor import Processor
-from workers.retries import RetryPolicy
 
 WORKERS = 2
 TIMEOUT_S = 0.01
@@ -127,7 +127,7 @@ async def test_overdue_attempts_cost_slots_only_when_all_spare_threads_are_occup
     attempts.start(3, 4)  # these get the two spare threads
     await attempts.until(lambda: attempts.open.calls.overdue == 4)
     assert attempts.open.lost_slots == 2
-    assert [each.message for each in caplog.records if each.name == "workers.open_attempts"] == [
+    assert [each.message for each in caplog.records if each.name == "workers.dispatch.open_attempts"] == [
         "3 attempts exceeded the time-out and still run: until some of them end, fewer orders are processed",
         "4 attempts exceeded the time-out and still run: until some of them end, no order is processed",
     ]

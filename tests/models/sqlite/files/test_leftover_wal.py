@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import DatabaseRefusedError
 from models.order import Order
-from models.sqlite.opening import open_database, open_sqlite_store
+from models.sqlite.files.opening import open_database, open_sqlite_store
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from models.errors import StorageError
 from models.writes import ClaimedOrders, FinishAndClaim
-from workers.backoff import Backoff
-from workers.claim_gate import ClaimGate
-from workers.failure_log import FailureLog
-from workers.open_attempts import OpenAttempts
+from workers.dispatch.backoff import Backoff
+from workers.dispatch.claim_gate import ClaimGate
+from workers.dispatch.failure_log import FailureLog
+from workers.dispatch.open_attempts import OpenAttempts
+from workers.dispatch.retries import RetryPolicy
+from workers.dispatch.running_calls import RunningCalls
 from workers.processors.processor import Processor
-from workers.retries import RetryPolicy
-from workers.running_calls import RunningCalls
 
 MAX_CLAIM = 1_000
 """The maximum number of orders that one write claims."""

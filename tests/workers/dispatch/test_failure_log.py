@@ -7,8 +7,8 @@ import pytest
 
 from models.order import Order, Status
 from models.writes import Outcome
+from workers.dispatch.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.error_text import text_of
-from workers.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 
 

@@ -1,0 +1,1 @@
+"""Limits the harm of damaged orders and of storage errors, and detects both."""

@@ -1,0 +1,1 @@
+"""Opens, locks and checks the files of the database."""

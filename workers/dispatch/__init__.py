@@ -1,0 +1,1 @@
+"""Claims orders, makes attempts at them, and records the outcomes."""
