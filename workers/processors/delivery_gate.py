@@ -23,6 +23,8 @@ MIN_PAUSE_S = 0.01
 """The shortest pause, so that a receiver that sends `Retry-After: 0` each time gets at most 100 deliveries a second."""
 MIN_LOG_INTERVAL_S = 10.0
 """The minimum time between two log lines about the beginnings of pauses for the same reason."""
+LONG_PAUSE_S = 60.0
+"""A pause that begins or is extended by more than this time is always logged."""
 SLOW_GROWTH = 0.25
 """How much the limit grows above the threshold, for as many accepted deliveries as the limit allows at once."""
 
@@ -134,7 +136,7 @@ class DeliveryGate:
         if is_current:
             self._begin_pause(PauseReason.BUSY, result)
         elif result.retry_after_s is not None:
-            self._closed_until_s = max(self._closed_until_s, self._clock() + result.retry_after_s)
+            self._close(PauseReason.BUSY, result, result.retry_after_s, is_new=False)
 
     def _on_unreachable(self, order_id: int, result: DeliveryResult, *, is_current: bool) -> None:
         if not is_current:
@@ -155,32 +157,42 @@ class DeliveryGate:
             self._limit = min(self._limit + SLOW_GROWTH / self._limit, float(self._full_limit))
 
     def _begin_pause(self, reason: PauseReason, result: DeliveryResult) -> None:
-        now_s = self._clock()
         self._pauses += 1
         self._by_reason[reason] += 1
         self._failed_probes += 1
         duration_s = result.retry_after_s
         if duration_s is None:
             duration_s = self._backoff.delay_s(self._failed_probes)
-        self._closed_until_s = max(self._closed_until_s, now_s + max(duration_s, MIN_PAUSE_S))
-        if self._paused_since_s is None:
+        is_new = self._paused_since_s is None
+        if is_new:
             self._threshold = max(1.0, self._limit / 2)
-            self._paused_since_s = now_s
-            until_us = self._clock_us() + round((self._closed_until_s - now_s) * _MICROSECONDS)
-            self._log.begin(reason, result.reason, now_s=now_s, until_us=until_us)
+            self._paused_since_s = self._clock()
+        self._close(reason, result, max(duration_s, MIN_PAUSE_S), is_new=is_new)
         self._limit = 1.0
+
+    def _close(self, reason: PauseReason, result: DeliveryResult, duration_s: float, *, is_new: bool) -> None:
+        """Allows no deliveries for `duration_s` from now, and logs this if it is a new pause or a long one."""
+        now_s = self._clock()
+        is_long = now_s + duration_s - max(now_s, self._closed_until_s) > LONG_PAUSE_S
+        self._closed_until_s = max(self._closed_until_s, now_s + duration_s)
+        if is_new or is_long:
+            until_us = self._clock_us() + round((self._closed_until_s - now_s) * _MICROSECONDS)
+            self._log.begin(reason, result.reason, now_s=now_s, until_us=until_us, is_long=is_long)
 
 
 class _PauseLog:
-    """Logs when a pause begins and ends, at a limited rate: a receiver with a rate limit can cause many pauses."""
+    """Logs when a pause begins and ends, at a limited rate: a receiver with a rate limit can cause many pauses.
+
+    A long pause is always logged.
+    """
 
     def __init__(self) -> None:
         self._quiet_until_s: dict[PauseReason, float] = {}
         self._not_logged = 0
         self._is_logged = False
 
-    def begin(self, reason: PauseReason, text: str, *, now_s: float, until_us: int) -> None:
-        self._is_logged = now_s >= self._quiet_until_s.get(reason, now_s)
+    def begin(self, reason: PauseReason, text: str, *, now_s: float, until_us: int, is_long: bool) -> None:
+        self._is_logged = is_long or now_s >= self._quiet_until_s.get(reason, now_s)
         if not self._is_logged:
             self._not_logged += 1
             return

@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from workers.dispatch.backoff import Backoff
-from workers.processors.delivery_gate import MAX_UNREACHABLE, MIN_LOG_INTERVAL_S, MIN_PAUSE_S, Delivery, DeliveryGate
+from workers.processors.delivery_gate import (
+    LONG_PAUSE_S,
+    MAX_UNREACHABLE,
+    MIN_LOG_INTERVAL_S,
+    MIN_PAUSE_S,
+    Delivery,
+    DeliveryGate,
+)
 from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError
 
@@ -310,6 +317,32 @@ def test_many_pauses_are_logged_at_a_limited_rate(
         "the receiver answered 429 (511 earlier pauses were not logged)",
     ]
     assert len([text for text in messages(caplog) if "resumed" in text]) == 3
+    caplog.clear()
+
+
+def test_a_long_pause_is_always_logged(gate: DeliveryGate, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    deliver(gate, busy(1.0))
+    clock.now_s += 1.0
+    deliver(gate, ACCEPTED)
+    begun = [gate.begin(order_id) for order_id in range(2)]
+    gate.end(begun[0], busy(1.0))
+    gate.end(begun[1], busy(3_600.0))
+    clock.now_s += 3_600.0
+    for _ in range(3):
+        deliver(gate, busy(LONG_PAUSE_S))
+        clock.now_s += LONG_PAUSE_S
+    deliver(gate, busy(7_200.0))
+    clock.now_s += 7_200.0
+    deliver(gate, ACCEPTED)
+    assert messages(caplog) == [
+        "WARNING deliveries are paused until 2025-03-01 12:00:01 UTC: the receiver answered 429",
+        "INFO deliveries resumed after 1.0 s",
+        "WARNING deliveries are paused until 2025-03-01 13:00:01 UTC: the receiver answered 429"
+        " (1 earlier pauses were not logged)",
+        "WARNING deliveries are paused until 2025-03-01 15:03:01 UTC: the receiver answered 429",
+        "INFO deliveries resumed after 10980.0 s",
+    ]
     caplog.clear()
 
 
