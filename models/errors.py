@@ -88,16 +88,12 @@ class StorageUnavailableError(StorageError):
 class StorageDamagedError(StorageUnavailableError):
     """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired.
 
-    `advice` says how to repair it. It is empty if the database file must be checked first. `is_found_by_check` says
-    whether this check finds the damage. It does not find invalid content, such as a text that is not JSON.
+    `advice` says how to repair it. It is empty if the database file must be checked first.
     """
 
-    def __init__(
-        self, text: str = "", *, code: str = "unknown", advice: str = "", is_found_by_check: bool = True
-    ) -> None:
+    def __init__(self, text: str = "", *, code: str = "unknown", advice: str = "") -> None:
         super().__init__(text, code=code)
         self.advice = advice
-        self.is_found_by_check = is_found_by_check
 
 
 class StartRefusedError(Exception):

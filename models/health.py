@@ -106,8 +106,4 @@ class StorageHealth:
         _log.info("%s can be read and written again", what)
 
     def _advice_for(self, error: StorageError) -> str:
-        if not isinstance(error, StorageDamagedError):
-            return self._advice
-        if error.advice:
-            return error.advice
-        return self._advice if error.is_found_by_check else f"{self._advice}, which does not find this damage"
+        return (isinstance(error, StorageDamagedError) and error.advice) or self._advice

@@ -45,16 +45,6 @@ def test_damage_is_an_error_with_advice(health: StorageHealth, caplog: pytest.Lo
     assert health.errors() == {"SQLITE_FULL": 2, "SQLITE_CORRUPT": 2}
 
 
-def test_the_advice_says_that_a_check_does_not_find_invalid_content(
-    health: StorageHealth, caplog: pytest.LogCaptureFixture
-) -> None:
-    error = StorageDamagedError("malformed JSON", code="SQLITE_ERROR", is_found_by_check=False)
-    health.note_damage(Damage("order 5", error))
-    health.note_failure(Work.READS, error)
-    advice = "malformed JSON (SQLITE_ERROR); check it, which does not find this damage"
-    assert caplog.messages == [f"order 5 can't be read or written: {advice}", f"reads of the database fail: {advice}"]
-
-
 def test_each_damaged_order_is_logged_once_up_to_a_limit(
     health: StorageHealth, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ _DAMAGED_PAGE = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IO
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", *_DAMAGED_PAGE)
 _INVALID_CONTENT = "SQLITE_ERROR"
 """Includes a stored text that is not JSON, and a missing table."""
+_ADVICE_ON_CONTENT = "; PRAGMA integrity_check does not find this damage"
 _WHOLE_DATABASE = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -60,7 +61,7 @@ def _storage_error(error: Exception) -> StorageError:
 
 
 def _invalid_content(text: str, *, code: str) -> StorageDamagedError:
-    return StorageDamagedError(text, code=code, is_found_by_check=False)
+    return StorageDamagedError(text, code=code, advice=_ADVICE_ON_CONTENT)
 
 
 def _name_of(error: Exception) -> str:
