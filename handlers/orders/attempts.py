@@ -20,7 +20,7 @@ class AttemptView(msgspec.Struct, gc=False):
 
 
 class AttemptsView(msgspec.Struct, gc=False):
-    """The attempts to process an order, oldest first: the newest 50."""
+    """The newest 50 attempts to process an order, sorted from the oldest to the newest."""
 
     order_id: int
     attempts: list[AttemptView]

@@ -24,7 +24,7 @@ def run_program(module: str) -> NoReturn:
     """Import the module, call its `main` with the command's arguments, and end the process with the returned status.
 
     Other statuses: 1 if a package is not installed, 130 after Ctrl-C, 128 plus the signal's number after another
-    signal, 141 if the reader of a pipe has closed it.
+    signal, 141 if the reader of the output has closed the pipe.
     """
     leave_when_interrupted(ExitStatus.INTERRUPTED)
     fill_standard_streams()

@@ -19,7 +19,7 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number f
 
 
 class Cell(NamedTuple):
-    """A number as text. `field` is its path in the result, `exact` has all digits, if known. `padding` aligns it."""
+    """A number as text. `field` is its path in the JSON. `exact` has all its digits, if known. `padding` aligns it."""
 
     field: str
     text: str
@@ -51,7 +51,7 @@ def counted(count: int) -> str:
 
 
 def measured(value: float) -> str:
-    """Format a measured number with three significant digits, or with all digits of its whole part."""
+    """Format a measured number with three significant digits. From 1,000 on, with all digits of its whole part."""
     if value == 0:
         return "0"
     decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))

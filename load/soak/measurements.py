@@ -111,7 +111,7 @@ class MinuteRecorder:
     def finish(
         self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
     ) -> Minute:
-        """Return a minute with `new` orders and `cpu_s` of the server's CPU time. Needs at least one sample."""
+        """End the minute. The server took `cpu_s` seconds of CPU time and stored `new` of its `orders` orders."""
         highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
         # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.
         median = Sample(*map(median_low, zip(*self.samples, strict=True)))

@@ -57,7 +57,7 @@ def decode_numbers(text: str) -> list[int]:
 
 
 def decode_orders(text: str) -> list[Order]:
-    """Orders from an array with all columns of each: see `_OrderColumns`."""
+    """Decodes a JSON array of orders. Each order is an array of its columns, as in `_OrderColumns`."""
     if len(text) <= _SHORT:
         return list(starmap(Order, _decode_orders(text)))
     return [Order(*_decode_order(order)) for order in _split(text)]
