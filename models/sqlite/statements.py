@@ -45,32 +45,37 @@ UPDATE orders SET due_us = NULL WHERE sequence IN (
 
 # The same three statements, except for the orders whose sequences are in the first parameter. These orders are damaged,
 # so the conditions must read them from an index only.
-_NOT_SKIPPED = "sequence NOT IN (SELECT value FROM json_each(?1))"
+_WITH_SKIPPED = "WITH skipped AS (SELECT value FROM json_each(?))"
+_NOT_SKIPPED = "sequence NOT IN skipped"
 
 NEXT_READY_EXCEPT = f"""
+{_WITH_SKIPPED}
 SELECT json_group_array({_CLAIMED_ORDER}), (
     SELECT due_us FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} ORDER BY due_us LIMIT 1) FROM (
     SELECT * FROM orders WHERE sequence IN (
-        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2) ORDER BY sequence)"""
+        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?) ORDER BY sequence)"""
 
 CLAIM_EXCEPT = f"""
+{_WITH_SKIPPED}
 UPDATE orders SET status = 'Processing', attempts = attempts + 1, claims = claims + 1,
-    claimed_after_us = ?2 - created_us
-WHERE sequence IN (SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} AND sequence BETWEEN ?3 AND ?4)"""
+    claimed_after_us = ? - created_us
+WHERE sequence IN (SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} AND sequence BETWEEN ? AND ?)"""
 
 MAKE_READY_EXCEPT = f"""
+{_WITH_SKIPPED}
 UPDATE orders SET due_us = NULL WHERE sequence IN (
-    SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?2
-    ORDER BY due_us, sequence LIMIT ?3)"""
+    SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?
+    ORDER BY due_us, sequence LIMIT ?)"""
 
 CLAIM_CANDIDATES = f"""
+{_WITH_SKIPPED}
 SELECT json_group_array(sequence) FROM (
     SELECT * FROM (
-        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?2)
+        SELECT sequence FROM orders WHERE {READY} AND {_NOT_SKIPPED} ORDER BY sequence LIMIT ?)
     UNION ALL
     SELECT * FROM (
-        SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?3
-        ORDER BY due_us, sequence LIMIT ?4))"""
+        SELECT sequence FROM orders WHERE {WAITING} AND {_NOT_SKIPPED} AND due_us <= ?
+        ORDER BY due_us, sequence LIMIT ?))"""
 
 READ_LISTED = f"""
 SELECT json_group_array({_CLAIMED_ORDER}) FROM orders WHERE sequence IN (SELECT value FROM json_each(?))"""
