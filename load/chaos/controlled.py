@@ -9,17 +9,16 @@ used: with it, `time.sleep` raises OSError, and waiting for the GIL takes much l
 import mmap
 import os
 import runpy
+import select
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from fcntl import F_SETPIPE_SZ, fcntl, ioctl
+from fcntl import F_SETPIPE_SZ, fcntl
 from pathlib import Path
-from termios import FIONREAD
 from typing import TypeVar
 
-PIPE_BYTES = 4096  # The size of the pipe between the server and the reader of its standard error.
-NEARLY_FULL_BYTES = PIPE_BYTES // 2
+PIPE_BYTES = 8192  # The size of the pipe between the server and the reader of its standard error.
 NANOSECONDS = 1_000_000_000
 AHEAD, READER = range(2)
 Number = TypeVar("Number", int, float)
@@ -61,14 +60,15 @@ class Controls:
         return lambda: read() + values[AHEAD] * unit
 
 
-def is_nearly_full(pid: int) -> bool:
-    """Return whether the standard input of a process is a pipe in which there is hardly any room left."""
+def is_full(pid: int) -> bool:
+    """Return whether the standard input of a process is a full pipe."""
     with suppress(OSError):
-        descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(f"/proc/{pid}/fd/0", os.O_WRONLY | os.O_NONBLOCK)
         try:
-            return int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder) > NEARLY_FULL_BYTES
+            _, writable, _ = select.select([], [descriptor], [], 0)
         finally:
             os.close(descriptor)
+        return not writable
     return False
 
 

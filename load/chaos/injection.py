@@ -15,7 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL
-from load.chaos.controlled import is_nearly_full
+from load.chaos.controlled import is_full
 from load.chaos.database import checkpoint, hold_lock
 from load.chaos.disconnection import disconnect_clients
 from load.chaos.receiver import PAUSES_S, Receiver
@@ -195,18 +195,18 @@ class FaultInjector:
         try:
             os.kill(reader, signal.SIGSTOP)
             await asyncio.sleep(fault.length_s)
-            is_full = is_nearly_full(reader)
+            was_full = is_full(reader)
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await connection.exchange(target.address.get("/livez"))
         except TimeoutError:
             target.findings.add(WRONG, "no answer while nothing read standard error")
         except (NoConnection, NoResponse, ProcessLookupError):
-            is_full = False
+            was_full = False
         finally:
             connection.close()
             with suppress(ProcessLookupError):
                 os.kill(reader, signal.SIGCONT)
-        return Effect(is_full, f"not read for {fault.length_s:.1f} s")
+        return Effect(was_full, f"not read for {fault.length_s:.1f} s")
 
     async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
         second, start = self._second_servers, SecondStart(fault.detail)

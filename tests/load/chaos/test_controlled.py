@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from load.chaos.controlled import Controls, is_nearly_full
+from load.chaos.controlled import Controls, is_full
 from tests.process import ROOT, wait_until
 
 PRINT_TIMES = "import sys, time\nfor _ in sys.stdin: print(time.time(), time.time_ns(), time.monotonic(), flush=True)"
@@ -71,17 +71,18 @@ def test_a_program_whose_standard_error_is_not_read_waits(tmp_path: Path) -> Non
     with running(WRITE_LOG, tmp_path) as (process, controls):
         assert ask(process, "10") == "written"
         os.kill(controls.reader, signal.SIGSTOP)
-        assert not is_nearly_full(controls.reader)
+        assert not is_full(controls.reader)
         assert process.stdin is not None
-        process.stdin.write("10000\n")
+        # More than the reader can take before it stops.
+        process.stdin.write("1000000\n")
         process.stdin.flush()
-        wait_until(lambda: is_nearly_full(controls.reader))
+        wait_until(lambda: is_full(controls.reader))
         os.kill(controls.reader, signal.SIGCONT)
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"
-        wait_until(lambda: (tmp_path / "log").stat().st_size == 10_010)
+        wait_until(lambda: (tmp_path / "log").stat().st_size == 1_000_010)
         # A number of a process that does not exist.
-        assert not is_nearly_full(2**22 + 1)
+        assert not is_full(2**22 + 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
