@@ -27,7 +27,7 @@ from load.system.server_process import ServerProcess
 
 SECONDS_PER_HOUR = 3600
 WORKERS = 8  # The --workers of the servers: at most this many webhooks are sent at once.
-FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 20.0, 60.0, 0.1
+FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
 """How long to wait for a webhook that fails; for one of a new order; and for a retry, also during locks and kills."""
 
 Check = Callable[[], list[str]]
@@ -167,11 +167,11 @@ class FaultInjector:
         ledger, receiver = target.ledger, self._receiver
         # Orders that failed before this fault can have long delays.
         first_id = ledger.orders.order_id(len(ledger))
+        # While older orders wait for delivery, new ones would not fail soon.
+        await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
+        if receiver.newest < first_id:
+            return Effect(False, "no new order was delivered")
         async with self._lock_for(target, FaultKind.RECEIVER):
-            # While older orders wait for delivery, new ones would not fail soon.
-            await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
-            if receiver.newest < first_id:
-                return Effect(False, "no new order was delivered")
             receiver.set_fault(ReceiverFault.ERROR)
             try:
                 await _wait_until(lambda: any(each >= first_id for each in receiver.refused), FAILURE_LIMIT_S)
