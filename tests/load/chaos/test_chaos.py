@@ -14,6 +14,7 @@ from load.chaos import command as command_module
 from load.chaos.command import main
 from load.chaos.report import DECK, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
+from load.http.connections import Timeouts
 from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.Capt
 def test_unprocessed_orders_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(target: TargetServer) -> bool:
+    async def never(target: TargetServer, *, timeouts: Timeouts) -> bool:
         return False
 
     monkeypatch.setattr(command_module, "wait_until_processed", never)  # no real server fails this way
