@@ -76,7 +76,7 @@ class Transactions:
         with self._errors():
             result, transaction = self.database.run(run_once)
         self._is_new = False
-        self._stored_step_us = self._clock.step_us
+        self._note_step()
         self.inserted += transaction.inserted
         self.pending += transaction.change.pending
         self.is_paused = transaction.is_paused
@@ -102,8 +102,13 @@ class Transactions:
         step_us = self._clock.read_step()
         if step_us == self._clock.step_us:
             return
-        change_s = (step_us - self._clock.step_us) / 1_000_000
         [last_sequence] = self.database.execute_sql(statements.LAST_SEQUENCE).fetchone()
         self._clock.record_step(step_us, last_sequence=last_sequence)
-        direction = "forward" if change_s > 0 else "back"
-        _log.warning("the wall clock was set %s by %.1f s: retries are still made when due", direction, abs(change_s))
+
+    def _note_step(self) -> None:
+        """Logs a step of the wall clock once the database has it."""
+        change_s = (self._clock.step_us - self._stored_step_us) / 1_000_000
+        if change_s:
+            self._stored_step_us = self._clock.step_us
+            where = "forward" if change_s > 0 else "back"
+            _log.warning("the wall clock was set %s by %.1f s: retries are still made when due", where, abs(change_s))
