@@ -122,8 +122,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
             return False
         parent.close()
         self._connections.discard(connection)
-        if self._files and not self._connections:
-            self._files.close()
+        if not self._connections:
             self._files = None
         return True
 

@@ -16,7 +16,7 @@ from tests.load.report.test_page_in_chromium import found_at
 from tests.process import DEADLINE_S, ROOT, ServerProcess, need, run_server, wait_until, with_open_files
 
 NUMBER = re.compile('<data value="([^"]+)" data-field="([^"]+)">')
-FEW_FILES = with_open_files(1032, 1032)
+FEW_FILES = with_open_files(1024, 1024)
 
 
 def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-def test_a_thousand_orders_at_once_need_at_most_1032_open_files_on_each_side(tmp_path: Path) -> None:
+def test_a_thousand_orders_at_once_need_at_most_1024_open_files_on_each_side(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db", before=FEW_FILES) as server:
         done = run_load(server, "--json", str(tmp_path / "result.json"))
         assert done.returncode == 0, done.stderr

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from models.errors import DatabaseRefusedError
 
+_LOCKS_DATABASE = sys.platform == "linux"
+"""On BSD and macOS, a flock on the database file would exclude SQLite's own locks."""
+
 _log = logging.getLogger("orders.lock")
 
 
@@ -15,8 +18,8 @@ class DatabaseLock:
     """Exclusive flock(2) locks, which are advisory, on the database file and on `<database>.lock`.
 
     The lock on the database file applies to all paths of the file, such as hard links. The lock file contains the
-    owner's process id, and excludes versions of this program that lock no other file. The kernel releases the locks
-    when the process ends for any reason, so a lock file that a crash left behind locks nothing.
+    owner's process id. While it is locked, it excludes versions of this program that lock no other file. The kernel
+    releases the locks when the process ends for any reason, so a lock file that a crash left behind locks nothing.
 
     Closing any descriptor of the database file releases SQLite's locks of the whole process
     (https://www.sqlite.org/howtocorrupt.html, section 2.2). Therefore acquire this lock before SQLite opens the file,
@@ -48,8 +51,7 @@ class DatabaseLock:
     def _lock_database(self) -> None:
         self._found = [path for path in self._sqlite_files if path.exists()]
         try:
-            # On BSD and macOS, a flock excludes SQLite's own locks on the file.
-            self._file = _LockedFile(self._database, is_locked=sys.platform == "linux")
+            self._file = _LockedFile(self._database, is_locked=_LOCKS_DATABASE)
             if self._file.links > 1:
                 _log.warning(
                     "%s has a hard link: after a crash, a server with the other path does not find the orders in %s",
@@ -81,6 +83,14 @@ class DatabaseLock:
                 return file.read(32).decode("ascii", "replace").strip()
         except OSError:
             return ""
+
+    def unlock_lock_file(self) -> None:
+        """Closes the lock file, which saves a file descriptor. The file stays, and names the process.
+
+        Must be called after the migration: the versions that lock no other file reject the current schema.
+        """
+        if self._lock_file is not None and _LOCKS_DATABASE:
+            self._lock_file.close()
 
     def remove_lock_file(self) -> None:
         """Removes the lock file, but keeps the lock on the database. May be called twice."""
@@ -145,11 +155,13 @@ class _LockedFile:
         except FileExistsError:
             self._descriptor = os.open(self._path, flags | os.O_CREAT, 0o644)
             self.is_new = False
+        self._is_open = True
+        self._status = os.fstat(self._descriptor)
 
     @property
     def links(self) -> int:
-        """How many paths the file has."""
-        return os.fstat(self._descriptor).st_nlink
+        """How many paths the file had when it was opened."""
+        return self._status.st_nlink
 
     def replace_content(self, content: bytes) -> None:
         os.ftruncate(self._descriptor, 0)
@@ -165,11 +177,14 @@ class _LockedFile:
         self.close()
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Closes the file. Can be called twice."""
+        if self._is_open:
+            os.close(self._descriptor)
+            self._is_open = False
 
     def _is_at_path(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+            return os.path.samestat(self._status, self._path.stat())
         except FileNotFoundError:
             return False
 

@@ -7,13 +7,15 @@ when the process ends. If it truncates or overwrites the WAL, SQLite continues t
 commits whose frames are missing.
 
 The WAL-index, which is the beginning of the `-shm` file, says how many frames the WAL has
-(https://www.sqlite.org/walformat.html). This module keeps a descriptor of that file, because closing any descriptor of
-it releases SQLite's locks on it in the whole process.
+(https://www.sqlite.org/walformat.html). SQLite has one descriptor of that file in a process, from the first connection
+to the last. This module reads with it: closing a descriptor of its own would release SQLite's locks on the file in the
+whole process. It opens the WAL for each check, because each open file is one client connection less.
 """
 
+import contextlib
+import errno
 import os
 import struct
-from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
 
 from models.errors import StorageUnavailableError
@@ -26,6 +28,9 @@ _INDEX_HEADER_BYTES = 48
 _INDEX = struct.Struct("=14xHI12x8s56xI")
 """The page size, the number of frames, the salts, and after a copy of all that the number of checkpointed frames."""
 _LARGEST_PAGE = 65_536
+_CHECKED_LATER = (errno.ENOENT, errno.EMFILE, errno.ENFILE)
+"""If opening the WAL fails with one of these errors, the next check does what this one can't: `check_paths` reports a
+missing file, and a free file descriptor is needed only for a moment."""
 
 
 class WalDamagedError(Exception):
@@ -54,7 +59,7 @@ class _Frame(NamedTuple):
 
 
 class OpenFiles:
-    """The files of a database that is in use. To be closed after the last connection of the process is closed.
+    """The files of a database that is in use. Not to be used after the last connection of the process is closed.
 
     `database` is the path of the database. In another journal mode than WAL, checks only that file.
     """
@@ -62,24 +67,11 @@ class OpenFiles:
     def __init__(self, database: str) -> None:
         self._database = database
         self._identities, self._wal_bytes = self._stat()
-        self._wal = _open(f"{database}-wal")
-        self._index_file = _open(f"{database}-shm")
-        self._index: mmap | None = None
-        if self._index_file is not None and os.fstat(self._index_file).st_size >= _INDEX.size:
-            self._index = mmap(self._index_file, _INDEX.size, access=ACCESS_READ)
+        self._index_file = _descriptor_of(f"{database}-shm")
         self._last_frame: _Frame | None = None
         self._is_damaged = False
         self.is_checkpointed = False
         """Whether the database file had all commits at the time of the last check."""
-
-    def close(self) -> None:
-        """Closes the descriptors. A second call does nothing."""
-        if self._index is not None:
-            self._index.close()
-        for descriptor in (self._wal, self._index_file):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._wal = self._index_file = self._index = None
 
     def check_paths(self) -> None:
         """Raises StorageUnavailableError if the database or its WAL was removed or replaced."""
@@ -124,31 +116,40 @@ class OpenFiles:
     @property
     def wal_bytes(self) -> int:
         """The current size of the WAL. Can be called on any thread."""
-        return 0 if self._wal is None else os.fstat(self._wal).st_size
+        return self._stat()[1]
 
     def _has_frames(self, index: _WalIndex) -> bool:
         """Whether the WAL has its header, its last frame, and the frame that was the last one at the previous check.
 
         If a WAL was truncated and SQLite then appended to it, it has zeros in place of that frame.
         """
-        if index.frames == 0 or self._wal is None:
+        if index.frames == 0:
             self._last_frame = None
             return True
-        if os.pread(self._wal, _SALT_BYTES, _WAL_SALTS_AT) != index.salts:
-            return False
-        last = self._last_frame
-        if last and last.salts == index.salts and os.pread(self._wal, len(last.content), last.place) != last.content:
-            return False
-        place = index.wal_bytes - index.frame_bytes
-        content = os.pread(self._wal, index.frame_bytes, place)
+        try:
+            wal = os.open(f"{self._database}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _CHECKED_LATER:
+                return True
+            raise StorageUnavailableError(f"{self._database}-wal can't be opened: {error.strerror}") from error
+        try:
+            if os.pread(wal, _SALT_BYTES, _WAL_SALTS_AT) != index.salts:
+                return False
+            last = self._last_frame
+            if last and last.salts == index.salts and os.pread(wal, len(last.content), last.place) != last.content:
+                return False
+            place = index.wal_bytes - index.frame_bytes
+            content = os.pread(wal, index.frame_bytes, place)
+        finally:
+            os.close(wal)
         self._last_frame = _Frame(index.salts, place, content)
         return len(content) == index.frame_bytes
 
     def _read_index(self) -> _WalIndex | None:
         """None if another process is writing it. The next transaction checks again."""
-        if self._index is None:
+        if self._index_file is None:
             return None
-        content = self._index[:]
+        content = os.pread(self._index_file, _INDEX.size, 0)
         if content[:_INDEX_HEADER_BYTES] != content[_INDEX_HEADER_BYTES : 2 * _INDEX_HEADER_BYTES]:
             return None
         return _WalIndex(*_INDEX.unpack(content))
@@ -160,11 +161,16 @@ class OpenFiles:
         return identities, wal.st_size if wal else 0
 
 
-def _open(path: str) -> int | None:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+def _descriptor_of(path: str) -> int | None:
+    """A descriptor with which this process has the file open; None if it has none."""
+    found = _stat(path)
+    if found is None:
         return None
+    for descriptor in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - names are needed, not paths
+        with contextlib.suppress(OSError):  # the descriptor of this folder is closed by now
+            if os.path.samestat(os.fstat(descriptor), found):
+                return descriptor
+    return None
 
 
 def _stat(path: str) -> os.stat_result | None:

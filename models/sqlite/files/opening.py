@@ -50,10 +50,12 @@ def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     lock = DatabaseLock(path)
     lock.acquire()
     try:
-        return SqliteStore(open_database(path), clock=clock, lock=lock)
+        store = SqliteStore(open_database(path), clock=clock, lock=lock)
     except BaseException:
         lock.discard()
         raise
+    lock.unlock_lock_file()
+    return store
 
 
 def check_path(path: Path) -> None:

@@ -1,12 +1,9 @@
 """The plain lane: pipelines, requests in parts, clients that disconnect or do not read, and handing over to Tornado."""
 
 import asyncio
-import errno
 import logging
-import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -24,6 +21,7 @@ from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
+from tests.open_files import no_more_files
 
 ORDER = post_text(order_text())
 
@@ -242,19 +240,6 @@ async def _most_refusals_between_callbacks(request: bytes, *, pipelined: int) ->
     server.stop()
     await server.close_all_connections()
     return most
-
-
-@contextmanager
-def no_more_files() -> Iterator[None]:
-    """Prevents the process from opening more files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        with pytest.raises(OSError, match=f"Errno {errno.EMFILE}"):
-            socket.socket()
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.gen_test

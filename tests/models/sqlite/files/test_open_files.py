@@ -16,6 +16,7 @@ from models.sqlite.store import SqliteStore
 from models.writes import Insertion
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
+from tests.open_files import no_more_files
 
 PAGE = 4_096
 DAMAGED = "another program truncated or overwrote .*orders.db-wal"
@@ -191,3 +192,42 @@ def test_a_wal_that_a_long_read_made_longer_is_truncated_after_it(tmp_path: Path
         store.insert(new_order(30))
         store.insert(new_order(31))
         assert wal.stat().st_size <= 10 * PAGE
+
+
+# File descriptors
+
+
+def descriptors_of(path: Path) -> list[int]:
+    """The descriptors with which this process has the file open."""
+    return [int(each.name) for each in Path("/proc/self/fd").iterdir() if each.resolve() == path]
+
+
+def test_sqlite_has_one_descriptor_of_the_wal_index_until_the_last_connection_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    connections = [sqlite3.connect(path, isolation_level=None) for _ in range(3)]
+    for connection in connections:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("PRAGMA user_version = 1")
+    [descriptor] = descriptors_of(tmp_path / "other.db-shm")
+    for connection in connections[:2]:
+        connection.close()
+        assert descriptors_of(tmp_path / "other.db-shm") == [descriptor]
+    connections[2].close()
+    assert descriptors_of(tmp_path / "other.db-shm") == []
+
+
+def test_a_store_opens_only_the_files_that_sqlite_opens(store: ShorthandStore, wal: Path) -> None:
+    store.insert(new_order(1))
+    for path in (wal.with_name("orders.db"), wal, wal.with_name("orders.db-shm")):
+        assert len(descriptors_of(path)) == 1
+
+
+def test_without_a_free_file_descriptor_the_wal_is_checked_after_the_next_commit(
+    store: ShorthandStore, wal: Path
+) -> None:
+    store.insert(new_order(1))
+    overwrite(wal, 16, b"another!")
+    with no_more_files():
+        assert store.insert(new_order(2)) == [Insertion.ACCEPTED]
+    with pytest.raises(StorageUnavailableError, match=DAMAGED):
+        store.insert(new_order(3))
