@@ -37,22 +37,24 @@ def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
     `:created_until_us`.
     """
     if by_user or by_time:
-        found = _search_blocks(status, by_user=by_user, by_time=by_time)
+        places = _search_blocks(status, by_user=by_user, by_time=by_time)
     elif status is None:
-        found = "SELECT * FROM orders WHERE sequence < :before"
+        places = "SELECT sequence AS place FROM orders WHERE sequence < :before ORDER BY place DESC LIMIT :limit"
     else:
-        found = " UNION ALL ".join(
+        of_each_index = " UNION ALL ".join(
             f"""SELECT * FROM (
-        SELECT * FROM orders INDEXED BY {index} AND sequence < :before ORDER BY sequence DESC LIMIT :limit)"""
+        SELECT sequence AS place FROM orders INDEXED BY {index} AND sequence < :before
+        ORDER BY place DESC LIMIT :limit)"""
             for index in _INDEXES[status]
         )
+        places = f"{of_each_index} ORDER BY place DESC LIMIT :limit"
+    # The sequences first, because sorting whole rows takes twice as long.
     return f"""
-SELECT json_group_array({STORED_ORDER}) FROM (
-    {found} ORDER BY sequence DESC LIMIT :limit)"""
+SELECT json_group_array({STORED_ORDER}) FROM ({places}) CROSS JOIN orders ON orders.sequence = place"""
 
 
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects matching orders from the newest block to the oldest, and stops after `:limit` orders.
+    """Selects the sequences of matching orders, from the newest block to the oldest, and stops after `:limit` orders.
 
     The recursive query is a priority queue, highest `place` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
@@ -82,5 +84,4 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
         SELECT orders.sequence, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({first})
         WHERE +orders.sequence < :before{also}
         ORDER BY 1 DESC)
-    SELECT orders.* FROM (SELECT place FROM walk WHERE block IS NULL LIMIT :limit)
-    CROSS JOIN orders ON orders.sequence = place"""
+    SELECT place FROM walk WHERE block IS NULL LIMIT :limit"""

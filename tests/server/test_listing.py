@@ -83,7 +83,7 @@ LOOKS_INTO_EACH_BLOCK = [
 @pytest.mark.slow
 def test_a_page_costs_a_small_part_of_reading_all_orders(database: RetryingSqliteDatabase) -> None:
     reading = steps(database, lambda: database.execute_sql("SELECT sum(attempts) FROM orders").fetchone())
-    for part, kinds in ((350, STOPS_AT_ITS_LAST_ORDER), (100, GATHERS_SOME_BLOCKS), (50, LOOKS_INTO_EACH_BLOCK)):
+    for part, kinds in ((400, STOPS_AT_ITS_LAST_ORDER), (100, GATHERS_SOME_BLOCKS), (50, LOOKS_INTO_EACH_BLOCK)):
         for wanted in cast(list[dict[str, Any]], kinds):
             for before in (HIGHEST, N // 2, 5_000):
                 listing = Listing(limit=200, before=before, **wanted)
