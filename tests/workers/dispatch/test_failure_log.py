@@ -92,15 +92,17 @@ def test_an_error_text_can_not_forge_a_log_line(failures: FailureLog, caplog: py
 def test_only_the_innermost_frames_of_a_recursion_are_logged(
     failures: FailureLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def call_again() -> None:
-        call_again()
+    # Not to Python's limit: there, a garbage collection can fail in a finalizer of other tests.
+    def call_again(calls: int) -> None:
+        if not calls:
+            raise RecursionError("maximum recursion depth exceeded")
+        call_again(calls - 1)
 
     try:
-        call_again()
+        call_again(10 * MAX_FRAMES)
     except RecursionError as raised:
         note(failures, error=raised)
-    assert 1 <= caplog.messages[0].count("\n  File ") <= MAX_FRAMES
-    assert len(caplog.messages[0].splitlines()) <= 1 + 3 * MAX_FRAMES, "a frame has a line of carets in some versions"
+    assert len(caplog.messages[0].splitlines()) < 2 * MAX_FRAMES + 2
 
 
 def test_one_failure_a_second_is_logged_and_the_others_are_counted(
