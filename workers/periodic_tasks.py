@@ -10,11 +10,11 @@ from models.errors import QueueClosedError, QueueFullError, StorageError
 from models.health import Work
 from models.order import Totals
 from models.store import Store
-from workers.dispatch.claim_gate import ClaimGate
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.running_calls import RunningCalls
 from workers.idle_maintenance import IdleMaintenance
 from workers.observer import ServiceObserver
+from workers.processors.claim_gate import ClaimGate
 from workers.store_threads import StoreThreads
 
 SECOND_MS = 1_000

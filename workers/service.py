@@ -35,8 +35,7 @@ from models.writes import (
     Waiter,
     WriteResult,
 )
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.claim_gate import ClaimGate, OpenGate
+from workers.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import LONGEST_DELAY_US, RetryPolicy
@@ -44,6 +43,7 @@ from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.observer import ServiceObserver
 from workers.periodic_tasks import PeriodicTasks
+from workers.processors.claim_gate import ClaimGate, OpenGate
 from workers.processors.processor import MeasuredProcessor, Processor
 from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads

@@ -20,7 +20,7 @@ from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
-from workers.dispatch.claim_gate import ClaimGate, GateState, OpenGate
+from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor
 from workers.service import OrderService

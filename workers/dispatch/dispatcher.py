@@ -10,12 +10,12 @@ from typing import Protocol
 
 from models.errors import StorageError
 from models.writes import ClaimedOrders, FinishAndClaim
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.claim_gate import ClaimGate
+from workers.backoff import Backoff
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.open_attempts import OpenAttempts
 from workers.dispatch.retries import RetryPolicy
 from workers.dispatch.running_calls import RunningCalls
+from workers.processors.claim_gate import ClaimGate
 from workers.processors.processor import Processor
 
 MAX_CLAIM = 1_000

@@ -5,7 +5,7 @@ from typing import TypeGuard
 from models.clock import Clock
 from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 from workers.error_text import text_of
 from workers.processors.outcomes import (
     MAX_DELAY_S,

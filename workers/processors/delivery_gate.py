@@ -1,6 +1,6 @@
 """Decides how many deliveries to one receiver can be open at once, and pauses them if the receiver can't take more.
 
-Implements `workers.dispatch.claim_gate.ClaimGate`. The dispatcher reads it on the event loop; the processor calls
+Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher reads it on the event loop; the processor calls
 `begin` and `end` on worker threads. A lock protects the state.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from models.order import time_as_texts
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.claim_gate import GateState
+from workers.backoff import Backoff
+from workers.processors.claim_gate import GateState
 from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError
 

@@ -14,8 +14,8 @@ from typing import Any
 from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
 from models.order import amount_as_decimal
-from workers.dispatch.coroutine_thread import CoroutineThread
 from workers.error_text import one_line, text_of
+from workers.processors.coroutine_thread import CoroutineThread
 from workers.processors.order import Order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

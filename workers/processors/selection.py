@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.claim_gate import ClaimGate, OpenGate
-from workers.dispatch.coroutine_thread import CoroutineThread
+from workers.backoff import Backoff
+from workers.processors.claim_gate import ClaimGate, OpenGate
+from workers.processors.coroutine_thread import CoroutineThread
 from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.function import FunctionProcessor, load_function
 from workers.processors.processor import Processor

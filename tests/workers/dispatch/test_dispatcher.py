@@ -17,11 +17,11 @@ from models.order import Order, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
-from workers.dispatch.backoff import Backoff
-from workers.dispatch.claim_gate import ClaimGate, GateState, OpenGate
+from workers.backoff import Backoff
 from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
+from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.outcomes import NotSentError, Rejected, RetryLater
 from workers.processors.processor import Processor
 from workers.processors.record import RecordProcessor

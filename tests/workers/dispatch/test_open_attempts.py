@@ -10,7 +10,7 @@ import pytest
 from models.order import Order, Status
 from models.writes import Outcome
 from tests.models.samples import Clock, claimed_order, new_order
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.open_attempts import OpenAttempts
 from workers.dispatch.retries import RetryPolicy

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
 from tests.models.samples import SECOND_US, Clock
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 from workers.dispatch.retries import INTERRUPTED, MAX_BUSY_US, MAX_EXTRA_DELAY_S, RetryPolicy
 from workers.error_text import MAX_ERROR_CHARACTERS, is_expected, text_of
 from workers.processors.outcomes import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 from workers.processors.delivery_gate import (
     LONG_PAUSE_S,
     MAX_UNREACHABLE,

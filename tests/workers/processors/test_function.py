@@ -19,8 +19,8 @@ import pytest
 
 from models.order import Order as StoredOrder
 from models.order import Status
-from workers.dispatch.coroutine_thread import CoroutineThread
 from workers.processors import Order
+from workers.processors.coroutine_thread import CoroutineThread
 from workers.processors.function import FunctionProcessor, FunctionRefusedError, load_function
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 

@@ -34,7 +34,7 @@ from tests.workers.scripted_receiver import (
     send,
     send_and_hang_up,
 )
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 from workers.processors.delivery_gate import MAX_UNREACHABLE, DeliveryGate
 from workers.processors.delivery_result import MAX_SHOWN_CHARACTERS
 from workers.processors.outcomes import NotDeliveredError, NotSentError, ReceiverBusyError, Rejected

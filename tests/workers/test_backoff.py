@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.dispatch.backoff import Backoff
+from workers.backoff import Backoff
 
 
 def delays(backoff: Backoff, count: int) -> list[float]:
