@@ -92,6 +92,8 @@ def fault_of(room: str, path: Path, name: str) -> str | None:
         importer, imported = path.with_suffix("").parts[1], name.split(".")[1]
         if importer != imported and imported not in HANDLERS.get(importer, frozenset()):
             return f"is not for handlers/{importer}"
+    if path.parts[:2] == ("workers", "processors") and is_below(name, "workers.dispatch"):
+        return "is not for workers/processors"
     for package, rooms in ONLY_IN.items():
         if is_below(name, package) and room not in rooms and (room, package) not in EXCEPTIONS:
             return f"is not for {room}"
@@ -162,6 +164,11 @@ def tree(folder: Path, files: Mapping[str, str]) -> Path:
         ("workers/a.py", "import models, handlers", "workers/a.py:1: handlers is not for workers"),
         ("workers/a.py", "import os\nimport sqlite3", "workers/a.py:2: sqlite3 is not for workers"),
         ("workers/a.py", "from playhouse import shortcuts", "workers/a.py:1: playhouse.shortcuts is not for workers"),
+        (
+            "workers/processors/a.py",
+            "import workers.dispatch.retries",
+            "workers/processors/a.py:1: workers.dispatch.retries is not for workers/processors",
+        ),
         (
             "handlers/orders/a.py",
             "import handlers.router",

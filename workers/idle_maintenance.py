@@ -1,6 +1,5 @@
 """Decides when the store does its maintenance. Runs on the event loop."""
 
-import asyncio
 import contextlib
 
 from models.errors import QueueClosedError, QueueFullError
@@ -16,7 +15,6 @@ class IdleMaintenance:
     def __init__(self, queue: Batcher[None, None]) -> None:
         self._queue = queue
         self._idle_s = 0
-        self._last: asyncio.Future[None] | None = None
 
     def note_write(self) -> None:
         """Records that the store has written something."""
@@ -25,8 +23,7 @@ class IdleMaintenance:
     def second_passed(self) -> None:
         """To be called each second. Does not wait. If maintenance fails, it is repeated a second later."""
         self._idle_s += 1
-        if self._idle_s <= IDLE_S or (self._last and not self._last.done()):
-            return
-        with contextlib.suppress(QueueFullError, QueueClosedError):
-            self._last = self._queue.submit(None)
-            self._last.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._idle_s > IDLE_S:
+            with contextlib.suppress(QueueFullError, QueueClosedError):
+                # Requests that wait for a running call share the next one.
+                self._queue.submit(None).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,6 +1,5 @@
 """What the order service does once a second. Runs on the event loop."""
 
-import asyncio
 import contextlib
 
 from tornado.ioloop import PeriodicCallback
@@ -43,7 +42,6 @@ class PeriodicTasks:
         self._gate = gate
         self._clock = clock
         self._maintenance = maintenance
-        self._last_probes: dict[Work, asyncio.Future[None]] = {}
         self._timer = PeriodicCallback(self._run, SECOND_MS)
 
     async def start(self) -> None:
@@ -77,9 +75,6 @@ class PeriodicTasks:
 
     def _probe(self, work: Work) -> None:
         """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
-        last = self._last_probes.get(work)
-        if last and not last.done():
-            return
         with contextlib.suppress(QueueFullError, QueueClosedError):
-            self._last_probes[work] = probe = self._threads.probe(work)
-            probe.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # Requests that wait for a running probe share the next one.
+            self._threads.probe(work).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,4 +1,4 @@
-"""Tests the open loop: requests are sent when they are due, whatever the server does."""
+"""Tests the open loop: requests are sent when they are due, even if the server is slow."""
 
 import re
 

@@ -76,9 +76,8 @@ def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]],
             middle = len(part) // 2
             if middle:
                 parts.extendleft((part[middle:], part[:middle]))
-            elif concerns_orders(error):
-                results.append(error)
+                continue
+            results.append(error)
+            if concerns_orders(error):
                 damaged.append((part[0], error))
-            else:
-                results.append(error)
     return PartResults(results, damaged)

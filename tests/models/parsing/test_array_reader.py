@@ -1,4 +1,4 @@
-"""A JSON array is split into the same elements, whatever parts it arrives in."""
+"""A JSON array is split into the same elements, no matter in which parts it arrives."""
 
 import json
 import tracemalloc

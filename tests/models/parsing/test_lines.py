@@ -1,4 +1,4 @@
-"""A stream is split into the same lines, whatever parts it arrives in."""
+"""A stream is split into the same lines, no matter in which parts it arrives."""
 
 from itertools import pairwise
 
