@@ -1,9 +1,7 @@
-"""The Tornado stream of one client connection: enforces time-outs, and sends a problem for malformed requests.
+"""The Tornado stream of one client connection. Enforces time-outs, and rejects malformed requests with a problem.
 
-It sends no problem if the request already has a response.
-
-Tornado's own time-outs need a timer and a future for each request. These streams only update counters, and the server
-calls `check_timeouts` on each stream at intervals. Runs on the event loop.
+Tornado's own time-outs need a timer and a future for each request. A ConnectionStream only updates counters, and the
+server calls its `check_timeouts` at intervals. Runs on the event loop.
 """
 
 import contextlib
@@ -22,6 +20,7 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_DISCARDED_CHUNKS = 16
+"""How many times a stream without `lingering` reads and discards received bytes before it closes its socket."""
 
 _TORNADOS_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 _TORNADOS_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -30,10 +29,9 @@ _LONG_HEAD = Problem(HEAD_TOO_LARGE, "The request line and the headers are too l
 
 
 class ConnectionStream(IOStream):
-    """A stream that closes itself when its client exceeds a time-out, and sends a problem for malformed HTTP.
+    """Closes itself when its client exceeds a time-out, and responds to malformed HTTP with an RFC 9457 problem.
 
-    `received` contains bytes that have already been read from the socket. `_read_buffer`, `_read_buffer_size` and
-    `_total_write_done_index` are attributes of Tornado's IOStream.
+    `_read_buffer`, `_read_buffer_size` and `_total_write_done_index` are private attributes of Tornado's IOStream.
     """
 
     def __init__(
@@ -44,7 +42,11 @@ class ConnectionStream(IOStream):
         received: bytes = b"",
         **options: Any,
     ) -> None:
-        """`lingering` keeps the connection open after an early response. If it is None, `close` closes at once."""
+        """`received` contains bytes that have already been read from the socket. The stream begins with these bytes.
+
+        `lingering` performs the lingering closes of this stream: see `handlers/transport/lingering_close.py`. If
+        `lingering` is None, `close` closes the socket at once.
+        """
         super().__init__(*arguments, **options)
         self._read_buffer += received
         self._read_buffer_size += len(received)
@@ -77,11 +79,11 @@ class ConnectionStream(IOStream):
         self._body_timeout_s = math.inf
 
     def linger_on_close(self) -> None:
-        """Makes `close` a lingering close, so that a client that is still sending can read the response."""
+        """Makes the next `close` a lingering close, so that a client that is still sending can read the response."""
         self._is_lingering_close = True
 
     def reject(self, problem: Problem) -> None:
-        """Sends the problem, unless the request already has a response. The caller must close the stream then."""
+        """Sends the problem, unless the request already has a response. The caller must close the stream afterwards."""
         if not self.closed() and not self._has_response:
             self._has_response = True
             self.linger_on_close()
@@ -103,7 +105,8 @@ class ConnectionStream(IOStream):
         return self._head is None or not self._head.done()
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        # Tornado calls this only to read heads. It would serve buffered requests even after the stream is closed.
+        # Tornado calls this method only to read request heads. After a time-out, the stream is closed, but Tornado
+        # would still serve the requests in the buffer.
         if self._is_timed_out:
             raise StreamClosedError
         if self._is_lingering_close:  # the last response had `Connection: close`
@@ -118,7 +121,8 @@ class ConnectionStream(IOStream):
         return self._head
 
     def set_nodelay(self, value: bool) -> None:
-        # TCP_NODELAY stays on: each response is one write. Tornado would make two system calls per response.
+        # TCP_NODELAY stays on, because each response is one write. Tornado would turn the option on and off for each
+        # response, with two system calls.
         pass
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -137,7 +141,7 @@ class ConnectionStream(IOStream):
 
     def close(self, exc_info: Any = False) -> None:
         if isinstance(exc_info, UnsatisfiableReadError):
-            # Either the head is too long, or the line before a chunk of the body.
+            # Raised if the head is too long, or if the line with the size of a body chunk is too long.
             self.reject(_LONG_HEAD if self._is_in_head() else _MALFORMED)
         if self._is_lingering_close and not self.closed():
             if self._lingering is None:
@@ -155,7 +159,7 @@ class ConnectionStream(IOStream):
 
 
 class TlsConnectionStream(ConnectionStream, SSLIOStream):
-    """A ConnectionStream over TLS. `_ssl_accepting`, an attribute of Tornado, is true until the handshake ends."""
+    """A ConnectionStream over TLS. Tornado's private `_ssl_accepting` is true until the TLS handshake has ended."""
 
     socket: ssl.SSLSocket
 
@@ -165,7 +169,7 @@ class TlsConnectionStream(ConnectionStream, SSLIOStream):
         return super()._current_wait()
 
     def reject(self, problem: Problem) -> None:
-        # Nothing can be sent before the handshake ends.
+        # No response can be sent before the TLS handshake has ended.
         if not self._ssl_accepting:
             super().reject(problem)
 

@@ -1,6 +1,6 @@
-"""The HTTP server: Tornado's server with the plain lane in front of it, a limit on connections, and time-outs.
+"""The HTTP server: Tornado's HTTPServer with a limit on connections, time-outs, and a fast path for simple requests.
 
-Runs on the event loop.
+`handlers/transport/lane.py` describes the fast path, the plain lane. Runs on the event loop.
 """
 
 import asyncio
@@ -27,27 +27,29 @@ from handlers.transport.timeouts import TimedConnection, Timeouts
 
 TIMEOUTS = Timeouts()
 MAX_HEAD_BYTES = 16 * 1024
-"""The longest head: request line and headers. Parsing a head of this length can block the event loop for 5 ms."""
+"""The maximum length of a request line with its headers. Parsing this much can block the event loop for 5 ms."""
 LAST_BYTES_S = 1.0
-"""How long `close_all_connections` waits for clients to receive the rest of their responses."""
+"""How long `close_all_connections` waits until the responses that have been written are sent."""
 CHECKS_PER_TIMEOUT = 4
+"""How many times each connection is checked within the shortest time-out."""
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
-"""The warning about the limit is logged again only after connections have fallen to this fraction of the limit."""
+"""The warning that all connections are in use is logged again only after the number of open connections has fallen to
+this fraction of the limit."""
 CHECKS_PER_ITERATION = 200
-"""How many connections are checked before the event loop runs other callbacks."""
+"""How many connections `close_timed_out` checks before the event loop runs other callbacks."""
 
 _STOPPING = Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
 _log = logging.getLogger(__name__)
 
 
 class BoundedHTTPServer(HTTPServer):
-    """Rejects connections over the limit with 503, and closes connections that exceed a time-out.
+    """Rejects connections over a limit with 503, and closes connections that exceed a time-out.
 
-    With a `lane` and without TLS, each connection begins as a `LaneConnection`.
+    With a `lane` and without TLS, each connection begins as a LaneConnection. Tornado serves all other connections.
 
-    Without a limit the process could run out of file descriptors. Then accept(2) would fail in every iteration of the
-    event loop, and SQLite would fail too.
+    Without the limit, the process could run out of file descriptors. Every accept(2) would then fail, and so would
+    SQLite when it opens a file.
     """
 
     _max_connections = sys.maxsize
@@ -62,7 +64,7 @@ class BoundedHTTPServer(HTTPServer):
         timeouts: Timeouts = TIMEOUTS,
         **options: Any,
     ) -> None:
-        """Takes the arguments of Tornado's HTTPServer except its time-outs. `clock` is monotonic, in seconds."""
+        """Also takes the arguments of Tornado's HTTPServer, except its time-outs. `clock` returns monotonic seconds."""
         options.setdefault("max_header_size", MAX_HEAD_BYTES)
         super().initialize(*arguments, **options)
         # Tornado's own time-out needs a timer for each request. `close_timed_out` replaces it.
@@ -81,7 +83,7 @@ class BoundedHTTPServer(HTTPServer):
 
     @property
     def connections(self) -> int:
-        """The number of open connections, including connections in a lingering close."""
+        """The number of open connections, including those in a lingering close (see `LingeringSockets`)."""
         return len(self._open) + len(self._lingering)
 
     def limit_connections(self, count: int) -> None:
@@ -100,16 +102,17 @@ class BoundedHTTPServer(HTTPServer):
 
         loop = asyncio.get_running_loop()
         for each in sockets:
-            # asyncio's own loop accepts up to `backlog` connections in one iteration, before any of them is counted. If
-            # it exceeded the limit on open files, it would log thousands of errors. `listen` sets the real backlog.
+            # asyncio's own event loop accepts as many connections as `backlog` says in one iteration, before
+            # `connection_opened` counts any of them. If they exceeded the limit on open files, asyncio would log
+            # thousands of errors. `each.listen` sets the backlog of the socket.
             self._listeners.append((await loop.create_server(new_connection, sock=each, backlog=1), each))
             each.listen(BACKLOG)
 
     def stop(self) -> None:
-        """Stops listening. The lane first accepts the connections that are already open. Can be called twice."""
+        """Stops listening. With a lane, first accepts the connections that wait in the backlog. Can be called twice."""
         while self._listeners:
             listener, opened = self._listeners.pop()
-            # Closing the listening socket would reset the connections that wait to be accepted.
+            # Closing the listening socket would reset the connections in the backlog.
             for client, address in accept_waiting(opened):
                 if self._has_room():
                     self.take_over(client, address, b"")
@@ -133,7 +136,7 @@ class BoundedHTTPServer(HTTPServer):
         return [each for each in self._open if isinstance(each, LaneConnection)]
 
     async def close_timed_out(self) -> None:
-        """Closes the connections that exceed a time-out. A timer calls this while connections are open."""
+        """Closes the connections that exceed a time-out. A timer calls this method while connections are open."""
         for number, connection in enumerate(list(self._open), 1):
             connection.check_timeouts(self._clock())
             if number % CHECKS_PER_ITERATION == 0:
@@ -148,7 +151,7 @@ class BoundedHTTPServer(HTTPServer):
         """Waits until each lingering close has ended, at most `timeout_s` seconds."""
         await self._lingering.wait_until_closed(timeout_s)
 
-    # Connections on the lane
+    # Connections on the lane: the methods of `LaneServer`
 
     def connection_opened(self, connection: TimedConnection) -> Problem | None:
         """See `LaneServer`."""
@@ -183,10 +186,10 @@ class BoundedHTTPServer(HTTPServer):
         kind = ConnectionStream
         if isinstance(stream, SSLIOStream):
             kind = TlsConnectionStream
-            # Tornado's stream has registered for the events of the handshake. The new stream must get them.
+            # Tornado's stream receives the events of the TLS handshake. The new stream must receive them instead.
             stream.io_loop.remove_handler(stream.fileno())
         if not self._has_room():
-            # No lingering close, because that would need another file descriptor.
+            # No lingering close, because it would need another file descriptor.
             connection = self._wrap(stream.socket, kind, lingering=None)
             connection.reject(NO_ROOM)
             connection.close()
@@ -207,7 +210,7 @@ class BoundedHTTPServer(HTTPServer):
         lingering: LingeringSockets | None,
         received: bytes = b"",
     ) -> ConnectionStream:
-        """Makes a ConnectionStream. No other stream must use the socket."""
+        """Makes a stream of the class `kind` for the socket `client`. No other stream may use this socket."""
         return kind(
             client,
             max_buffer_size=self.max_buffer_size,
@@ -238,5 +241,6 @@ class BoundedHTTPServer(HTTPServer):
         if not self._open:
             self._timer.stop()
             self._unused.set()
-        # If one free connection reset this, there could be a warning for each rejected client.
+        # `_is_full` suppresses further warnings. If it became false as soon as one connection is free, there could be
+        # a warning for each rejected client.
         self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW

@@ -1,4 +1,4 @@
-"""Counts the requests in flight, so that the server can finish them before it stops. Runs on the event loop."""
+"""Counts the requests in flight, and drains them: finishes them before the server stops. Runs on the event loop."""
 
 import asyncio
 import logging
@@ -8,10 +8,10 @@ _log = logging.getLogger(__name__)
 
 
 class DrainListener(Protocol):
-    """A request that is notified when the drain starts, because it could wait for its client indefinitely."""
+    """A request that could wait for its client without limit, so it is notified when the drain starts."""
 
     def drain_started(self) -> None:
-        """Called once, when the server begins to drain."""
+        """Called once, when the drain starts. The request must then end soon, because the drain waits for it."""
 
 
 class InFlightRequests:
@@ -19,7 +19,7 @@ class InFlightRequests:
 
     A request is in flight from the end of its body until the response. An NDJSON stream is in flight from its headers
     on. Repeated calls of `begin` or `end` for the same request have no effect. While `draining` is true, each response
-    closes its connection.
+    has `Connection: close`.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class InFlightRequests:
         return len(self._requests)
 
     def begin(self, request: object) -> None:
-        """Adds a request. `request` is the object that serves it, compared by identity and never reused."""
+        """Adds the request that the object `request` serves. This object must not serve a second request."""
         self._requests.add(request)
         self._idle.clear()
 

@@ -1,8 +1,10 @@
-"""The plain lane, a fast path for simple requests: its shared state and interfaces. Runs on the event loop.
+"""The plain lane, a fast path for simple requests: its interfaces and its shared state. Runs on the event loop.
 
 Tornado spends four fifths of the time for a small request on its connection, stream and header objects. The lane does
-not use these objects, and serves only requests that `plain_head` accepts. At the first other request, the connection
-is handed over to Tornado for good. `python -m load.bench` measures the difference.
+not use these objects. It serves only plain requests: those that `read_plain_head` and the PlainHandler accept. When any
+other request arrives, the lane hands the connection over: it passes the socket and the bytes that it has not served to
+Tornado, which serves all further requests of this connection. `python -m load.bench` compares the speed of the server
+with that of a bare Tornado handler.
 """
 
 import asyncio
@@ -19,22 +21,23 @@ from handlers.transport.plain_request import PlainRequest
 from handlers.transport.timeouts import TimedConnection
 
 MAX_BODY_BYTES = 64 * 1024
-"""The longest body of a single order."""
+"""The maximum length of the body of a single order."""
 MAX_ITERATION_S = 0.005
+"""How long the lane may serve requests in one iteration of the event loop."""
 NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class PlainHandler(Protocol):
-    """Serves plain requests."""
+    """Serves the requests of the lane."""
 
     def takes(self, head: PlainHead, /) -> bool:
-        """Whether the lane serves this request. If not, Tornado serves it."""
+        """Whether the lane serves the request with this head. If not, Tornado serves the request."""
 
     def admit(self, request: PlainRequest, /) -> None:
-        """Raises if the request must be rejected. The exception becomes the response. The body is not set yet."""
+        """Raises the error to respond with if the request must be rejected. `request.body` is still empty."""
 
     def serve(self, request: PlainRequest, /) -> None:
-        """Calls `respond` or `fail` of the request once, now or later. An exception becomes the response."""
+        """Calls `request.respond` or `request.fail` once, now or later. If it raises, the lane calls `request.fail`."""
 
 
 class RequestRecorder(Protocol):
@@ -48,9 +51,10 @@ class RequestRecorder(Protocol):
 
 
 class IterationBudget:
-    """Limits the time that all lane connections together use in one iteration of the event loop.
+    """Limits the time that all connections of the lane together use in one iteration of the event loop.
 
-    One request is short, but many clients can send expensive requests at once. `clock` returns seconds.
+    A single request takes little time, but many clients can send expensive requests at once. `clock` returns monotonic
+    seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -58,7 +62,7 @@ class IterationBudget:
         self._end_s: float | None = None
 
     def is_spent(self) -> bool:
-        """Whether the next request must wait for the next iteration."""
+        """Whether the next request must wait for the next iteration of the event loop."""
         now_s = self._clock()
         if self._end_s is None:
             self._end_s = now_s + MAX_ITERATION_S
@@ -71,7 +75,7 @@ class IterationBudget:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What all connections of the lane share."""
+    """The objects that all connections of the lane share."""
 
     handler: PlainHandler
     in_flight: InFlightRequests
@@ -83,7 +87,7 @@ class LaneServer(Protocol):
     """The server of the lane's connections. BoundedHTTPServer implements it."""
 
     def connection_opened(self, connection: TimedConnection, /) -> Problem | None:
-        """Counts the connection and returns None, or returns the problem to reject it with."""
+        """Counts the connection and returns None, or rejects it: returns the problem to respond with."""
 
     def connection_lost(self, connection: TimedConnection, /) -> None:
         """Stops counting the connection. Does nothing if the connection is not counted."""
@@ -95,15 +99,18 @@ class LaneServer(Protocol):
         """Calls `hand_over` now, or later if another connection is being handed over. See `HandOvers`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
-        """Passes a connection to Tornado. `received` contains the bytes that have been read, but not served."""
+        """Passes the connection `client` to Tornado. `address` is the address of the client, as `accept` returns it.
+
+        `received` contains the bytes that the lane has read from the socket but not served.
+        """
 
 
 class HandOvers:
     """Hands over at most one connection to Tornado in each iteration of the event loop.
 
     Tornado takes ten times as long as the lane for a request. If many connections were handed over in one iteration,
-    all other clients would wait for their requests. A hand-over also needs a second file descriptor until the transport
-    closes the first, in the next iteration.
+    all other clients would wait while Tornado serves the requests of these connections. Each hand-over also needs a
+    second file descriptor, until the lane's transport closes the first one in the next iteration.
     """
 
     def __init__(self) -> None:
@@ -119,7 +126,8 @@ class HandOvers:
     def _run_next(self) -> None:
         self._is_running = bool(self._waiting)
         if self._waiting:
-            # `hand_over` schedules the callback in which the transport closes its file. `_run_next` runs after that.
+            # `hand_over` aborts the transport, which schedules a callback that closes the file descriptor. The next
+            # `_run_next` is scheduled after that callback, so it runs later.
             try:
                 self._waiting.popleft()()
             finally:

@@ -1,4 +1,4 @@
-"""A connection of the plain lane, as an asyncio.Protocol. Runs on the event loop."""
+"""A connection on the plain lane (`handlers/transport/lane.py`), as an asyncio.Protocol. Runs on the event loop."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
-"""The connection pauses reading if more received bytes than this wait to be served. No request is longer."""
+"""A connection pauses reading while it has more received bytes than this to serve. No request on the lane is longer."""
 
 
 class LaneConnection(asyncio.Protocol):
@@ -56,7 +56,7 @@ class LaneConnection(asyncio.Protocol):
         self._data = b""
         """Received bytes that have not been served. `_more` follows them."""
         self._more: bytearray | None = None
-        """Bytes received after `_data`. They are appended to `_data` before the next read."""
+        """Bytes received after `_data`. They are appended to `_data` before the next request is read."""
         self._is_unread = False
         """Reading from the transport is paused."""
         self._is_unsent = False
@@ -172,8 +172,9 @@ class LaneConnection(asyncio.Protocol):
             self._rest()
 
     def _rest(self) -> None:
-        # Without this, a long pipeline would recurse deeply. It would also block other clients: while the client keeps
-        # the socket full, uvloop calls `data_received` up to 32 times in one iteration.
+        # Reads the next request in the next iteration. Otherwise the stack would grow with each pipelined request.
+        # Other clients would also have to wait: while a client keeps the socket's receive buffer full, uvloop calls
+        # `data_received` up to 32 times in one iteration.
         if not self._is_resting:
             self._is_resting = True
             asyncio.get_running_loop().call_soon(self._end_rest)
@@ -221,7 +222,8 @@ class LaneConnection(asyncio.Protocol):
     def _end_when_sent(self, end: Callable[[], None]) -> None:
         self._end = end
         self._pause_reading()
-        # `abort` discards unsent bytes. With a limit of 0, the transport calls `resume_writing` when none are left.
+        # `end` may abort the transport, which discards unsent bytes. With a limit of 0, the transport calls
+        # `resume_writing` only when all bytes are sent, and `resume_writing` calls `end`.
         self._transport.set_write_buffer_limits(high=0)
         if not self._is_unsent:
             end()
@@ -230,7 +232,7 @@ class LaneConnection(asyncio.Protocol):
         self._server.begin_hand_over(self._hand_over)
 
     def _begin_lingering_close(self) -> None:
-        # So that a client that still sends can read its responses.
+        # A lingering close lets a client that is still sending read its responses.
         if not self._transport.is_closing():
             self._server.linger(self._transport.get_extra_info("socket").fileno())
             self._transport.abort()
@@ -286,8 +288,8 @@ class LaneConnection(asyncio.Protocol):
         return Wait(timeouts.idle_s, "request", requests)
 
     def _reject(self, problem: Problem) -> None:
-        # A write through the transport would keep the file open for some more iterations, and few files are left. The
-        # received bytes are read, because closing a socket with unread bytes sends a reset.
+        # Does not write through the transport, which would close the file descriptor some iterations later: few
+        # descriptors are left. Reads the received bytes, because closing a socket with unread bytes sends a reset.
         file = self._transport.get_extra_info("socket").fileno()
         with contextlib.suppress(OSError):
             os.write(file, last_response(problem))

@@ -1,7 +1,7 @@
-"""Lingering close: after its response, the server reads until the client closes the connection. Runs on the event loop.
+"""Lingering close: after a response, the server reads and discards bytes until the client closes the connection.
 
-Closing a socket with unread bytes sends a reset. The reset can overtake the response, and a proxy then sends 502
-instead of the response (RFC 9112 §9.6).
+If the server closed a socket with unread bytes, TCP would send a reset. The reset can overtake the response: a proxy
+then sends its client a 502 instead of the response (RFC 9112 §9.6). Runs on the event loop.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ import socket
 LINGER_S = 5.0
 """How long a client has to read the response and to close the connection."""
 MAX_LINGER_BYTES = 64 * 1024 * 1024
-"""The server discards this many bytes per connection. Then it stops reading, but keeps the connection open."""
+"""How many bytes the server discards per connection. Then it stops reading, but keeps the connection open until
+`LINGER_S` is over."""
 READ_BYTES = 64 * 1024
-"""How many bytes are read before the event loop runs other callbacks."""
+"""How many bytes of a connection are read before the event loop runs other callbacks."""
 
 
 class LingeringSockets:
@@ -29,9 +30,10 @@ class LingeringSockets:
         return len(self._sockets)
 
     def add(self, file: int) -> None:
-        """Shuts down sending, and keeps the connection open after the caller closes `file`, a file descriptor.
+        """Begins the lingering close of the connection with the file descriptor `file`. The caller then closes `file`.
 
-        Does nothing if the connection is broken, or if the process has no file descriptor left.
+        Shuts down sending, and reads from a duplicate of `file`. Does nothing if the connection is broken, or if the
+        process has no file descriptor left.
         """
         with contextlib.suppress(OSError):
             self._sockets.add(_LingeringSocket(file, others=self))

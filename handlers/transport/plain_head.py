@@ -1,7 +1,7 @@
-"""Parses the heads of plain requests. Pure functions.
+"""Parses the heads (request line and headers) of requests on the plain lane (`handlers/transport/lane.py`).
 
-A regular expression accepts a strict subset of the RFC 9112 grammar that all implementations interpret alike. For each
-accepted request, Tornado's parser gives the same result. Tornado serves all other requests.
+The parser accepts a strict subset of the RFC 9112 grammar that all implementations interpret alike. For each accepted
+head, Tornado's parser gives the same result. Tornado serves the requests with other heads. Pure functions.
 """
 
 import functools
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 MAX_HEAD_BYTES = 4 * 1024
 MAX_CACHED_BYTES = 512
+"""Header lines are cached in parsed form if their total length is at most this."""
 _MAX_LENGTH_DIGITS = 9
 
 # Lines end with CR LF and are not folded. Values contain no control characters except tabs.
@@ -20,7 +21,7 @@ _HEAD = re.compile(
 _FIELD = re.compile(r"\r\n([^:]+):[\t ]*([^\r]*)")
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
-"""A request with one of these headers is not plain, because they change how it is read or answered."""
+"""A request with one of these headers is not plain: each of them changes how a request is read or answered."""
 
 
 class PlainHead(NamedTuple):
@@ -35,10 +36,11 @@ class PlainHead(NamedTuple):
     body_start: int
     """The index in the data where the body begins."""
     body_end: int
+    """The index in the data where the body ends. It can be beyond the end of the data."""
 
 
 def read_plain_head(data: bytes) -> PlainHead | None:
-    """The head at the start of `data`. None if it is incomplete, longer than `MAX_HEAD_BYTES`, or not plain."""
+    """The head at the start of `data`. None if this head is incomplete, longer than `MAX_HEAD_BYTES`, or not plain."""
     found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
     if found is None:
         return None
@@ -52,7 +54,7 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 def _read_lines(lines: bytes) -> tuple[Mapping[str, str], int] | None:
-    """The fields and the length of the body. None if the head is not plain."""
+    """The header fields, by lower-case name, and the length of the body in bytes. None if the head is not plain."""
     pairs = _FIELD.findall(lines.decode("latin-1"))
     fields = {name.lower(): value.rstrip("\t ") for name, value in pairs}
     if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):

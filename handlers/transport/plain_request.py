@@ -1,4 +1,4 @@
-"""One request on the plain lane, and its response. Runs on the event loop."""
+"""One request on the plain lane (`handlers/transport/lane.py`), and its response. Runs on the event loop."""
 
 import logging
 from typing import Protocol
@@ -25,14 +25,14 @@ class ResponseSink(Protocol):
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server is draining. Each response then closes its connection."""
+        """Whether the server finishes its last requests before it stops. Each response then has `Connection: close`."""
 
     def send(self, request: "PlainRequest", response: bytes) -> None:
         """Sends the response, if the client is still connected. Called once for each request."""
 
 
 class PlainRequest:
-    """A request whose head is complete. The handler calls `respond` or `fail` once, at any time."""
+    """A request whose head is complete. The PlainHandler calls `respond` or `fail` once, at any time."""
 
     __slots__ = (
         "_sink",
@@ -53,7 +53,7 @@ class PlainRequest:
         self.body = b""
         """Empty until the request is complete."""
         self.started_ns = 0
-        """The time when the head was complete, for the access log."""
+        """`RequestRecorder.now_ns` when the head was complete; 0 without a RequestRecorder."""
         self.request_id = request_id_for(self.header("X-Request-Id"))
         self.key_name = NO_KEY
         self.scope = ADMIN
@@ -61,7 +61,7 @@ class PlainRequest:
         self.status: int | None = None
         """The status of the response. None if no response has been sent."""
         self.body_bytes = 0
-        """The length of the response body."""
+        """The length of the response body in bytes."""
 
     @property
     def method(self) -> str:
@@ -80,8 +80,8 @@ class PlainRequest:
         return self.head.fields.get(name.lower())
 
     def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Sends the response: `headers`, the headers that all responses have, and `body`, which is JSON."""
-        # Does not call `response_head`: the lane would spend most of its own time there.
+        """Sends a response with the JSON text `body`, with `headers`, and with the headers that all responses have."""
+        # Does not call `response_head`, which would take more time than all other work of the lane for a request.
         own = {**headers, **self.response_headers} if self.response_headers else headers
         head = (
             f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -92,7 +92,7 @@ class PlainRequest:
         self._send(status, f"{head}\r\n".encode("latin-1"), body)
 
     def fail(self, error: BaseException) -> None:
-        """Sends `problem_for(error)` as the response. Logs the error if it is unexpected."""
+        """Sends `problem_for(error)` as the response. Logs the error if its status is 500."""
         problem = problem_for(error)
         if problem.kind.status == 500:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)

@@ -1,4 +1,4 @@
-"""Builds HTTP/1.1 responses as bytes, for connections without a RequestHandler."""
+"""Builds HTTP/1.1 responses as bytes, for code that does not use Tornado's RequestHandler."""
 
 import functools
 import time
@@ -20,20 +20,23 @@ def response_head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """The headers, one per line."""
+    """The header lines, each with its line break."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 @functools.lru_cache(maxsize=64)
 def status_line(status: int) -> str:
-    """The first line of a response."""
+    """The first line of a response, with its line break."""
     return f"HTTP/1.1 {status:d} {HTTPStatus(status).phrase}\r\n"
 
 
 def problem_response(
     problem: Problem, *, request_id: str, instance: str, headers: Mapping[str, str]
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of the response for a problem. `headers` must include `problem.headers`."""
+    """Returns the headers and the body of the response for a problem.
+
+    `instance` is the path of the request. The returned headers include `headers`, which must include `problem.headers`.
+    """
     body = encode(problem_members(problem, instance=instance, request_id=request_id))
     all_headers = {
         "Content-Type": CONTENT_TYPE,
@@ -46,8 +49,8 @@ def problem_response(
 
 
 def last_response(problem: Problem) -> bytes:
-    """The response when a request could not be read. It tells the client that the connection will be closed."""
-    # The path is unknown; "/" means the whole server.
+    """The whole response to a request that has not been read completely, with `Connection: close`."""
+    # The path of the request may be unknown; "/" means the whole server.
     headers, body = problem_response(
         problem, request_id=new_request_id(), instance="/", headers=problem.headers | CLOSE
     )

@@ -17,12 +17,14 @@ from models.errors import StartRefusedError
 BACKLOG = 2_048
 """How many connections can wait until the event loop accepts them."""
 SPARE_FILES = 1
-"""File descriptors kept free for rejecting a connection over the limit, or for handing one over to Tornado."""
+"""How many file descriptors stay free. Rejecting a connection over the limit needs one for a short time, and so does
+passing a connection from the plain lane to Tornado."""
 SPARE_FILES_WITHOUT_UVLOOP = 12
-"""asyncio's own loop needs about five iterations to reject a connection. It accepts up to two in each iteration."""
+"""The same with asyncio's own event loop, which accepts up to two connections in each iteration, and needs about five
+iterations to reject one."""
 UNSENT_BYTES = 16 * 1024
-"""About how many bytes of a response the system buffers when the client's receive window is full. The default is up to
-4 MiB. Copying that much for each of many slow clients would block the event loop for seconds."""
+"""About how many unsent bytes of a response the kernel buffers for a client that reads slowly. By default, the kernel
+buffers up to 4 MiB. Copying that much for each of many slow clients would block the event loop for seconds."""
 
 MAX_PORT = 65_535
 
@@ -35,14 +37,14 @@ def check_host(text: str) -> str:
 
 
 def check_port(text: str) -> int:
-    """Returns the port. Raises ValueError if it is not valid."""
+    """Returns the port. Raises ValueError unless the text is an integer from 0 to `MAX_PORT`."""
     if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
         raise ValueError(f"must be an integer from 0 to {MAX_PORT}")
     return int(text)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listens on all addresses of `host`. Port 0 selects a free port. Raises StartRefusedError if this fails."""
+    """Opens a listening socket for each address of `host`. Port 0 selects a free port. Raises StartRefusedError."""
     try:
         sockets = bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
@@ -55,14 +57,16 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def close_in_child(ports: Collection[int]) -> None:
-    """Closes the sockets that listen on these ports, and their connections. For a forked child, which shares them.
+    """Closes the sockets that listen on these ports, and the connections to these ports, in a forked child process.
 
-    The child can outlive the server. The ports would then stay in use, and clients would wait for responses.
+    The child inherits these sockets and can outlive the server. The ports would then stay in use, and clients would
+    wait for responses that never come.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for each in list(Path("/dev/fd").iterdir()):
         if _tcp_port(int(each.name)) in ports:
-            # Not only closed, because the object that owns the socket can close this descriptor a second time.
+            # Replaces the socket by /dev/null. If the descriptor were closed, another file could get its number, and the
+            # object that owns the socket could later close that file.
             os.dup2(null, int(each.name), inheritable=False)
     os.close(null)
 
@@ -83,8 +87,8 @@ def _tcp_port(descriptor: int) -> int | None:
 
 
 def accept_waiting(listening: socket.socket) -> Iterator[tuple[socket.socket, tuple[Any, ...]]]:
-    """Accepts all waiting connections. Yields the socket and the client's address of each."""
-    with contextlib.suppress(OSError):  # raised also when no connection is left
+    """Accepts all connections that wait in the backlog. Yields the socket and the client's address of each."""
+    with contextlib.suppress(OSError):  # also raised when the backlog is empty
         while True:
             client, address = listening.accept()
             client.setblocking(False)
@@ -104,9 +108,9 @@ def base_url(listening: socket.socket, *, has_tls: bool) -> str:
 
 
 def raise_file_limit() -> int:
-    """Raises the soft limit on open files to the hard limit. Returns the soft limit."""
+    """Raises the soft limit on open files to the hard limit. Returns the soft limit; sys.maxsize if there is none."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS rejects "no limit" here. The soft limit then stays the same.
+    # macOS rejects a hard limit of "no limit" as the new soft limit. The soft limit then stays the same.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
@@ -114,7 +118,7 @@ def raise_file_limit() -> int:
 
 
 def max_connections(file_limit: int, loop: asyncio.AbstractEventLoop) -> int:
-    """How many connections can be open at once, besides the files that are open now. At least 1."""
+    """How many connections `file_limit` allows at once, in addition to the files that are open now. At least 1."""
     open_files = len(list(Path("/dev/fd").iterdir())) - 1  # without the descriptor of /dev/fd itself
     is_uvloop = type(loop).__module__.startswith("uvloop")
     return max(1, file_limit - open_files - (SPARE_FILES if is_uvloop else SPARE_FILES_WITHOUT_UVLOOP))

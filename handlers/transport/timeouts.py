@@ -22,7 +22,11 @@ class Timeouts(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """What a connection is waiting for. If two consecutive values are equal, the client made no progress."""
+    """What a connection is waiting for. If two consecutive values are equal, the client made no progress.
+
+    `request` is the number of the request on the connection. `progress` changes with each step of a long body or
+    response.
+    """
 
     timeout_s: float
     phase: str
@@ -34,10 +38,10 @@ class TimedConnection(Protocol):
     """A connection whose time-outs are checked at intervals, because a timer per request would cost too much."""
 
     def check_timeouts(self, now_s: float) -> None:
-        """Closes the connection if a time-out has expired. Sends 408 for an incomplete request.
+        """Closes the connection if a time-out has expired. If a request is incomplete, first sends a 408.
 
         Must be called several times within the shortest time-out, because each time-out starts at a call of this
-        method. Does nothing if the connection is closed.
+        method. `now_s` is monotonic, in seconds. Does nothing if the connection is closed.
         """
 
 
@@ -51,7 +55,7 @@ class WaitClock:
         self._began_s = 0.0
 
     def has_expired(self, wait: Wait, now_s: float) -> bool:
-        """Whether the current `wait` has stayed the same for its time-out. `now_s` is monotonic."""
+        """Whether `wait` has been equal in all calls of the last `wait.timeout_s`. `now_s` is monotonic, in seconds."""
         if wait != self._wait:
             self._wait = wait
             self._began_s = now_s

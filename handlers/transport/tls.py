@@ -1,4 +1,4 @@
-"""Loads the certificate and the key for HTTPS. Runs at the start, on the main thread."""
+"""Loads the certificate and the key for HTTPS, at the start and after SIGHUP. Runs on the main thread."""
 
 import ssl
 from pathlib import Path
