@@ -17,20 +17,20 @@ _log = logging.getLogger(__name__)
 
 
 class BaseHandler(RequestHandler):
-    """The base handler. The URL table in `handlers/routes.py` passes keyword arguments to `initialize`."""
+    """Tornado calls `initialize` with the keyword arguments in the URL table (`handlers/routes.py`)."""
 
     request_id = ""
 
     def _count_in_flight(self, *, in_flight: InFlightRequests) -> None:
-        """Counts the request as in flight until `on_finish`. Each `initialize` must call this."""
+        """Counts the request in `in_flight` until `on_finish`. Each `initialize` must call this method."""
         self._in_flight = in_flight
         in_flight.begin(self)
 
-    # Declared with the same type as in Tornado. Subclasses can then override it with more parameters.
+    # Declared with the same type as in Tornado, so that subclasses can override `initialize` with other parameters.
     initialize: Callable[..., None] = _count_in_flight
 
     def set_default_headers(self) -> None:
-        # Tornado calls this again before it sends an error response. The id must stay the same.
+        # Tornado calls this method again before it sends an error response. The request id must stay the same.
         self.request_id = self.request_id or request_id_for(self.request.headers.get("X-Request-Id"))
         self.set_header("X-Request-Id", self.request_id)
         for name, value in getattr(self.request, "response_headers", {}).items():

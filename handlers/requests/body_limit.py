@@ -14,7 +14,8 @@ MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 """The body of a rejected request is discarded up to this length, and the connection stays open. If the body is longer,
 the response is sent before the end of the body, and the connection is closed."""
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-"""The default limit for the buffered arrays of all `POST /orders` together, and for their buffered NDJSON lines."""
+"""By default, all `POST /orders` requests together buffer at most this many bytes of JSON arrays, and at most this many
+bytes of NDJSON lines."""
 
 
 def is_short(headers: HTTPHeaders) -> bool:
@@ -26,7 +27,7 @@ def is_short(headers: HTTPHeaders) -> bool:
 
 
 class BodyLimit(HTTPMessageDelegate):
-    """Passes a request on to `delegate`, or rejects it with 413 if its body is longer than `limit_bytes`.
+    """Passes a request on to `delegate`, or rejects the request with 413 if its body is longer than `limit_bytes`.
 
     If `problem` is given, the request is always rejected with this problem.
 
@@ -87,6 +88,6 @@ class BodyLimit(HTTPMessageDelegate):
 
     def _refuse(self) -> None:
         self._is_refused = True
-        # Lets the delegate clean up. It gets no more data of this request, and no call of `finish`.
+        # Lets the delegate clean up. The delegate gets no more data of this request, and no call of `finish`.
         self._delegate.on_connection_close()
         self._errors.respond(self._head, self._problem)

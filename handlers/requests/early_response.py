@@ -11,7 +11,7 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.connection_stream import ConnectionStream
 
 MAX_LENGTH_DIGITS = 100
-"""`content_length` ignores values with more digits. Tornado rejects them as malformed."""
+"""`content_length` ignores a value with more digits. Tornado rejects a request with such a value as malformed."""
 
 
 def content_length(headers: HTTPHeaders) -> int | None:
@@ -27,7 +27,7 @@ def prepare_early_response(head: RequestHead) -> None:
     body is discarded for a limited time: see `handlers/transport/lingering_close.py`.
     """
     head.drop_expectation()
-    if "Connection" in head.headers:  # else Tornado sends Keep-Alive to an HTTP/1.0 client that requests it
+    if "Connection" in head.headers:  # otherwise Tornado would send Keep-Alive to an HTTP/1.0 client that asks for it
         del head.headers["Connection"]
     head.response_headers["Connection"] = "close"
     # Tornado reads the body until the response is sent, and must not reject a very long body.

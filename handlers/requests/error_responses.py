@@ -1,4 +1,4 @@
-"""Error responses of requests that Tornado reads, and the handlers that send them. Runs on the event loop."""
+"""Sends error responses to requests that Tornado reads. Runs on the event loop."""
 
 import logging
 from http import HTTPStatus
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class ErrorResponder:
-    """Sends error responses for requests that have no RequestHandler of their own. Uses `ProblemHandler`."""
+    """Sends error responses for requests that no RequestHandler serves. Makes a ProblemHandler for each response."""
 
     def __init__(self, *, application: Application, in_flight: InFlightRequests) -> None:
         self._application = application
@@ -25,7 +25,7 @@ class ErrorResponder:
     def respond(self, head: RequestHead, error: BaseException) -> None:
         """Sends `problem_for(error)`. If the request already has a response, only logs the error.
 
-        A client would read a second response as the response to its next request.
+        The client would take a second response for the response to its next request.
         """
         if head.is_answered:
             request_id = request_id_for(head.header("X-Request-Id"))
@@ -44,19 +44,20 @@ class ProblemHandler(BaseHandler):
         self._error = error
 
     def prepare(self) -> None:
-        # The error is not raised: many requests can share it, and each raise would make its traceback longer.
+        # Does not raise the error: many requests can share one exception object, and each raise would make its
+        # traceback longer.
         error_info = (type(self._error), self._error, self._error.__traceback__)
         self.log_exception(*error_info)
         self.send_error(exc_info=error_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # Tornado checks the method before it calls `prepare`. Its error for an unknown method is also replaced.
+        # For a method that Tornado does not know, Tornado calls `write_error` with a 405, and never calls `prepare`.
         kwargs["exc_info"] = (type(self._error), self._error, self._error.__traceback__)
         super().write_error(status_code, **kwargs)
 
 
 class OtherMethodHandler(BaseHandler):
-    """Responds with 405 to every method that a path does not allow. The router serves the methods in `allowed`."""
+    """Responds with 405. The router passes requests with the methods in `allowed` to an Exchange instead."""
 
     def initialize(self, *, in_flight: InFlightRequests, allowed: tuple[str, ...]) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -76,7 +77,7 @@ class NotFoundHandler(BaseHandler):
         raise self._problem()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # Tornado checks the method before it calls `prepare`: an unknown method would get 405 here.
+        # For a method that Tornado does not know, Tornado calls `write_error` with a 405, and never calls `prepare`.
         super().write_error(HTTPStatus.NOT_FOUND, exc_info=(Problem, self._problem(), None))
 
     def _problem(self) -> Problem:

@@ -1,8 +1,8 @@
 """The base class of exchanges. An exchange serves one request without Tornado's RequestHandler.
 
-An HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html) is faster than a RequestHandler, and receives
-the body in chunks. A RequestHandler sends the error responses, so that they are the same on every path. Runs on the
-event loop.
+It is an HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html), which is faster than a RequestHandler,
+and receives the body in chunks. ErrorResponder sends the error responses, so that they are the same as those of a
+RequestHandler. Runs on the event loop.
 """
 
 from asyncio import Future, Task
@@ -23,7 +23,7 @@ ACCEPTED = ResponseStartLine("HTTP/1.1", 202, "Accepted")
 
 
 class Exchange(HTTPMessageDelegate):
-    """Serves one request.
+    """Serves one request. Subclasses implement `begin` and `answer`.
 
     `begin` starts the work and returns a future. `answer` writes the response from the result of the future. If
     `begin`, the future or `answer` fails, the exception becomes the error response.
@@ -36,11 +36,11 @@ class Exchange(HTTPMessageDelegate):
         self._body = b""
 
     def begin(self, body: bytes) -> Future[Any]:
-        """Starts the work, and returns a future for its result. An exception becomes the error response."""
+        """Starts the work, and returns a future for the result."""
         raise NotImplementedError
 
     def answer(self, result: Any) -> None:
-        """Writes the response for the result of the future. An exception becomes the error response."""
+        """Writes the response for the result of the future that `begin` returned."""
         raise NotImplementedError
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -55,14 +55,14 @@ class Exchange(HTTPMessageDelegate):
             self._fail(error)
 
     def cancel_on_disconnect(self, task: "Task[Any]") -> "Task[Any]":
-        """Returns the task. Cancels it if the client disconnects, or has already disconnected."""
+        """Cancels the task if the client disconnects or has already disconnected. Returns the task."""
 
         def cancel() -> None:
             task.cancel()
 
         connection = cast(HTTP1Connection, self.head.connection)
         connection.set_close_callback(cancel)
-        if connection.stream.closed():  # in this case the callback is never called
+        if connection.stream.closed():  # Tornado does not call the callback of a closed stream
             cancel()
         return task
 
@@ -88,7 +88,7 @@ class Exchange(HTTPMessageDelegate):
             self._in_flight.end(self)
 
     def write(self, start_line: ResponseStartLine, headers: dict[str, str], body: bytes) -> None:
-        """Writes the whole response: `headers`, the headers that all responses have, and `body`, which is JSON."""
+        """Writes a whole response with the JSON text `body`, `headers`, and the headers that all responses have."""
         head, connection = self.head, self.head.connection
         head.is_answered = True
         all_headers = {

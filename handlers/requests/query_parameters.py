@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from handlers.problems.problem import INVALID_PARAMETER, Problem, error_members
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
-# RFC 3339 §5.6. A note in it allows a space instead of the T. `_TIME_OF_API`: the format of times in responses, as UTC.
+# RFC 3339 §5.6. A note in that section allows a space instead of the T.
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
+# The format of `created_time` and `processed_time` in responses, which are in UTC.
 _TIME_OF_API = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -19,8 +20,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class QueryParameters:
     """The parameters of one request. Each getter returns None if its parameter is missing or invalid.
 
-    `arguments` is Tornado's `request.query_arguments`. A name that is not in `allowed` is an error. Call `check` after
-    the last getter.
+    `arguments` is Tornado's `request.query_arguments`. A parameter whose name is not in `allowed` is an error. After
+    the last getter, call `check`, which raises all errors together.
     """
 
     def __init__(self, arguments: Mapping[str, list[bytes]], *, allowed: Collection[str]) -> None:
@@ -43,7 +44,7 @@ class QueryParameters:
         return self._values.get(name)
 
     def choice(self, name: str, choices: Collection[str], *, is_required: bool = False) -> str | None:
-        """The value, if it is one of `choices`. The comparison is case-sensitive."""
+        """The value, if it is one of `choices`; the case matters. If `is_required`, a missing value is an error."""
         value = self.text(name)
         is_missing = is_required and name not in self._given
         if is_missing or (value is not None and value not in choices):
@@ -62,7 +63,7 @@ class QueryParameters:
         return int(value)
 
     def time(self, name: str) -> int | None:
-        """The value in microseconds since 1970, UTC, rounded up. Accepts RFC 3339, and `2025-03-01 12:00:00` as UTC."""
+        """The time in microseconds since 1970, UTC, rounded up. Accepts RFC 3339, and `2025-03-01 12:00:00` as UTC."""
         value = self.text(name)
         if value is None:
             return None
@@ -83,7 +84,10 @@ class QueryParameters:
 
 
 def _time_us(text: str) -> int | None:
-    """Microseconds since 1970, None if invalid. Rounded up: `>=` and `<` are then correct for whole microseconds."""
+    """Microseconds since 1970, UTC; None if the text is not a valid time.
+
+    Rounded up: for times in whole microseconds, `>=` and `<` then give the same result as with the exact time.
+    """
     utc = _TIME_OF_API.fullmatch(text)
     found = utc or _TIME.fullmatch(text)
     if found is None:

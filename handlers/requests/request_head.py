@@ -1,4 +1,4 @@
-"""The head of a request: request line and headers. The body has not been read yet. Runs on the event loop."""
+"""The head of a request: request line and headers. Runs on the event loop."""
 
 import re
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ _CONTINUE = "100-continue"
 
 
 class RequestInfo(Protocol):
-    """The part of a request that the guard checks. RequestHead and PlainRequest implement it."""
+    """The part of a request that RequestGuard uses. RequestHead and PlainRequest implement this Protocol."""
 
     key_name: str
-    """The name of the API key, or NO_KEY without a valid key. The guard sets it."""
+    """The name of the API key, set by RequestGuard; NO_KEY without a valid key."""
     scope: str
-    """The scope of the API key: read, write or admin. ADMIN if the server has no keys. The guard sets it."""
+    """The scope of the API key, read, write or admin, set by RequestGuard; ADMIN if the server has no keys."""
     response_headers: dict[str, str]
     """Headers to add to the response, also to an error response."""
 
@@ -39,7 +39,7 @@ class RequestInfo(Protocol):
 
 
 class RequestHead:
-    """The request line, the headers and the connection. Raises HTTPInputError if the Host or the URL is malformed."""
+    """A request before its body is read. Raises HTTPInputError if the Host header or the URL is malformed."""
 
     __slots__ = (
         "connection",
@@ -74,11 +74,11 @@ class RequestHead:
         self.is_answered = False
         """Whether a response has been started. If so, no second response can be sent."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
-            # RFC 9112 §3.2.2: a server must accept a whole URL instead of a path.
+            # RFC 9112 §3.2.2: a server must also accept a whole URL in place of the path.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
         self.path = self.start_line.path
         if "?" in self.path or not PLAIN_HOST.fullmatch(headers.get("Host", "")):
-            # Tornado parses all other forms, and raises HTTPInputError if they are malformed.
+            # Tornado parses a path with a query, and checks a Host header that is not of the usual form.
             self.path = self.as_request().path
 
     @property
@@ -92,7 +92,7 @@ class RequestHead:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits for `100 Continue` before it sends the body. If so, Tornado will send it."""
+        """Whether the client waits for `100 Continue` before it sends the body. If so, Tornado sends `100 Continue`."""
         return self.headers.get("Expect") == _CONTINUE
 
     def normalize_expectation(self) -> None:
@@ -115,7 +115,7 @@ class RequestHead:
         return address
 
     def as_request(self) -> "Request":
-        """Makes the request object for a RequestHandler. This parses more than an Exchange needs."""
+        """Makes the request object for a RequestHandler. Slow, because this also parses what an Exchange ignores."""
         request = Request(
             connection=self.connection,
             server_connection=self.server_connection,
@@ -127,7 +127,10 @@ class RequestHead:
         return request
 
     def as_bodyless_request(self) -> "Request":
-        """As `as_request`, for a handler that ignores the body: Tornado would reject an invalid form body with 400."""
+        """Like `as_request`, for a handler that ignores the body.
+
+        The request has no Content-Type: Tornado would parse a form in the body, and reject an invalid form with 400.
+        """
         request = self.as_request()
         if "Content-Type" in request.headers:
             del request.headers["Content-Type"]

@@ -65,7 +65,7 @@ def close_in_child(ports: Collection[int]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for each in list(Path("/dev/fd").iterdir()):
         if _tcp_port(int(each.name)) in ports:
-            # Replaces the socket by /dev/null. If the descriptor were closed, another file could get its number, and the
+            # Replaces the socket by /dev/null. If the descriptor were closed, another file could get its number. The
             # object that owns the socket could later close that file.
             os.dup2(null, int(each.name), inheritable=False)
     os.close(null)
