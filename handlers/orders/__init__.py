@@ -1,1 +1,1 @@
-"""Orders over HTTP: one, many, listing, actions."""
+"""Requests that send, look up, list, cancel and retry orders, and that pause processing."""

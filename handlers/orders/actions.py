@@ -50,7 +50,7 @@ class RetryHandler(_ActionHandler):
 
 
 class RetryManyHandler(BaseHandler):
-    """`POST /orders/retry?status=…`: retries the selected orders, in transactions that examine at most 1,000 orders."""
+    """`POST /orders/retry?status=…`: retries the selected orders. Each transaction examines at most 1,000 orders."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)
@@ -75,7 +75,7 @@ class RetryManyHandler(BaseHandler):
 
 
 def _parse_selection(parameters: QueryParameters) -> RetrySelection:
-    """Parses the query parameters. Raises a Problem that lists every invalid parameter."""
+    """Parses the query parameters into a RetrySelection. Raises a Problem that lists every invalid parameter."""
     status = parameters.choice("status", (Status.FAILED, Status.PENDING), is_required=True)
     selection = RetrySelection(
         status=Status(status or Status.FAILED),

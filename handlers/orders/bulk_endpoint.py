@@ -1,4 +1,4 @@
-"""`POST /orders`: chooses the exchange by content type, and limits the total memory of these requests.
+"""`POST /orders`: chooses the Exchange by content type, and limits the total memory of these requests.
 
 Runs on the event loop.
 """
@@ -23,14 +23,15 @@ from handlers.transport.in_flight import InFlightRequests
 from models.trace_headers import trace_headers_in
 
 MAX_GROUPS = 5
-"""The maximum number of groups of orders in memory, of all requests together."""
+"""How many groups of orders (see `BulkInsert`) can be parsed or stored at a time, of all requests together."""
 
 
 class BulkEndpoint:
     """Serves every `POST /orders`.
 
-    `max_buffered_bytes` limits two totals separately: the arrays that are being received or stored, and the lines of
-    streams that wait to be parsed. `slices` limits how long these requests keep the event loop busy at a time.
+    `max_buffered_bytes` limits the total size of the JSON arrays that are being received or stored, and, separately,
+    the total size of the NDJSON lines that wait to be parsed. `slices` limits how long these requests keep the event
+    loop busy at a time.
     """
 
     def __init__(

@@ -17,15 +17,16 @@ from models.parsing.steps import Steps
 from models.writes import Insertion, NewOrder
 
 FREED_A_STEP = 50
-"""How many orders one step frees."""
+"""How many orders `_free` frees in one step."""
 
 
 class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
-    `group_slots` limits how many groups of all requests are being parsed or written. If a group can't be stored, each
-    later call raises the error, and no further group is written. Only one call may run at a time. `trace_headers` is
-    stored with each order: see `models/trace_headers.py`.
+    A group is the orders of one call of `add`, stored in one commit. `group_slots` limits how many groups of all
+    requests are being parsed or stored. If a group can't be stored, each later call of `add` or `finish` raises the
+    error, and no further group is stored. Only one of these calls may run at a time. `trace_headers` is stored with
+    each order: see `models/trace_headers.py`.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class BulkInsert:
         self._error: Exception | None = None
 
     async def add(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
-        """Starts to write these numbered orders as one group.
+        """Starts to store these orders, parsed or as text, as one group. Each comes with its position in the request.
 
-        Returns when they are parsed and the previous group is stored, so at most two groups of a request are in memory.
+        Returns when these orders are parsed and the previous group is stored. So at most two groups of a request are in
+        memory.
         """
         if orders and not self._error:
             await self._group_slots.acquire()
@@ -61,7 +63,7 @@ class BulkInsert:
         await self._wait_for_groups(keep=1)
 
     async def finish(self) -> BulkView:
-        """Waits until the last group is stored, and returns the result. Raises the error if a group can't be stored."""
+        """Waits until all groups are stored, and returns the result. Raises the error if a group can't be stored."""
         try:
             await self._wait_for_groups()
         finally:
@@ -69,7 +71,7 @@ class BulkInsert:
         return self.view
 
     async def finish_or_raise_problem(self, error: Exception | None = None) -> BulkView:
-        """Like `finish`, but raises a Problem with the counts so far if `finish` fails or `error` is given."""
+        """Like `finish`, but if `finish` fails or `error` is given, raises a Problem with the result so far."""
         try:
             view = await self.finish()
         except Exception as failure:  # noqa: BLE001 - raised below as a Problem
@@ -116,7 +118,7 @@ class BulkInsert:
         try:
             results = await self._service.insert_many([self._with_trace_headers(order) for _, order in group])
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
-            self._error = self._error or error  # `_wait_for_groups` raises it
+            self._error = self._error or error  # `_wait_for_groups` raises this error
             if isinstance(error, QueueFullError | QueueClosedError):
                 self._instruments.count_intake(IntakeOutcome.REFUSED, len(group))
             return

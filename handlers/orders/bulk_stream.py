@@ -27,7 +27,7 @@ from models.parsing.steps import Steps
 STALL_TIMEOUT_S = 30.0
 """If the client sends nothing for this long, its connection is closed."""
 SPLIT_STEP_BYTES = 16 * 1024
-"""How much of a chunk one step splits into lines."""
+"""How many bytes of a chunk are split into lines in one step."""
 MAX_LINES = 2_000
 """The maximum number of lines in a group. A chunk of 64 KiB contains fewer valid orders, but can have as many lines as
 bytes."""
@@ -106,9 +106,9 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """The server begins to stop. Rejects the rest of the body now if no received lines are left to add.
+        """Rejects the rest of the body, because the server is stopping, unless received lines are being processed.
 
-        Otherwise `_receive` adds those lines first and then rejects the rest.
+        If so, `_receive` rejects the rest of the body when the current group of lines is done.
         """
         if self._idle_since_s is not None:
             self._refuse(QueueClosedError())
@@ -117,7 +117,7 @@ class BulkStreamExchange(Exchange):
         self._idle_since_s = None
         try:
             lines = await self._slices.run(self._split(chunk))
-            # Calls `_add` even if there are no lines, because it raises the error of an earlier group.
+            # Calls `_add` even if there are no lines, because `_add` raises the error of an earlier group.
             for begin in range(0, max(1, len(lines)), MAX_LINES):
                 await self._add(lines[begin : begin + MAX_LINES])
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
@@ -126,7 +126,7 @@ class BulkStreamExchange(Exchange):
             return
         self._idle_since_s = self._loop.time()
         if self._in_flight.draining:
-            # Later, because Tornado may have received the end of the body and then calls `finish` first.
+            # Not called directly: if Tornado has already received the end of the body, it must call `finish` first.
             self._loop.call_soon(self.drain_started)
 
     def _refuse(self, error: Exception) -> None:
@@ -166,7 +166,8 @@ class BulkStreamExchange(Exchange):
     async def _add(self, lines: list[tuple[int, bytes]]) -> None:
         if lines and self._in_flight.draining:
             raise QueueClosedError
-        # The limit on connections does not limit waiting lines, because disconnects are not noticed during the wait.
+        # The limit on connections does not limit these lines: while they wait, a disconnect is not noticed. So a client
+        # could disconnect, reconnect and send more lines.
         size = sum(len(line) for _, line in lines)
         if not self._buffers.reserve(size):
             raise QueueFullError

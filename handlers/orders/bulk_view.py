@@ -1,4 +1,4 @@
-"""The result of `POST /orders` as the client sees it. Pure."""
+"""The JSON object that `POST /orders` responds with. Pure."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from handlers.problems.problem import NOTHING_ACCEPTED, OVERLOADED, RETRY_AFTER_
 from models.errors import BacklogFullError, NotJsonError, OrderConflictError, StorageError
 
 MAX_LISTED = 1_000
-"""The maximum number of listed rejections."""
+"""The maximum number of rejections in `BulkView.rejected`."""
 MAX_DETAIL_CHARACTERS = 500
 """The maximum length of a rejection's `detail`, which can contain field names of any length."""
 
@@ -21,9 +21,10 @@ class Rejection(msgspec.Struct, gc=False):
 
 
 class BulkView(msgspec.Struct):
-    """The result for many orders. `index` counts array elements or lines, from 0.
+    """The result for many orders. In `rejected`, `index` is the position in the array or the line number, from 0.
 
-    `refused_total` counts the rejected orders that can be sent again later, because only the backlog was full.
+    `refused_total` counts the orders that were rejected only because too many orders are Pending. They can be sent
+    again later.
     """
 
     accepted: int = 0
@@ -33,7 +34,7 @@ class BulkView(msgspec.Struct):
     refused_total: int = 0
 
     def reject(self, index: int, error: Exception, order_id: int | None = None) -> None:
-        """Adds a rejection. `order_id` is needed if the error has none."""
+        """Adds a rejection. `order_id` is used only if the error has no attribute `order_id`."""
         self.rejected_total += 1
         self.refused_total += isinstance(error, BacklogFullError)
         if len(self.rejected) < MAX_LISTED:

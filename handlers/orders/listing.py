@@ -59,7 +59,7 @@ class ListingHandler(BaseHandler):
             self._page.cancel()
 
     def allowed_methods(self) -> list[str]:
-        # The router passes POST to an exchange.
+        # The router passes `POST /orders` to an Exchange.
         return [*super().allowed_methods(), "POST"]
 
 
@@ -97,7 +97,7 @@ def cursor_of(before: int) -> str:
 
 
 def _parse_cursor(cursor: str) -> int | None:
-    """The sequence number in a cursor. None if the cursor is invalid."""
+    """The sequence number in a cursor, the inverse of `cursor_of`. None if the cursor is invalid."""
     try:
         found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:

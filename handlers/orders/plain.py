@@ -1,4 +1,4 @@
-"""`POST /order` and `GET /order/{id}` on the plain lane. Runs on the event loop."""
+"""`POST /order` and `GET /order/{id}` on the plain lane (`handlers/transport/lane.py`). Runs on the event loop."""
 
 import time
 
@@ -25,20 +25,20 @@ _ORDERS_FOLDER = "/order/"
 
 
 class PlainOrders:
-    """Serves new orders and lookups of one order, except for requests that wait for an order: `Prefer` and `?wait`."""
+    """Serves `POST /order` without a Prefer header, and `GET /order/{id}` without a query."""
 
     def __init__(self, *, service: Service, instruments: Instruments) -> None:
         self._service = service
         self._instruments = instruments
 
     def takes(self, head: PlainHead) -> bool:
-        """Whether this object serves a request with this head."""
+        """Whether this object serves the request with this head."""
         if head.method == "POST":
             return head.path == _ORDER and "prefer" not in head.fields
         return head.path.startswith(_ORDERS_FOLDER) and head.path[len(_ORDERS_FOLDER) :].isdecimal()
 
     def serve(self, request: PlainRequest) -> None:
-        """Responds when the order is on disk or has been read. An exception that this raises becomes the response."""
+        """Responds when the order is on disk or has been read. A raised exception becomes the response."""
         if request.method == "POST":
             self._insert(request)
         else:
@@ -64,7 +64,10 @@ class PlainOrders:
 
 
 class _PlainWaiter:
-    """Sends the response when the result arrives. Never cancelled: a disconnect is not reported to it."""
+    """Implements `models.writes.Waiter`: sends the response when the order service has the result.
+
+    `cancelled` is always False, because a LaneConnection does not report that its client has disconnected.
+    """
 
     __slots__ = ("_request",)
 

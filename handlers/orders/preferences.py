@@ -15,7 +15,7 @@ _PREFERENCE = re.compile(rf'\s*+({_NAME})\s*+(?:=\s*+(?:({_NAME})|"([^"]*+)")?+\
 
 
 def preferred_wait_s(headers: HTTPHeaders) -> int | None:
-    """How many seconds the client will wait for the order to be done, instead of getting a 202. At most `MAX_WAIT_S`.
+    """How many seconds the client wants to wait for the order to be done (`Prefer: wait=N`). At most `MAX_WAIT_S`.
 
     None if there is no valid `wait`. Invalid preferences are ignored (RFC 7240 §2).
     """

@@ -30,7 +30,10 @@ _JSON = "application/json"
 
 
 def parse_order_id(id_text: str) -> int | None:
-    """The id in a path. None if no order can have it: it has leading zeros or exceeds `MAX_ID`."""
+    """The order id in a path, `id_text`, which must consist of digits.
+
+    None if no order can have this id, because it begins with a zero or exceeds `MAX_ID`.
+    """
     if id_text.startswith("0") or len(id_text) > len(str(MAX_ID)) or int(id_text) > MAX_ID:
         return None
     return int(id_text)
@@ -39,7 +42,7 @@ def parse_order_id(id_text: str) -> int | None:
 def check_not_encoded(headers: HTTPHeaders) -> None:
     """Raises a Problem if the body has a content encoding, such as gzip."""
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        # RFC 9110 §12.5.3: this header says that the problem is the encoding, not the media type.
+        # RFC 9110 §12.5.3: Accept-Encoding in a 415 says that the encoding was not accepted, not the media type.
         detail = "Send orders without a content encoding."
         raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept-Encoding": "identity"})
 
@@ -72,14 +75,17 @@ def read_order(body: bytes, *, instruments: Instruments) -> NewOrder:
 
 
 def with_trace_headers(order: NewOrder, headers: Mapping[str, str]) -> NewOrder:
-    """The order with the headers of its request that are stored with it. `headers` must find names in lower case."""
+    """A copy of the order with the headers of its request that the store keeps: see `models/trace_headers.py`.
+
+    `headers` must find names in lower case.
+    """
     if TRACEPARENT not in headers and REQUEST_ID not in headers:
         return order
     return structs.replace(order, trace_headers=trace_headers_in(headers))
 
 
 def accepted(order_id: int, insertion: Insertion) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of the 202."""
+    """The headers and the body of the 202 for this order."""
     headers = {"Location": f"/order/{order_id}"}
     if insertion is Insertion.REPLAYED:
         headers["Idempotent-Replayed"] = "true"

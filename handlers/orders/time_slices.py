@@ -10,16 +10,16 @@ from models.parsing.steps import Steps
 SLICE_S = 0.0005
 """After this time, a slice ends as soon as its current step is done."""
 PAUSE_ITERATIONS = 5
-"""How many iterations of the event loop run between two slices. Tornado needs about as many for one short request. With
-fewer, the request would wait for several slices. An iteration without other work takes some microseconds."""
+"""How many iterations of the event loop run between two slices. Tornado needs about as many to serve a short request.
+With fewer, such a request would wait for several slices. An iteration without other work takes some microseconds."""
 
 T = TypeVar("T")
 
 
 class TimeSlices:
-    """Runs the steps of all requests in slices, one slice at a time, with iterations of the event loop in between.
+    """Runs the steps of all requests in slices. Between two slices, the event loop runs other callbacks.
 
-    `clock` is monotonic, in seconds.
+    A slice is a few steps of one request. `clock` is monotonic, in seconds. `slice_s` is the duration of a slice.
     """
 
     def __init__(self, *, clock: Callable[[], float], slice_s: float = SLICE_S) -> None:
@@ -28,7 +28,7 @@ class TimeSlices:
         self._turn = asyncio.Lock()
 
     async def run(self, steps: Steps[T]) -> T:
-        """Runs all steps and returns their result. Concurrent calls take turns after each slice."""
+        """Runs all steps and returns their result. Concurrent calls of `run` take turns after each slice."""
         while True:
             async with self._turn:
                 try:
@@ -37,7 +37,8 @@ class TimeSlices:
                     result: T = stop.value
                     return result
                 finally:
-                    # Holds the lock while the event loop polls its sockets and runs other callbacks.
+                    # Keeps the lock, so that no other slice runs while the event loop polls its sockets and runs other
+                    # callbacks.
                     for _ in range(PAUSE_ITERATIONS):
                         await asyncio.sleep(0)
 
