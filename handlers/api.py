@@ -26,7 +26,7 @@ LAST_RESPONSES_S = 1.0
 class HttpApi:
     """Serves HTTP, or HTTPS if `tls` is given, from `listen` until `close`.
 
-    `max_buffered_bytes` limits the total size of the arrays of orders that are being received or stored. Raises
+    `max_buffered_bytes` limits what all `POST /orders` requests buffer: see `BulkEndpoint`. The constructor raises
     DashboardBrokenError and AssetsMissingError.
     """
 
@@ -55,7 +55,8 @@ class HttpApi:
             has_keys=has_keys,
             max_buffered_bytes=max_buffered_bytes,
         )
-        # For a longer body, Tornado closes the connection without a response. `BodyLimit` responds at half this length.
+        # If a body is longer than `max_body_size`, Tornado closes the connection without a response. BodyLimit rejects
+        # the request at half this length.
         self._server = BoundedHTTPServer(
             self.router,
             lane=Lane(
@@ -70,13 +71,13 @@ class HttpApi:
         )
 
     async def listen(self, sockets: Sequence[socket.socket], *, file_limit: int) -> None:
-        """Accepts connections from `sockets`, as many at a time as `file_limit`, the limit on open files, allows."""
+        """Accepts connections from `sockets`. `file_limit`, the limit on open files, also limits open connections."""
         await self._server.listen_on(sockets)
-        # After `listen_on`, because listening opens files, too.
+        # Called after `listen_on`, which opens files, because `max_connections` subtracts the open files.
         self._server.limit_connections(max_connections(file_limit, asyncio.get_running_loop()))
 
     def replace_tls(self, tls: ssl.SSLContext) -> None:
-        """Uses this context for new connections. The server must have begun with HTTPS."""
+        """Uses this context for new connections. The server must already serve HTTPS."""
         self._server.ssl_options = tls
 
     async def drain(self, timeout_s: float) -> None:

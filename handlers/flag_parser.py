@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class FlagParser(argparse.ArgumentParser):
-    """A parser whose flags that have a default can also be set in `environment`.
+    """A parser of flags. A flag that has a default can also be set by an environment variable, such as ORDERS_PORT.
 
-    Error messages do not show values, which can be secret.
+    Error messages do not show the values of flags, which can be secret.
     """
 
     def __init__(self, environment: Mapping[str, str], **options: Any) -> None:
@@ -21,7 +21,7 @@ class FlagParser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """Adds a flag. If `type` raises ValueError, the error message shows the text of the error alone."""
+        """Adds a flag. If `type` raises ValueError, the error message shows the text of the error, but no value."""
         if "type" in options:
             options["type"] = _checked(options["type"])
         if "type" in options and "default" in options:
@@ -34,7 +34,7 @@ class FlagParser(argparse.ArgumentParser):
         return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
-        # An API key can be passed in the wrong place.
+        # The message can contain an API key that was passed in the wrong place.
         super().error(without_keys(message))
 
 
@@ -43,7 +43,7 @@ def _checked(convert: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return convert(text)
         except ValueError as error:
-            # For a ValueError, argparse would print the value of the flag.
+            # argparse would add the value of the flag to the message of a ValueError.
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return checked

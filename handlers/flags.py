@@ -31,7 +31,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags. Each `type` raises ValueError, without the value, for a value that is not valid."""
+    """Adds the flags. For an invalid value, the `type` of a flag raises a ValueError that does not show the value."""
     add = parser.add_argument
     add("--port", type=check_port, default="8080", help="TCP port to listen on; 0 takes a free one")
     add("--host", type=check_host, default="127.0.0.1", help="address to listen on")
@@ -39,14 +39,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--allowed-hosts",
         type=parse_hosts,
         default=None,
-        help="allowed Host headers, in addition to the loopback address",
+        help="hosts that the Host header may name, in addition to the loopback address and the address of --host",
     )
     add("--api-keys", type=Path, default=None, help="file with the API keys that requests must send, one per line")
     add(
         "--rate-limit",
         type=parse_rate_limit,
         default=None,
-        help="requests allowed per key, or per address: 100/s, /m or /h",
+        help="requests allowed per API key, or per client address without a key: 100/s, 100/m or 100/h",
     )
     add(
         "--tls-cert",
@@ -68,16 +68,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def is_service_link(variable: str, value: str) -> bool:
-    """Whether Kubernetes has set this environment variable because it has a service named `orders`.
+    """Whether Kubernetes has set this environment variable, because there is a Kubernetes service named `orders`.
 
-    Kubernetes then sets ORDERS_PORT to an address such as `tcp://10.0.0.1:8080`. Its other variables, such as
-    ORDERS_SERVICE_HOST and ORDERS_PORT_8080_TCP, belong to no flag.
+    Kubernetes then sets ORDERS_PORT to an address such as `tcp://10.0.0.1:8080`. The other variables that it sets, such
+    as ORDERS_SERVICE_HOST and ORDERS_PORT_8080_TCP, belong to no flag.
     """
     return variable == "ORDERS_PORT" and _SERVICE_LINK.fullmatch(value) is not None
 
 
 def settings_from(values: Mapping[str, Any]) -> HttpSettings:
-    """The settings in these parsed values. Raises ValueError if flags do not fit together."""
+    """The settings in these parsed values. Raises ValueError if only one of --tls-cert and --tls-key is set."""
     settings = msgspec.convert(values, HttpSettings)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ValueError("--tls-cert and --tls-key must be used together")

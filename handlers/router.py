@@ -1,7 +1,7 @@
-"""Chooses the exchange or handler that serves a request, after its headers have been read. Runs on the event loop.
+"""Chooses the Exchange or RequestHandler that serves a request, after its headers have been read.
 
-Exchanges bypass Tornado's RequestHandler. They serve the requests that must be fast or that stream. The handlers of the
-URL table in `handlers/routes.py` serve all other requests.
+Exchanges bypass Tornado's RequestHandler. They serve the requests that must be fast or that stream. The RequestHandlers
+of the URL table in `handlers/routes.py` serve all other requests. Runs on the event loop.
 """
 
 from collections.abc import Awaitable
@@ -37,7 +37,7 @@ from handlers.transport.plain_request import PlainRequest
 
 
 class Router(HTTPServerConnectionDelegate):
-    """Passes requests that the guard admits to an exchange or to the application. Limits the length of their bodies."""
+    """Passes each request that `guard` admits to an Exchange or to `application`. Limits the length of the body."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Router(HTTPServerConnectionDelegate):
         return _RoutingDelegate(self, server_conn, request_conn)
 
     def route(self, head: RequestHead) -> HTTPMessageDelegate:
-        """The delegate that serves the request."""
+        """The delegate that serves or rejects the request."""
         delegate: HTTPMessageDelegate
         path, method = head.path, head.start_line.method
         in_flight, errors, service, telemetry = self._in_flight, self._errors, self._service, self._telemetry
@@ -97,7 +97,7 @@ class Router(HTTPServerConnectionDelegate):
 
 
 class PlainRouter:
-    """Implements `PlainHandler`: serves the requests of the plain lane that the guard admits."""
+    """Implements `PlainHandler`: serves those requests on the plain lane that `guard` admits."""
 
     def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
         self._orders = orders
@@ -112,7 +112,7 @@ class PlainRouter:
         self._guard.admit(request)
 
     def serve(self, request: PlainRequest) -> None:
-        """Sends the response, now or later. An exception that this raises becomes the response."""
+        """Sends the response, now or later. A raised exception becomes the response."""
         self._orders.serve(request)
 
 

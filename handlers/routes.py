@@ -1,4 +1,4 @@
-"""The URL table: the handlers of all requests that the router does not pass to an exchange. Runs on the event loop."""
+"""The URL table: the RequestHandlers of all requests that no Exchange serves. Runs on the event loop."""
 
 import time
 from typing import Any
@@ -27,7 +27,7 @@ from handlers.transport.in_flight import InFlightRequests
 
 
 def build_plain_router(*, service: Service, telemetry: Telemetry, guard: Guard) -> PlainRouter:
-    """Builds the handler of requests on the plain lane."""
+    """Builds the handler of requests on the plain lane (`handlers/transport/lane.py`)."""
     return PlainRouter(PlainOrders(service=service, instruments=telemetry.instruments), guard=guard)
 
 
@@ -44,8 +44,8 @@ def build_router(
 ) -> Router:
     """Builds the delegate for Tornado's HTTPServer. `has_keys` says whether requests need API keys.
 
-    `max_buffered_bytes` limits the total size of the arrays of orders that are being received or stored. Raises
-    DashboardBrokenError and AssetsMissingError.
+    `max_buffered_bytes` limits what all `POST /orders` requests buffer: see `BulkEndpoint`. Raises DashboardBrokenError
+    and AssetsMissingError.
     """
     everywhere: dict[str, Any] = {"in_flight": in_flight}
     orders = everywhere | {"service": service}
@@ -55,7 +55,7 @@ def build_router(
     description = static_content(text, "application/json")
     application = Application(
         [
-            # These handlers reject other methods. The router passes the allowed methods to exchanges.
+            # The router passes requests with an allowed method to an Exchange. OtherMethodHandler rejects all others.
             (r"/order", OtherMethodHandler, everywhere | {"allowed": ("POST",)}),
             (r"/orders/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),
             (r"/metrics/events", OtherMethodHandler, everywhere | {"allowed": ("GET",)}),

@@ -16,16 +16,16 @@ class Service(Protocol):
         """Stores the order. The future is done when the order is on disk."""
 
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion], /) -> None:
-        """Like `insert`, but passes the result to `waiter`. If this raises an exception, the waiter is not called."""
+        """Like `insert`, but passes the result to `waiter`. If this method raises, `waiter` is not called."""
 
     async def insert_many(self, orders: list[NewOrder], /) -> list[InsertResult]:
-        """Stores the orders in one commit. Each is accepted or rejected independently."""
+        """Stores the orders in one commit. Returns a result for each; each is accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:
         """The current state of the order; None if there is no such order."""
 
     def find_for(self, order_id: int, waiter: Waiter[Order | None], /) -> None:
-        """Like `find`, but passes the result to `waiter`. If this raises an exception, the waiter is not called."""
+        """Like `find`, but passes the result to `waiter`. If this method raises, `waiter` is not called."""
 
     async def find_when_ended(self, order_id: int, timeout_s: float, /) -> Order | None:
         """Like `find`, but waits up to `timeout_s` seconds until the order is Completed, Failed or Cancelled."""
@@ -33,7 +33,10 @@ class Service(Protocol):
     async def wait_for_end(
         self, insertion: Future[Insertion], order_id: int, timeout_s: float, /
     ) -> tuple[Insertion, Order | None]:
-        """The result of `insertion`, and the order if it is done within `timeout_s` seconds after that, else None."""
+        """The result of `insertion`, and the order if it is Completed, Failed or Cancelled in time, else None.
+
+        `insertion` is the future that `insert` returned. The `timeout_s` seconds begin when the order has been stored.
+        """
 
     def list_orders(self, listing: Listing, /) -> Future[Page]:
         """A page of orders, newest first. Cancelling the future cancels the query if it has not started."""
@@ -42,16 +45,19 @@ class Service(Protocol):
         """The attempts at the order, oldest first; None if there is no such order."""
 
     def cancel(self, order_id: int, /) -> Future[StatusChanged | None]:
-        """Cancels a Pending order; None if there is no such order."""
+        """Cancels a Pending order. The result is None if there is no order with this id."""
 
     def retry(self, order_id: int, /) -> Future[StatusChanged | None]:
-        """Makes a Failed order Pending, or an order that waits for a retry ready; None if there is no such order."""
+        """Makes a Failed order Pending, or lets an order that waits for a retry be retried now.
+
+        The result is None if there is no order with this id.
+        """
 
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
-        """Retries the first group of the selected orders. The result selects the others."""
+        """Retries the first of the selected orders. `rest` of the result selects the others."""
 
     async def set_paused(self, is_paused: bool, /) -> bool:
-        """Pauses processing, or resumes processing and deliveries. Returns whether this changed anything."""
+        """Pauses processing, or resumes processing and webhook deliveries. Returns whether this changed anything."""
 
     @property
     def is_paused(self) -> bool:
@@ -61,7 +67,7 @@ class Service(Protocol):
         """The totals as of the last commit."""
 
     def storage_status(self) -> Future[StorageStatus]:
-        """Whether the storage works, the number of errors, and sizes."""
+        """Whether reads and writes of the database succeed, counts of errors, and sizes of files."""
 
     async def check_storage(self) -> None:
-        """Raises a storage error if reads or writes failed and a probe of the same kind fails, too."""
+        """Raises a StorageError if reads or writes have failed, and a test read or test write fails now, too."""

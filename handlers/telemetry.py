@@ -1,4 +1,4 @@
-"""Updates metrics and event streams when the order service reports its work.
+"""Updates the metrics and the event streams when the order service reports its work.
 
 Runs on the event loop, except for `commit_ended` and `attempts_ended`: see `workers.observer.ServiceObserver`.
 """
@@ -26,14 +26,14 @@ class TelemetryLimits(NamedTuple):
     """Limits on event streams."""
 
     max_events: int = 50_000
-    """How many of the last changes stay in memory for readers that reconnect or are slow."""
+    """How many of the last changes of orders stay in memory, for readers that reconnect or are slow."""
     max_event_readers: int = 10_000
     max_metrics_readers: int = 500
-    """Lower, because each of these readers is sent an event every second."""
+    """Lower than `max_event_readers`, because each reader of metrics gets an event every second."""
 
 
 class Telemetry:
-    """Implements `ServiceObserver`: the instruments, and the metrics and event streams that use them.
+    """Implements `ServiceObserver`. Owns the metrics and the event streams.
 
     `run`, in hexadecimal digits, distinguishes the event ids of this process from those of other processes.
     `monotonic` returns seconds.

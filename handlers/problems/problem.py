@@ -21,8 +21,9 @@ from models.errors import (
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+"""The Retry-After header of temporary errors, in seconds."""
 REPAIR_RETRY_AFTER_S = 60
-"""Sent if a person must repair the database first."""
+"""The Retry-After header if an operator must repair the database first."""
 
 
 class ProblemType(NamedTuple):
@@ -76,7 +77,7 @@ _KIND_BY_STATUS = {400: BAD_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 
 class Problem(HTTPError):
-    """An error response. `members` are added to its JSON object, `headers` to its headers."""
+    """An error response. `members` are added to the JSON object of the problem, `headers` to the headers."""
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class Problem(HTTPError):
 def problem_for(error: BaseException | None, status: int = 500) -> Problem:
     """The error response to a request that fails with `error`.
 
-    An unexpected error becomes a 500 without details. `status` is used if there is no error.
+    If `error` is unexpected or None, the response has the given `status` and no details.
     """
     match error:
         case Problem():
@@ -124,15 +125,15 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
 
 
 def error_members(errors: Sequence[Mapping[str, str]], *, total: int | None = None) -> dict[str, Any]:
-    """The members `errors`, a list of at most `MAX_LISTED_ERRORS` errors, and `errors_total`.
+    """The members `errors`, a list of at most `MAX_LISTED_ERRORS` errors, and `errors_total`, the number of all errors.
 
-    `total` is the number of all errors, if `errors` has only the first ones.
+    `total` is this number, if the argument `errors` contains only the first errors.
     """
     return {"errors": errors[:MAX_LISTED_ERRORS], "errors_total": len(errors) if total is None else total}
 
 
 def problem_members(problem: Problem, *, instance: str, request_id: str) -> dict[str, Any]:
-    """The JSON object of the response."""
+    """The JSON object of the response. `instance` is the path of the request."""
     return {
         "type": f"/problems/{problem.kind.slug}",
         "title": problem.kind.title,
