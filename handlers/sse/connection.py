@@ -1,4 +1,4 @@
-"""A streaming response with Server-Sent Events. Runs on the event loop.
+"""A streaming response with Server-Sent Events, to a reader: a client of an event stream. Runs on the event loop.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -18,7 +18,7 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.request_ids import request_id_for
 
 SEND_BUFFER_BYTES = 256 * 1024
-"""The size of the kernel's send buffer for each reader. By default, it could grow to many times this size."""
+"""The size of the kernel's send buffer for each reader. By default, this buffer could grow to many times this size."""
 RETRY_MS = 1_000
 """How long a browser waits before it reconnects."""
 STALL_TIMEOUT_S = 30.0
@@ -28,7 +28,7 @@ Reader_contra = TypeVar("Reader_contra", contravariant=True)
 
 
 class ReaderSet(Protocol[Reader_contra]):
-    """The open readers of a stream."""
+    """The readers of an event stream whose connections are open."""
 
     def discard(self, reader: Reader_contra, /) -> None:
         """Removes a reader whose connection is closed, if it has not been removed yet."""
@@ -40,9 +40,9 @@ def as_chunk(text: bytes) -> bytes:
 
 
 class SseConnection:
-    """The connection of one reader. It has no queue: a write is allowed only when the last one has been sent.
+    """The connection to one reader. It has no queue: a write is allowed only when the previous write has been sent.
 
-    When it is closed, it removes itself from `readers`. `clock` is monotonic, in seconds.
+    When the connection is closed, this object removes itself from `readers`. `clock` is monotonic, in seconds.
     """
 
     def __init__(self, head: RequestHead, *, readers: ReaderSet[Any], clock: Callable[[], float]) -> None:
@@ -66,7 +66,7 @@ class SseConnection:
         return self._connection.stream.closed()
 
     def is_stalled(self, now_s: float) -> bool:
-        """Whether the connection has been busy for `STALL_TIMEOUT_S`."""
+        """Whether the last write has been unsent, at least in part, for `STALL_TIMEOUT_S`."""
         return self.is_busy and now_s - self.last_write_s >= STALL_TIMEOUT_S
 
     def start(self, first_events: bytes, chunk: bytes | None = None) -> None:

@@ -13,6 +13,7 @@ from handlers.transport.json_encoder import encode
 from models.changes import OrderChange
 
 MAX_ERROR_CHARACTERS = 200
+"""The maximum length of the error text in an event."""
 
 SCAN_STEP_EVENTS = 5_000
 """How many events are scanned for one reader before the event loop runs other callbacks."""
@@ -69,7 +70,7 @@ class EventLog:
             for number, change in enumerate(changes, self.end)
         ]
         self._events += events
-        # Not at every call, because deleting the beginning of a list moves all its other items.
+        # Does not remove old events at every call, because deleting the beginning of a list moves all other items.
         if len(self._events) > 2 * self._max_events:
             excess = len(self._events) - self._max_events
             del self._events[:excess]
@@ -77,10 +78,10 @@ class EventLog:
         return events
 
     def read(self, number: int, event_filter: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
-        """The texts of matching events from this number on, up to about `max_bytes`, and the number to continue with.
+        """The joined texts of the matching events from `number` on, and the `number` for the next call.
 
-        The event with this number must be in the log or be the next one. Scans at most `SCAN_STEP_EVENTS` events: even
-        if the text is empty, later events can match.
+        `number` is from `first` to `end`. The text has about `max_bytes` at most. Each call scans at most
+        `SCAN_STEP_EVENTS` events: even if the text is empty, later events can match.
         """
         order_id, user_id = event_filter
         texts: list[bytes] = []
@@ -100,7 +101,7 @@ class EventLog:
         return f"{self._run}-{number}"
 
     def number_after(self, event_id: str) -> int | None:
-        """The number of the event after the one with this id. None if events after it may be missing from the log."""
+        """The number of the event after `event_id`. None if events after `event_id` may be missing from the log."""
         found = _EVENT_ID.fullmatch(event_id)
         if not found or found[1] != self._run:
             return None
@@ -108,7 +109,8 @@ class EventLog:
         return number if self._first <= number <= self.end else None
 
     def _render(self, number: int, change: OrderChange) -> bytes:
-        # After the first reader, this runs for every change. A JSON encoder would take five times as long.
+        # Once there has been a reader, this runs for every change of an order. A JSON encoder would take five times as
+        # long.
         rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
         status = change.status.encode()
         return _TEXT % (self._run_text, number, change.order_id, change.user_id, status, change.attempts, rest)

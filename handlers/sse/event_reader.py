@@ -8,11 +8,14 @@ from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
 
 MAX_WRITE_BYTES = 64 * 1024
-"""How much is written at a time to a reader that is behind. The process buffers no more than this for each reader."""
+"""About how many bytes are written at a time to a reader that has fallen behind, and so buffered for this reader."""
 
 
 class OrderEventReader(SseConnection):
-    """Gets new events while it keeps up. If it falls behind, it gets the next events from the log after each write."""
+    """An idle reader gets new events by `send`. A busy reader gets the events from the log when its last write is sent.
+
+    `position` is the number of the first event that this reader must get from the log.
+    """
 
     def __init__(
         self,
@@ -35,10 +38,9 @@ class OrderEventReader(SseConnection):
         return self.is_busy and self._position < self._log.first
 
     def send(self, text: bytes, chunk: bytes | None = None) -> None:
-        """Sends the newest events. Must not be called while `is_busy`.
+        """Sends `text`, the events up to the end of the log. Must not be called while `is_busy`.
 
-        Afterwards the reader's position is the end of the log. `chunk` is `as_chunk(text)`, if the caller has already
-        computed it.
+        `chunk` is `as_chunk(text)`, if the caller has already computed it.
         """
         self._position = self._log.end
         self.write(text, chunk)
@@ -54,6 +56,6 @@ class OrderEventReader(SseConnection):
         if text:
             self.write(text)
         if not self.is_busy and self._position < self._log.end:
-            # Continues in another iteration of the event loop, because many readers may reconnect at the same time.
+            # Reads on in the next iteration of the event loop, because many readers may reconnect at the same time.
             self.is_busy = True
             asyncio.get_running_loop().call_soon(self.write_completed)

@@ -1,7 +1,7 @@
 """`GET /metrics/events`: the metrics of the last ten minutes, then those of each second. Runs on the event loop.
 
-Each event is rendered once for all readers. No reader has a queue: a reader that has not read the last event misses the
-events in between.
+Each event is rendered once for all readers. No reader has a queue: a slow reader misses the events that are published
+before the last event has been sent to it.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class MetricEventStreams:
             raise
 
     def publish(self, totals: Totals | None, status: StorageStatus) -> None:
-        """Sends the metrics to all readers and adds a point to the history. Must be called once a second.
+        """Sends the metrics to the readers and adds a point to the history. Must be called once a second.
 
         `totals` is None if the totals can't be read. Then only the state of the storage is sent.
         """

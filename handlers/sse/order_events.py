@@ -1,7 +1,7 @@
 """`GET /orders/events`: publishes every change of an order's status to many readers. Runs on the event loop.
 
-Events are rendered once for all readers. No reader has a queue: a slow reader has a position in the log. It is
-disconnected when the log no longer contains the event at this position.
+Events are rendered once for all readers. No reader has a queue: a slow reader has a position in the EventLog. A reader
+is disconnected when the log no longer contains the event at its position.
 """
 
 import asyncio
@@ -23,8 +23,9 @@ from models.parsing.order_body import MAX_ID
 MIN_FLUSH_INTERVAL_S = 0.1
 MAX_FLUSH_INTERVAL_S = 1.0
 WRITES_PER_S = 400
-"""The intended number of writes per second to all readers together. It determines the interval at which events are
-sent, within the two limits above. Each write releases the GIL, which takes more time than the events themselves."""
+"""The intended number of writes per second to all readers together. This number determines the interval at which events
+are sent, from `MIN_FLUSH_INTERVAL_S` to `MAX_FLUSH_INTERVAL_S`. It is limited, because each write releases the GIL and
+takes it back, which takes more time than rendering the events."""
 HEARTBEAT_S = 15.0
 """The longest time between two writes to a reader."""
 CHECK_INTERVAL_S = 1.0
@@ -32,9 +33,9 @@ CHECK_INTERVAL_S = 1.0
 
 
 class OrderEventStreams:
-    """The readers, and the log that they read from. `clock` is monotonic, in seconds.
+    """The readers of order events, and the log that they read from. `clock` is monotonic, in seconds.
 
-    Nothing is logged before the first reader connects, because no client can have an event's id yet.
+    Changes before the first reader are not added to the log, because no client can have the id of an earlier event.
     """
 
     def __init__(self, *, log: EventLog, clock: Callable[[], float], max_readers: int) -> None:
@@ -51,7 +52,7 @@ class OrderEventStreams:
 
     @property
     def wants_changes(self) -> bool:
-        """Whether changes are logged: true once there has been a reader."""
+        """Whether `publish` adds changes to the log: true once there has been a reader."""
         return self._has_had_reader
 
     @property
@@ -60,7 +61,7 @@ class OrderEventStreams:
         return list(self._readers)
 
     def publish(self, changes: Sequence[OrderChange]) -> None:
-        """Sends the changes to the readers, immediately or together with later ones."""
+        """Sends the changes to the readers, immediately or together with later changes."""
         if not self._has_had_reader or not changes:
             return
         self._unpublished += changes
@@ -110,7 +111,8 @@ class OrderEventStreams:
             if reader.has_missed_events or reader.is_stalled(now_s):
                 reader.close()
             elif not reader.is_busy and idle_s > HEARTBEAT_S - CHECK_INTERVAL_S:
-                # Has an id, so that a reader that gets few events can reconnect after its last event has left the log.
+                # Contains an id: a reader that gets few events can then reconnect even if its last event has left the
+                # log.
                 reader.send(b":\nid: %b\n\n" % self._log.id_of(self._log.end - 1).encode())
 
     def close(self) -> None:
