@@ -17,7 +17,7 @@ class AcceptedType(NamedTuple):
 
 
 def preferred(accept: str, media_types: Sequence[str]) -> AcceptedType:
-    """The media type with the highest quality. Ties go to the more specific match, then to the first.
+    """The media type with the highest q-value in `accept`. Ties go to the more specific match, then to the first.
 
     Returns the first of `media_types` if the header is malformed, too long, or accepts none of them.
     """

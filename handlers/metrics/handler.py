@@ -16,7 +16,7 @@ PROMETHEUS_FORMATS = (TEXT, OPEN_METRICS)
 
 
 class MetricsHandler(BaseHandler):
-    """`GET /metrics` and `/metrics/prometheus`: uses the preferred format of `media_types`; by default the first."""
+    """`GET /metrics` and `/metrics/prometheus`: the client chooses one of `media_types`; the first is the default."""
 
     def initialize(
         self,
@@ -41,7 +41,7 @@ class MetricsHandler(BaseHandler):
         except StorageError:
             if is_json:
                 raise
-            snapshot = None  # The other metrics say that the storage fails.
+            snapshot = None  # Of the remaining metrics, `orders_storage_up` says that the storage fails.
         status = await self._service.storage_status()
         self.set_header("Vary", "Accept")
         if is_json and snapshot:

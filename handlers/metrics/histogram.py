@@ -12,10 +12,11 @@ LOWEST_FRACTION = 0.002
 
 
 class Histogram:
-    """Counts, for each of `bounds`, the values up to it. The bounds are above 0 and in ascending order.
+    """Counts, for each bound in `bounds`, the values up to this bound. The bounds are positive and in ascending order.
 
-    Internally, each interval between two bounds is divided into geometric steps. A step is at most `MAX_RELATIVE_ERROR`
-    times as long as its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first bound.
+    Internally, each interval between two bounds is divided into geometric steps. The length of a step is at most
+    `MAX_RELATIVE_ERROR` times its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first
+    bound.
     """
 
     __slots__ = ("_bound_indexes", "_bounds", "_counts", "sum")
@@ -36,19 +37,20 @@ class Histogram:
 
     def counts(self) -> list[int]:
         """The number of values in each step so far."""
-        # Needs no lock: another thread adds a value by changing one count, either before or after the copy.
+        # Needs no lock: another thread adds a value by one change of one count, either before or after the copy.
         return self._counts.copy()
 
     def buckets(self) -> list[tuple[float, int]]:
-        """Each of `bounds`, then infinity, with the number of values up to it (cumulative)."""
+        """Each of `bounds`, then infinity, with the number of all values up to this bound (cumulative)."""
         cumulative = list(accumulate(self.counts()))
         return [(bound, cumulative[index]) for bound, index in self._bound_indexes]
 
     def quantile(self, counts: Sequence[int], fraction: float) -> float | None:
-        """The quantile of the values in `counts` for a fraction from 0 to 1; None if there are no values.
+        """The quantile of `n` values for a fraction from 0 to 1; None if `n` is 0.
 
-        The error relative to the value of rank ceil(fraction * n) is at most `MAX_RELATIVE_ERROR`. The error can be
-        larger below `LOWEST_FRACTION` of the first bound. Values above the last bound count as that bound.
+        `counts` has the number of values in each step, as `counts()` returns it. The error relative to the value of
+        rank ceil(fraction * n) is at most `MAX_RELATIVE_ERROR`. The error can be larger below `LOWEST_FRACTION` of the
+        first bound. Values above the last bound count as that bound.
         """
         total = sum(counts)
         if not total:
@@ -62,7 +64,7 @@ class Histogram:
         raise AssertionError("the rank is at most the total")
 
     def _interpolate(self, step: int, fraction: float) -> float:
-        """The value at this position within a step: a fraction of 0 is its lower bound, 1 its upper bound."""
+        """The value at this position within a step: a fraction of 0 is the lower end of the step, 1 the upper end."""
         if step == len(self._bounds):
             return self._bounds[-1]
         high = self._bounds[step]

@@ -23,7 +23,7 @@ _MICROSECONDS = 1_000_000
 class Point(Struct, frozen=True, gc=False):
     """One point: rates in orders per second, counts, durations in seconds. `time` is in seconds since 1970, UTC.
 
-    Rates and durations cover the time since the previous point; a duration is null if there was none.
+    Rates and durations cover the time since the previous point. A duration is null if none was measured in that time.
     """
 
     time: float

@@ -55,15 +55,15 @@ class AttemptOutcome(enum.StrEnum):
     RETRIED = "retried"
     """The order will be attempted again later."""
     REFUSED = "refused"
-    """The receiver asked for fewer deliveries. The attempt does not count, and the order will be attempted again."""
+    """The receiver of the webhook is busy. The attempt does not count, and the order will be attempted again."""
     GIVEN_BACK = "given_back"
-    """The server stopped during the attempt, or deliveries were paused before it."""
+    """The server stopped during the attempt, or webhook deliveries were paused before the attempt."""
 
 
 class Instruments:
     """Durations, sizes and counts since the start.
 
-    Callers that measure a duration call `observe` on its histogram. `count_batch` fills the other two histograms.
+    `count_batch` fills `queue_wait_s` and `commit_orders`. Callers fill the other histograms with `Histogram.observe`.
     """
 
     def __init__(self, *, clock: Clock) -> None:
@@ -71,16 +71,19 @@ class Instruments:
         self.ack_s = Histogram(_REQUEST_BOUNDS_S)
         """Seconds from receiving a complete `POST /order` to sending its 202."""
         self.queue_wait_s = Histogram(_WAIT_BOUNDS_S)
-        """Seconds from an order's acceptance to its first attempt. Filled by `count_batch`."""
+        """Seconds from an order's acceptance to its first attempt."""
         self.processing_s = Histogram(_ATTEMPT_BOUNDS_S)
-        """Duration of a call of the processor, counted once for each order that the call processes.
+        """Seconds that a call of the processor takes, counted once for each order that the call processes.
 
         Written by worker threads, one at a time.
         """
         self.commit_s = Histogram(_REQUEST_BOUNDS_S)
-        """Duration of a batch, from its first statement to the sync or a failure. Written by the writer thread."""
+        """Seconds from the first statement of a batch of writes to its sync to disk or its failure.
+
+        Written by the writer thread.
+        """
         self.commit_orders = Histogram(_ORDER_BOUNDS)
-        """Number of new orders in each commit with new orders. Filled by `count_batch`."""
+        """Number of new orders in each commit with new orders."""
         self.intake = dict.fromkeys(IntakeOutcome, 0)
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
         self.busy_workers = 0
@@ -89,10 +92,10 @@ class Instruments:
         self.requested_retries = 0
         self.deliveries_paused = False
         self.delivery_pauses: Mapping[str, int] = {}
-        """Number of pauses by reason. Empty if the processor never pauses."""
+        """Number of pauses of webhook deliveries, by reason. Empty if the processor does not send webhooks."""
 
     def count_intake(self, outcome: IntakeOutcome, count: int = 1) -> None:
-        """Counts orders that were never in a batch: INVALID ones, and REFUSED ones if the queue was full or closed."""
+        """Counts orders that are never in a batch: INVALID orders, and orders REFUSED by a full or closed queue."""
         self.intake[outcome] += count
 
     def count_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:

@@ -1,7 +1,7 @@
 """Metrics of this process from the operating system, under the names that all Prometheus clients use.
 
-The collector of prometheus_client lists every open file, which takes milliseconds with thousands of connections. Runs
-on the event loop, because reading /proc does not access a disk.
+Used instead of the collector of prometheus_client, which lists every open file: with thousands of connections, that
+takes milliseconds. Runs on the event loop, because reading /proc does not access a disk.
 """
 
 import os
@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 _PROC = Path("/proc")
-# Indexes in the list that `_stat` returns. It begins with the field that proc_pid_stat(5) numbers 3.
+# Indexes in the list that `_stat` returns. The first item of this list is the field that proc_pid_stat(5) numbers 3.
 _START_TICKS, _VIRTUAL_BYTES, _RESIDENT_PAGES = 22 - 3, 23 - 3, 24 - 3
 
 
@@ -53,7 +53,7 @@ def _stat() -> list[str]:
 
 
 def _boot_time_s() -> int:
-    """Seconds since 1970, UTC."""
+    """When the system was started, in seconds since 1970, UTC."""
     for line in (_PROC / "stat").read_text().splitlines():
         if line.startswith("btime "):
             return int(line.split()[1])

@@ -33,7 +33,7 @@ _MICROSECONDS = 1_000_000
 
 
 class LogCounts(Protocol):
-    """Counts of the log. `handlers.logs.log_writer.LogWriter` has them."""
+    """What the log counts. `handlers.logs.log_writer.LogWriter` implements this Protocol."""
 
     dropped_lines: int
     """Lines that were not written because stderr did not take them."""
@@ -60,9 +60,9 @@ class PrometheusRenderer:
     def render(
         self, snapshot: MetricsSnapshot | None, status: StorageStatus, preference: AcceptedType
     ) -> RenderedMetrics:
-        """All metrics, in the format that the client prefers. Its media type must be TEXT or OPEN_METRICS.
+        """All metrics, in the format that the client prefers: `preference.media_type` is TEXT or OPEN_METRICS.
 
-        Without a snapshot, the metrics of stored orders are left out.
+        If `snapshot` is None, the metrics of stored orders are left out.
         """
         encode, content_type = choose_encoder(_accept_of(preference))
         self._orders.snapshot, self._orders.status = snapshot, status
@@ -70,7 +70,10 @@ class PrometheusRenderer:
 
 
 def _accept_of(preference: AcceptedType) -> str:
-    """An Accept header with one format and version: `choose_encoder` ignores qualities and accepts any version."""
+    """An Accept header with the preferred format alone: `choose_encoder` would ignore q-values.
+
+    If the preferred version is not supported, the header has the default version instead.
+    """
     media_type, parameters = preference
     default, *_ = supported = _VERSIONS[media_type]
     version = parameters.get("version")
@@ -181,7 +184,9 @@ def _orders(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _storage(status: StorageStatus) -> Iterator[Metric]:
-    up = GaugeMetricFamily("orders_storage_up", "1 while this kind of work succeeds, else 0.", labels=["work"])
+    up = GaugeMetricFamily(
+        "orders_storage_up", "1 while this kind of access to the database succeeds, else 0.", labels=["work"]
+    )
     for work, is_up in status.up.items():
         up.add_metric([work.value], is_up)
     yield up

@@ -90,7 +90,7 @@ class MetricsSnapshot(NamedTuple):
 
 
 class SnapshotSource:
-    """Makes snapshots. `clock` returns steady time in microseconds, `monotonic` returns seconds.
+    """Makes snapshots. `clock` returns microseconds (steady time, see `models/clock.py`), `monotonic` seconds.
 
     Uptime counts from the construction of this object.
     """
