@@ -19,8 +19,8 @@ class Access(NamedTuple):
     """One request and its response.
 
     - `path`: path and query as they were sent. Quotes and all characters but visible ASCII are percent-encoded.
-    - `status`: None if the client disconnected before the response, or if the request timed out. After a time-out, the
-      408 does not pass through the logged connection.
+    - `status`: None if the client disconnected before the response, or if the request timed out. The 408 for a time-out
+      is not logged, because the stream of the connection sends it directly.
     - `bytes`: length of the response's body, without the events of an event stream.
     - `ms`: milliseconds from the end of the request's headers to the end of the response.
     - `key`: the name of the API key, or "-".
@@ -54,15 +54,18 @@ class AccessLog:
         self._clock_ns = clock_ns
 
     def watch(self, head: RequestHead) -> None:
-        """Logs a request that Tornado serves, when it ends. Must be called after `key_name` is set."""
+        """Replaces `head.connection` by a wrapper that logs the request when it ends. For requests that Tornado serves.
+
+        Must be called after RequestGuard has set `head.key_name`.
+        """
         head.connection = _LoggedConnection(head, sink=self._sink, clock_ns=self._clock_ns)
 
     def now_ns(self) -> int:
-        """The current time, for `PlainRequest.started_ns`."""
+        """The current time of `clock_ns`, for `PlainRequest.started_ns`."""
         return self._clock_ns()
 
     def record(self, request: PlainRequest) -> None:
-        """Logs a plain request. Called when its response is sent or its client has disconnected."""
+        """Logs a request on the plain lane. Called when its response is sent or its client has disconnected."""
         duration_ms = round((self._clock_ns() - request.started_ns) / _NANOSECONDS_PER_MS, 3)
         status, request_id = request.status, request.request_id
         access = Access(
@@ -83,7 +86,8 @@ class _LoggedConnection(HTTPConnection):
 
     def __init__(self, head: RequestHead, *, sink: AccessSink, clock_ns: Callable[[], int]) -> None:
         self._connection = cast(Any, head.connection)
-        # Stores only the logged parts of the head. The head refers to this object, so storing it would make a cycle.
+        # Stores only the logged parts of `head`. The head refers to this object, so a reference to the head would make
+        # a reference cycle.
         self._start_line: RequestStartLine = head.start_line
         self._client, self._key = head.client_address, head.key_name
         self._sink, self._clock_ns, self._started_ns = sink, clock_ns, clock_ns()
@@ -93,8 +97,8 @@ class _LoggedConnection(HTTPConnection):
         self._is_logged = False
         self._on_close: Callable[[], object] | None = None
         self._connection.set_close_callback(self._end)
-        # While Tornado reads the body, it calls only the callback of the stream. After the body, it replaces that
-        # callback with one that calls the callback of the connection.
+        # While Tornado reads the body, it calls only the close callback of the stream. After the body, Tornado replaces
+        # that callback with one that calls the close callback of the connection.
         self._connection.stream.set_close_callback(self._end)
 
     def __getattr__(self, name: str) -> Any:
@@ -118,7 +122,7 @@ class _LoggedConnection(HTTPConnection):
         self._connection.finish()
 
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
-        """Sets the callback for a client that disconnects before its response is complete."""
+        """Sets the function that is called if the client disconnects before its response is complete."""
         self._on_close = callback
 
     def close(self) -> None:

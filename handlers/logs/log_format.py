@@ -41,12 +41,12 @@ def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]
 
 
 def json_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
-    """The same values as a JSON object, on one line."""
+    """A JSON object on one line. `time_s` is in seconds since 1970, UTC."""
     return without_keys(json.dumps({"time": _time_text(time_s), "level": level, "message": message, **fields}))
 
 
 LINES: Mapping[str, Callable[[float, str, str, Mapping[str, Any]], str]] = {TEXT: text_line, JSON: json_line}
-"""For each format, the function that makes a line."""
+"""For each of `FORMATS`, the function that makes a line."""
 
 
 def check_format(text: str) -> str:

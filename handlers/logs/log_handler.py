@@ -37,7 +37,7 @@ class LogHandler(logging.Handler):
 def configure_logging(log_format: str, writer: LogWriter) -> None:
     """Logs in one of `FORMATS`: the server's own lines from INFO on, all others from WARNING on.
 
-    Also logs what Python itself would write to stderr: warnings, and exceptions that it can't raise anywhere.
+    Also logs what Python itself would write to stderr: warnings, and exceptions that Python can't raise to any caller.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[LogHandler(writer, log_format)])
     logging.getLogger("orders").setLevel(logging.INFO)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from handlers.logs.log_format import LINES
 
 MAX_WAITING_CHARACTERS = 4 * 1024 * 1024
-"""Lines are dropped while more than this waits to be written."""
+"""Lines are dropped while more characters than this wait to be written."""
 PAUSE_S = 0.01
 """Lines that arrive this soon after a write are written together, because each write costs two thread switches."""
 CLOSE_TIMEOUT_S = 0.4
@@ -19,9 +19,9 @@ _LINE_FEED = ord("\n")
 class LogWriter:
     """Takes lines on any thread without blocking, and writes them in the same order.
 
-    If the descriptor stalls, lines wait, up to `MAX_WAITING_CHARACTERS`; further lines are dropped. If a write fails,
-    its lines are dropped. `dropped_lines` counts them, and a line of `log_format` reports them as soon as the
-    descriptor takes lines again. `clock` returns seconds since 1970, UTC.
+    If `descriptor` takes no lines, they wait, up to `MAX_WAITING_CHARACTERS`; further lines are dropped. If a write
+    fails, its lines are dropped. `dropped_lines` counts the dropped lines. As soon as `descriptor` takes lines again, a
+    line in `log_format` reports how many were dropped. `clock` returns seconds since 1970, UTC.
 
     Before `start`, after `close` and in a forked process, `write` itself writes the line, and can block.
     """
@@ -32,7 +32,7 @@ class LogWriter:
         self._format = LINES[log_format]
         self._clock = clock
         self._thread: threading.Thread | None = None
-        # Its lock is reentrant: garbage collection can begin inside `write`, and log something.
+        # The lock of a Condition is reentrant. It must be, because garbage collection inside `write` can log something.
         self._changed = threading.Condition()
         self._waiting: list[str] = []
         self._waiting_characters = 0
@@ -66,8 +66,8 @@ class LogWriter:
             thread.join(CLOSE_TIMEOUT_S)
 
     def _add(self, line: str) -> None:
-        # After a dropped line, all others are dropped until the waiting lines are taken. So the report stands where the
-        # lines are missing.
+        # After a dropped line, all further lines are dropped until the thread takes the waiting lines. So the report
+        # about dropped lines stands where these lines are missing.
         if self._dropped_after_waiting or self._waiting_characters > MAX_WAITING_CHARACTERS:
             count = line.count("\n") + 1
             self._dropped_after_waiting += count
@@ -79,9 +79,9 @@ class LogWriter:
             self._changed.notify()
 
     def _forget_thread(self) -> None:
-        """In a forked process, which has no copy of the thread. Its parent writes the waiting lines."""
+        """Called in a forked process, which has no copy of the thread. The parent process writes the waiting lines."""
         self._thread = None
-        # Another thread can hold the lock of the old objects at the fork. Nothing releases it in the child.
+        # At the fork, another thread can hold the lock of the old objects. In the child, nothing releases this lock.
         self._changed = threading.Condition()
         self._closing = threading.Event()
 
@@ -101,7 +101,7 @@ class LogWriter:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> tuple[list[str], int] | None:
-        """Waits for lines. Returns them, and how many were dropped after them; None after `close`."""
+        """Waits for lines. Returns the lines and how many were dropped after them; None after `close`, if no line waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             if not self._waiting:
