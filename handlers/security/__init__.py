@@ -1,1 +1,1 @@
-"""Access control: API keys, rate limits, cross-origin requests."""
+"""Access control: API keys, rate limits, Host headers and cross-origin requests."""

@@ -127,5 +127,5 @@ def _parse(parts: list[str]) -> ApiKey:
 
 
 def without_keys(text: str) -> str:
-    """The text with every key replaced by its prefix: clients and operators can put keys in the wrong place."""
+    """The text with all keys shortened to `PREFIX`. For texts that can contain a key that was sent in a wrong place."""
     return _KEY.sub(PREFIX + "...", text) if PREFIX in text else text

@@ -13,9 +13,9 @@ def reject_cross_origin(headers: HTTPHeaders) -> None:
     For requests that change data and that a page can send without a preflight request, such as form submissions. The
     rules are the same as in Go's net/http (https://pkg.go.dev/net/http#CrossOriginProtection):
 
-    - With Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/), only "same-origin" and "none" (the user) are allowed.
-      "same-site", such as another port of this host, is rejected like "cross-site".
-    - Browsers omit Sec-Fetch-Site over plain HTTP, except to localhost. Then the host in Origin must equal Host.
+    - If Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/) is present, only "same-origin" and "none" (sent by the
+      user, not by a page) are allowed. "same-site", such as another port of this host, is rejected like "cross-site".
+    - Over plain HTTP, browsers send Sec-Fetch-Site only to localhost. Without it, the host in Origin must equal Host.
     - If both headers are missing, the request is allowed, because it does not come from a browser. A request with an
       API key is also allowed, because a page of another origin can't send one.
     """

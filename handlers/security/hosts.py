@@ -16,7 +16,7 @@ _HOST = re.compile(r"([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\.?(:[0-9]*)
 
 
 class AllowedHosts:
-    """The hosts that the Host header of a request may name, with any port. If `names` is None, it may name any host.
+    """The hosts that the Host header of a request may name, with any port. If `names` is None, every host is allowed.
 
     `names` are in the form that `parse_hosts` returns.
     """
@@ -49,9 +49,8 @@ def _is_among(names: frozenset[str], host: str) -> bool:
 def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: frozenset[str] | None) -> AllowedHosts:
     """The hosts that the server accepts in the Host header. `configured` is the value of --allowed-hosts, if given.
 
-    The server listens on `addresses`. Without the flag, it accepts every host if it has API keys, or if one of
-    `addresses` is not a loopback address. Otherwise it accepts the configured hosts, `addresses` and the names of the
-    loopback address.
+    The server listens on `addresses`. Without --allowed-hosts, the server accepts every host if it has API keys, or if
+    one of `addresses` is not a loopback address. Otherwise it accepts `configured`, `addresses` and `LOOPBACK_HOSTS`.
     """
     listening = [ipaddress.ip_address(each.partition("%")[0]) for each in addresses]
     if configured is None and (has_keys or not all(each.is_loopback for each in listening)):

@@ -34,7 +34,7 @@ def parse_rate_limit(text: str) -> RateLimit:
 
 
 class RateLimitDecision(NamedTuple):
-    """The decision on one request. `remaining` more are allowed now, and another one after `next_s` whole seconds."""
+    """The decision on one request. `remaining` more requests are allowed now, and one more after `next_s` seconds."""
 
     is_allowed: bool
     remaining: int
@@ -42,7 +42,7 @@ class RateLimitDecision(NamedTuple):
 
 
 class RateLimiter:
-    """A token bucket per client. It holds the tokens of one period and is filled at a constant rate.
+    """A token bucket per client. A bucket holds the tokens of one period and is filled at a constant rate.
 
     A rejected request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
     `max_clients` remain, the least recently used ones are removed, too.
@@ -60,7 +60,7 @@ class RateLimiter:
         return len(self._full_at_ns)
 
     def acquire(self, client: str) -> RateLimitDecision:
-        """Takes a token from the client's bucket for one request, if it has one."""
+        """Takes a token for one request from the client's bucket, unless the bucket is empty."""
         now_ns = self._clock_ns()
         used_ns = max(0, self._full_at_ns.get(client, now_ns) - now_ns)
         is_allowed = used_ns + self._interval_ns <= self._capacity_ns
@@ -73,7 +73,7 @@ class RateLimiter:
         return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))
 
     def _remove_full(self, now_ns: int) -> None:
-        # The least recently used buckets come first. They are also full again before most others.
+        # The least recently used buckets come first. They are also full again earlier than most other buckets.
         full_at_ns = self._full_at_ns
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)

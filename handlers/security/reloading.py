@@ -17,16 +17,16 @@ _log = logging.getLogger("orders")
 
 
 class Reloadable(Protocol):
-    """Something that the server has read from files."""
+    """Content that the server has read from files, and can read again."""
 
     @property
     def paths(self) -> Sequence[Path]:
         """The files."""
 
     def reload(self) -> str:
-        """Reads the files again, and uses the new content. Returns a description of it for the log.
+        """Reads the files again, and uses the new content. Returns a description of the content for the log.
 
-        Raises StartRefusedError if the new content can't be used; the old one stays in use.
+        Raises StartRefusedError if the new content can't be used; the old content stays in use.
         """
 
 
@@ -38,7 +38,7 @@ class TlsServer(Protocol):
 
 
 def reload_all(reloadables: Sequence[Reloadable]) -> None:
-    """Reloads each of them, and logs the result."""
+    """Calls `reload` of each object, and logs the results."""
     if not reloadables:
         _log.info("nothing to reload: no API keys, certificate or webhook secrets have been read from files")
     for each in reloadables:
@@ -53,7 +53,7 @@ def reload_all(reloadables: Sequence[Reloadable]) -> None:
 
 
 class KeyFile:
-    """The file of `--api-keys`. The rate limits of the keys go on."""
+    """The file of `--api-keys`. A reload does not reset the rate limit of a key that keeps its name."""
 
     def __init__(self, path: Path, *, guard: RequestGuard) -> None:
         self.paths = (path,)
@@ -67,7 +67,7 @@ class KeyFile:
 
 
 class CertificateFiles:
-    """The files of `--tls-cert` and `--tls-key`. Open connections keep the old certificate."""
+    """The files of `--tls-cert` and `--tls-key`. After a reload, open connections keep the old certificate."""
 
     def __init__(self, certificate: Path, key: Path, *, server: TlsServer) -> None:
         self.paths = (certificate, key)
@@ -80,7 +80,10 @@ class CertificateFiles:
 
 
 def _check_is_no_pipe(path: Path) -> None:
-    """Raises StartRefusedError if opening the path could block the event loop: a pipe can be read only once."""
-    with contextlib.suppress(OSError):  # opening the path fails with the same error, which is then reported
+    """Raises StartRefusedError if the path is not a regular file.
+
+    A pipe, for example, can be read only once. To open it again could block the event loop.
+    """
+    with contextlib.suppress(OSError):  # `reload` then fails with the same error, which is reported
         if not stat.S_ISREG(path.stat().st_mode):
             raise StartRefusedError(f"{path} is not a regular file")

@@ -29,9 +29,9 @@ class DigestComparison(Protocol):
 PROBES = frozenset({"/livez", "/readyz"})
 """Paths that need no key and have no rate limit."""
 PAGES = frozenset({"/", "/docs", "/openapi.json"})
-"""Paths that need no key, because a browser can't send one when it opens a page. They contain no data."""
+"""Paths that need no key, because a browser can't send a key when it opens a page. The pages contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
-"""The paths of the files of these pages begin with one of these."""
+"""The files that these pages load have paths that begin with one of these. They need no key either."""
 _ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
 # Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
@@ -44,8 +44,8 @@ class RequestGuard:
     """Rejects requests with a wrong host, without a valid key of sufficient scope, or over the rate limit.
 
     `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
-    rate limit. A request with a valid key counts towards the limit of that key. Any other request, and any request for
-    a page or its files, counts towards the limit of its client address. All IPv6 addresses of a /64 network share one
+    rate limit. A request with a valid key counts towards the limit of that key. A request without a valid key, or for a
+    page or its files, counts towards the limit of the client address. All IPv6 addresses of a /64 network share one
     limit. `clock_ns` is monotonic, in nanoseconds.
     """
 
@@ -67,7 +67,7 @@ class RequestGuard:
         self._address_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
 
     def admit(self, request: RequestInfo) -> None:
-        """Implements `Guard`. Also sets the `key_name` and the RateLimit headers of the request."""
+        """Implements `Guard`. Also sets `key_name`, `scope` and the RateLimit headers of the request."""
         self._hosts.check(request.header("Host") or "")
         if (self._keys is None and self._limit is None) or request.path in PROBES:
             return
@@ -103,7 +103,8 @@ class RequestGuard:
         if limiter is None or self._limit is None:
             return
         decision = limiter.acquire(client)
-        # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds.
+        # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds, and `q`
+        # requests within each window of `w` seconds.
         request.response_headers[_RATE_LIMIT_POLICY] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
         request.response_headers[_RATE_LIMIT] = f'"default";r={decision.remaining};t={decision.next_s}'
         if not decision.is_allowed:
