@@ -1,7 +1,7 @@
 """`GET /`: the dashboard, a page whose files are in `handlers/pages/static/`. Pure functions.
 
-The page contains no data. Its scripts request the data that it shows. If the server requires API keys, they send the
-user's key.
+The page contains no data. Its scripts request the data that the page shows. If the server requires API keys, the
+scripts send the key that the user has entered.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Dashboard(NamedTuple):
 def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
     """Reads the dashboard from disk. A `meta` element of the page says whether the server requires API keys.
 
-    Files of other types, such as an editor's backups, are ignored. Raises DashboardBrokenError.
+    Files with other suffixes, such as an editor's backups, are ignored. Raises DashboardBrokenError.
     """
     files = {
         path.name: static_content(path.read_bytes(), _TYPES[path.suffix], DASHBOARD_HEADERS)

@@ -1,8 +1,7 @@
 """`GET /docs`: Swagger UI, which shows `/openapi.json` and can send its requests. Pure functions.
 
-Swagger UI is part of the package flask-swagger-ui. Neither this package nor Flask is imported. The page and its own
-files are in `handlers/pages/swagger/`. The page has no inline scripts, so its Content-Security-Policy can forbid inline
-scripts.
+Swagger UI is part of the package flask-swagger-ui. Neither this package nor Flask is imported. `OWN_FILES` and the page
+are in `handlers/pages/swagger/`. The page has no inline scripts, so that its Content-Security-Policy can forbid them.
 """
 
 import importlib.util
@@ -18,7 +17,7 @@ ASSETS: Mapping[str, str] = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-"""The files of the package that the page loads, and their media types."""
+"""The files of flask-swagger-ui that the page loads, and their media types."""
 OWN_FILES: Mapping[str, str] = {"initializer.js": "text/javascript", "page.css": "text/css"}
 """The files in `handlers/pages/swagger/` that the page loads."""
 FILES: Mapping[str, str] = {**OWN_FILES, **ASSETS}
@@ -38,19 +37,19 @@ class Docs(NamedTuple):
 
 
 def read_docs() -> Docs:
-    """Reads the page and its files. Raises AssetsMissingError if its package is not installed."""
+    """Reads the page and its files. Raises AssetsMissingError if flask-swagger-ui is not installed."""
     folders = dict.fromkeys(OWN_FILES, FOLDER) | dict.fromkeys(ASSETS, assets_folder())
     files = {name: static_content((folders[name] / name).read_bytes(), kind) for name, kind in FILES.items()}
     return Docs(static_content((FOLDER / "index.html").read_bytes(), "text/html; charset=utf-8"), files)
 
 
 def assets_folder() -> Path:
-    """The folder of the package's files. Raises AssetsMissingError if the package is not installed."""
+    """The folder of Swagger UI's files. Raises AssetsMissingError if flask-swagger-ui is not installed."""
     return package_folder("flask_swagger_ui", "flask-swagger-ui") / "dist"
 
 
 def package_folder(module: str, package: str) -> Path:
-    """The folder of a module, without importing it. Raises AssetsMissingError if its `package` is not installed."""
+    """The folder of `module`, which is not imported. Raises AssetsMissingError if its `package` is not installed."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         raise AssetsMissingError(f'the package "{package}" is not installed: run pip install -r requirements.txt')

@@ -21,7 +21,7 @@ HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
 }
-"""The headers of every response that a browser shows or stores."""
+"""The headers of every response with a StaticContent."""
 COMPRESSION_LEVEL = 6
 MAX_ACCEPT_ENCODING_CHARACTERS = 1_000
 """Longer headers are ignored, because parsing them would take too long."""
@@ -72,7 +72,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return quality > 0 and quality >= qualities.get("identity", 0.0)
 
 
-# Cached because it takes 60 ms for all files together, and the tests start many servers in one process.
+# Cached because compressing all files takes 60 ms, and the tests start many servers in one process.
 @lru_cache
 def _compressed(body: bytes) -> bytes:
     return gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
