@@ -53,12 +53,12 @@ _BEARER: Schema = {
 def document(*, version: str, dashboard_files: Mapping[str, str], has_keys: bool) -> bytes:
     """The OpenAPI 3.1 document as JSON. `has_keys` says whether the server requires API keys.
 
-    `version` is the version of the server. `dashboard_files` maps file names to media types.
+    `version` is the version of the server. `dashboard_files` maps the names of the dashboard's files to media types.
     """
     return _rendered(version, tuple(dashboard_files.items()), has_keys)
 
 
-# Cached because it takes some milliseconds, and the tests start many servers in one process.
+# Cached because building the document takes some milliseconds, and the tests start many servers in one process.
 @functools.cache
 def _rendered(version: str, dashboard_files: tuple[tuple[str, str], ...], has_keys: bool) -> bytes:
     security: Schema = {"security": [{"bearer": []}]} if has_keys else {}

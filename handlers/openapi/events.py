@@ -4,7 +4,7 @@ from handlers.openapi.schemas import Schema
 
 
 def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
-    """The schema of one kind of event. OpenAPI 3.1 has no `itemSchema` to describe a stream."""
+    """The schema of one kind of event. OpenAPI 3.1 can't describe a whole stream, because it has no `itemSchema`."""
     schema: Schema = {
         "description": description,
         "type": "object",
@@ -24,5 +24,5 @@ def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
 
 
 def one_of(*events: Schema) -> Schema:
-    """The schema of the events of a stream that sends these kinds of events."""
+    """The schema of one event of a stream that sends these kinds of events."""
     return {"description": "One event of the stream.", "oneOf": list(events)}

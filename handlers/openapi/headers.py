@@ -52,11 +52,11 @@ HEADERS: Mapping[str, Schema] = {
     "RateLimit-Policy": {"description": "The rate limit, if the server has one.", "schema": _TEXT},
 }
 ALWAYS = ("X-Request-Id",)
-"""On every response."""
+"""The names of the headers of every response."""
 WITH_RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
-"""On every response of a server with a rate limit."""
+"""The names of the headers of every response of a server with a rate limit."""
 
 
 def header_references(names: Iterable[str]) -> dict[str, Schema]:
-    """References to the headers, by name."""
+    """References to these headers, by name, for the `headers` of a response."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

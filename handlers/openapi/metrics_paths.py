@@ -86,8 +86,8 @@ def _metrics_events() -> Schema:
         "followMetrics",
         "Follow the metrics",
         "An endless stream of Server-Sent Events: the history until now, then the metrics of each second. While "
-        "orders can't be read, it sends only `storage` events. A slow reader misses events, and one that does not "
-        "read is disconnected.",
+        "orders can't be read, it sends only `storage` events. A client that reads slowly misses events, and a client "
+        "that does not read is disconnected.",
         tag="Metrics",
         responses={
             "200": response(

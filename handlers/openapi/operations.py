@@ -67,8 +67,9 @@ def operation(
 ) -> Schema:
     """An operation with its `responses` by status, its problems, and the parts that every operation has.
 
-    `unavailable` names a schema for the 503, in place of those of `problems`. `needs_key`: a server with API keys
-    requires one for this operation. `has_limit`: a server with a rate limit applies it to this operation.
+    If `unavailable` is given, the 503 has the schema of this name instead of the schemas of `problems`. `needs_key`
+    says whether a server with API keys requires a key for this operation, `has_limit` whether a server with a rate
+    limit limits this operation.
     """
     kinds = (*ON_EVERY_PATH, *problems, *(WITH_API_KEYS if needs_key else ()), *(WITH_LIMIT if has_limit else ()))
     responses = responses | responses_of_problems(kinds)

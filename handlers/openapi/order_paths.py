@@ -62,7 +62,7 @@ def _send() -> Schema:
         "Send an order",
         "Responds when the order is on disk. The same order again gets the same response, with `Idempotent-Replayed`; "
         "a different order with a known id gets 409. Neither changes what is stored. The body has at most 64 KiB. "
-        "One byte-order mark before it is skipped.",
+        "One byte-order mark before the body is skipped.",
         tag=_TAG,
         parameters=[_PREFER],
         body={"application/json": {"schema": ref("OrderBody"), "example": README_ORDER}},
@@ -99,7 +99,8 @@ def _get() -> Schema:
     return operation(
         "getOrder",
         "Get an order",
-        "The order as it is now. With `wait`: when it is Completed, Failed or Cancelled, or after that many seconds.",
+        "The order as it is now. With `wait`, the response is sent when the order is Completed, Failed or Cancelled, "
+        "or after that many seconds.",
         tag=_TAG,
         parameters=[ORDER_ID, wait],
         responses={"200": response("The order.", json=ref("OrderView"), example=README_ORDER_VIEW)},
@@ -134,7 +135,7 @@ def _cancel() -> Schema:
     return operation(
         "cancelOrder",
         "Cancel an order",
-        "A Pending order becomes Cancelled. An order that is already Cancelled stays so.",
+        "A Pending order becomes Cancelled. An order that is already Cancelled stays Cancelled.",
         tag=_TAG,
         parameters=[ORDER_ID],
         responses={"200": response("The order, now Cancelled.", json=ref("OrderView"))},

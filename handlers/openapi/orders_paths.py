@@ -118,7 +118,7 @@ def _retry() -> Schema:
             query("created_after", _TIME, f"Only orders created at this time or later. {_TIME_FORMATS}"),
             query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
         ],
-        responses={"200": response("The number of orders.", json=_RETRIED, example={"retried": 3})},
+        responses={"200": response("The number of retried orders.", json=_RETRIED, example={"retried": 3})},
         problems=[INVALID_PARAMETER, *ACTION, *STORAGE],
         unavailable=PARTLY_RETRIED,
     )

@@ -12,7 +12,7 @@ _TEXT: Schema = {"schema": {"type": "string"}}
 
 
 def page_paths(dashboard_files: Mapping[str, str]) -> dict[str, Schema]:
-    """The operations, by path and method. `dashboard_files` maps file names to media types."""
+    """The operations, by path and method. `dashboard_files` maps the names of the dashboard's files to media types."""
     return {
         "/": {"get": _dashboard()},
         "/dashboard/{file}": {
@@ -28,7 +28,7 @@ def _dashboard() -> Schema:
     return operation(
         "getDashboard",
         "Get the dashboard",
-        "A page with the metrics and the orders. It asks for a key if one is needed.",
+        "A page with the metrics and the orders. It asks the user for an API key if the server requires one.",
         tag="Dashboard",
         responses=_responses("The page.", {"text/html": _TEXT}),
         needs_key=False,

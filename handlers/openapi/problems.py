@@ -52,7 +52,7 @@ WITH_LIMIT = (RATE_LIMITED,)
 STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, STORAGE_DAMAGED, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
-"""Problems of every action. Pages of other sites are not allowed to send actions."""
+"""Problems of every action (cancel, retry, pause, resume). Pages of other sites are not allowed to send actions."""
 PARTLY_SENT = "PartlySentProblem"
 PARTLY_RETRIED = "PartlyRetriedProblem"
 """The schemas of a 503 after some orders were already stored or retried. Their members count these orders."""
@@ -123,7 +123,7 @@ _COMMON: Schema = {
 
 
 def schema_name(kind: ProblemType) -> str:
-    """`NotFoundProblem` for the problem type `not-found`."""
+    """The name of the schema of a problem type, such as `NotFoundProblem` for `not-found`."""
     return "".join(word.capitalize() for word in kind.slug.split("-")) + "Problem"
 
 
@@ -181,7 +181,7 @@ def _response(kinds: list[ProblemType]) -> dict[str, Any]:
     references: list[Schema] = [{"$ref": f"#/components/schemas/{schema_name(kind)}"} for kind in kinds]
     headers = header_references(["X-Request-Id", *_HEADERS.get(kinds[0].status, [])])
     if CROSS_ORIGIN in kinds:
-        # This 403 has no challenge, because a key would not help.
+        # A 403 because of CROSS_ORIGIN has no WWW-Authenticate, because an API key would not help.
         headers["WWW-Authenticate"] = HEADERS["WWW-Authenticate"] | {"required": False}
     return {
         "description": " / ".join(kind.title for kind in kinds),

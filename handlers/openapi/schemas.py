@@ -53,46 +53,53 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("OrderView", "order_id"): _INT64,
     ("OrderView", "user_id"): _INT64,
     ("OrderView", "total_amount"): {"description": "The value that was sent, as a number with the same digits."},
-    ("OrderView", "created_time"): {"description": "When it was accepted, UTC.", "pattern": _TIME},
-    ("OrderView", "processed_time"): {"description": "When it became Completed or Failed, UTC; null until then."},
+    ("OrderView", "created_time"): {"description": "When the order was accepted, UTC.", "pattern": _TIME},
+    ("OrderView", "processed_time"): {
+        "description": "When the order became Completed or Failed, UTC; null until then."
+    },
     ("OrderView", "attempts"): {"description": "The number of processing attempts that count.", "minimum": 0},
     ("OrderView", "error"): {"description": "The error of the last attempt, if it did not complete the order."},
-    ("OrderView", "processing_time"): {"description": "Seconds from created to processed; null until then."},
+    ("OrderView", "processing_time"): {
+        "description": "Seconds from `created_time` to `processed_time`; null until then."
+    },
     ("OrderView", "created_at"): {"description": "`created_time` with microseconds, as RFC 3339."},
     ("OrderView", "processed_at"): {"description": "`processed_time` with microseconds, as RFC 3339."},
-    ("OrderView", "next_attempt_at"): {"description": "When the order is retried, if it waits for that; else null."},
+    ("OrderView", "next_attempt_at"): {"description": "When the order is retried, if it waits for a retry; else null."},
     ("OrderView", "metadata"): {"description": f"{_METADATA} Left out if the order has none."},
     ("AttemptsView", "order_id"): _INT64,
     ("AttemptView", "number"): {
         "description": "Counts from 1, and again from 1 after a retry of a Failed order. An "
-        "attempt that does not count has the number of the next one.",
+        "attempt that does not count has the same number as the next attempt.",
         "minimum": 1,
     },
-    ("AttemptView", "started_at"): {"description": "Null if an older version of the server started it."},
+    ("AttemptView", "started_at"): {"description": "Null if an older version of the server started the attempt."},
     ("AttemptView", "ended_at"): {
-        "description": "Null while it is running. If `interrupted`: when the server started again."
+        "description": "Null while the attempt is running. After `interrupted`: when the server started again."
     },
     ("AttemptView", "outcome"): {
-        "description": "Null while it is running. `rejected`: the processor said that a retry would not help. "
+        "description": "Null while the attempt is running. `rejected`: the processor said that a retry would not help. "
         "`timed_out`: there was no result within `--attempt-timeout`. `interrupted`: the server's process ended. "
         "`stopped`: the server stopped; the attempt does not count."
     },
     ("AttemptView", "error"): {"description": "Why the attempt did not complete the order."},
-    ("OrderPage", "next_cursor"): {"description": "`cursor` of the next page; null on the last one."},
+    ("OrderPage", "next_cursor"): {"description": "The `cursor` for the next page; null on the last page."},
     ("BulkView", "accepted"): {"description": "New orders that are on disk now.", "minimum": 0},
     ("BulkView", "duplicates"): {"description": "Orders that were already stored.", "minimum": 0},
-    ("BulkView", "rejected"): {"description": "The rejected orders, or the first of them."} | {"maxItems": MAX_LISTED},
+    ("BulkView", "rejected"): {"description": "The rejected orders; if there are too many, the first of them."}
+    | {"maxItems": MAX_LISTED},
     ("BulkView", "rejected_total"): {"description": "The number of rejected orders.", "minimum": 0},
     ("BulkView", "refused_total"): {
-        "description": "How many of the rejected orders have the status 503, because too many orders are Pending. Send "
-        "them again later.",
+        "description": "How many orders were rejected with the status 503 because too many orders are Pending. Send "
+        "these orders again later.",
         "minimum": 0,
     },
     ("Rejection", "status"): {"enum": [409, 422, 503]},
     ("MetricsView", "avg_processing_time"): {
-        "description": "Seconds from created to processed: the mean over the Completed orders."
+        "description": "The mean `processing_time` of all Completed orders, in seconds."
     },
-    ("MetricsView", "oldest_pending_seconds"): {"description": "The age of the oldest Pending order."},
+    ("MetricsView", "oldest_pending_seconds"): {
+        "description": "Seconds since the oldest Pending order was accepted; 0 if there is none."
+    },
     ("MetricsView", "paused"): {"description": "Whether processing is paused."},
     ("MetricsView", "deliveries_paused"): {
         "description": "Whether webhooks are paused because the receiver is busy or unreachable."
@@ -116,7 +123,7 @@ _INTEGERS = (
 
 
 def schemas_of_types() -> dict[str, Schema]:
-    """The schemas, by the names of the types."""
+    """The schemas of the types in `_TYPES` and of the types of their fields, by the names of the types."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     for (name, field), schema in _REPLACEMENTS.items():
         schemas[name]["properties"][field] = dict(schema)
@@ -133,7 +140,7 @@ def schemas_of_types() -> dict[str, Schema]:
 
 
 def properties_of(name: str) -> dict[str, Schema]:
-    """The schemas of the fields of the type with this name.
+    """The schemas of the fields of the type with this name, by field.
 
     Returns copies, because code generators do not resolve references to the properties of a schema.
     """
