@@ -55,10 +55,10 @@ from workers.processors.coroutine_thread import CoroutineThread
 
 VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop can keep the GIL while a thread that returns from SQLite waits for it."""
+"""How long the event loop can keep the GIL while a thread that returns from SQLite waits for the GIL."""
 GARBAGE_THRESHOLD = 5_000
-"""How many new container objects trigger a garbage collection. Orders in flight contain no reference cycles; with
-Python's default of 700, a tenth of the time of bulk inserts would be spent on garbage collection."""
+"""How many new container objects trigger a garbage collection. Orders contain no reference cycles, so a collection
+frees none of them. With Python's default of 700, bulk inserts would spend a tenth of their time on collections."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger("orders")
@@ -115,9 +115,10 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 async def serve(settings: Settings, selected: SelectedProcessor, coroutines: CoroutineThread, log: LogWriter) -> bool:
-    """Serves until SIGTERM or SIGINT, then drains. Returns False if it abandoned attempts: their threads still run.
+    """Serves until SIGTERM or SIGINT, then waits up to `drain_timeout` seconds for running requests and attempts.
 
-    If it raises StartRefusedError or a storage error, no order has been accepted.
+    Returns False if it abandoned attempts, whose threads still run. If it raises StartRefusedError or a storage error,
+    no order has been accepted.
     """
     http, processing = settings.http, settings.processing
     clock = Clock()
@@ -163,7 +164,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         )
         cleanup.callback(service.abandon)
         cleanup.callback(coroutines.close)
-        # Each worker thread that calls a webhook or a function can open a connection.
+        # Webhooks and functions can open one connection for each worker thread.
         file_limit = raise_file_limit() - (0 if processing.processor == RECORD else limits.threads)
         await service.open()
         await service.start()
@@ -175,11 +176,12 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             reloadables.append(CertificateFiles(http.tls_cert, http.tls_key, server=api))
         if selected.secret_file:
             reloadables.append(selected.secret_file)
-        # Before this line, a signal ends the process at once.
+        # Until now, SIGTERM and SIGINT end the process at once.
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
-        # Without `add_signal_handler`: to remove such a handler restores the default, and SIGHUP would end the process.
+        # Does not use `add_signal_handler`: removing such a handler would restore the default action of SIGHUP, which
+        # ends the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload_all, reloadables))
         where = base_url(sockets[0], has_tls=tls is not None)
         _log.info("listening on %s (database %s, process %d)", where, settings.database, os.getpid())
@@ -199,7 +201,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
 
 
 def _separate_child(ports: Collection[int]) -> None:
-    """Runs in each child that a user's function forks. The child can outlive the server."""
+    """Drops what a child process must not share with the server. Runs in each child that a user's function forks."""
     reset_signals((*_STOP_SIGNALS, signal.SIGHUP))
     forget_executors()
     close_in_child(ports)
@@ -214,15 +216,16 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _refuse(reason: str, log: LogWriter) -> int:
-    log.write(f"server.py: {without_keys(reason)}")  # without a log's prefix
+    log.write(f"server.py: {without_keys(reason)}")  # without the time and level of a log line
     exit_within(EXIT_DELAY_S, 1)
     return 1
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit status: 0 after a stop, 1 if the server can't start, 2 if a flag is unknown or invalid.
+    """Runs the server. Returns the exit status: 0 after a stop, 1 if the server can't start.
 
-    The process ends soon afterwards, even if threads of a user's function still run.
+    If a flag is unknown or invalid, exits with status 2. After `main` has returned, the process ends soon, even if
+    threads of a user's function still run.
     """
     fill_standard_streams()
     settings = parse_settings(arguments, environment)
