@@ -101,7 +101,7 @@ class LogWriter:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> tuple[list[str], int] | None:
-        """Waits for lines. Returns the lines and how many were dropped after them; None after `close`, if no line waits."""
+        """Waits for lines. Returns them, and how many lines were dropped after them; None if closed and none wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             if not self._waiting:
