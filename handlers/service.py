@@ -54,7 +54,7 @@ class Service(Protocol):
         """
 
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
-        """Retries the first of the selected orders. `rest` of the result selects the others."""
+        """Retries a limited number of the selected orders, oldest first. `rest` of the result selects the others."""
 
     async def set_paused(self, is_paused: bool, /) -> bool:
         """Pauses processing, or resumes processing and webhook deliveries. Returns whether this changed anything."""

@@ -19,8 +19,8 @@ class Access(NamedTuple):
     """One request and its response.
 
     - `path`: path and query as they were sent. Quotes and all characters but visible ASCII are percent-encoded.
-    - `status`: None if the client disconnected before the response, or if the request timed out. The 408 for a time-out
-      is not logged, because the stream of the connection sends it directly.
+    - `status`: None if the client disconnected before the response, or if the request timed out. The connection itself
+      sends the 408 for a time-out, and the access log does not learn of this response.
     - `bytes`: length of the response's body, without the events of an event stream.
     - `ms`: milliseconds from the end of the request's headers to the end of the response.
     - `key`: the name of the API key, or "-".

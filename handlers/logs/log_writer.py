@@ -19,7 +19,7 @@ _LINE_FEED = ord("\n")
 class LogWriter:
     """Takes lines on any thread without blocking, and writes them in the same order.
 
-    If `descriptor` takes no lines, they wait, up to `MAX_WAITING_CHARACTERS`; further lines are dropped. If a write
+    While `descriptor` takes no lines, lines wait, up to `MAX_WAITING_CHARACTERS`; more lines are dropped. If a write
     fails, its lines are dropped. `dropped_lines` counts the dropped lines. As soon as `descriptor` takes lines again, a
     line in `log_format` reports how many were dropped. `clock` returns seconds since 1970, UTC.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import mimeparse  # type: ignore[import-untyped]  # has no annotations
 
 MAX_CHARACTERS = 1_024
-"""Longer headers are ignored, because the time to parse a header grows faster than its length."""
+"""Longer Accept headers are ignored, because the time to parse a header grows faster than its length."""
 
 
 class AcceptedType(NamedTuple):
@@ -17,9 +17,10 @@ class AcceptedType(NamedTuple):
 
 
 def preferred(accept: str, media_types: Sequence[str]) -> AcceptedType:
-    """The media type with the highest q-value in `accept`. Ties go to the more specific match, then to the first.
+    """The media type with the highest q-value in `accept`.
 
-    Returns the first of `media_types` if the header is malformed, too long, or accepts none of them.
+    Of several such types, returns the one that `accept` names most specifically; of equals, the first. If the header is
+    malformed, too long, or accepts none of `media_types`, returns the first of `media_types`.
     """
     if len(accept) > MAX_CHARACTERS:
         return AcceptedType(media_types[0])

@@ -46,11 +46,11 @@ class Histogram:
         return [(bound, cumulative[index]) for bound, index in self._bound_indexes]
 
     def quantile(self, counts: Sequence[int], fraction: float) -> float | None:
-        """The quantile of `n` values for a fraction from 0 to 1; None if `n` is 0.
+        """The quantile of the values in `counts` for a fraction from 0 to 1; None if there are no values.
 
-        `counts` has the number of values in each step, as `counts()` returns it. The error relative to the value of
-        rank ceil(fraction * n) is at most `MAX_RELATIVE_ERROR`. The error can be larger below `LOWEST_FRACTION` of the
-        first bound. Values above the last bound count as that bound.
+        `counts` has the number of values in each step, in the form of `Histogram.counts`. For n values, the error
+        relative to the value of rank ceil(fraction * n) is at most `MAX_RELATIVE_ERROR`. The error can be larger below
+        `LOWEST_FRACTION` of the first bound. Values above the last bound count as that bound.
         """
         total = sum(counts)
         if not total:

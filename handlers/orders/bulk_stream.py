@@ -108,7 +108,7 @@ class BulkStreamExchange(Exchange):
     def drain_started(self) -> None:
         """Rejects the rest of the body, because the server is stopping, unless received lines are being processed.
 
-        If so, `_receive` rejects the rest of the body when the current group of lines is done.
+        If received lines are being processed, `_receive` rejects the rest of the body after their current group.
         """
         if self._idle_since_s is not None:
             self._refuse(QueueClosedError())

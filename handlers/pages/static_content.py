@@ -24,7 +24,7 @@ HEADERS: Mapping[str, str] = {
 """The headers of every response with a StaticContent."""
 COMPRESSION_LEVEL = 6
 MAX_ACCEPT_ENCODING_CHARACTERS = 1_000
-"""Longer headers are ignored, because parsing them would take too long."""
+"""A longer Accept-Encoding header is ignored, because parsing it would take too long."""
 _QUALITY = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 
 

@@ -27,7 +27,7 @@ REPAIR_RETRY_AFTER_S = 60
 
 
 class ProblemType(NamedTuple):
-    """One problem type: `/problems/<slug>`."""
+    """One problem type. Its URI is `/problems/<slug>`, and its responses have the HTTP status `status`."""
 
     status: int
     slug: str

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class BaseHandler(RequestHandler):
-    """Tornado calls `initialize` with the keyword arguments in the URL table (`handlers/routes.py`)."""
+    """A RequestHandler. The URL table (`handlers/routes.py`) contains the keyword arguments of `initialize`."""
 
     request_id = ""
 

@@ -15,7 +15,7 @@ MAX_LENGTH_DIGITS = 100
 
 
 def content_length(headers: HTTPHeaders) -> int | None:
-    """The value of Content-Length. None if it is missing, malformed or too long."""
+    """The value of Content-Length. None if the header is missing, malformed or longer than `MAX_LENGTH_DIGITS`."""
     length = headers.get("Content-Length", "")
     return int(length) if len(length) <= MAX_LENGTH_DIGITS and length.isdecimal() else None
 

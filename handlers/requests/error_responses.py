@@ -51,7 +51,8 @@ class ProblemHandler(BaseHandler):
         self.send_error(exc_info=error_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # For a method that Tornado does not know, Tornado calls `write_error` with a 405, and never calls `prepare`.
+        # For a method that Tornado does not know, Tornado calls this with a 405 and does not call `prepare`. The
+        # response must still describe `self._error`.
         kwargs["exc_info"] = (type(self._error), self._error, self._error.__traceback__)
         super().write_error(status_code, **kwargs)
 
@@ -77,7 +78,8 @@ class NotFoundHandler(BaseHandler):
         raise self._problem()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        # For a method that Tornado does not know, Tornado calls `write_error` with a 405, and never calls `prepare`.
+        # For a method that Tornado does not know, Tornado calls this with a 405 and does not call `prepare`. The
+        # response must still be a 404.
         super().write_error(HTTPStatus.NOT_FOUND, exc_info=(Problem, self._problem(), None))
 
     def _problem(self) -> Problem:

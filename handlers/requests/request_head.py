@@ -129,7 +129,7 @@ class RequestHead:
     def as_bodyless_request(self) -> "Request":
         """Like `as_request`, for a handler that ignores the body.
 
-        The request has no Content-Type: Tornado would parse a form in the body, and reject an invalid form with 400.
+        The request has no Content-Type: with one, Tornado would parse a form in the body, and could respond with 400.
         """
         request = self.as_request()
         if "Content-Type" in request.headers:

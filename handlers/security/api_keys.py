@@ -38,7 +38,7 @@ SCOPES = tuple(scope.label for scope in Scope)
 
 
 def parse_scope(label: str) -> Scope:
-    """The scope with this label. Raises ValueError."""
+    """The scope with this label. Raises ValueError if there is none."""
     if label not in SCOPES:
         raise ValueError(f"must be {', '.join(SCOPES[:-1])} or {SCOPES[-1]}")
     return Scope[label.upper()]

@@ -15,9 +15,9 @@ def reject_cross_origin(headers: HTTPHeaders) -> None:
 
     - If Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/) is present, only "same-origin" and "none" (sent by the
       user, not by a page) are allowed. "same-site", such as another port of this host, is rejected like "cross-site".
-    - Over plain HTTP, browsers send Sec-Fetch-Site only to localhost. Without it, the host in Origin must equal Host.
-    - If both headers are missing, the request is allowed, because it does not come from a browser. A request with an
-      API key is also allowed, because a page of another origin can't send one.
+    - Over plain HTTP, browsers send Sec-Fetch-Site only to localhost. Without it, the host in Origin must equal the
+      Host header, unless the request has an API key: a page of another origin can't send one.
+    - If both Sec-Fetch-Site and Origin are missing, the request is allowed, because it does not come from a browser.
     """
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
     if site:

@@ -60,7 +60,7 @@ def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: froze
 
 
 def parse_hosts(text: str) -> frozenset[str]:
-    """The hosts in a text that separates them by commas or white space. Raises ValueError."""
+    """The hosts in a text that separates them by commas or white space. Raises ValueError if a host is not valid."""
     hosts = frozenset(_parse(each) for each in re.split(r"[,\s]+", text) if each)
     if not hosts:
         raise ValueError("must name at least one host")

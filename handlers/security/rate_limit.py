@@ -26,7 +26,7 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate_limit(text: str) -> RateLimit:
-    """Parses a text such as `100/s`. Raises ValueError."""
+    """Parses a text such as `100/s`. Raises ValueError if the text has another form."""
     found = _TEXT.fullmatch(text)
     if not found or int(found[1]) > MAX_COUNT:
         raise ValueError(f"must be a whole number from 1 to {MAX_COUNT} and a period, /s, /m or /h: 100/s")

@@ -82,7 +82,7 @@ class CertificateFiles:
 def _check_is_no_pipe(path: Path) -> None:
     """Raises StartRefusedError if the path is not a regular file.
 
-    A pipe, for example, can be read only once. To open it again could block the event loop.
+    A pipe, for example, can be read only once. Opening it again could block the event loop.
     """
     with contextlib.suppress(OSError):  # `reload` then fails with the same error, which is reported
         if not stat.S_ISREG(path.stat().st_mode):

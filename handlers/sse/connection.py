@@ -1,4 +1,4 @@
-"""A streaming response with Server-Sent Events, to a reader: a client of an event stream. Runs on the event loop.
+"""A streaming response with Server-Sent Events. A reader is the client of such a response. Runs on the event loop.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """

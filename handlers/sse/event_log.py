@@ -80,7 +80,7 @@ class EventLog:
     def read(self, number: int, event_filter: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
         """The joined texts of the matching events from `number` on, and the `number` for the next call.
 
-        `number` is from `first` to `end`. The text has about `max_bytes` at most. Each call scans at most
+        `number` must be from `first` to `end`. The text has about `max_bytes` bytes at most. Each call scans at most
         `SCAN_STEP_EVENTS` events: even if the text is empty, later events can match.
         """
         order_id, user_id = event_filter

@@ -8,13 +8,14 @@ from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
 
 MAX_WRITE_BYTES = 64 * 1024
-"""About how many bytes are written at a time to a reader that has fallen behind, and so buffered for this reader."""
+"""About how many bytes are written at a time to a reader that has fallen behind. The server buffers no more for it."""
 
 
 class OrderEventReader(SseConnection):
-    """An idle reader gets new events by `send`. A busy reader gets the events from the log when its last write is sent.
+    """The connection to one reader. `send` passes new events to this reader, unless `is_busy`.
 
-    `position` is the number of the first event that this reader must get from the log.
+    When a write that took long has been sent, the reader gets the next events from the log. `position` is the number of
+    the first event that this reader must get from the log.
     """
 
     def __init__(

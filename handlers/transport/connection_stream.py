@@ -1,4 +1,4 @@
-"""The Tornado stream of one client connection. Enforces time-outs, and rejects malformed requests with a problem.
+"""The Tornado stream of one client connection. Enforces time-outs, and rejects malformed requests.
 
 Tornado's own time-outs need a timer and a future for each request. A ConnectionStream only updates counters, and the
 server calls its `check_timeouts` at intervals. Runs on the event loop.
@@ -20,7 +20,7 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_DISCARDED_CHUNKS = 16
-"""How many times a stream without `lingering` reads and discards received bytes before it closes its socket."""
+"""How many times, at most, a stream without `lingering` reads and discards bytes before it closes its socket."""
 
 _TORNADOS_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 _TORNADOS_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"

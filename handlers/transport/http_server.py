@@ -44,12 +44,12 @@ _log = logging.getLogger(__name__)
 
 
 class BoundedHTTPServer(HTTPServer):
-    """Rejects connections over a limit with 503, and closes connections that exceed a time-out.
+    """Limits the number of connections, and closes connections that exceed a time-out.
+
+    Each connection over the limit gets a 503. Without the limit, the process could run out of file descriptors. Every
+    accept(2) would then fail, and so would SQLite when it opens a file.
 
     With a `lane` and without TLS, each connection begins as a LaneConnection. Tornado serves all other connections.
-
-    Without the limit, the process could run out of file descriptors. Every accept(2) would then fail, and so would
-    SQLite when it opens a file.
     """
 
     _max_connections = sys.maxsize

@@ -54,7 +54,7 @@ class InFlightRequests:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            # With a time-out of 0, `wait_for` raises this even if no request is in flight.
+            # With a time-out of 0, `wait_for` raises TimeoutError even if no request is in flight.
             if not self._requests:
                 return
             _log.warning("the drain timed out: %d requests are still in flight", self.count)

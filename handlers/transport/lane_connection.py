@@ -118,7 +118,10 @@ class LaneConnection(asyncio.Protocol):
     # Reading and serving requests
 
     def _read_next(self) -> None:
-        """Reads the next request, and serves it if it is complete. Does nothing while the connection is busy."""
+        """Reads the next request, and serves it if it is complete.
+
+        Does nothing while the previous request is being served, or while its response is unsent.
+        """
         is_serving = self._request is not None and not self._needed
         is_busy = is_serving or self._is_resting or self._is_unsent
         if is_busy or self._end or self._transport.is_closing():

@@ -55,7 +55,7 @@ class WaitClock:
         self._began_s = 0.0
 
     def has_expired(self, wait: Wait, now_s: float) -> bool:
-        """Whether `wait` has been equal in all calls of the last `wait.timeout_s`. `now_s` is monotonic, in seconds."""
+        """Whether `wait` was the same in all calls of the last `wait.timeout_s` seconds. `now_s` is monotonic."""
         if wait != self._wait:
             self._wait = wait
             self._began_s = now_s
