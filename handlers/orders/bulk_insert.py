@@ -16,8 +16,7 @@ from models.parsing.bulk import parse_orders
 from models.parsing.steps import Steps
 from models.writes import Insertion, NewOrder
 
-FREED_A_STEP = 50
-"""How many orders `_free` frees in one step."""
+ORDERS_FREED_PER_STEP = 50
 
 
 class BulkInsert:
@@ -139,5 +138,5 @@ class BulkInsert:
 def _free(group: list[tuple[int, NewOrder]]) -> Steps[None]:
     """Frees the orders in steps: freeing a thousand orders with a thousand items each takes several milliseconds."""
     while group:
-        del group[-FREED_A_STEP:]
+        del group[-ORDERS_FREED_PER_STEP:]
         yield

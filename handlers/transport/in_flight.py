@@ -25,7 +25,7 @@ class InFlightRequests:
     def __init__(self) -> None:
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
-        """A listener removes itself when its request ends."""
+        """A listener removes itself when it no longer waits for its client."""
         self._requests: set[object] = set()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -28,9 +28,9 @@ class LaneConnection(asyncio.Protocol):
         "_data",
         "_end",
         "_is_ending",
-        "_is_resting",
-        "_is_unread",
-        "_is_unsent",
+        "_is_read_scheduled",
+        "_is_reading_paused",
+        "_is_writing_paused",
         "_lane",
         "_more",
         "_needed",
@@ -57,14 +57,13 @@ class LaneConnection(asyncio.Protocol):
         """Received bytes that have not been served. `_more` follows them."""
         self._more: bytearray | None = None
         """Bytes received after `_data`. They are appended to `_data` before the next request is read."""
-        self._is_unread = False
-        """Reading from the transport is paused."""
-        self._is_unsent = False
-        """The transport has called `pause_writing`, because the client reads too slowly."""
-        self._is_resting = False
-        """The next request is read in the next iteration of the event loop."""
+        self._is_reading_paused = False
+        self._is_writing_paused = False
+        """Whether the transport has called `pause_writing`, because the client reads too slowly."""
+        self._is_read_scheduled = False
+        """Whether the next request is read in the next iteration of the event loop."""
         self._is_ending = False
-        """The client sends no more. The connection is closed after the last response."""
+        """Whether the client sends no more. The connection is then closed after the last response."""
         self._end: Callable[[], None] | None = None
         """Called when all responses are sent: hands the connection over to Tornado, or closes it."""
         self._address: tuple[Any, ...] = ("",)
@@ -89,7 +88,7 @@ class LaneConnection(asyncio.Protocol):
             self._more += data
             buffered = len(self._data) + len(self._more)
         is_ready = (self._request is None and self._end is None) or 0 < self._needed <= buffered
-        if is_ready and not self._is_unsent and not self._is_resting:
+        if is_ready and not self._is_writing_paused and not self._is_read_scheduled:
             self._read_next()
         elif buffered > MAX_BUFFERED_BYTES:
             self._pause_reading()
@@ -100,10 +99,10 @@ class LaneConnection(asyncio.Protocol):
         return self._is_ending
 
     def pause_writing(self) -> None:
-        self._is_unsent = True
+        self._is_writing_paused = True
 
     def resume_writing(self) -> None:
-        self._is_unsent = False
+        self._is_writing_paused = False
         if self._end is None:
             self._read_next()
         else:
@@ -123,17 +122,17 @@ class LaneConnection(asyncio.Protocol):
         Does nothing while the previous request is being served, or while its response is unsent.
         """
         is_serving = self._request is not None and not self._needed
-        is_busy = is_serving or self._is_resting or self._is_unsent
+        is_busy = is_serving or self._is_read_scheduled or self._is_writing_paused
         if is_busy or self._end or self._transport.is_closing():
             return
         if self._lane.budget.is_spent():
-            self._rest()
+            self._schedule_read()
             return
         if self._more:
             self._data += self._more
             self._more = None
-        if self._is_unread and len(self._data) <= MAX_BUFFERED_BYTES:
-            self._is_unread = False
+        if self._is_reading_paused and len(self._data) <= MAX_BUFFERED_BYTES:
+            self._is_reading_paused = False
             self._transport.resume_reading()
         if self._request is None and self._data:
             self._read_head()
@@ -172,18 +171,18 @@ class LaneConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             request.fail(error)
         if self._request is not request:
-            self._rest()
+            self._schedule_read()
 
-    def _rest(self) -> None:
+    def _schedule_read(self) -> None:
         # Reads the next request in the next iteration. Otherwise the stack would grow with each pipelined request.
         # Other clients would also have to wait: while a client keeps the socket's receive buffer full, uvloop calls
         # `data_received` up to 32 times in one iteration.
-        if not self._is_resting:
-            self._is_resting = True
-            asyncio.get_running_loop().call_soon(self._end_rest)
+        if not self._is_read_scheduled:
+            self._is_read_scheduled = True
+            asyncio.get_running_loop().call_soon(self._read_scheduled)
 
-    def _end_rest(self) -> None:
-        self._is_resting = False
+    def _read_scheduled(self) -> None:
+        self._is_read_scheduled = False
         self._read_next()
 
     @property
@@ -206,13 +205,13 @@ class LaneConnection(asyncio.Protocol):
         self._request = None
         self._transport.write(response)
         self._record(request)
-        if self.is_draining and (self._data or self._more or self._is_unread):
+        if self.is_draining and (self._data or self._more or self._is_reading_paused):
             self._data, self._more = b"", None
             self._end_when_sent(self._begin_lingering_close)
         elif self.is_draining:
             self._transport.close()
         elif self._data or self._more:
-            self._rest()
+            self._schedule_read()
         elif self._is_ending:
             self._transport.close()
 
@@ -228,7 +227,7 @@ class LaneConnection(asyncio.Protocol):
         # `end` may abort the transport, which discards unsent bytes. With a limit of 0, the transport calls
         # `resume_writing` only when all bytes are sent, and `resume_writing` calls `end`.
         self._transport.set_write_buffer_limits(high=0)
-        if not self._is_unsent:
+        if not self._is_writing_paused:
             end()
 
     def _begin_hand_over(self) -> None:
@@ -256,8 +255,8 @@ class LaneConnection(asyncio.Protocol):
         self._server.take_over(client, self._address, received)
 
     def _pause_reading(self) -> None:
-        if not self._is_unread:
-            self._is_unread = True
+        if not self._is_reading_paused:
+            self._is_reading_paused = True
             self._transport.pause_reading()
 
     def close(self) -> None:

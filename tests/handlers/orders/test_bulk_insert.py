@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.metrics.instruments import Instruments
-from handlers.orders.bulk_insert import FREED_A_STEP, BulkInsert
+from handlers.orders.bulk_insert import ORDERS_FREED_PER_STEP, BulkInsert
 from handlers.orders.bulk_view import BulkView
 from handlers.orders.time_slices import TimeSlices
 from models.errors import OrderConflictError
@@ -149,5 +149,5 @@ async def test_long_lists_of_items_are_freed_in_steps() -> None:
     bulk, adding = start_to_add(orders, slice_s=1.0)
     await adding
     finishing = asyncio.ensure_future(bulk.finish())
-    assert await turns_until(finishing) >= 1_000 / FREED_A_STEP / ITERATIONS_A_TURN
+    assert await turns_until(finishing) >= 1_000 / ORDERS_FREED_PER_STEP / ITERATIONS_A_TURN
     assert finishing.result().accepted == 1_000
