@@ -1,1 +1,1 @@
-"""Claims orders, makes attempts at them, and records the outcomes."""
+"""Takes Pending orders from the store, passes them to the processor, and stores the outcomes."""

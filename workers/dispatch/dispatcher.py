@@ -1,4 +1,8 @@
-"""Decides when to claim orders and to record the outcomes of attempts, in batches. Runs on the event loop."""
+"""Decides when to claim orders and when to record the outcomes of attempts. Runs on the event loop.
+
+To claim an order is to change its status from Pending to Processing in the store. An attempt is one try to process
+a claimed order.
+"""
 
 import asyncio
 import contextlib
@@ -19,12 +23,13 @@ from workers.processors.claim_gate import ClaimGate
 from workers.processors.processor import Processor
 
 MAX_CLAIM = 1_000
-"""The maximum number of orders that one write claims."""
+"""The maximum number of orders that one write to the store claims."""
 LAST_WRITE_S = 15.0
-"""How many seconds `stop` waits for its last write: longer than the store waits for a lock."""
+"""How many seconds `stop` waits for the write of the last outcomes. It is longer than the store waits for a locked
+database, which is 10 seconds."""
 MAX_SLEEP_S = 1.0
-"""After at most this time, the dispatcher compares due times with the clock again: the timers of the event loop stop
-while the system is suspended."""
+"""The maximum length, in seconds, of a timer for the next due retry. A longer timer could fire too late, because the
+timers of the event loop stop while the system is suspended."""
 
 _MICROSECONDS = 1_000_000
 
@@ -32,24 +37,30 @@ _log = logging.getLogger("orders.processing")
 
 
 class ClaimQueue(Protocol):
-    """Takes the writes of the dispatcher. Implemented by Intake."""
+    """Passes the writes of the dispatcher to the store. Implemented by `workers.intake.Intake`."""
 
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
-        """Records outcomes and claims orders. If it raises a storage error, the store is unchanged."""
+        """Records the outcomes in `write` and claims up to `write.limit` orders. The result is the claimed orders.
+
+        If the result is a StorageError, no order was claimed. The same outcomes must then be passed again: an outcome
+        that was recorded before changes nothing.
+        """
 
     async def wait_for_low_load(self) -> None:
-        """Returns when the dispatcher is allowed to write."""
+        """Delays the next write while new orders arrive faster than they are stored, but only for a limited time."""
 
 
 class Dispatcher:
-    """Keeps `workers` threads of `pool` busy with Pending orders, oldest first, from `start` until `stop`.
+    """Processes Pending orders, oldest first, on `workers` threads of `pool`, from `start` until `stop`.
 
-    An attempt is given up after `attempt_timeout_s` seconds, unless this is None. Its thread can't be stopped, so
-    `pool` then needs twice as many threads. If more than `workers` such threads are occupied, fewer orders are claimed.
+    An attempt that takes longer than `attempt_timeout_s` seconds counts as failed, but its thread can't be stopped. If
+    there is a time-out, `pool` must have twice `workers` threads: another thread replaces each of the first `workers`
+    threads that exceed the time-out. Each further one reduces the number of orders that are processed at a time.
 
-    While the gate is closed, it claims nothing. One write runs at a time. It records the outcomes since the previous
-    write and claims orders for all free threads. After a storage error, the next write records the same outcomes, after
-    a delay of `storage_backoff`. `clock` returns steady time in microseconds.
+    `gate` limits how many attempts can run at a time. Each write to the store records the outcomes since the previous
+    write, and claims as many orders as can be processed now. If a write fails with a storage error, the dispatcher
+    writes the same outcomes again after a delay, which `storage_backoff` sets. `clock` returns the current time in
+    microseconds, on the same time scale as the due times of retries (see `models.clock.Clock`).
     """
 
     def __init__(
@@ -97,33 +108,34 @@ class Dispatcher:
 
     @property
     def calls(self) -> RunningCalls:
-        """The calls of the processor that have not returned."""
+        """The calls of the processor that have not ended."""
         return self._attempts.calls
 
     def start(self) -> None:
-        """Begins to claim orders. Must be called once, after the writer thread has connected to the store."""
+        """Starts to claim orders. Must be called once, after the writer thread has connected to the store."""
         self._task = self._loop.create_task(self._run())
         self.wake()
 
     def wake(self) -> None:
-        """Tells the dispatcher that there can be orders to claim."""
+        """Makes the dispatcher try to claim orders soon. Called when an order may be ready."""
         self._changed.set()
 
     def claim_with_next_commit(self) -> None:
-        """Adds a claim to the batch that is about to be written.
+        """Adds a claim to the batch of writes that is about to be sent to the store.
 
-        New orders can thus be claimed in the commit that stores them. Does nothing if no thread is free, if a write of
-        the dispatcher is pending, or during the delay after a storage error.
+        So new orders can be claimed in the commit that stores them. Does nothing if no more orders can be processed
+        now, if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
         """
         limit = self._free_slots()
         if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
             self._submit(FinishAndClaim([], limit)).add_done_callback(partial(self._end_claim, limit))
 
     async def stop(self, timeout_s: float) -> int:
-        """Stops claiming, waits up to `timeout_s` seconds, and makes the orders of unfinished attempts Pending again.
+        """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
 
-        Orders whose outcomes the store can't record remain Processing, until the next start recovers them. Returns the
-        number of abandoned attempts, whose threads can still be running. Can be called twice.
+        Then makes the orders of attempts that still run Pending again. If the store can't record an outcome, the order
+        stays Processing until the server is started again. Returns the number of attempts that can still be running
+        on their threads, including those that exceeded the time-out before. Can be called twice.
         """
         self._stopping = True
         self.wake()
@@ -177,23 +189,24 @@ class Dispatcher:
             claimed = await self._submit(write)
         finally:
             self._reserved -= limit
-        # Only after the write: if it fails, the next write must record the same outcomes.
+        # Removed only after the write, because the next write must record the same outcomes if this one fails.
         self._attempts.remove_recorded(write)
         self._begin(claimed, limit)
 
     def _free_slots(self) -> int:
-        """How many orders can be claimed now."""
+        """How many more orders can be processed now, at most `MAX_CLAIM`."""
         if self._stopping:
             return 0
         max_open = self._gate.max_open()
         capacity = self._capacity - self._attempts.lost_slots
         if max_open is not None:
-            # An overdue attempt is still open.
+            # An attempt that has exceeded its time-out still runs, so it counts towards the limit of the gate.
             capacity = min(capacity, max_open - self._attempts.calls.overdue)
         return max(0, min(MAX_CLAIM, capacity - self._attempts.running - self._reserved))
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
-        # Reserved until the claimed orders are started, because the next write can be submitted before that.
+        # Reserved until the claimed orders are started: a write that is submitted before that must not claim orders for
+        # the same threads.
         self._reserved += write.limit
         self._write = asyncio.ensure_future(self._queue.finish_and_claim(write))
         return self._write
@@ -202,7 +215,7 @@ class Dispatcher:
         self._reserved -= limit
         if self._stopping:
             self.wake()
-        # An error is ignored here: the callers whose orders were in the batch also get it.
+        # An error of the batch is not logged here: the callers whose new orders were in the batch get the same error.
         if not write.cancelled() and not write.exception():
             try:
                 self._begin(write.result(), limit)
@@ -214,14 +227,14 @@ class Dispatcher:
             self._attempts.put_back(claimed.orders)
             return
         self._attempts.start(claimed.orders)
-        if not limit:  # then the store did not search for due retries
+        if not limit:  # the store did not look for the next due retry, so `next_due_us` is not known
             return
         self._set_alarm(claimed.next_due_us)
         if len(claimed.orders) == limit:
             self.wake()
 
     def _set_gate_alarm(self) -> None:
-        """Wakes the dispatcher when the gate opens."""
+        """Sets a timer that wakes the dispatcher when the pause of the gate ends."""
         if self._gate_alarm:
             self._gate_alarm.cancel()
             self._gate_alarm = None
@@ -229,7 +242,7 @@ class Dispatcher:
             self._gate_alarm = self._loop.call_later(left_s, self.wake)
 
     def _set_alarm(self, due_us: int | None) -> None:
-        """Replaces the alarm with one that wakes the dispatcher at `due_us`; removes it if `due_us` is None."""
+        """Cancels the earlier timer. Unless `due_us` is None, sets one that wakes the dispatcher at that time."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None

@@ -11,9 +11,9 @@ from models.writes import Outcome
 from workers.error_text import is_expected, one_line
 
 MIN_INTERVAL_S = 1.0
-"""The minimum time between two log lines of the same kind."""
+"""The minimum number of seconds between two log entries about orders that are Failed, or about orders to retry."""
 MAX_FRAMES = 20
-"""The maximum number of stack frames in a log line."""
+"""The maximum number of stack frames in a log entry."""
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class FailureLog:
     """Logs at most one failed attempt per `MIN_INTERVAL_S` seconds, and counts the others.
 
     The limit applies separately to attempts that will be retried and to attempts after which the order is Failed.
-    `clock` is monotonic, in seconds.
+    `clock` returns monotonic time in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -32,9 +32,10 @@ class FailureLog:
         self._not_logged: Counter[Status] = Counter()
 
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
-        """Logs the failed attempt in one line, or counts it. If the error is unexpected, stack frames follow.
+        """Logs the failed attempt, or only counts it.
 
-        Ignores attempts that do not count: see `DeliveryGate` for the log of pauses.
+        The log entry is one line, and the stack frames if the error is unexpected. Ignores an attempt that does not
+        count towards `--max-attempts`: it ended because webhooks are paused, which `DeliveryGate` logs.
         """
         if not outcome.counts:
             return
@@ -56,7 +57,7 @@ class FailureLog:
         )
 
     def log_summary(self) -> None:
-        """Logs how many attempts were only counted. Must be called about once a second, and once at the end."""
+        """Logs how many attempts were counted but not logged. Must be called about once a second, and at the stop."""
         with self._lock:
             not_logged, self._not_logged = self._not_logged, Counter()
         if not_logged:

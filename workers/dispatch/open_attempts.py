@@ -24,8 +24,9 @@ class OpenAttempts:
     """Makes one attempt at each order on the threads of `pool`, and keeps the outcomes until they are recorded.
 
     Sets `changed` when there are new outcomes. An attempt that has not ended after `timeout_s` seconds is given up: it
-    counts as failed, and its later result is ignored. Its call of the processor still occupies a thread. The pool has
-    `spare_threads` threads for such calls, and as many others.
+    counts as failed, and its later result is ignored. But its call of the processor is still running on a thread. Up to
+    `spare_threads` such calls take no thread away from other orders, because `pool` has this many additional threads.
+    None means no time-out.
     """
 
     def __init__(
@@ -55,28 +56,29 @@ class OpenAttempts:
 
     @property
     def running(self) -> int:
-        """How many attempts have not ended."""
+        """How many attempts have neither ended nor been given up."""
         return len(self._running)
 
     @property
     def lost_slots(self) -> int:
-        """How many fewer orders can be processed at once, because all spare threads are occupied."""
+        """How many fewer orders can be processed at a time, because more than `spare_threads` calls are overdue."""
         return max(0, self._calls.overdue - self._spare_threads) * self._processor.batch_size
 
     @property
     def calls(self) -> RunningCalls:
-        """The calls of the processor that have not returned."""
+        """The calls of the processor that have not ended."""
         return self._calls
 
     @property
     def ended(self) -> int:
-        """How many attempts have ended but are not recorded yet."""
+        """How many attempts have ended, but have no outcome in the store yet."""
         return len(self._outcomes)
 
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
 
-        Raises RuntimeError if the pool can't start a thread. Orders that were not passed to a thread are put back.
+        Raises RuntimeError if the pool can't start a thread. The orders that were not passed to a thread are then
+        passed to `put_back`.
         """
         size = self._processor.batch_size
         chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
@@ -95,18 +97,19 @@ class OpenAttempts:
             chunks.pop(0)
 
     def put_back(self, orders: Sequence[Order], ending: Ending | None = None) -> None:
-        """Makes the orders Pending again, with the next write. Their attempts do not count.
+        """The next write makes these orders Pending again. Their attempts do not count towards `--max-attempts`.
 
-        `ending` is None if the attempts have not begun.
+        `ending` is stored in the history of each order. None means that the attempts did not begin, and that the
+        history does not contain them.
         """
         self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING, ending=ending) for order in orders]
         self._attempted += orders
         self._changed.set()
 
     def abandon(self) -> int:
-        """Puts back the orders of all running attempts, whose results are then ignored.
+        """The next write makes the orders of all running attempts Pending again. Later results are ignored.
 
-        Returns the number of attempts that can still be running.
+        Returns the number of attempts that can still be running, including those that were given up before.
         """
         self._calls.close()
         abandoned = list(self._running.values())
@@ -119,13 +122,13 @@ class OpenAttempts:
         return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy())
 
     def remove_recorded(self, write: FinishAndClaim) -> None:
-        """Removes the outcomes of this write. Must be called once for each successful write, in order."""
+        """Forgets the outcomes of a write that `as_write` returned. Must be called when the write has succeeded."""
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
 
     def _process(self, number: int, claimed: Sequence[Order]) -> None:
         """Makes an attempt at each order. Runs on a worker thread."""
-        # A chunk can wait for a thread until its orders have been put back or given up.
+        # While the call waited for a thread, the attempts can have been put back or given up.
         orders = self._still_running(claimed)
         if not orders:
             self._end_soon(number, [])
@@ -163,7 +166,7 @@ class OpenAttempts:
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
             return self._retry_policy.after(order, error)
-        except BaseException:  # noqa: BLE001 - a user's exception can raise anything when it is read
+        except BaseException:  # noqa: BLE001 - reading a user's exception can raise anything
             return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _end(self, number: int, outcomes: Sequence[Outcome]) -> None:
@@ -174,14 +177,14 @@ class OpenAttempts:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            # Ignores the outcome of an order that has been put back or given up.
+            # Ignores the outcome of an attempt that has been put back or given up.
             if order := self._running.pop((outcome.sequence, outcome.claim), None):
                 self._outcomes.append(outcome)
                 self._attempted.append(order)
         self._changed.set()
 
     def _give_up(self, orders: Sequence[Order]) -> None:
-        """Ends the attempts at these orders, whose call of the processor is overdue."""
+        """Records that the attempts at these orders failed, because their call of the processor is overdue."""
         error = NoResultError(self._timeout_s or 0.0)
         orders = self._still_running(orders)
         outcomes = [self._retry_policy.after(order, error) for order in orders]
@@ -191,7 +194,7 @@ class OpenAttempts:
         self._warn_about_lost_threads()
 
     def _warn_about_lost_threads(self) -> None:
-        """Logs each of the two warnings once, until no call is overdue."""
+        """Warns that fewer orders, or none, are processed. Repeats a warning only after no call was overdue."""
         lost = self._calls.overdue - self._spare_threads
         effect = "fewer orders are" if lost < self._spare_threads else "no order is"
         if lost > 0 and effect not in self._warnings:

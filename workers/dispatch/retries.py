@@ -21,11 +21,12 @@ INTERRUPTED = "the process ended during the attempt"
 """The error that is stored for an attempt that a crash interrupted."""
 
 MAX_BUSY_US = 86_400 * 1_000_000
-"""For this time after an order is accepted, attempts at which the receiver is busy do not count."""
+"""For this time after an order is accepted, an attempt does not count towards `--max-attempts` if the receiver of the
+webhook is busy."""
 MIN_EXTRA_DELAY_S = 1.0
 MAX_EXTRA_DELAY_S = 60.0
-"""An order that is refused again waits longer than the pause. The extra delay is the length of the pause, within these
-limits."""
+"""If a busy receiver refuses an order again, the order waits longer than deliveries are paused. The extra delay is as
+long as the pause, but not shorter or longer than these limits."""
 
 _MICROSECONDS = 1_000_000
 LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS
@@ -33,7 +34,7 @@ LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS
 
 
 class RetryPolicy:
-    """Allows `max_attempts` attempts; `backoff` sets the delays."""
+    """Retries an order until `max_attempts` attempts have failed. `backoff` sets the delays between attempts."""
 
     def __init__(self, *, max_attempts: int, backoff: Backoff, clock: Clock) -> None:
         self._max_attempts = max_attempts
@@ -55,17 +56,17 @@ class RetryPolicy:
         return self._outcome(attempt, text_of(error), _ending_of(error), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
-        """The outcome of an attempt that a crash of the process interrupted. The attempt counts."""
+        """The outcome of an attempt that a crash of the process interrupted. It counts towards `max_attempts`."""
         return self._outcome(attempt, INTERRUPTED, Ending.INTERRUPTED, delay_s=self._backoff.delay_s(attempt.number))
 
     def _age_us(self, order: Order) -> int:
         return self._clock() - self._clock.accepted_us(order.sequence, order.created_us)
 
     def _after_busy(self, order: Order, error: ReceiverBusyError) -> Outcome:
-        """The outcome of an attempt that does not count, because the receiver was busy."""
+        """The outcome of an attempt that does not count towards `max_attempts`, because the receiver was busy."""
         delay_s = error.retry_after_s
-        # An earlier claim did not count: most likely, the receiver refused the order then, too. Other orders go first,
-        # because the receiver possibly refuses only this one.
+        # `claims` counts all attempts. If it is higher than `attempts`, an earlier attempt did not count: the receiver
+        # has probably refused this order before. Other orders go first, in case it refuses only this one.
         if order.claims > order.attempts:
             delay_s += min(max(delay_s, MIN_EXTRA_DELAY_S), MAX_EXTRA_DELAY_S)
         due_us = self._clock() + round(delay_s * _MICROSECONDS)

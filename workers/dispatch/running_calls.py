@@ -1,4 +1,4 @@
-"""The calls of the processor that have not returned, and their time-out. Runs on the event loop."""
+"""The calls of the processor that have not ended, and their time-out. Runs on the event loop."""
 
 import asyncio
 import itertools
@@ -8,9 +8,9 @@ from models.order import Order
 
 
 class RunningCalls:
-    """Counts calls of the processor. A call that has not returned after `timeout_s` seconds becomes overdue.
+    """Counts the running calls of the processor. A call that has not ended after `timeout_s` seconds becomes overdue.
 
-    The orders of an overdue call are passed to `give_up`. There is no time-out if `timeout_s` is None.
+    `give_up` is called once for each overdue call, with its orders. If `timeout_s` is None, no call becomes overdue.
     """
 
     def __init__(self, *, timeout_s: float | None, give_up: Callable[[Sequence[Order]], None]) -> None:
@@ -18,7 +18,7 @@ class RunningCalls:
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count()
-        # In the order in which they began, so the first one is the next to become overdue.
+        # The start time and the orders of each call, by its number. The first call is the next to become overdue.
         self._in_time: dict[int, tuple[float, Sequence[Order]]] = {}
         self._overdue: set[int] = set()
         self._alarm: asyncio.TimerHandle | None = None
@@ -30,11 +30,11 @@ class RunningCalls:
 
     @property
     def overdue(self) -> int:
-        """How many overdue calls have not returned."""
+        """How many overdue calls have not ended."""
         return len(self._overdue)
 
     def begin(self, orders: Sequence[Order]) -> int:
-        """Must be called before each call of the processor. Returns the number for `end`."""
+        """Must be called before each call of the processor. Returns a number for `end`."""
         number = next(self._numbers)
         self._in_time[number] = (self._loop.time(), orders)
         if self._timeout_s is not None and self._alarm is None:
@@ -42,12 +42,12 @@ class RunningCalls:
         return number
 
     def end(self, number: int) -> None:
-        """Must be called once after each call has returned."""
+        """Must be called once when the call has ended. `number` is the one that `begin` returned."""
         if self._in_time.pop(number, None) is None:
             self._overdue.discard(number)
 
     def close(self) -> None:
-        """Ends the time-out of all calls. Can be called twice."""
+        """From now on, no more calls become overdue. Can be called twice."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
