@@ -1,4 +1,4 @@
-"""The processors: `record`, `webhook`, and a user's function.
+"""The processors, which decide what an attempt does with an order: `record`, `webhook`, and a user's function.
 
 A user's function, and the tests of that function, import these names:
 

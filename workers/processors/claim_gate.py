@@ -1,4 +1,4 @@
-"""The interface through which a processor limits how many orders are claimed."""
+"""The interface through which a processor limits how many orders are claimed for it, that is, made Processing."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,30 +7,30 @@ from msgspec import Struct
 
 
 class GateState(Struct, frozen=True, gc=False):
-    """Whether deliveries are paused, and how many pauses began since the start, by reason."""
+    """Whether deliveries are paused, and how many pauses began since the server started, by reason."""
 
     is_paused: bool
     pauses: Mapping[str, int]
 
 
 class ClaimGate(Protocol):
-    """Limits how many attempts can be open at once. Usable on any thread."""
+    """Limits how many attempts can run at a time. Usable on any thread."""
 
     def max_open(self) -> int | None:
-        """How many attempts can be open now: 0 during a pause; None without a limit."""
+        """The maximum number of attempts that can run at a time: 0 during a pause; None if there is no limit."""
 
     def opens_in_s(self) -> float:
-        """The seconds until the pause ends; 0 without a pause."""
+        """The number of seconds until the pause ends; 0 if there is no pause."""
 
     def end_pause(self) -> bool:
-        """Ends the pause now. Returns False if there is none."""
+        """Ends the pause now. Returns False if there is no pause."""
 
     def state(self) -> GateState | None:
-        """The state of the gate, for metrics; None if the gate can't pause."""
+        """The values for metrics; None if this gate never pauses."""
 
 
 class OpenGate:
-    """A gate without a limit, for processors that never pause."""
+    """A ClaimGate without a limit, for processors that never pause."""
 
     def max_open(self) -> int | None:
         return None

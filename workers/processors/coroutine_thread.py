@@ -27,10 +27,13 @@ class CoroutineThread:
         self._is_closed = False
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
-        """Runs the coroutine. Called on any other thread. The future ends with the coroutine, and gets its exception.
+        """Runs the coroutine on the thread of this object. Must be called on another thread.
 
-        After the time-out, the exception is NoResultError. Raises RuntimeError after `close` or if no thread can be
-        started, and OSError if too many files are open. The coroutine is then closed.
+        The future ends when the coroutine ends. If the coroutine raised an exception, the future has the same
+        exception; after the time-out, it has a NoResultError.
+
+        Raises RuntimeError after `close` or if no thread can be started, and OSError if the process has too many open
+        files. If this method raises, it has closed the coroutine.
         """
         ended: Future[None] = Future()
         try:
@@ -41,7 +44,7 @@ class CoroutineThread:
         return ended
 
     def close(self) -> None:
-        """Cancels all coroutines. The thread ends when they have ended. Does not wait. Can be called twice."""
+        """Cancels all coroutines, and does not wait. The thread ends when all have ended. Can be called twice."""
         with self._lock:
             self._is_closed = True
             if self._loop:
@@ -59,7 +62,7 @@ class CoroutineThread:
         try:
             async with limit:
                 await coroutine
-        # Not raised, because SystemExit and KeyboardInterrupt would end the event loop.
+        # Not raised again, because a raised SystemExit or KeyboardInterrupt would end the event loop.
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the task
             ended.set_exception(NoResultError(self._timeout_s or 0.0) if limit.expired() else error)
         else:
@@ -71,7 +74,7 @@ class CoroutineThread:
             if self._is_closed:
                 raise RuntimeError("the server stops")
             if self._loop is None or self._thread is None or not self._thread.is_alive():
-                # Created here and not on the new thread, so that this thread gets the error if too many files are open.
+                # The loop is created on this thread, so that the caller gets the error if too many files are open.
                 self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
                 self._thread = threading.Thread(target=self._serve, args=(self._loop, self._stop), name="coroutines")
                 try:
@@ -83,7 +86,7 @@ class CoroutineThread:
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        # A task that the function has started can raise these exceptions. The next coroutine then gets a new thread.
-        # At the end, the runner cancels all tasks.
+        # A task that the user's function started can raise SystemExit or KeyboardInterrupt, which ends this thread. The
+        # next coroutine then starts a new thread. At the end of the `with` block, the runner cancels all tasks.
         with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(stop.wait())

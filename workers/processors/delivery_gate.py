@@ -1,4 +1,6 @@
-"""Decides how many deliveries to one receiver can be open at once, and pauses them if the receiver can't take more.
+"""Limits how many deliveries to one receiver run at a time, and pauses them if the receiver can't take more.
+
+A delivery is one request that sends an order to the receiver of webhooks.
 
 Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher reads it on the event loop; the processor calls
 `begin` and `end` on worker threads. A lock protects the state.
@@ -18,15 +20,17 @@ from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError
 
 MAX_UNREACHABLE = 5
-"""After this number of consecutive failed connections and time-outs, of different orders, deliveries are paused."""
+"""Deliveries are paused after connections failed or timed out for this number of different orders in a row."""
 MIN_PAUSE_S = 0.01
-"""The shortest pause, so that a receiver that sends `Retry-After: 0` each time gets at most 100 deliveries a second."""
+"""The shortest pause, in seconds, so that a receiver that sends `Retry-After: 0` each time gets at most 100
+deliveries a second."""
 MIN_LOG_INTERVAL_S = 10.0
-"""The minimum time between two log lines about the beginnings of pauses for the same reason."""
+"""The minimum number of seconds between two log lines about the beginnings of pauses for the same reason."""
 LONG_PAUSE_S = 60.0
-"""A pause that begins or is extended by more than this time is always logged."""
+"""A pause of more than this number of seconds is always logged. So is an extension of a pause by more than that."""
 SLOW_GROWTH = 0.25
-"""How much the limit grows above the threshold, for as many accepted deliveries as the limit allows at once."""
+"""After a pause, the limit on simultaneous deliveries grows again. Above half of its value before the pause, it grows
+by this number for as many accepted deliveries as it allows at a time."""
 
 _MICROSECONDS = 1_000_000
 
@@ -43,23 +47,25 @@ class PauseReason(enum.StrEnum):
 
 
 class Delivery(NamedTuple):
-    """A delivery that has begun. `pauses` is the number of pauses before it."""
+    """A delivery that has begun. `pauses` is the number of pauses that began before it."""
 
     order_id: int
     pauses: int
 
 
 class DeliveryGate:
-    """Allows up to `max_open` deliveries at once, and none during a pause.
+    """Allows up to `max_open` deliveries at a time, and none during a pause.
 
     A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. It lasts as long
-    as the receiver requests; without a request, as long as the delay of `backoff`. `end_pause` ends it earlier.
+    as the receiver requests by Retry-After. Without this header, `backoff` sets the length. `end_pause` ends a pause
+    earlier.
 
-    After a pause, one delivery at a time is a probe. If a probe finds the receiver busy or unreachable, the next pause
-    begins. When a probe is accepted, the limit grows with each accepted delivery: by 1 up to half of the limit before
-    the pause, then more slowly, as TCP does (RFC 5681).
+    After a pause, only one delivery at a time is allowed until the receiver accepts one. If the receiver is busy or
+    unreachable again, the next pause begins at once. After the first accepted delivery, the limit on simultaneous
+    deliveries grows with each accepted one: by 1 up to half of the limit before the pause, then more slowly
+    (`SLOW_GROWTH`), as the window of TCP does (RFC 5681).
 
-    `clock` is monotonic, in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
+    `clock` returns monotonic time in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """
 
     def __init__(
@@ -95,7 +101,7 @@ class DeliveryGate:
             if now_s >= self._closed_until_s:
                 return False
             self._closed_until_s = now_s
-            # If the probe fails, the next pause is as short as the first one.
+            # If the next delivery fails, the pause after it is as short as a first pause.
             self._failed_probes = 0
             return True
 
@@ -105,7 +111,7 @@ class DeliveryGate:
             return GateState(self._paused_since_s is not None, pauses)
 
     def begin(self, order_id: int) -> Delivery:
-        """Counts a delivery that is about to be sent. Raises NotSentError if it can't be sent now."""
+        """Counts a delivery that is about to be sent. Raises NotSentError if none is allowed now."""
         with self._lock:
             if self._open >= self._max_open():
                 raise NotSentError
@@ -113,7 +119,7 @@ class DeliveryGate:
             return Delivery(order_id, self._pauses)
 
     def end(self, delivery: Delivery, result: DeliveryResult) -> float:
-        """Records how the delivery ended. Returns the seconds until deliveries can be sent again."""
+        """Records how the delivery ended. Returns the seconds until the pause ends; 0 without a pause."""
         with self._lock:
             self._open -= 1
             is_current = delivery.pauses == self._pauses
@@ -123,7 +129,7 @@ class DeliveryGate:
                 self._on_unreachable(delivery.order_id, result, is_current=is_current)
             else:
                 self._unreachable.clear()
-                # A delivery from before the pause says nothing about the receiver after the pause.
+                # A delivery that began before the pause says nothing about the receiver after the pause.
                 if result.verdict is Verdict.ACCEPTED and is_current:
                     self._on_accepted()
             return max(0.0, self._closed_until_s - self._clock())
@@ -171,7 +177,7 @@ class DeliveryGate:
         self._limit = 1.0
 
     def _close(self, reason: PauseReason, result: DeliveryResult, duration_s: float, *, is_new: bool) -> None:
-        """Allows no deliveries for `duration_s` from now, and logs this if it is a new pause or a long one."""
+        """Allows no deliveries for `duration_s` from now, and logs this if the pause is new or long."""
         now_s = self._clock()
         is_long = now_s + duration_s - max(now_s, self._closed_until_s) > LONG_PAUSE_S
         self._closed_until_s = max(self._closed_until_s, now_s + duration_s)
@@ -183,7 +189,7 @@ class DeliveryGate:
 class _PauseLog:
     """Logs when a pause begins and ends, at a limited rate: a receiver with a rate limit can cause many pauses.
 
-    A long pause is always logged.
+    A long pause (`LONG_PAUSE_S`) is always logged.
     """
 
     def __init__(self) -> None:
@@ -199,7 +205,7 @@ class _PauseLog:
         self._quiet_until_s[reason] = now_s + MIN_LOG_INTERVAL_S
         more = f" ({self._not_logged} earlier pauses were not logged)" if self._not_logged else ""
         self._not_logged = 0
-        # Rounded up, because a pause of less than a second would otherwise end before it begins.
+        # Rounded up to a whole second. Rounded down, the end of a short pause could be earlier than its beginning.
         until, _ = time_as_texts(-(-until_us // _MICROSECONDS) * _MICROSECONDS)
         _log.warning("deliveries are paused until %s UTC: %s%s", until, text, more)
 

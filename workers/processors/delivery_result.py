@@ -13,7 +13,7 @@ from workers.processors.error_body import readable_text
 MAX_RETRY_AFTER_S = 86_400
 """The longest delay, in seconds, that a receiver can request. A longer Retry-After counts as this delay."""
 MAX_SHOWN_CHARACTERS = 500
-"""How much of a response body the error of an order contains."""
+"""How many characters of a response body the error of an order contains."""
 
 _TOO_MANY_REQUESTS = 429
 _SERVICE_UNAVAILABLE = 503
@@ -24,13 +24,13 @@ _MAX_DIGITS = len(str(MAX_RETRY_AFTER_S))
 
 
 class Verdict(enum.Enum):
-    """What a delivery says about its order and about the receiver."""
+    """How a delivery ended, for its order and for other deliveries to the receiver."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     """The order must not be sent again."""
     FAILED = "failed"
-    """This delivery failed. It says nothing about other orders."""
+    """The receiver responded with another error, which says nothing about other orders."""
     BUSY = "busy"
     """The receiver asks for fewer deliveries."""
     UNREACHABLE = "unreachable"
@@ -48,7 +48,10 @@ class Response(Struct, frozen=True, gc=False):
 
 
 class DeliveryResult(Struct, frozen=True, gc=False):
-    """How a delivery ended. `retry_after_s` is the delay that the receiver requested; None if it requested none."""
+    """How a delivery ended. `reason` is a text for the `error` of the order.
+
+    `retry_after_s` is the delay that the receiver requested; None if it requested no delay.
+    """
 
     verdict: Verdict
     reason: str = ""
@@ -56,7 +59,7 @@ class DeliveryResult(Struct, frozen=True, gc=False):
 
 
 def result_of(response: Response, *, now_s: float) -> DeliveryResult:
-    """The result for a response. `now_s` is in seconds since 1970, UTC."""
+    """What the response means. `now_s` is the current time in seconds since 1970, UTC."""
     status, retry_after = response.status, response.retry_after
     if 200 <= status < 300:
         return DeliveryResult(Verdict.ACCEPTED)
@@ -73,7 +76,7 @@ def result_of(response: Response, *, now_s: float) -> DeliveryResult:
 def read_retry_after(text: str, *, now_s: float) -> float | None:
     """The delay in seconds that a Retry-After header requests (RFC 9110 §10.2.3); None if the header is invalid.
 
-    A date in the past is a delay of 0. `now_s` is in seconds since 1970, UTC.
+    A date in the past is a delay of 0. `now_s` is the current time in seconds since 1970, UTC.
     """
     text = text.strip(" \t")
     if _SECONDS.fullmatch(text):
@@ -89,5 +92,5 @@ def read_retry_after(text: str, *, now_s: float) -> float | None:
 
 
 def shown_text(text: str) -> str:
-    """The beginning of a text from the receiver, in one line."""
+    """The beginning of a text from the receiver in one line, at most `MAX_SHOWN_CHARACTERS` characters."""
     return one_line(text[: 2 * MAX_SHOWN_CHARACTERS])[:MAX_SHOWN_CHARACTERS]

@@ -1,6 +1,7 @@
 """Makes the body of an error response readable: decompresses and decodes it, and removes markup. Pure functions.
 
-The body comes from the receiver, so its size after decompression and its charset are limited.
+The body comes from the receiver of webhooks, which is not trusted: the size after decompression is limited, and only
+common charsets are decoded.
 """
 
 import contextlib
@@ -11,15 +12,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_DECOMPRESSED_BYTES = 64 * 1024
-"""How much of a compressed body is decompressed."""
+"""How many bytes of a compressed body are decompressed."""
 MAX_PAGE_CHARACTERS = 2_000
-"""How much of the title and of the text of a page is used. `html.unescape` raises ValueError for very long numbers."""
+"""How many characters of the title, and how many of the text, of a page are used. In a longer text, a character
+reference can have so many digits that `html.unescape` raises ValueError."""
 MAX_ENCODINGS = 3
 """The maximum number of content encodings of one body."""
 
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _DEFLATE = -zlib.MAX_WBITS
-# Other encodings of Python are slow for some bodies, or are not charsets.
+# The charsets that are decoded. Some other encodings of Python are slow for some bodies, or are not charsets.
 _CHARSET = re.compile(
     r";\s*charset\s*=\s*[\"']?(utf-?8|utf-16(?:le|be)?|us-ascii|iso-8859-\d{1,2}|windows-12\d\d|koi8-[ru]"
     r"|shift_jis|euc-(?:jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5)(?![\w.-])",
@@ -35,9 +37,10 @@ _INLINE = frozenset(
 
 
 def readable_text(body: bytes, *, content_type: str, content_encoding: str) -> str:
-    """The text of a response body; empty if it can't be decompressed. The arguments are headers, empty if missing.
+    """The text of a response body; empty if the body can't be decompressed.
 
-    Of a page in HTML or XML, returns the title and the visible text, with single spaces.
+    Of a page in HTML or XML, returns the title and the visible text, with single spaces. `content_type` and
+    `content_encoding` are the values of these headers; empty if the response does not have the header.
     """
     text = _decoded(_decompressed(body, content_encoding), content_type)
     if _MARKUP_TYPE.match(content_type) or _MARKUP_BEGIN.match(text):
@@ -57,7 +60,10 @@ def _decompressed(body: bytes, content_encoding: str) -> bytes:
 
 
 def _inflated(body: bytes, window_bits: int) -> bytes:
-    """The beginning of the decompressed body, also of an incomplete one; empty if it is not compressed in this way."""
+    """The beginning of the decompressed body, even if the body is incomplete; empty if it has another format.
+
+    `window_bits` is the format, as in `zlib.decompressobj`.
+    """
     try:
         return zlib.decompressobj(window_bits).decompress(body, MAX_DECOMPRESSED_BYTES)
     except zlib.error:
@@ -89,7 +95,7 @@ def _text_of_page(page: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text with single spaces and decoded entities, at most `MAX_PAGE_CHARACTERS` before the decoding."""
+    """The first `MAX_PAGE_CHARACTERS` characters of the text, with single spaces and decoded character references."""
     return " ".join(html.unescape(" ".join(text.split())[:MAX_PAGE_CHARACTERS]).split())
 
 
@@ -99,31 +105,31 @@ class _Tag(NamedTuple):
 
 
 def _text_and_tags(page: str) -> Iterator[str | _Tag]:
-    """Splits a page into text and tags; omits comments and what is not shown. Stops at an incomplete tag.
+    """Splits a page into text and tags. Omits comments, scripts and styles. Stops at an incomplete tag.
 
-    Does not use html.parser: with an incomplete tag, it needs time that grows with the square of the length.
+    Does not use html.parser, which takes a time that grows with the square of the length if a tag is incomplete.
     """
-    place = 0
-    while (begin := page.find("<", place)) >= 0:
-        yield page[place:begin]
+    position = 0
+    while (begin := page.find("<", position)) >= 0:
+        yield page[position:begin]
         if page.startswith("<!--", begin):
-            place = _after(page, "-->", begin + len("<!--"))
+            position = _after(page, "-->", begin + len("<!--"))
         elif tag := _TAG.match(page, begin):
-            place = _after(page, ">", tag.end())
+            position = _after(page, ">", tag.end())
             name = tag["name"].lower()
             yield _Tag(name, bool(tag["slash"]))
             if name in _HIDDEN and not tag["slash"]:
-                end = _HIDDEN[name].search(page, place)
-                place = end.start() if end else len(page)
+                end = _HIDDEN[name].search(page, position)
+                position = end.start() if end else len(page)
         elif page.startswith(("<!", "<?", "</"), begin):
-            place = _after(page, ">", begin)
+            position = _after(page, ">", begin)
         else:
             yield "<"
-            place = begin + 1
-    yield page[place:]
+            position = begin + 1
+    yield page[position:]
 
 
 def _after(page: str, text: str, begin: int) -> int:
-    """The place after the first occurrence of `text`; the end of the page if there is none."""
+    """The position after the next occurrence of `text` from `begin` on; the end of the page if there is none."""
     found = page.find(text, begin)
     return len(page) if found < 0 else found + len(text)

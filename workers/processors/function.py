@@ -22,14 +22,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FunctionRefusedError(StartRefusedError):
-    """The function can't be used. The text gives the reason in one line."""
+    """The function that `--processor` names can't be used. The text gives the reason in one line."""
 
 
 class FunctionProcessor:
-    """Calls `function` with each order, and runs the coroutine that it can return on the thread of `coroutines`.
+    """Calls `function` with each order. If the function returns a coroutine, runs it on the thread of `coroutines`.
 
-    An exception decides the outcome. A returned generator, future or other awaitable is an error, because it has not
-    run. Any other returned value is ignored.
+    If the function or the coroutine raises an exception, the attempt fails as `Processor` describes. A returned
+    generator, future or other awaitable also makes the attempt fail, because the work of the function is not done yet.
+    Any other returned value is ignored.
     """
 
     batch_size = 1
@@ -56,7 +57,10 @@ async def _run_and_check(coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 def _check_has_run(result: object) -> None:
-    """Raises TypeError if the function returned something that has not run, so that the order is not Completed."""
+    """Raises TypeError if the work of the function is not done yet, so that the order does not become Completed.
+
+    `result` is what the function returned.
+    """
     match result:
         case Generator():
             fault = "a generator, but did not run it"
@@ -87,17 +91,20 @@ def _argument(order: StoredOrder) -> Order:
 
 
 def _integer(digits: str) -> int | float:
-    # `int` raises ValueError for more digits
+    # `int` raises ValueError for a text with more digits than this limit
     # (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
     return int(digits) if len(digits.lstrip("-")) <= sys.int_info.default_max_str_digits else float(digits)
 
 
 def load_function(path: str) -> Callable[[Order], object]:
-    """Imports the module of `package.module:name` and returns its function. Raises FunctionRefusedError."""
+    """Imports the function that `package.module:name` names.
+
+    Raises FunctionRefusedError if the import fails, or if the function can't be called with an order.
+    """
     module_name, _, name = path.partition(":")
     try:
         function = attrgetter(name)(importlib.import_module(module_name))
-    except (Exception, SystemExit) as error:  # runs the user's module, which can raise anything
+    except (Exception, SystemExit) as error:  # importing the user's module can raise anything
         raise FunctionRefusedError(f"can't import {path}: {one_line(text_of(error))}") from error
     if not callable(function):
         raise FunctionRefusedError(f"{path} is not a function")

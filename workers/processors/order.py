@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """The argument of the function. A test of the function can construct it: all fields have keyword arguments."""
+    """The argument of a user's function. A test of the function can construct it with keyword arguments."""
 
     order_id: int
     user_id: int
@@ -16,8 +16,8 @@ class Order(Struct, frozen=True, kw_only=True):
     total_amount: Decimal
     """Exact, with at most four decimal places."""
     metadata: dict[str, Any] | None = None
-    """The object that the client sent with the order."""
+    """The JSON object that the client sent with the order; None if it sent none."""
     created_time: datetime
     """When the order was accepted, in UTC."""
     attempt: int = 1
-    """The number of this attempt. It counts from 1, and again from 1 after a retry that a person requested."""
+    """The number of this attempt, from 1. It is 1 again after a client has requested a retry of a Failed order."""

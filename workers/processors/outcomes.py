@@ -5,17 +5,21 @@ MAX_DELAY_S = 366 * 86_400
 
 
 class Rejected(Exception):
-    """Raised by a processor: the order can't be fulfilled, and a retry would not help. The order is Failed."""
+    """Raised by a processor: the order can't be fulfilled, and a retry would not help. The order becomes Failed."""
 
     def __init__(self, reason: object = "") -> None:
         super().__init__(str(reason) or "rejected")
 
 
 class RetryLater(Exception):
-    """Raised by a processor: retry the order in `seconds`, from 0 to a year. The attempt counts."""
+    """Raised by a processor: the order must be retried after `seconds`, from 0 to `MAX_DELAY_S`.
+
+    The attempt counts towards `--max-attempts`.
+    """
 
     delay_s: float | None = None
-    """None in a subclass that does not call the `__init__` of RetryLater. The usual delay then applies."""
+    """The delay in seconds. None if a subclass does not call the `__init__` of RetryLater: the order is then retried
+    after the same delay as after any other exception."""
 
     def __init__(self, seconds: float, reason: object = "") -> None:
         if not 0 <= seconds <= MAX_DELAY_S:
@@ -25,7 +29,7 @@ class RetryLater(Exception):
 
 
 class NoResultError(Exception):
-    """The attempt has not ended within `timeout_s` seconds. The order is retried."""
+    """The attempt has not ended within `timeout_s` seconds, the value of `--attempt-timeout`. The order is retried."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(f"no result within {timeout_s:g} s")
@@ -45,7 +49,7 @@ class NotDeliveredError(Exception):
 class ReceiverBusyError(NotDeliveredError):
     """Raised by the webhook processor: the receiver asked for fewer deliveries.
 
-    While the order is younger than a day, the attempt does not count.
+    During the first day after the order was accepted, the attempt does not count towards `--max-attempts`.
     """
 
 

@@ -1,4 +1,4 @@
-"""The interface of a processor. A processor runs on the worker threads, several calls at a time."""
+"""The interface of a processor. It is called on the worker threads, on several threads at a time."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from workers.processors.outcomes import NotSentError
 
 
 class Processor(Protocol):
-    """Makes one attempt at each of the orders. If the call returns, all of them are Completed.
+    """Makes one attempt at each of the orders. If the call returns None, all of these orders are Completed.
 
-    If the call raises an exception of `workers.processors.outcomes`, it applies to each of the orders. After any other
-    exception, each order is retried. If the call returns a future, the attempts end when the future ends, and its
-    exception counts in the same way. It can end on any thread.
+    An exception applies to each of these orders. `workers.processors.outcomes` describes what its exceptions mean;
+    after any other exception, the order is retried. If the call returns a future, the attempts end when the future
+    ends: an exception of the future has the same effect as one that the call raises. The future can end on any thread.
     """
 
     batch_size: int
-    """The maximum number of orders per call. It is 1 if an order can take long or fail."""
+    """The maximum number of orders per call. It is 1 if an order can fail, because all orders of a call end alike."""
 
     def __call__(self, orders: Sequence[Order]) -> Future[None] | None: ...
 
 
 class MeasuredProcessor:
-    """Wraps a processor and reports the duration of each call to the observer. `clock` is monotonic, in seconds."""
+    """Wraps a processor and reports the duration of each call to the observer. `clock` returns monotonic seconds."""
 
     def __init__(self, processor: Processor, *, observer: ServiceObserver, clock: Callable[[], float]) -> None:
         self.batch_size = processor.batch_size
@@ -38,7 +38,7 @@ class MeasuredProcessor:
         begin_s = self._clock()
         try:
             pending = self._processor(orders)
-        except NotSentError:  # no attempt was made
+        except NotSentError:  # the order was not sent, so there is no duration to report
             raise
         except BaseException:
             self._measure(begin_s, len(orders))

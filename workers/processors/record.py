@@ -6,7 +6,7 @@ from models.order import Order
 
 
 class RecordProcessor:
-    """Does nothing, so that each order is Completed. For a shop that only records its orders."""
+    """Does nothing, so each order becomes Completed. For a shop that only wants to store its orders."""
 
     batch_size = 1_000
 

@@ -19,7 +19,7 @@ from workers.processors.webhook_secrets import SecretFile
 RECORD = "record"
 WEBHOOK = "webhook"
 MAX_PAUSE_BACKOFF_S = 60.0
-"""The longest pause, in seconds, after which the receiver is probed, unless the receiver requests a longer one."""
+"""The longest pause of deliveries, in seconds, unless the receiver requests a longer one."""
 
 
 def check_processor(text: str) -> str:
@@ -30,7 +30,10 @@ def check_processor(text: str) -> str:
 
 
 class SelectedProcessor(NamedTuple):
-    """A processor, the gate that limits how many orders are claimed for it, and its file that can be reloaded."""
+    """A processor, and the gate that limits how many orders are claimed for it.
+
+    `secret_file` is the file of webhook secrets, for a reload; None if the processor has no such file.
+    """
 
     processor: Processor
     gate: ClaimGate
@@ -45,9 +48,11 @@ def build_processor(
     clock_us: Callable[[], int],
     coroutines: CoroutineThread,
 ) -> SelectedProcessor:
-    """Returns the processor with this name, which needs settings if it is `webhook`.
+    """Returns the processor that `name`, a value of `--processor`, selects.
 
-    `clock_us` returns microseconds since 1970, UTC. Raises FunctionRefusedError and SecretsRefusedError.
+    Only the webhook processor uses the settings `webhook`, the maximum number of `connections` to the receiver, and
+    `clock_us`, which returns microseconds since 1970, UTC. Only a user's function uses `coroutines`. Raises
+    FunctionRefusedError and SecretsRefusedError.
     """
     if name == RECORD:
         return SelectedProcessor(RecordProcessor(), OpenGate())

@@ -1,7 +1,7 @@
 """HTTP connections with a deadline for the whole response. Runs on worker threads, one at a time for each connection.
 
-The time-out of a socket restarts with each byte, so a receiver that sends a byte now and then could block a thread
-without limit.
+The time-out of a socket begins again with each received byte. Without a deadline for the whole response, a receiver
+that sends a byte now and then could block a thread without limit.
 """
 
 import functools
@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _TimedStream(io.RawIOBase):
-    """Reads from a socket until `deadline_s` (monotonic, in seconds), then raises TimeoutError."""
+    """Reads from a socket until `deadline_s` (in seconds, of `time.monotonic`), then raises TimeoutError."""
 
     def __init__(self, sock: socket.socket, deadline_s: float) -> None:
         self._sock = sock
@@ -40,7 +40,7 @@ class _TimedStream(io.RawIOBase):
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    """A response that must be complete by `deadline_s` (monotonic, in seconds)."""
+    """A response that must be complete by `deadline_s` (in seconds, of `time.monotonic`)."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, deadline_s: float, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
@@ -61,12 +61,12 @@ class _TimedConnection(HTTPConnection):
 
     def request(self, *arguments: Any, **options: Any) -> None:
         if self.sock is not None:
-            # The previous response has set the time-out to the time that was left for that response.
+            # Reading the previous response has reduced the time-out of the socket: see `_TimedStream.readinto`.
             self.sock.settimeout(self.timeout)
         super().request(*arguments, **options)
 
     def getresponse(self) -> Any:
-        # `timeout` is the time that is left of the request's total time-out: see urllib3.Timeout.
+        # urllib3 has set `timeout` to the time that is left of the request's total time-out (urllib3.Timeout).
         deadline_s = time.monotonic() + (self.timeout or 0.0)
         response_class: Any = functools.partial(_TimedResponse, deadline_s=deadline_s)
         self.response_class = response_class
@@ -84,6 +84,6 @@ class TimedHttpPool(HTTPConnectionPool):
 
 
 class TimedHttpsPool(HTTPSConnectionPool):
-    """The same for HTTPS."""
+    """The same as TimedHttpPool, for HTTPS."""
 
     ConnectionCls = _TimedHttpsConnection

@@ -31,9 +31,9 @@ from workers.processors.webhook_secrets import SecretSource
 
 TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
-"""Each connection attempt must succeed within this fraction of the time-out of the whole attempt."""
+"""Each try to connect to an address of the receiver must succeed within this fraction of the webhook's time-out."""
 MAX_RESPONSE_BYTES = 64 * 1024
-"""How much of a response body is read. If the body is longer, the connection is closed."""
+"""How many bytes of a response body are read. If the body is longer, the connection is closed and not used again."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -53,7 +53,8 @@ class WebhookBody(msgspec.Struct):
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where deliveries go, and what they contain in addition to the order.
 
-    With several secrets, each delivery has a signature for each. An attempt takes at most `timeout_s` seconds.
+    With several secrets, each delivery has one signature for each secret. The receiver must respond within `timeout_s`
+    seconds.
     """
 
     url: str
@@ -65,12 +66,13 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 class WebhookProcessor:
     """Posts orders to a receiver, over up to `connections` kept-alive connections.
 
-    `delivery_result.py` decides what a response means for the order, and `gate` when orders can be sent. Redirects are
-    not followed. `clock` returns seconds since 1970, UTC. Raises SecretsRefusedError if the secrets are in a file that
-    can't be used.
+    `delivery_result.py` decides what a response means for the order. `gate` decides when orders can be sent. Redirects
+    are not followed. `clock` returns seconds since 1970, UTC. The constructor raises SecretsRefusedError if the secrets
+    are in a file that can't be used.
 
-    The time-out of an attempt does not include the DNS lookup. If the receiver has more than three addresses and none
-    of them responds, the attempt takes a third of the time-out for each address.
+    The time-out of `settings` does not include the DNS lookup. Trying to connect to one address of the receiver takes
+    up to a third of the time-out. If the receiver has more than three addresses and none of them responds, the attempt
+    therefore exceeds the time-out.
     """
 
     batch_size = 1
@@ -168,7 +170,7 @@ class WebhookProcessor:
 
 
 def check_url(text: str) -> str:
-    """Returns the text. Raises ValueError if it is not a valid URL of a receiver."""
+    """Returns the text unchanged. Raises ValueError if it is not a valid value of `--webhook-url`."""
     try:
         url = urllib3.util.parse_url(text)
     except LocationParseError:
@@ -199,11 +201,11 @@ def webhook_body(order: Order) -> WebhookBody:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """The beginning of the response's body. If that is the whole body, the connection is kept for later requests."""
+    """The beginning of the body. If the body is not longer than that, the connection is kept for later requests."""
     try:
         body = response.read(MAX_RESPONSE_BYTES)
     except HTTPError:
-        body = b""  # the status has been read, and is enough
+        body = b""  # the status was read before, and decides without the body
     if not response.closed:
         response.close()
     return body

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Headers = tuple[tuple[str, str], ...]
-"""Names and values, in the order in which they were given."""
+"""Pairs of a name and a value, in the order in which they were given."""
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*((?:[!-~](?:[\t -~]*[!-~])?)?)[\t ]*")
 _RESERVED = re.compile(
@@ -17,7 +17,10 @@ _RESERVED = re.compile(
 
 
 def parse_headers(text: str) -> Headers:
-    """The headers in a text with one `Name: value` in each line. Raises ValueError, without the values."""
+    """The headers in a text with one `Name: value` in each line.
+
+    Raises ValueError if a header is not allowed. The error does not contain values, which can be secret.
+    """
     headers = []
     for line in text.split("\n"):
         found = _HEADER.fullmatch(line)
@@ -33,7 +36,7 @@ def parse_headers(text: str) -> Headers:
 
 
 class AddHeader(argparse.Action):
-    """Adds the header of one flag. The first flag replaces the default, which comes from the environment."""
+    """Adds the header of one `--webhook-header`. With this flag, the headers in the environment are not used."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The secrets that sign webhooks: in the value of `--webhook-secret`, or in a file that it names.
+"""The secrets that sign webhooks: in the value of `--webhook-secret`, or in a file that this value names.
 
 Used on the main thread at the start, and on the event loop at a reload.
 """
@@ -20,7 +20,7 @@ class SecretsRefusedError(StartRefusedError):
 
 
 class SecretSource(Struct, frozen=True):
-    """Where the secrets are: in `file`, or in the value of the flag if `file` is None."""
+    """Where the secrets are: in `file`. If `file` is None, `secrets` are the secrets."""
 
     secrets: tuple[str, ...] = ()
     file: Path | None = None
@@ -31,7 +31,7 @@ class SecretSource(Struct, frozen=True):
 
 
 class Signer(Protocol):
-    """Signs deliveries. `workers.processors.webhook.WebhookProcessor` is one."""
+    """Signs deliveries. `workers.processors.webhook.WebhookProcessor` implements it."""
 
     def replace_secrets(self, secrets: Sequence[str], /) -> None:
         """Signs later deliveries with these secrets."""
@@ -58,7 +58,7 @@ class SecretFile:
 def parse_source(text: str) -> SecretSource:
     """The source that a value of `--webhook-secret` names: `@FILE`, or secrets separated by spaces.
 
-    Raises ValueError, without the text, if a secret is invalid.
+    Raises ValueError if a secret is invalid. The error does not contain the secret.
     """
     if text.startswith("@"):
         return SecretSource(file=Path(text.removeprefix("@")))
@@ -69,7 +69,7 @@ def parse_source(text: str) -> SecretSource:
 
 
 def read_secrets(path: Path) -> tuple[str, ...]:
-    """The secrets in a file, separated by white space. Raises SecretsRefusedError."""
+    """The secrets in a file, separated by white space. Raises SecretsRefusedError if the file can't be used."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
