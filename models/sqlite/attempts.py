@@ -1,4 +1,7 @@
-"""Claims orders and ends attempts in a write transaction. Runs on the thread that opened the transaction."""
+"""Claims orders (makes them Processing) and records how attempts ended, in a write transaction.
+
+Runs on the thread that opened the transaction.
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -13,15 +16,17 @@ from models.writes import ClaimedOrders, Outcome
 OfOrder = TypeVar("OfOrder", Order, Outcome)
 
 MIN_RUN_LENGTH = 8
-"""A run is a list of attempts with consecutive sequences. If runs have at least this average length, two statements
-complete each run. Otherwise two statements complete all attempts."""
+"""A run is a list of attempts at orders with consecutive sequences. If the runs of a batch have at least this average
+length, each run is completed by statements that select a range of sequences. Otherwise, all attempts are completed by
+statements that select a list of sequences."""
 
 
 def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
-    """Makes due retries ready, then claims up to `limit` ready orders, oldest first. Does nothing during a pause.
+    """Makes due retries ready, then claims up to `limit` ready orders, oldest first.
 
-    If more retries are due than one call makes ready, claims none, because the remaining retries can include the
-    oldest order. In that case `next_due_us` is in the past.
+    An order is ready if it is Pending and does not wait for a retry. Does nothing while processing is paused. If more
+    than `transaction.max_made_ready` retries are due, claims no order, because the oldest order can be among those that
+    are not ready yet. The `next_due_us` of the result is then in the past, so that the caller claims again at once.
     """
     if transaction.is_paused:
         return ClaimedOrders([])
@@ -51,7 +56,10 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
 
 
 def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None]:
-    """The ready orders as JSON, as claimed and oldest first, and the due time of the next retry."""
+    """Up to `limit` ready orders, oldest first, and the due time of the next retry; None if no order waits for a retry.
+
+    The orders are JSON, with the values that they will have after they are claimed.
+    """
     found: tuple[str, int | None] = _execute(
         transaction, (statements.NEXT_READY, statements.NEXT_READY_EXCEPT), limit
     ).fetchone()
@@ -59,7 +67,10 @@ def _next_ready(transaction: Transaction, limit: int) -> tuple[str, int | None]:
 
 
 def _execute(transaction: Transaction, variants: tuple[str, str], *parameters: int) -> Any:
-    """Runs the first statement, or the second one, which excludes orders, if there are orders to skip."""
+    """Runs one of two variants of a statement.
+
+    If damaged orders must be skipped, runs the second variant, whose first parameter is the sequences of these orders.
+    """
     usual, excluding = variants
     if not transaction.skipped:
         return transaction.database.execute_sql(usual, parameters)
@@ -67,7 +78,7 @@ def _execute(transaction: Transaction, variants: tuple[str, str], *parameters: i
 
 
 def claim_candidates(transaction: Transaction, limit: int) -> list[int]:
-    """The sequences of the orders that `claim` would read. Reads only indexes."""
+    """The sequences of the orders that `claim` would read. Reads only indexes, because the orders can be damaged."""
     skipped = encode_numbers(list(transaction.skipped))
     parameters = (skipped, limit, transaction.now_us, transaction.max_made_ready)
     [found] = transaction.database.execute_sql(statements.CLAIM_CANDIDATES, parameters).fetchone()
@@ -75,7 +86,7 @@ def claim_candidates(transaction: Transaction, limit: int) -> list[int]:
 
 
 def try_to_claim(transaction: Transaction, sequences: Sequence[int]) -> None:
-    """Claims these orders and undoes it. Raises the error that `claim` would raise for one of them."""
+    """Claims these orders, and undoes the claim. Raises the same error as `claim` if one of the orders is damaged."""
     numbers = encode_numbers(sequences)
     with transaction.undone():
         decode_orders(transaction.database.execute_sql(statements.READ_LISTED, (numbers,)).fetchone()[0])
@@ -83,7 +94,10 @@ def try_to_claim(transaction: Transaction, sequences: Sequence[int]) -> None:
 
 
 def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
-    """Records how attempts ended. An outcome changes nothing if its attempt has ended, or if its order is skipped."""
+    """Records how attempts ended. An outcome changes nothing if its attempt has already ended.
+
+    Ignores the outcomes of orders that are skipped because they are damaged.
+    """
     # Uses only the first outcome of each attempt, because a second one would count the attempt twice.
     first: dict[tuple[int, int], Outcome] = {}
     for outcome in outcomes:
@@ -109,7 +123,7 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
 
 
 def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
-    """Adds attempts that are still running to the histories of their orders."""
+    """Adds attempts to the histories of their orders. Ignores attempts that have already ended in the database."""
     for now_us, group in _by_own_time(transaction, outcomes):
         transaction.database.execute_sql(statements.RECORD_ATTEMPTS, (now_us, encode_outcomes(group)))
     if old := [each.sequence for each in outcomes if each.claim > statements.MAX_RECORDED_ATTEMPTS]:
@@ -117,10 +131,10 @@ def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
 
 
 def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable[tuple[int, Sequence[OfOrder]]]:
-    """Splits orders or outcomes into groups of consecutive orders that have the same current time.
+    """Groups orders or outcomes by the time that must be stored for them as the current time.
 
-    Each pair is that time and the group, sorted by sequence. The time is what the wall clock would show if it had not
-    been set since the orders were accepted. With it, all durations since the acceptance are right.
+    Returns pairs of this time, in microseconds, and a group. The time is what the wall clock would show if nobody had
+    set it since the orders were accepted. Its difference to their creation time is the time that has really passed.
     """
     clock, now_us = transaction.clock, transaction.now_us
     if not clock.has_steps:
@@ -138,7 +152,7 @@ def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int,
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
-    """Runs the statement. Returns how many attempts it ended: those that were still running."""
+    """Runs a statement that ends attempts. Returns how many it ended: it ignores attempts that had already ended."""
     count: int = transaction.database.execute_sql(statement, parameters).rowcount
     transaction.change.processing -= count
     return count

@@ -1,4 +1,4 @@
-"""Makes the changes of a batch in a write transaction. Runs on the thread that opened the transaction."""
+"""Makes all changes of a batch of writes in one transaction. Runs on the thread that opened the transaction."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ W = TypeVar("W", bound=AnyWrite)
 
 
 def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[WriteResult]:
-    """Makes the changes in the order that `Store.write` documents."""
+    """Makes the changes in the order that `Store.write` documents. Returns a result for each write."""
     batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
     if outcomes := [outcome for write in finishes for outcome in write.outcomes]:
@@ -56,21 +56,21 @@ class Batch:
 
     def __init__(self, writes: Sequence[AnyWrite]) -> None:
         self._writes = writes
-        self._places: defaultdict[type, list[int]] = defaultdict(list)
-        for place, write in enumerate(writes):
-            self._places[type(write)].append(place)
+        self._positions: defaultdict[type, list[int]] = defaultdict(list)
+        for position, write in enumerate(writes):
+            self._positions[type(write)].append(position)
         self.results: list[WriteResult] = [None] * len(writes)
 
     def of_type(self, kind: type[W]) -> list[W]:
-        return cast(list[W], [self._writes[place] for place in self._places[kind]])
+        return cast(list[W], [self._writes[position] for position in self._positions[kind]])
 
     def set_results(self, kind: type[Any], results: Iterable[WriteResult]) -> None:
-        for place, result in zip(self._places[kind], results, strict=True):
-            self.results[place] = result
+        for position, result in zip(self._positions[kind], results, strict=True):
+            self.results[position] = result
 
     def new_orders(self) -> list[NewOrder]:
         """All new orders, in the order of the batch."""
-        if NewOrders not in self._places:
+        if NewOrders not in self._positions:
             return self.of_type(NewOrder)
         orders: list[NewOrder] = []
         for write in self._writes:
@@ -81,15 +81,15 @@ class Batch:
         return orders
 
     def set_insert_results(self, results: Sequence[InsertResult]) -> None:
-        """Sets the results of `new_orders()`, in the same order."""
-        if NewOrders not in self._places:
+        """Sets the results of the writes that store new orders. `results` has one result for each of `new_orders()`."""
+        if NewOrders not in self._positions:
             self.set_results(NewOrder, results)
             return
         first = 0
-        for place, write in enumerate(self._writes):
+        for position, write in enumerate(self._writes):
             if isinstance(write, NewOrder):
-                self.results[place] = results[first]
+                self.results[position] = results[first]
                 first += 1
             elif isinstance(write, NewOrders):
-                self.results[place] = list(results[first : first + len(write.orders)])
+                self.results[position] = list(results[first : first + len(write.orders)])
                 first += len(write.orders)

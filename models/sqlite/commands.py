@@ -1,4 +1,7 @@
-"""Cancels and retries orders on request, in a write transaction. Runs on the thread that opened the transaction."""
+"""Cancels and retries orders and pauses processing, as clients request it, in a write transaction.
+
+Runs on the thread that opened the transaction.
+"""
 
 from collections.abc import Sequence
 
@@ -66,15 +69,16 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
     _retry(transaction, selection.status, [order.sequence for order in orders])
     if examined < limit:
         return RetriedOrders(orders, None)
-    # Orders that are accepted, or fail again, in the meantime are not examined. So the retry ends.
+    # The next call examines neither the orders that this call has examined nor orders that are stored after this call.
+    # Otherwise a client that repeats the call could go on without end, because orders can fail again.
     last = newest if selection.last is None else selection.last
     return RetriedOrders(orders, structs.replace(selection, after=last_examined, last=last))
 
 
 def retry_candidates(transaction: Transaction, command: RetryOrders) -> tuple[list[int], int]:
-    """The sequences of the orders that `retry_selected` would examine, and that of the newest order.
+    """The sequences of the orders that `retry_selected` would examine, and the sequence of the newest order.
 
-    Does not read the orders: these can be damaged.
+    Reads only indexes and sequences, because the orders can be damaged.
     """
     selection = command.selection
     is_failed = selection.status is Status.FAILED
@@ -103,13 +107,13 @@ def set_paused(transaction: Transaction, commands: Sequence[SetPaused]) -> list[
 
 
 def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[int]) -> dict[int, int]:
-    """The sequences of the orders that have this status, by id."""
+    """Of the orders with these ids, selects those with this status, and maps their ids to their sequences."""
     stored = transaction.find(order_ids)
     return {order_id: order.sequence for order_id, order in stored.items() if order.status is status}
 
 
 def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -> None:
-    """Retries orders with this status. Pending orders must wait for a retry."""
+    """Makes orders ready that are all Failed, or all Pending and waiting for a retry. `status` is their status."""
     if not sequences:
         return
     if status is Status.PENDING:

@@ -1,6 +1,6 @@
 """A Peewee database class that retries while the database is locked. Runs on the caller's thread.
 
-Each thread has its own connection, and must call `connect()` first: no connection is opened implicitly.
+Each thread that uses the database has its own connection, and must call `connect()` first.
 """
 
 import ctypes
@@ -18,11 +18,12 @@ from models.sqlite.files.open_files import OpenFiles
 R = TypeVar("R")
 
 LOCK_DEADLINE_S = 10.0
+"""How many seconds a call waits by default while another connection holds the lock."""
 
 _FIRST_DELAY_S = 0.002
 _MAX_DELAY_S = 0.25
 _SAME_LOCK_S = 1.0
-"""If two calls of a thread find the database locked within this time, they share one deadline."""
+"""If two calls of a thread find the database locked within this number of seconds, they share one deadline."""
 
 
 class RetryingSqliteDatabase(peewee.SqliteDatabase):
@@ -30,7 +31,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
     Retries BEGIN, statements outside a transaction, and the transactions of `run`. A statement inside a transaction
     can't be retried alone. After `deadline_s` seconds of waiting for the same lock, raises SQLite's error. Until the
-    lock is released, further calls of the same thread are not retried. `clock` is monotonic, in seconds; `jitter`
+    lock is released, further calls of the same thread are not retried. `clock` returns monotonic seconds; `jitter`
     returns a number from 0 to 1.
     """
 
@@ -49,12 +50,13 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._sleep = sleep
         self._jitter = jitter
         self._thread_state = _ThreadState()
-        # A forked child must not close a connection, not even during a garbage collection
-        # (https://www.sqlite.org/howtocorrupt.html, section 2.6). There, thread-local values of other threads are lost.
+        # These references prevent the garbage collection in a forked child from closing a connection, which can damage
+        # the database (https://www.sqlite.org/howtocorrupt.html, section 2.6). Peewee's own references are
+        # thread-local, and the child loses those of all other threads.
         self._connections: set[sqlite3.Connection] = set()
         self._files: OpenFiles | None = None
         self.was_checkpointed = False
-        """Whether the database file alone had all earlier commits when the last transaction of `run` began."""
+        """Whether the database file, without its WAL, had all commits when the last transaction of `run` began."""
         # Turns off SQLite's own busy handler, which has no jitter and can't retry a transaction.
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
@@ -107,17 +109,17 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         return is_new
 
     def close(self) -> Any:
-        """Closes the thread's connection, unless the WAL is damaged. Returns whether it was open.
+        """Closes the thread's connection, unless the WAL is damaged. Returns whether it closed a connection.
 
-        The last connection to close copies the WAL into the database. Frames that are missing in a damaged WAL would
-        damage the database, too, so such a connection stays open until the process ends.
+        When the last connection is closed, SQLite copies the WAL into the database. Pages are missing in a damaged WAL,
+        so copying it would damage the database. Therefore the connection then stays open until the process ends.
         """
         parent: Any = super()
         if self.is_closed():
             return False
         connection = parent.connection()
         if self._files and self._files.is_damaged:
-            # A reference that is never released: Python closes a connection that nothing refers to.
+            # Adds a reference that is never released, because Python closes a connection without references.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
             return False
         parent.close()

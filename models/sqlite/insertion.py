@@ -18,10 +18,11 @@ _trace_headers_of = attrgetter("trace_headers")
 def insert(
     transaction: Transaction, orders: Sequence[NewOrder], limit: int
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
-    """Stores new orders. Also claims them if processing is not paused, no other order is ready and `limit` allows it.
+    """Stores new orders. Also claims them if there are at most `limit`, and no older order is ready or due.
 
-    If the transaction has no room for all of them, stores the first ones. Orders whose ids are stored need no room.
-    Returns a result for each order, and the claimed orders, or None if the orders were stored as Pending.
+    Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
+    first ones. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
+    orders; None instead of these if the new orders were stored as Pending.
     """
     if len(orders) <= transaction.room:
         return _insert_all(transaction, orders, limit)
@@ -66,7 +67,7 @@ def _insert_all(
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:
             return results, None
-        claimed = [_as_claimed(transaction, order, first + place) for place, order in enumerate(orders)]
+        claimed = [_as_claimed(transaction, order, first + index) for index, order in enumerate(orders)]
     else:
         stored = transaction.find([order.order_id for order in orders])
         new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
@@ -76,7 +77,7 @@ def _insert_all(
 
 
 def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:
-    """The stored order, claimed in this transaction for its first attempt."""
+    """The order as this transaction has stored it: claimed for its first attempt."""
     return Order(
         sequence,
         order.order_id,
@@ -96,7 +97,7 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
 
 
 def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
-    """A result for each order. `new` contains the ids that this transaction stored."""
+    """A result for each order. `new` contains the ids that this transaction stored; removes them."""
     results: list[InsertResult] = []
     for order in orders:
         if order.order_id in new:

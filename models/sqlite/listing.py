@@ -9,7 +9,7 @@ from models.sqlite.wire import decode_orders
 def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
     """A page of the committed orders.
 
-    The next page begins below the last sequence of this page, so new orders do not shift it. Orders are sorted by
+    The next page begins below the last sequence of this page, so new orders do not change it. Orders are sorted by
     sequence, not by time, because sequences follow the order of acceptance even if the clock was set back.
     """
     from_us, until_us = listing.created_from_us, listing.created_until_us

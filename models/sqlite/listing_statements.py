@@ -3,7 +3,8 @@
 from models.sqlite.statements import READY, STORED_ORDER, WAITING
 
 BLOCK_BITS = 11
-"""Orders whose sequences differ only in this many lowest bits form a block. Indexes of the schema use this number."""
+"""A block is 2 ** BLOCK_BITS = 2,048 orders with consecutive sequences. Its number is `sequence >> BLOCK_BITS`. The
+indexes of orders by user and by time begin with it: see `models/sqlite/schema.py`."""
 
 # The indexes that contain the orders of each status.
 _INDEXES = {
@@ -31,43 +32,46 @@ _WITH_STATUS_IN_BLOCK = {
 
 
 def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects the newest `:limit` orders with a sequence below `:before` and this status, if not None. Newest first.
+    """Returns a statement that selects the newest `:limit` orders with a sequence below `:before`, newest first.
 
-    `by_user`: only orders of `:user_id`. `by_time`: only orders created at or after `:created_from_us` and before
-    `:created_until_us`.
+    `status`: only orders with this status, unless it is None. `by_user`: only orders of `:user_id`. `by_time`: only
+    orders created at or after `:created_from_us` and before `:created_until_us`.
     """
     if by_user or by_time:
-        places = _search_blocks(status, by_user=by_user, by_time=by_time)
+        positions = _search_blocks(status, by_user=by_user, by_time=by_time)
     elif status is None:
-        places = "SELECT sequence AS place FROM orders WHERE sequence < :before ORDER BY place DESC LIMIT :limit"
+        positions = (
+            "SELECT sequence AS position FROM orders WHERE sequence < :before ORDER BY position DESC LIMIT :limit"
+        )
     else:
         of_each_index = " UNION ALL ".join(
             f"""SELECT * FROM (
-        SELECT sequence AS place FROM orders INDEXED BY {index} AND sequence < :before
-        ORDER BY place DESC LIMIT :limit)"""
+        SELECT sequence AS position FROM orders INDEXED BY {index} AND sequence < :before
+        ORDER BY position DESC LIMIT :limit)"""
             for index in _INDEXES[status]
         )
-        places = f"{of_each_index} ORDER BY place DESC LIMIT :limit"
-    # The sequences first, because sorting whole rows takes twice as long.
+        positions = f"{of_each_index} ORDER BY position DESC LIMIT :limit"
+    # Sorts the sequences before it reads the rows, because sorting whole rows takes twice as long.
     return f"""
-SELECT json_group_array({STORED_ORDER}) FROM ({places}) CROSS JOIN orders ON orders.sequence = place"""
+SELECT json_group_array({STORED_ORDER}) FROM ({positions}) CROSS JOIN orders ON orders.sequence = position"""
 
 
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Selects the sequences of matching orders, from the newest block to the oldest, and stops after `:limit` orders.
+    """Returns a query for the sequences of the newest `:limit` matching orders. It searches the newest block first.
 
-    The recursive query is a priority queue, highest `place` first
+    SQLite runs the recursive query as a priority queue of blocks and orders, highest `position` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    An order's place is its sequence. A block's place is higher than the sequences of its orders. Processing a block
-    adds its matching orders and the next lower block. After `:limit` orders, the search stops and reads no lower block.
+    The `position` of an order is its sequence. The `position` of a block is higher than the sequences of its orders.
+    When SQLite takes a block from the queue, it adds the matching orders of the block, and the next lower block, to the
+    queue. After `:limit` orders, the query ends, so lower blocks are not read.
     """
     # Each pair is a query for the sequences of a block's matching orders, and the same condition for a single order.
     filters = []
     if by_user:
         filters.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
     if status is not None:
-        position = 0 if status in _RARE else len(filters)
-        filters.insert(position, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
+        at = 0 if status in _RARE else len(filters)
+        filters.insert(at, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
     if by_time:
         created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
         filters.append((_CREATED_IN_BLOCK, created))
@@ -76,7 +80,7 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
     # The unary plus prevents SQLite from using an index for these conditions.
     also = "".join(f" AND EXISTS ({in_block}) AND +{condition}" for in_block, condition in others)
     return f"""
-    WITH RECURSIVE walk(place, block) AS (
+    WITH RECURSIVE walk(position, block) AS (
         SELECT :before, min(:before - 1, coalesce(max(sequence), 0)) >> {BLOCK_BITS} FROM orders
         UNION ALL
         SELECT block << {BLOCK_BITS}, block - 1 FROM walk WHERE block > 0
@@ -84,4 +88,4 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
         SELECT orders.sequence, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({first})
         WHERE +orders.sequence < :before{also}
         ORDER BY 1 DESC)
-    SELECT place FROM walk WHERE block IS NULL LIMIT :limit"""
+    SELECT position FROM walk WHERE block IS NULL LIMIT :limit"""

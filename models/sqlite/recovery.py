@@ -17,7 +17,7 @@ from models.sqlite.transactions import Transactions
 from models.writes import Outcome
 
 MAX_FAILURES, MAX_TIME_S = 1_000, 10.0
-"""Limits on how often and how long the recovery is repeated in parts."""
+"""If the recovery must be repeated in parts: how many parts can fail, and how many seconds it can take."""
 
 
 def recover(
@@ -27,11 +27,11 @@ def recover(
     longest_delay_us: int,
     clock: Callable[[], float],
 ) -> tuple[int, list[Damage]]:
-    """Records `outcome_of(attempt)` for each interrupted attempt, and returns their number.
+    """Records `outcome_of(attempt)` for each interrupted attempt.
 
-    Before that, converts the due times. An order that is due later than `longest_delay_us` from now is made due now.
-    Also returns what is damaged. `clock` is monotonic, in seconds. Raises a StorageError that concerns the whole
-    database.
+    Before that, converts the due times of retries to the steady time of this process. A retry that would be due after
+    more than `longest_delay_us` is made due now. Returns the number of recorded outcomes, and what is damaged. `clock`
+    returns monotonic seconds. Raises a StorageError only if it concerns the whole database.
     """
     damaged: list[Damage] = []
     try:
@@ -48,7 +48,7 @@ def recover(
     try:
         sequences = transactions.run(interrupted_sequences)
     except StorageError as error:
-        # SQLITE_ERROR: a table is missing. Nothing would work.
+        # Here, SQLITE_ERROR means that a table is missing, so the server can't work.
         if not concerns_orders(error) or error.code == "SQLITE_ERROR":
             raise
         effect = ", and its orders stay Processing until the next start"
@@ -68,7 +68,10 @@ def _end_in_parts(
     outcome_of: Callable[[Attempt], Outcome],
     clock: Callable[[], float],
 ) -> tuple[int, list[Damage]]:
-    """Ends the attempts at these orders. Skips orders that are damaged, or not tried because too many others failed."""
+    """Ends the attempts at these orders. Skips damaged orders, and those not tried because too many others failed.
+
+    Returns the number of recorded outcomes, and what is damaged.
+    """
 
     def end(transaction: Transaction, part: Sequence[int]) -> int:
         return _end(transaction, interrupted_among(transaction, part), outcome_of)
@@ -98,7 +101,7 @@ def _end_in_parts(
 def _convert_due_times(transaction: Transaction, *, longest_delay_us: int) -> None:
     """Converts the due times from the steady time of the previous process to that of this one.
 
-    `totals.clock_step_us` is the difference between the wall clock and the steady time of the previous process.
+    `totals.clock_step_us` is the wall clock time minus the steady time of the previous process: see `models/clock.py`.
     """
     execute, now_us = transaction.database.execute_sql, transaction.now_us
     [step_us] = execute(statements.CLOCK_STEP).fetchone()

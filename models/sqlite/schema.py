@@ -43,8 +43,8 @@ _MIGRATIONS = (
         "CREATE INDEX orders_completed ON orders (sequence) WHERE status = 'Completed'",
         "CREATE INDEX orders_cancelled ON orders (sequence) WHERE status = 'Cancelled'",
     ),
-    # From version 3 to 4: the history of attempts, headers of requests, the states that show which database file a WAL
-    # belongs to, the pause of processing, and steps of the wall clock.
+    # From version 3 to 4: the history of attempts, headers of requests, the column `state`, which shows which database
+    # file a WAL belongs to, the pause of processing, and steps of the wall clock.
     (
         "ALTER TABLE orders ADD COLUMN claimed_after_us INTEGER",
         "ALTER TABLE orders ADD COLUMN trace_headers TEXT",
@@ -64,8 +64,9 @@ _MIGRATIONS = (
 class OrderRow(peewee.Model):
     """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
-    A Pending order can't be claimed before `due_us` (steady time, in microseconds); NULL means at once.
-    `claimed_after_us` is the time from `created_us` to the latest claim: a number that takes fewer bytes than a time.
+    A Pending order can't be claimed before `due_us`, which is steady time in microseconds (`models/clock.py`). NULL
+    means that it can be claimed at once. `claimed_after_us` is the number of microseconds from `created_us` to the
+    latest claim. It takes fewer bytes in the file than the time of the claim.
     """
 
     sequence = peewee.AutoField()
@@ -94,9 +95,9 @@ OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PEN
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
-# For listings. If the index began with the user, each new order would change a different page, and the WAL stores whole
-# pages. Because the index begins with the block, the orders of a batch change the same few pages. A search for a user's
-# orders searches the index once for each block.
+# For listings. If the index by user began with the user, each new order would change a different page, and the WAL
+# stores whole pages. Because it begins with the block, the orders of a batch change the same few pages. But a listing
+# by user must search the index once for each block.
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.user_id, name="orders_user"))
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.created_us, name="orders_created"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_COMPLETED, name="orders_completed"))
@@ -106,7 +107,9 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 class TotalsRow(peewee.Model):
     """The only row of the table. It is updated in the same transaction as the orders that it counts.
 
-    `paused` is 1 while processing is paused, else 0. `clock_step_us`: see `models/sqlite/recovery.py`.
+    `processing_us` sums the microseconds from acceptance to completion. `state` and `previous_state`: see
+    `models/sqlite/files/leftover_wal.py`. `paused` is 1 while processing is paused, else 0. `clock_step_us`: see
+    `models/sqlite/recovery.py`.
     """
 
     id = peewee.AutoField()
@@ -156,7 +159,7 @@ def migrate(database: RetryingSqliteDatabase) -> None:
     """Creates the tables, or migrates them to the current version. Must be called in a transaction."""
     if database.user_version == 0:
         if database.application_id or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            # The file was empty when `open_database` checked it.
+            # The file was empty when `open_database` checked it before.
             raise DatabaseRefusedError("another program has just written to the database file")
         with database.bind_ctx(_TABLES):
             database.create_tables(_TABLES, safe=False)

@@ -5,7 +5,7 @@ A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a r
 has passed, MAKE_READY sets `due_us` to NULL.
 """
 
-# The text of the metadata is unchanged. If it is not JSON, json() raises an error.
+# Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,
     iif(json_valid(metadata) IS 0, json(metadata), metadata),
     {status}, {attempts}, {claims}, error, created_us, processed_us, due_us, trace_headers)"""
@@ -22,7 +22,7 @@ SELECT value->>0, value->>1, value->>2, value->>3, value->>4, ?, ?, ?, ?, ?{valu
 FROM json_each(?) WHERE true
 ON CONFLICT (order_id) DO NOTHING"""
 INSERT = _INSERT.format(column="", value="")
-# Separate, because each field that the statement reads from the JSON costs time.
+# A separate statement, because most orders have no such headers, and reading a field from the JSON takes time.
 INSERT_WITH_TRACE_HEADERS = _INSERT.format(column=", trace_headers", value=", value->>5")
 
 FIND = f"""
@@ -43,8 +43,8 @@ MAKE_READY = f"""
 UPDATE orders SET due_us = NULL WHERE sequence IN (
     SELECT sequence FROM orders WHERE {WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT ?)"""
 
-# The same three statements, except for the orders whose sequences are in the first parameter. These orders are damaged,
-# so the conditions must read them from an index only.
+# Variants of NEXT_READY, CLAIM and MAKE_READY that skip the orders whose sequences are in the first parameter. These
+# orders are damaged, so the conditions must read only indexes.
 _WITH_SKIPPED = "WITH skipped AS (SELECT value FROM json_each(?))"
 _NOT_SKIPPED = "sequence NOT IN skipped"
 
@@ -85,7 +85,8 @@ UPDATE orders SET status = 'Processing', due_us = NULL, attempts = attempts + 1,
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 
 # The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
-# SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field once if possible.
+# SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field only once if
+# possible.
 _RUNNING = """
 FROM (SELECT value->>0 AS sequence, value->>1 AS claim, value->>3 AS error, value->>4 AS due_us, value->>5 AS ending,
     value->>6 AS counts
@@ -110,7 +111,7 @@ FAIL = f"""
 UPDATE orders SET status = 'Failed', error = outcome.error, processed_us = max(?, created_us)
 {_RUNNING.format(join="")}"""
 
-# Without `due_us`, the order has the same error and attempts as before the attempt.
+# If the outcome has no `due_us`, the order gets the same error and attempts as before the attempt.
 MAKE_PENDING = f"""
 UPDATE orders SET
     status = 'Pending',
@@ -126,9 +127,9 @@ SELECT orders.sequence, orders.claims, orders.attempts, created_us + claimed_aft
 {_RUNNING.format(join="CROSS JOIN orders")}"""
 
 MAX_RECORDED_ATTEMPTS = 50
-"""The maximum number of attempts in the history of an order: the newest."""
+"""The history of an order contains only the newest attempts, at most this number."""
 
-# A transaction adds at most one attempt of an order, so at most one is to be deleted.
+# A transaction adds at most one attempt for an order, so at most one older attempt must be deleted.
 DELETE_OLD_ATTEMPTS = f"""
 DELETE FROM attempts WHERE (sequence, claim) IN (
     SELECT value, (
@@ -171,7 +172,7 @@ _FAILED_INDEX, _WAITING_INDEX = "orders_failed WHERE status = 'Failed'", f"order
 NEXT_FAILED = _NEXT_TO_RETRY.format(index=_FAILED_INDEX)
 NEXT_WAITING = _NEXT_TO_RETRY.format(index=_WAITING_INDEX)
 
-# The orders that the statements above examine.
+# The sequences of the orders that the two statements above examine.
 _RETRY_CANDIDATES = """
 SELECT json_group_array(sequence) FROM (
     SELECT sequence FROM orders INDEXED BY {index} AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?)"""
@@ -179,12 +180,13 @@ FAILED_CANDIDATES = _RETRY_CANDIDATES.format(index=_FAILED_INDEX)
 WAITING_CANDIDATES = _RETRY_CANDIDATES.format(index=_WAITING_INDEX)
 
 STATE_FACTOR = 65_521
-"""Every state is a random multiple of this number. A state that a crash wrote in part is probably not."""
+"""The value of `totals.state` is always a random multiple of this number. A value that a crash left partly written is
+probably no multiple, and is recognized by that."""
 
 CHANGE_STATE = f"""
 UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACTOR}"""
 
-# This changes the state, too: see `models/sqlite/files/leftover_wal.py`.
+# Also changes `totals.state`: see `models/sqlite/files/leftover_wal.py`.
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
     failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 
@@ -209,7 +211,7 @@ FROM totals LEFT JOIN (
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {WAITING} ORDER BY sequence LIMIT 1))
     ORDER BY sequence LIMIT 1)"""
 
-# The oldest Pending order can be damaged.
+# Does not read the oldest Pending order, which can be damaged.
 TOTALS_WITHOUT_OLDEST = (
     "SELECT pending, processing, completed, failed, cancelled, processing_us, paused, NULL, NULL FROM totals"
 )

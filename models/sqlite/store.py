@@ -80,7 +80,8 @@ class SqliteStore:
         if self._lock is None:
             return
         if self._database.has_connections:
-            # The descriptors stay open until the process ends: closing them would release SQLite's locks, too.
+            # A connection is still open. Therefore the lock keeps the database file open until the process ends:
+            # closing any descriptor of this file would also release SQLite's locks on it.
             self._lock.remove_lock_file()
         else:
             self._lock.release()
@@ -100,7 +101,7 @@ class SqliteStore:
         count, damaged = recover(
             self._transactions, outcome_of, longest_delay_us=longest_delay_us, clock=self._monotonic
         )
-        with contextlib.suppress(StorageError):  # logged; if the totals are damaged, reads fail
+        with contextlib.suppress(StorageError):  # `totals` has logged it
             totals = self.totals()
             self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
         for damage in damaged:
@@ -116,7 +117,7 @@ class SqliteStore:
             )
         except StorageError as error:
             results = self._write_in_parts(batch, max_pending, error)
-        # A batch without new orders can write nothing, so it does not prove that writes work again.
+        # A batch without new orders possibly changes nothing, so it does not prove that writes work again.
         if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
             self._succeeds(Work.WRITES)
         return results
@@ -170,7 +171,7 @@ class SqliteStore:
         )
 
     def _read(self, what: str, read: Callable[[], R]) -> R:
-        """The result of `read`. If it raises because of a damaged order, `what` is logged."""
+        """The result of `read`. If `read` fails because of damaged orders, `what` names the damaged part in the log."""
         try:
             with storage_errors():
                 result = read()
@@ -181,7 +182,7 @@ class SqliteStore:
         return result
 
     def _with_wall_time(self, found: Found) -> Found:
-        """The order with its due time as the wall clock will show it. In the database, it is steady time."""
+        """The same order with its due time in wall clock time. In the database, the due time is steady time."""
         if not isinstance(found, Order) or found.due_us is None:
             return found
         return replace(found, due_us=found.due_us + self._clock.read_step())
@@ -208,7 +209,7 @@ class SqliteStore:
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
     ) -> list[WriteResult]:
-        """Repeats the batch in parts after this error, if the error can concern only some orders."""
+        """Repeats in parts a batch that failed with `error`. Raises this error if it concerns the whole database."""
         if not concerns_orders(error):
             self._health.note_failure(Work.WRITES, error)
             raise error
@@ -234,7 +235,7 @@ class SqliteStore:
         return results
 
     def _note_error(self, work: Work, error: StorageError, damaged: Sequence[Damage]) -> None:
-        """Decides by a probe whether this kind of work fails, or only the `damaged` orders."""
+        """Records the error. A probe decides whether this kind of work fails, or only work with the `damaged` parts."""
         if not concerns_orders(error):
             self._health.note_failure(work, error)
         elif self._succeeds(work):

@@ -1,6 +1,6 @@
-"""The state that the steps of a write transaction share.
+"""What the steps of a write transaction share. Runs on the thread that opened the transaction.
 
-The steps are in `insertion.py`, `attempts.py` and `commands.py`. Runs on the thread that opened the transaction.
+The steps are the public functions of `insertion.py`, `attempts.py` and `commands.py`.
 """
 
 import sqlite3
@@ -31,10 +31,11 @@ class TotalsChange(msgspec.Struct):
 class Transaction:
     """What the steps of a transaction share. `add_to_totals` must be the last step.
 
-    `now_us` is the current steady time of all steps, and `wall_us` the time of the wall clock. New orders are stored
-    while the transaction adds at most `max_added` Pending orders to those before it. Each claim begins by making at
-    most `max_made_ready` due retries ready. The orders with the sequences in `skipped` are neither claimed nor
-    finished. One of them is tried again at `try_again_us`, if that is not None.
+    All steps use the same current time: `now_us` is steady time (`models/clock.py`), and `wall_us` is wall clock time.
+    The transaction can increase the number of Pending orders by at most `max_added`: further new orders are rejected.
+    Each claim begins by making at most `max_made_ready` due retries ready. The orders with the sequences in `skipped`
+    are damaged, so they are neither claimed nor finished. One of them is tried again at `try_again_us`, in steady time;
+    None if no order is skipped.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Transaction:
 
     @property
     def room(self) -> int:
-        """How many new orders can be stored now."""
+        """How many more new orders can be stored in this transaction."""
         return max(0, self._max_added - self.change.pending)
 
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
@@ -94,7 +95,10 @@ class Transaction:
         self._changes_before += self._connection.total_changes - before
 
     def add_to_totals(self, *, even_if_unchanged: bool) -> None:
-        """The last step: if other steps have changed rows, adds their changes to the totals and sets a new state."""
+        """The last step: adds the changes of the other steps to the totals, and sets a new `totals.state`.
+
+        Does nothing if the other steps have changed no rows, unless `even_if_unchanged` is true.
+        """
         if even_if_unchanged or self._connection.total_changes > self._changes_before:
             self.database.execute_sql(statements.ADD_TO_TOTALS, msgspec.structs.astuple(self.change))
 

@@ -30,7 +30,10 @@ _ADVICE = "; stop the server, copy its files, start it again, and send missing o
 
 
 class Transactions:
-    """Runs write transactions on one thread, each synced to disk. Records the steps of the wall clock."""
+    """Runs write transactions on one thread, each synced to disk.
+
+    Also records each step of the wall clock, that is, when somebody has set it: see `models/clock.py`.
+    """
 
     def __init__(self, database: RetryingSqliteDatabase, *, clock: Clock, max_made_ready: int) -> None:
         self.database = database
@@ -50,7 +53,7 @@ class Transactions:
     def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
         """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
 
-        New orders are stored while at most `max_pending` orders are Pending.
+        A new order is not stored if it would make more than `max_pending` orders Pending. None means no limit.
         """
 
         def run_once() -> tuple[R, Transaction]:
@@ -67,7 +70,8 @@ class Transactions:
             if self.database.was_checkpointed:
                 self._inserted_at_checkpoint = self.inserted
             result = work(transaction)
-            # So that servers that continue from two copies of a database have different states.
+            # The first transaction always changes `totals.state`. Otherwise two servers that continue from copies of
+            # one database could store the same state with different orders.
             transaction.add_to_totals(even_if_unchanged=self._is_new)
             if self._clock.step_us != self._stored_step_us:
                 self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))
@@ -83,7 +87,7 @@ class Transactions:
         return result
 
     def checkpoint(self) -> None:
-        """Moves commits to the database file, as far as other connections permit. Raises a StorageError."""
+        """Copies the WAL into the database file, as far as other connections permit. Raises a StorageError."""
         with self._errors():
             self.database.checkpoint()
 
@@ -106,7 +110,7 @@ class Transactions:
         self._clock.record_step(step_us, last_sequence=last_sequence)
 
     def _note_step(self) -> None:
-        """Logs a step of the wall clock once the database has it."""
+        """Logs a step of the wall clock after it is stored in the database."""
         change_s = (self._clock.step_us - self._stored_step_us) / 1_000_000
         if change_s:
             self._stored_step_us = self._clock.step_us

@@ -1,7 +1,7 @@
 """Encodes batches as JSON parameters for SQLite, and decodes JSON results. Pure functions.
 
 A batch is one JSON parameter, and its result is one JSON value. `sqlite3` releases the GIL and takes it back at each
-step of a statement. A statement that returned many rows could wait for the event loop at each row.
+step of a statement. If a statement returned many rows, it could wait for the event loop at each row.
 
 Each docstring lists the columns in order; the statements of `models/sqlite/statements.py` use the same order.
 """
@@ -25,7 +25,8 @@ _RecordColumns = tuple[int, int | None, int, Ending, str | None]
 
 _GROUP = 100
 _SHORT = 256 * 1024
-"""In a longer text, orders are decoded one by one. msgspec would hold the GIL for 30 ms to decode 1,000,000 items."""
+"""The maximum number of characters that msgspec decodes in one call. In a longer text, orders are decoded one by one,
+because msgspec holds the GIL during a call: for 30 ms if the orders have 1,000,000 items."""
 _decode_order = msgspec.json.Decoder(_OrderColumns).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
@@ -35,12 +36,12 @@ _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
 def encode_numbers(numbers: Sequence[int]) -> str:
-    """`[number, …]`"""
+    """Encodes numbers as JSON: `[number, …]`"""
     return msgspec.json.encode(numbers).decode()
 
 
 def encode_new_orders(orders: Sequence[NewOrder]) -> str:
-    """`[[order_id, user_id, item_ids, total_amount, metadata, trace_headers], …]`"""
+    """Encodes orders as JSON: `[[order_id, user_id, item_ids, total_amount, metadata, trace_headers], …]`"""
     groups = (orders[begin : begin + _GROUP] for begin in range(0, len(orders), _GROUP))
     texts = [msgspec.json.encode(list(map(structs.astuple, group)))[1:-1] for group in groups]
     return f"[{b','.join(texts).decode()}]"
@@ -52,7 +53,7 @@ def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
 
 
 def decode_numbers(text: str) -> list[int]:
-    """Numbers from `[number, …]`."""
+    """Decodes `[number, …]`."""
     return _decode_numbers(text)
 
 
@@ -64,16 +65,19 @@ def decode_orders(text: str) -> list[Order]:
 
 
 def decode_attempts(text: str) -> list[Attempt]:
-    """Attempts from `[[sequence, claims, attempts], …]`."""
+    """Decodes `[[sequence, claims, attempts], …]`."""
     return list(starmap(Attempt, _decode_triples(text)))
 
 
 def decode_history(text: str) -> tuple[Status, int, int | None, int | None, list[AttemptRecord]]:
-    """The order's status, attempts, time of the latest claim and processed_us, and its recorded attempts."""
+    """The status, attempts, time of the latest claim, processed_us and recorded attempts of an order.
+
+    Decodes `[status, attempts, claimed_us, processed_us, [[number, started_us, ended_us, ending, error], …]]`.
+    """
     status, attempts, claimed_us, processed_us, records = _decode_history(text)
     return status, attempts, claimed_us, processed_us, list(starmap(AttemptRecord, records))
 
 
 def decode_order_ids(text: str) -> list[OrderIds]:
-    """`OrderIds` from `[[sequence, order_id, user_id], …]`."""
+    """Decodes `[[sequence, order_id, user_id], …]`."""
     return list(starmap(OrderIds, _decode_triples(text)))

@@ -1,1 +1,1 @@
-"""Limits the harm of damaged orders and of storage errors, and detects both."""
+"""Detects damaged orders and storage errors, and keeps other orders working."""

@@ -1,4 +1,7 @@
-"""Turns errors of SQLite into storage errors, and decides what they concern. Usable on any thread."""
+"""Converts errors of SQLite into StorageErrors, and decides whether they concern the whole database.
+
+Usable on any thread.
+"""
 
 import shlex
 import sqlite3
@@ -15,7 +18,7 @@ _DAMAGED_PAGE = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IO
 """I/O errors that do not end by themselves: a file is too short, or its content is wrong."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", *_DAMAGED_PAGE)
 _INVALID_CONTENT = "SQLITE_ERROR"
-"""Includes a stored text that is not JSON, and a missing table."""
+"""SQLite's error if a stored text is not JSON, or if a table is missing."""
 _ADVICE_ON_CONTENT = "; PRAGMA integrity_check does not find this damage"
 _WHOLE_DATABASE = (
     "SQLITE_BUSY",
@@ -31,13 +34,14 @@ _WHOLE_DATABASE = (
     "SQLITE_PERM",
     "SQLITE_AUTH",
 )
+"""An error whose name begins with one of these names concerns the whole database, except `_READS_OF_A_PAGE`."""
 _READS_OF_A_PAGE = ("SQLITE_IOERR_READ", *_DAMAGED_PAGE)
 """These errors can concern a single page, although they are I/O errors."""
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raises errors of SQLite, and of decoding what it returned, as storage errors."""
+    """Converts errors of SQLite, and errors in decoding its results, into StorageErrors."""
     try:
         yield
     except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
@@ -51,7 +55,8 @@ def _storage_error(error: Exception) -> StorageError:
     if is_busy(error):
         return StorageBusyError("the database is locked by another program", code=_name_of(original))
     if not hasattr(original, "sqlite_errorcode") and isinstance(original, sqlite3.OperationalError):
-        # Python's error for a text that is not UTF-8. Its message contains the text, which can be personal data.
+        # Python's error for a text that is not UTF-8. Its message is not used, because it contains the stored text,
+        # which can be personal data.
         return _invalid_content("a stored text is not UTF-8", code="SQLITE_CORRUPT")
     name = _name_of(original)
     if name.startswith(_INVALID_CONTENT):
@@ -69,10 +74,10 @@ def _name_of(error: Exception) -> str:
 
 
 def concerns_orders(error: StorageError) -> bool:
-    """Whether the error can concern only some of the orders, so that others can still be read and written."""
+    """Whether the error can concern only some of the orders, so that other orders can still be read and written."""
     return error.code in _READS_OF_A_PAGE or not error.code.startswith(_WHOLE_DATABASE)
 
 
 def advice_for(path: str) -> str:
-    """The end of a log line about damage in the file `path`: how to check the file."""
+    """The end of a log line about damage. It says how to check the database file `path`."""
     return f"; to check the file: sqlite3 {shlex.quote(path)} 'PRAGMA integrity_check'"

@@ -1,4 +1,4 @@
-"""Repeats work that failed for many items in smaller parts, so that it fails only for the damaged items. Pure."""
+"""Repeats work that failed for many items in smaller parts, so that it fails only for the damaged items."""
 
 import time
 from collections import deque
@@ -12,13 +12,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_FAILURES = 40
-"""How many parts of a batch can fail before the rest is given up. To find one damaged order among 1,000 takes 11."""
+"""How many parts of a batch can fail before the remaining parts are not tried. To find one damaged order among 1,000,
+11 parts fail."""
 MAX_TIME_S = 2.0
-"""How long a batch is repeated in parts."""
+"""How many seconds the repetition of a batch in parts can take."""
 
 
 class Budget:
-    """Limits how often and how long work is repeated. `clock` is monotonic, in seconds.
+    """Limits how often and how long work is repeated. `clock` returns monotonic seconds.
 
     An error that concerns the whole database uses up the budget at once.
     """
@@ -36,7 +37,7 @@ class Budget:
         self._error: StorageError | None = None
 
     def note(self, error: StorageError) -> None:
-        """Counts a failed part."""
+        """Counts a part that failed with this error."""
         self._failures_left -= 1
         if not concerns_orders(error):
             self._error = error
@@ -45,21 +46,25 @@ class Budget:
 
     @property
     def error(self) -> StorageError | None:
-        """The error of all items that are not tried because the budget is used up; None if it is not."""
+        """The error for all items that are not tried because the budget is used up; None while it is not used up."""
         return self._error
 
 
 class PartResults(NamedTuple, Generic[T, R]):
-    """A result or error for each item, in order, and the items that failed alone."""
+    """`results` has a result or an error for each item, in order.
+
+    `damaged` has the items that failed when they were tried alone, with their errors.
+    """
 
     results: list[R | StorageError]
     damaged: list[tuple[T, StorageError]]
 
 
 def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], budget: Budget) -> PartResults[T, R]:
-    """Calls `work` for all items, in order. If it raises a StorageError, calls it for the halves of the same items.
+    """Calls `work` for all items. If it raises a StorageError, calls it for each half of these items, and so on.
 
-    `work` returns a result for each item, and changes nothing if it raises.
+    `work` must return a result for each item, and change nothing if it raises. Items that are not tried because the
+    budget is used up get `budget.error`.
     """
     results: list[R | StorageError] = []
     damaged: list[tuple[T, StorageError]] = []

@@ -16,7 +16,7 @@ LOWEST_ID = 0
 
 
 def probe_writes(transaction: Transaction) -> None:
-    """Stores and claims an order with the lowest id and one with the highest, and undoes it. Then writes to disk."""
+    """Stores and claims an order with an unused low id and one with a high id, and undoes both. Then writes to disk."""
     database = transaction.database
     [highest_id] = database.execute_sql(statements.HIGHEST_ID).fetchone()
     order_ids = [LOWEST_ID, min((highest_id or LOWEST_ID) + 1, MAX_ID)]
@@ -26,7 +26,7 @@ def probe_writes(transaction: Transaction) -> None:
         sequences = range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)
         database.execute_sql(statements.CLAIM_LISTED, (encode_numbers(list(sequences)),))
         database.execute_sql(statements.ADD_TO_TOTALS, (1, 1, 1, 1, 1, 1))
-    # An UPDATE to the same value is not enough: SQLite compares the values, and writes nothing.
+    # Writes to disk although the version is the same. An UPDATE that changes no value would write nothing.
     database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -10,11 +10,11 @@ from models.order import Status
 from models.sqlite.transaction import Transaction
 
 TRY_AGAIN_US = 10_000_000
-"""The time after a failure until the next skipped order is tried again."""
+"""The time, in microseconds, from a failure until the next skipped order is tried again."""
 
 
 class SkippedOrder(NamedTuple):
-    """An order with this status that can't be claimed or finished. `work` is the step of a transaction that failed."""
+    """An order with this status that can't be claimed or finished. `work` is the step that failed."""
 
     sequence: int
     status: Status
@@ -48,16 +48,16 @@ class SkippedOrders:
 
     @property
     def next_us(self) -> int | None:
-        """The steady time at which the next order is tried again; None if no order is skipped."""
+        """The steady time, in microseconds, at which the next order is tried again; None if no order is skipped."""
         return self._next_us if self._orders else None
 
     def add(self, order: SkippedOrder) -> None:
-        """Skips the order after a failure."""
+        """Adds an order that has failed."""
         self._orders[order.sequence] = order
         self._next_us = self._clock() + TRY_AGAIN_US
 
     def take_due(self) -> SkippedOrder | None:
-        """Removes and returns the order that is tried again now: the one that failed first. None if it is not time."""
+        """Removes and returns the order that is tried again now: the one that failed first. None if it is too early."""
         if not self._orders or self._clock() < self._next_us:
             return None
         return self._orders.pop(next(iter(self._orders)))

@@ -1,4 +1,4 @@
-"""Writes a batch that failed in one transaction in several ones. Runs on the writer's thread."""
+"""Repeats a batch that failed in one transaction, in several transactions. Runs on the writer's thread."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,10 +31,10 @@ from models.writes import (
 
 
 class SplitBatch:
-    """Makes the changes in the order that `Store.write` documents, in parts, so that only damaged orders fail.
+    """Makes the changes of a batch in parts, in the order that `Store.write` documents. Only damaged orders fail.
 
     An order that can't be claimed, or whose outcome can't be recorded, is added to `transactions.skipped`. `damaged`
-    contains all orders that failed alone.
+    describes all orders that failed when they were tried alone.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SplitBatch:
         return results
 
     def _record(self, outcomes: Sequence[Outcome]) -> StorageError | None:
-        """Records the outcomes, except those of damaged orders. Returns an error if some must be recorded again."""
+        """Records the outcomes, except those of damaged orders. Returns an error if some were not tried."""
 
         def record(part: Sequence[Outcome]) -> list[None]:
             self._transactions.run(lambda transaction: finish(transaction, part))
@@ -99,7 +99,8 @@ class SplitBatch:
             self._budget.note(error)
         claimed = self._claim_undamaged(write.limit)
         if isinstance(claimed, StorageError) and write.outcomes:
-            # The outcomes are recorded. `next_due_us` is in the past, so the caller claims again at once, without them.
+            # Not an error, because the outcomes are recorded and must not be passed again. `next_due_us` is in the
+            # past, so the caller claims again at once.
             return ClaimedOrders([], next_due_us=0)
         return claimed
 
@@ -134,7 +135,7 @@ def _name_of(write: AnyWrite) -> str:
 
 
 def _error_of_all(result: WriteResult) -> StorageError | None:
-    """The first error if the orders of a `NewOrders` all failed."""
+    """The first error if the result is that of a `NewOrders` and all of its orders failed; else None."""
     if isinstance(result, list) and result and all(isinstance(each, StorageError) for each in result):
         return result[0] if isinstance(result[0], StorageError) else None
     return None

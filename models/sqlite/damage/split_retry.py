@@ -16,9 +16,10 @@ from models.writes import OrderIds, RetriedOrders, RetryOrders
 def retry_in_parts(
     transactions: Transactions, command: RetryOrders, budget: Budget
 ) -> tuple[RetriedOrders | StorageError, list[Damage]]:
-    """The result of the command, and the orders that are left out.
+    """The result of the command, and the damage of the orders that are left out.
 
-    If the budget is used up, the result selects the orders that were not tried, or is an error if none was tried.
+    If the budget is used up, `rest` of the result selects the orders that were not tried. If no order was tried, the
+    result is an error.
     """
 
     def retry(part: Sequence[int]) -> list[OrderIds | None]:

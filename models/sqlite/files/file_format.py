@@ -16,28 +16,28 @@ _CHECKSUM_WORDS = {0x377F0682: struct.Struct("<6I"), 0x377F0683: struct.Struct("
 _FRAME_HEADER = struct.Struct(">2I8s2I")
 """Page number, size of the database after a commit or 0, salts, checksum."""
 _PAGE_HEADER = struct.Struct(">BHHHBH")
-"""The type of the page, its first free block, number of cells, begin and fragmentation of cells; the first cell."""
+"""Page type, first free block, number of cells, begin of the cells, fragmented bytes, position of the first cell."""
 _TABLE_LEAF = 13
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 """The serial types of integers, and their lengths in bytes."""
 _CONSTANTS = {0: None, 8: 0, 9: 1}
-"""The serial types that stand for a value."""
+"""The serial types that stand for a constant, and these constants."""
 
 Row = list[int | None]
 
 
 class Wal(NamedTuple):
-    """The page size of a WAL, and from its pages with a single row those rows that consist of integers and NULLs."""
+    """The page size of a WAL, and the rows of those of its pages for which `single_row` returns a row."""
 
     page_bytes: int
     rows: list[Row]
 
 
 def read_wal(path: Path) -> Wal | None:
-    """Reads a WAL; None if there is none or it has no commit, so that SQLite replays nothing.
+    """Reads a WAL. Returns None if there is no WAL or if it has no commit: SQLite then replays nothing.
 
-    Compares the salts of frames, but not their checksums. The rows may therefore include some of a transaction that
-    was not committed.
+    Compares the salts of frames, but not their checksums. The rows may therefore include rows of a
+    transaction that was not committed.
     """
     if not path.is_file() or path.stat().st_size <= _WAL_HEADER.size:
         return None
@@ -69,7 +69,7 @@ def _checksum(words: tuple[int, ...]) -> list[int]:
 
 
 def single_row(page: bytes | memoryview) -> Row | None:
-    """The row of a table's page with a single row of integers and NULLs; None for any other page."""
+    """The row of a page, if the page has only one row of a table, of only integers and NULLs; else None."""
     if len(page) < _PAGE_HEADER.size:
         return None
     kind, _, cells, _, _, cell = _PAGE_HEADER.unpack_from(page)
@@ -100,10 +100,10 @@ def _integers_at(page: bytes | memoryview, cell: int) -> Row | None:
 
 
 def _varint(page: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The variable-length integer at this place, and the place after it."""
+    """The variable-length integer at the position `at`, and the position after it."""
     value = 0
-    for place in range(at, at + 8):
-        value = value << 7 | page[place] & 0x7F
-        if page[place] < 0x80:
-            return value, place + 1
+    for position in range(at, at + 8):
+        value = value << 7 | page[position] & 0x7F
+        if page[position] < 0x80:
+            return value, position + 1
     return value << 8 | page[at + 8], at + 9

@@ -1,13 +1,13 @@
 """Checks that a WAL that a killed server left belongs to the database file. Runs on the main thread.
 
-SQLite replays a WAL without checking this. After a backup was copied over the database, the replay would mix pages of
-two states of the database.
+SQLite replays a WAL without checking this. If a backup was copied over the database, the replay would mix pages of two
+versions of the database.
 
-Each write transaction gives the row of totals a new random `state`, and keeps the one before in `previous_state`. Its
-frames in the WAL include the page of that row. The WAL belongs to the database if the state in the database file is the
-one before the first transaction of the WAL, or the one after any of its transactions. Then no page that is missing in
-the WAL has changed since the WAL began, and replaying it leads to its last state. This also applies to a copy of
-the database file that was made since the WAL began.
+Each write transaction stores a new random number in `totals.state`, and the number before it in
+`totals.previous_state`. It writes the page with these two columns to the WAL. So the WAL contains the number of each of
+its transactions, and the number before the first of them. The WAL belongs to the database if the database file has one
+of these numbers. The file is then as old as the beginning of the WAL, or newer, and the replay leads to the newest
+version. This is also true for a copy of the file that was made after the beginning of the WAL.
 """
 
 import sqlite3
@@ -27,12 +27,12 @@ _HEADER_BYTES = 100
 _STATE = TOTALS_COLUMNS.index("state")
 _PREVIOUS_STATE = TOTALS_COLUMNS.index("previous_state")
 _OLD_COLUMNS = 7
-"""How many columns the table had before version 4 of the schema."""
+"""How many columns the table `totals` had before version 4 of the schema."""
 _TOTALS_ROOT = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'totals'"
 
 
 class _UnknownStateError(Exception):
-    """The database file can't be read without its WAL: a crash interrupted a checkpoint."""
+    """`totals.state` can't be read from the database file without its WAL: a crash interrupted a checkpoint."""
 
 
 def check_leftover_wal(path: Path) -> None:
@@ -51,7 +51,7 @@ def check_leftover_wal(path: Path) -> None:
     try:
         belongs = _belongs(path, wal)
     except _UnknownStateError:
-        # The WAL has all pages that the checkpoint was writing, and repairs the database.
+        # The WAL still has all pages that the interrupted checkpoint was copying, so the replay repairs the database.
         belongs = _query(path, "mode=ro", "PRAGMA quick_check(1)") == ("ok",)
     if not belongs:
         raise DatabaseRefusedError(
@@ -61,26 +61,27 @@ def check_leftover_wal(path: Path) -> None:
 
 
 def _belongs(path: Path, wal: Wal) -> bool:
-    """Raises _UnknownStateError if only SQLite can tell."""
+    """Whether the WAL belongs to the database. Raises _UnknownStateError if only a replay by SQLite can show this."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if header[_FORMAT_VERSIONS] == _WITHOUT_WAL:
         return False
     if not header.startswith(DATABASE_MAGIC) or header[_FORMAT_VERSIONS] != _WITH_WAL:
         raise _UnknownStateError
-    if not (images := [row for row in wal.rows if _is_totals(row)]):
-        return True  # other programs wrote all of its transactions, or an older version of this one
-    states = [_value(images[0], _PREVIOUS_STATE), *(_value(row, _STATE) for row in images)]
+    if not (totals_rows := [row for row in wal.rows if _is_totals(row)]):
+        return True  # all of its transactions are from other programs, or from an older version of this one
+    states = [_value(totals_rows[0], _PREVIOUS_STATE), *(_value(row, _STATE) for row in totals_rows)]
     return _state_in(path, wal.page_bytes) in states
 
 
 def _state_in(path: Path, page_bytes: int) -> int | None:
-    """The state in the database file alone. None for a file without totals, or without the column of a later schema."""
+    """`totals.state` in the database file without its WAL. None if the file does not have this table or column."""
     try:
-        # An immutable file is read without its WAL.
+        # SQLite reads an immutable file without its WAL.
         root = _query(path, "immutable=1", _TOTALS_ROOT)
     except (sqlite3.DatabaseError, UnicodeDecodeError):
-        # The first page is torn, or has the size that the file will have after the checkpoint.
+        # The first page is only partly written, or has the size that the file will have after the checkpoint. SQLite
+        # can read the schema with the WAL.
         root = _query(path, "mode=ro", _TOTALS_ROOT)
     if root is None:
         return None
@@ -93,7 +94,7 @@ def _state_in(path: Path, page_bytes: int) -> int | None:
 
 
 def _is_totals(row: Row) -> bool:
-    """Whether this is an intact row of totals, of any version of the schema."""
+    """Whether this is a completely written row of `totals`, of any version of the schema."""
     state = _value(row, _STATE)
     return row[:1] == [None] and len(row) >= _OLD_COLUMNS and (state is None or state % STATE_FACTOR == 0)
 

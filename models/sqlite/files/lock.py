@@ -18,7 +18,7 @@ class DatabaseLock:
     """Exclusive flock(2) locks, which are advisory, on the database file and on `<database>.lock`.
 
     The lock on the database file applies to all paths of the file, such as hard links. The lock file contains the
-    owner's process id. While it is locked, it excludes versions of this program that lock no other file. The kernel
+    process id of the server. It is locked because older versions of this program lock only this file. The kernel
     releases the locks when the process ends for any reason, so a lock file that a crash left behind locks nothing.
 
     Closing any descriptor of the database file releases SQLite's locks of the whole process
@@ -37,7 +37,8 @@ class DatabaseLock:
     def acquire(self) -> None:
         """Acquires the lock and creates missing files. Does nothing if this object already holds the lock.
 
-        Raises DatabaseRefusedError. It names the process that holds the lock, and no file has been changed.
+        Raises DatabaseRefusedError if another server holds the lock, or if a file can't be opened or created. The error
+        names the process that holds the lock. No existing file has been changed.
         """
         if self._lock_file is not None:
             return
@@ -85,9 +86,10 @@ class DatabaseLock:
             return ""
 
     def unlock_lock_file(self) -> None:
-        """Closes the lock file, which saves a file descriptor. The file stays, and names the process.
+        """Closes the lock file, to save a file descriptor. The file remains, and contains the process id.
 
-        Must be called after the migration: the versions that lock no other file reject the current schema.
+        Must be called after the migration: older versions of this program, which lock only this file, then reject the
+        schema of the database. Does nothing if the database file itself is not locked.
         """
         if self._lock_file is not None and _LOCKS_DATABASE:
             self._lock_file.close()
@@ -108,7 +110,8 @@ class DatabaseLock:
     def close_in_child(self) -> None:
         """Closes the descriptors in a forked child, and keeps the files.
 
-        A flock belongs to the open file, which the child shares. It would outlive the process that has the lock.
+        The child shares the open files. A flock lasts until all processes have closed the file, so the child could
+        otherwise keep the lock after the server has ended.
         """
         for file in (self._lock_file, self._file):
             if file is not None:
@@ -116,7 +119,7 @@ class DatabaseLock:
         self._lock_file = self._file = None
 
     def discard(self) -> None:
-        """Like `release`, but if `acquire` has created the database, removes it and the files created since."""
+        """Like `release`, but if `acquire` has created the database, removes it and SQLite's new files."""
         if self._file is not None and self._file.is_new:
             for path in self._sqlite_files:
                 if path not in self._found:
@@ -144,7 +147,7 @@ class _LockedFile:
                 raise
             if self._is_at_path():
                 return
-            # The previous owner removed or replaced it after it was opened here.
+            # The server that held the lock before removed or replaced the file after it was opened here.
             self.close()
 
     def _open(self) -> None:

@@ -1,15 +1,16 @@
-"""Checks the files that SQLite has open, because SQLite does not.
+"""Checks that nobody has removed, replaced or truncated the files that SQLite has open. SQLite does not check this.
 
 Runs on the thread that writes. `check_wal` also runs on the thread that checkpoints, at the same time.
 
-If another program removes or replaces the database or its WAL, SQLite writes to the removed files, and these are gone
-when the process ends. If it truncates or overwrites the WAL, SQLite continues to append to it, and a crash loses the
-commits whose frames are missing.
+If another program removes or replaces the database or its WAL, SQLite goes on writing to the removed files, which are
+lost when the process ends. If another program truncates or overwrites the WAL, SQLite goes on appending to the WAL, and
+the commits whose frames are missing are lost when the process ends.
 
 The WAL-index, which is the beginning of the `-shm` file, says how many frames the WAL has
 (https://www.sqlite.org/walformat.html). SQLite has one descriptor of that file in a process, from the first connection
-to the last. This module reads with it: closing a descriptor of its own would release SQLite's locks on the file in the
-whole process. It opens the WAL for each check, because each open file is one client connection less.
+to the last. This module reads with the same descriptor, because closing another descriptor of the file would release
+SQLite's locks on it. It opens the WAL for each check: if it kept the file open, the server could serve one client
+connection less.
 """
 
 import contextlib
@@ -26,11 +27,11 @@ _SALT_BYTES = 8
 _WAL_SALTS_AT = 16
 _INDEX_HEADER_BYTES = 48
 _INDEX = struct.Struct("=14xHI12x8s56xI")
-"""The page size, the number of frames, the salts, and after a copy of all that the number of checkpointed frames."""
+"""Page size, number of frames, salts. After a second copy of these fields: the number of checkpointed frames."""
 _LARGEST_PAGE = 65_536
 _CHECKED_LATER = (errno.ENOENT, errno.EMFILE, errno.ENFILE)
-"""If opening the WAL fails with one of these errors, the next check does what this one can't: `check_paths` reports a
-missing file, and a free file descriptor is needed only for a moment."""
+"""If opening the WAL fails with one of these errors, this check is left out. If the file is missing, the next
+`check_paths` reports it. If there is no free file descriptor, the next check is likely to get one."""
 
 
 class WalDamagedError(Exception):
@@ -54,14 +55,14 @@ class _WalIndex(NamedTuple):
 
 class _Frame(NamedTuple):
     salts: bytes
-    place: int
+    position: int
     content: bytes
 
 
 class OpenFiles:
     """The files of a database that is in use. Not to be used after the last connection of the process is closed.
 
-    `database` is the path of the database. In another journal mode than WAL, checks only that file.
+    `database` is the path of the database. If the journal mode is not WAL, checks only that file.
     """
 
     def __init__(self, database: str) -> None:
@@ -71,7 +72,7 @@ class OpenFiles:
         self._last_frame: _Frame | None = None
         self._is_damaged = False
         self.is_checkpointed = False
-        """Whether the database file had all commits at the time of the last check."""
+        """Whether the database file, without the WAL, had all commits at the time of the last `check_length`."""
 
     def check_paths(self) -> None:
         """Raises StorageUnavailableError if the database or its WAL was removed or replaced."""
@@ -85,9 +86,9 @@ class OpenFiles:
             raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
 
     def check_length(self) -> None:
-        """Raises WalDamagedError if the WAL was too short for its frames at the time of the last `check_paths`.
+        """Raises WalDamagedError if the WAL was shorter than its index says at the time of the last `check_paths`.
 
-        To be called in a write transaction, before the first change.
+        Must be called in a write transaction, before the first change.
         """
         index = self._read_index()
         if self._is_damaged or (index and self._wal_bytes < index.wal_bytes):
@@ -98,13 +99,14 @@ class OpenFiles:
     def check_wal(self) -> None:
         """Raises WalDamagedError if frames are missing in the WAL, now or in an earlier check.
 
-        To be called after each commit, before it is acknowledged.
+        Must be called after each commit, before the commit is acknowledged.
         """
         while not self._is_damaged:
             index = self._read_index()
             if index is None or self._has_frames(index):
                 return
-            # Another process may have truncated the WAL after a checkpoint in the meantime, which changes the index.
+            # The WAL is damaged only if the index is still the same: another process changes the index when it
+            # truncates the WAL after a checkpoint.
             self._is_damaged = self._read_index() == index
         raise WalDamagedError(f"another program truncated or overwrote {self._database}-wal")
 
@@ -121,7 +123,7 @@ class OpenFiles:
     def _has_frames(self, index: _WalIndex) -> bool:
         """Whether the WAL has its header, its last frame, and the frame that was the last one at the previous check.
 
-        If a WAL was truncated and SQLite then appended to it, it has zeros in place of that frame.
+        If the WAL was truncated and SQLite then appended to it, the WAL has zeros where that previous frame was.
         """
         if index.frames == 0:
             self._last_frame = None
@@ -136,17 +138,17 @@ class OpenFiles:
             if os.pread(wal, _SALT_BYTES, _WAL_SALTS_AT) != index.salts:
                 return False
             last = self._last_frame
-            if last and last.salts == index.salts and os.pread(wal, len(last.content), last.place) != last.content:
+            if last and last.salts == index.salts and os.pread(wal, len(last.content), last.position) != last.content:
                 return False
-            place = index.wal_bytes - index.frame_bytes
-            content = os.pread(wal, index.frame_bytes, place)
+            position = index.wal_bytes - index.frame_bytes
+            content = os.pread(wal, index.frame_bytes, position)
         finally:
             os.close(wal)
-        self._last_frame = _Frame(index.salts, place, content)
+        self._last_frame = _Frame(index.salts, position, content)
         return len(content) == index.frame_bytes
 
     def _read_index(self) -> _WalIndex | None:
-        """None if another process is writing it. The next transaction checks again."""
+        """The WAL-index; None if another process is writing it. The next transaction reads it again."""
         if self._index_file is None:
             return None
         content = os.pread(self._index_file, _INDEX.size, 0)
@@ -155,7 +157,10 @@ class OpenFiles:
         return _WalIndex(*_INDEX.unpack(content))
 
     def _stat(self) -> tuple[tuple[tuple[int, int] | None, ...], int]:
-        """The identities of the files that are currently at the paths of the database and its WAL, and its length."""
+        """The device and inode numbers of the files at the paths of the database and the WAL, and the size of the WAL.
+
+        The numbers of a missing file are None, and its size is 0.
+        """
         database, wal = (_stat(self._database + suffix) for suffix in ("", "-wal"))
         identities = tuple(found and (found.st_dev, found.st_ino) for found in (database, wal))
         return identities, wal.st_size if wal else 0

@@ -32,7 +32,7 @@ _PRAGMAS = {
     # A long read of another program can make the WAL much longer. After that, SQLite truncates it to this length.
     "journal_size_limit": 2 * WAL_PAGES * _PAGE_BYTES,
 }
-# The first bytes of each file (https://www.sqlite.org/fileformat.html#magic_header_string, #wal_file_format,
+# The first bytes of a WAL and of a rollback journal (https://www.sqlite.org/fileformat.html#wal_file_format,
 # #the_rollback_journal).
 _WAL_MAGIC = bytes.fromhex("377f06")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -59,7 +59,7 @@ def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
 
 
 def check_path(path: Path) -> None:
-    """Raises DatabaseRefusedError unless `path` is a regular file or missing, and this SQLite can be used."""
+    """Raises DatabaseRefusedError unless `path` is a regular file or missing, and SQLite is new enough."""
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         needed = ".".join(map(str, MINIMUM_SQLITE))
         raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
@@ -128,7 +128,7 @@ def _rolls_back_to_empty(real_path: Path) -> bool:
         and len(journal) >= _MIN_JOURNAL_BYTES
         and journal.startswith(_JOURNAL_MAGIC)
         and not any(journal[_JOURNAL_INITIAL_PAGES])
-        # A journal that also ends with the magic bytes belongs to a transaction over several databases.
+        # A journal that also ends with its magic bytes belongs to a transaction over several databases.
         and not journal.endswith(_JOURNAL_MAGIC)
     )
 
@@ -150,7 +150,7 @@ def _with_suffix(path: Path, suffix: str) -> Path:
 def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
     """Up to `limit` bytes from the beginning of the file; none if the file can't be read.
 
-    The default limit is enough for a whole rollback journal of one page.
+    By default, reads enough for a whole rollback journal of one page.
     """
     if path.is_file():
         with contextlib.suppress(OSError), path.open("rb") as file:
