@@ -35,7 +35,7 @@ class OrderChange(Struct, frozen=True, gc=False):
 def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
     """The status changes that `Store.write` made for this batch, computed from the results that it returned.
 
-    For a new order that was claimed in the same commit, there is no change to Pending.
+    A new order that was claimed in the same commit has only a change to Processing, and none to Pending.
     """
     pairs = list(zip(batch, results, strict=True))
     claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]

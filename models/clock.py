@@ -1,16 +1,22 @@
-"""The clock of orders: steady time for due times and durations, wall clock time for people. Usable on any thread."""
+"""The clock of orders: steady time for due times and durations, wall clock time for people to read.
+
+Usable on any thread.
+"""
 
 import time
 from collections.abc import Callable
 
 MIN_STEP_US = 100_000
-"""A smaller difference between the wall clock and the steady time is not a step. Reading two clocks takes a while."""
+"""A step is a jump of the wall clock, because somebody has set it. A change of the difference between the wall clock
+and the steady time that is smaller than this is not a step: the two clocks are not read at exactly the same time."""
 MAX_READ_US = 10_000
-"""A reading of both clocks that took longer is not used: the thread was interrupted between them."""
+"""If reading both clocks takes longer than this, the values are not compared: the thread was probably interrupted
+between the two readings."""
 MAX_STEPS = 100
-"""How many steps of the wall clock are remembered."""
+"""How many steps of the wall clock are remembered: the latest ones."""
 
-# Includes the time during which the system was suspended. CLOCK_MONOTONIC does so only on systems without this clock.
+# A clock that goes on while the system is suspended. On systems without CLOCK_BOOTTIME, such as macOS, CLOCK_MONOTONIC
+# goes on, too.
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -25,11 +31,11 @@ def elapsed_us() -> int:
 
 
 class Clock:
-    """Steady time, and the steps of the wall clock since this object was constructed.
+    """Returns steady time when it is called, and remembers the steps of the wall clock.
 
-    Steady time is what the wall clock would show if nobody had set it since then. Calling the object returns it, in
-    microseconds since 1970, UTC. The steps are recorded together with the orders that were stored before them, because
-    the creation time of an order is wall clock time.
+    Steady time is what the wall clock would show if nobody had set it since this object was constructed, in
+    microseconds since 1970, UTC. The creation times of orders are wall clock time. To convert them to steady time, the
+    clock remembers for each step which orders were stored before it.
     """
 
     def __init__(self, *, wall_us: Callable[[], int] = wall_us, elapsed_us: Callable[[], int] = elapsed_us) -> None:
@@ -37,26 +43,29 @@ class Clock:
         self._elapsed_us = elapsed_us
         self._start_us = wall_us() - elapsed_us()
         self._earlier: tuple[tuple[int, int], ...] = ()
-        """For each recorded step, the last sequence stored before it, and `step_us` before it."""
+        """For each step, the sequence of the last order that was stored before it, and `step_us` before it."""
         self.step_us = 0
-        """The wall clock's time minus the steady time, as of the last `record_step`."""
+        """The wall clock time minus the steady time, in microseconds, as of the last `record_step`."""
 
     def __call__(self) -> int:
         return self._start_us + self._elapsed_us()
 
     def wall_time(self) -> int:
-        """The time of the wall clock."""
+        """The time of the wall clock in microseconds since 1970, UTC, except for changes too small to be a step."""
         return self() + self.read_step()
 
     def read_step(self) -> int:
-        """The value that `step_us` should have now."""
+        """The wall clock time minus the steady time now. Returns `step_us` if there was no new step."""
         before_us = self()
         step_us = self._wall_us() - before_us
         is_step = abs(step_us - self.step_us) >= MIN_STEP_US and self() - before_us <= MAX_READ_US
         return step_us if is_step else self.step_us
 
     def record_step(self, step_us: int, *, last_sequence: int) -> None:
-        """Sets `step_us`. All orders up to `last_sequence` were stored before the step. For one thread only."""
+        """Sets `step_us`. All orders up to `last_sequence` were stored before the step.
+
+        Must always be called on the same thread.
+        """
         self._earlier = (*self._earlier, (last_sequence, self.step_us))[-MAX_STEPS:]
         self.step_us = step_us
 

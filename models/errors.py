@@ -6,7 +6,7 @@ from typing import NamedTuple
 MAX_LISTED_ERRORS = 100
 """The maximum number of errors that are listed for one order."""
 ERRORS_IN_TEXT = 3
-"""The maximum number of errors in the text of the exception."""
+"""The maximum number of errors in the text of an InvalidOrderError."""
 
 
 class FieldError(NamedTuple):
@@ -62,11 +62,11 @@ class WrongStatusError(Exception):
 
 
 class QueueFullError(Exception):
-    """The queue is full. A retry may succeed."""
+    """Too many requests are waiting, for the store or for the end of an order. A retry may succeed."""
 
 
 class QueueClosedError(Exception):
-    """The queue accepts no more items, because the server is stopping."""
+    """The store accepts no more requests, because the server is stopping."""
 
 
 class StorageError(Exception):
@@ -88,7 +88,8 @@ class StorageUnavailableError(StorageError):
 class StorageDamagedError(StorageUnavailableError):
     """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired.
 
-    `advice` says how to repair it. It is empty if the database file must be checked first.
+    `advice` is the end of the log line about the error. If it is empty, the log line says how to check the database
+    file.
     """
 
     def __init__(self, text: str = "", *, code: str = "unknown", advice: str = "") -> None:

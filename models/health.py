@@ -37,7 +37,10 @@ class StorageStatus(Struct, frozen=True):
 
 
 class Damage(NamedTuple):
-    """A damaged part of the database: what it is, such as `order 5`, the error, and the effect, such as `, and …`."""
+    """A damaged part of the database, and the error of using it.
+
+    `what` names the part, such as `order 5`. `effect` is added to the log line, such as `, and stays Pending`.
+    """
 
     what: str
     error: StorageError
@@ -47,8 +50,8 @@ class Damage(NamedTuple):
 class StorageHealth:
     """Remembers which kind of work fails, and logs each change once. Also counts all errors, and logs damaged orders.
 
-    `advice` ends the log lines about damage, unless the error has its own. It names the file and a command that checks
-    the file.
+    `advice` is the end of each log line about damage, unless the error has its own advice. It names the database file
+    and a command that checks this file.
     """
 
     def __init__(self, *, advice: str) -> None:
@@ -59,7 +62,7 @@ class StorageHealth:
         self._logged_damage: set[str] = set()
 
     def is_up(self, work: Work) -> bool:
-        """Whether the last failure of this kind of work is over."""
+        """False from a failure of this kind of work until the next `note_success`."""
         return work not in self._failing
 
     def errors(self) -> dict[str, int]:
@@ -68,7 +71,7 @@ class StorageHealth:
             return dict(self._errors)
 
     def note_failure(self, work: Work, error: StorageError) -> None:
-        """Records that this kind of work fails. Logs the first failure, and the first one that is damage."""
+        """Records that this kind of work fails. Logs the first failure, and the first one because of damage."""
         with self._lock:
             self._errors[error.code] += 1
             previous = self._failing.get(work)
@@ -87,7 +90,7 @@ class StorageHealth:
         _log.info("%s of the database work again", work)
 
     def note_damage(self, damage: Damage) -> None:
-        """Records the damage of a part, while other work succeeds. Logs each `what` once."""
+        """Records that a part of the database is damaged while other parts can be used. Logs each part once."""
         what, error, effect = damage
         with self._lock:
             self._errors[error.code] += 1
@@ -98,7 +101,7 @@ class StorageHealth:
         _log.error("%s can't be read or written%s: %s (%s)%s", what, effect, error, error.code, advice)
 
     def note_repair(self, what: str) -> None:
-        """Records that `what` is not damaged any more. Logs this if the damage was logged."""
+        """Records that the part with this `Damage.what` is not damaged any more. Logs this if the damage was logged."""
         with self._lock:
             if what not in self._logged_damage:
                 return

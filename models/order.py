@@ -26,9 +26,10 @@ class Status(enum.StrEnum):
 
 
 class Order(Struct, frozen=True, gc=False):
-    """A stored order. Times are microseconds since 1970, UTC.
+    """A stored order. Times are microseconds since 1970, UTC. `total_amount` is in ten-thousandths.
 
-    If the wall clock was set after the order was created, `processed_us` is what it would show without that.
+    If somebody set the wall clock after the order was created, `processed_us` is what the clock would otherwise have
+    shown. `metadata` is the text of a JSON object.
 
     `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that use up
     `--max-attempts`. `claims` counts all attempts, so its value identifies the latest attempt.
@@ -97,7 +98,7 @@ class AttemptRecord(Struct, frozen=True, gc=False):
 class Totals(Struct, frozen=True, gc=False):
     """The exact number of orders in each status, and whether processing is paused.
 
-    `processing_us` sums the times from acceptance to completion.
+    `processing_us` sums the microseconds from acceptance to completion, over all Completed orders.
     """
 
     pending: int
@@ -117,7 +118,7 @@ class Totals(Struct, frozen=True, gc=False):
 
 
 def amount_as_decimal(ten_thousandths: int) -> Decimal:
-    """The exact amount. Its text has no exponent and no trailing zeros."""
+    """The exact amount as a Decimal. Its text has no exponent and no trailing zeros."""
     return Decimal(amount_as_json(ten_thousandths).decode())
 
 

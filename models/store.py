@@ -1,7 +1,7 @@
 """The interface of an order store. `models/sqlite/` implements it.
 
-Every method that reads or writes runs on the caller's thread, blocks it, and is one transaction. If it raises
-a StorageError, nothing has been changed.
+Every method that reads or writes runs on the caller's thread and blocks it. Unless its docstring says otherwise, it is
+one transaction, and if it raises a StorageError, nothing has been changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,9 @@ class Store(Protocol):
     def is_up(self, work: Work) -> bool:
         """False after a failure of this kind of work, until a probe of it succeeds. Can be called on any thread.
 
-        An error that concerns only single orders is not such a failure: the store runs a probe to find out. It also
-        runs a probe if an order is stored or read after a failure.
+        After an error that possibly concerns only single orders, the store runs a probe. If the probe succeeds, the
+        error is not a failure of this kind of work. After a failure, the store also runs a probe when an order has been
+        stored or read.
         """
 
     def connect(self) -> None:
@@ -41,7 +42,7 @@ class Store(Protocol):
         """Records `outcome_of(attempt)` for each attempt that a crash interrupted.
 
         Converts the due times that the previous process stored to the steady time of this one. A retry that would be
-        due after more than `longest_delay_us` is made due now, because the wall clock was set back. Returns the number
+        due after more than `longest_delay_us` is made due now: the wall clock was probably set back. Returns the number
         of recorded outcomes. Must be called once, before the first claim. An order whose outcome can't be recorded is
         skipped, as `write` documents.
         """
@@ -54,15 +55,16 @@ class Store(Protocol):
         1. `FinishAndClaim` records outcomes. An outcome changes nothing if its attempt has already ended.
         2. `Cancel`, `Retry`, `RetryOrders` and `SetPaused`.
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
-        4. `FinishAndClaim` claims orders that are due, oldest first; none while processing is paused.
+        4. `FinishAndClaim` claims Pending orders that are new or whose retry is due, oldest first. While processing is
+           paused, it claims none.
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
-        order of effects. The results of damaged orders, and of orders that were not tried because too many
-        others failed, are StorageErrors. `RetryOrders` leaves damaged orders out. Raises a StorageError if all writes
-        of the batch fail.
+        order. The results of damaged orders, and of orders that were not tried because too many others failed, are
+        StorageErrors. `RetryOrders` leaves damaged orders out. Raises a StorageError if all writes of the batch fail.
+        If a `FinishAndClaim` fails, some of its outcomes can be recorded nevertheless.
 
-        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. A later call tries
-        this again for one of the skipped orders, and logs a success.
+        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. Later calls try again
+        to claim or finish one of the skipped orders, and log if this succeeds.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would
@@ -86,7 +88,10 @@ class Store(Protocol):
         """The totals after the last commit. Takes the same time for any number of orders."""
 
     def probe(self, work: Work) -> None:
-        """Tests this kind of work as orders use it; changes no order. Updates `is_up`. Raises a StorageError."""
+        """Tests this kind of work in the same way as requests use it, and changes no order. Updates `is_up`.
+
+        Raises a StorageError if the test fails.
+        """
 
     def status(self) -> StorageStatus:
         """The state of the storage: whether it works, the number of errors, sizes. Reads no file."""
@@ -98,9 +103,10 @@ class Store(Protocol):
         """
 
     def maintain(self) -> None:
-        """Does what the engine should do while nothing is written. Does not wait for locks or delay other threads.
+        """Does work that is best done while nothing is written. Does not wait for locks or delay other threads.
 
-        SQLite: moves commits from the WAL to the database file. A storage error means only that this failed.
+        For SQLite, this is a checkpoint: it copies commits from the WAL to the database file. A StorageError means only
+        that the checkpoint failed.
         """
 
     def close(self) -> None:

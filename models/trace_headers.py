@@ -20,9 +20,9 @@ def is_request_id(text: str) -> bool:
 
 
 def trace_headers_in(headers: Mapping[str, str]) -> str | None:
-    """The valid `traceparent` and X-Request-Id of a request, as a JSON object; None if there is none.
+    """The valid `traceparent` and X-Request-Id headers of a request, as a JSON object; None if it has neither.
 
-    `headers` must find names in lower case.
+    `headers` must find a value by the name in lower case.
     """
     found = {}
     if (traceparent := headers.get(TRACEPARENT)) and _TRACEPARENT.fullmatch(traceparent):
@@ -33,5 +33,5 @@ def trace_headers_in(headers: Mapping[str, str]) -> str | None:
 
 
 def read_trace_headers(text: str) -> dict[str, str]:
-    """The headers in a text of `trace_headers_in`."""
+    """The names and values of the headers in a text that `trace_headers_in` returned."""
     return _decode(text)

@@ -27,7 +27,7 @@ class Waiter(Protocol[R_contra]):
 
 
 class Write(Struct, Generic[R], frozen=True, gc=False):
-    """A write request to the store. Its result is an R, or an error that is raised to the caller."""
+    """A write request to the store. Its result has the type R. An error is raised to the caller."""
 
 
 class Insertion(enum.Enum):
@@ -59,7 +59,7 @@ class NewOrder(Write[Insertion], frozen=True, gc=False):
 
 
 class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
-    """Insert these orders in one transaction. Each is accepted or rejected independently."""
+    """Insert these orders in one transaction. Each order is accepted or rejected independently."""
 
     orders: list[NewOrder]
 
@@ -68,11 +68,11 @@ class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
     Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that steady time
-    (`models/clock.py`); the attempt counts if `counts` is true. Pending without `due_us` makes the order ready at once,
-    as if it had not been claimed; the attempt does not count.
+    (`models/clock.py`); the attempt counts towards `--max-attempts` if `counts` is true. Pending without `due_us` makes
+    the order ready at once, as if it had not been claimed; the attempt does not count.
 
-    `ending` goes into the history of the order. Without it, the history does not contain the attempt. A Completed order
-    needs none.
+    `ending` is stored in the history of the order. If it is None, the history does not contain the attempt, unless the
+    attempt completed the order.
     """
 
     sequence: int
@@ -92,10 +92,10 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 class ClaimedOrders(Struct, frozen=True, gc=False):
-    """The orders that a write claimed. They are Processing.
+    """The orders that a write claimed, that is, made Processing.
 
-    `next_due_us` is the steady time at which the next retry is due, or at which a damaged order is tried again. It is
-    None if there is no such order, if the limit was 0, or while processing is paused.
+    `next_due_us` is the steady time at which the next retry is due, or at which the store tries again to claim a
+    damaged order. It is None if there is no such order, if the limit was 0, or while processing is paused.
     """
 
     orders: list[Order]
@@ -174,7 +174,7 @@ class RetryOrders(Write[RetriedOrders], frozen=True, gc=False):
 
 
 class SetPaused(Write[bool], frozen=True, gc=False):
-    """Claim no more orders, or claim orders again. The result says whether this changed anything."""
+    """Pause or resume the claiming of orders. The result is whether this changed anything."""
 
     is_paused: bool
 

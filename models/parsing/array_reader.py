@@ -36,35 +36,36 @@ def read_array(parts: Iterable[bytes]) -> Generator[None, None, list[NewOrder | 
 
     Skips one byte-order mark at the beginning of the body. The texts are not validated: they can contain anything, even
     invalid UTF-8. Raises NotJsonError, and InvalidOrderError if the body is not an array, has more than `MAX_ORDERS`
-    elements, or has an element that is too long. A part has at most 64 KiB. Yields after each step.
+    elements, or has an element that is too long. Each part must have at most 64 KiB. Yields after each step.
     """
     return _ArrayReader(parts).read()
 
 
 class _ArrayReader:
-    """Reads the parts through a window of bytes. `_place` is the position of the next unread byte in the window."""
+    """Reads the parts through a window of bytes. `_position` is the position of the next unread byte in the window."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         self._parts = iter(parts)
         self._window = b""
-        self._place = 0
+        self._position = 0
         self._has_end = False
+        # A group that begins before this position can't be parsed as a whole.
         self._no_groups_before = 0
         self._elements: list[NewOrder | bytes] = []
 
     def read(self) -> Generator[None, None, list[NewOrder | bytes]]:
         self._fill_window()
         if self._window.startswith(BYTE_ORDER_MARK):
-            self._place = len(BYTE_ORDER_MARK)
+            self._position = len(BYTE_ORDER_MARK)
         yield
         yield from self._skip_space()
         if self._next_byte() != b"[":
             self._refuse_other_json()
-        self._place += 1
+        self._position += 1
         yield from self._skip_space()
         separator = b"," if self._next_byte() != b"]" else b"]"
         if separator == b"]":
-            self._place += 1
+            self._position += 1
         while separator == b",":
             self._fill_window()
             separator = self._read_group()
@@ -73,7 +74,7 @@ class _ArrayReader:
                 self._read_element()
                 yield from self._skip_space()
                 separator = self._next_byte()
-                self._place += 1
+                self._position += 1
             yield
         yield from self._skip_space()
         if separator != b"]" or self._next_byte():
@@ -82,16 +83,16 @@ class _ArrayReader:
 
     def _next_byte(self) -> bytes:
         """The next unread byte; empty at the end of the window."""
-        return self._window[self._place : self._place + 1]
+        return self._window[self._position : self._position + 1]
 
     def _fill_window(self) -> None:
-        """Adds parts to the window until it has `_WINDOW_BYTES` unread bytes, or all the rest of the body."""
-        size = len(self._window) - self._place
+        """Adds parts to the window until it has `_WINDOW_BYTES` unread bytes, or until the body ends."""
+        size = len(self._window) - self._position
         if size >= _WINDOW_BYTES or self._has_end:
             return
-        window = [self._window[self._place :]]
-        self._no_groups_before -= self._place
-        self._place = 0
+        window = [self._window[self._position :]]
+        self._no_groups_before -= self._position
+        self._position = 0
         while size < _WINDOW_BYTES and not self._has_end:
             part = next(self._parts, None)
             if part is None:
@@ -103,22 +104,22 @@ class _ArrayReader:
 
     def _skip_space(self) -> Generator[None, None, None]:
         while True:
-            if found := _SPACE.match(self._window, self._place):
-                self._place = found.end()
-            if self._place < len(self._window) or self._has_end:
+            if found := _SPACE.match(self._window, self._position):
+                self._position = found.end()
+            if self._position < len(self._window) or self._has_end:
                 return
             self._fill_window()
             yield
 
     def _refuse_other_json(self) -> None:
         self._fill_window()
-        if len(self._window) - self._place <= MAX_ORDER_BYTES:
-            read_json(self._window[self._place :])  # raises NotJsonError if it is not JSON
+        if len(self._window) - self._position <= MAX_ORDER_BYTES:
+            read_json(self._window[self._position :])  # raises NotJsonError if the body is not JSON
         raise InvalidOrderError([FieldError(pointer(ROOT).text, "must be an array of orders")])
 
     def _read_group(self) -> bytes:
         """Reads a group of elements and the separator after it. Returns the separator; empty if no group was read."""
-        begin = self._place
+        begin = self._position
         if begin < self._no_groups_before:
             return b""
         if self._has_end and len(self._window) - begin <= GROUP_BYTES:
@@ -133,19 +134,19 @@ class _ArrayReader:
             self._no_groups_before = end
             return b""
         self._add(elements)
-        self._place = end
+        self._position = end
         return separator
 
     def _read_element(self) -> None:
         self._fill_window()
         index = len(self._elements)
         # Accepts bytes that are not UTF-8: they must make only this order invalid, not the whole array.
-        text = self._window[self._place : self._place + MAX_ORDER_BYTES + 1].decode(errors="surrogateescape")
+        text = self._window[self._position : self._position + MAX_ORDER_BYTES + 1].decode(errors="surrogateescape")
         element = text[: _element_length(text, index)].encode(errors="surrogateescape")
         if len(element) > MAX_ORDER_BYTES:
             raise _too_long(index)
         self._add([element])
-        self._place += len(element)
+        self._position += len(element)
 
     def _add(self, elements: Sequence[NewOrder | bytes]) -> None:
         self._elements += elements
@@ -156,7 +157,8 @@ class _ArrayReader:
 def _parse_group(group: bytes) -> Sequence[NewOrder | bytes] | None:
     """The elements of the array; None if they must be read one by one.
 
-    An element near Python's recursion limit can be accepted in a group and rejected when read alone, or vice versa.
+    The limit on nesting depends on how an element is read: an element that is accepted in a group can be rejected when
+    it is read alone, or vice versa.
     """
     if orders := parse_array_fast(group, max_orders=MAX_ORDERS):
         return orders

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 MAX_CHARACTERS = 500
-"""The maximum length of a pointer. Otherwise one body could need thousands of pointers of 30,000 characters each."""
+"""The maximum length of a pointer. Without a limit, one body could need thousands of pointers of 30,000 characters
+each."""
 
 Path: TypeAlias = tuple[Any, ...]
-"""`(path of the parent, key or index)`; `ROOT` is the path of the whole text. A parent's path is not copied."""
+"""The path of a value in a JSON text: `(path of the parent, key or index)`. `ROOT` is the path of the whole text."""
 ROOT: Path = ()
 
 _UNCHANGED = re.compile(r"[A-Za-z0-9_.!$&'()*+,;=:@-]*")

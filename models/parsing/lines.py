@@ -21,7 +21,7 @@ class Lines:
         text = self._rest + part
         if self._is_at_beginning:
             if BYTE_ORDER_MARK.startswith(text):
-                # Maybe a part of a byte-order mark.
+                # The text is possibly the first part of a byte-order mark.
                 self._rest = text
                 return []
             self._is_at_beginning = False

@@ -22,9 +22,9 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     order_id: Id
     user_id: Id
     item_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
-    # Raw, because an integer is made from its digits in less time than a Decimal.
+    # Raw, because making an integer from the digits is faster than making a Decimal.
     total_amount: msgspec.Raw
-    # Raw, because metadata is stored as it was sent.
+    # Raw, because metadata is stored exactly as it was sent.
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 

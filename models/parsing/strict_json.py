@@ -21,7 +21,7 @@ _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class Number(str):
-    """The text of a JSON number that is not converted to a Python int."""
+    """The text of a JSON number with a fraction, an exponent, or more digits than Python converts to an int."""
 
     __slots__ = ()
 
