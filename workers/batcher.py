@@ -17,7 +17,7 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 _Waiting = tuple[T, Waiter[R], int, int]
-"""An item, the waiter for its result, the number of places that it takes in the queue, and its size."""
+"""An item, the waiter that receives its result, 1 if it counts towards `max_waiting` or else 0, and its size."""
 
 MAX_ITERATIONS = 4
 """The maximum number of iterations of the event loop that a batch waits for more items."""
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class CallQueue(Protocol):
-    """Runs calls on another thread. `workers.call_thread.CallThread` is one."""
+    """Runs calls on another thread. `workers.call_thread.CallThread` implements it."""
 
     def put(self, call: Callable[[A], None], argument: A, /) -> None:
         """Schedules `call(argument)` on the other thread, and returns at once. The call must not raise."""
@@ -68,7 +68,7 @@ class Batcher(Generic[T, R]):
         self._hooks = hooks
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting[T, R]] = deque()
-        self._places_taken = 0
+        self._counted = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -76,8 +76,9 @@ class Batcher(Generic[T, R]):
     def submit(self, item: T, *, size: int = 1, first: bool = False, even_if_full: bool = False) -> asyncio.Future[R]:
         """Adds `item` to the queue. Returns a future for its result.
 
-        `size` counts towards `max_batch`. `first` puts the item at the head of the queue. An item with `even_if_full`
-        takes no place in the queue, so a full queue does not reject it. Raises QueueClosedError and QueueFullError.
+        `size` counts towards `max_batch`. `first` puts the item at the head of the queue. Raises QueueClosedError after
+        `close`, and QueueFullError if `max_waiting` items wait. An item with `even_if_full` does not count towards
+        `max_waiting`, and is accepted even if this number of items wait.
 
         Cancelling the future withdraws the item if its batch has not been formed yet.
         """
@@ -91,11 +92,11 @@ class Batcher(Generic[T, R]):
         """Like `submit`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         if self._closed:
             raise QueueClosedError
-        places = 0 if even_if_full else 1
-        if places and self._places_taken >= self._max_waiting:
+        counted = 0 if even_if_full else 1
+        if counted and self._counted >= self._max_waiting:
             raise QueueFullError
-        self._places_taken += places
-        (self._waiting.appendleft if first else self._waiting.append)((item, waiter, places, size))
+        self._counted += counted
+        (self._waiting.appendleft if first else self._waiting.append)((item, waiter, counted, size))
         if self._idle.is_set():
             self._idle.clear()
             self._loop.call_soon(self._send_when_quiet)
@@ -122,9 +123,9 @@ class Batcher(Generic[T, R]):
             self._hooks.before_batch()
         while self._waiting and left > 0:
             waiting = self._waiting.popleft()
-            _, waiter, places, size = waiting
+            _, waiter, counted, size = waiting
             if waiter.cancelled():
-                self._places_taken -= places
+                self._counted -= counted
             else:
                 batch.append(waiting)
                 left -= size
@@ -145,8 +146,8 @@ class Batcher(Generic[T, R]):
         self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
     def _deliver(self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]) -> None:
-        for (_, waiter, places, _), result in zip(batch, results, strict=True):
-            self._places_taken -= places
+        for (_, waiter, counted, _), result in zip(batch, results, strict=True):
+            self._counted -= counted
             try:
                 if waiter.cancelled():
                     continue
@@ -156,7 +157,7 @@ class Batcher(Generic[T, R]):
                     waiter.set_result(result)
             except Exception:  # noqa: BLE001 - the other waiters must still get their results
                 _log.exception("a result could not be delivered")
-        # Later, so that the clients that have just received results can add their next requests to the same batch.
+        # The next batch is sent a little later, so that clients that have just received results can add requests to it.
         self._loop.call_soon(self._send_when_quiet)
         if self._hooks:
             self._hooks.after_batch(items, results)

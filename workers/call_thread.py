@@ -1,7 +1,7 @@
 """A thread that runs calls one after another.
 
 `ThreadPoolExecutor.submit` makes a future, takes three locks and wakes a thread through a semaphore for each call. To
-avoid this, the thread of a ThreadPoolExecutor here runs a single call, a loop that takes calls from a queue.
+avoid this, CallThread uses a ThreadPoolExecutor for a single call: a loop that takes the actual calls from a queue.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class CallThread:
-    """Runs calls in the order in which they were put. The process can't exit before `close` is called."""
+    """A thread that runs calls in the order of `put` and `run`. The process can't exit before `close` is called."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
@@ -23,7 +23,7 @@ class CallThread:
         self._pool.submit(self._run)
 
     def put(self, call: Callable[[A], None], argument: A) -> None:
-        """Runs `call(argument)` after all calls that were put before. The call must not raise."""
+        """Runs `call(argument)` on the thread, after all earlier calls. Returns at once. The call must not raise."""
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
@@ -40,7 +40,7 @@ class CallThread:
         return await asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Stops the thread after the calls that were put before. Does not wait. Can be called twice."""
+        """Stops the thread after all earlier calls, and does not wait for this. Can be called twice."""
         self._calls.put(None)
         self._pool.shutdown(wait=False)
 

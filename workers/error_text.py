@@ -6,9 +6,9 @@ MAX_ERROR_CHARACTERS = 1_000
 
 
 def text_of(error: BaseException) -> str:
-    """The text to store for an error: its message. The type comes first unless the error is expected.
+    """The text that is stored as the `error` of an order, at most `MAX_ERROR_CHARACTERS` characters.
 
-    At most `MAX_ERROR_CHARACTERS` characters.
+    It is the message of the exception. If the exception is unexpected, its class name comes before the message.
     """
     try:
         text = str(error).strip()
@@ -26,6 +26,6 @@ def one_line(text: str) -> str:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether the error reports an outcome. Any other error that a processor raises is unexpected."""
+    """Whether a processor raises this exception on purpose, to report how an attempt ended."""
     # `isinstance` would read the `__class__` of a user's exception, which can raise.
     return issubclass(type(error), Rejected | RetryLater | NotDeliveredError | NoResultError)

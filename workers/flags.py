@@ -41,7 +41,7 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags. Each `type` raises ValueError, without the value, for a value that is not valid."""
+    """Adds the flags. Each `type` raises ValueError for an invalid value. The error does not contain the value."""
     add = parser.add_argument
     add("--workers", type=_between(1, 1_000), default="8", help="threads that process orders")
     add(

@@ -22,7 +22,8 @@ def forget_executors() -> None:
 
 def reset_signals(numbers: Collection[int]) -> None:
     """Restores the default actions of these signals. They then end the child, and no longer reach the server."""
-    # The child shares the wakeup descriptor of the event loop. Each signal with a handler would stop the server.
+    # The child shares the descriptor with which a signal wakes the event loop of the server. Otherwise a signal of the
+    # child would be handled by the server, too, and stop it.
     signal.set_wakeup_fd(-1)
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)

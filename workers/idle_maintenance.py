@@ -10,7 +10,10 @@ IDLE_S = 3
 
 
 class IdleMaintenance:
-    """Runs `Store.maintain` on the thread of `queue`, each second after `IDLE_S` seconds without a write."""
+    """Runs `Store.maintain` once a second while the last write is more than `IDLE_S` seconds ago.
+
+    `queue` must pass its items to a thread that calls `Store.maintain`.
+    """
 
     def __init__(self, queue: Batcher[None, None]) -> None:
         self._queue = queue
@@ -21,9 +24,9 @@ class IdleMaintenance:
         self._idle_s = 0
 
     def second_passed(self) -> None:
-        """To be called each second. Does not wait. If maintenance fails, it is repeated a second later."""
+        """Must be called each second. Does not wait. If maintenance fails, it is repeated a second later."""
         self._idle_s += 1
         if self._idle_s > IDLE_S:
             with contextlib.suppress(QueueFullError, QueueClosedError):
-                # Requests that wait for a running call share the next one.
+                # If a call of `maintain` is running, all requests made in the meantime share the next call.
                 self._queue.submit(None).add_done_callback(lambda done: done.cancelled() or done.exception())

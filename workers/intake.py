@@ -1,4 +1,4 @@
-"""Submits new orders to the store, singly or in groups, up to the limits. Runs on the event loop."""
+"""Submits new orders to the store, one by one or in groups. Runs on the event loop."""
 
 import asyncio
 
@@ -6,7 +6,8 @@ from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult
 from workers.batcher import WriteBatcher
 
 MAX_GROUPS = 4
-"""The maximum number of groups of orders in progress: two that are being written, and two for the next commit."""
+"""The maximum number of groups in progress: two that are being written, and two for the next commit. A group is the
+orders of one call of `insert_many`."""
 GROUPS_BETWEEN_CLAIMS = 8
 """The number of groups that are stored between two claims under high load."""
 
@@ -33,14 +34,16 @@ class Intake:
         self._writes.submit_for(order, waiter)
 
     async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
-        """Stores the orders in one commit. Waits while `MAX_GROUPS` other groups are in progress.
+        """Stores the orders in one commit. Returns a result for each order.
+
+        Waits while `MAX_GROUPS` other groups are in progress.
 
         If this method raises QueueClosedError or a storage error, none of the orders has been stored.
         """
         self._open_groups += 1
         try:
             async with self._groups:
-                # MAX_GROUPS already limits groups, so they take no places in the queue.
+                # MAX_GROUPS already limits groups, so they need not count towards the limit of the queue.
                 return await self._writes.submit(NewOrders(orders), size=len(orders), even_if_full=True)
         finally:
             self._open_groups -= 1
@@ -60,7 +63,7 @@ class Intake:
     async def wait_for_low_load(self) -> None:
         """Returns at once if the load is not high.
 
-        Under high load, returns after GROUPS_BETWEEN_CLAIMS more groups, or earlier if the load falls.
+        Under high load, returns after GROUPS_BETWEEN_CLAIMS more groups are stored, or earlier if the load falls.
         """
         enough = self._ended_groups + GROUPS_BETWEEN_CLAIMS
         while self.is_under_high_load and self._ended_groups < enough:

@@ -69,12 +69,12 @@ class PeriodicTasks:
         self._maintenance.second_passed()
         # Last, so that the observer sees a failure even if the probe succeeds at once.
         for work in Work:
-            # A write records a step of the wall clock.
+            # Also probes writes after somebody has set the wall clock, because only a write records this.
             if not self._store.is_up(work) or (work is Work.WRITES and self._clock.read_step() != self._clock.step_us):
                 self._probe(work)
 
     def _probe(self, work: Work) -> None:
         """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
         with contextlib.suppress(QueueFullError, QueueClosedError):
-            # Requests that wait for a running probe share the next one.
+            # If a probe is running, all requests made in the meantime share the next probe.
             self._threads.probe(work).add_done_callback(lambda done: done.cancelled() or done.exception())

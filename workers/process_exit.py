@@ -41,18 +41,18 @@ def exit_within(limit_s: float, status: int) -> None:
     for each in flushes:
         each.join(max(0.0, deadline_s - time.monotonic()))
     if any(each.is_alive() for each in flushes):
-        # Python flushes the streams once more when it ends, and would wait for ever.
+        # At its end, Python would flush the streams once more, and wait for ever.
         os._exit(status)
 
 
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # None if it was closed at the start. A user's module can have replaced it with any object.
+        # A stream is None if it was closed at the start. A user's module can have replaced it with any object.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             try:
                 stream.flush()
             except OSError:
-                # Python would try once more when it ends, and then exit with status 120.
+                # At its end, Python would flush once more, fail, and exit with status 120.
                 _discard_output(stream.fileno())
 
 

@@ -56,7 +56,8 @@ class OrderService:
     """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
     Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
-    after `close`. `gate` limits how many orders are claimed; without one, `limits.workers` is the only limit.
+    after `close`. `gate` limits how many orders are processed at a time; without a gate, `limits.workers` is the only
+    limit.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class OrderService:
     # Life cycle
 
     async def open(self) -> None:
-        """Connects the threads to the store and recovers the attempts that a crash interrupted."""
+        """Connects the threads to the store, and records the attempts that a crash interrupted."""
         recovered = await self._threads.open(self._retry_policy.after_crash, longest_delay_us=LONGEST_DELAY_US)
         if recovered:
             _log.info("recovered %d attempts that were interrupted when the previous process ended", recovered)
@@ -124,10 +125,11 @@ class OrderService:
         await self._periodic.start()
 
     async def stop(self, timeout_s: float) -> int:
-        """Stops claiming, waits up to `timeout_s` seconds, and makes the orders of unfinished attempts Pending again.
+        """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
 
-        Also ends all waits for orders to end, so that the waiting requests get responses. Returns the number of
-        abandoned attempts, whose threads can still be running.
+        Then makes the orders of attempts that still run Pending again. Requests that wait for an order to end stop
+        waiting at once, so that they get responses. Returns the number of attempts that can still be running on their
+        threads.
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
@@ -170,7 +172,10 @@ class OrderService:
         self._threads.finds.submit_for(order_id, waiter)
 
     async def find_when_ended(self, order_id: int, timeout_s: float) -> Order | None:
-        """The order, when it is Completed, Failed or Cancelled, or after `timeout_s`; None if it does not exist."""
+        """Waits until the order is Completed, Failed or Cancelled, at most `timeout_s` seconds.
+
+        Returns the order as it is after that; None if it does not exist.
+        """
         with self._waiters.waiting_for(order_id) as ended:
             order = await self._threads.finds.submit(order_id)
             if order is None or order.status in TERMINAL_STATUSES:
@@ -182,7 +187,10 @@ class OrderService:
     async def wait_for_end(
         self, insertion: asyncio.Future[Insertion], order_id: int, timeout_s: float
     ) -> tuple[Insertion, Order | None]:
-        """The result of an `insert`, and the order if it ends at most `timeout_s` after it is stored, else None."""
+        """Waits until the order is stored, and then up to `timeout_s` seconds until it ends.
+
+        `insertion` is the future that `insert` returned. Returns its result, and the order if it has ended, else None.
+        """
         inserted = await insertion
         # The order is on disk, so a read that fails must not become an error response.
         with contextlib.suppress(QueueFullError, QueueClosedError, StorageError):
@@ -216,7 +224,10 @@ class OrderService:
         return self._threads.writes.submit(Retry(order_id))
 
     async def retry_selected(self, selection: RetrySelection) -> RetriedOrders:
-        """Retries the first selected orders, at most `max_retried_at_once`. The result selects the others."""
+        """Retries selected orders, oldest first. Examines at most `max_retried_at_once` orders.
+
+        `rest` of the result selects the orders that were not examined.
+        """
         # One at a time: many concurrent requests would otherwise share one very long transaction.
         async with self._retrying_selected:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
@@ -224,8 +235,8 @@ class OrderService:
     async def set_paused(self, is_paused: bool) -> bool:
         """Pauses processing or resumes it, also for later processes. Returns whether this changed anything.
 
-        During a pause, orders are accepted but not processed. Running attempts end normally. To resume processing also
-        ends a pause of the gate.
+        During a pause, orders are accepted but not processed. Running attempts end normally. Resuming also ends a pause
+        of the gate.
         """
         is_change = await self._threads.writes.submit(SetPaused(is_paused))
         if not is_paused and self._gate.end_pause():
@@ -243,7 +254,7 @@ class OrderService:
         return self._threads.totals.submit(None)
 
     def storage_status(self) -> asyncio.Future[StorageStatus]:
-        """Whether the storage works, the number of errors, and sizes."""
+        """Whether reads and writes work, the number of errors, and the sizes of the files."""
         return self._threads.statuses.submit(None)
 
     async def check_storage(self) -> None:
@@ -265,8 +276,8 @@ class OrderService:
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._maintenance.note_write()
         self._observer.batch_written(items, results)
-        # If a claim returned fewer orders than its limit, no order is ready. A wake-up is needed only at `next_due_us`,
-        # for which the dispatcher sets an alarm.
+        # If a claim returned fewer orders than its limit, no order is ready after this batch, and the dispatcher sets a
+        # timer for the next due retry by itself.
         if not any(
             isinstance(write, FinishAndClaim) and isinstance(result, ClaimedOrders) and len(result.orders) < write.limit
             for write, result in zip(items, results, strict=True)

@@ -23,5 +23,5 @@ class ServiceLimits(NamedTuple):
 
     @property
     def threads(self) -> int:
-        """The maximum number of worker threads: with a time-out, half of them are spare. See `Dispatcher`."""
+        """The maximum number of worker threads. With a time-out, half of them are reserves: see `Dispatcher`."""
         return self.workers if self.attempt_timeout_s is None else 2 * self.workers

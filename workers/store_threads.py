@@ -18,9 +18,9 @@ from workers.call_thread import CallThread
 from workers.observer import ServiceObserver
 
 MAX_BATCH = 2_000
-"""The number of orders at which a batch is full."""
+"""The number of orders at which a batch of writes is full."""
 MAX_HISTORIES = 50
-"""How many histories one call reads: about as long as reading a batch of orders."""
+"""How many histories one call reads. This takes about as long as reading a full batch of orders."""
 MAX_WAITING = 10_000
 """The maximum number of reads that wait in each queue. `max_intake` limits the queue of writes."""
 
@@ -58,14 +58,15 @@ class StoreThreads:
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
         )
-        # A checkpoint of a long WAL takes a moment, and a listing can wait for it.
+        # On the thread of listings: a checkpoint of a long WAL takes some time, and only listings can wait that long.
         self.maintenance: Batcher[None, None] = Batcher(self._lister, self._maintain, max_waiting=MAX_WAITING)
         self._closed = False
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int) -> int:
-        """Connects the threads, recovers the store and probes it. Returns the number of interrupted attempts.
+        """Connects the threads, recovers the store and probes it. Returns the number of recorded interrupted attempts.
 
-        If a probe fails, the store logs it: orders that can be read must not wait for a repair.
+        A probe that fails is only logged: the server must start even if a part of the database is damaged, because
+        orders in other parts can still be read.
         """
         try:
             for thread in (self._writer, self._reader, self._lister):
@@ -82,7 +83,7 @@ class StoreThreads:
         return recovered
 
     def probe(self, work: Work) -> asyncio.Future[None]:
-        """Tests this kind of work on its thread."""
+        """Tests this kind of work on its thread. The future ends with a StorageError if the test fails."""
         return self._probes[work].submit(None)
 
     def abandon(self) -> None:
