@@ -31,7 +31,7 @@ def elapsed_us() -> int:
 
 
 class Clock:
-    """Returns steady time when it is called, and remembers the steps of the wall clock.
+    """A clock of steady time, which is returned when the object is called. Remembers the steps of the wall clock.
 
     Steady time is what the wall clock would show if nobody had set it since this object was constructed, in
     microseconds since 1970, UTC. The creation times of orders are wall clock time. To convert them to steady time, the

@@ -37,7 +37,7 @@ class StorageStatus(Struct, frozen=True):
 
 
 class Damage(NamedTuple):
-    """A damaged part of the database, and the error of using it.
+    """A damaged part of the database, and the error that reading or writing this part raised.
 
     `what` names the part, such as `order 5`. `effect` is added to the log line, such as `, and stays Pending`.
     """

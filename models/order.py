@@ -48,7 +48,7 @@ class Order(Struct, frozen=True, gc=False):
     created_us: int
     processed_us: int | None
     due_us: int | None = None
-    """When the next attempt is due, as the wall clock will show it, if the order waits for a retry."""
+    """If the order waits for a retry: when the next attempt is due, in wall clock time."""
     trace_headers: str | None = None
     """Headers of the request that sent the order: see `models/trace_headers.py`."""
 

@@ -94,7 +94,7 @@ class Store(Protocol):
         """
 
     def status(self) -> StorageStatus:
-        """The state of the storage: whether it works, the number of errors, sizes. Reads no file."""
+        """Whether reads and writes work, the number of errors, and the sizes of the files. Opens no file."""
 
     def close_in_child(self) -> None:
         """Closes the files that lock the database. Must be called in every forked child, which must not use the store.

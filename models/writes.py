@@ -44,7 +44,8 @@ InsertResult = Insertion | OrderConflictError | BacklogFullError | StorageError
 class NewOrder(Write[Insertion], frozen=True, gc=False):
     """Insert this valid order.
 
-    OrderConflictError if a different order has its id. BacklogFullError if the order is new and too many are Pending.
+    The result is an OrderConflictError if a different order with this id is stored, and a BacklogFullError if the order
+    is new and too many orders are Pending.
 
     `total_amount` is in ten-thousandths; `metadata` is the text of a JSON object, exactly as it was sent.
     `trace_headers` is stored with a new order, and ignored if the order is already stored.
@@ -71,8 +72,8 @@ class Outcome(Struct, frozen=True, gc=False):
     (`models/clock.py`); the attempt counts towards `--max-attempts` if `counts` is true. Pending without `due_us` makes
     the order ready at once, as if it had not been claimed; the attempt does not count.
 
-    `ending` is stored in the history of the order. If it is None, the history does not contain the attempt, unless the
-    attempt completed the order.
+    `ending` is stored in the history of the order. If `ending` is None, the history does not contain the attempt,
+    unless the attempt completed the order.
     """
 
     sequence: int
@@ -121,7 +122,10 @@ class StatusChanged(Struct, frozen=True, gc=False):
 
 
 class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
-    """Cancel this order. WrongStatusError unless it is Pending or Cancelled; None if it does not exist."""
+    """Cancel this order. The result is None if the order does not exist.
+
+    The result is a WrongStatusError if the order is neither Pending nor Cancelled.
+    """
 
     order_id: int
 
@@ -129,7 +133,7 @@ class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
 class Retry(Write[StatusChanged | None], frozen=True, gc=False):
     """Make a Failed order Pending, with 0 attempts, or an order that waits for a retry ready now.
 
-    WrongStatusError if the order is neither; None if it does not exist.
+    The result is a WrongStatusError if the order is neither of these, and None if the order does not exist.
     """
 
     order_id: int
@@ -144,7 +148,7 @@ class OrderIds(Struct, frozen=True, gc=False):
 
 
 class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
-    """Selects orders to retry: with `status` Failed, these orders; with Pending, the orders that wait for a retry.
+    """Selects orders to retry: Failed orders if `status` is Failed, orders that wait for a retry if it is Pending.
 
     Only orders whose error contains `error`, if not None, that were accepted from `created_from_us` to before
     `created_until_us` (microseconds since 1970, UTC), and whose sequence is above `after` and at most `last`. If `last`
@@ -160,7 +164,7 @@ class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class RetriedOrders(Struct, frozen=True, gc=False):
-    """The orders that were retried, and the selection of those that are left; None if none are left."""
+    """The orders that were retried. `rest` selects the orders that remain to be examined; None if none remain."""
 
     orders: list[OrderIds]
     rest: RetrySelection | None

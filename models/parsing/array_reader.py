@@ -32,11 +32,12 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_c
 
 
 def read_array(parts: Iterable[bytes]) -> Generator[None, None, list[NewOrder | bytes]]:
-    """The elements of the JSON array in these parts, each as a parsed order or as text that still must be parsed.
+    """The elements of a JSON array, each as a parsed order or as a text that still must be parsed.
 
-    Skips one byte-order mark at the beginning of the body. The texts are not validated: they can contain anything, even
-    invalid UTF-8. Raises NotJsonError, and InvalidOrderError if the body is not an array, has more than `MAX_ORDERS`
-    elements, or has an element that is too long. Each part must have at most 64 KiB. Yields after each step.
+    `parts` are the parts of the body. Skips one byte-order mark at the beginning of the body. The texts are not
+    validated: they can contain anything, even invalid UTF-8. Raises NotJsonError, and InvalidOrderError if the body is
+    not an array, has more than `MAX_ORDERS` elements, or has an element that is too long. Each part must have at most
+    64 KiB. Yields after each step.
     """
     return _ArrayReader(parts).read()
 

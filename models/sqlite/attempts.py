@@ -152,7 +152,7 @@ def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int,
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
-    """Runs a statement that ends attempts. Returns how many it ended: it ignores attempts that had already ended."""
+    """Runs a statement that ends attempts. Returns their number, without attempts that had already ended."""
     count: int = transaction.database.execute_sql(statement, parameters).rowcount
     transaction.change.processing -= count
     return count

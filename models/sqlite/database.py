@@ -136,7 +136,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     def checkpoint(self) -> None:
         """Copies the WAL into the database and truncates it, as far as other connections permit. Does not wait.
 
-        Raises WalDamagedError, and SQLite's error if it can't write.
+        Raises WalDamagedError, and SQLite's error if SQLite can't write.
         """
         if not self._files or not self._files.wal_bytes:
             return
@@ -176,7 +176,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
 
 class _ThreadState(threading.local):
-    """The state of one thread: the time since which it has waited for a lock."""
+    """The state of one thread: since when the thread has waited for a lock, in monotonic seconds."""
 
     retrying = False
     busy_since_s: float | None = None

@@ -22,7 +22,7 @@ def insert(
 
     Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
     first ones. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
-    orders; None instead of these if the new orders were stored as Pending.
+    orders. The latter are None if the new orders were stored as Pending.
     """
     if len(orders) <= transaction.room:
         return _insert_all(transaction, orders, limit)
@@ -97,7 +97,7 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
 
 
 def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
-    """A result for each order. `new` contains the ids that this transaction stored; removes them."""
+    """A result for each order. `new` has the ids that this transaction stored, and is emptied."""
     results: list[InsertResult] = []
     for order in orders:
         if order.order_id in new:

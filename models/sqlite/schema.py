@@ -96,8 +96,8 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="order
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
 # For listings. If the index by user began with the user, each new order would change a different page, and the WAL
-# stores whole pages. Because it begins with the block, the orders of a batch change the same few pages. But a listing
-# by user must search the index once for each block.
+# stores whole pages. Because the index begins with the block, the orders of a batch change the same few pages. But a
+# listing by user must search the index once for each block.
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.user_id, name="orders_user"))
 OrderRow.add_index(OrderRow.index(_BLOCK, OrderRow.created_us, name="orders_created"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_COMPLETED, name="orders_completed"))
@@ -105,7 +105,7 @@ OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_CANCELLED, name="ord
 
 
 class TotalsRow(peewee.Model):
-    """The only row of the table. It is updated in the same transaction as the orders that it counts.
+    """The only row of the table `totals`. The row is updated in the same transaction as the orders that it counts.
 
     `processing_us` sums the microseconds from acceptance to completion. `state` and `previous_state`: see
     `models/sqlite/files/leftover_wal.py`. `paused` is 1 while processing is paused, else 0. `clock_step_us`: see

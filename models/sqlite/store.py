@@ -195,7 +195,7 @@ class SqliteStore:
         return Totals(*found[:6], oldest_us, bool(paused))
 
     def _try_skipped_order(self) -> None:
-        """If it is time, tries again to claim or finish one of the orders that are skipped because they are damaged."""
+        """If a damaged order that is skipped is due for another try, tries again to claim or finish it."""
         if not (order := self._transactions.skipped.take_due()):
             return
         try:

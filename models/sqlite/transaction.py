@@ -72,7 +72,7 @@ class Transaction:
         return max(0, self._max_added - self.change.pending)
 
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
-        """The stored orders with these ids, by id. Includes the changes of all steps so far."""
+        """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""
         return find_orders(self.database, order_ids)
 
     def is_due(self, due_us: int | None) -> bool:
@@ -104,6 +104,6 @@ class Transaction:
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:
-    """The stored orders with these ids, by id."""
+    """Maps these ids to the stored orders. Omits ids that are not stored."""
     [found] = database.execute_sql(statements.FIND, (encode_numbers(order_ids),)).fetchone()
     return {order.order_id: order for order in decode_orders(found)}

@@ -33,7 +33,7 @@ class SkippedOrder(NamedTuple):
 class SkippedOrders:
     """The skipped orders, which are tried again one by one, because some faults of a disk are temporary.
 
-    After a failure, the next order is tried `TRY_AGAIN_US` later. After a success, it is tried at once.
+    After a failure, the next order is tried `TRY_AGAIN_US` later. After a success, the next order is tried at once.
     """
 
     def __init__(self, *, clock: Clock) -> None:

@@ -29,7 +29,7 @@ _PRAGMAS = {
     "synchronous": "full",
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
-    # A long read of another program can make the WAL much longer. After that, SQLite truncates it to this length.
+    # A long read of another program can make the WAL much longer. After that, SQLite truncates the WAL to this length.
     "journal_size_limit": 2 * WAL_PAGES * _PAGE_BYTES,
 }
 # The first bytes of a WAL and of a rollback journal (https://www.sqlite.org/fileformat.html#wal_file_format,
@@ -74,7 +74,7 @@ def check_path(path: Path) -> None:
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """Creates the database file `path` or migrates it to the current schema. Returns it without an open connection.
+    """Creates the database file `path` or migrates it to the current schema. No connection is open then.
 
     Raises DatabaseRefusedError; the file is then unchanged.
     """
