@@ -109,7 +109,8 @@ class Batcher(Generic[T, R]):
     def _send_when_quiet(self, seen: int = 0, iterations: int = 0) -> None:
         """Sends the next batch once an iteration of the loop has brought no new item, or MAX_ITERATIONS have passed.
 
-        Waiting a few microseconds can add many items to a batch, and a larger commit takes hardly longer.
+        Waiting a few microseconds can add many items to a batch, and a larger commit takes hardly longer than a small
+        one.
         """
         if len(self._waiting) > seen and iterations < MAX_ITERATIONS:
             self._loop.call_soon(self._send_when_quiet, len(self._waiting), iterations + 1)

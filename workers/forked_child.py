@@ -12,8 +12,8 @@ from typing import Any
 def forget_executors() -> None:
     """Forgets the threads of executors, which do not exist in the child.
 
-    Otherwise the child would end with an error. At its exit, Python joins each of these threads, and the child runs on
-    one of them if a worker thread forked it.
+    Otherwise Python would join these threads when the child exits. This is an error if a worker thread forked the
+    child, because the child then runs on one of these threads.
     """
     # No public function removes a thread from this dictionary.
     threads: Any = concurrent.futures.thread._threads_queues
@@ -22,8 +22,8 @@ def forget_executors() -> None:
 
 def reset_signals(numbers: Collection[int]) -> None:
     """Restores the default actions of these signals. They then end the child, and no longer reach the server."""
-    # The child shares the descriptor with which a signal wakes the event loop of the server. Otherwise a signal of the
-    # child would be handled by the server, too, and stop it.
+    # The child shares the descriptor to which Python writes a signal in order to wake the event loop of the server.
+    # Otherwise a signal to the child would also stop the server.
     signal.set_wakeup_fd(-1)
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)

@@ -35,7 +35,7 @@ class ServiceObserver(Protocol):
         """Called about once a second if the processor delivers orders. `pauses` counts the pauses by reason."""
 
     def commit_ended(self, duration_s: float) -> None:
-        """Called on the writer thread after each batch, committed or failed. `duration_s` is its time in the store."""
+        """Called on the writer thread after each batch. The store took `duration_s` to commit the batch, or to fail."""
 
     def attempts_ended(self, duration_s: float, orders: int) -> None:
         """Called on worker threads, one at a time, after each call of the processor for this number of orders."""

@@ -233,10 +233,10 @@ class OrderService:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 
     async def set_paused(self, is_paused: bool) -> bool:
-        """Pauses processing or resumes it, also for later processes. Returns whether this changed anything.
+        """Pauses or resumes processing, also after a restart. Returns whether this changed anything.
 
         During a pause, orders are accepted but not processed. Running attempts end normally. Resuming also ends a pause
-        of the gate.
+        of deliveries.
         """
         is_change = await self._threads.writes.submit(SetPaused(is_paused))
         if not is_paused and self._gate.end_pause():

@@ -34,7 +34,7 @@ class FailureLog:
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
         """Logs the failed attempt, or only counts it.
 
-        The log entry is one line, and the stack frames if the error is unexpected. Ignores an attempt that does not
+        The log entry is one line, and the stack frames unless the error is expected. Ignores an attempt that does not
         count towards `--max-attempts`: it ended because webhooks are paused, which `DeliveryGate` logs.
         """
         if not outcome.counts:

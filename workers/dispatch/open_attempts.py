@@ -1,4 +1,4 @@
-"""The attempts that have begun but whose outcomes are not recorded yet.
+"""The attempts that have begun, and whose outcomes are not in the store yet.
 
 Runs on the event loop; the processor runs on worker threads.
 """
@@ -160,7 +160,7 @@ class OpenAttempts:
             self._loop.call_soon_threadsafe(self._end, number, outcomes)
 
     def _still_running(self, orders: Sequence[Order]) -> list[Order]:
-        """The orders whose attempts have been neither put back nor given up."""
+        """The orders whose attempts have neither been given up nor passed to `put_back`."""
         return [order for order in orders if (order.sequence, order.claims) in self._running]
 
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:

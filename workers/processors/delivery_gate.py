@@ -2,8 +2,8 @@
 
 A delivery is one request that sends an order to the receiver of webhooks.
 
-Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher reads it on the event loop; the processor calls
-`begin` and `end` on worker threads. A lock protects the state.
+Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher calls these methods on the event loop; the
+processor calls `begin` and `end` on worker threads. A lock protects the attributes.
 """
 
 import enum
@@ -56,9 +56,9 @@ class Delivery(NamedTuple):
 class DeliveryGate:
     """Allows up to `max_open` deliveries at a time, and none during a pause.
 
-    A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. It lasts as long
-    as the receiver requests by Retry-After. Without this header, `backoff` sets the length. `end_pause` ends a pause
-    earlier.
+    A pause begins when the receiver is busy, or after `MAX_UNREACHABLE` deliveries without a response. A pause lasts as
+    long as the receiver requests by Retry-After. Without this header, `backoff` sets the length. `end_pause` ends a
+    pause earlier.
 
     After a pause, only one delivery at a time is allowed until the receiver accepts one. If the receiver is busy or
     unreachable again, the next pause begins at once. After the first accepted delivery, the limit on simultaneous
