@@ -27,7 +27,7 @@ class Waiter(Protocol[R_contra]):
 
 
 class Write(Struct, Generic[R], frozen=True, gc=False):
-    """A write request to the store. Its result has the type R. An error is raised to the caller."""
+    """A write request to the store. Its result has the type R, or is an exception that is raised to the caller."""
 
 
 class Insertion(enum.Enum):
@@ -150,7 +150,7 @@ class OrderIds(Struct, frozen=True, gc=False):
 class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
     """Selects orders to retry: Failed orders if `status` is Failed, orders that wait for a retry if it is Pending.
 
-    Only orders whose error contains `error`, if not None, that were accepted from `created_from_us` to before
+    Selects only orders whose error contains `error`, if not None, that were accepted from `created_from_us` to before
     `created_until_us` (microseconds since 1970, UTC), and whose sequence is above `after` and at most `last`. If `last`
     is None, the newest order is the last one.
     """

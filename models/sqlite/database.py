@@ -194,6 +194,6 @@ class _ThreadState(threading.local):
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether the error means that another connection holds a lock. Extended result codes are included."""
+    """Whether the error means that another connection holds a lock. This is also true for extended result codes."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -18,7 +18,7 @@ _trace_headers_of = attrgetter("trace_headers")
 def insert(
     transaction: Transaction, orders: Sequence[NewOrder], limit: int
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
-    """Stores new orders. Also claims them if there are at most `limit`, and no older order is ready or due.
+    """Stores new orders. Also claims them if there are at most `limit`, and no other order is ready or due.
 
     Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
     first ones. An order whose id is already stored needs no room. Returns a result for each order, and the claimed

@@ -68,7 +68,7 @@ def _end_in_parts(
     outcome_of: Callable[[Attempt], Outcome],
     clock: Callable[[], float],
 ) -> tuple[int, list[Damage]]:
-    """Ends the attempts at these orders. Skips damaged orders, and those not tried because too many others failed.
+    """Ends the attempts at these orders. Skips orders that are damaged, or not tried after too many failures.
 
     Returns the number of recorded outcomes, and what is damaged.
     """
@@ -99,7 +99,7 @@ def _end_in_parts(
 
 
 def _convert_due_times(transaction: Transaction, *, longest_delay_us: int) -> None:
-    """Converts the due times from the steady time of the previous process to that of this one.
+    """Converts the due times from the steady time of the previous process to the steady time of this process.
 
     `totals.clock_step_us` is the wall clock time minus the steady time of the previous process: see `models/clock.py`.
     """

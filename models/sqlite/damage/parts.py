@@ -61,7 +61,7 @@ class PartResults(NamedTuple, Generic[T, R]):
 
 
 def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], budget: Budget) -> PartResults[T, R]:
-    """Calls `work` for all items. If it raises a StorageError, repeats this for each half of these items.
+    """Calls `work` for all items. If it raises a StorageError, does the same for each half of the items.
 
     `work` must return a result for each item, and change nothing if it raises. Items that are not tried because the
     budget is used up get `budget.error`.

@@ -1,4 +1,4 @@
-"""Checks that a WAL that a killed server left belongs to the database file. Runs on the main thread.
+"""Checks that the WAL that a killed server has left belongs to the database file. Runs on the main thread.
 
 SQLite replays a WAL without checking this. If a backup was copied over the database, the replay would mix pages of two
 versions of the database.

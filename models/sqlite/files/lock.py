@@ -18,8 +18,9 @@ class DatabaseLock:
     """Exclusive flock(2) locks, which are advisory, on the database file and on `<database>.lock`.
 
     The lock on the database file applies to all paths of the file, such as hard links. The lock file contains the
-    process id of the server. It is locked because older versions of this program lock only this file. The kernel
-    releases the locks when the process ends for any reason, so a lock file that a crash left behind locks nothing.
+    process id of the server. The lock file is locked because older versions of this program lock only this file. The
+    kernel releases the locks when the process ends for any reason, so a lock file that a crash left behind locks
+    nothing.
 
     Closing any descriptor of the database file releases SQLite's locks of the whole process
     (https://www.sqlite.org/howtocorrupt.html, section 2.2). Therefore acquire this lock before SQLite opens the file,
@@ -88,8 +89,8 @@ class DatabaseLock:
     def unlock_lock_file(self) -> None:
         """Closes the lock file, to save a file descriptor. The file remains, and contains the process id.
 
-        Must be called after the migration: older versions of this program, which lock only this file, then reject the
-        schema of the database. Does nothing if the database file itself is not locked.
+        Must be called after the migration. Older versions of this program, which lock only this file, can't use the
+        database after that, because they reject its schema. Does nothing if the database file itself is not locked.
         """
         if self._lock_file is not None and _LOCKS_DATABASE:
             self._lock_file.close()

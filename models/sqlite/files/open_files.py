@@ -60,7 +60,7 @@ class _Frame(NamedTuple):
 
 
 class OpenFiles:
-    """The files of a database that is in use. Not to be used after the last connection of the process is closed.
+    """The files of a database that is in use. Must not be used after the process has closed its last connection.
 
     `database` is the path of the database. If the journal mode is not WAL, checks only that file.
     """
