@@ -99,7 +99,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--drain-timeout",
         type=_between(0, 86_400, float),
         default="10",
-        help="seconds for running attempts to finish at a stop",
+        help="seconds that running attempts have to finish when the server stops",
     )
 
 

@@ -42,8 +42,8 @@ class ClaimQueue(Protocol):
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
         """Records the outcomes in `write` and claims up to `write.limit` orders. The result is the claimed orders.
 
-        If the result is a StorageError, no order was claimed. The same outcomes must then be passed again: an outcome
-        that was recorded before changes nothing.
+        If awaiting the result raises a StorageError, no order was claimed. The same outcomes must then be passed again.
+        An outcome that is already recorded changes nothing.
         """
 
     async def wait_for_low_load(self) -> None:
@@ -55,7 +55,8 @@ class Dispatcher:
 
     An attempt that takes longer than `attempt_timeout_s` seconds counts as failed, but its thread can't be stopped. If
     there is a time-out, `pool` must have twice `workers` threads: another thread replaces each of the first `workers`
-    threads that exceed the time-out. Each further one reduces the number of orders that are processed at a time.
+    threads that exceed the time-out. Each further such thread reduces the number of orders that are processed at a
+    time.
 
     `gate` limits how many attempts can run at a time. Each write to the store records the outcomes since the previous
     write, and claims as many orders as can be processed now. If a write fails with a storage error, the dispatcher

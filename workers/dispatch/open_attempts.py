@@ -26,7 +26,7 @@ class OpenAttempts:
     Sets `changed` when there are new outcomes. An attempt that has not ended after `timeout_s` seconds is given up: it
     counts as failed, and its later result is ignored. But its call of the processor is still running on a thread. Up to
     `spare_threads` such calls take no thread away from other orders, because `pool` has this many additional threads.
-    None means no time-out.
+    If `timeout_s` is None, there is no time-out.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class OpenAttempts:
     def put_back(self, orders: Sequence[Order], ending: Ending | None = None) -> None:
         """The next write makes these orders Pending again. Their attempts do not count towards `--max-attempts`.
 
-        `ending` is stored in the history of each order. None means that the attempts did not begin, and that the
+        `ending` is stored in the history of each order. If `ending` is None, the attempts did not begin, and the
         history does not contain them.
         """
         self._outcomes += [Outcome(order.sequence, order.claims, Status.PENDING, ending=ending) for order in orders]
@@ -122,7 +122,10 @@ class OpenAttempts:
         return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy())
 
     def remove_recorded(self, write: FinishAndClaim) -> None:
-        """Forgets the outcomes of a write that `as_write` returned. Must be called when the write has succeeded."""
+        """Forgets the outcomes of a write that `as_write` returned.
+
+        Must be called once for each successful write, in the order of the writes.
+        """
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
 

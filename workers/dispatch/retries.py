@@ -26,7 +26,7 @@ webhook is busy."""
 MIN_EXTRA_DELAY_S = 1.0
 MAX_EXTRA_DELAY_S = 60.0
 """If a busy receiver refuses an order again, the order waits longer than deliveries are paused. The extra delay is as
-long as the pause, but not shorter or longer than these limits."""
+long as the pause, but at least the minimum and at most the maximum."""
 
 _MICROSECONDS = 1_000_000
 LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS

@@ -2,8 +2,8 @@
 
 A delivery is one request that sends an order to the receiver of webhooks.
 
-Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher calls these methods on the event loop; the
-processor calls `begin` and `end` on worker threads. A lock protects the attributes.
+Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher calls the methods of ClaimGate on the event
+loop; the processor calls `begin` and `end` on worker threads. A lock protects the attributes.
 """
 
 import enum
@@ -29,8 +29,8 @@ MIN_LOG_INTERVAL_S = 10.0
 LONG_PAUSE_S = 60.0
 """A pause of more than this number of seconds is always logged. So is an extension of a pause by more than that."""
 SLOW_GROWTH = 0.25
-"""After a pause, the limit on simultaneous deliveries grows again. Above half of its value before the pause, it grows
-by this number for as many accepted deliveries as it allows at a time."""
+"""After a pause, the limit on simultaneous deliveries grows again. When it is above half of its value before the pause,
+each accepted delivery adds this number divided by the limit."""
 
 _MICROSECONDS = 1_000_000
 
@@ -111,7 +111,7 @@ class DeliveryGate:
             return GateState(self._paused_since_s is not None, pauses)
 
     def begin(self, order_id: int) -> Delivery:
-        """Counts a delivery that is about to be sent. Raises NotSentError if none is allowed now."""
+        """Counts a delivery that is about to be sent. Raises NotSentError if no more deliveries are allowed."""
         with self._lock:
             if self._open >= self._max_open():
                 raise NotSentError

@@ -60,7 +60,7 @@ def _decompressed(body: bytes, content_encoding: str) -> bytes:
 
 
 def _inflated(body: bytes, window_bits: int) -> bytes:
-    """The beginning of the decompressed body, even if the body is incomplete; empty if it has another format.
+    """The beginning of the decompressed body, even if the body is incomplete; empty if the body has another format.
 
     `window_bits` is the format, as in `zlib.decompressobj`.
     """

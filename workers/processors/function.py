@@ -28,8 +28,8 @@ class FunctionRefusedError(StartRefusedError):
 class FunctionProcessor:
     """Calls `function` with each order. If the function returns a coroutine, runs it on the thread of `coroutines`.
 
-    If the function or the coroutine raises an exception, the attempt fails as `Processor` describes. A returned
-    generator, future or other awaitable also makes the attempt fail, because the work of the function is not done yet.
+    `Processor` describes the effect of an exception that the function or the coroutine raises. A returned generator,
+    future or other awaitable makes the attempt fail, because the work of the function is not done yet.
     Any other returned value is ignored.
     """
 

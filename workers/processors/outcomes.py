@@ -56,5 +56,5 @@ class ReceiverBusyError(NotDeliveredError):
 class NotSentError(Exception):
     """Raised by the webhook processor: deliveries are paused, so the order was not sent.
 
-    The order is Pending again, as if it had not been claimed.
+    The order becomes Pending again, as if it had not been claimed.
     """

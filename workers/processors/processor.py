@@ -13,7 +13,7 @@ from workers.processors.outcomes import NotSentError
 class Processor(Protocol):
     """Makes one attempt at each of the orders. If the call returns None, all of these orders are Completed.
 
-    An exception applies to each of these orders. `workers.processors.outcomes` describes what its exceptions mean;
+    An exception applies to each of these orders. The exceptions of `workers.processors.outcomes` document their effect;
     after any other exception, the order is retried. If the call returns a future, the attempts end when the future
     ends: an exception of the future has the same effect as one that the call raises. The future can end on any thread.
     """

@@ -201,7 +201,7 @@ def webhook_body(order: Order) -> WebhookBody:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """The beginning of the body. If the body is not longer than that, the connection is kept for later requests."""
+    """The first `MAX_RESPONSE_BYTES` of the body. If the body is longer, closes the connection."""
     try:
         body = response.read(MAX_RESPONSE_BYTES)
     except HTTPError:

@@ -20,7 +20,7 @@ class SecretsRefusedError(StartRefusedError):
 
 
 class SecretSource(Struct, frozen=True):
-    """Where the secrets are: in `file`. If `file` is None, `secrets` are the secrets."""
+    """Where the secrets are: in `file`, or in the tuple `secrets` if `file` is None."""
 
     secrets: tuple[str, ...] = ()
     file: Path | None = None
