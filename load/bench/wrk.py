@@ -8,6 +8,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 from shutil import which
+from string import Template
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -21,58 +22,11 @@ from load.http.address import Address
 WRK = "wrk"
 PATH = "/order"
 RANDOM_GETS = 100_000
-# wrk calls `request` and `response` on its thread, and `done` in another Lua state that can read its globals.
-POSTS = """\
-local head, body, order_id = %(head)s, %(body)s, %(first_id)d - 1
-
-function request()
-  order_id = order_id + 1
-  local order = string.format(body, order_id, order_id * %(stride)d %% %(users)d + 1)
-  return string.format(head, #order) .. order
-end
-"""
-GETS = """\
-local requests, sent = {}, 0
-math.randomseed(%(seed)d)
-for number = 1, %(count)d do
-  requests[number] = %(before)s .. string.format("%%d", math.random(%(stored)d)) .. %(after)s
-end
-
-function request()
-  sent = sent %% %(count)d + 1
-  return requests[sent]
-end
-"""
-# `response` slows wrk down, because wrk then makes a table of all headers. Without it, only statuses from 400 count.
-ONLY_202 = """\
-local statuses = {}
-
-function response(status)
-  if status == 202 then return end
-  statuses[status] = (statuses[status] or 0) + 1
-  local parts = {}
-  for each, times in pairs(statuses) do parts[#parts + 1] = string.format('"%d": %d', each, times) end
-  statuses_as_json = "{" .. table.concat(parts, ", ") .. "}"
-end
-"""
-REPORT = """\
-statuses_as_json = statuses_as_json or "{}"
-local thread
-function setup(only_thread) thread = only_thread end
-
-function done(summary)
-  local errors = summary.errors
-  io.write(string.format(
-    '\\n{"answers": %d, "elapsed_us": %d, "statuses": %s, "refused": %d, "errors": '
-      .. '{"connect": %d, "read": %d, "write": %d, "timeout": %d}}\\n',
-    summary.requests, summary.duration, thread:get("statuses_as_json"), errors.status,
-    errors.connect, errors.read, errors.write, errors.timeout))
-end
-"""
+FOLDER = Path(__file__).parent
 
 
 class Report(msgspec.Struct):
-    """The last line of wrk's output, decoded. ONLY_202 fills `statuses`. `refused` counts statuses from 400 on."""
+    """The line that report.lua prints. statuses.lua fills `statuses`. `refused` counts statuses from 400 on."""
 
     answers: int
     elapsed_us: int
@@ -109,29 +63,37 @@ async def post_orders(trial: Trial, server: Server) -> Measurement:
 async def get_orders(trial: Trial, server: Server) -> Measurement:
     """Send GET /order/{id} of stored orders, chosen at random before the first request."""
     before, after = server.address.get("/order/#").decode().split("#")
-    texts = {"before": json.dumps(before), "after": json.dumps(after)}
-    script = GETS % {**texts, "seed": next(server.seeds), "stored": server.stored, "count": RANDOM_GETS}
+    numbers = {"seed": next(server.seeds), "stored": server.stored, "count": RANDOM_GETS}
+    script = _script("gets.lua", before=json.dumps(before), after=json.dumps(after), **numbers)
     return await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
 
 
-def posting(address: Address, *, first_id: int) -> str:
-    """Return a Lua script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on."""
+def posting(address: Address, *, first_id: int, counts_statuses: bool = False) -> str:
+    """Return a Lua script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on.
+
+    With `counts_statuses`, every response other than a 202 counts as wrong; otherwise, only those from 400 on.
+    """
     head = address.post(PATH, b"").decode().replace("%", "%%").replace("Content-Length: 0", "Content-Length: %d")
     # A JSON string of ASCII characters is a Lua string, too.
     texts = {"head": json.dumps(head), "body": json.dumps(BODY.decode())}
-    return POSTS % {**texts, "first_id": first_id, "stride": STRIDE, "users": USERS}
+    script = _script("posts.lua", **texts, first_id=first_id, stride=STRIDE, users=USERS)
+    return script + _script("statuses.lua") * counts_statuses
+
+
+def _script(name: str, **values: str | int) -> str:
+    return Template((FOLDER / name).read_text()).substitute(values)
 
 
 async def measure_wrk(address: Address, script: str, *, clients: int, seconds: float) -> Measurement:
     """Run one thread of wrk with a Lua script over `clients` connections, for `seconds`, rounded up.
 
-    Socket errors and the statuses that the script counts are wrong. The CPU time is that of all child processes that
-    end during the run; usually, this is only wrk.
+    Socket errors and the statuses that the script counts are wrong. `cpu_share` counts the CPU time of all child
+    processes that end during the run: usually, only wrk.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with TemporaryDirectory(prefix="load-wrk-") as folder:
         file = Path(folder) / "orders.lua"
-        file.write_text(script + REPORT)
+        file.write_text(script + _script("report.lua"))
         arguments = ["--threads", "1", "--connections", str(clients), "--duration", f"{ceil(seconds)}s"]
         arguments += ["--timeout", f"{ceil(TIMEOUTS.answer_s)}s", "--script", str(file), f"{address.url}{PATH}"]
         async with child_process(WRK, *arguments) as process:
