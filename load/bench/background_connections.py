@@ -18,7 +18,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from load.cli.errors import CommandError
-from load.http.address import Address, ServerUrl, Unreachable, reach
+from load.http.address import Address, ServerUrl, reach
 from load.system.event_loop import run_to_end
 from load.system.server_process import ROOT
 
@@ -32,15 +32,11 @@ READY_S = 30.0
 AnyReport = TypeVar("AnyReport")
 
 
-class NoEvents(Exception):
-    """The server did not send an event stream; the text has the status line of its response."""
-
-
 class Report(msgspec.Struct, kw_only=True):
-    """The result of a process that runs clients, measured while they were connected.
+    """What the process of the clients measured while they were connected. `cpu_s` is the CPU time of this process.
 
-    `ended` counts the connections that the server closed. `cpu_s` is the CPU time of the process. `least_bytes` and
-    `most_bytes` are the fewest and the most bytes that a reader received; 0 for slow clients.
+    `ended` counts the connections that the server closed. `least_bytes` and `most_bytes` are the fewest and the most
+    bytes that one reader received; both are 0 for slow clients.
     """
 
     ended: int
@@ -51,7 +47,10 @@ class Report(msgspec.Struct, kw_only=True):
 
 @dataclass
 class EventReaders:
-    """Reads all events on `count` connections. `bytes_read` has the bytes of each. `ended` counts the ended streams."""
+    """Reads all events on `count` connections. `bytes_read` has the number of bytes received on each connection.
+
+    `ended` counts the connections that the server closed.
+    """
 
     address: Address
     _: KW_ONLY
@@ -63,20 +62,19 @@ class EventReaders:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect, and wait until every stream has begun. Raises NoEvents if the server has no events, or OSError."""
+        """Connect, and wait until every stream has begun. Raises OSError, or CommandError if there is no stream."""
         loop = asyncio.get_running_loop()
         self.bytes_read = [0] * self.count
         async with asyncio.timeout(CONNECT_S):
-            for _ in range(self.count):
+            for number in range(self.count):
                 stream = socket.socket(self.address.family, socket.SOCK_STREAM)
                 self._streams.append(stream)
                 stream.setblocking(False)
                 await loop.sock_connect(stream, self.address.sockaddr)
                 await loop.sock_sendall(stream, self.address.get("/orders/events"))
-            for number, stream in enumerate(self._streams):
                 status_line = (await loop.sock_recv(stream, len(BUFFER))).partition(b"\r\n")[0]
                 if b" 200 " not in status_line:
-                    raise NoEvents(f"GET /orders/events: {status_line.decode('latin-1') or 'no answer'}")
+                    raise CommandError(f"GET /orders/events: {status_line.decode('latin-1') or 'no answer'}")
                 self._tasks.append(asyncio.create_task(self._read(number, stream)))
 
     async def read_rest(self) -> None:
@@ -127,7 +125,7 @@ class SlowClients:
         return reader, writer
 
     async def _send_until_gone(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send lines until the server closes the connection, then reconnect and repeat; return if that fails."""
+        """Send lines until the server closes the connection, then reconnect and repeat. Return if connecting fails."""
         try:
             while True:
                 # Only a read shows that the server has closed the connection.
@@ -169,10 +167,6 @@ async def keep_connections(kind: str, url: ServerUrl, count: int) -> Report:
         await clients.close()
 
 
-class ProgramFailed(CommandError):
-    """A child process failed; the text has the reason, or the last line that the process printed."""
-
-
 @asynccontextmanager
 async def child_process(*command: str) -> AsyncIterator[Process]:
     """Run a program while the block runs, then kill it."""
@@ -190,7 +184,7 @@ async def child_process(*command: str) -> AsyncIterator[Process]:
 
 
 async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> AnyReport:
-    """Close the program's stdin, and decode the last line that it prints. Raises ProgramFailed if that fails."""
+    """Close the program's stdin, and decode its last line. Raises CommandError with its last error if that fails."""
     # Before Python 3.12, communicate() without input does not close stdin.
     out, errors = await process.communicate(b"")
     last = (out.splitlines() or [b""])[-1]
@@ -198,7 +192,7 @@ async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> 
         return msgspec.json.decode(last, type=kind)
     except msgspec.DecodeError:
         text = (errors.splitlines() or [last])[-1].decode(errors="replace")
-        raise ProgramFailed(f"{name} ended with status {process.returncode}: {text}") from None
+        raise CommandError(f"{name} ended with status {process.returncode}: {text}") from None
 
 
 @asynccontextmanager
@@ -214,13 +208,13 @@ async def background_connections(
             if await asyncio.wait_for(stdout.readline(), READY_S) != READY:
                 await close()
         except TimeoutError:
-            raise ProgramFailed(f"the {kind} were not connected within {READY_S:g} s") from None
+            raise CommandError(f"the {kind} were not connected within {READY_S:g} s") from None
         yield close
 
 
 if __name__ == "__main__":
     try:
         report = run_to_end(keep_connections(sys.argv[1], ServerUrl.parse(sys.argv[2]), int(sys.argv[3])))
-    except (Unreachable, NoEvents, OSError) as problem:
+    except (CommandError, OSError) as problem:
         sys.exit(str(problem))
     sys.stdout.buffer.write(msgspec.json.encode(report))

@@ -24,7 +24,6 @@ from load.bench.stall_trial import stalls
 from load.bench.trial import Row, Server, Trial
 from load.bench.workloads import AT_ONCE, GUARDED, KEY, TrialServers
 from load.bench.wrk import WRK, wrk_version
-from load.bench.wrk_trial import generator
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
@@ -37,12 +36,12 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """Describes a trial. `servers` has the names of its servers, ours last. `needs` is the program that it requires."""
+    """Describes a trial. `servers` has the names of its servers, ours last. `needs_stored` requires --stored FILE."""
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
     servers: tuple[str, ...] = ("bare", "ours")
-    needs: str = ""
+    needs_wrk: bool = False
     needs_stored: bool = False
 
 
@@ -63,7 +62,9 @@ PLANS = {
         "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.slow_clients, ("ours",)
     ),
     "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
-    "generator": Plan("POST of orders by the load generator and by wrk", generator, ("bare", "fixed"), needs=WRK),
+    "generator": Plan(
+        "POST of orders by the load generator and by wrk", trials.generator, ("bare", "fixed"), needs_wrk=True
+    ),
     "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
     "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
     "stored-reading": _stored_plan("GET /order/{id} at random", size_trials.stored_reading),
@@ -79,19 +80,16 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
     """Return the trials that can run, and lines that say why others can't. CommandError if `names` has one of those."""
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
-    missing = {name: plan for name, plan in chosen.items() if plan.needs and which(plan.needs) is None}
-    lines = [
-        f"{plan.needs} (a Debian package) is not installed, which leaves out: {plan.title}" for plan in missing.values()
-    ]
-    if missing and names:
-        raise CommandError(lines[0])
+    without_wrk = [plan for plan in chosen.values() if plan.needs_wrk and not which(WRK)]
     without_file = [name for name, plan in chosen.items() if plan.needs_stored and not has_stored]
+    lines = [f"{WRK} (a Debian package) is not installed, which leaves out: {plan.title}" for plan in without_wrk]
+    if names and lines:
+        raise CommandError(lines[0])
     if without_file:
-        line = f"left out without --stored FILE (`{HOW_TO_STORE}` makes it): {', '.join(without_file)}"
+        lines.append(f"left out without --stored FILE (`{HOW_TO_STORE}` makes it): {', '.join(without_file)}")
         if names:
-            raise UsageError(line)
-        lines.append(line)
-    return [plan for name, plan in chosen.items() if name not in missing and name not in without_file], lines
+            raise UsageError(lines[0])
+    return [plan for name, plan in chosen.items() if plan not in without_wrk and name not in without_file], lines
 
 
 def main(argv: Sequence[str]) -> int:
@@ -99,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Benchmark(Command):
-    """The command `python -m load.bench`. Runs the trials, each with its own databases, and prints their rows."""
+    """The command `python -m load.bench`. Each trial has its own databases."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.bench", files=[flags.json])
@@ -152,6 +150,7 @@ class Benchmark(Command):
 
 
 def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) -> list[Row]:
+    """Start the servers of a trial, perform the trial, and return its rows."""
 
     async def run() -> list[Row]:
         running = []

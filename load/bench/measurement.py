@@ -27,13 +27,13 @@ def expect(status: int, check: Check = lambda response: "") -> Check:
 
 @dataclass
 class Measurement:
-    """Contains counts and latencies of a server's responses. `rounds` is how many other measurements were added.
+    """Counts and latencies of a server's responses.
 
     `right` counts correct responses, `wrong` failed requests by reason. `cpu_share` is the share of one core that the
-    client used. `latencies_ns` are those of correct responses, in no order. An open loop measures them from the time
-    when a request was due, a closed loop from the time when it was sent. `late_ns` has the client's own delays in an
-    open loop: how late it sent requests although a connection was free. `empty_after_s` is how long the server took
-    after the load to process all orders, if that was measured.
+    client used. `latencies_ns` has the latencies of correct responses. They begin when a request is due in an open
+    loop, and when it is sent in a closed loop. `late_ns` has the client's own delays in an open loop: how late it sent
+    each request for which a connection was free. `empty_after_s` is how long the server took after the load to process
+    all orders, if that was measured. `rounds` is how many other measurements were added to this one.
     """
 
     right: int = 0
@@ -64,7 +64,7 @@ class Measurement:
         return percentile_ms(self.late_ns, 99)
 
     def add(self, other: "Measurement") -> None:
-        """Add another measurement, as if it had followed immediately."""
+        """Add the counts, times and latencies of another measurement to this one."""
         elapsed_s = self.elapsed_s + other.elapsed_s
         self.cpu_share = (self.cpu_share * self.elapsed_s + other.cpu_share * other.elapsed_s) / elapsed_s
         self.right += other.right
@@ -76,7 +76,7 @@ class Measurement:
         self.rounds += 1
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
-        """Return a function that counts responses. Correct ones count only if they were due at `from_ns` or later."""
+        """Return a function that counts responses, but no correct response to a request due before `from_ns`."""
 
         def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
             if fault := check(response):
@@ -124,9 +124,8 @@ class Meter:
     ) -> Measurement:
         """Send requests in an open loop for `seconds`, at a fixed rate, over up to `clients` new connections.
 
-        When a request is due does not depend on responses. If all connections are busy, the request waits, and its
-        latency includes the wait. First comes a warm-up of `warm_up_s`, which opens the connections. Of its responses,
-        only wrong ones are counted.
+        If all connections are busy, a due request waits, and its latency includes the wait. Before that, a warm-up of
+        `warm_up_s` at the same rate opens the connections. Of its responses, only wrong ones are counted.
         """
         measured, delays = Measurement(), SendDelays()
         warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)
@@ -174,7 +173,7 @@ def percentile_ms(times_ns: list[int], percentile: float) -> float:
 
 
 def cpu_and_errors(*measured: Measurement) -> str:
-    """Return a text for the output: the client's share of a core in each measurement, and all errors."""
+    """Return a text with the client's share of a core in each measurement, and with all errors."""
     shares = " and ".join(f"{each.cpu_share:.0%}" for each in measured)
     faults = "".join(f", {reason}: {times}" for each in measured for reason, times in each.wrong.items())
     return f"(client's CPU {shares}){faults}"

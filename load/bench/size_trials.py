@@ -17,7 +17,7 @@ from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus, has_status
 
-ROUNDS = 6  # How many rounds a run has. Even, so that each server is the first one in half of them.
+ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
@@ -26,13 +26,9 @@ MAX_BACKLOG = ("--max-backlog", "2000000")
 POLL_S = 0.005
 
 
-class NotStored(CommandError):
-    """A server does not have the orders that it should have."""
-
-
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
     """Return a row for each figure: the time with many stored orders, divided by the time with few of them."""
-    # A p99 needs many responses, and each round has a warm-up. So its rounds are few and long.
+    # Every round of an open loop has a warm-up, and a p99 needs many responses. So the rounds for a p99 are long.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
     sizes = f"time with {trial.ours.stored:,} stored orders against {trial.other.stored:,}"
@@ -53,7 +49,6 @@ stored_bulk = partial(
 
 
 async def stored_reading(trial: Trial) -> list[Row]:
-    """Compare GET /order/{id} on a server with many stored orders and on one with few. The orders are random."""
     load = wrk.by_wrk(wrk.get_orders, get_orders)
     return await compare_sizes(trial, load=load, figures={"GET /order/{id}, 64 clients, any order": RATE})
 
@@ -67,7 +62,7 @@ async def stored_metrics(trial: Trial) -> list[Row]:
 
 
 async def start(trial: Trial) -> list[Row]:
-    """Measure how long the server takes to start with many stored orders. Each run first stores 100,000 as Pending."""
+    """Measure how long the server takes to start. Each run first stores another 100,000 orders as Pending."""
     clock_ns = trial.meter.clock_ns
     # Starting a server blocks this event loop, on which nothing else runs.
     with trial.start_server(*HOLDING) as server:
@@ -122,7 +117,10 @@ async def memory(trial: Trial) -> list[Row]:
 
 
 async def find_stored(trial: Trial) -> Trial:
-    """Wait until all orders are processed, then count them. Raises NotStored if their ids are not 1, 2, 3 and so on."""
+    """Wait until all orders are processed, and return the trial with `stored` and unused `ids` for each server.
+
+    Raises CommandError if the ids of the stored orders are not 1, 2, 3 and so on.
+    """
     servers = []
     for server in trial.servers:
         address = server.address
@@ -132,7 +130,7 @@ async def find_stored(trial: Trial) -> Trial:
             last = await send_request(connection, address.get(f"/order/{stored}"))
             next_one = await send_request(connection, address.get(f"/order/{stored + 1}"))
         if (last.status, next_one.status) != (200, 404):
-            raise NotStored(f"the server has {stored:,} orders, but not those with the ids from 1 on: use load.fill")
+            raise CommandError(f"the server has {stored:,} orders, but not those with the ids from 1 on: use load.fill")
         servers.append(server._replace(stored=stored, ids=count(stored + 1)))
     small, big = servers
     trial.print_line(f"small has {small.stored:,} orders, big has {big.stored:,} (by /metrics; ids from 1 on)")
@@ -140,12 +138,12 @@ async def find_stored(trial: Trial) -> Trial:
 
 
 async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
-    """Send orders to a server that processes none. Raises NotStored if fewer are Pending afterwards."""
+    """Send orders to a server that processes none. Raises CommandError if not all are Pending afterwards."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.poll()).waiting
     if waiting < orders:
-        raise NotStored(f"only {waiting:,} of {orders:,} orders are Pending")
+        raise CommandError(f"only {waiting:,} of {orders:,} orders are Pending")
 
 
 async def _await_ready(address: Address) -> None:

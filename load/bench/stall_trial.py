@@ -25,9 +25,9 @@ STALL = "the longest that /livez waits while the worst body of 8 MiB is taken in
 async def stalls(trial: Trial) -> list[Row]:
     """Measure how long GET /livez, sent every 5 ms, waits while the server parses each of the worst bodies.
 
-    A run sends every body in three rounds, and notes the slowest GET of each round. Of these three waits, it uses the
-    shortest: a wait that the body itself causes occurs in all rounds, other delays do not. The value of a run is the
-    wait for the body with the longest wait, divided by the median latency of a POST to bare Tornado.
+    A run sends every body in three rounds, and notes the latency of the slowest GET in each round. The wait for a body
+    is the shortest of its three latencies: a delay that the body causes occurs in all rounds, other delays do not. The
+    value of a run is the longest wait for any body, divided by the median latency of a POST to bare Tornado.
     """
     row = Row(name=STALL, at_most=100.0, aim=30.0)
     for number in range(1, trial.runs + 1):
@@ -58,13 +58,14 @@ async def stalls(trial: Trial) -> list[Row]:
 
 
 async def _poll_during(trial: Trial, work: Coroutine[Any, Any, None]) -> Measurement:
+    """Measure GET /livez of our server, sent every 5 ms, until `work` has ended."""
     address = trial.ours.address
     return await trial.meter.polling(address, address.get("/livez"), expect(200), interval_s=POLL_S, until=work)
 
 
 async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
     """Send the body and wait until its orders are processed."""
-    # In a thread, because sending so many bytes would delay this event loop, too.
+    # In a thread, because sending so many bytes on this event loop would delay the GETs.
     try:
         status = await asyncio.to_thread(_send, trial.ours.address, body)
     except (OSError, MalformedResponse) as problem:

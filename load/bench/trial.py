@@ -20,11 +20,11 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A line of the benchmark's result. It can have a bound for its median (`at_least` or `at_most`), and an `aim`.
+    """A line of the benchmark's result. `at_least` or `at_most` is the bound for the median of the runs' `value`.
 
-    Each run is a dict of numbers with units in their names. The median of the runs' `value` is compared with the bound.
-    The aim is stricter than the bound, but a row that misses it does not fail. `wrong` counts failed requests by
-    reason. `invalid` counts runs that do not measure the server, by reason.
+    Each run is a dict of numbers, whose names end in their units. The `aim` is stricter than the bound, but a row that
+    misses its aim does not fail. `wrong` counts failed requests by reason. `invalid` counts runs that say nothing about
+    the server, by reason.
     """
 
     name: str
@@ -96,12 +96,8 @@ class Row:
         return f"{'<=' if self.at_least is None else '>='} {bound:.2f}{self.unit}"
 
 
-class BacklogStuck(CommandError):
-    """The server does not process accepted orders, or does not report it, so nothing can be measured."""
-
-
 class Server(NamedTuple):
-    """A running server that has the orders 1 to `stored`. `ids` yields unused ids; `seeds` are for random reads."""
+    """A running server that has the orders 1 to `stored`. `ids` yields unused ids, `seeds` yields random seeds."""
 
     name: str
     address: Address
@@ -111,7 +107,10 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """Computes a number from a Measurement. `key` is its name in JSON. `label` and `text` format it for the output."""
+    """A number that `value` computes from a Measurement. Its name in JSON ends in `key`. `text` formats it.
+
+    In the printed line of a run, `label` stands before the numbers of the servers.
+    """
 
     key: str
     text: str
@@ -151,8 +150,9 @@ class Value(Enum):
 class Trial:
     """Measures servers in `runs` runs, each server for `seconds` in a run. `print_line` prints a line for every run.
 
-    `servers` run during the whole trial. The last is `ours`, which is compared with the first; both can be the same.
-    `start_server` returns our server, not started yet, with additional flags. Trials that start it themselves use this.
+    `servers` run during the whole trial. The last is `ours`; it is compared with the first, which can be the same
+    server. `start_server` takes additional flags and returns our server, not started yet. It is for trials that start
+    the server themselves.
     """
 
     runs: int
@@ -173,8 +173,8 @@ class Trial:
     async def compare(self, load: "Load", *rows: tuple[Row, Figure], value: Value, rounds: int = 1) -> list[Row]:
         """Measure both servers in every run, each in `rounds` rounds. Add the runs to the rows, and return the rows.
 
-        With several rounds, the order of the servers changes: first, second, second, first and so on. So a machine that
-        becomes slower affects both. Every other run begins with the second server.
+        With several rounds, the servers take turns: first, second, second, first and so on. So a machine that becomes
+        slower affects both. Every other run begins with the second server.
         """
         for number in range(1, self.runs + 1):
             measured = {server.name: Measurement() for server in self.servers}
@@ -188,7 +188,7 @@ class Trial:
         return [row for row, _ in rows]
 
     def add_run(self, row: Row, number: int, figure: Figure, measured: dict[str, Measurement], *, value: Value) -> None:
-        """Add a run to a row and print it; `measured` has two measurements by name, ours second."""
+        """Add a run to a row and print it. `measured` maps the names of two servers to measurements, ours second."""
         both = list(measured.values())
         figures = {name: figure.value(each) for name, each in measured.items()}
         result = value.of(figure, *figures.values())
@@ -223,11 +223,11 @@ class Trial:
         return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
 
     async def wait_until_processed(self, address: Address) -> float:
-        """Wait until a server has processed all orders, and return how many seconds it took. Raises BacklogStuck."""
+        """Wait until a server has processed all orders, and return the seconds. Raises CommandError if it does not."""
         begun_ns = self.meter.clock_ns()
         with closing(self.backlog(address)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
-                raise BacklogStuck(f"{backlog.left} orders were not processed after the load")
+                raise CommandError(f"{backlog.left} orders were not processed after the load")
         return (self.meter.clock_ns() - begun_ns) / 1e9
 
 

@@ -5,14 +5,15 @@ from itertools import count
 
 from load.bench import workloads, wrk
 from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
-from load.bench.trial import P99, RATE, ROUND_TIME, Row, Trial, Value
+from load.bench.measurement import CLIENTS, Measurement
+from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.system.machine import BUSY_SHARE
 
 CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
 STEADY = "p99 of POST /order at 500 orders/s, open loop"
 EMPTY_WITHIN_S = 1.0
 READING_CLIENTS = 100
-# An order has two events of over 100 bytes each: one when its processing begins, one when it is Completed.
+# Every order causes two events of over 100 bytes each: one when its processing begins, one when it is Completed.
 MIN_BYTES_AN_ORDER = 200
 SAME_BYTES_SHARE = 0.98
 SLOW_COUNT = 500
@@ -26,7 +27,7 @@ async def change(trial: Trial) -> list[Row]:
 
 
 async def intake(trial: Trial) -> list[Row]:
-    """Measure POST /order in a closed loop, and how fast the orders are processed. Return three rows from one load."""
+    """Measure how fast POST /order is accepted, how fast the orders are completed, and how long the backlog lasts."""
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=3.0, aim=4.5)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
@@ -79,7 +80,7 @@ async def crowd(trial: Trial) -> list[Row]:
 
 
 async def steady(trial: Trial) -> list[Row]:
-    # The client's own delays are a part of each figure.
+    # A latency counts from when a request is due, so it includes the client's own delay.
     row = Row(name=STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
 
@@ -97,12 +98,11 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """Measure POST /order with 100 event readers. The other server never had readers, and so has no event log."""
+    """Compare POST /order on a server with 100 event readers with POST /order on a server that never had readers."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)
         async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as close:
-            # Before they stop, the readers also read the last events.
             loaded = await workloads.settled(workloads.post_orders)(trial, trial.ours)
             report = await close()
         trial.check(row, without, loaded)
@@ -138,8 +138,39 @@ async def slow_clients(trial: Trial) -> list[Row]:
         if report.ended * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
             row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1
         if alone.late_p99_ms > MAX_LATE_MS:
-            # This delay is part of both figures, so a long one makes their ratio meaningless.
+            # Both latencies include the client's own delay, so a long delay makes their ratio meaningless.
             row.invalid[f"the client itself was more than {MAX_LATE_MS:g} ms late with 1 % of its requests"] += 1
         trial.add_run(row, number, P99, {"alone": alone, "among_slow": loaded}, value=Value.TIME)
         row.runs[-1]["slow_clients_cut_off"] = report.ended
     return [row]
+
+
+async def generator(trial: Trial) -> list[Row]:
+    """Compare our load generator with wrk: both post orders in closed loops to bare Tornado, then to `fixed`.
+
+    Bare Tornado is slower than both clients. So only the rate to `fixed` and the CPU time per request show how fast the
+    clients are. A run in which a client uses all of its CPU time is valid, because this trial measures the clients.
+    """
+    at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
+    to_fixed = "load generator's rate to a fixed-response server"
+    sending = Row(name=f"{to_fixed}, against its rate to bare Tornado", at_least=2.00)
+    at_fixed = Row(name=f"{to_fixed}, 64 clients, against wrk's")
+    for number in range(1, trial.runs + 1):
+        bare = await _compare_clients(trial, at_bare, number, trial.other, label="to bare Tornado: ")
+        fixed = await _compare_clients(trial, at_fixed, number, trial.ours, label="to the fixed-response server: ")
+        sending.wrong.update(bare.wrong + fixed.wrong)
+        trial.add_run(sending, number, RATE, {"to_bare": bare, "to_fixed": fixed}, value=Value.SPEED)
+    return [at_bare, sending, at_fixed]
+
+
+async def _compare_clients(trial: Trial, row: Row, number: int, server: Server, *, label: str) -> Measurement:
+    """Measure wrk and our load generator, add the run to the row, and return the measurement of our load generator."""
+    script = wrk.posting(server.address, first_id=1, counts_statuses=True)
+    by_wrk = await wrk.measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
+    ours = await workloads.post_orders(trial, server)
+    row.wrong.update(by_wrk.wrong + ours.wrong)
+    trial.add_run(row, number, RATE._replace(label=label), {"wrk": by_wrk, "ours": ours}, value=Value.SPEED)
+    wrk_us, ours_us = by_wrk.cpu_us_a_request, ours.cpu_us_a_request
+    row.runs[-1] |= {"wrk_cpu_us_a_request": wrk_us, "ours_cpu_us_a_request": ours_us}
+    trial.print_line(f"        CPU a request: wrk {wrk_us:.1f} µs, ours {ours_us:.1f} µs")
+    return ours

@@ -1,4 +1,4 @@
-"""Sends the requests of trials, and prepares their servers. Loads run on the event loop, servers start outside it."""
+"""Defines the loads of trials, and prepares the servers. Loads run on the event loop, servers start outside it."""
 
 import os
 import shutil
@@ -28,11 +28,11 @@ STRIDE = 61_803  # Coprime to USERS, so that all users occur; consecutive orders
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
-# The warm-up, as a share of the measurement's time. During it, the server closes the previous round's connections.
+# The warm-up as a share of the measurement's time. Meanwhile, the server closes the connections of the previous round.
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
-MAX_ARRAYS = 500  # Half of the server's --max-backlog, in arrays. A measurement ends early if all are sent.
-# Faster than the server, so that the requests encoded beforehand last for the whole measurement.
+MAX_ARRAYS = 500  # Arrays with half of the server's --max-backlog. A measurement ends early if all are sent.
+# Requests are encoded beforehand. These rates are faster than the server, so that the requests last long enough.
 ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
@@ -74,13 +74,12 @@ async def post_orders(trial: Trial, server: Server) -> Measurement:
 
 
 async def post_encoded_orders(trial: Trial, server: Server) -> Measurement:
-    """Send `POST /order` in a closed loop. All requests are encoded first, so the server does not wait for that."""
+    """Send `POST /order` in a closed loop. All requests are encoded before the measurement begins."""
     requests = list(islice(posts(server.address, server.ids), int(ORDERS_PER_SECOND * trial.seconds)))
     return await trial.meter.throughput(server.address, iter(requests), new_order, seconds=trial.seconds)
 
 
 async def post_at_once(trial: Trial, server: Server) -> Measurement:
-    """Connect 1,000 clients at once and send an order from each."""
     requests = islice(posts(server.address, server.ids), AT_ONCE)
     return await trial.meter.throughput(server.address, requests, new_order, clients=AT_ONCE)
 
@@ -97,17 +96,14 @@ async def post_arrays(trial: Trial, server: Server) -> Measurement:
 
 
 async def post_at_rate(trial: Trial, server: Server) -> Measurement:
-    """Send 500 `POST /order` a second in an open loop."""
     return await _send_at_rate(trial, server, posts(server.address, server.ids), new_order)
 
 
 async def get_orders(trial: Trial, server: Server) -> Measurement:
-    """Send `GET /order/{id}` of random stored orders in a closed loop."""
     return await trial.meter.throughput(server.address, gets(server), found, seconds=trial.seconds)
 
 
 async def get_at_rate(trial: Trial, server: Server) -> Measurement:
-    """Send 500 `GET /order/{id}` a second, of random stored orders, in an open loop."""
     return await _send_at_rate(trial, server, gets(server), found)
 
 
@@ -120,7 +116,7 @@ async def get_metrics(trial: Trial, server: Server) -> Measurement:
 
 
 def settled(load: Load) -> Load:
-    """Return a load that runs `load`, then waits until all orders are processed. The wait is measured separately."""
+    """Return a load that runs `load`, then waits until all orders are processed. `empty_after_s` is this wait."""
 
     async def load_and_wait(trial: Trial, server: Server) -> Measurement:
         measured = await load(trial, server)
@@ -154,7 +150,7 @@ class TrialServers:
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
             with Path(shutil.copyfile(stored, folder / "orders.db")).open("rb") as copy:
-                # So that the system does not write the copy during a trial.
+                # Written to the disk now, so that the system does not write the copy during a trial.
                 os.fsync(copy.fileno())
 
     def ours(self, *flags: str) -> ServerProcess:

@@ -40,10 +40,6 @@ MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
 
 
-class FillFailed(CommandError):
-    """The server did not accept or did not process the orders; the text has the reason."""
-
-
 class OrderFeeder:
     """Sends `count` generated orders with ids from `first_id` on. `taken` counts those that the server accepted."""
 
@@ -55,13 +51,13 @@ class OrderFeeder:
         self._fault = ""
 
     async def send(self) -> None:
-        """Send all orders in arrays. Duplicates count as accepted. Raises FillFailed if an order is not accepted."""
+        """Send all orders in arrays. Duplicates count as accepted. Raises CommandError if an order is not accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
         with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
             jobs = (request for request in requests if not self._fault)
             await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
         if self.taken < len(self._orders):
-            raise FillFailed(f"POST /orders: {self._fault or 'the server stopped responding'}")
+            raise CommandError(f"POST /orders: {self._fault or 'the server stopped responding'}")
 
     def _check(self, first: int, response: Response, timing: RequestTiming) -> None:
         orders = min(ARRAY_SIZE, len(self._orders) - first)
@@ -100,7 +96,7 @@ class FillJob:
         # A server that processes nothing counts the orders, so that Pending orders stay Pending.
         before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0
         if before > self.orders:
-            raise FillFailed(f"{self.database} already has {before:,} orders, more than {self.orders:,}")
+            raise CommandError(f"{self.database} already has {before:,} orders, more than {self.orders:,}")
         if before <= completed:
             self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
         if self.pending:
@@ -131,7 +127,8 @@ class FillJob:
         if is_processed:
             await self._await_processing(address)
         if (count := await count_orders(address)) != upto:
-            raise FillFailed(f"{self.database} has {count:,} orders, not {upto:,}: load.fill did not create this file")
+            fault = f"{count:,} orders, not {upto:,}: load.fill did not create this file"
+            raise CommandError(f"{self.database} has {fault}")
         return count
 
     async def _await_processing(self, address: Address) -> None:
@@ -140,7 +137,7 @@ class FillJob:
             self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - backlog.left),
         ):
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
-                raise FillFailed(f"{backlog.left} orders were not processed")
+                raise CommandError(f"{backlog.left} orders were not processed")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -77,7 +77,7 @@ async def check_server(
 ) -> FinalCheck:
     """Wait until orders are processed, then read some back, list all, and count open sockets.
 
-    The server has `close_limit_s` to close its clients' sockets. Raises NoResponse, NoMetrics or ProcessGone.
+    The server has `close_limit_s` to close its clients' sockets. Raises NoResponse, NoMetrics or CommandError.
     """
     found = FinalCheck()
     with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:

@@ -30,10 +30,6 @@ FILLING_ARRAYS = 60  # Each has 1,000 orders with at least two events, so that t
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 
-class ServerGone(CommandError):
-    """The server does not respond, or does not accept orders."""
-
-
 @dataclass(kw_only=True)
 class SoakLoad:
     """Loads a server for a warm-up and `parts` parts of `part_s` seconds. Records each, and syncs of `disk_file`."""
@@ -54,11 +50,14 @@ class SoakLoad:
     _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
 
     async def run(self) -> None:
-        """Return when every order has a response. Raises the first error: ServerGone, ProcessGone or DiskFailed."""
+        """Return when every order has a response.
+
+        Raises CommandError if the server ends, stops responding or accepts no orders, or if a sync fails.
+        """
         # The sessions need acknowledged orders.
         await self._send_arrays(1)
         if not self.ledger.acknowledged:
-            raise ServerGone(f"the server does not take orders: {next(iter(self.errors))}")
+            raise CommandError(f"the server does not take orders: {next(iter(self.errors))}")
         loop, ended = asyncio.get_running_loop(), threading.Event()
         syncs = asyncio.to_thread(
             measure_syncs,
@@ -99,7 +98,7 @@ class SoakLoad:
         with closing(loop):
             await loop.work(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
         if loop.gone:
-            raise ServerGone("the server has stopped answering")
+            raise CommandError("the server has stopped answering")
 
     async def _send_arrays(self, arrays: int) -> None:
         requests = SessionRequests(self.address, ledger=self.ledger, rng=Random(self.seed)).arrays()
@@ -109,7 +108,7 @@ class SoakLoad:
                 try:
                     problem = check(await send_request(connection, request))
                 except NoResponse as error:
-                    raise ServerGone(str(error)) from None
+                    raise CommandError(str(error)) from None
                 if problem:
                     self._report(f"POST /orders: {problem}")
 

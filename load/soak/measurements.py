@@ -47,7 +47,7 @@ class Sample(NamedTuple):
 
 
 def take_sample(process: Path, database: Path) -> Sample:
-    """Take a sample of a process, by its folder in /proc, and of its database. Raises ProcessGone if it has ended."""
+    """Take a sample of a process, by its folder in /proc, and of its database. Raises CommandError if it has ended."""
     status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
     memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
@@ -133,12 +133,8 @@ class MinuteRecorder:
         )
 
 
-class DiskFailed(CommandError):
-    """A file in the folder of the database can't be written or synced."""
-
-
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
-    """Write and sync a block 20 times a second until `ended` is set. Note each duration in ns. Raises DiskFailed.
+    """Write and sync a block 20 times a second until `ended` is set. Note each duration in ns. Raises CommandError.
 
     A sync that is due while another one runs is not made. Its duration is noted as the time until the end of the other
     one, so that a long stall counts many times.
@@ -154,4 +150,4 @@ def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, cl
                 for waited_ns in range(took_ns, 0, -SYNC_EVERY_NS):
                     note(waited_ns)
     except OSError as problem:
-        raise DiskFailed(f"{file} can't be synced: {reason_of_os_error(problem)}") from None
+        raise CommandError(f"{file} can't be synced: {reason_of_os_error(problem)}") from None

@@ -28,6 +28,7 @@ OTHER_FILES = 20  # Files besides connections: standard streams, the event loop'
 IGNORE_ALL = "*\n"  # The content of a .gitignore file, so that the databases are not committed.
 BUSY_SHARE = 0.9  # A client that used a larger share of a core was too busy to measure the server's speed.
 PROC = Path("/proc")
+PROCESS_ENDED = "the server's process has ended"
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
 
@@ -131,13 +132,6 @@ def _file_system(folder: Path) -> str:
     return max(above)[1] if above else "unknown file system"
 
 
-class ProcessGone(CommandError):
-    """The server's process has ended, so its status can't be read."""
-
-    def __init__(self) -> None:
-        super().__init__("the server's process has ended")
-
-
 class ProcessStatus(NamedTuple):
     """The resources that a process uses. `peak_bytes` is its highest memory so far. `files` does not count sockets."""
 
@@ -150,16 +144,16 @@ class ProcessStatus(NamedTuple):
 
     @classmethod
     def read(cls, process: Path) -> Self:
-        """Read the status of a process from its folder in /proc. Raises ProcessGone if the process has ended."""
+        """Read the status of a process from its folder in /proc. Raises CommandError if the process has ended."""
         try:
             status, stat = (process / "status").read_text(), (process / "stat").read_text()
             links = [_link(entry) for entry in (process / "fd").iterdir()]
         except (FileNotFoundError, ProcessLookupError):
-            raise ProcessGone from None
+            raise CommandError(PROCESS_ENDED) from None
         numbers = {name: int(number) for name, number in NUMBERS.findall(status)}
         # A zombie process is still listed, but has no memory.
         if "VmRSS" not in numbers:
-            raise ProcessGone
+            raise CommandError(PROCESS_ENDED)
         # The process's name can contain any characters; it ends at the last ")". Fields 14 and 15 are the CPU time.
         ticks = map(int, stat.rpartition(")")[2].split()[11:13])
         return cls(

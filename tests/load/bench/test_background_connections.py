@@ -11,8 +11,9 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
-from load.bench.background_connections import EventReaders, NoEvents, SlowClients
+from load.bench.background_connections import EventReaders, SlowClients
 from load.bench.workloads import posts
+from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.event_streams import events_of
@@ -75,14 +76,14 @@ async def test_event_readers_count_ended_streams(shop: Shop, address: Address) -
 async def test_event_readers_report_a_server_without_events(shop: Shop, address: Address) -> None:
     shop.has_events = False
     async with _readers(address) as readers:
-        with pytest.raises(NoEvents, match=r"GET /orders/events: HTTP/1\.1 404 Not Found"):
+        with pytest.raises(CommandError, match=r"GET /orders/events: HTTP/1\.1 404 Not Found"):
             await readers.open()
 
 
 @pytest.mark.gen_test
 async def test_event_readers_report_a_server_that_closes_without_an_answer() -> None:
     async with _closing_server(lines=1) as (_, address), _readers(address) as readers:
-        with pytest.raises(NoEvents, match=r"GET /orders/events: no answer"):
+        with pytest.raises(CommandError, match=r"GET /orders/events: no answer"):
             await readers.open()
 
 

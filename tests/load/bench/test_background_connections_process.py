@@ -5,9 +5,10 @@ from itertools import count, islice
 
 import pytest
 
-from load.bench.background_connections import READERS, SLOW_CLIENTS, ProgramFailed, background_connections
+from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
 from load.bench.measurement import Measurement, Meter
 from load.bench.workloads import new_order, posts
+from load.cli.errors import CommandError
 from load.http.address import ServerUrl, reach
 from tests.load.shop import Shop
 from tests.process import processes_with
@@ -44,7 +45,7 @@ async def test_slow_clients_are_connected_before_the_measurement_begins(shop: Sh
 @pytest.mark.gen_test(timeout=20)
 async def test_a_server_without_events_is_the_reported_reason(shop: Shop) -> None:
     shop.has_events = False
-    with pytest.raises(ProgramFailed, match=r"the readers ended with status 1: GET /orders/events: .* 404 Not Found"):
+    with pytest.raises(CommandError, match=r"the readers ended with status 1: GET /orders/events: .* 404 Not Found"):
         async with background_connections(READERS, url=ServerUrl.parse(shop.url), count=1):
             pass
 
@@ -54,7 +55,7 @@ async def test_a_server_without_events_is_the_reported_reason(shop: Shop) -> Non
 async def test_a_missing_server_is_the_reported_reason(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(ProgramFailed, match=f"the {kind} ended with status 1: No server at http://127.0.0.1:{port}"):
+    with pytest.raises(CommandError, match=f"the {kind} ended with status 1: No server at http://127.0.0.1:{port}"):
         async with background_connections(kind, url=ServerUrl.parse(f"http://127.0.0.1:{port}"), count=1):
             pass
 

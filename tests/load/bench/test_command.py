@@ -9,7 +9,7 @@ import pytest
 from load.bench import workloads
 from load.bench.command import PLANS, Plan, main
 from load.bench.trial import Row
-from load.fill.command import FillFailed
+from load.cli.errors import CommandError
 from load.system.server_process import ROOT
 from tests.process import need
 
@@ -23,7 +23,7 @@ def test_rows_measured_before_a_failure_are_printed(
 ) -> None:
     def run_plan(plan: Plan, *others: object, **flags: object) -> list[Row]:
         if plan is PLANS["bulk"]:
-            raise FillFailed("the disk is full")
+            raise CommandError("the disk is full")
         return [Row(name=plan.title, runs=[{"value": 1.0}])]
 
     monkeypatch.setattr("load.bench.command.run_plan", run_plan)  # a real benchmark would take minutes

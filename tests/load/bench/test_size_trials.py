@@ -13,7 +13,6 @@ from load.bench.command import PLANS, choose_plans
 from load.bench.measurement import Measurement
 from load.bench.size_trials import (
     ROUNDS,
-    NotStored,
     find_stored,
     stored_bulk,
     stored_crowd,
@@ -25,7 +24,7 @@ from load.bench.size_trials import (
 from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import METRICS_GETS
 from load.cli.command import ProgressBar
-from load.cli.errors import UsageError
+from load.cli.errors import CommandError, UsageError
 from load.fill.command import FillJob
 from load.system.machine import allow_connections
 from tests.load.bench.shop_trial import shop_trial
@@ -138,7 +137,7 @@ async def test_the_stored_orders_are_counted_before_the_load(small: StockedShop,
 async def test_stored_orders_with_other_ids_end_the_trial(small: StockedShop) -> None:
     with StockedShop(BIG, missing=(BIG,)) as big:
         trial = await _trial(small, big)
-        with pytest.raises(NotStored, match="the server has 300 orders, but not those with the ids from 1 on"):
+        with pytest.raises(CommandError, match="the server has 300 orders, but not those with the ids from 1 on"):
             await find_stored(trial)
 
 

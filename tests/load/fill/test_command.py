@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from load.fill.command import FillFailed, OrderFeeder, count_orders, main
+from load.cli.errors import CommandError
+from load.fill.command import OrderFeeder, count_orders, main
 from load.http.address import Address, ServerUrl, reach
 from tests.load.shop import Shop
 
@@ -126,7 +127,7 @@ async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
     # The shop rejects one order in the first array of each client.
     shop.refusals = {1: 409, 1_500: 409}
     feeding = await _feeding(shop, count=20_000)
-    with pytest.raises(FillFailed, match="POST /orders: 999 accepted of 1000"):
+    with pytest.raises(CommandError, match="POST /orders: 999 accepted of 1000"):
         await feeding.send()
     assert shop.sizes == [1_000, 1_000]
 
@@ -137,14 +138,14 @@ async def test_a_refused_order_ends_the_feeding(shop: Shop) -> None:
 )
 async def test_a_202_that_does_not_count_every_order_ends_the_feeding(shop: Shop, text: bytes) -> None:
     shop.answer_to_many = text
-    with pytest.raises(FillFailed, match=r"POST /orders: (a 202 that does not count the orders|9 accepted of 10)"):
+    with pytest.raises(CommandError, match=r"POST /orders: (a 202 that does not count the orders|9 accepted of 10)"):
         await (await _feeding(shop, count=10)).send()
 
 
 @pytest.mark.gen_test
 async def test_a_refused_array_ends_the_feeding(shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 11), 409)
-    with pytest.raises(FillFailed, match="POST /orders: status 422"):
+    with pytest.raises(CommandError, match="POST /orders: status 422"):
         await (await _feeding(shop, count=10)).send()
 
 

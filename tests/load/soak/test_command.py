@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from load.cli.errors import CommandError
 from load.soak import command
 from load.soak.command import main, split
-from load.soak.measurements import DiskFailed
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_an_error_that_ends_the_soak_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: object) -> None:
-        raise DiskFailed("disk can't be synced: input/output error")
+        raise CommandError("disk can't be synced: input/output error")
 
     monkeypatch.setattr(command, "allow_connections", fail)  # the limit of this process must stay
     assert main(["--folder", str(tmp_path)]) == 1

@@ -8,13 +8,14 @@ from threading import Event
 
 import pytest
 
+from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
 from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
-from load.soak.load import ServerGone, SoakLoad
+from load.soak.load import SoakLoad
 from load.soak.measurements import Sample
 from load.soak.requests import ARRAY_SIZE
-from load.system.machine import ProcessGone
+from load.system.machine import PROCESS_ENDED
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE
 
@@ -92,11 +93,11 @@ async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.
 
     def sample() -> Sample:
         if load.recorded:
-            raise ProcessGone
+            raise CommandError(PROCESS_ENDED)
         return SAMPLE
 
     load = _load(await reach(ServerUrl.parse(shop.url)), sample, tmp_path)
-    with pytest.raises(ProcessGone):
+    with pytest.raises(CommandError, match=PROCESS_ENDED):
         await load.run()
     assert [minute.name for minute in load.recorded] == ["warm-up"]
     assert not asyncio.all_tasks() - {asyncio.current_task()}
@@ -105,7 +106,7 @@ async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.
 @pytest.mark.gen_test
 async def test_a_server_that_takes_no_orders_ends_the_load_at_the_start(shop: Shop, tmp_path: Path) -> None:
     shop.refusals = dict.fromkeys(range(1, 1_001), 503)
-    with pytest.raises(ServerGone, match="does not take orders: POST /orders: status 422 instead of 202"):
+    with pytest.raises(CommandError, match="does not take orders: POST /orders: status 422 instead of 202"):
         await _load(await reach(ServerUrl.parse(shop.url)), lambda: SAMPLE, tmp_path).run()
 
 

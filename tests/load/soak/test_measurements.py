@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from load.cli.errors import CommandError
 from load.soak import measurements
-from load.soak.measurements import BLOCK, HEADER, MIB, DiskFailed, Minute, MinuteRecorder, measure_syncs, take_sample
-from load.system.machine import PROC, ProcessGone
+from load.soak.measurements import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_syncs, take_sample
+from load.system.machine import PROC, PROCESS_ENDED
 from tests.load.soak.samples import SAMPLE
 from tests.load.steps import meanwhile
 
@@ -34,7 +35,7 @@ def test_a_sample_has_files_sockets_and_sizes(tmp_path: Path) -> None:
 
 
 def test_a_process_that_has_ended_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ProcessGone):
+    with pytest.raises(CommandError, match=PROCESS_ENDED):
         take_sample(tmp_path / "1", tmp_path / "orders.db")
 
 
@@ -123,5 +124,5 @@ def test_a_sync_that_runs_at_the_end_is_completed(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DiskFailed, match=r"/nowhere/disk can't be synced: no such file or directory$"):
+    with pytest.raises(CommandError, match=r"/nowhere/disk can't be synced: no such file or directory$"):
         _measure(tmp_path / "nowhere" / "disk", 1, lambda: 0)
