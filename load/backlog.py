@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
-from typing import Any, Self
+from typing import Annotated, Self
+
+import msgspec
 
 from load.cli.errors import CommandError
 from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import Timeouts
-from load.orders.comparison import BadJson, decode_json
 
 POLL_WHILE_SENDING_S = 0.25
-LONGEST_GAP_S = 1.0  # If two polls are further apart, it is not known when the orders were processed.
+LONGEST_GAP_S = 1.0  # If the polls before and after the processing are further apart, `processed_ns` is None.
 QUIET_S = 2.0  # If the metrics don't change for this long, `wait` ignores orders that the server had before the run.
-OPTIONAL_COUNTS = ("failed_orders", "cancelled_orders")
+Count = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST)]
 
 
 class NoMetrics(CommandError):
@@ -30,6 +31,16 @@ class NotAllowed(NoMetrics):
     def __init__(self, status: int) -> None:
         super().__init__(f"GET /metrics: status {status}")
         self.status = status
+
+
+class OrderCounts(msgspec.Struct):
+    """The numbers of orders by status, as in the response to GET /metrics."""
+
+    pending_orders: Count
+    processing_orders: Count
+    completed_orders: Count
+    failed_orders: Count = 0
+    cancelled_orders: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +63,17 @@ class Metrics:
             raise NotAllowed(response.status)
         if response.status != 200:
             raise NoMetrics(f"GET /metrics: status {response.status}")
-        counts = None
-        with suppress(BadJson):
-            counts = decode_json(response.body)
-        if not isinstance(counts, dict):
-            raise NoMetrics("GET /metrics: not a JSON object")
-        completed = _count(counts, "completed_orders")
-        return cls(
-            waiting=_count(counts, "pending_orders") + _count(counts, "processing_orders"),
-            completed=completed,
-            finished=completed + sum(_count(counts, name) for name in OPTIONAL_COUNTS if name in counts),
-        )
-
-
-def _count(counts: dict[str, Any], name: str) -> int:
-    count = counts.get(name)
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= HIGHEST:
-        raise NoMetrics(f"GET /metrics: {name} is missing or not a whole number")
-    return count
+        try:
+            counts = msgspec.json.decode(response.body, type=OrderCounts)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise NoMetrics(f"GET /metrics: {problem}") from None
+        completed = counts.completed_orders
+        finished = completed + counts.failed_orders + counts.cancelled_orders
+        return cls(waiting=counts.pending_orders + counts.processing_orders, completed=completed, finished=finished)
 
 
 class BacklogState(Enum):
-    """Says why `wait` returned: all orders are processed, the metrics stopped changing, or they can't be read."""
+    """Says why `Backlog.wait` returned: all orders are processed, the counts stopped changing, or are not readable."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -84,9 +84,9 @@ class BacklogState(Enum):
 class Backlog:
     """Polls GET /metrics for the backlog: how many orders are not processed yet, including those of other clients.
 
-    `left` is this number at the last poll. `on_poll` is called with it after each poll. `changed_ns` is when `wait`
-    last saw the metrics change. `processed_ns` is when the metrics first showed that all orders are processed. It is
-    None if they never did, or if the previous poll was over a second earlier. Both times are only estimates.
+    `left` is the backlog at the last poll. `on_poll` is called with the backlog after each poll. `changed_ns` is when
+    `wait` last saw the metrics change. `processed_ns` is the time of the first poll at which all orders were processed.
+    It is None if there was none, or if the previous poll was over a second earlier.
     """
 
     address: Address
@@ -143,8 +143,8 @@ class Backlog:
         """Poll until all orders are processed, or until as many have finished as were waiting at the first poll.
 
         The second condition is for servers that also get orders from other clients. `before` is how many orders waited
-        before the load. Polling also ends if at most `before` orders wait and the metrics do not change: orders of
-        other clients can wait for hours. Returns UNKNOWN if the server does not respond or has no metrics.
+        before the load. Because these can wait for hours, polling also ends if at most `before` orders wait and the
+        metrics do not change. Returns UNKNOWN if the server does not respond or has no metrics.
         """
         first: Metrics | None = None
         seen: Metrics | None = None

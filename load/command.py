@@ -25,7 +25,7 @@ from load.results.summary import print_summary, to_json
 from load.run import Run
 from load.settings import Settings, parse_settings
 from load.system.event_loop import run_to_end
-from load.system.machine import TooFewFiles, allow_connections, folder_to_keep
+from load.system.machine import TooFewFiles, allow_connections, new_folder
 from load.system.server_process import ServerProcess
 
 SERVER = ("server.py",)
@@ -39,7 +39,7 @@ def main(argv: Sequence[str], *, timeouts: Timeouts | None = None, server: Seque
 
 
 class Load(Command):
-    """The command `python -m load`. Sends orders, reads them back, and writes the result."""
+    """The command `python -m load`. With --own-server, Python starts the server with the arguments `server`."""
 
     def __init__(self, settings: Settings, *, timeouts: Timeouts, server: Sequence[str]) -> None:
         super().__init__(prog="python -m load", files=(settings.json, settings.report))
@@ -76,7 +76,7 @@ class Load(Command):
     @contextmanager
     def _own_server(self) -> Iterator[None]:
         """Run a server while the block runs, and keep its files if an order was lost or differs."""
-        with folder_to_keep(
+        with new_folder(
             Path(gettempdir()), prefix="load-", is_wanted=self._found_faults, print_line=self._print_line
         ) as folder:
             command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
@@ -103,7 +103,7 @@ class Load(Command):
         if result is None:
             return ()
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
-        # Computed when it is written: if Ctrl-C interrupts this, a message names the files that were not written.
+        # Computed while a file is written: if Ctrl-C interrupts that, a message names the files that are missing.
         result_json = cache(lambda: to_json(result, settings))
         outputs += json_outputs(settings.json, result_json)
         if settings.report:

@@ -19,7 +19,10 @@ TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
 @dataclass
 class ReadOrder:
-    """An order to read back. `places` are all its indexes in the source. `found` is its last response, decoded."""
+    """An order to read back. `places` are all indexes in the source that have its id.
+
+    `found` is the decoded body of the last response. `unread` says why there was no valid response.
+    """
 
     order_id: int
     places: list[int]
@@ -29,10 +32,10 @@ class ReadOrder:
 
 @dataclass(kw_only=True)
 class OrderReader:
-    """Reads orders with GET /order/{id} and compares them. Repeats this for orders that are unreadable or unprocessed.
+    """Reads orders with GET /order/{id}, and compares them with what was sent. `result` is updated with each order.
 
-    `result` is updated as orders are read. `processed_ns` is set only if some orders were not processed when they were
-    first read. It is the time at which the last of these was read as processed.
+    `processed_ns` is set only if some orders were not processed when they were first read. It is the time at which the
+    last of these orders was read as processed.
     """
 
     address: Address
@@ -44,7 +47,10 @@ class OrderReader:
     _deferred: list[ReadOrder] = field(default_factory=list)
 
     async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
-        """Read the orders at these indexes of the source. With `again`, repeat until all of them are processed."""
+        """Read the orders at these indexes of the source. With `again`, read unprocessed and unreadable orders again.
+
+        Reading again ends when no order is left, or when none was processed within `timeouts.processing_s`.
+        """
         order_id = self.source.order_id
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))

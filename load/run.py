@@ -23,7 +23,7 @@ READ_CLIENTS = 64
 
 @dataclass(kw_only=True)
 class Run:
-    """Performs one run. `result` has what was measured so far, also after Ctrl-C.
+    """Performs one run. `result` has what was measured so far.
 
     `cpu_clock_ns` returns the CPU time of this process, `wall_clock_ns` the time since 1970. Before the first order is
     sent, `print_line` is called with a line that says how many orders the server already has.
@@ -44,7 +44,7 @@ class Run:
         self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
 
     async def complete(self) -> Result:
-        """Perform the run and return its result, also if cancelled. Can raise Unreachable, before any order is sent."""
+        """Perform the run and return its result, even if cancelled. Raises Unreachable before any order is sent."""
         settings, limit_s = self.settings, self.timeouts.connection_s
         self.result.started_ns = self.wall_clock_ns()
         try:
@@ -64,7 +64,10 @@ class Run:
         return self.result
 
     async def _poll_first(self, backlog: Backlog) -> int:
-        """Print how many orders the server has. Return how many are not processed. Raises NotAllowed for 401 or 403."""
+        """Print how many orders the server has, and return how many are not processed; 0 if that is unknown.
+
+        Raises NotAllowed if GET /metrics gets a 401 or 403.
+        """
         orders, waiting, limit_s = None, 0, self.timeouts.connection_s
         try:
             metrics = await backlog.poll(limit_s=limit_s)
@@ -116,8 +119,8 @@ class Run:
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
         """Record how long the sending took.
 
-        The sending ends with the last response, so it does not include the time-outs for a server that stopped
-        responding. In an open loop, it lasts at least until the due time of the last request that was sent.
+        The sending ends with the last response. So the time is not counted in which a server that has stopped does not
+        respond. In an open loop, the sending lasts at least until the due time of the last request that was sent.
         """
         result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
         last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9
@@ -154,7 +157,7 @@ class Run:
 
     def _note_backlog(self, waiting: int) -> None:
         if self._started_ns:
-            self.result.backlog.add(self._seconds_since_start(), waiting)
+            self.result.backlog.append((self._seconds_since_start(), waiting))
 
     def _seconds_since_start(self) -> float:
         return (self.clock_ns() - self._started_ns) / 1e9

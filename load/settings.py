@@ -45,11 +45,11 @@ says so, and the exit status stays the same."""
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Contains the settings of one run. `concurrency` is the number of connections, and in an open loop the maximum.
+    """The settings of one run. `concurrency` is the number of connections; in an open loop, the highest number.
 
-    `orders` is how many orders are sent; with `replay`, it is the maximum, and HIGHEST means the whole file. `rate` is
-    in orders per second and makes the loop open. `duration_s` is None if the number of orders ends the run. `batch`
-    orders are sent at once; each request has `bulk` orders. With `own_server`, the run loads a server that it starts.
+    `orders` is how many orders are sent; with `replay`, the most that are sent, and HIGHEST means the whole file. With
+    `rate`, in orders per second, the loop is open. `duration_s` is None if the number of orders ends the run. `batch`
+    orders are sent at once. Each request has `bulk` orders. With `own_server`, the command starts the server.
     """
 
     url: ServerUrl
@@ -148,7 +148,7 @@ def _new_parser() -> CommandParser:
     add("--bulk", "N", whole_number(MOST_PER_REQUEST), bulk)
     group = parser.add_argument_group("how it is sent")
     concurrency = (
-        "connections that each send the next request when their last is answered (as many as requests, up to 1000; "
+        "connections; each sends its next request after the response to the last one (as many as requests, up to 1000; "
         "with --replay 64, with --bulk 4); with --rate the most that are opened (1000)"
     )
     add("--concurrency", "N", whole_number(), concurrency)

@@ -12,10 +12,11 @@ from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figu
 from load.bench.trials import CROWD, STEADY
 from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
-from load.fill.command import ARRAY_SIZE, HOLDING, MEBIBYTE, OrderFeeder, count_orders
+from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus, has_status
+from load.system.server_process import ServerProcess
 
 ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
 READY_S = 30.0
@@ -99,12 +100,12 @@ async def memory(trial: Trial) -> list[Row]:
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
         address = await reach(process.url)
-        first_mib, _ = _memory_mib(process.pid)
+        first_mib = _status(process).memory_mib
         await _store_pending(trial, address, first_id=1, orders=orders)
-        resident_mib, array_peak_mib = _memory_mib(process.pid)
+        resident_mib, array_peak_mib, *_ = _status(process)
         server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
         measured = await post_orders(trial, server)
-        _, peak_mib = _memory_mib(process.pid)
+        peak_mib = _status(process).peak_mib
     row.wrong.update(measured.wrong)
     first = {"at_first_mib": first_mib, "resident_mib": resident_mib, "most_by_arrays_mib": array_peak_mib}
     row.runs.append({**first, "value": peak_mib})
@@ -159,6 +160,5 @@ async def _await_ready(address: Address) -> None:
             raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s") from None
 
 
-def _memory_mib(pid: int) -> tuple[float, float]:
-    status = ProcessStatus.read(PROC / str(pid))
-    return status.memory_bytes / MEBIBYTE, status.peak_bytes / MEBIBYTE
+def _status(process: ServerProcess) -> ProcessStatus:
+    return ProcessStatus.read(PROC / str(process.pid))

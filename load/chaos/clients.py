@@ -17,8 +17,8 @@ from load.orders.comparison import ACCEPTED, REPLAYED, BadJson, counts_in, decod
 from load.orders.generated import as_another_order
 
 OK, CONFLICT = 200, 409
-ANSWER_LIMIT_S = 25.0  # More than a wait of 10 s for a lock and a freeze of 3 s together.
-RETRY_S = 0.1  # Pause before the next attempt. Shorter than Retry-After, so that more are made during faults.
+ANSWER_LIMIT_S = 25.0  # The server can wait 10 s for a lock, and be frozen for 3 s meanwhile.
+RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.
 CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older ones.
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
@@ -27,7 +27,7 @@ RETRY_AFTER = b"\r\nretry-after:"
 NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
 DISK_FULL = "disk full"
-FOLLOW_UP_SHARE = 0.05  # The share of new orders after which a client repeats an order. Also for conflicts and reads.
+FOLLOW_UP_SHARE = 0.05  # The share of orders after which a client repeats an order; the same for conflicts and reads.
 BULK_FOLLOW_UP_SHARE = 0.2
 
 
@@ -42,7 +42,7 @@ class Reply(NamedTuple):
 def check_new(reply: Reply, order_id: int) -> str:
     if problem := _check_accepted(reply.answer, order_id, "a new order"):
         return problem
-    # After a request without a response, the order may be stored. After a 503, it is not stored.
+    # An attempt without a response can have stored the order. An attempt with a 503 has not.
     if REPLAYED not in reply.answer.head or reply.unanswered:
         return ""
     return "a replay after a 503 that stored nothing" if reply.unavailable else "a new order was answered as a replay"
@@ -81,7 +81,7 @@ def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
         return "a 202 whose counts don't add up"
     if [(each.index, each.status) for each in counts.rejected] != [(new + 1, CONFLICT)] * has_known:
         return "a 202 that rejects other orders than the conflicting one"
-    # After a request without a response, or a 503 for some of its orders, other orders may already be stored.
+    # An attempt without a response, or with a 503, can have stored some of the orders.
     if counts.duplicates != has_known and not (reply.unanswered or reply.unavailable):
         return "a 202 that counts new orders as duplicates"
     return ""
@@ -97,7 +97,7 @@ def _check_accepted(answer: Response, order_id: int, name: str) -> str:
 
 
 class RateLimit:
-    """Limits the orders per second of several clients together, until `ending` is set."""
+    """Limits how many orders several clients together send per second. Stops them when `ending` is set."""
 
     def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:
         self._interval_s = 1 / per_second
@@ -106,7 +106,7 @@ class RateLimit:
         self._next_s = clock_s()
 
     async def acquire(self, count: int) -> bool:
-        """Wait until `count` orders are allowed to be sent. Return False if `ending` is set."""
+        """Wait until the caller is allowed to send `count` orders. Return False if `ending` is set."""
         now_s = self._clock_s()
         due_s = max(self._next_s, now_s - CATCH_UP_S)
         self._next_s = due_s + count * self._interval_s
@@ -118,7 +118,7 @@ class RateLimit:
 
 
 class RetryingClient:
-    """Sends requests over one keep-alive connection. Repeats each until it gets a response other than 503."""
+    """Sends requests over one keep-alive connection. Repeats each request until it gets a response other than 503."""
 
     def __init__(self, target: TargetServer) -> None:
         self._target = target
@@ -155,7 +155,7 @@ class RetryingClient:
 
 
 async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
-    """Send new orders one by one until `rate_limit` ends. After some of them, repeat or read an earlier order."""
+    """Send new orders one by one until `acquire` returns False. After some of them, repeat or read an earlier order."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
@@ -187,7 +187,7 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
 async def send_bulk_orders(
     target: TargetServer, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random
 ) -> None:
-    """Send requests of up to `most` new orders, as arrays or as NDJSON, until `rate_limit` ends.
+    """Send requests with up to `most` new orders, as arrays or as NDJSON, until `acquire` returns False.
 
     In some requests, an acknowledged order and a different order with the same id follow the new orders.
     """
@@ -210,7 +210,10 @@ async def send_bulk_orders(
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Return single and bulk orders per second for each target server, enough for `orders` in `duration_s`."""
+    """Return for each target server two rates: orders per second sent one by one, and in arrays or NDJSON.
+
+    Together, the rates are enough to get `orders` orders acknowledged in `duration_s`.
+    """
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)
     single = min(MAX_SINGLE_RATE, total / 2)
@@ -220,7 +223,7 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 def client_sessions(
     target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield a coroutine for each client. Each sends orders until `ending` is set, and awaits its last response."""
+    """Yield a coroutine for each client. It sends orders until `ending` is set, and returns after the last response."""
     single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)
     most = round(min(LARGEST_BULK, max(SMALLEST_BULK, rates[1] / 2))) if target.name == RECORD else WEBHOOK_BULK
     singles, arrays, lines = CLIENTS[target.name]

@@ -1,9 +1,8 @@
 """`python -m load.chaos`: injects faults into servers under load, and checks that no order is lost or changed.
 
-It starts two servers, each with its own database: one only records orders, the other delivers webhooks. While clients
-send orders, it injects random faults: kills, freezes, locks, full disks, disconnecting clients, failing webhook
-receivers, steps of the clock, and more. At the end it reads every acknowledged order back, stops the servers, and
-counts the orders in their files.
+The command starts two servers, each with its own database: one only records orders, the other delivers webhooks. While
+clients send orders, the command injects random faults: kills, locks, full disks, disconnecting clients, steps of the
+clock, and more. At the end it reads every acknowledged order back, stops the servers, and checks their databases.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
 1 if not, 2 for bad flags, and 130 after Ctrl-C. Faults that the machine can't make are skipped.
@@ -25,23 +24,23 @@ from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.controlled import Controls
 from load.chaos.database import inspect, wait_until_processed
 from load.chaos.injection import FaultInjector
-from load.chaos.receiver import Receiver, ReceiverLost, WebhookChecker
+from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
 from load.chaos.second_server import SecondServers
-from load.chaos.target import ServerLost, TargetServer, orders_for
+from load.chaos.target import RunFailed, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
 from load.http.connections import Timeouts
 from load.system.event_loop import run_to_end
-from load.system.machine import allow_connections, folder_to_keep
+from load.system.machine import allow_connections, new_folder
 
-ATTEMPTS_S = 60.0  # How long to retry a fault without effect: longer than a lock, and than a pause of webhooks.
+ATTEMPTS_S = 60.0  # How long to retry a fault without effect. Locks and pauses of webhooks are shorter.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
 STUCK_AFTER_S, LONGEST_DELAY = 60.0, 1.5
-"""Orders are stuck if none is processed for a minute plus the longest delay, as a multiple of an order's age."""
+"""Orders are stuck if none is processed for 60 s plus 1.5 times the duration of the run so far."""
 FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
-"""The time limit of a run is the sum of a limit for each fault, the time for its orders at this rate, and the rest."""
+"""The time limit of a run: 8 s for each fault, the time to send the orders at 250 per second, and 300 s."""
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
@@ -51,7 +50,7 @@ CONTROLLED = ("-m", "load.chaos.controlled")
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
-CONNECTIONS = 200  # Clients, disconnecting clients, readers and webhooks; the servers inherit the limit on open files.
+CONNECTIONS = 200  # The most connections of this process. The servers inherit its limit on open files.
 
 
 @dataclass(kw_only=True)
@@ -101,7 +100,7 @@ class ChaosRun:
         )
 
     async def run(self) -> None:
-        """Perform the run. Exceeding its time limit is a failure. Raises ServerLost, ReceiverLost or a group."""
+        """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, or a group that contains it."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
@@ -116,7 +115,7 @@ class ChaosRun:
             self.close()
 
     def close(self) -> None:
-        """Kill the servers. Call it again after the event loop has ended: until then, a thread may launch a server."""
+        """Kill the servers. Must be called again after the event loop: until then, a thread can launch a server."""
         self._ended.set()
         self._receiver.close()
         for target in self._targets.values():
@@ -124,7 +123,7 @@ class ChaosRun:
             target.close()
 
     async def _run_load(self) -> None:
-        """Send orders and inject all faults, until enough orders are acknowledged. Ctrl-C cancels all tasks."""
+        """Send orders and inject all faults, until enough orders are acknowledged."""
         rates, ending = plan_rates(orders=self.orders, duration_s=self._duration_s), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             restarts = [group.create_task(target.restart_when_ended()) for target in self._targets.values()]
@@ -165,7 +164,7 @@ class ChaosRun:
         return sum(target.ledger.acknowledged for target in self._targets.values())
 
     async def _inject(self, fault: Fault) -> None:
-        """Inject a fault, and retry it if it had no effect. Count the errors of clients until the fault is over."""
+        """Inject a fault, and retry it while it has no effect. Count the errors of clients during these attempts."""
         target = self._targets[fault.target]
         before = Counter(target.client_errors)
         deadline_s = time.monotonic() + ATTEMPTS_S
@@ -174,7 +173,7 @@ class ChaosRun:
                 self.outcome.impossible[fault.kind] = effect.text
                 return
             self._log(f"{effect.text}: no effect, trying again", target=target.name, kind=fault.kind)
-            # If the server is being restarted, wait for that.
+            # Waits for a restart of the server that is in progress.
             async with target.restart_lock:
                 pass
             await asyncio.sleep(RETRY_S)
@@ -198,7 +197,7 @@ def main(argv: Sequence[str], *, server: Sequence[str] = SERVER) -> int:
 
 
 class Chaos(Command):
-    """The command `python -m load.chaos`. Prints the outcome, and keeps the databases if anything is wrong."""
+    """The command `python -m load.chaos`. Keeps the databases and logs if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace, *, server: Sequence[str]) -> None:
         super().__init__(prog="python -m load.chaos", files=[flags.json])
@@ -210,14 +209,14 @@ class Chaos(Command):
     def run(self) -> ExitStatus:
         allow_connections(CONNECTIONS)
         flags = self._flags
-        with folder_to_keep(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
+        with new_folder(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
             load = f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders"
             print_line(f"{load}, databases in {flags.folder / folder.name}")
             run = ChaosRun(plan=self._plan, orders=flags.orders, seed=flags.seed, folder=folder, server=self._server)
             outcome = self._outcome = run.outcome
             try:
                 run_to_end(run.run())
-            except* (ServerLost, ReceiverLost) as lost:
+            except* RunFailed as lost:
                 outcome.failures += map(str, lost.exceptions)
             except* (KeyboardInterrupt, asyncio.CancelledError):
                 outcome.is_interrupted = True

@@ -2,8 +2,8 @@
 
     python -m load.chaos.controlled FILE PROGRAM [ARGUMENTS]
 
-Steps of the clock change what the module `time` returns, except for monotonic clocks. (libfaketime 0.9.10 can't be
-used: with it, `time.sleep` raises OSError, and waiting for the GIL takes much longer.)
+Steps of the clock change what `time.time` and `time.time_ns` return. libfaketime 0.9.10 can't be used instead: with
+it, `time.sleep` raises OSError, and waiting for the GIL takes much longer.
 """
 
 import mmap
@@ -25,7 +25,7 @@ Number = TypeVar("Number", int, float)
 
 
 class Controls:
-    """Numbers in the file `path`, which a server and the process that controls it share. The latter creates the file.
+    """Numbers in a file that a server shares with the process that controls it. The controlling process creates it.
 
     `steps_s` has all values that `ahead_s` has had since this object was created.
     """
@@ -51,7 +51,7 @@ class Controls:
 
     @property
     def reader(self) -> int:
-        """The process that copies the server's standard error to its log; 0 before the first start."""
+        """The id of the process that copies the server's standard error to its log; 0 before the first start."""
         return self._values[READER]
 
     def fake(self, read: Callable[[], Number], unit: int) -> Callable[[], Number]:
@@ -73,7 +73,10 @@ def is_full(pid: int) -> bool:
 
 
 def _pipe_stderr() -> int:
-    """Send standard error to a pipe, and start a process that copies it to where it went before. Return its id."""
+    """Make standard error a pipe, and start a process that copies the pipe to the former standard error.
+
+    Returns the id of this process.
+    """
     reading, writing = os.pipe()
     fcntl(writing, F_SETPIPE_SZ, PIPE_BYTES)
     actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]

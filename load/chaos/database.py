@@ -1,4 +1,4 @@
-"""Locks, checkpoints and audits a target server's database. Functions block; coroutines run on the event loop."""
+"""Locks, checkpoints and checks a target server's database. Functions block; coroutines run on the event loop."""
 
 import asyncio
 import sqlite3
@@ -49,7 +49,8 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
     """Run checkpoints, and return how many were "done" or "busy", and the count of each error.
 
-    If `reader_s` is not 0, a reader holds a snapshot from before the first checkpoint until `reader_s` after the last.
+    If `reader_s` is not 0, a reader holds a snapshot from before the first checkpoint until `reader_s` seconds after
+    the last one.
     """
     results: Counter[str] = Counter()
     try:
@@ -84,7 +85,7 @@ def copy_database(database: Path, folder: Path) -> Path:
 
 
 def index_pages(database: Path) -> tuple[int, list[int]]:
-    """Return the size of a page, and the root pages of the indexes that each new order changes."""
+    """Return the size of a page in bytes, and the numbers of the root pages of the indexes that new orders change."""
     sql = "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND tbl_name = 'orders' AND sql NOT LIKE '%WHERE%'"
     with open_existing(database, mode="rw") as connection:
         [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
@@ -94,7 +95,10 @@ def index_pages(database: Path) -> tuple[int, list[int]]:
 def audit_database(
     database: Path, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: set[int] | None
 ) -> None:
-    """Compare the stored orders with `ledger`, the totals and GET /metrics, and with `delivered` if it is not None."""
+    """Compare the stored orders with `ledger`, with the table `totals`, and with `metrics`, the JSON of GET /metrics.
+
+    Each must also be in `delivered`, the ids of delivered orders, unless this is None. Adds findings.
+    """
     try:
         with open_existing(database, mode="ro") as connection:
             for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -110,7 +114,10 @@ def audit_database(
 def _audit_orders(
     connection: sqlite3.Connection, ledger: SentOrders, findings: Findings, delivered: set[int] | None
 ) -> Counter[str]:
-    """Check all orders. Return the number with each status, and the sum `processing_us` for the Completed ones."""
+    """Check all stored orders, and add findings.
+
+    Returns the number of orders by status in lower case, and as `processing_us` the sum of their processing times.
+    """
     stored: set[int] = set()
     counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
     # NOT INDEXED reads the table itself, because an index can lack some of its rows.
@@ -165,14 +172,14 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
 async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts) -> bool:
     """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
     with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
-        # If orders are left, the orders of the first poll are processed, but more were stored meanwhile.
+        # `wait` also returns when the orders of the first poll are processed, but later orders are left.
         while (state := await backlog.wait(before=0)) is BacklogState.PROCESSED and backlog.left:
             pass
         return state is BacklogState.PROCESSED
 
 
 async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts: Timeouts) -> None:
-    """Read every acknowledged order back, stop the server, audit its database, and add problems to the findings."""
+    """Read every acknowledged order back, stop the server, and check its database. Adds findings."""
     findings = target.findings
     orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
     reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
@@ -192,7 +199,7 @@ async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts:
 
 
 def add_read_back(findings: Findings, result: ReadBackResult) -> None:
-    """Add the problems of orders that were read back, except those that the audit has already added."""
+    """Add the problems of orders that were read back, except those that `audit_database` has already added."""
     findings.acknowledged = result.acknowledged
     findings.add_orders(MISSING, dict.fromkeys(result.lost, ""))
     findings.add_orders(DIFFERING, result.different)

@@ -16,13 +16,13 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER for which clo
 
 
 async def disconnect_clients(target: TargetServer, *, clients: int, longest_s: float, rng: Random) -> int:
-    """Send a part of a request on each of `clients` connections. Return how many sent it before they disconnected."""
+    """Send a part of a request on each of `clients` connections, then disconnect. Return how many parts were sent."""
     parts = [(_cut_request(target, n % 4, rng), rng.uniform(0, longest_s)) for n in range(clients)]
     return sum(await asyncio.gather(*(_send_and_leave(target, part, stay_s, rng) for part, stay_s in parts)))
 
 
 async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:
-    """Send a part of a request, wait, then close or reset the connection; return False if it failed earlier."""
+    """Send a part of a request, wait, then close or reset the connection. Return False if that failed."""
     stream = IOStream(socket.socket(target.address.family, socket.SOCK_STREAM))
     try:
         async with asyncio.timeout(stay_s + CONNECT_LIMIT_S):
@@ -41,7 +41,7 @@ async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng:
 def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
     """Encode a request and cut it off: in the head (way 0), in the body (1), not at all (2), or in an NDJSON line (3).
 
-    Only complete orders are recorded as sent, because the server can store only those.
+    Only orders that are complete in the request are recorded as sent, because the server can't store the others.
     """
     ledger, address = target.ledger, target.address
     if way == 0:

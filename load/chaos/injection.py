@@ -1,4 +1,4 @@
-"""Injects each kind of fault into a target server. Runs on the event loop; calls that block run on other threads."""
+"""Injects faults into a target server. Runs on the event loop; calls that block run on other threads."""
 
 import asyncio
 import math
@@ -26,9 +26,12 @@ from load.http.connection import Connection, NoConnection, NoResponse
 from load.system.server_process import ServerProcess
 
 SECONDS_PER_HOUR = 3600
-WORKERS = 8  # The --workers of the servers: at most this many webhooks are sent at once.
+WORKERS = 8  # The servers' --workers, which limits how many webhooks a server sends at the same time.
 FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
-"""How long to wait for a webhook that fails; for one of a new order; and for a retry, also during locks and kills."""
+"""How long to wait for a webhook to fail, for a new order to be delivered, and for a failed webhook to be sent again.
+
+The last limit is long, because locks and kills of the server can delay the webhook.
+"""
 
 Check = Callable[[], list[str]]
 
@@ -45,7 +48,10 @@ class Effect(NamedTuple):
 
 
 class FaultInjector:
-    """Injects faults. The positions at which requests are cut follow from `seed`. `ended` ends blocking calls early."""
+    """Injects faults. `seed` determines where the requests of disconnecting clients are cut off.
+
+    When `ended` is set, calls that block other threads return early.
+    """
 
     def __init__(self, *, receiver: Receiver, second_servers: SecondServers, seed: int, ended: threading.Event) -> None:
         self._receiver = receiver
@@ -151,7 +157,7 @@ class FaultInjector:
             self._receiver.set_fault(None)
         affected = failed[receiver_fault] - before
         if pause_s := PAUSES_S.get(receiver_fault):
-            # A server that has just started does not know of the pause.
+            # After a restart, the server does not know of an earlier Retry-After, so it can send eight more webhooks.
             pauses = math.ceil((time.monotonic() - begun_s) / pause_s) + 1 + target.starts - starts_before
             if affected > WORKERS * pauses:
                 target.findings.add(WRONG, f"{affected} webhooks to a receiver that {receiver_fault.value}")
@@ -160,12 +166,12 @@ class FaultInjector:
         return Effect(affected > 0 and killed == kills, text)
 
     async def _step_clock(self, target: TargetServer, fault: Fault) -> Effect:
-        """Set the clock. If the server sends webhooks, some fail before, and must be sent again when they are due."""
+        """Set the clock. If the server sends webhooks, some of them first fail, and must then be sent again in time."""
         if target.name != WEBHOOK:
             target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
             return Effect(True, f"{fault.count:+} h")
         ledger, receiver = target.ledger, self._receiver
-        # Orders that failed before this fault can have long delays.
+        # Only webhooks of new orders are used: after several failures, the delay before a retry can be long.
         first_id = ledger.orders.order_id(len(ledger))
         # While older orders wait for delivery, new ones would not fail soon.
         await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
@@ -248,9 +254,9 @@ async def _wait_until(is_done: Callable[[], bool], limit_s: float) -> None:
 
 
 def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
-    """Limit the server's files to `size` bytes, so that writes fail as on a full disk; None removes the limit.
+    """Limit the server's files to `size` bytes, so that writes fail as on a full disk. None removes the limit.
 
-    Return False if the server is not listening yet: with a limit, it could not write its address to its log.
+    Does nothing and returns False before the server listens, because with a limit it could not log its address.
     """
     if not process.url.port or not process.is_running:
         return False

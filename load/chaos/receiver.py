@@ -4,6 +4,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
@@ -12,7 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
 from load.chaos.report import WRONG, Findings, ReceiverFault
-from load.chaos.target import HOST, reserve_port
+from load.chaos.target import HOST, RunFailed, reserve_port
 from load.orders.comparison import decode_json, difference_in
 from load.orders.generated import GeneratedOrders
 
@@ -22,38 +23,32 @@ FAILURES = {
     ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
     ReceiverFault.LIMIT: b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n",
 }
-PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # The values of Retry-After, which pause all webhooks.
+PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # For this long after a Retry-After, no webhook is sent.
 FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time", "created_at"}  # And metadata, if given.
 TOLERANCE_S = 300.0  # As in the Standard Webhooks specification's libraries.
 CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
-class ReceiverLost(Exception):
-    """The receiver can't listen on its port, so the run can't go on."""
-
-
+@dataclass(kw_only=True)
 class WebhookChecker:
-    """Checks the signatures of webhooks. Compares webhooks with `orders`, and repeated webhooks with the first.
+    """Checks the signatures of webhooks. Compares each webhook with its order, and with earlier webhooks of the order.
 
-    `clock_s` returns the time in seconds since 1970. `ahead_s` has all numbers of seconds by which the server's clock
-    was ahead of it during the run.
+    `clock_s` returns the time in seconds since 1970. `ahead_s` has every number of seconds by which the server's clock
+    was ahead of `clock_s` at some time during the run.
     """
 
-    def __init__(
-        self, *, orders: GeneratedOrders, secret: str, clock_s: Callable[[], float], ahead_s: Collection[int]
-    ) -> None:
-        self._orders = orders
-        self._clock_s = clock_s
-        self._ahead_s = ahead_s
-        self._signer = Webhook(secret)
-        self._webhook_ids: dict[int, str] = {}
-        self._order_ids: dict[str, int] = {}
-        self._body_hashes: dict[int, int] = {}
+    orders: GeneratedOrders
+    secret: str
+    clock_s: Callable[[], float]
+    ahead_s: Collection[int]
+    _webhook_ids: dict[int, str] = field(default_factory=dict, init=False)
+    _order_ids: dict[str, int] = field(default_factory=dict, init=False)
+    _body_hashes: dict[int, int] = field(default_factory=dict, init=False)
 
     def check(self, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str]]:
-        """Return the order's id and all problems. Header names must be in lower case.
+        """Return the order's id and a text for each problem. Header names must be in lower case.
 
-        Raises ValueError, KeyError or OverflowError if it is not a webhook.
+        Raises ValueError, KeyError or OverflowError if the request is not a webhook.
         """
         values = decode_json(body)
         order_id = values.get("order_id") if isinstance(values, dict) else None
@@ -61,11 +56,11 @@ class WebhookChecker:
             raise ValueError("no order_id")
         problems = [*self._compare(order_id, values)]
         webhook_id, sent_s = headers["webhook-id"], int(headers["webhook-timestamp"])
-        # `verify` would reject webhooks from before and after a step of the clock.
-        signature = self._signer.sign(webhook_id, datetime.fromtimestamp(sent_s, UTC), body.decode())
+        # Not `verify`: it would reject webhooks whose timestamp differs from this process's clock.
+        signature = Webhook(self.secret).sign(webhook_id, datetime.fromtimestamp(sent_s, UTC), body.decode())
         if headers["webhook-signature"] != signature:
             problems.append("a webhook whose signature is wrong")
-        if not any(abs(self._clock_s() + ahead_s - sent_s) < TOLERANCE_S for ahead_s in self._ahead_s):
+        if not any(abs(self.clock_s() + ahead_s - sent_s) < TOLERANCE_S for ahead_s in self.ahead_s):
             problems.append("a webhook whose webhook-timestamp is not the time")
         if self._webhook_ids.setdefault(order_id, webhook_id) != webhook_id:
             problems.append("a repeated webhook with another webhook-id")
@@ -76,7 +71,7 @@ class WebhookChecker:
         return order_id, problems
 
     def _compare(self, order_id: int, values: dict[str, object]) -> Iterator[str]:
-        order = self._orders.order(order_id - self._orders.order_id(0))
+        order = self.orders.order(order_id - self.orders.order_id(0))
         # The comparison requires a status, which webhooks don't have.
         if difference := difference_in(order, {**values, "status": ""}):
             yield f"a webhook that differs from the order in its {difference.partition(' ')[0]}"
@@ -93,9 +88,10 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`. `delivered` has the ids of delivered orders. `failed_requests` counts by fault.
+    """Receives webhooks at `url`. `delivered` has the ids of the orders whose webhook got a 200.
 
-    `refused` has the ids of the orders that got the latest fault. `newest` is the highest id that was delivered.
+    `newest` is the highest of these ids. `failed_requests` counts the requests that failed because of each fault.
+    `refused` has the ids of the orders whose webhook failed because of the latest fault.
     """
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
@@ -113,11 +109,11 @@ class Receiver:
         self._listening: ExitStack | None = None
 
     def listen(self) -> None:
-        """Receive webhooks from now on. Raises ReceiverLost if another program uses the port."""
+        """Receive webhooks from now on. Raises RunFailed if another program uses the port."""
         try:
             listening = socket.create_server((HOST, self._port))
         except OSError as problem:
-            raise ReceiverLost(f"the receiver can't listen: {problem}") from problem
+            raise RunFailed(f"the receiver can't listen: {problem}") from problem
         listening.setblocking(False)
         self._listening = ExitStack()
         self._listening.enter_context(listening)
@@ -128,7 +124,7 @@ class Receiver:
         self._reserved_port.close()
 
     def set_fault(self, fault: ReceiverFault | None) -> None:
-        """Fail every request this way from now on. None ends the fault. Raises ReceiverLost if the port is in use."""
+        """Fail every request in this way from now on; None ends the fault. Raises RunFailed if the port is in use."""
         before, self._fault = self._fault, fault
         if fault is not None:
             self.refused.clear()

@@ -29,7 +29,7 @@ MAX_NAMED = 10
 
 
 class FaultKind(Enum):
-    """The kinds of faults. The values are shown to users."""
+    """The kinds of faults; load/README.md describes them. The values are printed."""
 
     KILL = "kill"
     TERM = "term"
@@ -48,7 +48,7 @@ class FaultKind(Enum):
 
 
 class ReceiverFault(Enum):
-    """The ways in which the webhook receiver fails. The values are shown to users."""
+    """The ways in which the webhook receiver fails. The values are printed."""
 
     GONE = "gone"
     HANG = "hangs"
@@ -58,13 +58,13 @@ class ReceiverFault(Enum):
 
 
 class SecondStart(Enum):
-    """How a second server is started on a database that is in use. The values are shown to users."""
+    """How a second server is started on a database that is in use. The values are printed."""
 
     HARD_LINK = "on a hard link"
     NO_LOCK_FILE = "after the lock file was removed"
 
 
-# The kinds of each group of faults, which are then shuffled. So even a short run has all kinds.
+# A run is planned in groups of len(DECK) faults. Each group has the faults of DECK in random order.
 ONCE = (FaultKind.CLOCK, FaultKind.STDERR, FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 TWICE = tuple(kind for kind in FaultKind if kind not in (FaultKind.KILL, *ONCE))
 DECK = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, *ONCE)
@@ -75,9 +75,9 @@ ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_O
 class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
-    `count` is how many kills in a row, checkpoints, disconnecting clients, kills while the receiver hangs, or hours by
-    which the clock is set. In a row of kills, each restarted server is killed after `length_s`. `detail` is a
-    ReceiverFault, a SecondStart, or has checkpoint modes.
+    `count` is the number of kills in a row, of checkpoints, of disconnecting clients, of kills while the receiver
+    hangs, or of hours by which the clock is set. In a row of kills, each restarted server is killed after `length_s`.
+    `detail` is the value of a ReceiverFault or a SecondStart, or has the modes of the checkpoints.
     """
 
     kind: FaultKind
@@ -101,7 +101,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all kinds in every group of five. HANG is first or second, so that one DECK always includes it."""
+    """Yield all kinds in every group of five. HANG is first or second, because a DECK has only two receiver faults."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -147,7 +147,10 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Collects the problems of a target server by kind. A problem has a text, and an order id or 0."""
+    """Collects the problems of a target server by kind. A problem is a text and an order id; 0 if it has no order.
+
+    The kinds are the keys of JSON_KEYS. `is_inspected` is true once the server's database was checked.
+    """
 
     target: str
     acknowledged: int = 0
@@ -187,9 +190,10 @@ class Findings:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The result of a run. `made` counts faults that had an effect, `client_errors` the errors that clients got.
+    """The result of a run. `made` counts the faults that had an effect.
 
-    `impossible` says why this machine can't make a kind of fault.
+    `client_errors` counts the errors that clients got during faults, by kind of fault and kind of error. `impossible`
+    says why this machine can't make a kind of fault. `failures` has what went wrong with the run itself.
     """
 
     made: Counter[FaultKind] = field(default_factory=Counter)

@@ -1,6 +1,7 @@
 """Starts a second server: on a target server's database, on a damaged copy, or on a disk that becomes read-only.
 
-It must refuse to start, or say that it can't store orders. The functions block, and return what is wrong.
+On the database of another server, it must refuse to start. On a copy or a disk that fails, it must send a 503. The
+functions block, and return a text for each problem.
 """
 
 import http.client
@@ -23,11 +24,11 @@ from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
 
 START_LIMIT_S, STOP_LIMIT_S, ANSWER_LIMIT_S = 40.0, 60.0, 25.0
 UNAVAILABLE = 503
-TRUNCATION_LIMIT_S = 1.0  # After a few seconds without writes, the server itself truncates the WAL.
+TRUNCATION_LIMIT_S = 1.0  # Later, the server itself can have truncated the WAL, after some seconds without writes.
 ERROR = re.compile(r"^\S+ ERROR ", re.MULTILINE)
 WARNING_OR_ERROR = re.compile(r"^\S+ (WARNING|ERROR) ", re.MULTILINE)
 IMAGE_BYTES = 64 << 20
-# Mounts the image "$0" at the folder "$1", where only this process sees it, and becomes the program of the next values.
+# Mounts the image "$0" at the folder "$1", so that only this process sees it. Then executes the other arguments.
 MOUNT = ("unshare", "--mount", "sh", "-c", 'mount -o loop,errors=remount-ro "$0" "$1" && shift && exec "$@"')
 BECOME = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 SYSTEM_FOLDERS = "/usr/sbin:/sbin"  # Where mkfs is. The PATH of most users does not have them.
@@ -74,7 +75,7 @@ class SecondServers:
         return self._serve(copy, folder, self._check_failing, line=ERROR)
 
     def on_truncated_wal(self, database: Path) -> list[str]:
-        """Start a server on a copy of the database, and truncate its WAL. Raises TimeoutError if that came too late."""
+        """Start a server on a copy of the database, and truncate the WAL. Raises TimeoutError if that took too long."""
         folder = self._new_folder()
         copy = copy_database(database, folder)
 
@@ -102,7 +103,7 @@ class SecondServers:
 
         def check(server: ServerProcess) -> Iterator[str]:
             yield from self._check_accepting(server)
-            # As after an error of the disk. While a file is open, a remount with the option "ro" fails.
+            # "abort" makes the file system read-only, as a disk error does. "ro" fails while a file is open.
             _run("nsenter", "--mount", f"--target={server.pid}", "mount", "-o", "remount,abort", str(mounted))
             yield from self._check_failing(server)
 

@@ -24,14 +24,15 @@ START_LIMIT_S = 8.0  # The limit for a start that nothing blocks; most take less
 START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
 
-class ServerLost(Exception):
-    """A target server can't be started any more, so the run can't go on."""
+class RunFailed(Exception):
+    """The run can't go on: a target server can't be started, or the receiver can't listen on its port."""
 
 
 def reserve_port() -> socket.socket:
     """Bind a free port without listening. Connections are refused, until a server with SO_REUSEADDR listens on it.
 
-    If the port were free, a client that connects to it could get the same port as its own, and connect to itself.
+    If the port were free, the system could give it to a client that connects to it. The client would then be connected
+    to itself.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,16 +41,16 @@ def reserve_port() -> socket.socket:
 
 
 def orders_for(*, seed: int, name: str) -> VariedOrders:
-    """Return the orders for a target server; ids and values follow from the seed and the server's name."""
+    """Return the orders for the server `name`. Equal arguments give equal ids and values."""
     return VariedOrders(first_id=1 + Random(f"ids {seed} {name}").getrandbits(62), count=1 << 40)
 
 
 class TargetServer:
-    """Runs a server with its own database. `ledger` records its orders. `command` is its command without port and file.
+    """Runs a server with its own database. `command` starts the server; --port and --database are added to it.
 
-    `process` is the last process launched, and `starts` counts the launches. `client_errors` counts the 503s, refused
-    and lost connections of clients. `restart_lock` is held while the server is stopped and started again. `controls`
-    has an effect if the command runs `load.chaos.controlled`.
+    `ledger` records the server's orders. `process` is the last process launched, and `starts` counts the launches.
+    `client_errors` counts the 503s, the refused and the lost connections of clients. `restart_lock` is held while the
+    server is stopped and started again. `controls` has an effect if the command runs `load.chaos.controlled`.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class TargetServer:
             self._unblocked_s = time.monotonic()
 
     async def start(self) -> float:
-        """Start the server, and return the seconds until it listens. Raises ServerLost after several failed attempts.
+        """Start the server, and return the seconds until it listens. Raises RunFailed after five failed attempts.
 
-        A start can fail because another program has locked the database.
+        An attempt can fail because another program has locked the database.
         """
         begun_s = time.monotonic()
         for _ in range(START_ATTEMPTS):
@@ -105,14 +106,14 @@ class TargetServer:
                 if took_s > START_LIMIT_S:
                     self._add_unless_blocked(f"a start took {took_s:.1f} s", since_s=begun_s)
                 return took_s
-        raise ServerLost(f"the {self.name} server can't be started")
+        raise RunFailed(f"the {self.name} server can't be started")
 
     async def restart_when_ended(self, *, every_s: float = WATCH_EVERY_S) -> None:
-        """Restart the server whenever it ends by itself, and add that to the findings. Runs until cancelled."""
+        """Restart the server whenever it ends by itself, and add a finding each time. Runs until cancelled."""
         while True:
             if not self.restart_lock.locked() and not self.process.is_running:
                 async with self.restart_lock:
-                    # A fault that held `restart_lock` before may have started the server.
+                    # The fault that held `restart_lock` before can have started the server.
                     if not self.process.is_running:
                         self._add_ended_by_itself(self.process.exit_status)
                         await self.start()

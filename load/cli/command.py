@@ -20,7 +20,7 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows the progress of one phase at a time. The event loop refreshes it: a thread would slow down the sending."""
+    """Shows the progress of a phase. The event loop refreshes the bar, because a thread would slow down the sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -58,7 +58,7 @@ class Command(ABC):
 
     @abstractmethod
     def run(self) -> ExitStatus:
-        """Run the command. A CommandError ends it with one line on stderr, a KeyboardInterrupt with status 130."""
+        """Do the work. A CommandError ends the command with one line on stderr, a KeyboardInterrupt with status 130."""
 
     def outputs(self) -> Sequence[Output]:
         """Return the outputs of the results so far. Called after `run`, even if `run` failed or was interrupted."""

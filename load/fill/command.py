@@ -41,7 +41,7 @@ MEBIBYTE = 1 << 20
 
 
 class OrderFeeder:
-    """Sends `count` generated orders with ids from `first_id` on. `taken` counts those that the server accepted."""
+    """Sends `count` generated orders with ids from `first_id` on. `taken` counts the accepted orders."""
 
     def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
         self.taken = 0
@@ -118,7 +118,7 @@ class FillJob:
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
         """Send the orders up to the id `upto` that the server does not have. Return how many it has afterwards."""
-        # Send the last arrays again: an interrupted run may have stored an array without the one before it.
+        # Sends the last arrays again: an interrupted run can have stored an array, but not the one before it.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
         phase = "Storing" if is_processed else "Storing as Pending"
@@ -145,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Fill(Command):
-    """The command `python -m load.fill`. Creates the database file and prints its size."""
+    """The command `python -m load.fill`."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.fill")

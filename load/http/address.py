@@ -54,7 +54,7 @@ class ServerUrl:
         except ValueError:
             if parts.netloc.rpartition(":")[2].isdecimal():
                 raise BadUrl(f"{shown} is not a URL: Port out of range 0-65535") from None
-            # The text is not shown: without a host, it can be a password.
+            # The URL is not shown, because what follows the colon can be a password, as in http://me:secret.
             raise BadUrl("the port of the URL is not a number") from None
         if not text.isascii():
             raise BadUrl(f"{shown} is not a URL: it has a character that is not ASCII")
@@ -77,7 +77,7 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """Contains a server's resolved address, and encodes requests. They contain `api_key` unless it is empty."""
+    """Contains a server's resolved address, and encodes requests, which contain `api_key` unless it is empty."""
 
     url: ServerUrl
     family: socket.AddressFamily
@@ -99,7 +99,10 @@ class Address:
 
 
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
-    """Connect once and return the server's address. Trusts SSL_CERT_FILE or the system. Raises Unreachable."""
+    """Connect once and return the server's address. Raises Unreachable if that fails.
+
+    Trusts the certificates in the file that SSL_CERT_FILE names. Without the variable, it trusts the system's.
+    """
     tls = _trusting_context() if url.scheme == "https" else None
     try:
         stream = await TCPClient().connect(url.host, url.port, ssl_options=tls, timeout=timeout_s)

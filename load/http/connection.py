@@ -1,6 +1,6 @@
 """Sends requests and reads responses on one keep-alive connection. Runs on the event loop.
 
-Tornado's HTTP client is slower, because it opens a connection for each request. This one writes encoded bytes to an
+Tornado's HTTP client is slower, because it opens a connection for each request. This client writes encoded bytes to an
 IOStream, and needs only one future for a response that arrives in one piece.
 """
 
@@ -40,8 +40,8 @@ class Response(NamedTuple):
 class ResponseReader:
     """Reads one response from the bytes that a connection receives.
 
-    Skips informational responses (1xx). Raises MalformedResponse if the response is not HTTP/1, has a chunked body, or
-    has bytes after its end. Also raises it if all heads are over 64 KiB or the body is over 16 MiB.
+    Skips informational responses (1xx). Raises MalformedResponse if the response is not HTTP/1, has a chunked body, has
+    bytes after its end, or is too long: over 64 KiB for all heads, or over 16 MiB for the body.
     """
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class Connection:
         reader = ResponseReader()
         response = reader.add(await stream.read_bytes(READ_CHUNK, partial=True))
         while response is None:
-            # Reads of buffered bytes complete at once. Without this, other tasks would not run while more bytes arrive.
+            # Lets other tasks run: reads of buffered bytes complete without a return to the event loop.
             await asyncio.sleep(0)
             try:
                 data = await stream.read_bytes(READ_CHUNK, partial=True)

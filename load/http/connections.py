@@ -1,6 +1,6 @@
 """Sends requests on keep-alive connections to one server. Reconnects, and detects that the server stopped responding.
 
-The caller gives each request a key, and gets it back with the response. Runs on the event loop.
+The caller gives each request a key, and gets the key back with the response. Runs on the event loop.
 """
 
 import asyncio

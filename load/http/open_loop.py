@@ -49,7 +49,7 @@ class SendDelays:
 
 
 class OpenLoop(Connections):
-    """Runs an open loop over up to `limit` connections, and prefers the last used one. Records its `delays`."""
+    """Runs an open loop over up to `limit` connections. Records in `delays` how late requests are sent."""
 
     def __init__(
         self, address: Address, *, limit: int, timeouts: Timeouts, delays: SendDelays, clock_ns: Callable[[], int]

@@ -55,7 +55,7 @@ class GeneratedOrders:
 
 
 class VariedOrders(GeneratedOrders):
-    """Provides generated orders. In a quarter of the groups of 32, about 8 orders have metadata or extreme values."""
+    """Provides generated orders. In a quarter of all groups of 32, about 8 have metadata or extreme values."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index

@@ -19,7 +19,10 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number f
 
 
 class Cell(NamedTuple):
-    """A number as text. `field` is its path in the JSON. `exact` has all its digits, if known. `padding` aligns it."""
+    """A number as text. `field` is its path in the JSON. `exact` has all its digits; None if the number is unknown.
+
+    `padding` is invisible text after the number that aligns the decimal points of a column.
+    """
 
     field: str
     text: str
@@ -46,7 +49,6 @@ class Table(NamedTuple):
 
 
 def counted(count: int) -> str:
-    """Return a whole number with thousands separators."""
     return f"{count:,}"
 
 
@@ -203,7 +205,7 @@ def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
 
 
 def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
-    """Return a table with a column for each list in `result[field]`, or None without values. The first names rows."""
+    """Return a table with a column for each list in `result[field]`; the first list names the rows. None if empty."""
     (first, (_, text_of_first)), *others = columns.items()
     rows = [
         Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])

@@ -28,14 +28,14 @@ MAX_REASON = 300
 
 
 def percentile_of(ascending: Sequence[int], percentile: float) -> int:
-    """Return the percentile by nearest rank; 100 is the last value. Raises IndexError if there are no values."""
+    """Return a percentile by nearest rank; percentile 100 is the last value. Raises IndexError if there is no value."""
     # Rounded, because 41,000 * 99.9 / 100 is slightly over 40,959 in floating point.
     rank = ceil(round(len(ascending) * percentile / 100, 6))
     return ascending[max(1, rank) - 1]
 
 
 class Distribution:
-    """Computes percentiles of latencies. Sorts the latencies only once, when it is created."""
+    """Computes percentiles of latencies."""
 
     def __init__(self, latencies_ns: Iterable[int]) -> None:
         self._ascending_ns = array("q", sorted(latencies_ns))
@@ -45,7 +45,10 @@ class Distribution:
         return percentile_of(self._ascending_ns, percentile) / 1e6 if self._ascending_ns else None
 
     def curve(self) -> dict[str, list[float]]:
-        """Return a list of percentiles, and the latency at each. Leaves out percentiles that no value exceeds."""
+        """Return `percentile`, a list of percentiles, and `latency_ms`, a list of the latency at each of them.
+
+        Leaves out percentiles that no value exceeds.
+        """
         size = len(self._ascending_ns)
         percentiles = [*(float(one) for one in CURVE if round(size * (100 - one), 6) >= 100), 100.0] if size else []
         latencies_ms = [percentile_of(self._ascending_ns, one) / 1e6 for one in percentiles]
@@ -53,7 +56,11 @@ class Distribution:
 
 
 class Recording:
-    """Stores the time of each response since `started_ns`, its latencies from due and sending, and how many orders."""
+    """Stores for each response when it came, its latencies, and how many orders it acknowledged.
+
+    Times are in nanoseconds since `started_ns`. `latencies_ns` count from when the request was due,
+    `sending_latencies_ns` from when it was sent.
+    """
 
     def __init__(self, *, started_ns: int = 0) -> None:
         self.started_ns = started_ns
@@ -90,9 +97,9 @@ def interval_for(length_ns: int) -> int:
 
 
 def timeline_of(recording: Recording) -> dict[str, object]:
-    """Divide a run into intervals. Return the acknowledged orders per second, and the latencies, in each interval.
+    """Divide a run into intervals. Return lists of the acknowledged orders per second and the latencies in each.
 
-    Every response counts in the interval in which it came. In an interval without responses, the latencies are None.
+    A response counts in the interval in which it came. In an interval without responses, the latencies are None.
     """
     answered_ns = recording.answered_ns
     last_ns = answered_ns[-1] if answered_ns else 0
@@ -110,37 +117,20 @@ def timeline_of(recording: Recording) -> dict[str, object]:
     }
 
 
-class TimeSeries:
-    """Stores a number over time, in up to 1,000 points. The longer the time, the further apart are the points."""
-
-    def __init__(self) -> None:
-        self._points: list[tuple[float, int]] = []
-        self._last: list[tuple[float, int]] = []
-        self._spacing_s = 0.0
-
-    def add(self, time_s: float, value: int) -> None:
-        if self._points and time_s - self._points[-1][0] < self._spacing_s:
-            self._last = [(time_s, value)]
-            return
-        self._points.append((time_s, value))
-        self._last = []
-        if len(self._points) > MOST_POINTS:
-            self._points = self._points[::2]
-            self._spacing_s = 2 * (time_s - self._points[0][0]) / MOST_POINTS
-
-    @property
-    def points(self) -> list[tuple[float, int]]:
-        """The stored points: pairs of a time in seconds and a value."""
-        return self._points + self._last
+def thinned(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Return every nth of the points and the last one, together at most 1,001."""
+    step = max(1, ceil(len(points) / MOST_POINTS))
+    return [*points[:-1:step], *points[-1:]]
 
 
 @dataclass(kw_only=True)
 class Tally:
     """Counts orders by the responses to them. `acknowledged` has the indexes of all orders that will be read back.
 
-    `accepted` counts new orders, and `duplicates` orders that the server already had. `wrong_202` counts orders by what
-    was wrong with their 202. If they were sent one by one, they are also in `acknowledged`. `examples` has, for each
-    status, the id of the first rejected order whose response gave a reason, and this reason.
+    `accepted` counts new orders, `duplicates` orders that the server already had, and `refused` rejected orders by
+    status. `errors` counts orders without a valid response, and `wrong_202` orders with a wrong 202, both by reason.
+    Orders with a wrong 202 are in `acknowledged` only if they were sent one by one. `examples` has, for each status,
+    the id of the first rejected order whose response gave a reason, and the reason.
     """
 
     acknowledged: "array[int]" = field(default_factory=lambda: array("q"))

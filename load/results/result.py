@@ -8,7 +8,7 @@ from functools import cached_property
 
 from load.cli.errors import printable
 from load.http.open_loop import SendDelays
-from load.results.counting import Distribution, Recording, Tally, TimeSeries
+from load.results.counting import Distribution, Recording, Tally
 from load.system.machine import BUSY_SHARE
 
 NAMED = 5
@@ -71,10 +71,11 @@ def _finding(what: str, orders: Iterable[int]) -> str:
 class Result:
     """Contains what a run has measured so far. Values that were not measured are None.
 
-    Times are in seconds since the first request; `started_ns` counts from 1970. `sending_s` is the time of the last
-    response, but in an open loop at least the due time of the last request. `stopped_s` is the time of the last
-    response if the server then stopped answering. `waited_s` is when all orders were processed. `phase` is what the run
-    did last. `delays` is None except in an open loop. `is_read` is true once `read_back` is complete.
+    Times are in seconds since the first request; only `started_ns` counts from 1970. `sending_s` is the time of the
+    last response, but in an open loop at least the due time of the last request. `stopped_s` is the time of the last
+    response if the server stopped responding after it. `waited_s` is when all orders were processed. `backlog` has
+    pairs of a time and the number of orders that waited for processing. `phase` is what the run did last. `delays` is
+    None except in an open loop. `is_read` is true once `read_back` is complete.
     """
 
     orders: int
@@ -84,7 +85,7 @@ class Result:
     tally: Tally = field(default_factory=Tally)
     recording: Recording = field(default_factory=Recording)
     delays: SendDelays | None = None
-    backlog: TimeSeries = field(default_factory=TimeSeries)
+    backlog: list[tuple[float, int]] = field(default_factory=list)
     sending_s: float | None = None
     stopped_s: float | None = None
     cpu_share: float | None = None
@@ -95,7 +96,7 @@ class Result:
 
     @cached_property
     def counted(self) -> Recording:
-        """The responses to requests that were due after the warm-up. Cached, so read it only after the sending."""
+        """The responses to requests that were due after the warm-up. Cached, so it must be read after the sending."""
         return self.recording.due_from(int(self.warm_up_s * 1e9))
 
     @cached_property
@@ -113,7 +114,7 @@ class Result:
         return self.after_warm_up(self.sending_s)
 
     def after_warm_up(self, time_s: float | None) -> float | None:
-        """Return the time minus the warm-up; None if it is unknown, or if no responses came after the warm-up."""
+        """Return `time_s` minus the warm-up. Return None if `time_s` is None, or if no response counts."""
         if time_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return time_s - self.warm_up_s
@@ -131,17 +132,17 @@ class Result:
 
     @cached_property
     def late_limit_s(self) -> float:
-        """The limit in seconds. A request that is sent later than this after it was due counts as late."""
+        """A request that is sent more than this many seconds after it was due counts as late."""
         return max(LATE_S, LATE_SHARE_OF_P99 * (self.latencies.percentile_ms(99) or 0.0) / 1e3)
 
     @property
     def was_late(self) -> bool:
-        """Whether the client's own delays distort the latencies of an open loop.
+        """Whether the load generator's own delays distort the latencies of an open loop.
 
         They do if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by more
-        than a tenth of the latencies' p99. If the server runs on the same machine, a few requests are always some
-        milliseconds late. If the server stalls for a second, 20 ms do not matter. False for fewer than 100 requests,
-        for up to 5 late ones, and if the server stopped answering.
+        than a tenth of the latencies' p99. The first limit exists because a few requests are always some milliseconds
+        late if the server runs on the same machine. The second exists because 20 ms do not matter if the server stalls
+        for a second. False for fewer than 100 requests, for up to 5 late ones, and if the server stopped responding.
         """
         if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from load.cli.errors import printable
-from load.results.counting import Distribution, timeline_of
+from load.results.counting import Distribution, thinned, timeline_of
 from load.results.result import ReadBackResult, Result
 from load.settings import Settings
 from load.system.machine import describe_machine
@@ -159,7 +159,7 @@ def _number_of_orders(count: int) -> str:
 
 def to_json(result: Result, settings: Settings) -> dict[str, Any]:
     """Return the result as a dictionary. Names contain units, unknown values are None, amounts are strings."""
-    tally = result.tally
+    tally, backlog = result.tally, thinned(result.backlog)
     return {
         "url": str(settings.url),
         "mode": settings.mode,
@@ -198,10 +198,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "passed": result.is_good and not result.interrupted,
         "machine": describe_machine(),
         "timeline": timeline_of(result.recording),
-        "backlog": {
-            "time_s": [time_s for time_s, _ in result.backlog.points],
-            "waiting": [waiting for _, waiting in result.backlog.points],
-        },
+        "backlog": {"time_s": [time_s for time_s, _ in backlog], "waiting": [waiting for _, waiting in backlog]},
         "percentiles": result.latencies.curve(),
     }
 

@@ -1,9 +1,9 @@
 """`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast.
 
 Clients send single orders at a steady rate, arrays and invalid requests. They also read orders, listings, metrics and
-event streams, some of them slowly, and open and close connections. The first orders fill the server's event log. After
-a warm-up of one minute, one row is printed per minute. Then all orders are counted, 1,000 random orders are read back,
-and the last minute is compared with the first. Needs Linux.
+event streams, some of them slowly, and open and close connections. After a warm-up of one minute, one row is printed
+per minute. Then all orders are counted, 1,000 random orders are read back, and the last minute is compared with the
+first. Needs Linux.
 
 The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C (prints the results so far).
 """
@@ -30,7 +30,7 @@ from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.event_loop import run_to_end
-from load.system.machine import PROC, allow_connections, describe_machine, folder_to_keep
+from load.system.machine import PROC, allow_connections, describe_machine, new_folder
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Soak(Command):
-    """The command `python -m load.soak`. Loads and checks a server, and keeps its files if anything is wrong."""
+    """The command `python -m load.soak`. Keeps the database and the server's log if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.soak", files=[flags.json])
@@ -59,7 +59,7 @@ class Soak(Command):
     def run(self) -> ExitStatus:
         allow_connections(CONNECTIONS)
         self._print_head()
-        with folder_to_keep(self._flags.folder, prefix="load-soak-", is_wanted=lambda: not self._passed) as folder:
+        with new_folder(self._flags.folder, prefix="load-soak-", is_wanted=lambda: not self._passed) as folder:
             database, log = folder / "orders.db", folder / "server.log"
             arguments = ["server.py", "--port", "0", "--database", str(database)]
             try:
@@ -172,5 +172,5 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _minutes(text: str) -> float:
-    # The smallest positive number is the lowest that is allowed.
+    # The lower bound is inclusive, so it is the smallest positive float.
     return number(text, "minutes", f"more than 0 and at most {MOST_MINUTES}", math.nextafter(0, 1), MOST_MINUTES)

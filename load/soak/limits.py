@@ -1,19 +1,15 @@
 """Compares the last minute of a soak with minute one, and checks the server at the end. Runs on the event loop.
 
-Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These can grow:
+Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These can still grow:
 
-- Memory, by 4 MiB. The dashboard's history is full after ten minutes: 600 points of about 300 bytes (MAX_POINTS in
-  handlers/metrics/history.py), and about 50 KB for each new reader. SQLite's default cache is 2 MiB for each of three
-  connections. The event log, about 25 MiB, is full before the warm-up. When it has over 100,000 events, it is cut to
-  50,000 (`max_events` in handlers/telemetry.py). Rates, histograms, counters, requests and connections don't grow.
-- Memory, by another 10 %. The heap becomes fragmented. Several large arrays and listings at the same time need memory
-  that is not always returned to the system. In total, a process of 80 MiB can grow by 12 MiB. At 600 orders/s, arrays
-  included, the limit finds a leak of 40 bytes per order in ten minutes, and of 6 bytes in an hour.
-- The file of the write-ahead log, which never shrinks while the server runs. After a commit that leaves over 4,000
-  pages (16 MiB, set by the server) in it, SQLite runs a checkpoint. The next commit then starts at the beginning of the
-  file, unless a reader still uses the log. One batch adds up to 2,000 orders and an array of 1,000, about 2 MiB. So the
-  limit is 16 MiB plus 12 MiB for a few such batches. After minute one, the file can grow by two batches.
-- Sockets, up to one per client and ten of the server. Those of clients are closed when all clients have disconnected.
+- Memory, by 4 MiB: the dashboard's history (600 points of 300 bytes, and 50 KB per reader) and SQLite's caches (2 MiB
+  for each of three connections). The event log, about 25 MiB, is full before the warm-up.
+- Memory, by another 10 %, because the heap becomes fragmented. In total, a process of 80 MiB can grow by 12 MiB. At
+  600 orders/s, this limit finds a leak of 40 bytes per order in ten minutes, and of 6 bytes in an hour.
+- The file of the write-ahead log. SQLite runs a checkpoint after a commit that leaves over 16 MiB in it. One commit
+  adds up to 2 MiB, and a reader can delay the checkpoint. So the limit is 16 MiB plus 12 MiB for some commits. After
+  minute one, the file can grow by two commits.
+- Sockets, up to one per client and ten of the server; at the end, those of clients must be closed.
 - Threads, because the pool creates each thread when it is first needed. The number of other files must not grow.
 """
 
@@ -42,18 +38,18 @@ CLOSE_LIMIT_S, POLL_EVERY_S = 10.0, 0.05
 MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_FACTOR, P99_MS = 1.5, 10.0
 WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
-SLOW_MS = 5.0  # A p99 of this program's delays, or of the syncs of another file, is reported if it is above this.
-OWN_SOCKETS = 10  # Sockets for listening, and sockets that wake up the server's event loop.
+SLOW_MS = 5.0  # Minutes in which the p99 of this program's delays or of syncs is above this limit are reported.
+OWN_SOCKETS = 10  # The most sockets of the server that belong to no client: for listening, and of its event loop.
 WORKERS = 8  # The server's --workers.
 
 
 class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
-    """Contains the counts from the end of a soak. `read_back` describes the orders that were read back.
+    """The numbers of orders at the end of a soak. `read_back` is a sentence about the orders that were read back.
 
     `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in the listing. `unknown`
     orders were never sent, or are listed twice. `miscounted` is the difference between the counts of /metrics and the
     listing. `mistaken` orders were lost, different, unprocessed or unreadable when they were read back. `incomplete`
-    orders are not Completed. `sockets_left` is how many more sockets are open than before the first client.
+    orders are not Completed. `sockets_left` is how many more sockets the server has than before the first client.
     """
 
     counted: int = 0
@@ -75,9 +71,9 @@ async def check_server(
     rng: Random,
     close_limit_s: float = CLOSE_LIMIT_S,
 ) -> FinalCheck:
-    """Wait until orders are processed, then read some back, list all, and count open sockets.
+    """Wait until all orders are processed. Then read 1,000 of them back, list all, and count the server's sockets.
 
-    The server has `close_limit_s` to close its clients' sockets. Raises NoResponse, NoMetrics or CommandError.
+    The server has `close_limit_s` seconds to close the sockets of its clients. Raises CommandError if a request fails.
     """
     found = FinalCheck()
     with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
@@ -119,7 +115,7 @@ async def _list_orders(address: Address, ledger: SentOrders, found: FinalCheck) 
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Compares a value with its upper limit. A `value` that was not measured is None. `first` is that of minute one."""
+    """Compares a value, None if it was not measured, with its upper limit. `first` is the value in minute one."""
 
     name: str
     unit: str = ""
@@ -143,7 +139,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> list[Finding]:
-    """Compare the last minute with the first; there must be at least two."""
+    """Compare the last of at least two minutes with the first. `errors` counts failed requests by reason."""
     one, last = minutes[0], minutes[-1]
 
     def finding(name: str, field: str, at_most: float, unit: str = "") -> Finding:
@@ -164,7 +160,10 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
-    """Require each count to be 0. `log_problems` counts problems in the server's log and when the server stopped."""
+    """Return findings that require each count to be 0.
+
+    `log_problems` counts the warnings and errors in the server's log, and 1 if the server did not stop as it should.
+    """
     values = {
         "acknowledged orders that are not listed": found.unlisted,
         "listed orders that were never sent, or are listed twice": found.unknown,
@@ -178,7 +177,7 @@ def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
 
 
 def find_other_causes(minutes: Sequence[Minute]) -> Iterator[str]:
-    """Yield texts that name the minutes in which this program or the disk was slow, which raises latencies."""
+    """Yield texts that name the minutes in which this program or the disk was slow and so raised the latencies."""
     for name, field in (("this program was late", "late_p99_ms"), ("syncs of another file were slow", "disk_p99_ms")):
         slow = [minute.name for minute in minutes if (getattr(minute, field) or 0.0) > SLOW_MS]
         if slow:

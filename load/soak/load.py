@@ -1,8 +1,7 @@
 """Loads a server with orders at a steady rate and with client sessions, and measures each minute. On the event loop.
 
 Before minute one, there is a warm-up of the same length. Before the warm-up, arrays of orders fill the server's event
-log while the sessions run, so that the growth of the log does not look like a leak. The log has up to 100,000 events
-(twice `max_events` in handlers/telemetry.py).
+log, which keeps up to 100,000 events, so that its growth does not look like a leak.
 """
 
 import asyncio
@@ -26,13 +25,16 @@ from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
 from load.soak.requests import SessionRequests, check_new
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
-FILLING_ARRAYS = 60  # Each has 1,000 orders with at least two events, so that they fill the event log.
+FILLING_ARRAYS = 60  # Each has 1,000 orders, and each order has at least two events: over 100,000 events in total.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` parts of `part_s` seconds. Records each, and syncs of `disk_file`."""
+    """Loads a server for a warm-up and `parts` minutes, each `part_s` seconds long, and adds them to `recorded`.
+
+    `rate` is in orders per second. `disk_file` is written and synced to measure the disk.
+    """
 
     address: Address
     ledger: SentOrders
@@ -54,7 +56,7 @@ class SoakLoad:
 
         Raises CommandError if the server ends, stops responding or accepts no orders, or if a sync fails.
         """
-        # The sessions need acknowledged orders.
+        # The sessions read acknowledged orders, so there must be some before the sessions start.
         await self._send_arrays(1)
         if not self.ledger.acknowledged:
             raise CommandError(f"the server does not take orders: {next(iter(self.errors))}")

@@ -26,15 +26,12 @@ HEADER = (
 )
 """The header of the printed table. Memory, peak, WAL and database are in MiB. `cpu` is how many processors were busy.
 
-`late p99` is the p99 of this program's sending delays, `disk p99` of syncs of another file; both in milliseconds.
+`late p99` is the p99 of this program's delays in sending, `disk p99` the p99 of `measure_syncs`, both in milliseconds.
 """
 
 
 class Sample(NamedTuple):
-    """Says what resources the server's process uses at one moment, and how large its database files are.
-
-    The first six fields are as in ProcessStatus, but memory is in MiB.
-    """
+    """The resources that the server's process uses at one moment, as in ProcessStatus, and the sizes of its files."""
 
     memory_mib: float
     peak_mib: float
@@ -48,10 +45,8 @@ class Sample(NamedTuple):
 
 def take_sample(process: Path, database: Path) -> Sample:
     """Take a sample of a process, by its folder in /proc, and of its database. Raises CommandError if it has ended."""
-    status = ProcessStatus.read(process)
     wal = database.with_name(f"{database.name}-wal")
-    memory_mib, peak_mib = status.memory_bytes / MIB, status.peak_bytes / MIB
-    return Sample(memory_mib, peak_mib, *status[2:], _size_mib(wal), _size_mib(database))
+    return Sample(*ProcessStatus.read(process), _size_mib(wal), _size_mib(database))
 
 
 def _size_mib(path: Path) -> float:
@@ -61,11 +56,11 @@ def _size_mib(path: Path) -> float:
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """Summarizes what was measured in one minute. `orders` is how many orders are stored at its end.
+    """Summarizes what was measured in one minute. `orders` is how many orders are stored at the end of the minute.
 
-    `p50_ms` and `p99_ms` are latencies of `POST /order`, from when each request was due. `disk_p99_ms` comes from
-    `measure_syncs`. A percentile is None if nothing was measured. `files` and `sockets` are the median of the samples;
-    other values are the maximum. `peak_mib` is the highest memory of the process since its start.
+    `p50_ms` and `p99_ms` are latencies of `POST /order`, from when each request was due. A percentile is None if
+    nothing was measured. `files` and `sockets` are medians of the samples. The memory, the threads and the sizes of
+    files are maxima of the samples; `peak_mib` is the highest memory since the process started.
     """
 
     name: str
@@ -111,7 +106,10 @@ class MinuteRecorder:
     def finish(
         self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
     ) -> Minute:
-        """End the minute. The server took `cpu_s` seconds of CPU time and stored `new` of its `orders` orders."""
+        """Return the summary. `orders` are stored, `new` of them since the minute began. The server used `cpu_s`.
+
+        `backlog` is how many orders wait. `late_ns` has the delays in sending of requests with a free connection.
+        """
         highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
         # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.
         median = Sample(*map(median_low, zip(*self.samples, strict=True)))
@@ -134,10 +132,10 @@ class MinuteRecorder:
 
 
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
-    """Write and sync a block 20 times a second until `ended` is set. Note each duration in ns. Raises CommandError.
+    """Write and sync a block 20 times a second until `ended` is set. Call `note` with each duration in nanoseconds.
 
-    A sync that is due while another one runs is not made. Its duration is noted as the time until the end of the other
-    one, so that a long stall counts many times.
+    A sync that is due while another one runs is left out. `note` is then called with the time from when it was due to
+    the end of the other one, so that a long stall counts many times. Raises CommandError if a sync fails.
     """
     took_ns = 0
     try:

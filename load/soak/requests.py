@@ -21,7 +21,7 @@ LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)  #
 
 
 class CheckedRequest(NamedTuple):
-    """A request, and a function that checks its response."""
+    """An encoded request, and the check of its response."""
 
     request: bytes
     check: Callable[[Response], str]
@@ -106,7 +106,7 @@ class SessionRequests:
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
-        """Check a response. If nothing is wrong, record the orders as acknowledged."""
+        """Apply `check` to a response, and return what it returns. Record the orders as acknowledged if that is ""."""
         problem = check(answer)
         if not problem:
             self.ledger.note_acknowledged(indexes)
@@ -128,7 +128,7 @@ def check_new(answer: Response, order_id: int) -> str:
 
 
 def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
-    """Check a response with an order. The result has no values, so that problems of one kind are counted together."""
+    """Check a response with an order. The returned text has no values, so that equal problems are counted together."""
     if problem := check_status(200, answer):
         return problem
     try:

@@ -20,7 +20,7 @@ ANSWER_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 5.0  # For the stream of metrics, which sends something every second.
 READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
 DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
-"""Durations in seconds. The longest stall is over 30 s, after which the server disconnects a client that stalls."""
+"""Durations in seconds. The server disconnects a client that reads nothing for 30 s; the longest stall is longer."""
 NUMBER = re.compile(r"\d+")
 EVENT_ID = re.compile(rb"\nid: (.*)\nevent: order\n")
 Report = Callable[[str], None]
@@ -47,7 +47,7 @@ async def send_requests(
             try:
                 await asyncio.shield(sending)
             finally:
-                # Even if this task is cancelled, because the orders of the request may be stored.
+                # Awaited even if this task is cancelled: the server can have stored the orders of the request.
                 await sending
             if not keep_alive:
                 connection.close()
@@ -117,7 +117,7 @@ async def disconnect(address: Address, *, rng: Random, report: Report) -> None:
 
 
 async def _receive(stream: socket.socket) -> bytes:
-    """Return the next bytes; none if the connection is closed."""
+    """Return the next received bytes; no bytes if the connection is closed."""
     with suppress(ConnectionError):
         return await asyncio.get_running_loop().sock_recv(stream, READ_BYTES)
     return b""
@@ -156,13 +156,13 @@ def last_id_in(data: bytes) -> bytes:
 
 OTHER_SESSIONS = ((4, resume_events), (2, stall_events), (2, disconnect), (1, follow_metrics))
 CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS, *OTHER_SESSIONS)) + 1
-"""The most connections at the same time. One of them reads the metrics every second."""
+"""The most connections of a soak at the same time, including the one that reads the metrics every second."""
 
 
 def client_sessions(
     address: Address, *, ledger: SentOrders, seed: int, report: Report
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield the coroutines of all sessions. Each has its own random numbers, which follow from `seed`."""
+    """Yield the coroutines of all sessions. Equal seeds give each session the same random numbers."""
     for count, kind, pause_s, keep_alive in REQUEST_SESSIONS:
         for number in range(count):
             rng = Random(f"{seed} {kind.__name__} {number}")

@@ -16,7 +16,7 @@ from load.cli.program import END_SIGNALS
 
 Result = TypeVar("Result")
 Handler = Callable[[int, FrameType | None], None]
-MOST_ON_LOOP = 2  # After this many Ctrl-C, the next raises KeyboardInterrupt, which can abort the process in uvloop.
+MOST_ON_LOOP = 2  # The third Ctrl-C raises KeyboardInterrupt at once, even in uvloop, which can abort the process.
 
 
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:

@@ -44,30 +44,24 @@ class TooFewFiles(CommandError):
 
 
 @contextmanager
-def new_folder(parent: Path, *, prefix: str) -> Iterator[Path]:
-    """Create a folder for databases, yield its absolute path, and remove the folder at the end."""
-    folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
-    try:
-        (folder / ".gitignore").write_text(IGNORE_ALL)
-        yield folder
-    finally:
-        _remove(folder)
-
-
-@contextmanager
-def folder_to_keep(
-    parent: Path, *, prefix: str, is_wanted: Callable[[], bool], print_line: Callable[[str], object] = print
+def new_folder(
+    parent: Path,
+    *,
+    prefix: str,
+    is_wanted: Callable[[], bool] | None = None,
+    print_line: Callable[[str], object] = print,
 ) -> Iterator[Path]:
-    """Create a folder for databases and logs, yield its absolute path, and remove it at the end unless `is_wanted()`.
+    """Create a folder for databases and logs, yield its absolute path, and remove the folder at the end.
 
-    It is also kept after an exception, except for Ctrl-C or a broken pipe. If it is kept, its path is printed.
+    With `is_wanted`, keep the folder if this function returns True, and after exceptions other than Ctrl-C or a broken
+    pipe. If the folder is kept, its path is printed.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
-    is_kept = True
+    is_kept = is_wanted is not None
     try:
         (folder / ".gitignore").write_text(IGNORE_ALL)
         yield folder
-        is_kept = is_wanted()
+        is_kept = is_wanted is not None and is_wanted()
     except (KeyboardInterrupt, asyncio.CancelledError, BrokenPipeError):
         is_kept = False
         raise
@@ -75,13 +69,8 @@ def folder_to_keep(
         if is_kept:
             print_line(f"The databases and logs are in {parent / folder.name}")
         else:
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove the folder and its content. Ctrl-C is delayed until that is done."""
-    with uninterrupted():
-        shutil.rmtree(folder)
+            with uninterrupted():
+                shutil.rmtree(folder)
 
 
 def allow_connections(count: int) -> None:
@@ -133,10 +122,10 @@ def _file_system(folder: Path) -> str:
 
 
 class ProcessStatus(NamedTuple):
-    """The resources that a process uses. `peak_bytes` is its highest memory so far. `files` does not count sockets."""
+    """The resources that a process uses. `peak_mib` is its highest memory so far. `files` does not count sockets."""
 
-    memory_bytes: int
-    peak_bytes: int
+    memory_mib: float
+    peak_mib: float
     threads: int
     files: int
     sockets: int
@@ -157,8 +146,8 @@ class ProcessStatus(NamedTuple):
         # The process's name can contain any characters; it ends at the last ")". Fields 14 and 15 are the CPU time.
         ticks = map(int, stat.rpartition(")")[2].split()[11:13])
         return cls(
-            memory_bytes=numbers["VmRSS"] * 1024,
-            peak_bytes=numbers["VmHWM"] * 1024,
+            memory_mib=numbers["VmRSS"] / 1024,
+            peak_mib=numbers["VmHWM"] / 1024,
             threads=numbers["Threads"],
             files=sum(bool(link) and not link.startswith("socket:") for link in links),
             sockets=sum(link.startswith("socket:") for link in links),

@@ -29,10 +29,11 @@ class DidNotEnd(CommandError):
 
 
 class ServerProcess:
-    """Runs a server. In the `with` block, it listens at `url`. After the block, it gets SIGTERM, and SIGKILL if needed.
+    """Runs a server. In the `with` block, the server listens at `url`. After the block, it gets SIGTERM.
 
-    `arguments` are passed to the Python interpreter, which runs in the project's folder. Its output goes to `log`.
-    Raises DidNotStart, and DidNotEnd unless the block has raised an exception.
+    The server is Python with these `arguments`, in the project's folder. Its output goes to `log`. Raises DidNotStart
+    if it does not listen within `start_s`. If it does not end within `stop_s`, it gets SIGKILL. DidNotEnd is then
+    raised, and also for an exit status other than 0, unless the block has raised an exception.
     """
 
     def __init__(

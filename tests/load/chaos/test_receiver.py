@@ -9,8 +9,9 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from load.chaos.receiver import Receiver, ReceiverLost
+from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Findings, ReceiverFault
+from load.chaos.target import RunFailed
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.webhooks import new_checker, webhook
 
@@ -118,9 +119,9 @@ async def test_hanging_connections_are_closed_when_the_fault_ends() -> None:
 async def test_a_taken_port_is_an_error_at_the_start_and_after_a_fault() -> None:
     async with receiving() as (receiver, _, _):
         receiver.set_fault(ReceiverFault.GONE)
-        with listening_at(receiver.url), pytest.raises(ReceiverLost, match="can't listen"):
+        with listening_at(receiver.url), pytest.raises(RunFailed, match="can't listen"):
             receiver.listen()
-        with listening_at(receiver.url), pytest.raises(ReceiverLost, match="can't listen"):
+        with listening_at(receiver.url), pytest.raises(RunFailed, match="can't listen"):
             receiver.set_fault(None)
 
 

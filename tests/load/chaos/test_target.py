@@ -9,7 +9,7 @@ import pytest
 
 from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
-from load.chaos.target import ServerLost, TargetServer, orders_for
+from load.chaos.target import RunFailed, TargetServer, orders_for
 
 LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
 
@@ -79,7 +79,7 @@ def test_a_failed_start_is_wrong_unless_it_was_blocked(
     monkeypatch.setattr("load.chaos.target.START_ATTEMPTS", 2)  # fewer, to be fast
 
     async def run(server: TargetServer) -> None:
-        with pytest.raises(ServerLost):
+        with pytest.raises(RunFailed):
             await server.start()
 
     with server_of("raise SystemExit('no')", tmp_path) as server:

@@ -8,9 +8,9 @@ import pytest
 from load.results.counting import (
     MOST_POINTS,
     Distribution,
-    TimeSeries,
     interval_for,
     percentile_of,
+    thinned,
     timeline_of,
 )
 from tests.load.results.recordings import S, recording_of
@@ -42,10 +42,7 @@ def test_the_timeline_counts_every_order_once() -> None:
 
 
 def test_a_long_time_series_is_thinned_and_keeps_its_ends() -> None:
-    series = TimeSeries()
-    for second in range(20 * MOST_POINTS):
-        series.add(float(second), second)
-    points = series.points
+    points = thinned([(float(second), second) for second in range(20 * MOST_POINTS)])
     assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
     assert points[0] == (0.0, 0)
     assert points[-1][1] == 20 * MOST_POINTS - 1

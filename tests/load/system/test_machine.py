@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from load.system.machine import describe_machine, folder_to_keep
+from load.system.machine import describe_machine, new_folder
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_a_folder_is_kept_if_it_is_wanted(is_wanted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with folder_to_keep(tmp_path, prefix="run-", is_wanted=lambda: is_wanted) as folder:
+    with new_folder(tmp_path, prefix="run-", is_wanted=lambda: is_wanted) as folder:
         (folder / "orders.db").touch()
     assert folder.parent == tmp_path
     assert folder.exists() is is_wanted
@@ -24,7 +24,7 @@ def test_a_folder_is_kept_after_an_error_but_not_after_ctrl_c_or_a_broken_pipe(
     failure: type[BaseException], is_kept: bool, tmp_path: Path
 ) -> None:
     def fail() -> None:
-        with folder_to_keep(tmp_path, prefix="run-", is_wanted=lambda: not is_kept):
+        with new_folder(tmp_path, prefix="run-", is_wanted=lambda: not is_kept):
             raise failure
 
     with pytest.raises(failure):
