@@ -14,7 +14,7 @@ from tempfile import gettempdir
 from rich.console import Console
 
 from load.cli.command import Command, Output, ProgressBar, file_output, json_outputs
-from load.cli.errors import CommandError, ExitStatus, UsageError
+from load.cli.errors import ExitStatus, UsageError
 from load.cli.flags import STDOUT
 from load.http.connections import Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
@@ -62,7 +62,7 @@ class Load(Command):
                 settings=self._settings,
                 source=source,
                 timeouts=self._timeouts,
-                progress=ProgressBar(Console(stderr=True)),
+                progress=ProgressBar(),
                 print_line=self._print_line,
                 clock_ns=time.perf_counter_ns,
                 cpu_clock_ns=time.process_time_ns,
@@ -80,16 +80,9 @@ class Load(Command):
             Path(gettempdir()), prefix="load-", is_wanted=self._found_faults, print_line=self._print_line
         ) as folder:
             command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
-            error: CommandError | None = None
-            try:
-                with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
-                    self._settings = replace(self._settings, url=server.url)
-                    yield
-            except CommandError as raised:
-                # Raised after the outer `with` block: an exception inside that block would keep the folder.
-                error = raised
-        if error:
-            raise error
+            with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
+                self._settings = replace(self._settings, url=server.url)
+                yield
 
     def _found_faults(self) -> bool:
         result = self._result

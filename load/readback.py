@@ -85,7 +85,7 @@ class OrderReader:
 
     def _check(self, order: ReadOrder, response: Response, timing: RequestTiming) -> None:
         if response.status == 404:
-            self.result.lost.append(order.order_id)
+            self.result.lost_ids.append(order.order_id)
             return
         if response.status != 200:
             self._defer(order, f"status {response.status}")

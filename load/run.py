@@ -152,7 +152,7 @@ class Run:
             await reader.read(acknowledged, again=backlog is not BacklogState.STUCK, connections=connections)
         result.is_read = True
         processed_ns = reader.processed_ns or processed_ns
-        if processed_ns is not None and not (found.unprocessed or found.unread or found.lost):
+        if processed_ns is not None and not (found.unprocessed or found.unread or found.lost_ids):
             result.waited_s = (processed_ns - self._started_ns) / 1e9
 
     def _note_backlog(self, waiting: int) -> None:

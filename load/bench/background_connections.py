@@ -1,7 +1,7 @@
 """Runs another process during a measurement: wrk, or clients that keep connections open. Runs on the event loop.
 
 `python -m load.bench.background_connections KIND URL COUNT` connects COUNT clients and prints "ready". KIND is
-"readers" (of events) or "slow-clients". When its stdin is closed, it disconnects, and prints a Report as JSON.
+"readers" (of events) or "slow-clients". When standard input is closed, it disconnects them and prints a Report as JSON.
 """
 
 import asyncio

@@ -117,7 +117,7 @@ class Benchmark(Command):
         self._print_head()
         for plan in plans:
             print_line(f"\n{plan.title}")
-            with new_folder(flags.folder, prefix="load-bench-") as folder:
+            with new_folder(flags.folder, prefix="load-bench-", is_wanted=lambda: False) as folder:
                 stored = flags.stored if plan.needs_stored else None
                 servers = TrialServers(folder, stored=stored, checkout=flags.against)
                 self._rows += run_plan(plan, servers, runs=flags.runs, seconds=flags.seconds)

@@ -11,12 +11,9 @@ from itertools import count, islice, repeat
 from pathlib import Path
 from random import Random
 
-from rich.console import Console
-
 from load.bench.measurement import Check, Measurement, expect
 from load.bench.reference_servers import BARE_TORNADO, FIXED_RESPONSE
 from load.bench.trial import Load, Row, Server, Trial
-from load.cli.command import ProgressBar
 from load.fill.command import ARRAY_SIZE, FillJob
 from load.http.address import Address
 from load.orders.comparison import bulk_fault, post_fault
@@ -175,7 +172,7 @@ class TrialServers:
         database = self._folder / name / "orders.db"
         database.parent.mkdir()
         if name == "small":
-            FillJob(database=database, orders=STORED_ORDERS, progress=ProgressBar(Console(stderr=True))).run()
+            FillJob(database=database, orders=STORED_ORDERS).run()
         program = (self._checkout or Path()) / "server.py"
         return self._process(str(program), "--port", "0", "--database", str(database))
 

@@ -77,7 +77,7 @@ def _is_busy(connection: sqlite3.Connection, mode: str) -> bool:
 
 
 def copy_database(database: Path, folder: Path) -> Path:
-    """Copy the database into `folder` while a server uses it, and return the copy. Raises sqlite3.Error."""
+    """Copy a database that a server is using into `folder`, and return the path of the copy. Raises sqlite3.Error."""
     copy = folder / database.name
     with open_existing(database, mode="ro", timeout_s=LOCK_TIMEOUT_S) as source, closing(sqlite3.connect(copy)) as to:
         source.backup(to)
@@ -201,7 +201,7 @@ async def inspect(target: TargetServer, *, delivered: set[int] | None, timeouts:
 def add_read_back(findings: Findings, result: ReadBackResult) -> None:
     """Add the problems of orders that were read back, except those that `audit_database` has already added."""
     findings.acknowledged = result.acknowledged
-    findings.add_orders(MISSING, dict.fromkeys(result.lost, ""))
+    findings.add_orders(MISSING, dict.fromkeys(result.lost_ids, ""))
     findings.add_orders(DIFFERING, result.different)
     findings.add_orders(STUCK, result.unprocessed)
     for order_id, reason in result.unread.items():

@@ -166,7 +166,7 @@ class Findings:
             self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
-        """Add these orders, except those that the row already has. `orders` maps each id to its problem."""
+        """Add problems of the kind `row`, except for orders that already have one. `orders` maps ids to problems."""
         known = {order_id for _, order_id in self.problems[row]}
         self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
 

@@ -91,7 +91,7 @@ class SecondServers:
         return self._serve(copy, folder, check, line=ERROR)
 
     def on_read_only_disk(self) -> list[str]:
-        """Start a server on a new file system, which then becomes read-only. Raises NotPossible."""
+        """Start a server on a new file system, and make it read-only. Raises NotPossible without root or ext4."""
         folder = self._new_folder()
         image, mounted = folder / "image", folder / "mounted"
         mounted.mkdir()
@@ -139,7 +139,7 @@ class SecondServers:
     def _serve(
         self, database: Path, folder: Path, check: Check, *, line: re.Pattern[str], within: Sequence[str] = ()
     ) -> list[str]:
-        """Run a server, and stop it after `check`. Its log must have a line that matches `line`."""
+        """Run a server, and stop it after `check`. The server's log must have a line that matches `line`."""
         problems: list[str] = []
         try:
             with self._process(database, folder, within) as server:

@@ -31,8 +31,8 @@ class RunFailed(Exception):
 def reserve_port() -> socket.socket:
     """Bind a free port without listening. Connections are refused, until a server with SO_REUSEADDR listens on it.
 
-    If the port were free, the system could give it to a client that connects to it. The client would then be connected
-    to itself.
+    If the port were free, the system could choose it as the local port of a client that connects to it. This client
+    would then be connected to itself.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -20,10 +20,13 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows the progress of a phase. The event loop refreshes the bar, because a thread would slow down the sending."""
+    """Shows the progress of a phase on standard error.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    The event loop refreshes the bar, because a thread would slow down the sending.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
 
     @contextmanager
     def phase(self, name: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:

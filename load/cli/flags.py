@@ -14,6 +14,7 @@ STDOUT = Path("-")
 HIGHEST = 2**63 - 1  # The largest integer that SQLite stores, and therefore the highest id.
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
+SMALLEST = nextafter(0, 1)  # The smallest number above 0.
 SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
@@ -74,35 +75,34 @@ def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
 def rate(highest: int) -> Callable[[str], float]:
     """Return an argparse type for a number of orders per second, from 0.001 to `highest`. Whole numbers become ints."""
 
+    read = number("orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
+
     def parse(text: str) -> float:
-        found = number(text, "orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
+        found = read(text)
         return int(found) if found.is_integer() else found
 
     return parse
 
 
-def seconds(text: str) -> float:
-    """Read a duration in seconds: more than 0, and at most a day."""
-    # The lower bound is inclusive, so it is the smallest positive float.
-    return number(text, "seconds", f"more than 0 and at most {DAY_S:.0f} seconds", nextafter(0, 1), DAY_S)
+def number(unit: str, bounds: str, lowest: float, highest: float) -> Callable[[str], float]:
+    """Return an argparse type for numbers from `lowest` to `highest`. Error messages contain `unit` and `bounds`."""
+
+    def parse(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = float("nan")
+        if not isfinite(found):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
+        if not lowest <= found <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
+        return found
+
+    return parse
 
 
-def seconds_or_0(text: str) -> float:
-    """Read a duration in seconds: at least 0, and at most a day."""
-    return number(text, "seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
-
-
-def number(text: str, unit: str, bounds: str, lowest: float, highest: float) -> float:
-    """Read a number from `lowest` to `highest`. `unit` and `bounds` are texts for the error messages."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = float("nan")
-    if not isfinite(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
-    if not lowest <= found <= highest:
-        raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
-    return found
+seconds = number("seconds", f"more than 0 and at most {DAY_S:.0f} seconds", SMALLEST, DAY_S)
+seconds_or_0 = number("seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
 def writable_file(text: str) -> Path:

@@ -11,11 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from rich.console import Console
 
 from load.backlog import Backlog, BacklogState
 from load.cli.command import Command, ProgressBar
@@ -85,7 +83,7 @@ class FillJob:
     database: Path
     orders: int
     pending: int = 0
-    progress: ProgressBar
+    progress: ProgressBar = field(default_factory=ProgressBar)
 
     def run(self) -> int:
         """Create the file, or complete an incomplete one, and return how many orders were added.
@@ -117,7 +115,7 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send the orders up to the id `upto` that the server does not have. Return how many it has afterwards."""
+        """Send the orders up to the id `upto` that are missing on the server. Return how many orders it then has."""
         # Sends the last arrays again: an interrupted run can have stored an array, but not the one before it.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
@@ -153,8 +151,7 @@ class Fill(Command):
 
     def run(self) -> ExitStatus:
         flags = self._flags
-        progress = ProgressBar(Console(stderr=True))
-        job = FillJob(database=flags.database, orders=flags.orders, pending=flags.pending, progress=progress)
+        job = FillJob(database=flags.database, orders=flags.orders, pending=flags.pending)
         started_s = time.monotonic()
         try:
             added = job.run()

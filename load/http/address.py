@@ -101,7 +101,7 @@ class Address:
 async def reach(url: ServerUrl, *, timeout_s: float = REACH_S, api_key: str = "") -> Address:
     """Connect once and return the server's address. Raises Unreachable if that fails.
 
-    Trusts the certificates in the file that SSL_CERT_FILE names. Without the variable, it trusts the system's.
+    Trusts the certificates in the file that SSL_CERT_FILE names; without this variable, the system's certificates.
     """
     tls = _trusting_context() if url.scheme == "https" else None
     try:

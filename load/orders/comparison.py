@@ -28,7 +28,7 @@ class BadJson(ValueError):
 
 
 def decode_json(text: bytes) -> Any:
-    """Decode JSON with fractions as Decimal and integers as int. Raises BadJson if it is not valid."""
+    """Decode JSON with fractions as Decimal and integers as int. Raises BadJson if the text is not JSON."""
     try:
         return _decoder.decode(text)
     except (ValueError, RecursionError, InvalidOperation) as problem:

@@ -1,4 +1,4 @@
-"""Makes the page's tables from a result, and the JSON that charts.js draws. Any thread.
+"""Formats the numbers of a result for the page, and makes the JSON that charts.js draws. Any thread.
 
 charts.js rounds the numbers of its labels as `measured` does.
 """
@@ -40,12 +40,10 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table with rows and headings. Without headings, it has one column of numbers."""
+    """Rows, and the headings of the columns. The first heading is for the names of the rows."""
 
-    title: str
     rows: Sequence[Row]
-    headings: Sequence[str] = ()
-    note: str = ""
+    headings: Sequence[str]
 
 
 def counted(count: int) -> str:
@@ -115,62 +113,15 @@ def rate_note(result: Mapping[str, Any]) -> str:
     return "; ".join(notes) or "acknowledged"
 
 
-def tables_of(result: Mapping[str, Any]) -> list[Table]:
-    return [_orders(result), _latency(result), _run(result)]
-
-
-def _orders(result: Mapping[str, Any]) -> Table:
-    rows = []
-    for name, field, prefix in (
-        ("Sent", "sent", ""),
-        ("Accepted", "accepted", ""),
-        ("Duplicates", "duplicates", ""),
-        ("Refused", "refused", "status "),
-        ("Errors", "errors", ""),
-        ("Wrong 202", "wrong_202", ""),
-        ("Not sent", "not_sent", ""),
-    ):
-        if result[field] or field not in ("wrong_202", "not_sent"):
-            rows.append(Row(name, [cell_of(result, field, text=counted)]))
-        parts = f"{field}_by_status" if field == "refused" else f"{field}_by_reason"
-        for part in result.get(parts, ()):
-            rows.append(Row(f"{prefix}{part}", [cell_of(result, parts, part, text=counted)], is_part=True))
-    return Table("Orders", rows)
-
-
-def _latency(result: Mapping[str, Any]) -> Table:
+def latency_table(result: Mapping[str, Any]) -> Table:
+    """Return a table with a row for each percentile. In an open loop, it also has the latencies from sending."""
     is_open = result["mode"] == OPEN_LOOP
     prefixes = ["latency", "sending_latency"] if is_open else ["latency"]
-    note = "From sending to the answer."
-    if is_open:
-        note = (
-            "From due: counted from when a request was due, so a stall of the server counts for all requests that were "
-            "due during the stall. From sending: without the wait for a free connection; with enough connections, both "
-            "are the same."
-        )
-    if result["bulk"]:
-        note += f" Of requests with up to {counted(result['bulk'])} orders each."
     rows = [
         Row(name, [cell_of(result, f"{prefix}_{name.replace('.', '_')}_ms") for prefix in prefixes])
         for name in PERCENTILES
     ]
-    return Table("Latency, ms", aligned(rows), ["", "from due", "from sending"] if is_open else [], note)
-
-
-def _run(result: Mapping[str, Any]) -> Table:
-    rows = [
-        Row("Throughput", [cell_of(result, "orders_per_second", unit="orders/s")]),
-        Row("Sending took", [cell_of(result, "elapsed_s", unit="s")]),
-        Row("All processed after", [cell_of(result, "all_processed_after_s", unit="s")]),
-        Row("Load generator's CPU", [cell_of(result, "generator_cpu_share", text=share, unit="of a core")]),
-    ]
-    if result["mode"] == OPEN_LOOP:
-        rows.append(Row("Load generator late, p99", [cell_of(result, "generator_late_p99_ms", unit="ms")]))
-    if result["read_back"] is not None:
-        rows.append(Row("Read back", [cell_of(result, "read_back", "read", text=counted)]))
-    warm_up = "Counted from the end of the warm-up." if result["warm_up_s"] else ""
-    limit = "The load generator was the limit." if result["generator_was_the_limit"] else ""
-    return Table("The run", rows, note=f"{warm_up} {limit}".strip())
+    return Table(aligned(rows), ["", "from due", "from sending"] if is_open else [])
 
 
 def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
@@ -211,4 +162,4 @@ def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | N
         Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])
         for place, value in enumerate(result[field][first])
     ]
-    return Table("", aligned(rows), [heading for heading, _ in columns.values()]) if rows else None
+    return Table(aligned(rows), [heading for heading, _ in columns.values()]) if rows else None

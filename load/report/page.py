@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from tornado.template import Loader
 
 from load.cli.errors import printable
-from load.report.figures import OPEN_LOOP, cell_of, chart_tables, counted, data_of, exact, plural, rate_note, tables_of
+from load.report import figures
+from load.report.figures import OPEN_LOOP, counted, plural
 
 NAMED = 100  # How many orders with the same kind of error the page lists; the JSON lists all.
 KINDS = {
@@ -26,6 +27,8 @@ KINDS = {
 }
 """The kinds of errors, worst first. Each has a title and a text for the verdict."""
 FOLDER = Path(__file__).parent
+FOR_TEMPLATE = (figures.Row, figures.cell_of, counted, figures.exact, figures.measured, figures.share)
+"""The functions that the template calls, by their names."""
 SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
 
 
@@ -136,15 +139,14 @@ def render(result: Mapping[str, Any]) -> bytes:
         policy=_policy(scripts=scripts, style=style),
         style=style,
         scripts=scripts,
-        data=data_of(result),
+        data=figures.data_of(result),
         verdict=verdict_of(result),
         is_open=result["mode"] == OPEN_LOOP,
         started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
-        rate_note=rate_note(result),
-        tables=tables_of(result),
-        chart_tables=chart_tables(result),
-        cell_of=cell_of,
-        exact=exact,
+        rate_note=figures.rate_note(result),
+        latency_table=figures.latency_table(result),
+        chart_tables=figures.chart_tables(result),
+        **{each.__name__: each for each in FOR_TEMPLATE},
     )
 
 

@@ -29,7 +29,7 @@ class ReadBackResult:
 
     acknowledged: int = 0
     read: int = 0
-    lost: list[int] = field(default_factory=list)
+    lost_ids: list[int] = field(default_factory=list)
     different: dict[int, str] = field(default_factory=dict)
     unprocessed: dict[int, str] = field(default_factory=dict)
     unread: dict[int, str] = field(default_factory=dict)
@@ -39,19 +39,19 @@ class ReadBackResult:
     @property
     def is_good(self) -> bool:
         """Whether every acknowledged order is stored as it was sent, and processed."""
-        return not (self.lost or self.different or self.unprocessed or self.unread)
+        return not (self.lost_ids or self.different or self.unprocessed or self.unread)
 
     def describe(self, *, is_complete: bool = True) -> str:
         """Return a sentence about what was found (so far), with the first ids of each kind of error."""
         statuses = printable(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
-        findings = [_finding("lost", self.lost), _finding("different", self.different)]
+        findings = [_finding("lost", self.lost_ids), _finding("different", self.different)]
         begin = f"Read back {self.read} of {self.acknowledged} acknowledged orders"
         if not is_complete:
             return f"{begin} so far: {', '.join(findings)}."
         if self.read:
             findings.append(_finding("not processed", self.unprocessed) if self.unprocessed else "all processed")
         if self.unread:
-            others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost else []
+            others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost_ids else []
             findings = [_finding("could not be read", self.unread), *others]
         shown = f" ({statuses})" if statuses else ""
         return f"{begin}: {', '.join(findings)}{shown}. Sum of total_amount: {self.total_amount:f}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -211,12 +212,5 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
 
 
 def _read_back(found: ReadBackResult) -> dict[str, Any]:
-    reasons = {"different": found.different, "unprocessed": found.unprocessed, "unread": found.unread}
-    return {
-        "acknowledged": found.acknowledged,
-        "read": found.read,
-        "lost_ids": found.lost,
-        **{kind: {str(one): reason for one, reason in orders.items()} for kind, orders in reasons.items()},
-        "statuses": dict(found.statuses),
-        "total_amount": f"{found.total_amount:f}",
-    }
+    read_back: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
+    return read_back | {"total_amount": f"{found.total_amount:f}"}

@@ -21,7 +21,7 @@ from typing import Any
 
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
-from load.cli.flags import CommandParser, number, rate
+from load.cli.flags import SMALLEST, CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import SentOrders, VariedOrders
 from load.orders.sources import MAX_ID
@@ -163,14 +163,10 @@ def split(minutes: float) -> tuple[int, float]:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.soak", description=__doc__)
-    parser.add_argument("--minutes", type=_minutes, default=10.0, help="minutes of load after the warm-up (10)")
+    minutes = number("minutes", f"more than 0 and at most {MOST_MINUTES}", SMALLEST, MOST_MINUTES)
+    parser.add_argument("--minutes", type=minutes, default=10.0, help="minutes of load after the warm-up (10)")
     parser.add_argument("--rate", type=rate(MOST_RATE), default=500, help="single orders per second (%(default)s)")
     parser.add_seed(1)
     parser.add_folder()
     parser.add_json()
     return parser.parse(argv)
-
-
-def _minutes(text: str) -> float:
-    # The lower bound is inclusive, so it is the smallest positive float.
-    return number(text, "minutes", f"more than 0 and at most {MOST_MINUTES}", math.nextafter(0, 1), MOST_MINUTES)

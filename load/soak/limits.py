@@ -84,7 +84,7 @@ async def check_server(
     places = {index for index in drawn if index is not None}
     reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
     result = await reader.read(places, again=True, connections=READ_BACK_CONNECTIONS)
-    found.mistaken = sum(map(len, (result.lost, result.different, result.unprocessed, result.unread)))
+    found.mistaken = sum(map(len, (result.lost_ids, result.different, result.unprocessed, result.unread)))
     found.read_back = result.describe()
     await _list_orders(address, ledger, found)
     found.unlisted = ledger.missing
@@ -115,7 +115,7 @@ async def _list_orders(address: Address, ledger: SentOrders, found: FinalCheck) 
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Compares a value, None if it was not measured, with its upper limit. `first` is the value in minute one."""
+    """A value and its upper limit. `value` is None if it was not measured. `first` is the value in minute one."""
 
     name: str
     unit: str = ""

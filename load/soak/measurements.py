@@ -31,7 +31,7 @@ HEADER = (
 
 
 class Sample(NamedTuple):
-    """The resources that the server's process uses at one moment, as in ProcessStatus, and the sizes of its files."""
+    """The resources that the server uses at one moment, as in ProcessStatus, and the sizes of its database files."""
 
     memory_mib: float
     peak_mib: float
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 def take_sample(process: Path, database: Path) -> Sample:
-    """Take a sample of a process, by its folder in /proc, and of its database. Raises CommandError if it has ended."""
+    """Take a sample of a server. `process` is its folder in /proc. Raises CommandError if the server has ended."""
     wal = database.with_name(f"{database.name}-wal")
     return Sample(*ProcessStatus.read(process), _size_mib(wal), _size_mib(database))
 
@@ -106,9 +106,10 @@ class MinuteRecorder:
     def finish(
         self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
     ) -> Minute:
-        """Return the summary. `orders` are stored, `new` of them since the minute began. The server used `cpu_s`.
+        """Return the summary of the minute. At its end, `orders` orders are stored, and `backlog` of them are waiting.
 
-        `backlog` is how many orders wait. `late_ns` has the delays in sending of requests with a free connection.
+        `new` orders were stored during the minute. The server used `cpu_s` seconds of CPU time. `late_ns` has the
+        delays of this program in sending.
         """
         highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
         # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.

@@ -45,23 +45,22 @@ class TooFewFiles(CommandError):
 
 @contextmanager
 def new_folder(
-    parent: Path,
-    *,
-    prefix: str,
-    is_wanted: Callable[[], bool] | None = None,
-    print_line: Callable[[str], object] = print,
+    parent: Path, *, prefix: str, is_wanted: Callable[[], bool], print_line: Callable[[str], object] = print
 ) -> Iterator[Path]:
-    """Create a folder for databases and logs, yield its absolute path, and remove the folder at the end.
+    """Create a folder for databases and logs, yield its absolute path, and remove it at the end unless `is_wanted()`.
 
-    With `is_wanted`, keep the folder if this function returns True, and after exceptions other than Ctrl-C or a broken
-    pipe. If the folder is kept, its path is printed.
+    The folder is also kept after an exception other than CommandError, Ctrl-C or a broken pipe, which is a bug. If the
+    folder is kept, its path is printed.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
-    is_kept = is_wanted is not None
+    is_kept = True
     try:
         (folder / ".gitignore").write_text(IGNORE_ALL)
         yield folder
-        is_kept = is_wanted is not None and is_wanted()
+        is_kept = is_wanted()
+    except CommandError:
+        is_kept = is_wanted()
+        raise
     except (KeyboardInterrupt, asyncio.CancelledError, BrokenPipeError):
         is_kept = False
         raise
@@ -110,7 +109,7 @@ def _cpu_model() -> str:
 
 
 def _lines(file: str) -> list[str]:
-    """Return the lines of a file in /proc; none if the system does not have it."""
+    """Return the lines of a file in /proc; no lines if the system has no such file."""
     return Path(file).read_text().splitlines() if Path(file).exists() else []
 
 

@@ -81,7 +81,7 @@ class ServerProcess:
         return self._process.wait() if self._process else None
 
     def terminate(self, limit_s: float) -> int | None:
-        """Send SIGTERM and return the exit status; None if it did not end within `limit_s` and was killed. Blocks."""
+        """Send SIGTERM and return the exit status; None if the process had to be killed after `limit_s`. Blocks."""
         self.send_signal(signal.SIGTERM)
         if self._ends_within(limit_s):
             return self.exit_status

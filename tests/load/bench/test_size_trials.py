@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from load.bench import command, size_trials, workloads
 from load.bench.command import PLANS, choose_plans
@@ -23,7 +22,6 @@ from load.bench.size_trials import (
 )
 from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import METRICS_GETS
-from load.cli.command import ProgressBar
 from load.cli.errors import CommandError, UsageError
 from load.fill.command import FillJob
 from load.system.machine import allow_connections
@@ -42,7 +40,7 @@ RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
 def stored(tmp_path: Path) -> Path:
     """Create a database with load.fill. Some of its orders are Pending."""
     file = tmp_path / "stored.db"
-    FillJob(database=file, orders=STORED, pending=50, progress=ProgressBar(Console(stderr=True))).run()
+    FillJob(database=file, orders=STORED, pending=50).run()
     return file
 
 

@@ -82,7 +82,7 @@ def test_what_is_read_back_is_added_to_what_the_audit_found() -> None:
     found.add(STUCK, "Failed", 6)
     verdict = ReadBackResult(
         acknowledged=9,
-        lost=[3, 4],
+        lost_ids=[3, 4],
         different={5: "x"},
         unprocessed={6: "Pending", 7: "Processing"},
         unread={8: "status 500"},
