@@ -14,7 +14,7 @@ from tempfile import gettempdir
 from rich.console import Console
 
 from load.cli.command import Command, Output, ProgressBar, file_output, json_outputs
-from load.cli.errors import ExitStatus, UsageError
+from load.cli.errors import ExitStatus
 from load.cli.flags import STDOUT
 from load.http.connections import Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
@@ -25,7 +25,7 @@ from load.results.summary import print_summary, to_json
 from load.run import Run
 from load.settings import Settings, parse_settings
 from load.system.event_loop import run_to_end
-from load.system.machine import TooFewFiles, allow_connections, new_folder
+from load.system.machine import allow_connections, new_folder
 from load.system.server_process import ServerProcess
 
 SERVER = ("server.py",)
@@ -52,11 +52,8 @@ class Load(Command):
     def run(self) -> ExitStatus:
         settings = self._settings
         source = _source(settings)
-        try:
-            allow_connections(settings.connections_for(len(source)))
-        except TooFewFiles as error:
-            flag = "--batch" if settings.batch else "--concurrency"
-            raise UsageError(f"{error}, with {flag} {error.possible}") from None
+        flag = "--batch" if settings.batch else "--concurrency"
+        allow_connections(settings.connections_for(len(source)), flag=flag)
         with self._own_server() if settings.own_server else nullcontext():
             run = Run(
                 settings=self._settings,

@@ -100,7 +100,8 @@ class Run:
             connections = open_loop = OpenLoop(
                 address, limit=count, timeouts=self.timeouts, delays=result.delays, clock_ns=self.clock_ns
             )
-            jobs = _with_due_times(requests, per_second=settings.rate, started_ns=self._started_ns)
+            started_ns, rate = self._started_ns, settings.rate
+            jobs = ((started_ns + int(first * 1_000_000_000 // rate), first, request) for first, request in requests)
             sending = open_loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
         else:
             connections = clients = ClosedLoop(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
@@ -168,14 +169,6 @@ async def _send_batches(
 ) -> None:
     while not clients.gone and (batch := list(islice(requests, size))):
         await clients.work(iter(batch), answered=counter.answered, unanswered=counter.unanswered)
-
-
-def _with_due_times(
-    requests: Iterator[tuple[int, bytes]], *, per_second: float, started_ns: int
-) -> Iterator[tuple[int, int, bytes]]:
-    """Yield for each request its due time in nanoseconds, the index of its first order, and the encoded request."""
-    for first, request in requests:
-        yield started_ns + int(first * 1_000_000_000 // per_second), first, request
 
 
 def _other_orders_line(settings: Settings, before: int | None, added: int) -> str:

@@ -143,12 +143,12 @@ def _audit_orders(
 
 
 def _compare_totals(connection: sqlite3.Connection, counts: Mapping[str, int]) -> Iterator[str]:
-    cursor = connection.execute("SELECT * FROM totals")
-    rows = cursor.fetchall()
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT * FROM totals").fetchall()
     if len(rows) != 1:
         yield f"totals has {len(rows)} rows"
         return
-    totals = dict(zip((column[0] for column in cursor.description), rows[0], strict=True))
+    totals = dict(rows[0])
     for name, count in counts.items():
         if totals.get(name) != count:
             yield f"totals has {name} {totals.get(name)}, counted {count}"

@@ -107,11 +107,7 @@ class SoakLoad:
         with closing(Connection(self.address)) as connection:
             for _ in range(arrays):
                 request, check = next(requests)
-                try:
-                    problem = check(await send_request(connection, request))
-                except NoResponse as error:
-                    raise CommandError(str(error)) from None
-                if problem:
+                if problem := check(await send_request(connection, request)):
                     self._report(f"POST /orders: {problem}")
 
     async def _record_minute(self, number: int, begun_ns: int, backlog: Backlog) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple, Self
 
-from load.cli.errors import CommandError
+from load.cli.errors import CommandError, UsageError
 from load.cli.program import uninterrupted
 
 PACKAGES = ("tornado", "peewee", "msgspec", "uvloop")
@@ -30,17 +30,6 @@ BUSY_SHARE = 0.9  # A client that used a larger share of a core was too busy to 
 PROC = Path("/proc")
 PROCESS_ENDED = "the server's process has ended"
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
-
-
-class TooFewFiles(CommandError):
-    """The hard limit on open files does not allow that many connections; `possible` is how many it allows."""
-
-    def __init__(self, count: int, *, limit: int) -> None:
-        self.possible = max(0, limit - OTHER_FILES)
-        super().__init__(
-            f"{count} connections need more open files than the limit of {limit} allows (ulimit -n): "
-            f"{self.possible} are possible"
-        )
 
 
 @contextmanager
@@ -72,8 +61,11 @@ def new_folder(
                 shutil.rmtree(folder)
 
 
-def allow_connections(count: int) -> None:
-    """Raise the soft limit on open files to the hard one. Raises TooFewFiles if that allows fewer than `count`."""
+def allow_connections(count: int, *, flag: str = "") -> None:
+    """Raise the soft limit on open files to the hard limit. Raises CommandError if that is too low for `count`.
+
+    With `flag`, the flag that sets the number of connections, raises UsageError and suggests a value for the flag.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -82,7 +74,11 @@ def allow_connections(count: int) -> None:
             # macOS reports an infinite hard limit but accepts only a lower one.
             hard = soft
     if hard != resource.RLIM_INFINITY and count + OTHER_FILES > hard:
-        raise TooFewFiles(count, limit=hard)
+        possible = max(0, hard - OTHER_FILES)
+        text = f"{count} connections need more open files than the limit of {hard} allows (ulimit -n): {possible} are"
+        if flag:
+            raise UsageError(f"{text} possible, with {flag} {possible}")
+        raise CommandError(f"{text} possible")
 
 
 def most_connections() -> int:
