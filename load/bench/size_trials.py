@@ -22,7 +22,7 @@ ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in hal
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
-# More than PENDING_IN_MEMORY: orders in processing and the orders that are sent one by one count, too.
+# More than PENDING_IN_MEMORY, because orders in processing and orders sent one by one count towards this limit, too.
 MAX_BACKLOG = ("--max-backlog", "2000000")
 POLL_S = 0.005
 

@@ -17,7 +17,7 @@ from load.orders.comparison import ACCEPTED, REPLAYED, BadJson, counts_in, decod
 from load.orders.generated import as_another_order
 
 OK, CONFLICT = 200, 409
-ANSWER_LIMIT_S = 25.0  # The server can wait 10 s for a lock, and be frozen for 3 s meanwhile.
+ANSWER_LIMIT_S = 25.0  # A response can take over 13 s: the server waits up to 10 s for a lock, and 3 s while frozen.
 RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.
 CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older ones.
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.

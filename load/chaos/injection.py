@@ -145,7 +145,7 @@ class FaultInjector:
             part_s = fault.length_s / (kills + 1)
             await asyncio.sleep(part_s)
             for _ in range(kills):
-                # The server may have paused all webhooks.
+                # A kill has an effect only while a webhook hangs. None hangs while the server has paused all webhooks.
                 await _wait_until(lambda: failed[receiver_fault] > before, FAILURE_LIMIT_S)
                 if failed[receiver_fault] > before:
                     async with target.restart_lock:
@@ -173,7 +173,7 @@ class FaultInjector:
         ledger, receiver = target.ledger, self._receiver
         # Only webhooks of new orders are used: after several failures, the delay before a retry can be long.
         first_id = ledger.orders.order_id(len(ledger))
-        # While older orders wait for delivery, new ones would not fail soon.
+        # Webhooks of new orders are sent after those of older orders, so this waits until a new order is delivered.
         await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
         if receiver.newest < first_id:
             return Effect(False, "no new order was delivered")

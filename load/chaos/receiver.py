@@ -23,7 +23,7 @@ FAILURES = {
     ReceiverFault.BUSY: b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
     ReceiverFault.LIMIT: b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n",
 }
-PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # For this long after a Retry-After, no webhook is sent.
+PAUSES_S = {ReceiverFault.BUSY: 1, ReceiverFault.LIMIT: 2}  # Retry-After: for so many seconds, no webhook is sent.
 FIELDS = {"order_id", "user_id", "item_ids", "total_amount", "created_time", "created_at"}  # And metadata, if given.
 TOLERANCE_S = 300.0  # As in the Standard Webhooks specification's libraries.
 CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -72,7 +72,7 @@ class WebhookChecker:
 
     def _compare(self, order_id: int, values: dict[str, object]) -> Iterator[str]:
         order = self.orders.order(order_id - self.orders.order_id(0))
-        # The comparison requires a status, which webhooks don't have.
+        # `difference_in` requires a status, which webhooks don't have.
         if difference := difference_in(order, {**values, "status": ""}):
             yield f"a webhook that differs from the order in its {difference.partition(' ')[0]}"
         if values.keys() != FIELDS | (order.keys() & {"metadata"}):

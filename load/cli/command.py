@@ -135,7 +135,7 @@ def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output
 
 def _find_unwritable(paths: Sequence[Path | None]) -> str:
     """Return why standard output or a file can't be written, or "". Removes files that it creates for the test."""
-    # None if standard output was closed when the process started.
+    # `sys.stdout` is None if standard output was closed when the process started.
     if sys.stdout is None:
         return "the result can't be printed: standard output is closed"
     for path in filter(None, paths):

@@ -29,7 +29,7 @@ from load.system.event_loop import run_to_end
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000
-CLIENTS = 2  # While the server stores one array, it parses the next. More clients would slow processing down.
+CLIENTS = 2  # So that the server parses an array while it stores another. More clients would slow processing down.
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
 STOP_S = 300.0  # While stopping, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000

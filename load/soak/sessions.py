@@ -60,7 +60,7 @@ async def _send_request(connection: Connection, checked: CheckedRequest, report:
     except NoResponse as error:
         problem = str(error)
     if problem:
-        # Without ids, so that problems of one kind are counted together.
+        # Ids are replaced by "N", so that equal problems are counted together.
         request_line = NUMBER.sub("N", checked.request.partition(b" HTTP/")[0].decode())
         report(f"{request_line}: {problem}")
 
