@@ -19,15 +19,12 @@ TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
 @dataclass
 class ReadOrder:
-    """An order to read back. `places` are all indexes in the source that have its id.
-
-    `found` is the decoded body of the last response. `unread` says why there was no valid response.
-    """
+    """An order to read back. `places` are all indexes in the source that have its id."""
 
     order_id: int
     places: list[int]
-    found: Any = None
-    unread: str = ""
+    found: Any = None  # The decoded body of the last response.
+    unread: str = ""  # Why the last request got no valid response.
 
 
 @dataclass(kw_only=True)

@@ -64,10 +64,7 @@ class Run:
         return self.result
 
     async def _poll_first(self, backlog: Backlog) -> int:
-        """Print how many orders the server has, and return how many are not processed; 0 if that is unknown.
-
-        Raises NotAllowed if GET /metrics gets a 401 or 403.
-        """
+        """Print how many orders the server has. Return how many are not processed, 0 if unknown. Raises NotAllowed."""
         orders, waiting, limit_s = None, 0, self.timeouts.connection_s
         try:
             metrics = await backlog.poll(limit_s=limit_s)

@@ -47,10 +47,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 @dataclass
 class EventReaders:
-    """Reads all events on `count` connections. `bytes_read` has the number of bytes received on each connection.
-
-    `ended` counts the connections that the server closed.
-    """
+    """Reads all events on `count` connections. `bytes_read` counts the bytes of each, `ended` closed connections."""
 
     address: Address
     _: KW_ONLY

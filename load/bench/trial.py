@@ -107,15 +107,12 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number that `value` computes from a Measurement. Its name in JSON ends in `key`. `text` formats it.
-
-    In the printed line of a run, `label` stands before the numbers of the servers.
-    """
+    """A number that `value` computes from a Measurement. Its name in JSON ends in `key`. `text` is its format."""
 
     key: str
     text: str
     value: Callable[[Measurement], float]
-    label: str = ""
+    label: str = ""  # Printed before the numbers of a run.
 
 
 RATE = Figure("per_second", "{:,.0f}/s", lambda each: each.per_second)

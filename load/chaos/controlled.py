@@ -73,10 +73,7 @@ def is_full(pid: int) -> bool:
 
 
 def _pipe_stderr() -> int:
-    """Make standard error a pipe, and start a process that copies the pipe to the former standard error.
-
-    Returns the id of this process.
-    """
+    """Make standard error a pipe. Return the id of a new process that copies the pipe to the former standard error."""
     reading, writing = os.pipe()
     fcntl(writing, F_SETPIPE_SZ, PIPE_BYTES)
     actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]

@@ -114,10 +114,7 @@ def audit_database(
 def _audit_orders(
     connection: sqlite3.Connection, ledger: SentOrders, findings: Findings, delivered: set[int] | None
 ) -> Counter[str]:
-    """Check all stored orders, and add findings.
-
-    Returns the number of orders by status in lower case, and as `processing_us` the sum of their processing times.
-    """
+    """Check all orders. Return their number by status in lower case, and as `processing_us` their processing time."""
     stored: set[int] = set()
     counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
     # NOT INDEXED reads the table itself, because an index can lack some of its rows.

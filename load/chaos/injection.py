@@ -28,10 +28,7 @@ from load.system.server_process import ServerProcess
 SECONDS_PER_HOUR = 3600
 WORKERS = 8  # The servers' --workers, which limits how many webhooks a server sends at the same time.
 FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
-"""How long to wait for a webhook to fail, for a new order to be delivered, and for a failed webhook to be sent again.
-
-The last limit is long, because locks and kills of the server can delay the webhook.
-"""
+"""How long to wait for a webhook to fail, for a delivery of a new order, and for a retry, also during other faults."""
 
 Check = Callable[[], list[str]]
 
@@ -48,10 +45,7 @@ class Effect(NamedTuple):
 
 
 class FaultInjector:
-    """Injects faults. `seed` determines where the requests of disconnecting clients are cut off.
-
-    When `ended` is set, calls that block other threads return early.
-    """
+    """Injects faults. `seed` determines where requests are cut off. `ended` makes blocking calls return early."""
 
     def __init__(self, *, receiver: Receiver, second_servers: SecondServers, seed: int, ended: threading.Event) -> None:
         self._receiver = receiver

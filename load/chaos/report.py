@@ -147,14 +147,11 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Collects the problems of a target server by kind. A problem is a text and an order id; 0 if it has no order.
-
-    The kinds are the keys of JSON_KEYS. `is_inspected` is true once the server's database was checked.
-    """
+    """Collects the problems of a target server by kind. A problem is a text and an order id, or 0 without an order."""
 
     target: str
     acknowledged: int = 0
-    is_inspected: bool = False
+    is_inspected: bool = False  # Whether orders were read back and the database was checked.
     problems: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: {row: [] for row in JSON_KEYS})
 
     def add(self, row: str, text: str = "", order_id: int = 0) -> None:

@@ -20,10 +20,7 @@ REFRESH_MS = 100
 
 
 class ProgressBar:
-    """Shows the progress of a phase on standard error.
-
-    The event loop refreshes the bar, because a thread would slow down the sending.
-    """
+    """Shows progress on standard error. The event loop refreshes the bar: a thread would slow down the sending."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)

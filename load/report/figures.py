@@ -19,16 +19,13 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number f
 
 
 class Cell(NamedTuple):
-    """A number as text. `field` is its path in the JSON. `exact` has all its digits; None if the number is unknown.
-
-    `padding` is invisible text after the number that aligns the decimal points of a column.
-    """
+    """A number as text. `field` is its path in the JSON. `exact` has all its digits; None if the number is unknown."""
 
     field: str
     text: str
     unit: str = ""
     exact: str | None = None
-    padding: str = ""
+    padding: str = ""  # Invisible text after the number. It aligns the decimal points of a column.
 
 
 class Row(NamedTuple):

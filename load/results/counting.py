@@ -45,10 +45,7 @@ class Distribution:
         return percentile_of(self._ascending_ns, percentile) / 1e6 if self._ascending_ns else None
 
     def curve(self) -> dict[str, list[float]]:
-        """Return `percentile`, a list of percentiles, and `latency_ms`, a list of the latency at each of them.
-
-        Leaves out percentiles that no value exceeds.
-        """
+        """Return a list of percentiles and a list of their latencies. Leaves out percentiles that no value exceeds."""
         size = len(self._ascending_ns)
         percentiles = [*(float(one) for one in CURVE if round(size * (100 - one), 6) >= 100), 100.0] if size else []
         latencies_ms = [percentile_of(self._ascending_ns, one) / 1e6 for one in percentiles]

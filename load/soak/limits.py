@@ -160,10 +160,7 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
-    """Return findings that require each count to be 0.
-
-    `log_problems` counts the warnings and errors in the server's log, and 1 if the server did not stop as it should.
-    """
+    """Return findings that require each count to be 0. `log_problems` counts log lines and a stop that failed."""
     values = {
         "acknowledged orders that are not listed": found.unlisted,
         "listed orders that were never sent, or are listed twice": found.unknown,
