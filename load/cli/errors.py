@@ -43,7 +43,7 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def printable(text: str, *, longest: int = LONGEST) -> str:
-    """Cut a text to `longest` characters, and escape control characters, so that it can't control a terminal."""
-    shown = cut(text, longest)
+def printable(text: str) -> str:
+    """Cut a text to 200 characters, and escape control characters, so that the text can't control a terminal."""
+    shown = cut(text, LONGEST)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

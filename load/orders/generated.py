@@ -1,11 +1,10 @@
 """Computes orders from their ids, and records which were sent, acknowledged and found. Any thread."""
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from random import Random
 
-from load.orders.comparison import decode_json
-from load.orders.sources import MAX_ID
+from load.cli.flags import HIGHEST
+from load.orders.sources import OrderSource
 
 MASK = 2**64 - 1
 DECIMAL_PLACES = (0, 1, 3, 4) + (2,) * 28  # Most currencies have two decimal places; some have 0, 1, 3 or 4.
@@ -29,7 +28,7 @@ def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], in
     return max(1, slot << ROOM_BITS)
 
 
-class GeneratedOrders:
+class GeneratedOrders(OrderSource):
     """Provides orders with consecutive ids from `first_id` on. All other values are computed from the id."""
 
     def __init__(self, *, first_id: int, count: int) -> None:
@@ -48,11 +47,6 @@ class GeneratedOrders:
         values = f'"user_id": {user_id}, "item_ids": {item_ids}, "total_amount": {amount}'
         return f'{{"order_id": {order_id}, {values}}}'.encode()
 
-    def order(self, index: int) -> dict[str, object]:
-        order_id = self._first_id + index
-        user_id, item_ids, amount = _values(order_id)
-        return {"order_id": order_id, "user_id": user_id, "item_ids": item_ids, "total_amount": Decimal(amount)}
-
 
 class VariedOrders(GeneratedOrders):
     """Provides generated orders. In a quarter of all groups of 32, about 8 have metadata or extreme values."""
@@ -65,19 +59,15 @@ class VariedOrders(GeneratedOrders):
         user_id, item_ids, amount = _values(order_id)
         match bits >> 40 & 3:
             case 0:
-                user_id, amount = MAX_ID - user_id, f'"{amount}"'
+                user_id, amount = HIGHEST - user_id, f'"{amount}"'
             case 1:
-                item_ids, amount = [MAX_ID - item for item in item_ids], f"{HIGHEST_WHOLE - user_id}.9999"
+                item_ids, amount = [HIGHEST - item for item in item_ids], f"{HIGHEST_WHOLE - user_id}.9999"
             case 2:
                 # One fewer than the maximum, so that `as_another_order` can add one.
                 item_ids = [*range(item_ids[0], item_ids[0] + MOST_ITEMS - 1)] if bits >> 42 & 7 == 0 else item_ids * 9
         metadata = f'{{"currency": "EUR", "to": "Zürich 🛒", "vat": {amount}, "gift": true, "of": [{order_id}, null]}}'
         values = f'"user_id": {user_id}, "item_ids": {item_ids}, "metadata": {metadata}, "total_amount": {amount}'
         return f'{{"order_id": {order_id}, {values}}}'.encode()
-
-    def order(self, index: int) -> dict[str, object]:
-        order: dict[str, object] = decode_json(self.body(index))
-        return order
 
 
 def as_another_order(body: bytes) -> bytes:

@@ -6,13 +6,14 @@ JSON number is sent as this number, digit for digit. Any other text is sent as a
 
 import csv
 import re
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
 import msgspec
 
@@ -30,7 +31,6 @@ SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
 BETWEEN_ITEMS = re.compile(rf"[{BLANKS}]*[;|][{BLANKS}]*|[{BLANKS}]+")
 SURROGATE = re.compile("[\ud800-\udfff]")
-MAX_ID = HIGHEST
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -130,20 +130,23 @@ def _json(text: str, kind: type) -> str:
     return _value(text)
 
 
-class OrderSource(Protocol):
+class OrderSource(ABC):
     """Provides orders by index, from 0 to `len(source)` - 1. The same index always returns the same order."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def order_id(self, index: int) -> int: ...
 
+    @abstractmethod
     def body(self, index: int) -> bytes:
         """Return the order as the JSON to send."""
-        ...
 
     def order(self, index: int) -> dict[str, object]:
         """Return the decoded values of `body`, with exact numbers."""
-        ...
+        order: dict[str, object] = decode_json(self.body(index))
+        return order
 
 
 def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
@@ -162,7 +165,7 @@ class BadReplay(UsageError):
     """The file can't be replayed; the text names the file, the line, and what is wrong."""
 
 
-class ReplayedOrders:
+class ReplayedOrders(OrderSource):
     """Provides the orders of a file, unchanged. The file is CSV if its name ends in .csv, otherwise NDJSON.
 
     Raises BadReplay if an order can't be read or has no integer `order_id`. Reads at most `limit` orders. With
@@ -177,7 +180,7 @@ class ReplayedOrders:
             order_id = _order_id(line, place)
             if first_id is not None:
                 order_id = renumbered.setdefault(order_id, first_id + len(renumbered))
-                if order_id > MAX_ID:
+                if order_id > HIGHEST:
                     raise BadReplay(f"{place}: no id below 2^63 is left for this order")
                 line = _with_id(line, order_id)
             self._lines.append(line)
@@ -193,10 +196,6 @@ class ReplayedOrders:
 
     def body(self, index: int) -> bytes:
         return self._lines[index]
-
-    def order(self, index: int) -> dict[str, object]:
-        order: dict[str, object] = decode_json(self._lines[index])
-        return order
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -228,7 +227,7 @@ def _order_id(line: bytes, place: str) -> int:
     if not isinstance(order, dict):
         raise BadReplay(f"{place}: not a JSON object")
     order_id = order.get("order_id")
-    if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= MAX_ID:
+    if isinstance(order_id, bool) or not isinstance(order_id, int) or not 1 <= order_id <= HIGHEST:
         shown = "" if order_id is None else f", not {cut(str(order_id), SHOWN_CHARACTERS)}"
         if isinstance(order_id, Decimal) and "E" in str(order_id):
             # A spreadsheet rewrites a long id in scientific notation, without its last digits.

@@ -21,10 +21,9 @@ from typing import Any
 
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import ExitStatus
-from load.cli.flags import SMALLEST, CommandParser, number, rate
+from load.cli.flags import HIGHEST, SMALLEST, CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import SentOrders, VariedOrders
-from load.orders.sources import MAX_ID
 from load.soak.limits import FinalCheck, Finding, check_final, check_server, compare_minutes, find_other_causes
 from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
@@ -50,7 +49,7 @@ class Soak(Command):
     def __init__(self, flags: argparse.Namespace) -> None:
         super().__init__(prog="python -m load.soak", files=[flags.json])
         self._flags = flags
-        self._ledger = SentOrders(VariedOrders(first_id=1, count=MAX_ID))
+        self._ledger = SentOrders(VariedOrders(first_id=1, count=HIGHEST))
         self._recorded: list[Minute] = []
         self._errors: Counter[str] = Counter()
         self._final: FinalCheck | None = None

@@ -6,9 +6,9 @@ from random import Random
 
 from msgspec import structs
 
+from load.cli.flags import HIGHEST
 from load.orders.comparison import decode_json
 from load.orders.generated import GeneratedOrders, SentOrders, VariedOrders, as_another_order, new_first_id
-from load.orders.sources import MAX_ID
 from models.parsing.order_parser import parse_order
 
 
@@ -45,8 +45,8 @@ def test_some_varied_orders_are_at_the_limits_and_all_are_valid() -> None:
     assert 800 < len(varied) < 1_800
     orders = [parse_order(source.body(index)) for index in varied]
     assert all(order.metadata for order in orders)
-    assert max(order.user_id for order in orders) > MAX_ID - 10_001
-    assert max(max(order.item_ids) for order in orders) > MAX_ID - 1_001
+    assert max(order.user_id for order in orders) > HIGHEST - 10_001
+    assert max(max(order.item_ids) for order in orders) > HIGHEST - 1_001
     assert max(len(order.item_ids) for order in orders) == 999
     assert max(order.total_amount for order in orders) > 9_999_900_000_0000
     # Some arrays of a hundred orders contain varied orders, and some do not.
@@ -117,4 +117,4 @@ def test_ids_differ_from_run_to_run() -> None:
     beside = new_first_id(clock_ns=lambda: now_ns, random_bits=lambda bits: 2**bits - 2)
     later = new_first_id(clock_ns=lambda: now_ns + 1_024_000_000_000, random_bits=lambda bits: 0)
     assert beside + 2_000_000 < first < first + 2_000_000 < later
-    assert new_first_id(clock_ns=lambda: (2**32 - 1) * 1_000_000_000, random_bits=lambda bits: 2**bits - 1) < MAX_ID
+    assert new_first_id(clock_ns=lambda: (2**32 - 1) * 1_000_000_000, random_bits=lambda bits: 2**bits - 1) < HIGHEST

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from load.orders.sources import MAX_ID, BadReplay, ReplayedOrders
+from load.cli.flags import HIGHEST
+from load.orders.sources import BadReplay, ReplayedOrders
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 
@@ -73,7 +74,7 @@ def test_orders_takes_the_first_of_the_file(load: Load, shop: Shop, file: Path) 
 
 def test_a_first_id_renumbers_the_orders_and_changes_nothing_else(file: Path) -> None:
     file.write_bytes(LINES[0] + b"\n" + LINES[1] + b"\n" + LINES[0] + b"\n")
-    source = ReplayedOrders(file, limit=MAX_ID, first_id=100)
+    source = ReplayedOrders(file, limit=HIGHEST, first_id=100)
     assert [source.order_id(index) for index in range(3)] == [100, 101, 100]
     assert source.order(0) == {"order_id": 100, "user_id": 1, "item_ids": [3, 3, 1], "total_amount": Decimal("10.10")}
     assert b'"total_amount":10.10' in source.body(0)
@@ -110,17 +111,17 @@ def test_a_line_that_is_no_order_is_named_before_anything_is_sent(
 def test_a_file_without_orders_can_t_be_replayed(file: Path) -> None:
     file.write_bytes(b"\n\n")
     with pytest.raises(BadReplay, match="has no orders"):
-        ReplayedOrders(file, limit=MAX_ID, first_id=None)
+        ReplayedOrders(file, limit=HIGHEST, first_id=None)
 
 
 def test_ids_that_would_pass_the_highest_are_refused(file: Path) -> None:
     with pytest.raises(BadReplay, match="line 2: no id below 2"):
-        ReplayedOrders(file, limit=MAX_ID, first_id=MAX_ID)
+        ReplayedOrders(file, limit=HIGHEST, first_id=HIGHEST)
 
 
 def test_one_byte_order_mark_is_skipped(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    assert ReplayedOrders(file, limit=MAX_ID, first_id=None).body(0) == LINES[0]
+    assert ReplayedOrders(file, limit=HIGHEST, first_id=None).body(0) == LINES[0]
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     with pytest.raises(BadReplay, match="line 1: not JSON"):
-        ReplayedOrders(file, limit=MAX_ID, first_id=None)
+        ReplayedOrders(file, limit=HIGHEST, first_id=None)

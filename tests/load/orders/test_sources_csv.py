@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from load.cli.flags import HIGHEST
 from load.orders.comparison import decode_json
-from load.orders.sources import MAX_ID, BadReplay, ReplayedOrders
+from load.orders.sources import BadReplay, ReplayedOrders
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 
 HEADER = "order_id,user_id,item_ids,total_amount,metadata"
-IDS = st.integers(1, MAX_ID)
+IDS = st.integers(1, HIGHEST)
 AMOUNTS = (
     st.decimals(0, "9999999999.9999", places=4) | st.decimals(0, "9999999999.99", places=2) | st.integers(0, 10**10)
 )
@@ -43,7 +44,7 @@ def _write(path: Path, *lines: str) -> Path:
 
 
 def _read(path: Path) -> ReplayedOrders:
-    return ReplayedOrders(path, limit=MAX_ID, first_id=None)
+    return ReplayedOrders(path, limit=HIGHEST, first_id=None)
 
 
 def _bodies(path: Path) -> list[bytes]:
