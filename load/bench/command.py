@@ -18,11 +18,13 @@ from itertools import count
 from pathlib import Path
 from shutil import which
 
-from load.bench import size_trials, trials
+from load.bench import processing_trials, size_trials, trials
 from load.bench.measurement import Meter
+from load.bench.reference_servers import RECEIVER, SLOW_RECEIVER
 from load.bench.stall_trial import stalls
+from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
-from load.bench.workloads import AT_ONCE, GUARDED, KEY, TrialServers
+from load.bench.workloads import AT_ONCE, FUNCTION, GUARDED, KEY, RECORD, RECORDED, WEBHOOK, TrialServers
 from load.bench.wrk import WRK, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line
 from load.cli.errors import CommandError, ExitStatus, UsageError
@@ -57,6 +59,7 @@ PLANS = {
     "crowd": Plan("1,000 clients at once", trials.crowd),
     "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
     "bulk": Plan("POST /orders, 1,000 orders a request, against one by one", trials.bulk, ("ours",)),
+    "stream": Plan("POST /orders as a stream, against SQLite alone", stream, (RECORDED,)),
     "readers": Plan("POST /order while 100 clients read all events, against none", trials.readers, ("twin", "ours")),
     "slow-clients": Plan(
         "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.slow_clients, ("ours",)
@@ -64,6 +67,14 @@ PLANS = {
     "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
     "generator": Plan(
         "POST of orders by the load generator and by wrk", trials.generator, ("bare", "fixed"), needs_wrk=True
+    ),
+    "function": Plan("orders processed by a function, against POST /order", processing_trials.function, (FUNCTION,)),
+    "webhooks": Plan("webhooks, against a loop of urllib3", processing_trials.webhooks, (RECEIVER, WEBHOOK)),
+    "slow-webhooks": Plan(
+        "webhooks to a receiver that takes 200 ms", processing_trials.slow_webhooks, (SLOW_RECEIVER, WEBHOOK)
+    ),
+    "cost": Plan(
+        "CPU time of an order, until it is Completed", processing_trials.cost, (RECEIVER, RECORD, FUNCTION, WEBHOOK)
     ),
     "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
     "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
@@ -156,9 +167,9 @@ def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) ->
         running = []
         for name, process in processes.items():
             address = await reach(process.url, api_key=KEY if name == GUARDED else "")
-            running.append(Server(name, address, count(1), count(1)))
+            running.append(Server(name, address, count(1), count(1), pid=process.pid))
         meter = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
-        return await plan.run(Trial(runs, seconds, running, servers.ours, meter, print_line))
+        return await plan.run(Trial(runs, seconds, running, servers.ours, meter, print_line, servers.folder))
 
     with ExitStack() as stack:
         processes = {name: stack.enter_context(servers.named(name)) for name in plan.servers}

@@ -2,7 +2,9 @@
 
 NAME `bare` is a Tornado server whose handlers send constant responses. NAME `fixed` sends a constant 202 for each
 complete request, and parses only as much of HTTP as the benchmark's requests need. It is faster than any client, so
-measurements of it show how fast the clients are. Both servers run on the same kind of event loop as `server.py`.
+measurements of it show how fast the clients are. `receiver` and `slow-receiver` are like it, but receive webhooks: they
+send a 200 that contains how many requests they have got, the second one after 200 ms. All servers run on the same kind
+of event loop as `server.py`.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ import re
 import signal
 import socket
 import sys
+from functools import partial
 from typing import cast
 
 from tornado.httpserver import HTTPServer
@@ -20,6 +23,8 @@ from load.system.event_loop import run_to_end
 
 BARE_TORNADO = "bare"
 FIXED_RESPONSE = "fixed"
+RECEIVER, SLOW_RECEIVER = "receiver", "slow-receiver"
+DELAYS_S = {RECEIVER: 0.0, SLOW_RECEIVER: 0.2}
 JSON = "application/json"
 ACCEPTED = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
 ORDER = (
@@ -32,6 +37,7 @@ ANSWER = (
     f"HTTP/1.1 202 Accepted\r\nServer: static\r\nContent-Type: {JSON}\r\nDate: Sat, 01 Mar 2025 12:00:00 GMT\r\n"
     f"Content-Length: {len(ACCEPTED)}\r\n\r\n"
 ).encode() + ACCEPTED
+RECEIVED = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n%12d"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 BACKLOG = 2048
 
@@ -69,7 +75,28 @@ class FixedResponseConnection(asyncio.Protocol):
             self._rest = self._rest[end:]
             requests += 1
         if requests:
-            self._transport.write(ANSWER * requests)
+            self._answer(requests)
+
+    def _answer(self, requests: int) -> None:
+        self._transport.write(ANSWER * requests)
+
+
+class ReceiverConnection(FixedResponseConnection):
+    """Sends the number of requests of all connections so far for each complete request, after `delay_s` seconds."""
+
+    received = 0
+
+    def __init__(self, *, delay_s: float) -> None:
+        super().__init__()
+        self._delay_s = delay_s
+
+    def _answer(self, requests: int) -> None:
+        ReceiverConnection.received += requests
+        response = RECEIVED % ReceiverConnection.received * requests
+        if self._delay_s:
+            asyncio.get_running_loop().call_later(self._delay_s, self._transport.write, response)
+        else:
+            self._transport.write(response)
 
 
 async def serve(name: str, port: int) -> None:
@@ -80,7 +107,9 @@ async def serve(name: str, port: int) -> None:
         routes = [("/order", ConstantHandler), ("/order/([0-9]+)", ConstantHandler)]
         HTTPServer(Application(routes)).add_socket(listener)
     else:
-        await loop.create_server(FixedResponseConnection, sock=listener, backlog=BACKLOG)
+        receiver = partial(ReceiverConnection, delay_s=DELAYS_S.get(name, 0.0))
+        protocol = receiver if name in DELAYS_S else FixedResponseConnection
+        await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)

@@ -15,7 +15,7 @@ from load.cli.errors import CommandError
 from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
-from load.system.machine import PROC, ProcessStatus
+from load.system.machine import PROC, ProcessStatus, has_status
 from load.system.server_process import ServerProcess
 
 ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
@@ -73,7 +73,7 @@ async def start(trial: Trial) -> list[Row]:
     for number in range(1, trial.runs + 1):
         with trial.start_server(*HOLDING) as server:
             first_id = stored + (number - 1) * PENDING_AT_START + 1
-            await _store_pending(trial, await reach(server.url), first_id=first_id, orders=PENDING_AT_START)
+            await store_pending(trial, await reach(server.url), first_id=first_id, orders=PENDING_AT_START)
         begun_ns = clock_ns()
         with trial.start_server() as server:
             listening_s = (clock_ns() - begun_ns) / 1e9
@@ -94,14 +94,14 @@ async def memory(trial: Trial) -> list[Row]:
     """Measure the highest memory of a server while 1,000,000 orders are Pending. Ignores `trial.runs`: runs once."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
-    if not (PROC / "self" / "status").exists():
+    if not has_status():
         trial.print_line("left out: this system has no /proc with the memory of a process")
         return []
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
         address = await reach(process.url)
         first_mib = _status(process).memory_mib
-        await _store_pending(trial, address, first_id=1, orders=orders)
+        await store_pending(trial, address, first_id=1, orders=orders)
         resident_mib, array_peak_mib, *_ = _status(process)
         server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
         measured = await post_orders(trial, server)
@@ -138,7 +138,7 @@ async def find_stored(trial: Trial) -> Trial:
     return replace(trial, servers=servers)
 
 
-async def _store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
+async def store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
     """Send orders to a server that processes none. Raises CommandError if not all are Pending afterwards."""
     await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
     with closing(trial.backlog(address)) as backlog:

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -97,13 +98,17 @@ class Row:
 
 
 class Server(NamedTuple):
-    """A running server that has the orders 1 to `stored`. `ids` yields unused ids, `seeds` yields random seeds."""
+    """A running server, whose process is `pid`, and which has the orders 1 to `stored`.
+
+    `ids` yields unused ids, `seeds` yields random seeds.
+    """
 
     name: str
     address: Address
     ids: Iterator[int]
     seeds: Iterator[int]
     stored: int = 0
+    pid: int = 0
 
 
 class Figure(NamedTuple):
@@ -149,7 +154,7 @@ class Trial:
 
     `servers` run during the whole trial. The last is `ours`; it is compared with the first, which can be the same
     server. `start_server` takes additional flags and returns our server, not started yet. It is for trials that start
-    the server themselves.
+    the server themselves. `folder` is for their files.
     """
 
     runs: int
@@ -158,6 +163,7 @@ class Trial:
     start_server: Callable[..., ServerProcess]
     meter: Meter
     print_line: Callable[[str], None]
+    folder: Path
 
     @property
     def other(self) -> Server:
@@ -215,14 +221,14 @@ class Trial:
         if any(each.cpu_share > BUSY_SHARE for each in measured):
             row.invalid[CLIENT_WAS_THE_LIMIT] += 1
 
-    def backlog(self, address: Address) -> Backlog:
+    def backlog(self, address: Address, *, poll_s: float = TIMEOUTS.poll_s) -> Backlog:
         """Return a client that polls how many orders wait for processing. The caller closes it."""
-        return Backlog(address, timeouts=TIMEOUTS, clock_ns=self.meter.clock_ns)
+        return Backlog(address, timeouts=replace(TIMEOUTS, poll_s=poll_s), clock_ns=self.meter.clock_ns)
 
-    async def wait_until_processed(self, address: Address) -> float:
+    async def wait_until_processed(self, address: Address, *, poll_s: float = TIMEOUTS.poll_s) -> float:
         """Wait until a server has processed all orders, and return the seconds. Raises CommandError if it does not."""
         begun_ns = self.meter.clock_ns()
-        with closing(self.backlog(address)) as backlog:
+        with closing(self.backlog(address, poll_s=poll_s)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:
                 raise CommandError(f"{backlog.left} orders were not processed after the load")
         return (self.meter.clock_ns() - begun_ns) / 1e9

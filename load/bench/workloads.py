@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from load.bench.measurement import Check, Measurement, expect
-from load.bench.reference_servers import BARE_TORNADO, FIXED_RESPONSE
+from load.bench.reference_servers import BARE_TORNADO, DELAYS_S, FIXED_RESPONSE
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, FillJob
 from load.http.address import Address
@@ -33,8 +33,10 @@ MAX_ARRAYS = 500  # Arrays with half of the server's --max-backlog. A measuremen
 ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
-GUARDED = "guarded"
+GUARDED, RECORD, FUNCTION, WEBHOOK, RECORDED = "guarded", "record", "function", "webhook", "recorded"
+STATEMENTS = "statements"  # The file with the statements of the server RECORDED, in the folder of its trial.
 KEY = "the-key-of-the-benchmark"
+SECRET = "whsec_" + "c2VjcmV0" * 4
 START_S = 60.0  # Enough for a large file that must be read from the disk completely.
 
 new_order = expect(202, post_fault)
@@ -142,7 +144,7 @@ class TrialServers:
     """Prepares a trial's servers. `ours` gets a copy of the database `stored`. `other` is the server in `checkout`."""
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._checkout = checkout
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
@@ -152,29 +154,44 @@ class TrialServers:
 
     def ours(self, *flags: str) -> ServerProcess:
         """Return our server on the trial's database, with additional flags; it is not started yet."""
-        return self._process("server.py", "--port", "0", "--database", str(self._folder / "orders.db"), *flags)
+        return self._process("server.py", "--port", "0", "--database", str(self.folder / "orders.db"), *flags)
 
     def named(self, name: str) -> ServerProcess:
         """Return the server with this name, not started yet. Raises the errors of FillJob.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small`
-        and `twin` are our server on new databases, with 10,000 orders and with none. `other` is the server in the
-        checkout. `bare` and `fixed` are reference servers.
+        and `twin` are our server on new databases, with 10,000 orders and with none. `record`, `function` and `webhook`
+        are our server on new databases, with these processors; the webhooks go to the receiver that was started before.
+        `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the server in the
+        checkout. `bare`, `fixed` and the receivers are reference servers.
         """
         if name in ("ours", "big"):
             return self.ours()
         if name == GUARDED:
-            keys = self._folder / "keys"
+            keys = self.folder / "keys"
             keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
             return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
-        if name in (BARE_TORNADO, FIXED_RESPONSE):
-            return self._process("-m", "load.bench.reference_servers", name, "0")
-        database = self._folder / name / "orders.db"
+        if name in (BARE_TORNADO, FIXED_RESPONSE, *DELAYS_S):
+            self._reference = self._process("-m", "load.bench.reference_servers", name, "0")
+            return self._reference
+        database = self.folder / name / "orders.db"
         database.parent.mkdir()
         if name == "small":
             FillJob(database=database, orders=STORED_ORDERS).run()
-        program = (self._checkout or Path()) / "server.py"
-        return self._process(str(program), "--port", "0", "--database", str(database))
+        program = str((self._checkout or Path()) / "server.py")
+        arguments = (program, "--port", "0", "--database", str(database), *self._processor(name))
+        if name == RECORDED:
+            return self._process("-m", "load.bench.recorded_server", str(self.folder / STATEMENTS), *arguments)
+        return self._process(*arguments)
+
+    def _processor(self, name: str) -> tuple[str, ...]:
+        """Return the flags that select the processor of the server with this name."""
+        if name == WEBHOOK:
+            url = f"{self._reference.url}/orders"
+            return ("--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET)
+        # Each run of a trial adds orders before the others are processed.
+        function = ("--processor", "load.bench.nothing:do_nothing", "--max-backlog", "1000000000")
+        return function if name == FUNCTION else ()
 
     def _process(self, *arguments: str) -> ServerProcess:
         return ServerProcess(arguments, log=next(self._logs), clock_s=time.monotonic, start_s=START_S)

@@ -150,6 +150,11 @@ class ProcessStatus(NamedTuple):
         )
 
 
+def has_status() -> bool:
+    """Return whether this system reports the resources of a process in /proc."""
+    return (PROC / "self" / "status").exists()
+
+
 def _link(entry: Path) -> str:
     """Return the target of a link in /proc/PID/fd; an empty string if the file has been closed."""
     try:

@@ -1,8 +1,10 @@
 """Creates trials that measure shops instead of real servers. A shop is a fake server (tests/load/shop.py)."""
 
+import os
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import NoReturn
 
 from load.bench.measurement import Meter
@@ -24,10 +26,14 @@ async def shop_trial(
     return Trial(
         runs=runs,
         seconds=seconds,
-        servers=[Server(name, address, count(1), count(1)) for name, address in zip(shops, addresses, strict=True)],
+        servers=[
+            Server(name, address, count(1), count(1), pid=os.getpid())
+            for name, address in zip(shops, addresses, strict=True)
+        ],
         start_server=_start_nothing,
         meter=Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=cpu_clock_ns),
         print_line=print_line,
+        folder=Path(),
     )
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from load.bench.measurement import Meter, expect
-from load.bench.reference_servers import ANSWER, BARE_TORNADO, FixedResponseConnection
+from load.bench.reference_servers import ANSWER, BARE_TORNADO, FixedResponseConnection, ReceiverConnection
 from load.http.address import reach
 from load.system.server_process import ServerProcess
 from tests.load.answers import parse_answer
@@ -22,9 +22,11 @@ class StoringTransport:
 
     def __init__(self) -> None:
         self.data = b""
+        self.written = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         self.data += data
+        self.written.set()
 
 
 def _answers(*pieces: bytes) -> bytes:
@@ -54,6 +56,28 @@ def test_the_fixed_response_is_a_202_that_keeps_the_connection() -> None:
     answer = parse_answer(ANSWER)
     assert answer is not None
     assert (answer.status, answer.keep_alive) == (202, True)
+
+
+@pytest.mark.gen_test
+async def test_a_receiver_counts_the_requests_of_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReceiverConnection, "received", 5)
+    for expected in 6, 7:
+        connection, transport = ReceiverConnection(delay_s=0.0), StoringTransport()
+        connection.connection_made(cast(asyncio.BaseTransport, transport))
+        connection.data_received(REQUEST)
+        answer = parse_answer(transport.data)
+        assert answer is not None
+        assert (answer.status, answer.keep_alive, int(answer.body)) == (200, True, expected)
+
+
+@pytest.mark.gen_test
+async def test_a_slow_receiver_answers_later() -> None:
+    connection, transport = ReceiverConnection(delay_s=0.001), StoringTransport()
+    connection.connection_made(cast(asyncio.BaseTransport, transport))
+    connection.data_received(REQUEST)
+    assert transport.data == b""
+    await asyncio.wait_for(transport.written.wait(), 5)
+    assert transport.data.startswith(b"HTTP/1.1 200 OK")
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,198 @@
+"""Measures how fast a server processes orders, apart from their intake. Runs on the event loop.
+
+Processing is paused while the orders are stored. Then it is resumed, and measured in a window that begins after a
+warm-up and ends before the orders run out. So the figure is the rate of a steady load, and a run takes the same time
+with a fast and a slow processor. The time until all orders are Completed would also contain the warm-up, and the end,
+when connections or threads are idle.
+"""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import NamedTuple, Self
+
+import urllib3
+
+from load.backlog import Backlog
+from load.bench import workloads, wrk
+from load.bench.measurement import Measurement
+from load.bench.size_trials import store_pending
+from load.bench.trial import RATE, Row, Server, Trial, Value
+from load.cli.errors import CommandError
+from load.http.connection import Connection, send_request
+from load.system.machine import BUSY_SHARE, PROC, ProcessStatus, has_status
+
+THREADS = 8
+WARM_UP = 0.25  # As a share of the window's time.
+CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
+WEBHOOKS_A_SECOND = 20_000
+SLOW_WEBHOOKS_A_SECOND = 5_000
+COST_ORDERS_A_SECOND = 2_500  # How many orders `cost` sends for each second of a measurement.
+POLL_S = 0.05  # Rare, because polls take CPU time from the server.
+PAUSE, RESUME = "pause", "resume"
+RAN_OUT = "the prepared orders ran out, so the server may be faster"
+RECEIVER_WAS_THE_LIMIT = "the receiver used all of its CPU time, so the server may be faster"
+NOT_RECEIVED = "a Completed order that the receiver did not get"
+# A request of the loop is as long as a webhook of the server.
+TIMES = b', "created_time": "2025-03-01 12:00:00", "created_at": "2025-03-01T12:00:00.123456Z"}'
+BODY = workloads.body(12345)[:-1] + TIMES
+HEADERS = {
+    "Content-Type": "application/json",
+    "webhook-id": "order_12345",
+    "webhook-timestamp": "1740830400",
+    "webhook-signature": f"v1,{'x' * 44}",
+}
+
+
+class Snapshot(NamedTuple):
+    """The state at the beginning or the end of a window. `cpu_s` has the CPU times of the server and the receiver."""
+
+    time_ns: int
+    completed: int
+    waiting: int
+    cpu_s: tuple[float, float]
+
+    @classmethod
+    async def take(cls, trial: Trial, backlog: Backlog, receiver: Server | None) -> Self:
+        metrics, cpu_s = await backlog.poll(), (_cpu_s(trial.ours), _cpu_s(receiver) if receiver else 0.0)
+        return cls(trial.meter.clock_ns(), metrics.completed, metrics.waiting, cpu_s)
+
+
+async def function(trial: Trial) -> list[Row]:
+    """Compare the processing by a function that does nothing with the intake of single orders while it is paused."""
+    name = "a function that does nothing: completed per second against one-by-one intake in the same run"
+    row = Row(name=name, at_least=1.0, aim=2.0)
+    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
+    for number in range(1, trial.runs + 1):
+        await _switch(trial.ours, PAUSE)
+        intake = await post_orders(trial, trial.ours)
+        processing = await _process(trial, row, prepared_a_second=CALLS_A_SECOND)
+        trial.check(row, intake)
+        trial.add_run(row, number, RATE, {"intake": intake, "processing": processing}, value=Value.SPEED)
+    return [row]
+
+
+async def webhooks(trial: Trial) -> list[Row]:
+    """Compare webhooks with a loop of urllib3. `trial.other` is the receiver of both."""
+    name = "webhooks to a fast local receiver: delivered per second against a loop of urllib3 on 8 threads"
+    row = Row(name=f"{name} to the same receiver", at_least=3.0, aim=6.0)
+    return await _deliver(trial, row, prepared_a_second=WEBHOOKS_A_SECOND, value=Value.SPEED)
+
+
+async def slow_webhooks(trial: Trial) -> list[Row]:
+    name = "webhooks to a receiver that takes 200 ms: delivered per second"
+    row = Row(name=name, unit="/s", at_least=250.0, aim=1000.0)
+    return await _deliver(trial, row, prepared_a_second=SLOW_WEBHOOKS_A_SECOND, value=Value.SECOND)
+
+
+async def cost(trial: Trial) -> list[Row]:
+    """Measure the CPU time that each server uses for an order, from POST /order until it is Completed."""
+    _, *servers = trial.servers
+    rows = [Row(name=f"CPU time of the server for an order, with {server.name}", unit=" µs") for server in servers]
+    if not has_status():
+        trial.print_line("left out: this system has no /proc with the CPU time of a process")
+        return []
+    for number in range(1, trial.runs + 1):
+        for row, server in zip(rows, servers, strict=True):
+            before_s = _cpu_s(server)
+            requests = islice(workloads.posts(server.address, server.ids), int(COST_ORDERS_A_SECOND * trial.seconds))
+            measured = await trial.meter.throughput(server.address, requests, workloads.new_order)
+            await trial.wait_until_processed(server.address, poll_s=POLL_S)
+            cost_us = (_cpu_s(server) - before_s) * 1e6 / max(1, measured.right)
+            row.wrong.update(measured.wrong)
+            row.runs.append({"orders": measured.right, "value": cost_us})
+            trial.print_line(f"run {number}: {server.name} {cost_us:.1f} µs an order, of {measured.right:,} orders")
+    return rows
+
+
+async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Value) -> list[Row]:
+    for number in range(1, trial.runs + 1):
+        await _switch(trial.ours, PAUSE)
+        looped = await asyncio.to_thread(post_in_loop, trial)
+        row.wrong.update(looped.wrong)
+        delivered = await _process(trial, row, prepared_a_second=prepared_a_second, receiver=trial.other)
+        trial.add_run(row, number, RATE, {"urllib3": looped, "ours": delivered}, value=value)
+    return [row]
+
+
+async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: Server | None = None) -> Measurement:
+    """Prepare orders on our server, which is paused, and count those that it completes in a window. Pause it again."""
+    server = trial.ours
+    with closing(trial.backlog(server.address)) as backlog:
+        missing = int(prepared_a_second * trial.seconds * (1 + WARM_UP)) - (await backlog.poll()).waiting
+        if missing > 0:
+            first_id, *_ = islice(server.ids, missing)
+            await store_pending(trial, server.address, first_id=first_id, orders=missing)
+        before, received = (await backlog.poll()).completed, await _received(receiver)
+        await _switch(server, RESUME)
+        await asyncio.sleep(WARM_UP * trial.seconds)
+        first = await Snapshot.take(trial, backlog, receiver)
+        await asyncio.sleep(trial.seconds)
+        last = await Snapshot.take(trial, backlog, receiver)
+        await _switch(server, PAUSE)
+        completed = (await backlog.poll()).completed - before
+    # The requests that asked for the number count, too.
+    if receiver and (lost := completed - (await _received(receiver) - received - 1)) > 0:
+        row.wrong[NOT_RECEIVED] += lost
+    if last.waiting == 0:
+        row.invalid[RAN_OUT] += 1
+    measured = Measurement(right=last.completed - first.completed, elapsed_s=(last.time_ns - first.time_ns) / 1e9)
+    server_s, receiver_s = (after - begun for begun, after in zip(first.cpu_s, last.cpu_s, strict=True))
+    if receiver_s / measured.elapsed_s > BUSY_SHARE:
+        row.invalid[RECEIVER_WAS_THE_LIMIT] += 1
+    order_us = server_s * 1e6 / max(1, measured.right)
+    trial.print_line(
+        f"        CPU of the server {server_s / measured.elapsed_s:.0%}, {order_us:.1f} µs an order,"
+        f" of the receiver {receiver_s / measured.elapsed_s:.0%}; {last.waiting:,} orders left"
+    )
+    return measured
+
+
+def post_in_loop(trial: Trial) -> Measurement:
+    """Send requests like webhooks to the receiver on 8 threads. Each sends the next one after a response."""
+    clock_ns, cpu_clock_ns = trial.meter.clock_ns, trial.meter.cpu_clock_ns
+    url = trial.other.address.url
+    end_ns = clock_ns() + int(trial.seconds * 1e9)
+
+    def post(pool: urllib3.HTTPConnectionPool) -> Counter[int]:
+        statuses = Counter[int]()
+        while clock_ns() < end_ns:
+            statuses[pool.urlopen("POST", "/orders", body=BODY, headers=HEADERS).status] += 1
+        return statuses
+
+    begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
+    with (
+        urllib3.HTTPConnectionPool(url.host, url.port, maxsize=THREADS) as pool,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
+        statuses = sum(threads.map(post, [pool] * THREADS), Counter[int]())
+    elapsed_ns = clock_ns() - begun_ns
+    right = statuses.pop(200, 0)
+    wrong = Counter({f"status {status} for a request of urllib3": times for status, times in statuses.items()})
+    cpu_share = (cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
+    return Measurement(right=right, wrong=wrong, elapsed_s=elapsed_ns / 1e9, cpu_share=cpu_share)
+
+
+async def _switch(server: Server, action: str) -> None:
+    """Pause or resume processing. Raises CommandError if the server does not."""
+    status, _ = await _request(server, server.address.post(f"/processing/{action}", b""))
+    if status != 200:
+        raise CommandError(f"POST /processing/{action}: status {status}")
+
+
+async def _received(receiver: Server | None) -> int:
+    """Return how many requests the receiver got, including this one; 0 without a receiver. Raises NoResponse."""
+    return int((await _request(receiver, receiver.address.get("/")))[1]) if receiver else 0
+
+
+async def _request(server: Server, request: bytes) -> tuple[int, bytes]:
+    with closing(Connection(server.address)) as connection:
+        response = await send_request(connection, request)
+    return response.status, response.body
+
+
+def _cpu_s(server: Server) -> float:
+    """Return the CPU time of a server's process; 0 if the system does not report it."""
+    return ProcessStatus.read(PROC / str(server.pid)).cpu_s if has_status() else 0.0

@@ -1,0 +1,53 @@
+"""Runs a server that writes the SQL statements of all its connections to a file.
+
+    python -m load.bench.recorded_server FILE PROGRAM [ARGUMENTS]
+
+Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. On any thread.
+"""
+
+import runpy
+import sqlite3
+import sys
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Self, cast
+
+import msgspec
+
+_numbers = count(1)
+
+
+class RecordingCursor(sqlite3.Cursor):
+    def execute(self, sql: str, parameters: Any = ()) -> Self:
+        connection = cast(RecordingConnection, self.connection)
+        connection.file.write(msgspec.json.encode((connection.number, sql, parameters or ())) + b"\n")
+        return super().execute(sql, parameters or ())
+
+
+class RecordingConnection(sqlite3.Connection):
+    """Writes each statement to `file` before it runs."""
+
+    file: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.number = next(_numbers)
+
+    def cursor(self, factory: Any = RecordingCursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        return cast(sqlite3.Cursor, self.cursor().execute(sql, parameters))
+
+
+def main() -> None:
+    # Unbuffered, so that the file is complete while the server runs.
+    with Path(sys.argv[1]).open("ab", buffering=0) as RecordingConnection.file:
+        vars(sqlite3)["connect"] = partial(sqlite3.connect, factory=RecordingConnection)
+        del sys.argv[:2]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
