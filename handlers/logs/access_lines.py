@@ -11,7 +11,7 @@ from handlers.logs.log_writer import LogWriter
 
 
 class AccessLines:
-    """Passes each request to `writer`, as a line of `log_format`. `clock` returns seconds since 1970, UTC."""
+    """Passes a line in `log_format` to `writer` for each request. `clock` returns seconds since 1970, UTC."""
 
     def __init__(self, log_format: str, writer: LogWriter, *, clock: Callable[[], float]) -> None:
         self._line = LINES[log_format]

@@ -18,12 +18,13 @@ _UNSAFE = re.compile(r'[^!-~]|"')
 class Access(NamedTuple):
     """One request and its response.
 
-    - `path`: path and query as they were sent. Quotes and all characters but visible ASCII are percent-encoded.
+    - `path`: path and query as they were sent. Quotes are percent-encoded, and all characters that are not visible
+      ASCII.
     - `status`: None if the client disconnected before the response, or if the request timed out. The connection itself
       sends the 408 for a time-out, and the access log does not learn of this response.
     - `bytes`: length of the response's body, without the events of an event stream.
     - `ms`: milliseconds from the end of the request's headers to the end of the response.
-    - `key`: the name of the API key, or "-".
+    - `key`: the name of the API key; "-" if the request has no valid key.
     """
 
     method: str
@@ -54,7 +55,7 @@ class AccessLog:
         self._clock_ns = clock_ns
 
     def watch(self, head: RequestHead) -> None:
-        """Replaces `head.connection` by a wrapper that logs the request when it ends. For requests that Tornado serves.
+        """For a request that Tornado serves: replaces `head.connection` by a wrapper that logs the request at its end.
 
         Must be called after RequestGuard has set `head.key_name`.
         """
@@ -153,7 +154,7 @@ class _LoggedConnection(HTTPConnection):
 
 
 def _escaped(text: str) -> str:
-    """Percent-encodes quotes and everything but visible ASCII. Truncates a long text."""
+    """Percent-encodes quotes and all characters that are not visible ASCII. Truncates a long text."""
     if len(text) > MAX_TARGET_CHARACTERS:
         text = text[:MAX_TARGET_CHARACTERS] + "..."
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)

@@ -18,7 +18,7 @@ FORMATS = (TEXT, JSON)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message and fields on one line. The lines of a traceback follow it, indented."""
+    """Time, level, message and fields on one line. The lines of a traceback follow this line, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = text_line(record.created, record.levelname, record.getMessage(), _fields_of(record))

@@ -35,7 +35,7 @@ class LogHandler(logging.Handler):
 
 
 def configure_logging(log_format: str, writer: LogWriter) -> None:
-    """Logs in one of `FORMATS`: the server's own lines from INFO on, all others from WARNING on.
+    """Logs in one of `FORMATS`: the server's own lines from INFO on, the lines of libraries from WARNING on.
 
     Also logs what Python itself would write to stderr: warnings, and exceptions that Python can't raise to any caller.
     """

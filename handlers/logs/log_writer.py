@@ -17,9 +17,9 @@ _LINE_FEED = ord("\n")
 
 
 class LogWriter:
-    """Takes lines on any thread without blocking, and writes them in the same order.
+    """Takes lines on any thread without blocking, and writes them in the order in which it took them.
 
-    While `descriptor` takes no lines, lines wait, up to `MAX_WAITING_CHARACTERS`; more lines are dropped. If a write
+    While `descriptor` takes no lines, lines wait, up to `MAX_WAITING_CHARACTERS`; further lines are dropped. If a write
     fails, its lines are dropped. `dropped_lines` counts the dropped lines. As soon as `descriptor` takes lines again, a
     line in `log_format` reports how many were dropped. `clock` returns seconds since 1970, UTC.
 
@@ -101,7 +101,7 @@ class LogWriter:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> tuple[list[str], int] | None:
-        """Waits for lines. Returns them, and how many lines were dropped after them; None if closed and none wait."""
+        """Waits for lines. Returns them, and how many were dropped after them. None if closed and no line waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             if not self._waiting:

@@ -8,7 +8,7 @@ from math import ceil, inf, log
 MAX_RELATIVE_ERROR = 0.125
 """The largest error of a quantile, relative to the exact value."""
 LOWEST_FRACTION = 0.002
-"""Values below this fraction of the first bound are counted together, in one step."""
+"""Values below this fraction of the first bound are counted together."""
 
 
 class Histogram:
@@ -36,12 +36,12 @@ class Histogram:
         self.sum += value * count
 
     def counts(self) -> list[int]:
-        """The number of values in each step so far."""
+        """How many values have been counted in each step (see `Histogram`)."""
         # Needs no lock: another thread adds a value by one change of one count, either before or after the copy.
         return self._counts.copy()
 
     def buckets(self) -> list[tuple[float, int]]:
-        """Each of `bounds`, then infinity, with the number of all values up to this bound (cumulative)."""
+        """Each of `bounds`, and infinity, with the number of all values up to this bound (cumulative)."""
         cumulative = list(accumulate(self.counts()))
         return [(bound, cumulative[index]) for bound, index in self._bound_indexes]
 
@@ -83,7 +83,7 @@ class RecentQuantiles:
         self._before = histogram.counts()
 
     def quantiles(self, *fractions: float) -> list[float | None]:
-        """The result of `Histogram.quantile` for each fraction, of the values counted since the last call."""
+        """The quantile for each fraction, of the values that were counted since the last call."""
         counts = self._histogram.counts()
         recent = [now - before for now, before in zip(counts, self._before, strict=True)]
         self._before = counts
@@ -91,7 +91,7 @@ class RecentQuantiles:
 
 
 def _geometric_steps(low: float, high: float) -> Iterator[float]:
-    """The upper ends of the geometric steps from `low` to `high`. The last one is exactly `high`."""
+    """The upper ends of the geometric steps from `low` to `high`. The last upper end is exactly `high`."""
     steps = ceil(log(high / low) / log(1 + MAX_RELATIVE_ERROR))
     for step in range(1, steps):
         yield low * (high / low) ** (step / steps)

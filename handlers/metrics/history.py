@@ -14,7 +14,7 @@ from models.order import Totals
 
 MAX_POINTS = 600
 INTERVAL_S = 1
-"""`add` must be called at this interval."""
+"""The time between two calls of `History.add`, in seconds."""
 QUANTILES = (0.5, 0.99)
 """The quantiles of durations in each point."""
 _MICROSECONDS = 1_000_000
@@ -51,7 +51,8 @@ class History:
     def add(self, totals: Totals) -> Point | None:
         """Adds a point for the current totals, and returns it.
 
-        Returns None on the first call, because a rate needs two samples, and if the clock has not advanced.
+        Returns None on the first call, because a rate needs two samples. Also returns None if the clock has not
+        advanced.
         """
         now_s = self._monotonic()
         if self._last and self._last.time_s >= now_s:
@@ -83,5 +84,5 @@ class History:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Rounded to three significant digits, about the accuracy of the quantiles."""
+    """Rounds to three significant digits."""
     return None if value is None else float(f"{value:.3g}")

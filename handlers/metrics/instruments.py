@@ -44,7 +44,7 @@ class IntakeOutcome(enum.StrEnum):
     CONFLICT = "conflict"
     INVALID = "invalid"
     REFUSED = "refused"
-    """A valid order that could not be stored: too many were waiting, or the storage failed."""
+    """A valid order that could not be stored: too many orders were waiting or Pending, or the storage failed."""
 
 
 class AttemptOutcome(enum.StrEnum):

@@ -28,12 +28,12 @@ TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
 
 _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
-"""The supported versions of each format. If a client requests any other version, the first is used."""
+"""The supported versions of each format. If a client requests an unsupported version, the first one is used."""
 _MICROSECONDS = 1_000_000
 
 
 class LogCounts(Protocol):
-    """What the log counts. `handlers.logs.log_writer.LogWriter` implements this Protocol."""
+    """The counter of the log. `handlers.logs.log_writer.LogWriter` implements this Protocol."""
 
     dropped_lines: int
     """Lines that were not written because stderr did not take them."""
@@ -70,7 +70,7 @@ class PrometheusRenderer:
 
 
 def _accept_of(preference: AcceptedType) -> str:
-    """An Accept header with the preferred format alone: `choose_encoder` would ignore q-values.
+    """An Accept header that names only the preferred format, because `choose_encoder` ignores q-values.
 
     If the preferred version is not supported, the header has the default version instead.
     """

@@ -36,7 +36,7 @@ def sample_of(totals: Totals, time_s: float) -> Sample:
 
 
 class Rates:
-    """Rates over the last `WINDOW_S` seconds, or since the first sample if that is later. `clock` is monotonic."""
+    """Rates over the last `WINDOW_S` seconds, at first over the time since the first sample. `clock` is monotonic."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -50,7 +50,7 @@ class Rates:
         self._samples.append(sample_of(totals, now_s))
 
     def up_to(self, totals: Totals) -> Rate:
-        """The rates between the oldest sample and `totals`, which must be the current totals."""
+        """The rates from the oldest sample in the window until now. `totals` must be the current totals."""
         if not self._samples:
             return Rate(0.0, 0.0)
         oldest = self._samples[0]
