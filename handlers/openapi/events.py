@@ -4,7 +4,7 @@ from handlers.openapi.schemas import Schema
 
 
 def event(name: str, description: str, data: Schema, *, has_id: bool) -> Schema:
-    """The schema of one kind of event. OpenAPI 3.1 can't describe a whole stream, because it has no `itemSchema`."""
+    """The schema of one kind of event. OpenAPI 3.1 has no `itemSchema`, so it can't describe a stream."""
     schema: Schema = {
         "description": description,
         "type": "object",

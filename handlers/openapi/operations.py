@@ -65,7 +65,7 @@ def operation(
     needs_key: bool = True,
     has_limit: bool = True,
 ) -> Schema:
-    """An operation with its `responses` by status, its problems, and the parts that every operation has.
+    """An operation with its `responses` by status, the responses for `problems`, and the parts of every operation.
 
     If `unavailable` is given, the 503 has the schema of this name instead of the schemas of `problems`. `needs_key`
     says whether a server with API keys requires a key for this operation, `has_limit` whether a server with a rate

@@ -48,14 +48,15 @@ ON_EVERY_PATH = (
 WITH_API_KEYS = (UNAUTHORIZED, FORBIDDEN)
 """Problems of every path that needs a key, if the server has API keys."""
 WITH_LIMIT = (RATE_LIMITED,)
-"""Problems of every path with a rate limit, if the server has one."""
+"""Problems of every path that is limited, if the server has a rate limit."""
 STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, STORAGE_DAMAGED, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
 """Problems of every action (cancel, retry, pause, resume). Pages of other sites are not allowed to send actions."""
 PARTLY_SENT = "PartlySentProblem"
+"""The name of the schema of a 503 after some orders were stored. Members of the 503 count these orders."""
 PARTLY_RETRIED = "PartlyRetriedProblem"
-"""The schemas of a 503 after some orders were already stored or retried. Their members count these orders."""
+"""The name of the schema of a 503 after some orders were retried. A member of the 503 counts these orders."""
 _HEADERS: Mapping[int, Sequence[str]] = {
     401: ["WWW-Authenticate"],
     403: ["WWW-Authenticate"],
@@ -87,7 +88,7 @@ def _error(locator: str) -> Schema:
 
 
 def _members_of(kind: ProblemType) -> Schema:
-    """The additional members of a problem type."""
+    """The schemas of the members of this problem type that not every problem has."""
     if kind == INVALID_ORDER:
         return _errors("FieldError", "The errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`.")
     if kind == INVALID_PARAMETER:
@@ -112,7 +113,7 @@ _EXAMPLES: Mapping[ProblemType, Schema] = {
         "refused_total": 0,
     },
 }
-"""Examples of the additional members."""
+"""For each problem type: an example of the members that not every problem has."""
 _DESCRIPTION = "An error (RFC 9457). `type` identifies its kind, `detail` is for people."
 _COMMON: Schema = {
     "detail": {"type": "string"},
@@ -152,9 +153,9 @@ def _schema_of(kind: ProblemType) -> Schema:
 
 
 def _schema(kinds: Sequence[ProblemType], members: Schema, *, are_required: bool) -> Schema:
-    """The schema of problems of these types, with additional members. The types must have the same status.
+    """The schema of problems of these types, which have one status. `members` are added to those in `_COMMON`.
 
-    Does not use `allOf`, because code generators drop a schema that uses it to narrow the type of a member.
+    Does not use `allOf`: if a schema narrows the type of a member with `allOf`, code generators drop this schema.
     """
     [status] = {kind.status for kind in kinds}
     types, titles = [f"/problems/{kind.slug}" for kind in kinds], [kind.title for kind in kinds]

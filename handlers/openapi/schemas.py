@@ -123,7 +123,7 @@ _INTEGERS = (
 
 
 def schemas_of_types() -> dict[str, Schema]:
-    """The schemas of the types in `_TYPES` and of the types of their fields, by the names of the types."""
+    """The schemas of the types in `_TYPES`, and of the types of their fields. The keys are the names of the types."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     for (name, field), schema in _REPLACEMENTS.items():
         schemas[name]["properties"][field] = dict(schema)

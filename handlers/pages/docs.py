@@ -1,4 +1,4 @@
-"""`GET /docs`: Swagger UI, which shows `/openapi.json` and can send its requests. Pure functions.
+"""`GET /docs`: Swagger UI, which shows `/openapi.json` and can send the requests that it describes. Pure functions.
 
 Swagger UI is part of the package flask-swagger-ui. Neither this package nor Flask is imported. `OWN_FILES` and the page
 are in `handlers/pages/swagger/`. The page has no inline scripts, so that its Content-Security-Policy can forbid them.

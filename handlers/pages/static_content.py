@@ -13,7 +13,7 @@ from handlers.requests.base_handler import BaseHandler
 from handlers.transport.in_flight import InFlightRequests
 
 CACHE_CONTROL = "no-cache"
-"""Caches must revalidate a stored copy each time, and get a 304 if it is current."""
+"""Before a cache uses a stored copy, it must ask the server, which responds with 304 if the copy is current."""
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 """Pages may load files only from this server, and must not contain inline scripts."""
 HEADERS: Mapping[str, str] = {
@@ -49,7 +49,7 @@ class StaticContent(NamedTuple):
 
 
 def static_content(body: bytes, content_type: str, headers: Mapping[str, str] = HEADERS) -> StaticContent:
-    """Compresses the body and adds an ETag to each representation. `headers` are sent with both."""
+    """Compresses the body. Both representations, with and without compression, get an ETag and `headers`."""
     digest = hashlib.sha256(body).hexdigest()[:32]
     headers = {**headers, "Content-Type": content_type, "Vary": "Accept-Encoding"}
     compressed = _compressed(body)

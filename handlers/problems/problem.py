@@ -23,7 +23,7 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 """The Retry-After header of temporary errors, in seconds."""
 REPAIR_RETRY_AFTER_S = 60
-"""The Retry-After header if an operator must repair the database first."""
+"""The Retry-After header of errors that last until an operator has repaired the database, in seconds."""
 
 
 class ProblemType(NamedTuple):
