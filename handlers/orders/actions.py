@@ -17,7 +17,7 @@ FILTERS = ("status", "error", "created_after", "created_before")
 
 
 class _ActionHandler(BaseHandler):
-    """Changes one order's status, and responds with the order."""
+    """The base class of handlers that change the status of one order and respond with the order."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
         self._count_in_flight(in_flight=in_flight)

@@ -8,7 +8,7 @@ class BufferBudget:
         self._free_bytes = max_bytes
 
     def reserve(self, count: int) -> bool:
-        """Reserves `count` bytes and returns True, or returns False if fewer are free."""
+        """Reserves `count` bytes and returns True. If fewer bytes are free, returns False and reserves none."""
         if count > self._free_bytes:
             return False
         self._free_bytes -= count

@@ -20,7 +20,7 @@ from models.parsing.array_reader import read_array
 MAX_ARRAY_BYTES = 8 * 1024 * 1024
 """The maximum length of an array."""
 PART_BYTES = 64 * 1024
-"""An array is buffered in parts of up to this length, because copying all of it at once would take too long."""
+"""An array is buffered in parts of up to this length, because copying a whole array at once would take too long."""
 
 
 class BulkArrayExchange(Exchange):
@@ -83,6 +83,6 @@ class BulkArrayExchange(Exchange):
 
 
 def _taken_from(parts: deque[bytearray]) -> Iterator[bytes]:
-    """Yields the parts of a body. Removes each from `parts`, so that its memory is freed when the next one is taken."""
+    """Yields the parts of a body. Removes each part from `parts` to free its memory before the next part is yielded."""
     while parts:
         yield bytes(parts.popleft())

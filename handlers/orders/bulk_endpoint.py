@@ -23,7 +23,7 @@ from handlers.transport.in_flight import InFlightRequests
 from models.trace_headers import trace_headers_in
 
 MAX_GROUPS = 5
-"""How many groups of orders (see `BulkInsert`) can be parsed or stored at a time, of all requests together."""
+"""How many groups of orders (see `BulkInsert`) all requests together can parse or store at a time."""
 
 
 class BulkEndpoint:

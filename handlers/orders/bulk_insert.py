@@ -22,10 +22,10 @@ ORDERS_FREED_PER_STEP = 50
 class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
-    A group is the orders of one call of `add`, stored in one commit. `group_slots` limits how many groups of all
-    requests are being parsed or stored. If a group can't be stored, each later call of `add` or `finish` raises the
-    error, and no further group is stored. Only one of these calls may run at a time. `trace_headers` is stored with
-    each order: see `models/trace_headers.py`.
+    A group is the orders of one call of `add`, stored in one commit. `group_slots` limits how many groups all requests
+    together parse or store at a time. If storing a group fails, no further group is stored, and the following calls of
+    `add` and `finish` raise the error. Only one call of `add` or `finish` may run at a time. `trace_headers` is stored
+    with each order: see `models/trace_headers.py`.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class BulkInsert:
         self._error: Exception | None = None
 
     async def add(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
-        """Starts to store these orders, parsed or as text, as one group. Each comes with its position in the request.
+        """Starts to parse and store a group: for each order, its position in the request, and the order or its text.
 
-        Returns when these orders are parsed and the previous group is stored. So at most two groups of a request are in
+        Returns when this group is parsed and the previous group is stored. So at most two groups of a request are in
         memory.
         """
         if orders and not self._error:
@@ -62,7 +62,7 @@ class BulkInsert:
         await self._wait_for_groups(keep=1)
 
     async def finish(self) -> BulkView:
-        """Waits until all groups are stored, and returns the result. Raises the error if a group can't be stored."""
+        """Waits until all groups are stored, and returns the result. If storing a group failed, raises the error."""
         try:
             await self._wait_for_groups()
         finally:

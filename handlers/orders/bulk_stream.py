@@ -29,8 +29,8 @@ STALL_TIMEOUT_S = 30.0
 SPLIT_STEP_BYTES = 16 * 1024
 """How many bytes of a chunk are split into lines in one step."""
 MAX_LINES = 2_000
-"""The maximum number of lines in a group. A chunk of 64 KiB contains fewer valid orders, but can have as many lines as
-bytes."""
+"""The maximum number of lines in a group. A chunk of 64 KiB contains fewer valid orders than this, but can have a line
+for each byte."""
 
 
 class _Phase(enum.Enum):
@@ -39,7 +39,7 @@ class _Phase(enum.Enum):
     READING = enum.auto()
     """The body is being read. The response begins at the end of the body, after an error, or when a drain starts."""
     ANSWERING = enum.auto()
-    """The last group of orders is being stored; then the response is sent. The rest of the body is ignored."""
+    """The last group of orders is being stored, or the response is being sent. Further data of the body is ignored."""
     DISCONNECTED = enum.auto()
     """The connection was closed before the end of the body. There is no response."""
 
@@ -72,7 +72,8 @@ class BulkStreamExchange(Exchange):
         self._has_whole_body = False
         self._loop = asyncio.get_running_loop()
         self._idle_since_s: float | None = self._loop.time()
-        """The time since which the server has waited for data; None while it processes data."""
+        """When the server began to wait for data, in seconds of the event loop's clock; None while it processes
+        data."""
         self._timer = self._loop.call_later(STALL_TIMEOUT_S, self._check_stall)
 
     def headers_received(
@@ -106,9 +107,9 @@ class BulkStreamExchange(Exchange):
         self.write(ACCEPTED, {}, encode(result))
 
     def drain_started(self) -> None:
-        """Rejects the rest of the body, because the server is stopping, unless received lines are being processed.
+        """If the request is waiting for data, rejects the rest of its body, because the server is stopping.
 
-        If received lines are being processed, `_receive` rejects the rest of the body after their current group.
+        If received lines are being processed, `_receive` rejects the rest of the body after the current group.
         """
         if self._idle_since_s is not None:
             self._refuse(QueueClosedError())

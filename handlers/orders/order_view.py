@@ -27,7 +27,7 @@ class OrderView(msgspec.Struct, gc=False):
 
 
 def order_view(order: Order) -> OrderView:
-    """Converts a stored order for a response."""
+    """Converts a stored order to an OrderView."""
     created_us, processed_us, due_us = order.created_us, order.processed_us, order.due_us
     created_time, created_at = time_as_texts(created_us)
     processed_time, processed_at = (None, None) if processed_us is None else time_as_texts(processed_us)

@@ -38,7 +38,7 @@ class PlainOrders:
         return head.path.startswith(_ORDERS_FOLDER) and head.path[len(_ORDERS_FOLDER) :].isdecimal()
 
     def serve(self, request: PlainRequest) -> None:
-        """Responds when the order is on disk or has been read. A raised exception becomes the response."""
+        """Responds to a POST when the order is on disk, to a GET when it is read. An exception becomes the response."""
         if request.method == "POST":
             self._insert(request)
         else:

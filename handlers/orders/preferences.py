@@ -25,7 +25,7 @@ def preferred_wait_s(headers: HTTPHeaders) -> int | None:
 
 
 def _preferences(headers: HTTPHeaders) -> Iterator[tuple[str, str]]:
-    """The name, in lower case, and the value of each preference, without its parameters."""
+    """The lower-case name and the value of each preference. Parameters of preferences are left out."""
     for line in headers.get_list("Prefer"):
         for item in _ITEM.findall(line):
             if found := _PREFERENCE.fullmatch(item):

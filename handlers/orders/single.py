@@ -75,9 +75,9 @@ def read_order(body: bytes, *, instruments: Instruments) -> NewOrder:
 
 
 def with_trace_headers(order: NewOrder, headers: Mapping[str, str]) -> NewOrder:
-    """A copy of the order with the headers of its request that the store keeps: see `models/trace_headers.py`.
+    """The order with the trace headers of its request, which are stored with the order: see `models/trace_headers.py`.
 
-    `headers` must find names in lower case.
+    Lower-case names must work as keys of `headers`.
     """
     if TRACEPARENT not in headers and REQUEST_ID not in headers:
         return order
@@ -85,7 +85,7 @@ def with_trace_headers(order: NewOrder, headers: Mapping[str, str]) -> NewOrder:
 
 
 def accepted(order_id: int, insertion: Insertion) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of the 202 for this order."""
+    """The headers and the body of the 202. `insertion` says whether the order was new."""
     headers = {"Location": f"/order/{order_id}"}
     if insertion is Insertion.REPLAYED:
         headers["Idempotent-Replayed"] = "true"

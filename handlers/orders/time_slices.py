@@ -1,4 +1,4 @@
-"""Shares the time of the event loop between long work and all other requests. Runs on the event loop."""
+"""Divides long work into slices, so that other requests are served between two slices. Runs on the event loop."""
 
 import asyncio
 import gc
@@ -10,16 +10,17 @@ from models.parsing.steps import Steps
 SLICE_S = 0.0005
 """After this time, a slice ends as soon as its current step is done."""
 PAUSE_ITERATIONS = 5
-"""How many iterations of the event loop run between two slices. Tornado needs about as many to serve a short request.
-With fewer, such a request would wait for several slices. An iteration without other work takes some microseconds."""
+"""How many iterations of the event loop run between two slices. Tornado needs about five iterations to serve a short
+request. With fewer, the request would wait for several slices. An iteration without other work takes some
+microseconds."""
 
 T = TypeVar("T")
 
 
 class TimeSlices:
-    """Runs the steps of all requests in slices. Between two slices, the event loop runs other callbacks.
+    """Runs the steps of all calls of `run` in slices. Between two slices, the event loop runs other callbacks.
 
-    A slice is a few steps of one request. `clock` is monotonic, in seconds. `slice_s` is the duration of a slice.
+    A slice is a few steps of one call. `clock` is monotonic, in seconds. `slice_s` is the duration of a slice.
     """
 
     def __init__(self, *, clock: Callable[[], float], slice_s: float = SLICE_S) -> None:
