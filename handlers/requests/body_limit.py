@@ -11,8 +11,8 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.lane import MAX_BODY_BYTES
 
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
-"""The body of a rejected request is discarded up to this length, and the connection stays open. If the body is longer,
-the response is sent before the end of the body, and the connection is closed."""
+"""If the body of a rejected request is at most this long, it is discarded, and the connection stays open. If the body
+is longer, the response is sent before the end of the body, and the connection is closed."""
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 """By default, all `POST /orders` requests together buffer at most this many bytes of JSON arrays, and at most this many
 bytes of NDJSON lines."""

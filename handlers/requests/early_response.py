@@ -21,7 +21,7 @@ def content_length(headers: HTTPHeaders) -> int | None:
 
 
 def prepare_early_response(head: RequestHead) -> None:
-    """Must be called before a response is sent, if the request body may not have been read completely.
+    """Must be called before a response is sent while part of the request body is possibly unread.
 
     The client gets no `100 Continue`, and the response has `Connection: close`. After the response, the rest of the
     body is discarded for a limited time: see `handlers/transport/lingering_close.py`.

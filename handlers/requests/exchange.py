@@ -1,8 +1,8 @@
 """The base class of exchanges. An exchange serves one request without Tornado's RequestHandler.
 
 It is an HTTPMessageDelegate (https://www.tornadoweb.org/en/stable/routing.html), which is faster than a RequestHandler,
-and receives the body in chunks. ErrorResponder sends the error responses, so that they are the same as those of a
-RequestHandler. Runs on the event loop.
+and receives the body in chunks. ErrorResponder sends the error responses, so that exchanges and RequestHandlers send
+the same error responses. Runs on the event loop.
 """
 
 from asyncio import Future, Task

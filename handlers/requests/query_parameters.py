@@ -86,7 +86,8 @@ class QueryParameters:
 def _time_us(text: str) -> int | None:
     """Microseconds since 1970, UTC; None if the text is not a valid time.
 
-    Rounded up: for times in whole microseconds, `>=` and `<` then give the same result as with the exact time.
+    Rounded up: when a stored time, in whole microseconds, is compared by `>=` or `<`, the result is the same as with
+    the exact time.
     """
     utc = _TIME_OF_API.fullmatch(text)
     found = utc or _TIME.fullmatch(text)

@@ -17,9 +17,9 @@ class RequestInfo(Protocol):
     """The part of a request that RequestGuard uses. RequestHead and PlainRequest implement this Protocol."""
 
     key_name: str
-    """The name of the API key, set by RequestGuard; NO_KEY without a valid key."""
+    """The name of the API key, set by RequestGuard; NO_KEY if the request has no valid key."""
     scope: str
-    """The scope of the API key, read, write or admin, set by RequestGuard; ADMIN if the server has no keys."""
+    """The scope of the API key (read, write or admin), set by RequestGuard; ADMIN if the server has no API keys."""
     response_headers: dict[str, str]
     """Headers to add to the response, also to an error response."""
 
@@ -115,7 +115,7 @@ class RequestHead:
         return address
 
     def as_request(self) -> "Request":
-        """Makes the request object for a RequestHandler. Slow, because this also parses what an Exchange ignores."""
+        """Makes the request object for a RequestHandler. Slow: also parses parts that an Exchange does not need."""
         request = Request(
             connection=self.connection,
             server_connection=self.server_connection,
@@ -129,7 +129,7 @@ class RequestHead:
     def as_bodyless_request(self) -> "Request":
         """Like `as_request`, for a handler that ignores the body.
 
-        The request has no Content-Type: with one, Tornado would parse a form in the body, and could respond with 400.
+        Removes Content-Type. Otherwise Tornado would parse a form in the body, and could respond with 400.
         """
         request = self.as_request()
         if "Content-Type" in request.headers:

@@ -13,7 +13,7 @@ from models.errors import StartRefusedError
 PREFIX = "orderskey_"
 """Every key begins with this text, so that people and secret scanners recognise keys."""
 MAX_KEYS = 1_000
-"""Limited, because the key of each request is compared with every key in the file."""
+"""The maximum number of keys, because the key of each request is compared with every key in the file."""
 MAX_FILE_BYTES = 1024 * 1024
 _ENTROPY_BYTES = 32
 _KEY = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class Scope(IntEnum):
-    """What a key allows. Each scope includes the lower ones."""
+    """What a key allows. Each scope also allows what the lower scopes allow."""
 
     READ = 1
     WRITE = 2

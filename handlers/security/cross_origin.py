@@ -15,8 +15,8 @@ def reject_cross_origin(headers: HTTPHeaders) -> None:
 
     - If Sec-Fetch-Site (https://www.w3.org/TR/fetch-metadata/) is present, only "same-origin" and "none" (sent by the
       user, not by a page) are allowed. "same-site", such as another port of this host, is rejected like "cross-site".
-    - Over plain HTTP, browsers send Sec-Fetch-Site only to localhost. Without it, the host in Origin must equal the
-      Host header, unless the request has an API key: a page of another origin can't send one.
+    - Over plain HTTP, browsers send Sec-Fetch-Site only to localhost. If Sec-Fetch-Site is missing and the request has
+      no API key, the host in Origin must equal the Host header. A page of another origin can't send a key.
     - If both Sec-Fetch-Site and Origin are missing, the request is allowed, because it does not come from a browser.
     """
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")

@@ -1,7 +1,7 @@
 """Decides which values of the Host header the server accepts: protection against DNS rebinding. Pure.
 
-Another site can point its own name to the loopback address. The browser then treats requests from its pages to this
-server as same-origin. The Host header of these requests still contains the name of that site.
+Another site can point its own name to the loopback address. The browser then treats requests from the pages of that
+site to this server as same-origin. The Host header of these requests still contains the name of that site.
 """
 
 import functools
@@ -60,7 +60,7 @@ def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: froze
 
 
 def parse_hosts(text: str) -> frozenset[str]:
-    """The hosts in a text that separates them by commas or white space. Raises ValueError if a host is not valid."""
+    """The hosts in a text, separated by commas or white space. Raises ValueError if a host is not valid."""
     hosts = frozenset(_parse(each) for each in re.split(r"[,\s]+", text) if each)
     if not hosts:
         raise ValueError("must name at least one host")

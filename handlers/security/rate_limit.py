@@ -34,7 +34,7 @@ def parse_rate_limit(text: str) -> RateLimit:
 
 
 class RateLimitDecision(NamedTuple):
-    """The decision on one request. `remaining` more requests are allowed now, and one more after `next_s` seconds."""
+    """The decision on one request. `remaining` further requests are allowed now, and another after `next_s` seconds."""
 
     is_allowed: bool
     remaining: int
@@ -44,8 +44,8 @@ class RateLimitDecision(NamedTuple):
 class RateLimiter:
     """A token bucket per client. A bucket holds the tokens of one period and is filled at a constant rate.
 
-    A rejected request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed; if more than
-    `max_clients` remain, the least recently used ones are removed, too.
+    A rejected request takes no token. `clock_ns` is monotonic, in nanoseconds. Full buckets are removed. If more than
+    `max_clients` buckets remain, the least recently used buckets are also removed.
     """
 
     def __init__(self, limit: RateLimit, *, clock_ns: Callable[[], int], max_clients: int = 10_000) -> None:

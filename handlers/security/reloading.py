@@ -31,7 +31,7 @@ class Reloadable(Protocol):
 
 
 class TlsServer(Protocol):
-    """A server with HTTPS. `handlers.api.HttpApi` is one."""
+    """A server with HTTPS. `handlers.api.HttpApi` implements this Protocol."""
 
     def replace_tls(self, tls: ssl.SSLContext, /) -> None:
         """Uses this context for new connections."""

@@ -31,7 +31,7 @@ PROBES = frozenset({"/livez", "/readyz"})
 PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """Paths that need no key, because a browser can't send a key when it opens a page. The pages contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
-"""The files that these pages load have paths that begin with one of these. They need no key either."""
+"""The paths of the files that the pages in `PAGES` load begin with one of these texts. They need no key either."""
 _ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
 # Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
@@ -44,9 +44,9 @@ class RequestGuard:
     """Rejects requests with a wrong host, without a valid key of sufficient scope, or over the rate limit.
 
     `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
-    rate limit. A request with a valid key counts towards the limit of that key. A request without a valid key, or for a
-    page or its files, counts towards the limit of the client address. All IPv6 addresses of a /64 network share one
-    limit. `clock_ns` is monotonic, in nanoseconds.
+    rate limit. A request with a valid key counts towards the limit of that key. A request for a page or a file of a
+    page, and a request without a valid key, count towards the limit of the client address. All IPv6 addresses of a /64
+    network share one limit. `clock_ns` is monotonic, in nanoseconds.
     """
 
     def __init__(
