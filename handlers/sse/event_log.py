@@ -31,7 +31,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class EventFilter(NamedTuple):
-    """Selects the events for a reader. None means any order or any user."""
+    """Selects the events for a reader. A field that is None selects every order or every user."""
 
     order_id: int | None = None
     user_id: int | None = None
@@ -43,7 +43,7 @@ ALL_EVENTS = EventFilter()
 class EventLog:
     """Contains at least the last `max_events` events. Events are numbered from 1.
 
-    An event's id is `<run>-<number>`. `run`, in hexadecimal digits, distinguishes this process from others.
+    An event's id is `<run>-<number>`. `run` (hexadecimal digits) distinguishes this process from other processes.
     """
 
     def __init__(self, *, run: str, max_events: int) -> None:

@@ -8,14 +8,14 @@ from handlers.sse.connection import ReaderSet, SseConnection
 from handlers.sse.event_log import EventFilter, EventLog
 
 MAX_WRITE_BYTES = 64 * 1024
-"""About how many bytes are written at a time to a reader that has fallen behind. The server buffers no more for it."""
+"""About how many bytes are written and buffered at a time for a reader that has fallen behind."""
 
 
 class OrderEventReader(SseConnection):
     """The connection to one reader. `send` passes new events to this reader, unless `is_busy`.
 
-    When a write that took long has been sent, the reader gets the next events from the log. `position` is the number of
-    the first event that this reader must get from the log.
+    Events that arrive while `is_busy` are read from the log when the last write has been sent. `position` is the number
+    of the first event that this reader must get from the log.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""`GET /metrics/events`: the metrics of the last ten minutes, then those of each second. Runs on the event loop.
+"""`GET /metrics/events`: the metrics of the last ten minutes, then the metrics of each second. Runs on the event loop.
 
 Each event is rendered once for all readers. No reader has a queue: a slow reader misses the events that are published
-before the last event has been sent to it.
+while an earlier event is still being sent to it.
 """
 
 from collections.abc import Callable

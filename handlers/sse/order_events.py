@@ -24,8 +24,8 @@ MIN_FLUSH_INTERVAL_S = 0.1
 MAX_FLUSH_INTERVAL_S = 1.0
 WRITES_PER_S = 400
 """The intended number of writes per second to all readers together. This number determines the interval at which events
-are sent, from `MIN_FLUSH_INTERVAL_S` to `MAX_FLUSH_INTERVAL_S`. It is limited, because each write releases the GIL and
-takes it back, which takes more time than rendering the events."""
+are sent, from `MIN_FLUSH_INTERVAL_S` to `MAX_FLUSH_INTERVAL_S`. The number of writes is limited, because each write
+releases the GIL and takes it back. This takes more time than rendering the events."""
 HEARTBEAT_S = 15.0
 """The longest time between two writes to a reader."""
 CHECK_INTERVAL_S = 1.0
@@ -35,7 +35,7 @@ CHECK_INTERVAL_S = 1.0
 class OrderEventStreams:
     """The readers of order events, and the log that they read from. `clock` is monotonic, in seconds.
 
-    Changes before the first reader are not added to the log, because no client can have the id of an earlier event.
+    Changes before the first reader connects are not added to the log, because no client has an event id from that time.
     """
 
     def __init__(self, *, log: EventLog, clock: Callable[[], float], max_readers: int) -> None:
@@ -52,7 +52,7 @@ class OrderEventStreams:
 
     @property
     def wants_changes(self) -> bool:
-        """Whether `publish` adds changes to the log: true once there has been a reader."""
+        """Whether `publish` adds changes to the log: True from the first reader on."""
         return self._has_had_reader
 
     @property

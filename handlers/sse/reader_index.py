@@ -40,7 +40,7 @@ class ReaderIndex:
         return [reader for reader in self._by_filter.get(ALL_EVENTS, ()) if not reader.is_busy]
 
     def match(self, events: Sequence[Event]) -> dict[OrderEventReader, list[bytes]]:
-        """The texts of the matching events, for each reader that has a filter, is not busy and has such events."""
+        """For each reader with a filter that is not busy and has matching events: the texts of these events."""
         matches: defaultdict[OrderEventReader, list[bytes]] = defaultdict(list)
         if self._by_filter.keys() <= {ALL_EVENTS}:
             return matches
