@@ -20,7 +20,7 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_DISCARDED_CHUNKS = 16
-"""How many times, at most, a stream without `lingering` reads and discards bytes before it closes its socket."""
+"""A stream without `lingering` reads and discards bytes at most this many times before it closes its socket."""
 
 _TORNADOS_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 _TORNADOS_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"

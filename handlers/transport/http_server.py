@@ -29,7 +29,7 @@ TIMEOUTS = Timeouts()
 MAX_HEAD_BYTES = 16 * 1024
 """The maximum length of a request line with its headers. Parsing this much can block the event loop for 5 ms."""
 LAST_BYTES_S = 1.0
-"""How long `close_all_connections` waits until the responses that have been written are sent."""
+"""How long `close_all_connections` waits until responses are sent completely."""
 CHECKS_PER_TIMEOUT = 4
 """How many times each connection is checked within the shortest time-out."""
 MAX_CHECK_INTERVAL_S = 1.0
@@ -46,8 +46,8 @@ _log = logging.getLogger(__name__)
 class BoundedHTTPServer(HTTPServer):
     """Limits the number of connections, and closes connections that exceed a time-out.
 
-    Each connection over the limit gets a 503. Without the limit, the process could run out of file descriptors. Every
-    accept(2) would then fail, and so would SQLite when it opens a file.
+    Each connection over the limit gets a 503. Without the limit, the process could run out of file descriptors. Then
+    every accept(2) would fail, and SQLite could not open files.
 
     With a `lane` and without TLS, each connection begins as a LaneConnection. Tornado serves all other connections.
     """
@@ -87,7 +87,7 @@ class BoundedHTTPServer(HTTPServer):
         return len(self._open) + len(self._lingering)
 
     def limit_connections(self, count: int) -> None:
-        """Sets the maximum number of open connections."""
+        """Sets the maximum number of open connections to `count`."""
         self._max_connections = count
 
     async def listen_on(self, sockets: Sequence[socket.socket]) -> None:
@@ -122,7 +122,7 @@ class BoundedHTTPServer(HTTPServer):
         super().stop()
 
     async def close_all_connections(self) -> None:
-        """Closes all connections, even those with unanswered requests. Connections opened later get 503."""
+        """Closes all connections, even those with unanswered requests. Further connections get a 503."""
         self._is_closed = True
         for connection in self._lane_connections():
             connection.close()

@@ -2,9 +2,9 @@
 
 Tornado spends four fifths of the time for a small request on its connection, stream and header objects. The lane does
 not use these objects. It serves only plain requests: those that `read_plain_head` and the PlainHandler accept. When any
-other request arrives, the lane hands the connection over: it passes the socket and the bytes that it has not served to
-Tornado, which serves all further requests of this connection. `python -m load.bench` compares the speed of the server
-with that of a bare Tornado handler.
+other request arrives, the lane hands the connection over: Tornado gets the socket and the bytes that are not served
+yet, and serves all further requests of this connection. `python -m load.bench` compares the speed of the server with
+that of a bare Tornado handler.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class PlainHandler(Protocol):
         """Whether the lane serves the request with this head. If not, Tornado serves the request."""
 
     def admit(self, request: PlainRequest, /) -> None:
-        """Raises the error to respond with if the request must be rejected. `request.body` is still empty."""
+        """If the request must be rejected, raises the error to respond with. `request.body` is still empty."""
 
     def serve(self, request: PlainRequest, /) -> None:
         """Calls `request.respond` or `request.fail` once, now or later. If it raises, the lane calls `request.fail`."""
@@ -109,8 +109,8 @@ class HandOvers:
     """Hands over at most one connection to Tornado in each iteration of the event loop.
 
     Tornado takes ten times as long as the lane for a request. If many connections were handed over in one iteration,
-    all other clients would wait while Tornado serves the requests of these connections. Each hand-over also needs a
-    second file descriptor, until the lane's transport closes the first one in the next iteration.
+    all other clients would wait while Tornado serves the requests of these connections. During a hand-over, the
+    connection has two file descriptors, until the lane's transport closes the first one in the next iteration.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class HandOvers:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def begin(self, hand_over: Callable[[], None]) -> None:
-        """Calls `hand_over` now or in a later iteration. Earlier hand-overs come first."""
+        """Calls `hand_over` now, or in a later iteration of the event loop after the hand-overs that already wait."""
         self._waiting.append(hand_over)
         if not self._is_running:
             self._run_next()

@@ -16,7 +16,8 @@ from handlers.transport.responses import last_response
 from handlers.transport.timeouts import RESPONSE_STEP_BYTES, Timeouts, Wait, WaitClock
 
 MAX_BUFFERED_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
-"""A connection pauses reading while it has more received bytes than this to serve. No request on the lane is longer."""
+"""A connection pauses reading while more than this many received bytes are not served. No request on the lane is
+longer."""
 
 
 class LaneConnection(asyncio.Protocol):
@@ -54,7 +55,7 @@ class LaneConnection(asyncio.Protocol):
         self._refusal: Exception | None = None
         """The error to respond with, if the current request must be rejected."""
         self._data = b""
-        """Received bytes that have not been served. `_more` follows them."""
+        """Received bytes that have not been served. The bytes in `_more` were received after these bytes."""
         self._more: bytearray | None = None
         """Bytes received after `_data`. They are appended to `_data` before the next request is read."""
         self._is_reading_paused = False

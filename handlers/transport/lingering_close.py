@@ -12,8 +12,8 @@ import socket
 LINGER_S = 5.0
 """How long a client has to read the response and to close the connection."""
 MAX_LINGER_BYTES = 64 * 1024 * 1024
-"""How many bytes the server discards per connection. Then it stops reading, but keeps the connection open until
-`LINGER_S` is over."""
+"""How many bytes the server discards per connection. After this many bytes, the server stops reading, but keeps the
+connection open until `LINGER_S` is over."""
 READ_BYTES = 64 * 1024
 """How many bytes of a connection are read before the event loop runs other callbacks."""
 
@@ -30,7 +30,7 @@ class LingeringSockets:
         return len(self._sockets)
 
     def add(self, file: int) -> None:
-        """Begins the lingering close of the connection with the file descriptor `file`. The caller then closes `file`.
+        """Begins the lingering close of the connection with this file descriptor, which the caller must then close.
 
         Shuts down sending, and reads from a duplicate of `file`. Does nothing if the connection is broken, or if the
         process has no file descriptor left.

@@ -1,7 +1,8 @@
 """Parses the heads (request line and headers) of requests on the plain lane (`handlers/transport/lane.py`).
 
 The parser accepts a strict subset of the RFC 9112 grammar that all implementations interpret alike. For each accepted
-head, Tornado's parser gives the same result. Tornado serves the requests with other heads. Pure functions.
+head, Tornado's parser gives the same result. If the parser does not accept a head, Tornado serves the request. Pure
+functions.
 """
 
 import functools
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 MAX_HEAD_BYTES = 4 * 1024
 MAX_CACHED_BYTES = 512
-"""Header lines are cached in parsed form if their total length is at most this."""
+"""If the header lines of a request have at most this many bytes together, the result of parsing them is cached."""
 _MAX_LENGTH_DIGITS = 9
 
 # Lines end with CR LF and are not folded. Values contain no control characters except tabs.

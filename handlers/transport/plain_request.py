@@ -25,7 +25,7 @@ class ResponseSink(Protocol):
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server finishes its last requests before it stops. Each response then has `Connection: close`."""
+        """Whether the server is stopping and serves its last requests. Then each response has `Connection: close`."""
 
     def send(self, request: "PlainRequest", response: bytes) -> None:
         """Sends the response, if the client is still connected. Called once for each request."""

@@ -17,11 +17,11 @@ from models.errors import StartRefusedError
 BACKLOG = 2_048
 """How many connections can wait until the event loop accepts them."""
 SPARE_FILES = 1
-"""How many file descriptors stay free. Rejecting a connection over the limit needs one for a short time, and so does
-passing a connection from the plain lane to Tornado."""
+"""How many file descriptors stay free. For a short time, one descriptor is needed to reject a connection over the
+limit, or to pass a connection from the plain lane to Tornado."""
 SPARE_FILES_WITHOUT_UVLOOP = 12
-"""The same with asyncio's own event loop, which accepts up to two connections in each iteration, and needs about five
-iterations to reject one."""
+"""How many file descriptors stay free with asyncio's own event loop. It accepts up to two connections in each
+iteration, and needs about five iterations to reject a connection."""
 UNSENT_BYTES = 16 * 1024
 """About how many unsent bytes of a response the kernel buffers for a client that reads slowly. By default, the kernel
 buffers up to 4 MiB. Copying that much for each of many slow clients would block the event loop for seconds."""
@@ -118,7 +118,7 @@ def raise_file_limit() -> int:
 
 
 def max_connections(file_limit: int, loop: asyncio.AbstractEventLoop) -> int:
-    """How many connections `file_limit` allows at once, in addition to the files that are open now. At least 1."""
+    """How many connections fit into `file_limit`, together with the files that are open now. At least 1."""
     open_files = len(list(Path("/dev/fd").iterdir())) - 1  # without the descriptor of /dev/fd itself
     is_uvloop = type(loop).__module__.startswith("uvloop")
     return max(1, file_limit - open_files - (SPARE_FILES if is_uvloop else SPARE_FILES_WITHOUT_UVLOOP))

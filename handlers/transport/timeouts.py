@@ -7,18 +7,19 @@ RESPONSE_STEP_BYTES = 16 * 1024
 
 
 class Timeouts(NamedTuple):
-    """How long a client may take, in seconds."""
+    """The time-outs for clients, in seconds."""
 
     handshake_s: float = 20.0
-    """For the TLS handshake."""
+    """How long the TLS handshake may take."""
     idle_s: float = 75.0
-    """Until the first byte of the next request (keep-alive)."""
+    """How long a client may wait before it sends the first byte of the next request (keep-alive)."""
     head_s: float = 20.0
-    """From the first to the last byte of a head."""
+    """How long the head of a request may take, from its first to its last byte."""
     body_s: float = 30.0
-    """To send a body. For a long body, this is the time for each `BODY_STEP_BYTES`."""
+    """How long a body may take to arrive. For a long body, this is the time for each `BODY_STEP_BYTES`."""
     response_s: float = 30.0
-    """To read a response. For a long response, this is the time for each `RESPONSE_STEP_BYTES`."""
+    """How long a client may take to read a response. For a long response, this is the time for each
+    `RESPONSE_STEP_BYTES`."""
 
 
 class Wait(NamedTuple):
@@ -46,7 +47,7 @@ class TimedConnection(Protocol):
 
 
 class WaitClock:
-    """Measures how long a connection has been waiting for the same thing."""
+    """Measures how long the `Wait` of a connection has not changed."""
 
     __slots__ = ("_began_s", "_wait")
 
