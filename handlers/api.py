@@ -18,7 +18,7 @@ from handlers.transport.lane import IterationBudget, Lane
 from handlers.transport.sockets import max_connections
 
 LAST_REQUESTS_S = 0.1
-"""How long a drain waits for further requests on open connections after the last response."""
+"""How long a drain waits for new requests on open connections, after it has sent the last response."""
 LAST_RESPONSES_S = 1.0
 """How long `close` waits for the last responses, such as the 503 for orders that the closed service did not store."""
 

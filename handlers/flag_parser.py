@@ -21,7 +21,7 @@ class FlagParser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """Adds a flag. If `type` raises ValueError, the error message shows the text of the error, but no value."""
+        """Adds a flag. If `type` raises ValueError, the operator sees the text of this error, but not the value."""
         if "type" in options:
             options["type"] = _checked(options["type"])
         if "type" in options and "default" in options:

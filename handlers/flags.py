@@ -71,7 +71,7 @@ def is_service_link(variable: str, value: str) -> bool:
     """Whether Kubernetes has set this environment variable, because there is a Kubernetes service named `orders`.
 
     Kubernetes then sets ORDERS_PORT to an address such as `tcp://10.0.0.1:8080`. The other variables that it sets, such
-    as ORDERS_SERVICE_HOST and ORDERS_PORT_8080_TCP, belong to no flag.
+    as ORDERS_SERVICE_HOST and ORDERS_PORT_8080_TCP, have nothing to do with flags.
     """
     return variable == "ORDERS_PORT" and _SERVICE_LINK.fullmatch(value) is not None
 

@@ -37,7 +37,7 @@ from handlers.transport.plain_request import PlainRequest
 
 
 class Router(HTTPServerConnectionDelegate):
-    """Passes each request that `guard` admits to an Exchange or to `application`. Limits the length of the body."""
+    """Passes requests that `guard` admits to an Exchange or to `application`. Limits the length of their bodies."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Router(HTTPServerConnectionDelegate):
 
 
 class PlainRouter:
-    """Implements `PlainHandler`: serves those requests on the plain lane that `guard` admits."""
+    """Implements `PlainHandler`: of the requests on the plain lane, serves those that `guard` admits."""
 
     def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
         self._orders = orders

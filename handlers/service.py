@@ -33,28 +33,29 @@ class Service(Protocol):
     async def wait_for_end(
         self, insertion: Future[Insertion], order_id: int, timeout_s: float, /
     ) -> tuple[Insertion, Order | None]:
-        """The result of `insertion`, and the order if it is Completed, Failed or Cancelled in time, else None.
+        """The result of `insertion`, and the order, or None if the order is not Completed, Failed or Cancelled in time.
 
-        `insertion` is the future that `insert` returned. The `timeout_s` seconds begin when the order has been stored.
+        `insertion` is the future that `insert` returned. The time of `timeout_s` seconds begins when the order is
+        stored.
         """
 
     def list_orders(self, listing: Listing, /) -> Future[Page]:
         """A page of orders, newest first. Cancelling the future cancels the query if it has not started."""
 
     def history(self, order_id: int, /) -> Future[list[AttemptRecord] | None]:
-        """The attempts at the order, oldest first; None if there is no such order."""
+        """The attempts to process the order, oldest first; None if there is no such order."""
 
     def cancel(self, order_id: int, /) -> Future[StatusChanged | None]:
         """Cancels a Pending order. The result is None if there is no order with this id."""
 
     def retry(self, order_id: int, /) -> Future[StatusChanged | None]:
-        """Makes a Failed order Pending, or lets an order that waits for a retry be retried now.
+        """Makes a Failed order Pending. If the order waits for a retry, ends the wait.
 
         The result is None if there is no order with this id.
         """
 
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
-        """Retries a limited number of the selected orders, oldest first. `rest` of the result selects the others."""
+        """Retries some of the selected orders, oldest first. `rest` of the result selects the orders that remain."""
 
     async def set_paused(self, is_paused: bool, /) -> bool:
         """Pauses processing, or resumes processing and webhook deliveries. Returns whether this changed anything."""
@@ -70,4 +71,4 @@ class Service(Protocol):
         """Whether reads and writes of the database succeed, counts of errors, and sizes of files."""
 
     async def check_storage(self) -> None:
-        """Raises a StorageError if reads or writes have failed, and a test read or test write fails now, too."""
+        """If reads or writes have failed, tests them again. Raises a StorageError if such a test fails."""

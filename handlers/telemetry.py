@@ -33,10 +33,10 @@ class TelemetryLimits(NamedTuple):
 
 
 class Telemetry:
-    """Implements `ServiceObserver`. Owns the metrics and the event streams.
+    """Implements `ServiceObserver`. Creates the metrics and the event streams, and updates them.
 
-    `run`, in hexadecimal digits, distinguishes the event ids of this process from those of other processes.
-    `monotonic` returns seconds.
+    `run` (hexadecimal digits) distinguishes the event ids of this process from those of other processes. `monotonic`
+    returns seconds.
     """
 
     def __init__(
