@@ -1,4 +1,4 @@
-"""Content negotiation: chooses a media type for an Accept header (RFC 9110 §12.5.1). Pure."""
+"""Content negotiation: chooses a media type for an Accept header (RFC 9110 §12.5.1). Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

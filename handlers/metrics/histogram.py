@@ -12,7 +12,7 @@ LOWEST_FRACTION = 0.002
 
 
 class Histogram:
-    """Counts, for each bound in `bounds`, the values up to this bound. The bounds are positive and in ascending order.
+    """For each bound in `bounds`, counts the values up to this bound. The bounds are positive and in ascending order.
 
     Internally, each interval between two bounds is divided into geometric steps. The length of a step is at most
     `MAX_RELATIVE_ERROR` times its lower end. The steps of the first interval begin at `LOWEST_FRACTION` of the first

@@ -1,4 +1,4 @@
-"""Builds the OpenAPI document from its parts. Pure."""
+"""Builds the OpenAPI document from its parts. Pure functions."""
 
 import functools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Schemas of Server-Sent Events. Pure."""
+"""Schemas of Server-Sent Events. Pure functions."""
 
 from handlers.openapi.schemas import Schema
 

@@ -1,4 +1,4 @@
-"""The headers of responses, defined once and referred to by name. Pure."""
+"""The headers of responses, defined once and referred to by name. Pure functions."""
 
 from collections.abc import Iterable, Mapping
 

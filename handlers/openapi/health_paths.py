@@ -1,4 +1,4 @@
-"""Describes the paths of the health checks. Pure."""
+"""Describes the paths of the health checks. Pure functions."""
 
 from handlers.openapi.operations import operation, response
 from handlers.openapi.problems import STORAGE

@@ -1,4 +1,4 @@
-"""Describes the paths of metrics. Pure."""
+"""Describes the paths of metrics. Pure functions."""
 
 from handlers.metrics.history import INTERVAL_S, MAX_POINTS
 from handlers.openapi.events import event, one_of

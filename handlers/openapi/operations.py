@@ -1,4 +1,4 @@
-"""Builds the description of one operation. Pure."""
+"""Builds the description of one operation. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

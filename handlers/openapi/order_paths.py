@@ -1,4 +1,4 @@
-"""Describes the paths of one order. Pure."""
+"""Describes the paths of one order. Pure functions."""
 
 from handlers.openapi.operations import ORDER_ID, README_ORDER, operation, query, ref, response
 from handlers.openapi.problems import ACTION, STORAGE

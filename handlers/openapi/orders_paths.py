@@ -1,4 +1,4 @@
-"""Describes the paths of many orders. Pure."""
+"""Describes the paths of many orders. Pure functions."""
 
 import json
 

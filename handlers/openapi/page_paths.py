@@ -1,4 +1,4 @@
-"""Describes the paths of the pages: dashboard and documentation. Pure."""
+"""Describes the paths of the pages: dashboard and documentation. Pure functions."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Describes error responses: a schema for each problem type, and a response for each status. Pure."""
+"""Describes error responses: a schema for each problem type, and a response for each status. Pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby

@@ -1,4 +1,4 @@
-"""Describes the paths that pause and resume processing. Pure."""
+"""Describes the paths that pause and resume processing. Pure functions."""
 
 from handlers.openapi.operations import operation, response
 from handlers.openapi.problems import ACTION, STORAGE

@@ -1,4 +1,4 @@
-"""The JSON Schemas of orders and metrics, generated from the types of requests and responses. Pure."""
+"""The JSON Schemas of orders and metrics, generated from the types of requests and responses. Pure functions."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The JSON object that `POST /orders` responds with. Pure."""
+"""The JSON object that `POST /orders` responds with. No I/O."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""An order as it is sent to clients. Pure."""
+"""An order as it is sent to clients. No I/O."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Parses the header Prefer (RFC 7240). Pure."""
+"""Parses the header Prefer (RFC 7240). Pure functions."""
 
 import re
 from collections.abc import Iterator

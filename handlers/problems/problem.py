@@ -1,4 +1,4 @@
-"""Maps errors to problems: status, type, title and members of `application/problem+json` (RFC 9457). Pure."""
+"""Maps errors to problems: status, type, title and members of `application/problem+json` (RFC 9457). No I/O."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

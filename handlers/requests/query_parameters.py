@@ -1,4 +1,4 @@
-"""Parses URL queries strictly, and reports all unknown, repeated, empty and invalid parameters. Pure."""
+"""Parses URL queries strictly, and reports all unknown, repeated, empty and invalid parameters. No I/O."""
 
 import re
 from collections.abc import Collection, Mapping

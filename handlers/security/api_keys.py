@@ -1,4 +1,4 @@
-"""API keys: reads the file of `--api-keys`, generates keys, and redacts keys in logs. Pure, except for `read_keys`."""
+"""API keys: reads the file of `--api-keys`, generates keys, and redacts keys in logs. Only `read_keys` does I/O."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Rejects cross-origin requests of browsers (CSRF). Pure."""
+"""Rejects cross-origin requests of browsers (CSRF). Pure functions."""
 
 from tornado.httputil import HTTPHeaders
 

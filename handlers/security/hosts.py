@@ -1,4 +1,4 @@
-"""Decides which values of the Host header the server accepts: protection against DNS rebinding. Pure.
+"""Decides which values of the Host header the server accepts: protection against DNS rebinding. No I/O.
 
 Another site can point its own name to the loopback address. The browser then treats requests from the pages of that
 site to this server as same-origin. The Host header of these requests still contains the name of that site.

@@ -34,8 +34,8 @@ CHECKS_PER_TIMEOUT = 4
 """How many times each connection is checked within the shortest time-out."""
 MAX_CHECK_INTERVAL_S = 1.0
 WARN_AGAIN_BELOW = 0.9
-"""The warning that all connections are in use is logged again only after the number of open connections has fallen to
-this fraction of the limit."""
+"""The warning that all connections are in use is not repeated until the number of open connections has fallen to this
+fraction of the limit."""
 CHECKS_PER_ITERATION = 200
 """How many connections `close_timed_out` checks before the event loop runs other callbacks."""
 
