@@ -140,7 +140,7 @@ class LaneConnection(asyncio.Protocol):
         if self._request is not None and self._needed <= len(self._data):
             self._serve(self._request)
         elif self._is_ending and self._end is None:
-            self._transport.close()
+            self._close_when_sent()
 
     def _read_head(self) -> None:
         head = read_plain_head(self._data)
@@ -206,21 +206,22 @@ class LaneConnection(asyncio.Protocol):
         self._request = None
         self._transport.write(response)
         self._record(request)
-        if self.is_draining and (self._data or self._more or self._is_reading_paused):
-            self._data, self._more = b"", None
-            self._end_when_sent(self._begin_lingering_close)
-        elif self.is_draining:
-            self._transport.close()
+        is_last = self.is_draining or request.head.is_last
+        if is_last or (self._is_ending and not self._data and not self._more):
+            self._close_when_sent()
         elif self._data or self._more:
             self._schedule_read()
-        elif self._is_ending:
-            self._transport.close()
 
     def _record(self, request: PlainRequest) -> None:
         if self._lane.recorder is not None:
             self._lane.recorder.record(request)
 
     # Leaving the lane, and closing the connection
+
+    def _close_when_sent(self) -> None:
+        has_unread = bool(self._data or self._more or self._is_reading_paused)
+        self._data, self._more = b"", None
+        self._end_when_sent(self._begin_lingering_close if has_unread else self._transport.close)
 
     def _end_when_sent(self, end: Callable[[], None]) -> None:
         self._end = end

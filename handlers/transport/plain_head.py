@@ -17,7 +17,8 @@ _MAX_LENGTH_DIGITS = 9
 
 # Lines end with CR LF and are not folded. Values contain no control characters except tabs.
 _HEAD = re.compile(
-    rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
+    rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\."
+    rb"([01](?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
 )
 _FIELD = re.compile(r"\r\n([^:]+):[\t ]*([^\r]*)")
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
@@ -26,7 +27,7 @@ _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgr
 
 
 class PlainHead(NamedTuple):
-    """The head of a plain request: HTTP/1.1, one valid Host, no repeated header, no body without Content-Length.
+    """The head of a plain request: one valid Host, no repeated header, no body without Content-Length.
 
     `path` has no query and no percent-encoding. The names in `fields` are lower-case.
     """
@@ -38,6 +39,18 @@ class PlainHead(NamedTuple):
     """The index in the data where the body begins."""
     body_end: int
     """The index in the data where the body ends. It can be beyond the end of the data."""
+    is_last: bool
+    """Whether the connection is closed after the response, because the client asks for it or uses HTTP/1.0."""
+    is_http_1_0: bool
+
+
+class _Lines(NamedTuple):
+    """What the header lines and the version contain."""
+
+    fields: Mapping[str, str]
+    length: int
+    is_last: bool
+    is_http_1_0: bool
 
 
 def read_plain_head(data: bytes) -> PlainHead | None:
@@ -45,30 +58,33 @@ def read_plain_head(data: bytes) -> PlainHead | None:
     found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
     if found is None:
         return None
-    method, path, lines = found.groups()
-    fields_and_length = _read_lines_again(lines) if len(lines) <= MAX_CACHED_BYTES else _read_lines(lines)
-    if fields_and_length is None:
+    method, path, text = found.groups()
+    lines = _read_lines_again(text) if len(text) <= MAX_CACHED_BYTES else _read_lines(text)
+    if lines is None:
         return None
-    fields, length = fields_and_length
+    fields, length, is_last, is_http_1_0 = lines
     body_start = found.end()
-    return PlainHead(method.decode(), path.decode(), fields, body_start, body_start + length)
+    return PlainHead(method.decode(), path.decode(), fields, body_start, body_start + length, is_last, is_http_1_0)
 
 
-def _read_lines(lines: bytes) -> tuple[Mapping[str, str], int] | None:
-    """The header fields, by lower-case name, and the length of the body in bytes. None if the head is not plain."""
+def _read_lines(lines: bytes) -> _Lines | None:
+    """Reads the last digit of the version, and the header lines after it. None if the head is not plain."""
     pairs = _FIELD.findall(lines.decode("latin-1"))
     fields = {name.lower(): value.rstrip("\t ") for name, value in pairs}
     if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):
         return None
-    # "keep-alive" is allowed, because it is the default in HTTP/1.1 (RFC 9112 §9.3).
-    if fields.get("connection", "keep-alive").lower() != "keep-alive":
+    # The defaults of RFC 9112 §9.3. Tornado serves HTTP/1.0 with keep-alive, because its response has another header.
+    is_http_1_0 = lines.startswith(b"0")
+    connection = fields.get("connection", "close" if is_http_1_0 else "keep-alive").lower()
+    is_last = connection == "close"
+    if not is_last and (is_http_1_0 or connection != "keep-alive"):
         return None
     if not PLAIN_HOST.fullmatch(fields.get("host", "")):
         return None
     length = fields.get("content-length", "0")
     if not (length.isascii() and length.isdigit()) or len(length) > _MAX_LENGTH_DIGITS:
         return None
-    return fields, int(length)
+    return _Lines(fields, int(length), is_last, is_http_1_0)
 
 
 _read_lines_again = functools.lru_cache(maxsize=1_000)(_read_lines)

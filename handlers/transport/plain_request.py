@@ -87,8 +87,8 @@ class PlainRequest:
             f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"Date: {http_date()}\r\nX-Request-Id: {self.request_id}\r\n"
         )
-        if self._sink.is_draining:
-            head += header_lines(CLOSE)
+        if self._sink.is_draining or self.head.is_last:
+            head += header_lines(self._close_header())
         self._send(status, f"{head}\r\n".encode("latin-1"), body)
 
     def fail(self, error: BaseException) -> None:
@@ -98,7 +98,12 @@ class PlainRequest:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
         headers = self.response_headers | problem.headers | (CLOSE if self._sink.is_draining else {})
         headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
-        self._send(problem.kind.status, response_head(problem.kind.status, headers), body)
+        self._send(problem.kind.status, response_head(problem.kind.status, headers | self._close_header()), body)
+
+    def _close_header(self) -> dict[str, str]:
+        # As Tornado does: in HTTP/1.0, the close is the default, and only a drain is announced.
+        is_announced = self._sink.is_draining or (self.head.is_last and not self.head.is_http_1_0)
+        return CLOSE if is_announced else {}
 
     def _send(self, status: int, head: bytes, body: bytes) -> None:
         self.status, self.body_bytes = status, len(body)

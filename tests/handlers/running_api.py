@@ -298,7 +298,6 @@ class RunningApi:
     ) -> Answer:
         if self.way is not None:
             return await self._request_by(self.way, method, path, body, headers or {})
-        # This client sends `Connection: close`, so Tornado serves its requests.
         response = await self._client.fetch(
             HTTPRequest(
                 f"http://127.0.0.1:{self.port}{path}",

@@ -61,14 +61,27 @@ REQUESTS = [
 ]
 
 
+Variant = Callable[[bytes], bytes]
+
+
 def through_tornado(request: bytes) -> bytes:
     """The same request, with headers that make the lane leave it to Tornado."""
     start_line, _, rest = request.partition(b"\r\n")
     return b"%b\r\n%b%b" % (start_line, Way.TORNADO.value.encode(), rest)
 
 
+def closing(request: bytes) -> bytes:
+    """The same request, after which the client wants the connection to be closed."""
+    return request.replace(b"\r\nHost:", b"\r\nConnection: close\r\nHost:", 1)
+
+
+def in_http_1_0(request: bytes) -> bytes:
+    """The same request in HTTP/1.0, which closes the connection after the response."""
+    return request.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
+
+
 async def served(api: RunningApi, requests: list[bytes]) -> list[bytes]:
-    """The bytes of each response, without the value of its Date. Every connection stays open."""
+    """The bytes of each response, without the value of its Date. Checks that a last response closes its connection."""
     responses = []
     for request in requests:
         async with api.connection() as connection:
@@ -76,8 +89,13 @@ async def served(api: RunningApi, requests: list[bytes]) -> list[bytes]:
             head = await connection.reader.readuntil(b"\r\n\r\n")
             length = HTTPHeaders.parse(head.decode("latin1").partition("\r\n")[2])["Content-Length"]
             body = await connection.reader.readexactly(int(length))
+            if b"\r\nConnection: close\r\n" in request or b" HTTP/1.0\r\n" in request:
+                assert await connection.is_closed_by_server()
             responses.append(re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: now", head) + body)
     return responses
+
+
+VARIANTS: list[Variant] = [bytes, closing, in_http_1_0]
 
 
 async def by_both_ways(
@@ -100,14 +118,16 @@ async def by_both_ways(
 
 
 @pytest.mark.gen_test
-async def test_the_lane_responds_as_tornado_does(start_api: StartApi) -> None:
-    statuses = await by_both_ways(start_api, REQUESTS)
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_the_lane_responds_as_tornado_does(start_api: StartApi, variant: Variant) -> None:
+    statuses = await by_both_ways(start_api, [variant(request) for request in REQUESTS])
     assert statuses[:14] == [202, 202, 409, 202, 422, 400, 400, 202, 202, 400, 422, 400, 422, 422]
     assert statuses[14:] == [202, 202, 415, 415, 200, 200, 404, 404, 404, 404, 200]
 
 
 @pytest.mark.gen_test
-async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi, variant: Variant) -> None:
     tokens = [
         "",
         key(UNKNOWN),
@@ -118,7 +138,9 @@ async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi
     ]
     requests = [post_text(order_text(), headers=ID + token) for token in tokens]
     requests += [get_text("/order/12345", headers=ID + key(token)) for token in TOKENS.values()]
-    statuses = await by_both_ways(start_api, requests, options={"guard": lambda: build_guard(RateLimit(3, 60))})
+    statuses = await by_both_ways(
+        start_api, list(map(variant, requests)), options={"guard": lambda: build_guard(RateLimit(3, 60))}
+    )
     assert statuses == [401, 401, 401, 403, 202, 202, 202, 429, 429, 200, 429, 200]
 
 
@@ -152,11 +174,12 @@ async def test_temporary_errors_are_the_same_on_the_lane(
 
 
 @pytest.mark.gen_test
-async def test_while_draining_a_plain_response_closes_its_connection(start_api: StartApi) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_while_draining_a_plain_response_closes_its_connection(start_api: StartApi, variant: Variant) -> None:
     def drain(api: RunningApi) -> None:
         api.in_flight.draining = True
 
-    assert await by_both_ways(start_api, REQUESTS, prepare=drain)
+    assert await by_both_ways(start_api, list(map(variant, REQUESTS)), prepare=drain)
 
 
 @pytest.mark.gen_test
@@ -170,6 +193,7 @@ async def test_requests_that_are_not_plain_are_left_to_tornado(start_api: StartA
         get_text("/order/"),
         get_text("/order/x"),
         get_text("/order"),
+        get_text("/order/12345", version="1.0", headers="Connection: keep-alive\r\n"),
         post_text(order_text()).replace(b"/order ", b"/orders "),
     ]
     for request in requests:

@@ -244,9 +244,10 @@ async def test_no_timeout_applies_while_the_server_works_on_a_response(server: R
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_does_not_read_its_response_is_disconnected(server: RunningServer) -> None:
+@pytest.mark.parametrize("requests", [get_text("/large") * 100, get_text("/large", headers="Connection: close\r\n")])
+async def test_a_client_that_does_not_read_its_response_is_disconnected(server: RunningServer, requests: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
-        client.sendall(get_text("/large") * 100)
+        client.sendall(requests)
         await server.pass_time(0)
         await server.pass_time(39)
         assert server.http_server.connections == 1

@@ -153,6 +153,21 @@ async def test_a_client_that_closes_its_sending_side_in_a_request_is_disconnecte
 
 
 @pytest.mark.gen_test
+async def test_requests_after_the_last_one_are_discarded(api: RunningApi, ways: WayLog) -> None:
+    last = order(2).replace(b"Host:", b"Connection: close\r\nHost:")
+    async with api.connection() as connection:
+        await connection.send(order(1) + last + order(3))
+        answers = [await connection.answer() for _ in range(2)]
+        assert [answer.headers["Location"] for answer in answers] == ["/order/1", "/order/2"]
+        assert [answer.headers.get("Connection") for answer in answers] == [None, "close"]
+        # A lingering close: the client can send more, and is not reset.
+        assert await connection.reader.read() == b""
+        await connection.send(order(4))
+    assert ways.ways == {Way.LANE}
+    assert [(await api.get(f"/order/{number}")).status for number in (1, 2, 3, 4)] == [200, 200, 404, 404]
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("is_reset", [True, False])
 async def test_a_disconnect_at_any_byte_leaves_no_request_in_flight(api: RunningApi, is_reset: bool) -> None:
     for sent in range(1, len(ORDER) + 1):

@@ -3,12 +3,12 @@
 import re
 import socket
 from collections.abc import Awaitable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -62,6 +62,9 @@ class _Request(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
+        # After its last response, Tornado reads the requests that it has already received, but sends no response.
+        if cast(HTTP1Connection, self._connection).stream.closed():
+            return
         fields = {name.lower(): value for name, value in self._headers.get_all()}
         self._reader.readings.append(Reading(self._start_line.method, self._start_line.path, fields, self._body))
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", 204, "No Content"), HTTPHeaders(), b"")
@@ -83,11 +86,15 @@ async def read_by_tornado(data: bytes) -> list[Reading]:
     return reader.readings
 
 
-def read_by_lane(data: bytes) -> Reading | None:
-    head = read_plain_head(data)
-    if head is None:
-        return None
-    return Reading(head.method, head.path, head.fields, data[head.body_start : head.body_end])
+def read_by_lane(data: bytes) -> list[Reading]:
+    """Returns the requests that the lane reads, up to the first one that is not plain."""
+    readings = []
+    while head := read_plain_head(data):
+        readings.append(Reading(head.method, head.path, head.fields, data[head.body_start : head.body_end]))
+        if head.is_last:
+            break
+        data = data[head.body_end :]
+    return readings
 
 
 def with_fields(*lines: bytes, start_line: bytes = b"POST /order HTTP/1.1", end: bytes = b"\r\n") -> bytes:
@@ -119,8 +126,14 @@ LEFT_TO_TORNADO = [
     with_fields(HOST, b"Content-Length: 18446744073709551619"),
     with_fields(HOST, b"Content-Length : 3"),
     with_fields(HOST, b" Content-Length: 3"),
-    with_fields(HOST, LENGTH, b"Connection: close"),
     with_fields(HOST, LENGTH, b"Connection: keep-alive, close"),
+    with_fields(HOST, LENGTH, b"Connection: close, close"),
+    with_fields(HOST, LENGTH, b"Connection: close, Content-Length"),
+    with_fields(HOST, LENGTH, b"Connection: close", b"Connection: keep-alive"),
+    with_fields(HOST, LENGTH, b"Connection: close", b"Transfer-Encoding: chunked"),
+    with_fields(HOST, LENGTH, b"Connection: closed"),
+    with_fields(HOST, LENGTH, b"Connection:"),
+    with_fields(HOST, LENGTH, b"Proxy-Connection: close", b"Connection: Proxy-Connection"),
     with_fields(HOST, LENGTH, b"Connection: keep-alive, Content-Length"),
     with_fields(HOST, LENGTH, b"Connection: Upgrade", b"Upgrade: h2c"),
     with_fields(HOST, LENGTH, b"Upgrade: websocket"),
@@ -148,7 +161,12 @@ LEFT_TO_TORNADO = [
     with_fields(b"Host: a/b", LENGTH),
     with_fields(b"Host: user@test", LENGTH),
     with_fields(b"Host: test:x", LENGTH),
-    with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/1.0"),
+    with_fields(HOST, LENGTH, b"Connection: keep-alive", start_line=b"POST /order HTTP/1.0"),
+    with_fields(HOST, b"Transfer-Encoding: chunked", start_line=b"POST /order HTTP/1.0"),
+    with_fields(LENGTH, start_line=b"POST /order HTTP/1.0"),
+    with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/1.00"),
+    with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/1."),
+    with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/0.1"),
     with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/1.2"),
     with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/2.0"),
     with_fields(HOST, LENGTH, start_line=b"POST /order http/1.1"),
@@ -177,6 +195,11 @@ PLAIN_ONES = [
     PLAIN,
     with_fields(b"hOsT:test", b"CONTENT-LENGTH:\t 003 \t"),
     with_fields(HOST, LENGTH, b"Connection: Keep-Alive"),
+    with_fields(HOST, LENGTH, b"Connection: close"),
+    with_fields(HOST, LENGTH, b"connection:\tCLOSE "),
+    with_fields(HOST, LENGTH, start_line=b"POST /order HTTP/1.0"),
+    with_fields(HOST, LENGTH, b"Connection: close", start_line=b"POST /order HTTP/1.0"),
+    b"GET /order/1 HTTP/1.0\r\nHost: test\r\n\r\n",
     with_fields(b"Host: [::1]:8080", LENGTH, b"X: \xe9\xff ", b"Y:", b"Z: a:b: c"),
     with_fields(HOST, LENGTH, b"!#$%&'*+-.^_`|~0aZ: a\tb"),
     b"GET /order/1 HTTP/1.1\r\nHost: test\r\n\r\n",
@@ -187,6 +210,7 @@ LINES = [
     b"Content-Length: 2\r\n",
     b"Transfer-Encoding: chunked\r\n",
     b"Connection: close\r\n",
+    b"Connection: keep-alive\r\n",
     b"Host: other\r\n",
     b"X: y\r\n",
     b"Y:\t\r\n",
@@ -196,15 +220,15 @@ LINES = [
 
 @pytest.mark.parametrize("data", LEFT_TO_TORNADO, ids=lambda data: repr(data)[:60])
 def test_what_is_not_plain_is_left_to_tornado(data: bytes) -> None:
-    assert read_by_lane(data) is None
+    assert read_by_lane(data) == []
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("data", PLAIN_ONES, ids=lambda data: repr(data)[:60])
 async def test_a_plain_request_is_read_as_tornado_reads_it(data: bytes) -> None:
-    reading = read_by_lane(data)
-    assert reading is not None
-    assert [reading, read_by_lane(NEXT)] == await read_by_tornado(data + NEXT)
+    readings = read_by_lane(data + NEXT)
+    assert readings
+    assert readings == await read_by_tornado(data + NEXT)
 
 
 @st.composite
@@ -222,21 +246,21 @@ def changed(draw: st.DrawFn) -> bytes:
 
 
 def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_loop: IOLoop) -> None:
-    accepted = 0
+    accepted = closing = 0
 
     @settings(max_examples=600, deadline=None, database=None, derandomize=True)
     @given(changed())
     def check(data: bytes) -> None:
-        nonlocal accepted
+        nonlocal accepted, closing
         head = read_plain_head(data)
         if head is None or len(data) < head.body_end:
             return
         accepted += 1
-        data = data[: head.body_end]
-        reading = read_by_lane(data)
-        # The request that follows shows that both end the body at the same byte.
-        readings = io_loop.run_sync(lambda: read_by_tornado(data + NEXT))
-        assert [reading, read_by_lane(NEXT)] == readings
+        closing += head.is_last
+        # The request that follows shows that both end the body at the same byte, or that both close the connection.
+        data = data[: head.body_end] + NEXT
+        assert read_by_lane(data) == io_loop.run_sync(lambda: read_by_tornado(data))
 
     check()
     assert accepted > 100
+    assert closing > 20
