@@ -189,8 +189,7 @@ class LaneConnection(asyncio.Protocol):
     @property
     def client_address(self) -> str:
         """The IP address of the client."""
-        address: str = self._address[0]
-        return address
+        return cast(str, self._address[0])
 
     @property
     def is_draining(self) -> bool:
@@ -206,8 +205,7 @@ class LaneConnection(asyncio.Protocol):
         self._request = None
         self._transport.write(response)
         self._record(request)
-        is_last = self.is_draining or request.head.is_last
-        if is_last or (self._is_ending and not self._data and not self._more):
+        if self.is_draining or request.head.is_last or (self._is_ending and not self._data and not self._more):
             self._close_when_sent()
         elif self._data or self._more:
             self._schedule_read()
@@ -219,9 +217,9 @@ class LaneConnection(asyncio.Protocol):
     # Leaving the lane, and closing the connection
 
     def _close_when_sent(self) -> None:
-        has_unread = bool(self._data or self._more or self._is_reading_paused)
+        is_unread = self._data or self._more or self._is_reading_paused
         self._data, self._more = b"", None
-        self._end_when_sent(self._begin_lingering_close if has_unread else self._transport.close)
+        self._end_when_sent(self._begin_lingering_close if is_unread else self._transport.close)
 
     def _end_when_sent(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -233,6 +231,7 @@ class LaneConnection(asyncio.Protocol):
             end()
 
     def _begin_hand_over(self) -> None:
+        self._lane.in_flight.begin(self)  # a drain must wait for the request
         self._server.begin_hand_over(self._hand_over)
 
     def _begin_lingering_close(self) -> None:
@@ -242,6 +241,7 @@ class LaneConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _hand_over(self) -> None:
+        self._lane.in_flight.end(self)
         if self._transport.is_closing():
             return
         try:
@@ -251,10 +251,9 @@ class LaneConnection(asyncio.Protocol):
             self._transport.close()
             return
         client.setblocking(False)
-        received = self._data + (self._more or b"")
         self._server.connection_lost(self)
         self._transport.abort()
-        self._server.take_over(client, self._address, received)
+        self._server.take_over(client, self._address, self._data + (self._more or b""))
 
     def _pause_reading(self) -> None:
         if not self._is_reading_paused:
@@ -287,7 +286,7 @@ class LaneConnection(asyncio.Protocol):
             return Wait(timeouts.response_s, "response", requests, unsent // RESPONSE_STEP_BYTES)
         if self._needed:
             return Wait(timeouts.body_s, "body", requests)
-        if self._request is not None:
+        if self._request is not None or self._end is not None:
             return Wait(math.inf, "nothing", requests)
         return Wait(timeouts.idle_s, "request", requests)
 

@@ -1,6 +1,7 @@
 """Time-outs, malformed requests and the connection limit, with a clock that the test sets."""
 
 import asyncio
+import itertools
 import logging
 import socket
 import ssl
@@ -94,12 +95,19 @@ class PlainPaths:
 class RunningServer:
     """The server on a port, and its clock."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False, is_busy: bool = False) -> None:
+        """If `is_busy`, the event loop seems to work for a second whenever its CPU time is read."""
         self.now_s = 1_000.0
         self.plain = PlainPaths()
-        lane = Lane(self.plain, InFlightRequests(), IterationBudget(clock=lambda: 0.0)) if has_lane else None
+        self.in_flight = InFlightRequests()
+        lane = Lane(self.plain, self.in_flight, IterationBudget(clock=lambda: 0.0)) if has_lane else None
         self.http_server = BoundedHTTPServer(
-            _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
+            _Paths(),
+            lane=lane,
+            timeouts=TIMEOUTS,
+            clock=lambda: self.now_s,
+            cpu_clock=itertools.count(0.0).__next__ if is_busy else lambda: 0.0,
+            ssl_options=tls,
         )
         self._listener, self.port = bind_unused_port()
 
