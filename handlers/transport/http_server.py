@@ -174,9 +174,9 @@ class BoundedHTTPServer(HTTPServer):
         """See `LaneServer`."""
         self._lingering.add(file)
 
-    def begin_hand_over(self, hand_over: Callable[[], None]) -> None:
+    def begin_hand_over(self, hand_over: Callable[[], None], *, is_health_check: bool) -> None:
         """See `LaneServer`."""
-        self._hand_overs.begin(hand_over)
+        self._hand_overs.begin(hand_over, is_health_check=is_health_check)
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes) -> None:
         """See `LaneServer`."""

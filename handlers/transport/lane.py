@@ -30,6 +30,8 @@ MAX_PAUSE_S = 0.005
 """The longest time between two hand-overs. It matters when the lane keeps the event loop busy."""
 PAUSE_STEP_S = 0.001
 """The shortest timer of uvloop."""
+HEALTH_CHECKS = (b"GET /livez ", b"GET /readyz ")
+"""The first bytes of health checks. Their clients often give up after a second."""
 NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -101,8 +103,8 @@ class LaneServer(Protocol):
     def linger(self, file: int, /) -> None:
         """Starts a lingering close of the connection with this file descriptor. See `LingeringSockets.add`."""
 
-    def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
-        """Calls `hand_over` once, now or later. See `HandOvers`."""
+    def begin_hand_over(self, hand_over: Callable[[], None], /, *, is_health_check: bool) -> None:
+        """Calls `hand_over` once, now or later. See `HandOvers.begin`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
         """Passes the connection `client` to Tornado. `address` is the address of the client, as `accept` returns it.
@@ -130,9 +132,12 @@ class HandOvers:
         self._is_pausing = False
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def begin(self, hand_over: Callable[[], None]) -> None:
-        """Calls `hand_over` now, or later, after the hand-overs that already wait."""
-        self._waiting.append(hand_over)
+    def begin(self, hand_over: Callable[[], None], *, is_health_check: bool = False) -> None:
+        """Calls `hand_over` now, or later, after the hand-overs that already wait; before them for a health check."""
+        if is_health_check:
+            self._waiting.appendleft(hand_over)
+        else:
+            self._waiting.append(hand_over)
         if not self._is_pausing:
             self._run_next()
 

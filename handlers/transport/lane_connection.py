@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from handlers.problems.problem import REQUEST_TIMEOUT, Problem
-from handlers.transport.lane import MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
+from handlers.transport.lane import HEALTH_CHECKS, MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import last_response
@@ -232,7 +232,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _begin_hand_over(self) -> None:
         self._lane.in_flight.begin(self)  # a drain must wait for the request
-        self._server.begin_hand_over(self._hand_over)
+        self._server.begin_hand_over(self._hand_over, is_health_check=self._data.startswith(HEALTH_CHECKS))
 
     def _begin_lingering_close(self) -> None:
         # A lingering close lets a client that is still sending read its responses.

@@ -174,3 +174,15 @@ async def test_a_drain_waits_for_a_client_that_waits() -> None:
         server.now_s += 1
         await drain
         assert (await waiting.answer()).status == 200
+
+
+@pytest.mark.gen_test
+async def test_a_health_check_is_handed_over_before_a_client_that_waits() -> None:
+    async with one_waits(get_text("/other")) as (server, waiting), server.connection() as probe:
+        await probe.send(get_text("/livez"))
+        await until(lambda: server.in_flight.count == 2)
+        server.now_s += 1
+        await probe.answer()
+        assert server.in_flight.count == 1
+        server.now_s += 1
+        assert (await waiting.answer()).status == 200
