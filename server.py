@@ -23,7 +23,7 @@ try:
 
     # These import every other package that the server needs.
     from handlers.api import HttpApi
-    from workers.processors.selection import RECORD, SelectedProcessor, build_processor
+    from workers.processors.selection import SelectedProcessor, build_processor
     from workers.service import OrderService
     from workers.service_limits import ServiceLimits
 except ModuleNotFoundError as missing:
@@ -134,18 +134,17 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         guard = RequestGuard(keys=keys, limit=http.rate_limit, hosts=hosts, clock_ns=time.monotonic_ns)
         store = open_store(settings.database, clock=clock)
         os.register_at_fork(after_in_child=store.close_in_child)
+        os.register_at_fork(after_in_child=selected.runner.close_in_child)
         cleanup.callback(store.close)
         telemetry = Telemetry(version=VERSION, run=f"{clock():x}", log=log, clock=clock)
         limits = ServiceLimits(
-            workers=processing.workers,
-            attempt_timeout_s=processing.attempt_timeout,
             max_attempts=processing.max_attempts,
             max_intake=processing.max_intake,
             max_backlog=processing.max_backlog,
         )
         service = OrderService(
             store=store,
-            processor=selected.processor,
+            runner=selected.runner,
             gate=selected.gate,
             observer=telemetry,
             limits=limits,
@@ -165,7 +164,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         cleanup.callback(service.abandon)
         cleanup.callback(coroutines.close)
         # Webhooks and functions can open one connection for each worker thread.
-        file_limit = raise_file_limit() - (0 if processing.processor == RECORD else limits.threads)
+        file_limit = raise_file_limit() - selected.threads
         await service.open()
         await service.start()
         await api.listen(sockets, file_limit=file_limit)
@@ -245,7 +244,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             selected = build_processor(
                 processing.processor,
                 webhook=processing.webhook,
-                connections=processing.workers,
+                workers=processing.workers,
+                attempt_timeout_s=processing.attempt_timeout,
                 coroutines=coroutines,
                 clock_us=wall_us,
             )

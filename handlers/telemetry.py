@@ -1,6 +1,6 @@
 """Updates the metrics and the event streams when the order service reports its work.
 
-Runs on the event loop, except for `commit_ended` and `attempts_ended`: see `workers.observer.ServiceObserver`.
+Runs on the event loop, except for `commit_ended`: see `workers.observer.ServiceObserver`.
 """
 
 import time
@@ -83,7 +83,7 @@ class Telemetry:
         self.order_events.check_readers()
         self.metric_events.check_readers()
 
-    def calls_counted(self, *, in_time: int, overdue: int) -> None:
+    def attempts_counted(self, *, in_time: int, overdue: int) -> None:
         self.instruments.busy_workers = in_time
         self.instruments.overdue_attempts = overdue
 

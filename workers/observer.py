@@ -25,8 +25,8 @@ class ServiceObserver(Protocol):
     def second_passed(self) -> None:
         """Called about once a second."""
 
-    def calls_counted(self, *, in_time: int, overdue: int) -> None:
-        """Called about once a second with the numbers of calls of the processor that run. See `RunningCalls`."""
+    def attempts_counted(self, *, in_time: int, overdue: int) -> None:
+        """Called about once a second with the numbers of attempts that run. See `AttemptRunner`."""
 
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         """Called about once a second. `totals` is None if the totals can't be read."""
@@ -38,4 +38,4 @@ class ServiceObserver(Protocol):
         """Called on the writer thread after each batch. The store took `duration_s` to commit the batch, or to fail."""
 
     def attempts_ended(self, duration_s: float, orders: int) -> None:
-        """Called on worker threads, one at a time, after each call of the processor for this number of orders."""
+        """Called after attempts at this number of orders, each of which took `duration_s`."""

@@ -10,10 +10,10 @@ from models.health import Work
 from models.order import Totals
 from models.store import Store
 from workers.dispatch.failure_log import FailureLog
-from workers.dispatch.running_calls import RunningCalls
 from workers.idle_maintenance import IdleMaintenance
 from workers.observer import ServiceObserver
 from workers.processors.claim_gate import ClaimGate
+from workers.processors.processor import AttemptRunner
 from workers.store_threads import StoreThreads
 
 SECOND_MS = 1_000
@@ -29,7 +29,7 @@ class PeriodicTasks:
         threads: StoreThreads,
         observer: ServiceObserver,
         failures: FailureLog,
-        calls: RunningCalls,
+        runner: AttemptRunner,
         gate: ClaimGate,
         maintenance: IdleMaintenance,
         clock: Clock,
@@ -38,7 +38,7 @@ class PeriodicTasks:
         self._threads = threads
         self._observer = observer
         self._failures = failures
-        self._calls = calls
+        self._runner = runner
         self._gate = gate
         self._clock = clock
         self._maintenance = maintenance
@@ -57,7 +57,7 @@ class PeriodicTasks:
     async def _run(self) -> None:
         self._failures.log_summary()
         self._observer.second_passed()
-        self._observer.calls_counted(in_time=self._calls.in_time, overdue=self._calls.overdue)
+        self._observer.attempts_counted(in_time=self._runner.in_time, overdue=self._runner.overdue)
         if gate_state := self._gate.state():
             self._observer.deliveries_read(is_paused=gate_state.is_paused, pauses=gate_state.pauses)
         # Skips this second if too many requests wait, or if the service has been closed in the meantime.

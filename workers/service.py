@@ -1,7 +1,7 @@
 """The order service: everything between the HTTP handlers and the store.
 
 The path of an order: `insert` → Intake → WriteBatcher → the store, on the writer thread → the Dispatcher claims it →
-the processor, on a worker thread → the Dispatcher records the outcome. Every public method runs on the event loop.
+the AttemptRunner → the Dispatcher records the outcome. Every public method runs on the event loop.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from models.changes import TERMINAL_STATUSES, changes_in
 from models.clock import Clock
@@ -44,7 +43,7 @@ from workers.intake import Intake
 from workers.observer import ServiceObserver
 from workers.periodic_tasks import PeriodicTasks
 from workers.processors.claim_gate import ClaimGate, OpenGate
-from workers.processors.processor import MeasuredProcessor, Processor
+from workers.processors.processor import AttemptRunner
 from workers.service_limits import ServiceLimits
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
@@ -56,15 +55,15 @@ class OrderService:
     """Stores, finds and processes orders. Call `open`, `start`, `stop` and `close`, in this order.
 
     Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
-    after `close`. `gate` limits how many orders are processed at a time; without a gate, `limits.workers` is the only
-    limit.
+    after `close`. `gate` limits how many orders are processed at a time; without a gate, the capacity of
+    `runner` is the only limit.
     """
 
     def __init__(
         self,
         *,
         store: Store,
-        processor: Processor,
+        runner: AttemptRunner,
         observer: ServiceObserver,
         limits: ServiceLimits,
         clock: Clock,
@@ -79,22 +78,20 @@ class OrderService:
         )
         self._intake = Intake(writes=self._threads.writes)
         self._waiters = CompletionWaiters(max_waiting=limits.max_waiters)
-        self._pool = ThreadPoolExecutor(limits.threads, "worker")
+        self._runner = runner
         self._retry_policy = RetryPolicy(
             max_attempts=limits.max_attempts, backoff=Backoff(first_s=1.0, max_s=3_600.0), clock=clock
         )
         failures = FailureLog(clock=time.monotonic)
         self._dispatcher = Dispatcher(
             queue=self._intake,
-            pool=self._pool,
-            processor=MeasuredProcessor(processor, observer=observer, clock=time.perf_counter),
-            workers=limits.workers,
+            runner=runner,
             retry_policy=self._retry_policy,
             failures=failures,
             storage_backoff=Backoff(first_s=0.1, max_s=5.0),
             clock=clock,
-            attempt_timeout_s=limits.attempt_timeout_s,
             gate=self._gate,
+            observer=observer,
         )
         self._maintenance = IdleMaintenance(self._threads.maintenance)
         self._periodic = PeriodicTasks(
@@ -102,7 +99,7 @@ class OrderService:
             threads=self._threads,
             observer=observer,
             failures=failures,
-            calls=self._dispatcher.calls,
+            runner=runner,
             gate=self._gate,
             maintenance=self._maintenance,
             clock=clock,
@@ -139,12 +136,12 @@ class OrderService:
     def abandon(self) -> None:
         """Stops the threads without waiting for them, so that the process can exit. Can be called at any time."""
         self._threads.abandon()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._runner.close()
 
     async def close(self) -> None:
         """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
         await self._threads.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._runner.close()
 
     # Orders
 

@@ -107,7 +107,7 @@ class _OrderCollector(Collector):
     def _processing(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "orders_busy_workers",
-            "Worker threads that process orders, without overdue attempts.",
+            "Attempts that are running, without overdue ones.",
             self._instruments.busy_workers,
         )
         yield GaugeMetricFamily(

@@ -37,7 +37,7 @@ from models.writes import AnyWrite, WriteResult
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
-from workers.processors.record import RecordProcessor
+from workers.processors.record import RecordRunner
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
 
@@ -265,7 +265,7 @@ class RunningApi:
         self.order_events, self.metric_events = self.telemetry.order_events, self.telemetry.metric_events
         self.orders = OrderService(
             store=self.store,
-            processor=RecordProcessor(),
+            runner=RecordRunner(),
             observer=self.telemetry,
             limits=self.limits,
             clock=self.clock,

@@ -38,7 +38,7 @@ class RecordingObserver:
         self.seconds += 1
         self._called.set()
 
-    def calls_counted(self, *, in_time: int, overdue: int) -> None:
+    def attempts_counted(self, *, in_time: int, overdue: int) -> None:
         self.calls.append((in_time, overdue))
         self._called.set()
 

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
-from workers.processors.processor import Processor
-from workers.processors.record import RecordProcessor
+from workers.processors.processor import AttemptRunner
+from workers.processors.record import RecordRunner
+from workers.processors.thread_runner import ThreadRunner
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
 
@@ -30,13 +32,14 @@ from workers.service_limits import ServiceLimits
 class BlockingProcessor:
     """Completes an order when `release` is set."""
 
-    batch_size = 1
-
     def __init__(self) -> None:
         self.release = threading.Event()
 
-    def __call__(self, orders: Sequence[Order]) -> None:
+    def __call__(self, order: Order) -> None:
         self.release.wait()
+
+    def on_threads(self) -> ThreadRunner:
+        return ThreadRunner(processor=self, pool=ThreadPoolExecutor(2), workers=2)
 
 
 @pytest.fixture
@@ -45,16 +48,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def new_service(
-    path: Path, clock: Clock, observer: RecordingObserver, processor: Processor, gate: ClaimGate | None = None
+    path: Path, clock: Clock, observer: RecordingObserver, runner: AttemptRunner, gate: ClaimGate | None = None
 ) -> OrderService:
     """A service whose store holds the lock of the database, and does not wait for SQLite's locks."""
     database = open_new_database(path)
     lock = DatabaseLock(path)
     lock.acquire()
     store = SqliteStore(database, clock=clock, lock=lock)
-    return OrderService(
-        store=store, processor=processor, observer=observer, limits=ServiceLimits(workers=2), clock=clock, gate=gate
-    )
+    return OrderService(store=store, runner=runner, observer=observer, limits=ServiceLimits(), clock=clock, gate=gate)
 
 
 @asynccontextmanager
@@ -62,12 +63,12 @@ async def opened(
     path: Path,
     clock: Clock,
     *,
-    processor: Processor | None = None,
+    runner: AttemptRunner | None = None,
     observer: RecordingObserver | None = None,
     gate: ClaimGate | None = None,
 ) -> AsyncIterator[OrderService]:
     """Opens a service without starting it. Stops and closes it at the end of the block."""
-    service = new_service(path, clock, observer or RecordingObserver(), processor or RecordProcessor(), gate)
+    service = new_service(path, clock, observer or RecordingObserver(), runner or RecordRunner(), gate)
     await service.open()
     try:
         yield service
@@ -89,9 +90,9 @@ def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
 
 
 @pytest.mark.gen_test
-async def test_the_running_calls_are_reported_each_second(path: Path, clock: Clock) -> None:
+async def test_the_running_attempts_are_reported_each_second(path: Path, clock: Clock) -> None:
     observer, processor = RecordingObserver(), BlockingProcessor()
-    async with opened(path, clock, processor=processor, observer=observer) as service:
+    async with opened(path, clock, runner=processor.on_threads(), observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
         await observer.until(lambda: observer.calls[-1] == (1, 0))
@@ -267,7 +268,7 @@ async def test_check_storage_probes_only_after_a_failed_write(
 @pytest.mark.gen_test
 async def test_stop_returns_running_orders_to_pending_and_ends_waits(path: Path, clock: Clock) -> None:
     processor, observer = BlockingProcessor(), RecordingObserver()
-    async with opened(path, clock, processor=processor, observer=observer) as service:
+    async with opened(path, clock, runner=processor.on_threads(), observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
         await observer.until(lambda: bool(observer.changes) and observer.changes[-1].status is Status.PROCESSING)

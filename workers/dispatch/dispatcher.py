@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol
 
@@ -18,9 +17,9 @@ from workers.backoff import Backoff
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.open_attempts import OpenAttempts
 from workers.dispatch.retries import RetryPolicy
-from workers.dispatch.running_calls import RunningCalls
+from workers.observer import ServiceObserver
 from workers.processors.claim_gate import ClaimGate
-from workers.processors.processor import Processor
+from workers.processors.processor import AttemptRunner
 
 MAX_CLAIM = 1_000
 """The maximum number of orders that one write to the store claims."""
@@ -51,15 +50,10 @@ class ClaimQueue(Protocol):
 
 
 class Dispatcher:
-    """Processes Pending orders, oldest first, on `workers` threads of `pool`, from `start` until `stop`.
-
-    An attempt that takes longer than `attempt_timeout_s` seconds counts as failed, but its thread can't be stopped. If
-    there is a time-out, `pool` must have twice `workers` threads: another thread replaces each of the first `workers`
-    threads that exceed the time-out. Each further such thread reduces the number of orders that are processed at a
-    time.
+    """Passes Pending orders to `runner`, oldest first, from `start` until `stop`.
 
     `gate` limits how many attempts can run at a time. Each write to the store records the outcomes since the previous
-    write, and claims as many orders as can be processed now. If a write fails with a storage error, the dispatcher
+    write, and claims as many orders as the runner can take now. If a write fails with a storage error, the dispatcher
     writes the same outcomes again after a delay, which `storage_backoff` sets. `clock` returns the current time in
     microseconds, on the same time scale as the due times of retries (see `models.clock.Clock`).
     """
@@ -68,20 +62,18 @@ class Dispatcher:
         self,
         *,
         queue: ClaimQueue,
-        pool: Executor,
-        processor: Processor,
-        workers: int,
+        runner: AttemptRunner,
         retry_policy: RetryPolicy,
         failures: FailureLog,
         storage_backoff: Backoff,
         clock: Callable[[], int],
         gate: ClaimGate,
-        attempt_timeout_s: float | None = None,
+        observer: ServiceObserver,
         max_sleep_s: float = MAX_SLEEP_S,
         last_write_s: float = LAST_WRITE_S,
     ) -> None:
         self._queue = queue
-        self._capacity = workers * processor.batch_size
+        self._runner = runner
         self._storage_backoff = storage_backoff
         self._clock = clock
         self._gate = gate
@@ -93,24 +85,17 @@ class Dispatcher:
         self._write: asyncio.Future[ClaimedOrders] | None = None
         self._changed = asyncio.Event()
         self._attempts = OpenAttempts(
-            pool=pool,
-            processor=processor,
+            runner=runner,
             retry_policy=retry_policy,
             failures=failures,
+            observer=observer,
             changed=self._changed,
-            timeout_s=attempt_timeout_s,
-            spare_threads=workers,
         )
         self._alarm: asyncio.TimerHandle | None = None
         self._gate_alarm: asyncio.TimerHandle | None = None
         self._stopping = False
         self._last_write = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def calls(self) -> RunningCalls:
-        """The calls of the processor that have not ended."""
-        return self._attempts.calls
 
     def start(self) -> None:
         """Starts to claim orders. Must be called once, after the writer thread has connected to the store."""
@@ -124,7 +109,7 @@ class Dispatcher:
     def claim_with_next_commit(self) -> None:
         """Adds a claim to the batch of writes that is about to be sent to the store.
 
-        So new orders can be claimed in the commit that stores them. Does nothing if no more orders can be processed
+        So new orders can be claimed in the commit that stores them. Does nothing if the runner can take no more orders
         now, if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
         """
         limit = self._free_slots()
@@ -139,7 +124,7 @@ class Dispatcher:
         on their threads, including those that exceeded the time-out before. Can be called twice.
         """
         self._stopping = True
-        self.wake()
+        self._attempts.withdraw()
         if self._task is None:
             return 0
         await asyncio.wait([self._task], timeout=timeout_s)
@@ -199,10 +184,10 @@ class Dispatcher:
         if self._stopping:
             return 0
         max_open = self._gate.max_open()
-        capacity = self._capacity - self._attempts.lost_slots
+        capacity = self._runner.capacity
         if max_open is not None:
             # An attempt that has exceeded its time-out still runs, so it counts towards the limit of the gate.
-            capacity = min(capacity, max_open - self._attempts.calls.overdue)
+            capacity = min(capacity, max_open - self._runner.overdue)
         return max(0, min(MAX_CLAIM, capacity - self._attempts.running - self._reserved))
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
@@ -227,7 +212,8 @@ class Dispatcher:
         if self._stopping:
             self._attempts.put_back(claimed.orders)
             return
-        self._attempts.start(claimed.orders)
+        if claimed.orders:
+            self._attempts.start(claimed.orders)
         if not limit:  # the store did not look for the next due retry, so `next_due_us` is not known
             return
         self._set_alarm(claimed.next_due_us)

@@ -1,73 +1,54 @@
 """The attempts that have begun, and whose outcomes are not in the store yet.
 
-Runs on the event loop; the processor runs on worker threads.
+Runs on the event loop; results are reported on any thread.
 """
 
 import asyncio
 import contextlib
-import logging
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 from models.order import Ending, Order, Status
 from models.writes import FinishAndClaim, Outcome
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
-from workers.dispatch.running_calls import RunningCalls
-from workers.processors.outcomes import NoResultError
-from workers.processors.processor import Processor
-
-_log = logging.getLogger(__name__)
+from workers.observer import ServiceObserver
+from workers.processors.outcomes import NotSentError
+from workers.processors.processor import AttemptRunner
 
 
 class OpenAttempts:
-    """Makes one attempt at each order on the threads of `pool`, and keeps the outcomes until they are recorded.
+    """Passes orders to the runner for one attempt each, and keeps the outcomes until they are recorded.
 
-    Sets `changed` when there are new outcomes. An attempt that has not ended after `timeout_s` seconds is given up: it
-    counts as failed, and its later result is ignored. But its call of the processor is still running on a thread. Up to
-    `spare_threads` such calls take no thread away from other orders, because `pool` has this many additional threads.
-    If `timeout_s` is None, there is no time-out.
+    Implements `workers.processors.processor.AttemptReports`. Sets `changed` when there are new outcomes.
     """
 
     def __init__(
         self,
         *,
-        pool: Executor,
-        processor: Processor,
+        runner: AttemptRunner,
         retry_policy: RetryPolicy,
         failures: FailureLog,
+        observer: ServiceObserver,
         changed: asyncio.Event,
-        timeout_s: float | None,
-        spare_threads: int,
     ) -> None:
-        self._pool = pool
-        self._processor = processor
+        self._runner = runner
         self._retry_policy = retry_policy
         self._failures = failures
+        self._observer = observer
         self._changed = changed
-        self._timeout_s = timeout_s
-        self._spare_threads = spare_threads
-        self._calls = RunningCalls(timeout_s=timeout_s, give_up=self._give_up)
         self._loop = asyncio.get_running_loop()
-        self._warnings: set[str] = set()
-        self._running: dict[tuple[int, int], Order] = {}
+        self._running: dict[int, Order] = {}
+        self._reported: deque[tuple[Sequence[Order], Outcome | None, float | None]] = deque()
+        self._is_woken = False
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
+        runner.open(self)
 
     @property
     def running(self) -> int:
         """How many attempts have neither ended nor been given up."""
         return len(self._running)
-
-    @property
-    def lost_slots(self) -> int:
-        """How many fewer orders can be processed at a time, because more than `spare_threads` calls are overdue."""
-        return max(0, self._calls.overdue - self._spare_threads) * self._processor.batch_size
-
-    @property
-    def calls(self) -> RunningCalls:
-        """The calls of the processor that have not ended."""
-        return self._calls
 
     @property
     def ended(self) -> int:
@@ -77,24 +58,21 @@ class OpenAttempts:
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
 
-        Raises RuntimeError if the pool can't start a thread. The orders that were not passed to a thread are then
-        passed to `put_back`.
+        Raises RuntimeError if no thread can be started. The orders whose attempts have not begun are put back.
         """
-        size = self._processor.batch_size
-        chunks = [orders[first : first + size] for first in range(0, len(orders), size)]
-        self._running.update(((order.sequence, order.claims), order) for order in orders)
-        while chunks:
-            number = self._calls.begin(chunks[0])
-            try:
-                self._pool.submit(self._process, number, chunks[0])
-            except RuntimeError:  # no thread can be started
-                self._calls.end(number)
-                left = [order for chunk in chunks for order in chunk]
-                for order in left:
-                    del self._running[order.sequence, order.claims]
-                self.put_back(left)
-                raise
-            chunks.pop(0)
+        self._running.update((order.sequence, order) for order in orders)
+        try:
+            self._runner.start(orders)
+        except RuntimeError:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Puts back the orders whose attempts have not begun."""
+        orders = self._runner.withdraw()
+        for order in orders:
+            self._running.pop(order.sequence, None)
+        self.put_back(orders)
 
     def put_back(self, orders: Sequence[Order], ending: Ending | None = None) -> None:
         """The next write makes these orders Pending again. Their attempts do not count towards `--max-attempts`.
@@ -111,11 +89,11 @@ class OpenAttempts:
 
         Returns the number of attempts that can still be running, including those that were given up before.
         """
-        self._calls.close()
+        self.withdraw()
         abandoned = list(self._running.values())
         self._running.clear()
         self.put_back(abandoned, Ending.STOPPED)
-        return len(abandoned) + self._calls.overdue
+        return len(abandoned) + self._runner.overdue
 
     def as_write(self, limit: int) -> FinishAndClaim:
         """The write that records all outcomes so far and claims up to `limit` orders."""
@@ -129,42 +107,19 @@ class OpenAttempts:
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
 
-    def _process(self, number: int, claimed: Sequence[Order]) -> None:
-        """Makes an attempt at each order. Runs on a worker thread."""
-        # While the call waited for a thread, the attempts can have been put back or given up.
-        orders = self._still_running(claimed)
-        if not orders:
-            self._end_soon(number, [])
+    # Reports, on any thread
+
+    def completed(self, orders: Sequence[Order], duration_s: float) -> None:
+        self._report(orders, None, duration_s)
+
+    def failed(self, order: Order, error: BaseException, duration_s: float) -> None:
+        if not self._is_running(order):
             return
-        try:
-            pending = self._processor(orders)
-        except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
-            self._finish(number, orders, error)
-            return
-        if pending is None:
-            self._finish(number, orders, None)
-        else:
-            pending.add_done_callback(lambda done: self._finish(number, orders, done.exception()))
-
-    def _finish(self, number: int, orders: Sequence[Order], error: BaseException | None) -> None:
-        """Passes the outcomes to the event loop. Runs on any thread."""
-        if error is None:
-            outcomes = [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
-        else:
-            orders = self._still_running(orders)
-            outcomes = [self._outcome_of(order, error) for order in orders]
-        self._end_soon(number, outcomes)
-        if error is not None:
-            for order, outcome in zip(orders, outcomes, strict=True):
-                self._failures.note(order, outcome, error)
-
-    def _end_soon(self, number: int, outcomes: Sequence[Outcome]) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop is closed: the attempt has been abandoned
-            self._loop.call_soon_threadsafe(self._end, number, outcomes)
-
-    def _still_running(self, orders: Sequence[Order]) -> list[Order]:
-        """The orders whose attempts have neither been given up nor passed to `put_back`."""
-        return [order for order in orders if (order.sequence, order.claims) in self._running]
+        outcome = self._outcome_of(order, error)
+        self._report((order,), outcome, None if type(error) is NotSentError else duration_s)
+        # A user's program can have set up a log that raises.
+        with contextlib.suppress(Exception):
+            self._failures.note(order, outcome, error)
 
     def _outcome_of(self, order: Order, error: BaseException) -> Outcome:
         try:
@@ -172,38 +127,29 @@ class OpenAttempts:
         except BaseException:  # noqa: BLE001 - reading a user's exception can raise anything
             return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
-    def _end(self, number: int, outcomes: Sequence[Outcome]) -> None:
-        self._calls.end(number)
-        if not self._calls.overdue:
-            self._warnings.clear()
-        self._record(outcomes)
+    def _report(self, orders: Sequence[Order], outcome: Outcome | None, duration_s: float | None) -> None:
+        # First the result, then the flag: `_collect` resets the flag before it reads the results, so it misses none.
+        self._reported.append((orders, outcome, duration_s))
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: the attempt has been abandoned
+                self._loop.call_soon_threadsafe(self._collect)
 
-    def _record(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            # Ignores the outcome of an attempt that has been put back or given up.
-            if order := self._running.pop((outcome.sequence, outcome.claim), None):
-                self._outcomes.append(outcome)
-                self._attempted.append(order)
+    def _is_running(self, order: Order) -> bool:
+        """Whether the attempt has been neither put back nor given up."""
+        return self._running.get(order.sequence) is order
+
+    def _collect(self) -> None:
+        """Reads all results that have been reported."""
+        self._is_woken = False
+        # Only those that are there now, so that busy threads can't keep the event loop here.
+        for _ in range(len(self._reported)):
+            orders, outcome, duration_s = self._reported.popleft()
+            running = [order for order in orders if self._is_running(order)]
+            for order in running:
+                del self._running[order.sequence]
+                self._outcomes.append(outcome or Outcome(order.sequence, order.claims, Status.COMPLETED))
+            self._attempted += running
+            if running and duration_s is not None:
+                self._observer.attempts_ended(duration_s, len(running))
         self._changed.set()
-
-    def _give_up(self, orders: Sequence[Order]) -> None:
-        """Records that the attempts at these orders failed, because their call of the processor is overdue."""
-        error = NoResultError(self._timeout_s or 0.0)
-        orders = self._still_running(orders)
-        outcomes = [self._retry_policy.after(order, error) for order in orders]
-        self._record(outcomes)
-        for order, outcome in zip(orders, outcomes, strict=True):
-            self._failures.note(order, outcome, error)
-        self._warn_about_lost_threads()
-
-    def _warn_about_lost_threads(self) -> None:
-        """Warns that fewer orders, or none, are processed. Repeats a warning only after no call was overdue."""
-        lost = self._calls.overdue - self._spare_threads
-        effect = "fewer orders are" if lost < self._spare_threads else "no order is"
-        if lost > 0 and effect not in self._warnings:
-            self._warnings.add(effect)
-            _log.warning(
-                "%d attempts exceeded the time-out and still run: until some of them end, %s processed",
-                self._calls.overdue,
-                effect,
-            )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
@@ -23,7 +23,7 @@ class CoroutineThread:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[BaseException | None]] = set()
         self._is_closed = False
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
@@ -36,12 +36,37 @@ class CoroutineThread:
         files. If this method raises, it has closed the coroutine.
         """
         ended: Future[None] = Future()
+
+        def end(error: BaseException | None) -> None:
+            if error is None:
+                ended.set_result(None)
+            else:
+                ended.set_exception(error)
+
         try:
-            self._running_loop().call_soon_threadsafe(self._create_task, coroutine, ended)
+            self.call_soon(lambda: self.run(coroutine, end))
         except (RuntimeError, OSError):
             coroutine.close()
             raise
         return ended
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Calls `call` on the thread. Raises RuntimeError and OSError like `start`."""
+        self._running_loop().call_soon_threadsafe(self._call, call)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the running event loop is the one of this thread, and does not end. Called on the thread."""
+        return asyncio.get_running_loop() is self._loop
+
+    def run(self, coroutine: Coroutine[Any, Any, None], end: Callable[[BaseException | None], None]) -> None:
+        """Runs the coroutine, then calls `end` with its exception. Called on the thread, by a call of `call_soon`."""
+        task = asyncio.get_running_loop().create_task(self._error_of(coroutine))
+        # The event loop has only weak references to tasks.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # The task is cancelled before it begins if the event loop ends.
+        task.add_done_callback(lambda done: end(asyncio.CancelledError() if done.cancelled() else done.result()))
 
     def close(self) -> None:
         """Cancels all coroutines, and does not wait. The thread ends when all have ended. Can be called twice."""
@@ -51,22 +76,21 @@ class CoroutineThread:
                 with contextlib.suppress(RuntimeError):  # the loop is closed already
                     self._loop.call_soon_threadsafe(self._stop.set)
 
-    def _create_task(self, coroutine: Coroutine[Any, Any, None], ended: Future[None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(coroutine, ended))
-        # The event loop has only weak references to tasks.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _call(self, call: Callable[[], None]) -> None:
+        if self.is_current:
+            call()
+        else:  # an event loop that ends would not finish what is started now
+            self.call_soon(call)
 
-    async def _run(self, coroutine: Coroutine[Any, Any, None], ended: Future[None]) -> None:
+    async def _error_of(self, coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+        """Runs the coroutine and returns its exception: SystemExit and KeyboardInterrupt would end the event loop."""
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:
                 await coroutine
-        # Not raised again, because a raised SystemExit or KeyboardInterrupt would end the event loop.
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the task
-            ended.set_exception(NoResultError(self._timeout_s or 0.0) if limit.expired() else error)
-        else:
-            ended.set_result(None)
+            return NoResultError(self._timeout_s or 0.0) if limit.expired() else error
+        return None
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop. Starts the thread if it does not run."""
@@ -84,9 +108,13 @@ class CoroutineThread:
                     raise
             return self._loop
 
-    @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def _serve(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         # A task that the user's function started can raise SystemExit or KeyboardInterrupt, which ends this thread. The
         # next coroutine then starts a new thread. At the end of the `with` block, the runner cancels all tasks.
         with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(stop.wait())
+            try:
+                runner.run(stop.wait())
+            finally:
+                with self._lock:
+                    if self._loop is loop:
+                        self._loop = None

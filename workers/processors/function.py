@@ -1,15 +1,15 @@
-"""The processor that calls a user's function for each order. Runs on the worker threads."""
+"""The processors that call a user's function for each order. Run on the worker threads."""
 
 import asyncio
 import importlib
 import inspect
 import json
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeGuard
 
 from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
@@ -26,30 +26,38 @@ class FunctionRefusedError(StartRefusedError):
 
 
 class FunctionProcessor:
-    """Calls `function` with each order. If the function returns a coroutine, runs it on the thread of `coroutines`.
+    """Calls `function` with each order, and waits for the coroutine that it can return, on the thread of `coroutines`.
 
     `Processor` describes the effect of an exception that the function or the coroutine raises. A returned generator,
     future or other awaitable makes the attempt fail, because the work of the function is not done yet.
     Any other returned value is ignored.
     """
 
-    batch_size = 1
-
     def __init__(self, function: Callable[[Order], object], *, coroutines: CoroutineThread) -> None:
         self._function = function
         self._coroutines = coroutines
 
-    def __call__(self, orders: Sequence[StoredOrder]) -> Future[None] | None:
-        [order] = orders
+    def __call__(self, order: StoredOrder) -> None:
         result = self._function(_argument(order))
         if not inspect.iscoroutine(result):
             _check_has_run(result)
-            return None
+            return
         try:
-            return self._coroutines.start(_run_and_check(result))
+            ended = self._coroutines.start(_run_and_check(result))
         except (RuntimeError, OSError):
             result.close()
             raise
+        ended.result()
+
+
+class AsyncFunctionProcessor:
+    """Makes a coroutine of the async function `function` for each order. The coroutine decides the outcome."""
+
+    def __init__(self, function: Callable[[Order], Coroutine[Any, Any, object]]) -> None:
+        self._function = function
+
+    async def __call__(self, order: StoredOrder) -> None:
+        _check_has_run(await self._function(_argument(order)))
 
 
 async def _run_and_check(coroutine: Coroutine[Any, Any, object]) -> None:
@@ -94,6 +102,11 @@ def _integer(digits: str) -> int | float:
     # `int` raises ValueError for a text with more digits than this limit
     # (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
     return int(digits) if len(digits.lstrip("-")) <= sys.int_info.default_max_str_digits else float(digits)
+
+
+def is_async(function: Callable[[Order], object]) -> TypeGuard[Callable[[Order], Coroutine[Any, Any, object]]]:
+    """Whether a call of the function only makes a coroutine, and so does not block."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def load_function(path: str) -> Callable[[Order], object]:

@@ -54,7 +54,7 @@ class ReceiverBusyError(NotDeliveredError):
 
 
 class NotSentError(Exception):
-    """Raised by the webhook processor: deliveries are paused, so the order was not sent.
+    """No attempt was made: deliveries are paused, or the order has waited too long for its attempt.
 
     The order becomes Pending again, as if it had not been claimed.
     """

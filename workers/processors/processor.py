@@ -1,55 +1,64 @@
-"""The interface of a processor. It is called on the worker threads, on several threads at a time."""
+"""The interface between the dispatcher and what makes attempts at orders."""
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from typing import Protocol
 
 from models.order import Order
-from workers.observer import ServiceObserver
-from workers.processors.outcomes import NotSentError
 
 
-class Processor(Protocol):
-    """Makes one attempt at each of the orders. If the call returns None, all of these orders are Completed.
+class AttemptReports(Protocol):
+    """Receives the results of attempts. Methods can be called on any thread; they neither block nor raise.
 
-    An exception applies to each of these orders. The exceptions of `workers.processors.outcomes` document their effect;
-    after any other exception, the order is retried. If the call returns a future, the attempts end when the future
-    ends: an exception of the future has the same effect as one that the call raises. The future can end on any thread.
+    The event loop is woken once for all results that are reported before it reads them. A result is ignored if the
+    attempt has already ended: for example, if it was given up after its time-out, or abandoned at a stop.
     """
 
-    batch_size: int
-    """The maximum number of orders per call. It is 1 if an order can fail, because all orders of a call end alike."""
+    def completed(self, orders: Sequence[Order], duration_s: float) -> None:
+        """These orders are Completed. Each attempt took `duration_s` seconds."""
 
-    def __call__(self, orders: Sequence[Order]) -> Future[None] | None: ...
+    def failed(self, order: Order, error: BaseException, duration_s: float) -> None:
+        """The attempt ended with this error. If it is one of `workers.processors.outcomes`, it says what follows.
+
+        After any other error, the order is retried.
+        """
 
 
-class MeasuredProcessor:
-    """Wraps a processor and reports the duration of each call to the observer. `clock` returns monotonic seconds."""
+class AttemptRunner(Protocol):
+    """Makes one attempt at each order that it gets, oldest first. All methods run on the event loop."""
 
-    def __init__(self, processor: Processor, *, observer: ServiceObserver, clock: Callable[[], float]) -> None:
-        self.batch_size = processor.batch_size
-        self._processor = processor
-        self._observer = observer
-        self._clock = clock
-        self._lock = threading.Lock()
+    @property
+    def capacity(self) -> int:
+        """How many orders it can have now: those that are being attempted, and those that wait for their attempt.
 
-    def __call__(self, orders: Sequence[Order]) -> Future[None] | None:
-        begin_s = self._clock()
-        try:
-            pending = self._processor(orders)
-        except NotSentError:  # the order was not sent, so there is no duration to report
-            raise
-        except BaseException:
-            self._measure(begin_s, len(orders))
-            raise
-        if pending is None:
-            self._measure(begin_s, len(orders))
-        else:
-            pending.add_done_callback(lambda _: self._measure(begin_s, len(orders)))
-        return pending
+        Can change at any time. 0 if no order can be attempted at the moment.
+        """
 
-    def _measure(self, begin_s: float, orders: int) -> None:
-        duration_s = self._clock() - begin_s
-        with self._lock:
-            self._observer.attempts_ended(duration_s, orders)
+    @property
+    def in_time(self) -> int:
+        """How many attempts have begun, have not ended, and are not overdue."""
+
+    @property
+    def overdue(self) -> int:
+        """How many attempts were given up after their time-out and still run."""
+
+    def open(self, reports: AttemptReports) -> None:
+        """Must be called once, before `start`."""
+
+    def start(self, orders: Sequence[Order]) -> None:
+        """Makes an attempt at each order, and reports the result later. Returns at once.
+
+        An attempt that exceeds `--attempt-timeout` fails with NoResultError. The time begins with the attempt, not with
+        the call of `start`. Raises RuntimeError if no thread can be started: `withdraw` then returns the orders.
+        """
+
+    def withdraw(self) -> Sequence[Order]:
+        """Takes back the orders whose attempts have not begun. No attempt is made at them."""
+
+    def close(self) -> None:
+        """Ends the timers at once, and the threads after their attempts. Does not wait. Can be called twice.
+
+        `withdraw` must be called before. Attempts that still run have been abandoned.
+        """
+
+    def close_in_child(self) -> None:
+        """Called in a child that a user's function has forked: makes no more attempts there."""

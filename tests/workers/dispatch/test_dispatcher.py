@@ -17,14 +17,16 @@ from models.order import Order, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
+from tests.workers.recording_observer import RecordingObserver
 from workers.backoff import Backoff
-from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_SLEEP_S, Dispatcher
+from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_SLEEP_S, Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
 from workers.processors.outcomes import NotSentError, Rejected, RetryLater
-from workers.processors.processor import Processor
-from workers.processors.record import RecordProcessor
+from workers.processors.processor import AttemptRunner
+from workers.processors.record import RecordRunner
+from workers.processors.thread_runner import Processor, ThreadRunner
 
 WORKERS = 2
 
@@ -103,9 +105,8 @@ class MemoryStore:
 class GatedProcessor:
     """Completes orders. Each call waits for `release`. Counts the running orders."""
 
-    def __init__(self, batch_size: int = 1) -> None:
-        self.batch_size = batch_size
-        self.calls: list[list[int]] = []
+    def __init__(self) -> None:
+        self.calls: list[int] = []
         self.running = 0
         self.max_running = 0
         self._lock = threading.Lock()
@@ -113,15 +114,15 @@ class GatedProcessor:
         self._loop = asyncio.get_running_loop()
         self._begun = asyncio.Semaphore(0)
 
-    def __call__(self, orders: Sequence[Order]) -> None:
+    def __call__(self, order: Order) -> None:
         with self._lock:
-            self.calls.append([order.sequence for order in orders])
-            self.running += len(orders)
+            self.calls.append(order.sequence)
+            self.running += 1
             self.max_running = max(self.max_running, self.running)
         self._loop.call_soon_threadsafe(self._begun.release)
         self._gate.acquire()
         with self._lock:
-            self.running -= len(orders)
+            self.running -= 1
 
     async def begun(self, calls: int = 1) -> None:
         """Returns when this number of further calls has begun."""
@@ -135,12 +136,11 @@ class GatedProcessor:
 class FailingProcessor:
     """Raises error number n in attempt number n of an order. The attempt after the last error completes the order."""
 
-    def __init__(self, *errors: BaseException, batch_size: int = 1) -> None:
-        self.batch_size = batch_size
+    def __init__(self, *errors: BaseException) -> None:
         self.errors = errors
 
-    def __call__(self, orders: Sequence[Order]) -> None:
-        failed = orders[0].attempts - 1
+    def __call__(self, order: Order) -> None:
+        failed = order.attempts - 1
         if failed < len(self.errors):
             raise self.errors[failed]
 
@@ -174,16 +174,14 @@ class MemoryQueue:
 
 def new_dispatcher(
     store: MemoryStore,
-    processor: Processor,
+    runner: AttemptRunner,
     writer: Executor,
-    pool: Executor,
     *,
     delay_s: float = 0.0,
     clock: models.clock.Clock = CLOCK,
     backoff: Backoff | None = None,
     low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
     gate: ClaimGate | None = None,
-    attempt_timeout_s: float | None = None,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
@@ -191,15 +189,13 @@ def new_dispatcher(
     retry_backoff = Backoff(first_s=delay_s, max_s=delay_s)
     return Dispatcher(
         queue=MemoryQueue(store, writer, low_load),
-        pool=pool,
-        processor=processor,
-        workers=WORKERS,
+        runner=runner,
         retry_policy=RetryPolicy(max_attempts=3, backoff=retry_backoff, clock=clock),
         failures=FailureLog(clock=lambda: 0.0),
         storage_backoff=backoff or Backoff(first_s=0, max_s=0),
         clock=clock,
         gate=gate or OpenGate(),
-        attempt_timeout_s=attempt_timeout_s,
+        observer=RecordingObserver(),
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -215,7 +211,7 @@ async def until_writes_are_delivered(writer: Executor) -> None:
 @asynccontextmanager
 async def dispatching(
     store: MemoryStore,
-    processor: Processor,
+    processor: Processor | RecordRunner,
     writer: Executor,
     pool: Executor,
     *,
@@ -224,18 +220,22 @@ async def dispatching(
     clock: models.clock.Clock = CLOCK,
     gate: ClaimGate | None = None,
     attempt_timeout_s: float | None = None,
+    queue_s: float = 0.0,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
+    runner: AttemptRunner = RecordRunner()
+    if not isinstance(processor, RecordRunner):
+        runner = ThreadRunner(
+            processor=processor, pool=pool, workers=WORKERS, timeout_s=attempt_timeout_s, queue_s=queue_s
+        )
     dispatcher = new_dispatcher(
         store,
-        processor,
+        runner,
         writer,
-        pool,
         delay_s=delay_s,
         clock=clock,
         gate=gate,
-        attempt_timeout_s=attempt_timeout_s,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -245,6 +245,7 @@ async def dispatching(
         yield dispatcher
         await dispatcher.stop(0)
     finally:
+        runner.close()
         if isinstance(processor, GatedProcessor):
             processor.release()
 
@@ -252,7 +253,7 @@ async def dispatching(
 @pytest.mark.gen_test
 async def test_all_pending_orders_are_claimed_in_order_and_completed(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(2_500)
-    async with dispatching(store, RecordProcessor(), writer, pool):
+    async with dispatching(store, RecordRunner(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == list(range(1, 2_501))
         assert sorted(outcome.sequence for outcome in store.recorded) == store.claimed
@@ -261,7 +262,7 @@ async def test_all_pending_orders_are_claimed_in_order_and_completed(writer: Exe
 @pytest.mark.gen_test
 async def test_wake_makes_the_dispatcher_claim_new_orders(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(0)
-    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
         for _ in range(3):
             store.add(2)
@@ -273,7 +274,7 @@ async def test_wake_makes_the_dispatcher_claim_new_orders(writer: Executor, pool
 @pytest.mark.gen_test
 async def test_an_idle_dispatcher_does_not_call_the_store(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(1)
-    async with dispatching(store, RecordProcessor(), writer, pool):
+    async with dispatching(store, RecordRunner(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
         calls = len(store.limits)
         # The writer runs all earlier calls before this one.
@@ -282,33 +283,18 @@ async def test_an_idle_dispatcher_does_not_call_the_store(writer: Executor, pool
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("batch_size", [1, 3])
-async def test_the_workers_do_not_run_more_orders_than_their_capacity(
-    writer: Executor, pool: Executor, batch_size: int
-) -> None:
-    store, processor = MemoryStore(20), GatedProcessor(batch_size)
-    capacity = WORKERS * batch_size
+async def test_the_workers_do_not_run_more_orders_than_their_capacity(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(20), GatedProcessor()
     async with dispatching(store, processor, writer, pool):
         await processor.begun(WORKERS)
-        assert store.statuses().count(Status.PROCESSING) == capacity
+        assert store.statuses().count(Status.PROCESSING) == WORKERS
         processor.release(1)
         await processor.begun()
-        assert store.statuses().count(Status.PROCESSING) <= capacity
+        assert store.statuses().count(Status.PROCESSING) <= WORKERS
         processor.release()
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == list(range(1, 21))
-        assert (max(store.limits), processor.max_running) == (capacity, capacity)
-        assert max(map(len, processor.calls)) == batch_size
-
-
-@pytest.mark.gen_test
-async def test_orders_are_claimed_until_all_workers_are_busy(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryStore(3 * MAX_CLAIM), GatedProcessor(MAX_CLAIM)
-    async with dispatching(store, processor, writer, pool):
-        await processor.begun(WORKERS)
-        assert store.claimed == list(range(1, WORKERS * MAX_CLAIM + 1))
-        processor.release()
-        await store.until_all_are(Status.COMPLETED)
+        assert (max(store.limits), processor.max_running) == (WORKERS, WORKERS)
 
 
 @pytest.mark.gen_test
@@ -416,16 +402,6 @@ async def test_an_attempt_ends_even_if_logging_raises(writer: Executor, pool: Ex
 
 
 @pytest.mark.gen_test
-async def test_an_exception_applies_to_every_order_of_its_batch(
-    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = MemoryStore(5)
-    async with dispatching(store, FailingProcessor(Rejected("no"), batch_size=2), writer, pool):
-        await store.until_all_are(Status.FAILED)
-    caplog.clear()
-
-
-@pytest.mark.gen_test
 async def test_a_retry_begins_when_it_is_due_and_not_before(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -433,9 +409,9 @@ async def test_a_retry_begins_when_it_is_due_and_not_before(
     begun_us: list[int] = []
 
     class Recorded(FailingProcessor):
-        def __call__(self, orders: Sequence[Order]) -> None:
+        def __call__(self, order: Order) -> None:
             begun_us.append(CLOCK())
-            super().__call__(orders)
+            super().__call__(order)
 
     async with dispatching(store, Recorded(OSError("one"), RetryLater(0.3)), writer, pool, delay_s=0.1):
         await store.until_all_are(Status.COMPLETED)
@@ -509,7 +485,7 @@ async def test_a_retry_due_while_all_threads_are_busy_begins_on_the_next_free_on
         clock.now_us += SECOND_US
         processor.release(1)
         await processor.begun(1)
-        assert processor.calls == [[2], [3], [1]]
+        assert processor.calls == [2, 3, 1]
         processor.release()
         await store.until_all_are(Status.COMPLETED)
 
@@ -566,7 +542,7 @@ async def test_the_backoff_grows_with_each_error_and_resets_after_a_success(
             return super().delay_s(failures)
 
     store, backoff = MemoryStore(1), Recorded()
-    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, backoff=backoff)
+    dispatcher = new_dispatcher(store, RecordRunner(), writer, backoff=backoff)
     store.errors = [StorageBusyError("locked")] * 2
     dispatcher.start()
     await store.until_all_are(Status.COMPLETED)
@@ -591,7 +567,7 @@ async def test_stop_waits_for_running_attempts_and_claims_no_orders(writer: Exec
         processor.release()
         assert await stopping == 0
         assert store.statuses() == [Status.COMPLETED] * 2 + [Status.PENDING] * 3
-        assert processor.calls in ([[1], [2]], [[2], [1]])
+        assert sorted(processor.calls) == [1, 2]
 
 
 @pytest.mark.gen_test
@@ -603,22 +579,27 @@ async def test_after_its_time_out_stop_returns_running_orders_to_pending(writer:
         assert store.statuses() == [Status.PENDING] * 5
         assert {outcome.status for outcome in store.recorded} == {Status.PENDING}
         recorded = list(store.recorded)
-        processor.release()
-        pool.shutdown()
-        # The threads have scheduled callbacks with their outcomes. These run now.
-        await next_loop_iteration()
-        assert await dispatcher.stop(0) == 0
-        await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
-        assert store.recorded == recorded
+    pool.shutdown()
+    # The threads have scheduled callbacks with their outcomes. These run now.
+    await next_loop_iteration()
+    assert await dispatcher.stop(0) == 0
+    await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
+    assert store.recorded == recorded
 
 
 @pytest.mark.gen_test
-async def test_stop_also_returns_orders_that_wait_for_a_thread(writer: Executor, pool: Executor) -> None:
-    store, processor = MemoryStore(10), GatedProcessor(batch_size=2)
-    async with dispatching(store, processor, writer, pool) as dispatcher:
-        await processor.begun(2)
-        assert await dispatcher.stop(0) == 4
-        assert store.statuses() == [Status.PENDING] * 10
+async def test_stop_puts_back_orders_that_wait_for_a_thread_at_once(writer: Executor, pool: Executor) -> None:
+    store, processor = MemoryStore(10), GatedProcessor()
+    async with dispatching(store, processor, writer, pool, queue_s=3_600.0) as dispatcher:
+        await processor.begun(WORKERS)
+        assert store.statuses() == [Status.PROCESSING] * 10
+        stopping = asyncio.ensure_future(dispatcher.stop(60))
+        await store.until(lambda: store.statuses() == [Status.PROCESSING] * 2 + [Status.PENDING] * 8)
+        assert store.recorded == [Outcome(sequence, 1, Status.PENDING) for sequence in range(3, 11)]
+        processor.release()
+        assert await stopping == 0
+        assert store.statuses() == [Status.COMPLETED] * 2 + [Status.PENDING] * 8
+        assert sorted(processor.calls) == [1, 2]
 
 
 @pytest.mark.gen_test
@@ -626,7 +607,7 @@ async def test_stop_waits_until_the_outcomes_are_stored(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore(2)
-    processor = GatedProcessor(batch_size=2)
+    processor = GatedProcessor()
     async with dispatching(store, processor, writer, pool) as dispatcher:
         await processor.begun()
         store.errors = [StorageBusyError("locked")] * 5
@@ -639,7 +620,7 @@ async def test_stop_waits_until_the_outcomes_are_stored(
 @pytest.mark.gen_test
 async def test_stop_can_be_called_twice_and_concurrently(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(3)
-    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
         await store.until_all_are(Status.COMPLETED)
         assert list(await asyncio.gather(dispatcher.stop(5), dispatcher.stop(5))) == [0, 0]
         assert await dispatcher.stop(5) == 0
@@ -648,7 +629,7 @@ async def test_stop_can_be_called_twice_and_concurrently(writer: Executor, pool:
 @pytest.mark.gen_test
 async def test_a_dispatcher_that_was_never_started_stops_at_once(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(1)
-    async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool, start=False) as dispatcher:
         assert await dispatcher.stop(60) == 0
         assert store.statuses() == [Status.PENDING]
 
@@ -656,7 +637,7 @@ async def test_a_dispatcher_that_was_never_started_stops_at_once(writer: Executo
 @pytest.mark.gen_test
 async def test_a_dispatcher_stopped_right_after_its_start_claims_nothing(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(3)
-    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
         assert await dispatcher.stop(60) == 0
         assert store.statuses() == [Status.PENDING] * 3
 
@@ -687,7 +668,7 @@ async def test_without_errors_nothing_is_logged(
     writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore(10)
-    async with dispatching(store, RecordProcessor(), writer, pool):
+    async with dispatching(store, RecordRunner(), writer, pool):
         await store.until_all_are(Status.COMPLETED)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
 
@@ -706,7 +687,7 @@ async def test_orders_are_claimed_again_if_no_thread_can_be_started(
 
     store = MemoryStore(3)
     with RefusingPool(WORKERS) as pool:
-        async with dispatching(store, RecordProcessor(), writer, pool):
+        async with dispatching(store, FailingProcessor(), writer, pool):
             await store.until_all_are(Status.COMPLETED)
     assert "can't start new thread" in caplog.text
     caplog.clear()
@@ -715,7 +696,7 @@ async def test_orders_are_claimed_again_if_no_thread_can_be_started(
 @pytest.mark.gen_test
 async def test_claim_with_next_commit_claims_new_orders_without_wake(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(0)
-    async with dispatching(store, RecordProcessor(), writer, pool) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
         await store.until(lambda: len(store.limits) == 1)
         await until_writes_are_delivered(writer)
         store.add(3)
@@ -771,7 +752,7 @@ async def test_a_failed_claim_with_next_commit_reserves_no_threads(writer: Execu
 @pytest.mark.gen_test
 async def test_stop_returns_the_orders_of_a_claim_with_next_commit(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(0)
-    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool)
+    dispatcher = new_dispatcher(store, RecordRunner(), writer)
     dispatcher.start()
     await store.until(lambda: len(store.limits) == 1)
     await until_writes_are_delivered(writer)
@@ -792,7 +773,7 @@ async def test_stop_returns_the_orders_of_a_claim_with_next_commit(writer: Execu
 @pytest.mark.gen_test
 async def test_claim_with_next_commit_does_nothing_before_the_start(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(1)
-    async with dispatching(store, RecordProcessor(), writer, pool, start=False) as dispatcher:
+    async with dispatching(store, RecordRunner(), writer, pool, start=False) as dispatcher:
         dispatcher.claim_with_next_commit()
         await until_writes_are_delivered(writer)
         assert store.limits == []
@@ -802,7 +783,7 @@ async def test_claim_with_next_commit_does_nothing_before_the_start(writer: Exec
 async def test_a_write_waits_for_low_load(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(1)
     low_load = asyncio.Event()
-    dispatcher = new_dispatcher(store, RecordProcessor(), writer, pool, low_load=low_load.wait)
+    dispatcher = new_dispatcher(store, RecordRunner(), writer, low_load=low_load.wait)
     dispatcher.start()
     for _ in range(5):
         await next_loop_iteration()
@@ -887,7 +868,7 @@ async def test_the_dispatcher_claims_again_when_the_gate_opens(writer: Executor,
             return left_s
 
     store = MemoryStore(3)
-    async with dispatching(store, RecordProcessor(), writer, pool, gate=OpensOnce(0, opens_in_s=0.01)):
+    async with dispatching(store, RecordRunner(), writer, pool, gate=OpensOnce(0, opens_in_s=0.01)):
         await store.until_all_are(Status.COMPLETED)
 
 

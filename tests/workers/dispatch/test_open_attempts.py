@@ -1,199 +1,213 @@
-"""The time-out of attempts. The threads are real, and the time-outs are short."""
+"""Results that are reported on other threads, and the outcomes that follow."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 
 import pytest
 
-from models.order import Order, Status
+from models.order import Ending, Order, Status
 from models.writes import Outcome
 from tests.models.samples import Clock, claimed_order, new_order
+from tests.workers.event_loop import next_loop_iteration
+from tests.workers.recording_observer import RecordingObserver
 from workers.backoff import Backoff
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.open_attempts import OpenAttempts
 from workers.dispatch.retries import RetryPolicy
-from workers.processors.outcomes import Rejected
-from workers.processors.processor import Processor
-
-WORKERS = 2
-TIMEOUT_S = 0.01
+from workers.processors.outcomes import NoResultError, NotSentError, Rejected
+from workers.processors.processor import AttemptReports
 
 
-class StuckProcessor:
-    """A call does not return until its order is released. It then raises `error`, if there is one."""
+class ScriptedRunner:
+    """Makes no attempts: the test reports results. `waiting` are the orders whose attempts have not begun."""
 
-    batch_size = 1
+    capacity = 10
+    in_time = 0
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self._released: dict[int, threading.Event] = {}
-        self._error = error
-        self.called: list[int] = []
+    def __init__(self) -> None:
+        self.overdue = 0
+        self.waiting: list[Order] = []
+        self.error: RuntimeError | None = None
 
-    def __call__(self, orders: Sequence[Order]) -> None:
-        [order] = orders
-        self.called.append(order.order_id)
-        self._released.setdefault(order.order_id, threading.Event()).wait()
-        if self._error:
-            raise self._error
+    def open(self, reports: AttemptReports) -> None:
+        self.reports = reports
 
-    def release(self, *order_ids: int) -> None:
-        for order_id in order_ids:
-            self._released.setdefault(order_id, threading.Event()).set()
+    def start(self, orders: Sequence[Order]) -> None:
+        self.waiting += orders
+        if self.error:
+            raise self.error
+
+    def withdraw(self) -> Sequence[Order]:
+        waiting, self.waiting = self.waiting, []
+        return waiting
+
+    def close(self) -> None:
+        pass
+
+    def close_in_child(self) -> None:
+        pass
+
+
+class CountingEvent(asyncio.Event):
+    """Counts how often it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def set(self) -> None:
+        self.times += 1
+        super().set()
 
 
 class Attempts:
-    """Open attempts with a time-out, and the outcomes that they have reported."""
+    """Open attempts at the orders 1 to `count`, which a scripted runner makes."""
 
-    def __init__(self, pool: ThreadPoolExecutor, processor: Processor, timeout_s: float | None) -> None:
-        self.changed = asyncio.Event()
-        self.outcomes: list[Outcome] = []
+    def __init__(self, count: int) -> None:
+        self.runner, self.observer, self.changed = ScriptedRunner(), RecordingObserver(), CountingEvent()
         self.open = OpenAttempts(
-            pool=pool,
-            processor=processor,
+            runner=self.runner,
             retry_policy=RetryPolicy(max_attempts=3, backoff=Backoff(first_s=1, max_s=1), clock=Clock(0)),
             failures=FailureLog(clock=lambda: 0.0),
+            observer=self.observer,
             changed=self.changed,
-            timeout_s=timeout_s,
-            spare_threads=WORKERS,
         )
+        self.orders = [claimed_order(new_order(order_id), order_id, 0) for order_id in range(1, count + 1)]
+        self.open.start(self.orders)
 
-    def start(self, *order_ids: int) -> None:
-        self.open.start([claimed_order(new_order(order_id), order_id, 0) for order_id in order_ids])
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        return self.open.as_write(0).outcomes
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while True:
-            write = self.open.as_write(0)
-            self.open.remove_recorded(write)
-            self.outcomes += write.outcomes
-            if condition():
-                return
-            await self.changed.wait()
-            self.changed.clear()
-
-
-@pytest.fixture
-def processor() -> Iterator[StuckProcessor]:
-    stuck = StuckProcessor()
-    yield stuck
-    stuck.release(*range(1, 10))
+    def complete_on_a_thread(self, order: Order) -> None:
+        """Reports the order on a thread of its own, and returns when that is done."""
+        thread = threading.Thread(target=self.runner.reports.completed, args=((order,), 0.5))
+        thread.start()
+        thread.join()
 
 
-@pytest.fixture
-def pool(processor: StuckProcessor) -> Iterator[ThreadPoolExecutor]:
-    executor = ThreadPoolExecutor(2 * WORKERS)
-    yield executor
-    processor.release(*range(1, 10))
-    executor.shutdown()
+def completed(*orders: Order) -> list[Outcome]:
+    return [Outcome(order.sequence, order.claims, Status.COMPLETED) for order in orders]
 
 
 @pytest.mark.gen_test
-async def test_an_overdue_attempt_counts_as_failed_and_its_late_result_is_ignored(
-    pool: ThreadPoolExecutor, processor: StuckProcessor
-) -> None:
-    attempts = Attempts(pool, processor, TIMEOUT_S)
-    attempts.start(1)
-    await attempts.until(lambda: len(attempts.outcomes) == 1)
+async def test_results_of_several_threads_wake_the_event_loop_once() -> None:
+    attempts = Attempts(5)
+    # The event loop runs nothing meanwhile.
+    for order in attempts.orders:
+        attempts.complete_on_a_thread(order)
+    assert (attempts.open.running, attempts.changed.times) == (5, 0)
+    await attempts.changed.wait()
+    for _ in range(3):
+        await next_loop_iteration()
+    assert (attempts.open.running, attempts.changed.times) == (0, 1)
+    assert attempts.outcomes == completed(*attempts.orders)
+    assert attempts.observer.attempts == [1] * 5
+
+
+@pytest.mark.gen_test
+async def test_results_that_are_reported_after_a_wake_up_wake_the_event_loop_again() -> None:
+    attempts = Attempts(2)
+    for times, order in enumerate(attempts.orders, 1):
+        attempts.complete_on_a_thread(order)
+        await attempts.changed.wait()
+        attempts.changed.clear()
+        assert (attempts.open.ended, attempts.changed.times) == (times, times)
+
+
+@pytest.mark.gen_test
+async def test_several_orders_can_be_reported_at_once() -> None:
+    attempts = Attempts(3)
+    attempts.runner.reports.completed(attempts.orders, 0.5)
+    await attempts.changed.wait()
+    assert attempts.outcomes == completed(*attempts.orders)
+    assert attempts.observer.attempts == [3]
+
+
+@pytest.mark.gen_test
+async def test_the_first_result_of_an_attempt_counts(caplog: pytest.LogCaptureFixture) -> None:
+    attempts = Attempts(1)
+    [order] = attempts.orders
+    attempts.runner.reports.failed(order, NoResultError(1), 1.0)
+    await attempts.changed.wait()
+    attempts.runner.reports.completed([order], 2.0)
+    attempts.runner.reports.failed(order, Rejected("too late"), 2.0)
+    await next_loop_iteration()
     [outcome] = attempts.outcomes
-    assert (outcome.status, outcome.error) == (Status.PENDING, "no result within 0.01 s")
-    assert outcome.due_us is not None
-    assert (attempts.open.running, attempts.open.calls.in_time, attempts.open.calls.overdue) == (0, 0, 1)
-    processor.release(1)
-    await attempts.until(lambda: attempts.open.calls.overdue == 0)
-    assert attempts.outcomes == [outcome]
-
-
-@pytest.mark.gen_test
-async def test_a_late_error_is_not_logged(pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture) -> None:
-    processor = StuckProcessor(Rejected("too late"))
-    attempts = Attempts(pool, processor, TIMEOUT_S)
-    attempts.start(1)
-    await attempts.until(lambda: len(attempts.outcomes) == 1)
-    processor.release(1)
-    await attempts.until(lambda: attempts.open.calls.overdue == 0)
+    assert (outcome.status, outcome.error, outcome.ending) == (Status.PENDING, "no result within 1 s", Ending.TIMED_OUT)
+    assert attempts.observer.attempts == [1]
     [line] = caplog.messages
-    assert line.endswith("attempt 1 failed, it will be retried: no result within 0.01 s")
+    assert line.endswith("attempt 1 failed, it will be retried: no result within 1 s")
 
 
 @pytest.mark.gen_test
-async def test_overdue_attempts_cost_slots_only_when_all_spare_threads_are_occupied(
-    pool: ThreadPoolExecutor, processor: StuckProcessor, caplog: pytest.LogCaptureFixture
-) -> None:
-    attempts = Attempts(pool, processor, TIMEOUT_S)
-    attempts.start(1, 2)
-    await attempts.until(lambda: attempts.open.calls.overdue == 2)
-    assert attempts.open.lost_slots == 0
-    attempts.start(3, 4)  # these get the two spare threads
-    await attempts.until(lambda: attempts.open.calls.overdue == 4)
-    assert attempts.open.lost_slots == 2
-    assert [each.message for each in caplog.records if each.name == "workers.dispatch.open_attempts"] == [
-        "3 attempts exceeded the time-out and still run: until some of them end, fewer orders are processed",
-        "4 attempts exceeded the time-out and still run: until some of them end, no order is processed",
+async def test_a_late_result_does_not_end_the_next_attempt_at_the_order() -> None:
+    attempts = Attempts(1)
+    [first] = attempts.orders
+    attempts.runner.withdraw()
+    assert attempts.open.abandon() == 1
+    second = claimed_order(new_order(1), 1, 0)
+    attempts.open.start([second])
+    attempts.runner.reports.completed([first], 0.5)
+    await next_loop_iteration()
+    assert (attempts.open.running, attempts.open.ended) == (1, 1)
+
+
+@pytest.mark.gen_test
+async def test_an_order_that_was_not_sent_is_ready_again_and_not_measured(caplog: pytest.LogCaptureFixture) -> None:
+    attempts = Attempts(1)
+    attempts.runner.reports.failed(attempts.orders[0], NotSentError(), 0.0)
+    await attempts.changed.wait()
+    assert attempts.outcomes == [Outcome(1, 1, Status.PENDING, counts=False)]
+    assert (attempts.observer.attempts, caplog.messages) == ([], [])
+
+
+@pytest.mark.gen_test
+async def test_orders_whose_attempts_have_not_begun_are_put_back() -> None:
+    attempts = Attempts(3)
+    begun = attempts.runner.waiting.pop(0)
+    attempts.open.withdraw()
+    assert attempts.outcomes == [Outcome(2, 1, Status.PENDING), Outcome(3, 1, Status.PENDING)]
+    attempts.runner.reports.completed([begun], 0.5)
+    await next_loop_iteration()
+    assert attempts.outcomes[2:] == completed(begun)
+
+
+@pytest.mark.gen_test
+async def test_a_stop_abandons_attempts_that_run_and_counts_overdue_ones() -> None:
+    attempts = Attempts(2)
+    attempts.runner.waiting.pop(0)
+    attempts.runner.overdue = 3
+    assert attempts.open.abandon() == 1 + 3
+    assert attempts.outcomes == [
+        Outcome(2, 1, Status.PENDING),
+        Outcome(1, 1, Status.PENDING, ending=Ending.STOPPED),
     ]
-    processor.release(1, 2)
-    await attempts.until(lambda: attempts.open.calls.overdue == 2)
-    assert attempts.open.lost_slots == 0
 
 
 @pytest.mark.gen_test
-async def test_an_attempt_that_is_overdue_before_a_thread_is_free_is_not_made(processor: StuckProcessor) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        attempts = Attempts(pool, processor, TIMEOUT_S)
-        attempts.start(1, 2)
-        await attempts.until(lambda: attempts.open.calls.overdue == 2)
-        processor.release(1)
-        await attempts.until(lambda: attempts.open.calls.overdue == 0)
-    assert processor.called == [1]
+async def test_orders_are_put_back_if_no_thread_can_be_started() -> None:
+    attempts = Attempts(0)
+    attempts.runner.error = RuntimeError("can't start new thread")
+    order = claimed_order(new_order(1), 1, 0)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        attempts.open.start([order])
+    assert (attempts.open.running, attempts.outcomes) == (0, [Outcome(1, 1, Status.PENDING)])
 
 
 @pytest.mark.gen_test
-async def test_a_stop_counts_overdue_attempts_as_abandoned(pool: ThreadPoolExecutor, processor: StuckProcessor) -> None:
-    attempts = Attempts(pool, processor, TIMEOUT_S)
-    attempts.start(1)
-    await attempts.until(lambda: attempts.open.calls.overdue == 1)
-    attempts.start(2)
-    assert attempts.open.abandon() == 2
+async def test_a_result_after_the_end_of_the_event_loop_is_ignored() -> None:
+    """A thread of an abandoned attempt reports at any time."""
+    made: list[Attempts] = []
 
+    async def make() -> None:
+        made.append(Attempts(2))
 
-@pytest.mark.gen_test
-async def test_without_a_time_out_an_attempt_can_take_any_time(
-    pool: ThreadPoolExecutor, processor: StuckProcessor
-) -> None:
-    attempts = Attempts(pool, processor, None)
-    attempts.start(1)
-    assert (attempts.open.calls.in_time, attempts.open.calls.overdue) == (1, 0)
-    processor.release(1)
-    await attempts.until(lambda: attempts.open.running == 0)
-    assert [outcome.status for outcome in attempts.outcomes] == [Status.COMPLETED]
-
-
-class PendingProcessor:
-    """Returns a future for each order."""
-
-    batch_size = 1
-
-    def __init__(self) -> None:
-        self.pending: list[Future[None]] = []
-
-    def __call__(self, orders: Sequence[Order]) -> Future[None]:
-        self.pending.append(Future())
-        return self.pending[-1]
-
-
-@pytest.mark.gen_test
-async def test_a_future_occupies_no_thread_and_decides_how_the_attempt_ends() -> None:
-    processor = PendingProcessor()
-    with ThreadPoolExecutor(1) as pool:
-        attempts = Attempts(pool, processor, None)
-        attempts.start(1, 2)
-    first, second = processor.pending  # the only thread has made both calls
-    assert attempts.open.running == 2
-    second.set_exception(Rejected("no"))
-    await attempts.until(lambda: attempts.open.running == 1)
-    first.set_result(None)
-    await attempts.until(lambda: attempts.open.running == 0)
-    assert [(outcome.sequence, outcome.status, outcome.error) for outcome in attempts.outcomes] == [
-        (2, Status.FAILED, "no"),
-        (1, Status.COMPLETED, None),
-    ]
+    thread = threading.Thread(target=lambda: asyncio.run(make()))
+    thread.start()
+    thread.join()
+    [attempts] = made
+    for order in attempts.orders:
+        attempts.runner.reports.completed([order], 0.5)
+    assert attempts.open.ended == 0

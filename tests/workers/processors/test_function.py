@@ -21,7 +21,13 @@ from models.order import Order as StoredOrder
 from models.order import Status
 from workers.processors import Order
 from workers.processors.coroutine_thread import CoroutineThread
-from workers.processors.function import FunctionProcessor, FunctionRefusedError, load_function
+from workers.processors.function import (
+    AsyncFunctionProcessor,
+    FunctionProcessor,
+    FunctionRefusedError,
+    is_async,
+    load_function,
+)
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
 
 CREATED_US = 1_740_830_400_250_001
@@ -54,15 +60,14 @@ def processor_of(function: Callable[[Order], object]) -> Iterator[FunctionProces
 def process(function: Callable[[Order], object]) -> None:
     """Processes one order with the function."""
     with processor_of(function) as processor:
-        if pending := processor([order()]):
-            pending.result(30)
+        processor(order())
 
 
 def argument_for(stored: StoredOrder) -> Order:
     """The argument that the function is called with."""
     calls: list[Order] = []
     with processor_of(calls.append) as processor:
-        processor([stored])
+        processor(stored)
     [call] = calls
     return call
 
@@ -119,11 +124,6 @@ def test_the_time_is_exact_and_in_utc(created_us: int, text: str) -> None:
     created_time = argument_for(order(created_us=created_us)).created_time
     assert created_time.utcoffset() == timedelta(0)
     assert created_time.isoformat() == text
-
-
-def test_the_batch_size_is_one() -> None:
-    with processor_of(print) as processor:
-        assert processor.batch_size == 1
 
 
 # Results and exceptions
@@ -193,12 +193,49 @@ def test_all_coroutines_share_one_event_loop() -> None:
 
     with processor_of(remember) as processor:
         for _ in range(2):
-            pending = processor([order()])
-            assert pending
-            pending.result(30)
+            processor(order())
     assert len(found) == 2
     assert len(set(found)) == 1
     assert found[0][0] != threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (reject_later, True),
+        (AsyncShop(), True),
+        (AsyncShop().__call__, True),
+        (functools.partial(reject_later), True),
+        (functools.partial(AsyncShop()), False),
+        (lambda order: reject_later(order), False),
+        (print, False),
+    ],
+)
+def test_a_function_is_async_if_a_call_cannot_block(function: Callable[[Order], object], expected: bool) -> None:
+    assert is_async(function) is expected
+
+
+@pytest.mark.gen_test
+async def test_an_async_function_is_called_with_the_order() -> None:
+    called: list[Order] = []
+
+    async def remember(order: Order) -> None:
+        called.append(order)
+
+    await AsyncFunctionProcessor(remember)(order(attempts=4))
+    assert called == [argument_for(order(attempts=4))]
+
+
+@pytest.mark.gen_test
+async def test_the_exception_of_an_async_function_decides() -> None:
+    with pytest.raises(Rejected, match=r"^no$"):
+        await AsyncFunctionProcessor(reject_later)(order())
+
+
+@pytest.mark.gen_test
+async def test_an_async_function_that_returns_something_that_has_not_run_is_an_error() -> None:
+    with pytest.raises(TypeError, match="a coroutine, but did not await it"):
+        await AsyncFunctionProcessor(forget_await)(order())
 
 
 def generate(order: Order) -> Iterator[None]:

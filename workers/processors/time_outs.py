@@ -1,0 +1,113 @@
+"""Attempts that run, and their time-out. The timer runs on the event loop; attempts begin and end on other threads.
+
+Needs no lock: each operation on the set, and each assignment, is atomic.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from models.order import Order
+from workers.processors.outcomes import NoResultError
+from workers.processors.processor import AttemptReports
+
+_log = logging.getLogger(__name__)
+
+
+class Place:
+    """Where one attempt at a time runs: `attempt` is its order and when it began, and `given_up` an overdue attempt."""
+
+    __slots__ = ("attempt", "given_up")
+
+    def __init__(self) -> None:
+        self.attempt: tuple[Order, float] | None = None
+        self.given_up: tuple[Order, float] | None = None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the attempt was given up and still runs."""
+        return self.attempt is not None and self.attempt is self.given_up
+
+
+class TimeOuts:
+    """Gives up attempts that have not ended after `timeout_s` seconds, unless this is None.
+
+    Up to `places` attempts can run at a time. An attempt that was given up can still run: without effect, but it
+    occupies a thread, for example. With a time-out, `places` further attempts can run in place of such attempts.
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, *, timeout_s: float | None, places: int, clock: Callable[[], float]) -> None:
+        self._timeout_s = timeout_s
+        self._most = places
+        self._spare = 0 if timeout_s is None else places
+        self._clock = clock
+        self.places: set[Place] = set()
+        """Each place that can have an attempt."""
+        self._late: set[Place] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._warnings: set[str] = set()
+
+    def open(self, reports: AttemptReports, *, on_overdue: Callable[[], None]) -> None:
+        """Must be called once, on the event loop. Calls `on_overdue` there after it has given up attempts."""
+        self._reports = reports
+        self._on_overdue = on_overdue
+        self._loop = asyncio.get_running_loop()
+        if self._timeout_s is not None:
+            self._alarm = self._loop.call_later(self._timeout_s, self._check, self._timeout_s)
+
+    @property
+    def in_time(self) -> int:
+        """How many attempts run that are not overdue."""
+        return sum(place.attempt is not None and not place.is_overdue for place in tuple(self.places))
+
+    @property
+    def overdue(self) -> int:
+        """How many attempts run that were given up."""
+        return sum(place.is_overdue for place in tuple(self._late))
+
+    def usable_places(self) -> int:
+        """How many attempts can run at a time, in addition to those that are overdue."""
+        return min(self._most, self._most + self._spare - self.overdue) if self._spare else self._most
+
+    def note_end(self) -> None:
+        """Must be called after an overdue attempt has ended."""
+        if not self.overdue:
+            self._warnings.clear()
+
+    def close(self) -> None:
+        """Ends the timer. Called on the event loop. Can be called twice."""
+        if self._alarm:
+            self._alarm.cancel()
+
+    def _check(self, timeout_s: float) -> None:
+        """Gives up attempts that are overdue, and sets the next alarm: before then, no attempt can become overdue."""
+        self._late = {place for place in self._late if place.is_overdue}
+        now_s, next_s, overdue = self._clock(), timeout_s, 0
+        for place in tuple(self.places):
+            attempt = place.attempt
+            if attempt is None or attempt is place.given_up:
+                continue
+            order, begun_s = attempt
+            if (left_s := begun_s + timeout_s - now_s) > 0:
+                next_s = min(next_s, left_s)
+            else:
+                place.given_up = attempt
+                self._late.add(place)
+                overdue += 1
+                self._reports.failed(order, NoResultError(timeout_s), timeout_s)
+                self._warn_about_lost_places()
+        self._alarm = self._loop.call_later(next_s, self._check, timeout_s)
+        if overdue:
+            self._on_overdue()
+
+    def _warn_about_lost_places(self) -> None:
+        """Logs each of the two warnings once, until no attempt is overdue."""
+        overdue = self.overdue
+        lost = overdue - self._spare
+        effect = "fewer orders are" if lost < self._most else "no order is"
+        if lost > 0 and effect not in self._warnings:
+            self._warnings.add(effect)
+            _log.warning(
+                "%d attempts exceeded the time-out and still run: until some of them end, %s processed", overdue, effect
+            )
