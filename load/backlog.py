@@ -86,7 +86,7 @@ class Backlog:
 
     `left` is the backlog at the last poll. `on_poll` is called with the backlog after each poll. `changed_ns` is when
     `wait` last saw the metrics change. `processed_ns` is the time of the first poll at which all orders were processed.
-    It is None if there was none, or if the previous poll was over a second earlier.
+    `processed_ns` is None if there was no such poll, or if the poll before it was over a second earlier.
     """
 
     address: Address
@@ -112,7 +112,7 @@ class Backlog:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Poll in the background while the block runs, at least once if the server responds in time."""
+        """Poll in the background while the block runs. After the block, wait a limited time for the current poll."""
         end = asyncio.Event()
         watch = asyncio.create_task(self._watch(end))
         try:
@@ -140,7 +140,7 @@ class Backlog:
                 return
 
     async def wait(self, *, before: int, limit_s: float | None = None) -> BacklogState:
-        """Poll until all orders are processed, or until as many have finished as were waiting at the first poll.
+        """Poll until no order waits, or until N orders have finished, where N orders waited at the first poll.
 
         The second condition is for servers that also get orders from other clients. `before` is how many orders waited
         before the load. Because these can wait for hours, polling also ends if at most `before` orders wait and the

@@ -19,7 +19,7 @@ TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
 
 @dataclass
 class ReadOrder:
-    """An order to read back. `places` are all indexes in the source that have its id."""
+    """An order to read back. `places` has the index of every order in the source with its id."""
 
     order_id: int
     places: list[int]
@@ -46,7 +46,7 @@ class OrderReader:
     async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
         """Read the orders at these indexes of the source. With `again`, read unprocessed and unreadable orders again.
 
-        Reading again ends when no order is left, or when none was processed within `timeouts.processing_s`.
+        Reading again ends when no such order is left, or when no order was processed for `timeouts.processing_s`.
         """
         order_id = self.source.order_id
         ascending = sorted(places, key=order_id)

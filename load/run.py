@@ -117,8 +117,8 @@ class Run:
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
         """Record how long the sending took.
 
-        The sending ends with the last response. So the time is not counted in which a server that has stopped does not
-        respond. In an open loop, the sending lasts at least until the due time of the last request that was sent.
+        The sending ends with the last response. So if the server stops, the time until that is detected does not count.
+        In an open loop, the sending lasts at least until the due time of the last request that was sent.
         """
         result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
         last_answer_s = (connections.last_answer_ns - self._started_ns) / 1e9

@@ -45,10 +45,10 @@ says so, and the exit status stays the same."""
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one run. `concurrency` is the number of connections; in an open loop, the highest number.
+    """The settings of one run. `concurrency` is the number of connections; an open loop can use fewer.
 
-    `orders` is how many orders are sent; with `replay`, the most that are sent, and HIGHEST means the whole file. With
-    `rate`, in orders per second, the loop is open. `duration_s` is None if the number of orders ends the run. `batch`
+    `orders` is how many orders are sent. With `replay`, it is an upper limit; HIGHEST means the whole file. `rate` is
+    in orders per second, and makes the loop open. `duration_s` is None if the number of orders ends the run. `batch`
     orders are sent at once. Each request has `bulk` orders. With `own_server`, the command starts the server.
     """
 

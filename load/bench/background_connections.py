@@ -1,7 +1,8 @@
 """Runs another process during a measurement: wrk, or clients that keep connections open. Runs on the event loop.
 
 `python -m load.bench.background_connections KIND URL COUNT` connects COUNT clients and prints "ready". KIND is
-"readers" (of events) or "slow-clients". When standard input is closed, it disconnects them and prints a Report as JSON.
+"readers" (they read events) or "slow-clients". When standard input is closed, the command disconnects the clients and
+prints a Report as JSON.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ AnyReport = TypeVar("AnyReport")
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What the process of the clients measured while they were connected. `cpu_s` is the CPU time of this process.
+    """What the process that runs the clients measured. `cpu_s` is its CPU time since all clients were connected.
 
     `ended` counts the connections that the server closed. `least_bytes` and `most_bytes` are the fewest and the most
     bytes that one reader received; both are 0 for slow clients.
@@ -47,7 +48,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 @dataclass
 class EventReaders:
-    """Reads all events on `count` connections. `bytes_read` counts the bytes of each, `ended` closed connections."""
+    """Reads events on `count` connections. `ended` counts closed connections. `bytes_read` has bytes by connection."""
 
     address: Address
     _: KW_ONLY
@@ -59,7 +60,7 @@ class EventReaders:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect, and wait until every stream has begun. Raises OSError, or CommandError if there is no stream."""
+        """Connect, and wait until every stream has begun. Raises OSError, or CommandError if a status is not 200."""
         loop = asyncio.get_running_loop()
         self.bytes_read = [0] * self.count
         async with asyncio.timeout(CONNECT_S):
@@ -96,7 +97,7 @@ class EventReaders:
 
 @dataclass
 class SlowClients:
-    """Runs clients that send header lines without end. `ended` counts how often the server disconnected one."""
+    """Runs clients that send header lines without end. `ended` counts how often the server disconnected a client."""
 
     address: Address
     _: KW_ONLY
@@ -106,7 +107,7 @@ class SlowClients:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def open(self) -> None:
-        """Connect all clients, spread over one interval. They send until `close`. Raises OSError if that fails."""
+        """Connect all clients within one interval. They send until `close`. Raises OSError if connecting fails."""
         for _ in range(self.count):
             self._tasks.append(asyncio.create_task(self._send_until_gone(*await self._connect())))
             # So that the clients do not all send at the same moment.
@@ -122,7 +123,7 @@ class SlowClients:
         return reader, writer
 
     async def _send_until_gone(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send lines until the server closes the connection, then reconnect and repeat. Return if connecting fails."""
+        """Send lines. When the server closes the connection, reconnect and continue. Return if connecting fails."""
         try:
             while True:
                 # Only a read shows that the server has closed the connection.
@@ -181,7 +182,7 @@ async def child_process(*command: str) -> AsyncIterator[Process]:
 
 
 async def read_report(process: Process, kind: type[AnyReport], *, name: str) -> AnyReport:
-    """Close the program's stdin, and decode its last line. Raises CommandError with its last error if that fails."""
+    """Close the program's stdin, and decode the last line of its stdout. Raises CommandError if the line is invalid."""
     # Before Python 3.12, communicate() without input does not close stdin.
     out, errors = await process.communicate(b"")
     last = (out.splitlines() or [b""])[-1]

@@ -1,8 +1,9 @@
 """`python -m load.bench`: measures the server and checks that each figure is within its bound.
 
 The server is compared with a bare Tornado or with itself. With `--against FOLDER`, it is compared with the server in
-that folder, for example a checkout of an earlier commit. With `--stored FILE`, a server on a copy of the file is also
-compared with a server that has few orders. `python -m load.fill` creates such a file. `--only NAME` runs one trial.
+that folder, for example a checkout of an earlier commit. `--stored FILE` adds trials that compare a server on a copy of
+the file with a server that has few orders. `python -m load.fill` creates a file with many orders. `--only NAME` runs
+one trial.
 
 Each server is a process on this machine. The servers are measured in turns, so that a slow phase of the machine affects
 all of them. After Ctrl-C, the rows so far are printed. The exit status is 0 if every figure is within its bound, 1 if
@@ -38,7 +39,7 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """Describes a trial. `servers` has the names of its servers, ours last. `needs_stored` requires --stored FILE."""
+    """Describes a trial. `servers` has the names of its servers, ours last. If `needs_stored`, it needs --stored."""
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
@@ -89,7 +90,7 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 
 
 def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and lines that say why others can't. CommandError if `names` has one of those."""
+    """Return the trials that can run, and why others can't. Raises CommandError if `names` names one that can't run."""
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
     without_wrk = [plan for plan in chosen.values() if plan.needs_wrk and not which(WRK)]
     without_file = [name for name, plan in chosen.items() if plan.needs_stored and not has_stored]

@@ -21,7 +21,7 @@ Check = Callable[[Response], str]  # Returns what is wrong with a response, or a
 
 
 def expect(status: int, check: Check = lambda response: "") -> Check:
-    """Return a check that requires this status, and then applies `check`."""
+    """Return a check that reports every status except `status`, and applies `check` to responses with `status`."""
     return lambda response: check(response) if response.status == status else f"status {response.status}"
 
 
@@ -29,11 +29,11 @@ def expect(status: int, check: Check = lambda response: "") -> Check:
 class Measurement:
     """Counts and latencies of a server's responses.
 
-    `right` counts correct responses, `wrong` failed requests by reason. `cpu_share` is the share of one core that the
-    client used. `latencies_ns` has the latencies of correct responses. They begin when a request is due in an open
-    loop, and when it is sent in a closed loop. `late_ns` has the client's own delays in an open loop: how late it sent
-    each request for which a connection was free. `empty_after_s` is how long the server took after the load to process
-    all orders, if that was measured. `rounds` is how many other measurements were added to this one.
+    `right` counts correct responses. `wrong` counts failed requests by reason. `cpu_share` is the share of one core
+    that the client used. `latencies_ns` has the latencies of correct responses: from when the request was due in an
+    open loop, from when it was sent in a closed loop. In an open loop, `late_ns` has the delay of each request that was
+    due when a connection was free: only the client delays these requests. `empty_after_s` is how long the server took
+    after the load to process all orders, if that was measured. `rounds` counts the calls of `add`.
     """
 
     right: int = 0
@@ -60,7 +60,7 @@ class Measurement:
 
     @property
     def late_p99_ms(self) -> float:
-        """The 99th percentile of the client's own delays; infinite if no request had a free connection."""
+        """The 99th percentile of `late_ns`; infinite if no request had a free connection."""
         return percentile_ms(self.late_ns, 99)
 
     def add(self, other: "Measurement") -> None:
@@ -76,7 +76,7 @@ class Measurement:
         self.rounds += 1
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
-        """Return a function that counts responses, but no correct response to a request due before `from_ns`."""
+        """Return a function that counts responses. It ignores correct responses to requests due before `from_ns`."""
 
         def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
             if fault := check(response):
@@ -93,7 +93,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Meter:
-    """Sends requests and measures the responses. The clocks return the time and this process's CPU time, in ns."""
+    """Sends requests and measures the responses. `cpu_clock_ns` returns the CPU time of this process."""
 
     clock_ns: Callable[[], int]
     cpu_clock_ns: Callable[[], int]
@@ -101,7 +101,7 @@ class Meter:
     async def throughput(
         self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0
     ) -> Measurement:
-        """Send requests in a closed loop over new connections: for `seconds`, or if this is 0, until all are sent."""
+        """Send requests in a closed loop over new connections, for `seconds`. If `seconds` is 0, send all requests."""
         measured = Measurement()
         loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         with self._timing(loop, measured):
@@ -124,8 +124,9 @@ class Meter:
     ) -> Measurement:
         """Send requests in an open loop for `seconds`, at a fixed rate, over up to `clients` new connections.
 
-        If all connections are busy, a due request waits, and its latency includes the wait. Before that, a warm-up of
-        `warm_up_s` at the same rate opens the connections. Of its responses, only wrong ones are counted.
+        If all connections are busy, a due request waits, and its latency includes the wait. Before the measurement, a
+        warm-up of `warm_up_s` opens the connections by sending requests at this rate. In the warm-up, only wrong
+        responses are counted.
         """
         measured, delays = Measurement(), SendDelays()
         warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)

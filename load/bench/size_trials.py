@@ -1,4 +1,4 @@
-"""Runs trials with many orders. Most compare a server with many stored orders to one with few. On the event loop."""
+"""Runs trials of servers with many orders, some in comparison with few orders. Runs on the event loop."""
 
 import asyncio
 from contextlib import closing
@@ -28,7 +28,7 @@ POLL_S = 0.005
 
 
 async def compare_sizes(trial: Trial, *, load: Load, figures: dict[str, Figure]) -> list[Row]:
-    """Return a row for each figure: the time with many stored orders, divided by the time with few of them."""
+    """Return a row for each figure: the time with many stored orders, divided by the time with few stored orders."""
     # Every round of an open loop has a warm-up, and a p99 needs many responses. So the rounds for a p99 are long.
     rounds, share = (2, 1.0) if P99 in figures.values() else (ROUNDS, 1 / ROUNDS)
     trial = replace(await find_stored(trial), seconds=trial.seconds * share)
@@ -55,7 +55,7 @@ async def stored_reading(trial: Trial) -> list[Row]:
 
 
 async def stored_metrics(trial: Trial) -> list[Row]:
-    """Measure GET /metrics, one request after another on one connection, without other load."""
+    """Measure the latency of GET /metrics on one connection, while no other client sends requests."""
     trial = await find_stored(trial)
     name = f"GET /metrics with {trial.ours.stored:,} stored orders, one after another"
     row = Row(name=name, unit=" ms", at_most=2.0)
@@ -63,7 +63,7 @@ async def stored_metrics(trial: Trial) -> list[Row]:
 
 
 async def start(trial: Trial) -> list[Row]:
-    """Measure how long the server takes to start. Each run first stores another 100,000 orders as Pending."""
+    """Measure how long the server takes to start. Before each start, 100,000 orders are stored as Pending."""
     clock_ns = trial.meter.clock_ns
     # Starting a server blocks this event loop, on which nothing else runs.
     with trial.start_server(*HOLDING) as server:
@@ -91,7 +91,7 @@ async def start(trial: Trial) -> list[Row]:
 
 
 async def memory(trial: Trial) -> list[Row]:
-    """Measure the highest memory of a server while 1,000,000 orders are Pending. Ignores `trial.runs`: runs once."""
+    """Measure the highest memory of a server while 1,000,000 orders are Pending. Runs once, not `trial.runs` times."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
     if not has_status():

@@ -1,4 +1,4 @@
-"""Measures how long other requests wait while the server parses the worst bodies. Runs on the event loop."""
+"""Measures how long GET requests wait while the server parses the bodies that take longest. Runs on the event loop."""
 
 import asyncio
 import socket
@@ -23,11 +23,12 @@ STALL = "the longest that /livez waits while the worst body of 8 MiB is taken in
 
 
 async def stalls(trial: Trial) -> list[Row]:
-    """Measure how long GET /livez, sent every 5 ms, waits while the server parses each of the worst bodies.
+    """Send GET /livez every 5 ms, and measure how long it waits while the server parses each of the worst bodies.
 
     A run sends every body in three rounds, and notes the latency of the slowest GET in each round. The wait for a body
-    is the shortest of its three latencies: a delay that the body causes occurs in all rounds, other delays do not. The
-    value of a run is the longest wait for any body, divided by the median latency of a POST to bare Tornado.
+    is the shortest of its three latencies: a delay that the body causes occurs in all rounds, a delay with another
+    cause does not. The value of a run is the longest wait for any body, divided by the median latency of a POST to bare
+    Tornado.
     """
     row = Row(name=STALL, at_most=100.0, aim=30.0)
     for number in range(1, trial.runs + 1):
@@ -58,7 +59,7 @@ async def stalls(trial: Trial) -> list[Row]:
 
 
 async def _poll_during(trial: Trial, work: Coroutine[Any, Any, None]) -> Measurement:
-    """Measure GET /livez of our server, sent every 5 ms, until `work` has ended."""
+    """Send GET /livez to our server every 5 ms until `work` has ended, and measure the responses."""
     address = trial.ours.address
     return await trial.meter.polling(address, address.get("/livez"), expect(200), interval_s=POLL_S, until=work)
 

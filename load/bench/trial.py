@@ -21,11 +21,11 @@ CLIENT_WAS_THE_LIMIT = "the client used all of its CPU time, so the server may b
 
 @dataclass(kw_only=True)
 class Row:
-    """A line of the benchmark's result. `at_least` or `at_most` is the bound for the median of the runs' `value`.
+    """A line of the benchmark's result. `at_least` or `at_most` is the bound for the median of `value` in `runs`.
 
-    Each run is a dict of numbers, whose names end in their units. The `aim` is stricter than the bound, but a row that
-    misses its aim does not fail. `wrong` counts failed requests by reason. `invalid` counts runs that say nothing about
-    the server, by reason.
+    Each run is a dict of numbers. The name of a number ends in its unit. The `aim` is stricter than the bound, but a
+    row that misses its aim does not fail. `wrong` has the number of failed requests for each reason. `invalid` has the
+    number of runs for each reason why a run says nothing about the server.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Server(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number that `value` computes from a Measurement. Its name in JSON ends in `key`. `text` is its format."""
+    """A number that `value` computes from a Measurement. In JSON, it is named SERVER_`key`. `text` is its format."""
 
     key: str
     text: str
@@ -152,9 +152,9 @@ class Value(Enum):
 class Trial:
     """Measures servers in `runs` runs, each server for `seconds` in a run. `print_line` prints a line for every run.
 
-    `servers` run during the whole trial. The last is `ours`; it is compared with the first, which can be the same
-    server. `start_server` takes additional flags and returns our server, not started yet. It is for trials that start
-    the server themselves. `folder` is for their files.
+    `servers` run during the whole trial. The last server is `ours`, and is compared with the first server. Both can be
+    one server under two loads. `start_server` takes additional flags and returns our server, not started yet, for
+    trials that start the server themselves. `folder` is for the files of such trials.
     """
 
     runs: int
@@ -177,7 +177,7 @@ class Trial:
         """Measure both servers in every run, each in `rounds` rounds. Add the runs to the rows, and return the rows.
 
         With several rounds, the servers take turns: first, second, second, first and so on. So a machine that becomes
-        slower affects both. Every other run begins with the second server.
+        slower affects both servers. Every run with an even number begins with the second server.
         """
         for number in range(1, self.runs + 1):
             measured = {server.name: Measurement() for server in self.servers}
@@ -191,7 +191,7 @@ class Trial:
         return [row for row, _ in rows]
 
     def add_run(self, row: Row, number: int, figure: Figure, measured: dict[str, Measurement], *, value: Value) -> None:
-        """Add a run to a row and print it. `measured` maps the names of two servers to measurements, ours second."""
+        """Add a run to a row and print it. `measured` has the measurements of both servers by name, ours last."""
         both = list(measured.values())
         figures = {name: figure.value(each) for name, each in measured.items()}
         result = value.of(figure, *figures.values())
@@ -226,7 +226,7 @@ class Trial:
         return Backlog(address, timeouts=replace(TIMEOUTS, poll_s=poll_s), clock_ns=self.meter.clock_ns)
 
     async def wait_until_processed(self, address: Address, *, poll_s: float = TIMEOUTS.poll_s) -> float:
-        """Wait until a server has processed all orders, and return the seconds. Raises CommandError if it does not."""
+        """Wait until a server has processed all orders. Return the seconds. Raises CommandError if orders are left."""
         begun_ns = self.meter.clock_ns()
         with closing(self.backlog(address, poll_s=poll_s)) as backlog:
             if await backlog.wait(before=0) is not BacklogState.PROCESSED:

@@ -1,4 +1,4 @@
-"""Runs trials that compare our server with another one, or with itself under another load. On the event loop."""
+"""Runs trials that compare two servers, or two loads of our server. Runs on the event loop."""
 
 from contextlib import closing
 from itertools import count
@@ -98,7 +98,7 @@ async def bulk(trial: Trial) -> list[Row]:
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """Compare POST /order on a server with 100 event readers with POST /order on a server that never had readers."""
+    """Compare POST /order on two servers: 100 clients read the events of one, no client reads events of the other."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
     for number in range(1, trial.runs + 1):
         without = await workloads.settled(workloads.post_orders)(trial, trial.other)
@@ -146,7 +146,7 @@ async def slow_clients(trial: Trial) -> list[Row]:
 
 
 async def generator(trial: Trial) -> list[Row]:
-    """Compare our load generator with wrk: both post orders in closed loops to bare Tornado, then to `fixed`.
+    """Compare our load generator with wrk: both post orders to bare Tornado, then to the reference server `fixed`.
 
     Bare Tornado is slower than both clients. So only the rate to `fixed` and the CPU time per request show how fast the
     clients are. A run in which a client uses all of its CPU time is valid, because this trial measures the clients.

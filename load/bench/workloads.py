@@ -159,11 +159,11 @@ class TrialServers:
     def named(self, name: str) -> ServerProcess:
         """Return the server with this name, not started yet. Raises the errors of FillJob.
 
-        `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small`
-        and `twin` are our server on new databases, with 10,000 orders and with none. `record`, `function` and `webhook`
-        are our server on new databases, with these processors; the webhooks go to the receiver that was started before.
-        `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the server in the
-        checkout. `bare`, `fixed` and the receivers are reference servers.
+        `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
+        our server on a new database with 10,000 orders, `twin` on a new database without orders. `record`, `function`
+        and `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
+        started before. `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the
+        server in the checkout. `bare`, `fixed` and the receivers are reference servers.
         """
         if name in ("ours", "big"):
             return self.ours()

@@ -45,7 +45,7 @@ def wrk_version() -> str:
 def by_wrk(load: Load, otherwise: Load) -> Load:
     """Return `load`, whose client is wrk, or `otherwise` if wrk is not installed.
 
-    The client and the server share the machine, so a client that needs less CPU time limits the server less.
+    wrk needs less CPU time than our load generator, and so leaves more for the server on this machine.
     """
     return load if which(WRK) else otherwise
 
@@ -71,7 +71,7 @@ async def get_orders(trial: Trial, server: Server) -> Measurement:
 def posting(address: Address, *, first_id: int, counts_statuses: bool = False) -> str:
     """Return a Lua script that sends the requests of `workloads.posts`, byte for byte, with ids from `first_id` on.
 
-    With `counts_statuses`, every response other than a 202 counts as wrong; otherwise, only those from 400 on.
+    With `counts_statuses`, every status except 202 counts as wrong; without it, every status from 400 on.
     """
     head = address.post(PATH, b"").decode().replace("%", "%%").replace("Content-Length: 0", "Content-Length: %d")
     # A JSON string of ASCII characters is a Lua string, too.
@@ -85,7 +85,7 @@ def _script(name: str, **values: str | int) -> str:
 
 
 async def measure_wrk(address: Address, script: str, *, clients: int, seconds: float) -> Measurement:
-    """Run one thread of wrk with a Lua script over `clients` connections, for `seconds`, rounded up.
+    """Run wrk on one thread with a Lua script and `clients` connections. Rounds `seconds` up.
 
     Socket errors and the statuses that the script counts are wrong. `cpu_share` counts the CPU time of all child
     processes that end during the run: usually, only wrk.

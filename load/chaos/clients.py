@@ -1,4 +1,4 @@
-"""Sends requests to a target server, repeats each until it has a response, and checks the response. On the event loop.
+"""Sends requests to a target server until each has a response, and checks the responses. Runs on the event loop.
 
 The functions `check_...` return what is wrong, or an empty string.
 """
@@ -32,7 +32,7 @@ BULK_FOLLOW_UP_SHARE = 0.2
 
 
 class Reply(NamedTuple):
-    """The final response. Before it, `unanswered` attempts got no response, and `unavailable` attempts got a 503."""
+    """The final response, after `unanswered` attempts without a response and `unavailable` attempts with a 503."""
 
     answer: Response
     unanswered: int
@@ -55,7 +55,7 @@ def check_replay(reply: Reply, order_id: int) -> str:
 
 
 def check_conflict(reply: Reply) -> str:
-    """Check the response to a different order with the id of an acknowledged order."""
+    """Check the response to an order that has the id of an acknowledged order, but other values."""
     status = reply.answer.status
     return "" if status == CONFLICT else f"a different order with a known id got {status}"
 
@@ -71,7 +71,7 @@ def check_read(reply: Reply, order: dict[str, object]) -> str:
 
 
 def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
-    """Check the response to `new` new orders. With `has_known`, an acknowledged and a conflicting order follow them."""
+    """Check the response to `new` new orders. If `has_known`, a repeated order and a changed order follow them."""
     if reply.answer.status != ACCEPTED:
         return f"a request with new orders got {reply.answer.status}"
     counts = counts_in(reply.answer)
@@ -97,7 +97,7 @@ def _check_accepted(answer: Response, order_id: int, name: str) -> str:
 
 
 class RateLimit:
-    """Limits how many orders several clients together send per second. Stops them when `ending` is set."""
+    """Limits how many orders all clients together send per second. Stops the clients when `ending` is set."""
 
     def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:
         self._interval_s = 1 / per_second
@@ -155,7 +155,7 @@ class RetryingClient:
 
 
 async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
-    """Send new orders one by one until `acquire` returns False. After some of them, repeat or read an earlier order."""
+    """Send new orders one by one until `rate_limit` ends. After some of them, repeat or read an earlier order."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
@@ -172,7 +172,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
 
 
 async def _follow_up(target: TargetServer, client: RetryingClient, index: int, choice: int) -> None:
-    """Repeat an acknowledged order (choice 0), send a different order with its id (1), or read it (2)."""
+    """Repeat an acknowledged order (choice 0), send it with a changed value (1), or read it (2)."""
     orders, address = target.ledger.orders, target.address
     order_id, body = orders.order_id(index), orders.body(index)
     if choice == 0:
@@ -187,9 +187,9 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
 async def send_bulk_orders(
     target: TargetServer, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random
 ) -> None:
-    """Send requests with up to `most` new orders, as arrays or as NDJSON, until `acquire` returns False.
+    """Send requests with up to `most` new orders until `rate_limit` ends: NDJSON if `as_lines`, otherwise arrays.
 
-    In some requests, an acknowledged order and a different order with the same id follow the new orders.
+    In some requests, two more orders follow: an acknowledged order, and this order with a changed value.
     """
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
@@ -212,7 +212,7 @@ async def send_bulk_orders(
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
     """Return for each target server two rates: orders per second sent one by one, and in arrays or NDJSON.
 
-    Together, the rates are enough to get `orders` orders acknowledged in `duration_s`.
+    With these rates, the servers acknowledge `orders` orders within `duration_s`.
     """
     total = max(LOWEST_RATE, RATE_RESERVE * orders / max(1.0, duration_s))
     webhook = min(MAX_WEBHOOK_RATE, total / 10)

@@ -100,7 +100,7 @@ class ChaosRun:
         )
 
     async def run(self) -> None:
-        """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, or a group that contains it."""
+        """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, or an ExceptionGroup with it."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:
@@ -115,7 +115,7 @@ class ChaosRun:
             self.close()
 
     def close(self) -> None:
-        """Kill the servers. Must be called again after the event loop: until then, a thread can launch a server."""
+        """Kill the servers. Call it also after the event loop has ended: until then, a thread can launch a server."""
         self._ended.set()
         self._receiver.close()
         for target in self._targets.values():

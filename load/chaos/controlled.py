@@ -2,8 +2,8 @@
 
     python -m load.chaos.controlled FILE PROGRAM [ARGUMENTS]
 
-Steps of the clock change what `time.time` and `time.time_ns` return. libfaketime 0.9.10 can't be used instead: with
-it, `time.sleep` raises OSError, and waiting for the GIL takes much longer.
+Steps of the clock change what `time.time` and `time.time_ns` return. libfaketime 0.9.10 can't be used instead: it makes
+`time.sleep` raise OSError, and makes threads wait much longer for the GIL.
 """
 
 import mmap
@@ -25,9 +25,9 @@ Number = TypeVar("Number", int, float)
 
 
 class Controls:
-    """Numbers in a file that a server shares with the process that controls it. The controlling process creates it.
+    """Numbers in a file, by which a process controls a server. The controlling process creates the file.
 
-    `steps_s` has all values that `ahead_s` has had since this object was created.
+    `steps_s` has every value of `ahead_s` since this object was created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class Controls:
         return self._values[READER]
 
     def fake(self, read: Callable[[], Number], unit: int) -> Callable[[], Number]:
-        """Return a function that adds `ahead_s` to the time that `read` returns. A second has `unit` units."""
+        """Return a function that returns the time of `read` plus `ahead_s`. A second is `unit` units of this time."""
         values = self._values
         return lambda: read() + values[AHEAD] * unit
 
@@ -73,7 +73,7 @@ def is_full(pid: int) -> bool:
 
 
 def _pipe_stderr() -> int:
-    """Make standard error a pipe. Return the id of a new process that copies the pipe to the former standard error."""
+    """Replace standard error by a pipe. Return the id of a new process that copies the pipe to the replaced file."""
     reading, writing = os.pipe()
     fcntl(writing, F_SETPIPE_SZ, PIPE_BYTES)
     actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]

@@ -47,10 +47,10 @@ def hold_lock(database: Path, *, length_s: float, ended: Event) -> bool:
 
 
 def checkpoint(database: Path, modes: Sequence[str], *, reader_s: float, ended: Event) -> Counter[str]:
-    """Run checkpoints, and return how many were "done" or "busy", and the count of each error.
+    """Run checkpoints, and count the results: "done", "busy", or the text of an error.
 
-    If `reader_s` is not 0, a reader holds a snapshot from before the first checkpoint until `reader_s` seconds after
-    the last one.
+    If `reader_s` is not 0, a reader opens a snapshot before the first checkpoint. It closes the snapshot `reader_s`
+    seconds after the last checkpoint.
     """
     results: Counter[str] = Counter()
     try:
@@ -97,7 +97,7 @@ def audit_database(
 ) -> None:
     """Compare the stored orders with `ledger`, with the table `totals`, and with `metrics`, the JSON of GET /metrics.
 
-    Each must also be in `delivered`, the ids of delivered orders, unless this is None. Adds findings.
+    `delivered` has the ids of delivered orders. Unless it is None, every stored order must be delivered. Adds findings.
     """
     try:
         with open_existing(database, mode="ro") as connection:
@@ -114,7 +114,7 @@ def audit_database(
 def _audit_orders(
     connection: sqlite3.Connection, ledger: SentOrders, findings: Findings, delivered: set[int] | None
 ) -> Counter[str]:
-    """Check all orders. Return their number by status in lower case, and as `processing_us` their processing time."""
+    """Check all orders. Return their counts by status (in lower case), and their total processing time."""
     stored: set[int] = set()
     counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
     # NOT INDEXED reads the table itself, because an index can lack some of its rows.

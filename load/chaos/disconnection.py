@@ -22,7 +22,7 @@ async def disconnect_clients(target: TargetServer, *, clients: int, longest_s: f
 
 
 async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:
-    """Send a part of a request, wait, then close or reset the connection. Return False if that failed."""
+    """Send a part of a request, wait, then close or reset the connection. Return False if the part was not sent."""
     stream = IOStream(socket.socket(target.address.family, socket.SOCK_STREAM))
     try:
         async with asyncio.timeout(stay_s + CONNECT_LIMIT_S):
@@ -41,7 +41,7 @@ async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng:
 def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
     """Encode a request and cut it off: in the head (way 0), in the body (1), not at all (2), or in an NDJSON line (3).
 
-    Only orders that are complete in the request are recorded as sent, because the server can't store the others.
+    Only orders that are complete in the request are recorded as sent, because the server can't store incomplete orders.
     """
     ledger, address = target.ledger, target.address
     if way == 0:

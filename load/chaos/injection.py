@@ -28,7 +28,7 @@ from load.system.server_process import ServerProcess
 SECONDS_PER_HOUR = 3600
 WORKERS = 8  # The servers' --workers, which limits how many webhooks a server sends at the same time.
 FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
-"""How long to wait for a webhook to fail, for a delivery of a new order, and for a retry, also during other faults."""
+"""The longest waits for a failed webhook, for a delivery of a new order and for a retry. The pause between polls."""
 
 Check = Callable[[], list[str]]
 
@@ -36,7 +36,7 @@ Check = Callable[[], list[str]]
 class Effect(NamedTuple):
     """The result of one attempt to inject a fault. `made` is False if the fault had no effect.
 
-    `is_possible` is False if this machine can't make the fault, for the reason in `text`.
+    `is_possible` is False if this machine can't make the fault. `text` then says why.
     """
 
     made: bool
@@ -55,7 +55,7 @@ class FaultInjector:
         self._locks: dict[tuple[str, FaultKind], asyncio.Lock] = {}
 
     async def inject(self, target: TargetServer, fault: Fault) -> Effect:
-        """Inject a fault once, after earlier faults of the same kind on the same server are over."""
+        """Inject a fault once. First wait until earlier faults of its kind on its server have ended."""
         methods = {
             FaultKind.KILL: self._kill,
             FaultKind.TERM: self._terminate,
@@ -160,7 +160,7 @@ class FaultInjector:
         return Effect(affected > 0 and killed == kills, text)
 
     async def _step_clock(self, target: TargetServer, fault: Fault) -> Effect:
-        """Set the clock. If the server sends webhooks, some of them first fail, and must then be sent again in time."""
+        """Set the clock. If the server sends webhooks, first make some fail; they must be retried when they are due."""
         if target.name != WEBHOOK:
             target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
             return Effect(True, f"{fault.count:+} h")

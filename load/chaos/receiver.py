@@ -1,4 +1,4 @@
-"""Receives webhooks and checks them, and fails while a fault is set. Runs on the event loop."""
+"""Receives and checks webhooks. While a fault is set, requests fail. Runs on the event loop."""
 
 import socket
 from collections import Counter
@@ -33,8 +33,8 @@ CREATED_AT = "%Y-%m-%dT%H:%M:%S.%fZ"
 class WebhookChecker:
     """Checks the signatures of webhooks. Compares each webhook with its order, and with earlier webhooks of the order.
 
-    `clock_s` returns the time in seconds since 1970. `ahead_s` has every number of seconds by which the server's clock
-    was ahead of `clock_s` at some time during the run.
+    `clock_s` returns the time in seconds since 1970. The difference between the server's clock and `clock_s` changes
+    during the run: `ahead_s` has all differences so far, in seconds.
     """
 
     orders: GeneratedOrders
@@ -90,7 +90,7 @@ class WebhookChecker:
 class Receiver:
     """Receives webhooks at `url`. `delivered` has the ids of the orders whose webhook got a 200.
 
-    `newest` is the highest of these ids. `failed_requests` counts the requests that failed because of each fault.
+    `newest` is the highest id in `delivered`. `failed_requests` counts the requests that failed because of each fault.
     `refused` has the ids of the orders whose webhook failed because of the latest fault.
     """
 
@@ -124,7 +124,7 @@ class Receiver:
         self._reserved_port.close()
 
     def set_fault(self, fault: ReceiverFault | None) -> None:
-        """Fail every request in this way from now on; None ends the fault. Raises RunFailed if the port is in use."""
+        """Set the fault of all requests from now on, or None for no fault. Raises RunFailed if the port is in use."""
         before, self._fault = self._fault, fault
         if fault is not None:
             self.refused.clear()

@@ -1,4 +1,4 @@
-"""Plans the faults of a run from its seed, and formats its result as tables, text and JSON. Pure, any thread."""
+"""Plans the faults of a run from its seed, and formats the result as tables, text and JSON. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,8 +76,8 @@ class Fault:
     """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
 
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, of kills while the receiver
-    hangs, or of hours by which the clock is set. In a row of kills, each restarted server is killed after `length_s`.
-    `detail` is the value of a ReceiverFault or a SecondStart, or has the modes of the checkpoints.
+    hangs, or of hours by which the clock is set. In a row of kills, each kill after the first one comes `length_s`
+    after the restart. `detail` is the value of a ReceiverFault or a SecondStart, or has the modes of the checkpoints.
     """
 
     kind: FaultKind
@@ -89,7 +89,7 @@ class Fault:
 
 
 def plan_faults(seed: int, count: int) -> list[Fault]:
-    """Return the faults of a run. The same seed gives the same faults; a longer run begins like a shorter one."""
+    """Return the first `count` faults of the endless sequence that `seed` determines."""
     rng = Random(f"faults {seed}")
     kinds, receiver_faults = _kinds(rng), _receiver_faults(Random(f"manners {seed}"))
     return [_fault(next(kinds), rng, receiver_faults) for _ in range(count)]
@@ -101,7 +101,7 @@ def _kinds(rng: Random) -> Iterator[FaultKind]:
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
-    """Yield all kinds in every group of five. HANG is first or second, because a DECK has only two receiver faults."""
+    """Yield groups with all five kinds. HANG is first or second, so that a run with two receiver faults has a HANG."""
     others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
     while True:
         faults: list[ReceiverFault] = rng.sample(others, len(others))
@@ -147,7 +147,7 @@ def _seconds(rng: Random, shortest: float, longest: float) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Collects the problems of a target server by kind. A problem is a text and an order id, or 0 without an order."""
+    """Collects the problems of a target server by kind. A problem is a text and an order id, which is 0 if unknown."""
 
     target: str
     acknowledged: int = 0
@@ -158,7 +158,7 @@ class Findings:
         self.problems[row].append((text, order_id))
 
     def add_answer(self, problem: str, order_id: int) -> None:
-        """Add a problem with a response, unless `problem` is empty."""
+        """Add what is wrong with a response, unless `problem` is empty."""
         if problem:
             self.add(WRONG, problem, order_id)
 
@@ -190,7 +190,7 @@ class Outcome:
     """The result of a run. `made` counts the faults that had an effect.
 
     `client_errors` counts the errors that clients got during faults, by kind of fault and kind of error. `impossible`
-    says why this machine can't make a kind of fault. `failures` has what went wrong with the run itself.
+    maps kinds of faults that this machine can't make to the reasons. `failures` says why the run failed.
     """
 
     made: Counter[FaultKind] = field(default_factory=Counter)

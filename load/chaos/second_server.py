@@ -1,7 +1,7 @@
 """Starts a second server: on a target server's database, on a damaged copy, or on a disk that becomes read-only.
 
-On the database of another server, it must refuse to start. On a copy or a disk that fails, it must send a 503. The
-functions block, and return a text for each problem.
+On the target server's database, the second server must refuse to start. On a damaged copy or a read-only disk, it must
+respond with a 503. The functions block, and return a text for each problem.
 """
 
 import http.client
@@ -64,7 +64,7 @@ class SecondServers:
         return self._start_refused(database, self._new_folder(), owner)
 
     def on_damaged_index(self, database: Path) -> list[str]:
-        """Start a server on a copy of the database, in which the root page of an index is noise."""
+        """Copy the database, overwrite the root page of an index in the copy, and start a server on the copy."""
         folder = self._new_folder()
         copy = copy_database(database, folder)
         page_bytes, pages = index_pages(copy)
@@ -75,7 +75,7 @@ class SecondServers:
         return self._serve(copy, folder, self._check_failing, line=ERROR)
 
     def on_truncated_wal(self, database: Path) -> list[str]:
-        """Start a server on a copy of the database, and truncate the WAL. Raises TimeoutError if that took too long."""
+        """Start a server on a copy of the database. Truncate the copy's WAL. Raises TimeoutError if it is too late."""
         folder = self._new_folder()
         copy = copy_database(database, folder)
 

@@ -1,4 +1,4 @@
-"""Starts, kills and restarts a target server. Runs on the event loop; waits for processes on other threads."""
+"""Starts, kills and restarts a target server. Runs on the event loop; other threads wait for the processes."""
 
 import asyncio
 import signal
@@ -46,11 +46,11 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 
 
 class TargetServer:
-    """Runs a server with its own database. `command` starts the server; --port and --database are added to it.
+    """Runs a server with its own database. `command` starts the server; --port and --database are added.
 
     `ledger` records the server's orders. `process` is the last process launched, and `starts` counts the launches.
     `client_errors` counts the 503s, the refused and the lost connections of clients. `restart_lock` is held while the
-    server is stopped and started again. `controls` has an effect if the command runs `load.chaos.controlled`.
+    server is stopped and started again. `controls` works only if the command runs `load.chaos.controlled`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TargetServer:
 
     @contextmanager
     def start_blocked(self) -> Iterator[None]:
-        """While the block runs, a failed or slow start is not a finding: a fault, such as a lock, can cause it."""
+        """While the block runs, a failed or slow start is not a finding, because an injected fault can be the cause."""
         self._blocks += 1
         try:
             yield
@@ -159,7 +159,7 @@ class TargetServer:
         self._reserved_port.close()
 
     def _launch(self) -> asyncio.Future[ServerProcess]:
-        """Launch the next process. The future is done when the server listens, or fails with DidNotStart."""
+        """Launch the next process. The future is done when the server listens. It raises DidNotStart if it does not."""
         self.process = next(self._processes)
         self.starts += 1
         return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))

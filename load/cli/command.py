@@ -83,7 +83,7 @@ class Command(ABC):
         return self._write_outputs(status)
 
     def _write_outputs(self, status: int) -> int:
-        """Write every output that can be written, and return the status. After Ctrl-C, name the incomplete outputs."""
+        """Write all outputs that can be written. Return the status. After Ctrl-C, print which outputs are missing."""
         remaining: list[Output] = []
         try:
             remaining += self.outputs()

@@ -1,4 +1,4 @@
-"""Defines exit statuses and errors that end a command with one line. Makes texts safe to print. Any thread."""
+"""Defines the exit statuses, and errors that are printed as one line. Makes texts safe to print. Any thread."""
 
 import re
 from enum import IntEnum

@@ -128,7 +128,7 @@ def writable_folder(text: str) -> Path:
 
 
 def sqlite_file(text: str) -> Path:
-    """Read the path of a file that can be read and has the first bytes of an SQLite database."""
+    """Read the path of an SQLite database. The file must be readable, and begin as SQLite's files do."""
     try:
         with Path(text).open("rb") as file:
             head = file.read(len(SQLITE_HEAD))
@@ -140,7 +140,7 @@ def sqlite_file(text: str) -> Path:
 
 
 def named_file(text: str) -> Path:
-    """Read a path like `writable_file`, but reject standard output and SQLite's `:memory:`."""
+    """Read the path of a file as `writable_file` does. Rejects standard output and SQLite's `:memory:`."""
     if text in (str(STDOUT), ":memory:"):
         raise argparse.ArgumentTypeError(f"must be the path of a file, not {text}")
     return writable_file(text)

@@ -17,14 +17,14 @@ from load.cli.errors import ExitStatus
 
 STDERR = 2
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command like Ctrl-C: the command stops the processes that it started and prints its results."""
+"""Signals with the effect of Ctrl-C: the command stops the processes that it started, prints its results and ends."""
 
 
 def run_program(module: str) -> NoReturn:
     """Import the module, call its `main` with the command's arguments, and end the process with the returned status.
 
-    Other statuses: 1 if a package is not installed, 130 after Ctrl-C, 128 plus the signal's number after another
-    signal, 141 if the reader of the output has closed the pipe.
+    If `main` does not return, the status is 1 if a package is not installed, 130 after Ctrl-C, 128 plus the signal's
+    number after another signal, and 141 if the reader of the output has closed the pipe.
     """
     leave_when_interrupted(ExitStatus.INTERRUPTED)
     fill_standard_streams()
@@ -61,7 +61,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open /dev/null in place of closed standard streams. Otherwise, a socket could get the descriptor of one."""
+    """Open /dev/null in place of closed standard streams. Otherwise, a socket could get a standard descriptor."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)

@@ -1,8 +1,8 @@
 """`python -m load.fill`: creates a database file with many orders, for measurements.
 
 It starts a server on the file and sends it arrays of 1,000 orders. The ids count from 1. All other values are computed
-from the id, so that they are the same every time. All orders are Completed, except for the last N with `--pending N`.
-At the end there is no write-ahead log beside the file.
+from the id, so the file has the same orders every time. All orders are Completed, except for the last N with `--pending
+N`. At the end there is no write-ahead log beside the file.
 """
 
 import argparse
@@ -115,7 +115,7 @@ class FillJob:
             return run_to_end(reach_and_work())
 
     async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send the orders up to the id `upto` that are missing on the server. Return how many orders it then has."""
+        """Send all orders up to the id `upto` that the server lacks. Return how many orders the server then has."""
         # Sends the last arrays again: an interrupted run can have stored an array, but not the one before it.
         first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
         feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)

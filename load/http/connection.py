@@ -1,7 +1,7 @@
 """Sends requests and reads responses on one keep-alive connection. Runs on the event loop.
 
-Tornado's HTTP client is slower, because it opens a connection for each request. This client writes encoded bytes to an
-IOStream, and needs only one future for a response that arrives in one piece.
+This is faster than Tornado's HTTP client, which opens a connection for each request. A `Connection` writes encoded
+bytes to an IOStream, and needs only one future for a response that arrives in one piece.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class ResponseReader:
         self._length: int | None = None
 
     def add(self, data: bytes, *, ended: bool = False) -> Response | None:
-        """Add received bytes. Return the response once it is complete. Without Content-Length, `ended` completes it."""
+        """Add received bytes. Return the response once it is complete. `ended`: the connection has been closed."""
         searched = len(self._data)
         self._data += data
         if self._status < 200 and not self._take_heads(searched):

@@ -32,7 +32,7 @@ class Timeouts:
 
 
 class RequestTiming(NamedTuple):
-    """A response's time and latencies in nanoseconds. In a closed loop, a request is due when it is sent."""
+    """When a response came, and its latencies, in nanoseconds. In a closed loop, a request is due when it is sent."""
 
     answered_ns: int
     from_due_ns: int

@@ -15,10 +15,10 @@ CHECK_EVERY_S = 0.25  # How often to check whether the server still responds whi
 
 
 class SendDelays:
-    """Records how late requests were sent although a connection was free, and how long others waited for a connection.
+    """Records how late a request was sent with a free connection, and how long it waited without a free connection.
 
-    With a free connection, the client causes the delay; without one, the server does. Requests that were due before
-    `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
+    The client causes the first delay, the server the second. Requests that were due before `counted_from_ns` are not
+    counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
     """
 
     def __init__(self, *, counted_from_ns: int = 0) -> None:

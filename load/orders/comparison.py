@@ -1,4 +1,4 @@
-"""Compares sent orders with those that the server returns, and interprets its responses. Any thread.
+"""Compares sent orders with the orders that the server returns, and interprets responses. Any thread.
 
 Numbers in JSON keep their exact value: fractions are decoded as Decimal.
 """
@@ -36,7 +36,7 @@ def decode_json(text: bytes) -> Any:
 
 
 def difference_in(sent: dict[str, Any], found: object) -> str:
-    """Return the first difference, or "". Amounts are compared by value: 10.0 equals 10.00 and the string "10"."""
+    """Return how `found` differs from `sent`, or "". Amounts are compared by value: 10.0 equals 10.00 and "10"."""
     if not isinstance(found, dict):
         return "the answer is not a JSON object"
     for name in COMPARED:
@@ -70,7 +70,7 @@ def find_contradiction(found: dict[str, Any]) -> str:
 
 
 def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Return `amount` plus an order's total_amount. Ignores amounts from 10^31 or with over 30 decimal places."""
+    """Return `amount` plus an order's total_amount, unless that is 10^31 or more or has over 30 decimal places."""
     more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
     if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
         return amount
@@ -108,7 +108,7 @@ def _is_same(one: object, other: object) -> bool:
 
 
 class Rejection(msgspec.Struct):
-    """An order of an array that the server rejected. `index` is its position in the array."""
+    """A rejected order of an array. `index` is the position of the order in the array."""
 
     index: int
     status: int
@@ -169,7 +169,7 @@ def reason_in(response: Response) -> str:
 
 
 def mistake_in(response: Response, order_id: int) -> str:
-    """Return what is wrong with a 202 for one order, or "" if it contains the order's id as a string."""
+    """Return what is wrong with a 202 for one order, or "". The 202 must contain the order's id as a string."""
     named = (_decode(response, _objects) or {}).get("order_id")
     if named == str(order_id):
         return ""

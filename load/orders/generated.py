@@ -1,4 +1,4 @@
-"""Computes orders from their ids, and records which were sent, acknowledged and found. Any thread."""
+"""Computes orders from their ids. Records which orders were sent, acknowledged and found again. Any thread."""
 
 from collections.abc import Callable, Iterable
 from random import Random
@@ -21,7 +21,7 @@ def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], in
 
     From the highest bit, an id consists of the number of 1,024 s periods since 1970, 20 random bits, and 21 bits that
     count the orders of the run. Two runs can share ids only if they start in the same period, with a probability of 1
-    in 1,048,576. A run of over 2^21 orders (two million) also uses the ids of the next random numbers. Ids are below
+    in 1,048,576. A run of over 2^21 orders (two million) also uses ids with the next higher random bits. Ids are below
     2^63 until the year 2106. `clock_ns` returns the nanoseconds since 1970.
     """
     slot = clock_ns() // (SLOT_S * 1_000_000_000) << RANDOM_BITS | random_bits(RANDOM_BITS)
@@ -49,7 +49,7 @@ class GeneratedOrders(OrderSource):
 
 
 class VariedOrders(GeneratedOrders):
-    """Provides generated orders. In a quarter of all groups of 32, about 8 have metadata or extreme values."""
+    """Generated orders. In a quarter of all groups of 32 orders, about 8 orders have metadata or extreme values."""
 
     def body(self, index: int) -> bytes:
         order_id = self._first_id + index
@@ -71,7 +71,7 @@ class VariedOrders(GeneratedOrders):
 
 
 def as_another_order(body: bytes) -> bytes:
-    """Return the JSON of a different order with the same id: it has one more item."""
+    """Return the JSON of an order with the id of this order, but one more item."""
     before, name, after = body.partition(ITEMS)
     return before + name + b"7, " + after
 

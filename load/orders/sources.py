@@ -122,7 +122,7 @@ def _items(text: str) -> str:
 
 
 def _json(text: str, kind: type) -> str:
-    """Return the text without line breaks if it is JSON of that type. Otherwise, return what `_value` returns."""
+    """Return the text without line breaks if it is JSON of the type `kind`. Otherwise, return `_value(text)`."""
     with suppress(BadJson):
         if isinstance(decode_json(text.encode()), kind):
             # In valid JSON, a line break is never inside a string.
@@ -131,7 +131,7 @@ def _json(text: str, kind: type) -> str:
 
 
 class OrderSource(ABC):
-    """Provides orders by index, from 0 to `len(source)` - 1. The same index always returns the same order."""
+    """Provides orders by index, from 0 to `len(source)` - 1. Calls with one index always return one order."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -150,7 +150,7 @@ class OrderSource(ABC):
 
 
 def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
-    """Encode requests with `bulk` orders each, or one if None. Yield the index of the first order, and the request."""
+    """Encode requests with `bulk` orders, by default one. Yield the index of the first order, and the request."""
     orders = len(source)
     if bulk is None:
         for place in range(orders):

@@ -19,7 +19,7 @@ Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number f
 
 
 class Cell(NamedTuple):
-    """A number as text. `field` is its path in the JSON. `exact` has all its digits; None if the number is unknown."""
+    """A number as text. `field` is its path in the JSON. `exact` is the number with all digits, or None if unknown."""
 
     field: str
     text: str

@@ -25,7 +25,7 @@ KINDS = {
     "unread": ("Not readable", "not readable"),
     "unprocessed": ("Not processed", "not processed"),
 }
-"""The kinds of errors, worst first. Each has a title and a text for the verdict."""
+"""The kinds of errors, the worst kind first. Each kind has a title and a text for the verdict."""
 FOLDER = Path(__file__).parent
 FOR_TEMPLATE = (figures.Row, figures.cell_of, counted, figures.exact, figures.measured, figures.share)
 """The functions that the template calls, by their names."""
@@ -41,7 +41,7 @@ class Tone(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Lists orders with the same kind of error. `lines` has a line for each of the first, `more` counts the others."""
+    """Lists orders with one kind of error. `lines` has lines for the first orders, `more` counts the other orders."""
 
     title: str
     lines: Sequence[str]
@@ -81,7 +81,7 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
 
 
 def _acknowledged(result: Mapping[str, Any]) -> int:
-    """Return the number of acknowledged orders. Only the read-back count includes orders with a wrong 202."""
+    """Return the number of acknowledged orders. Orders with a wrong 202 are counted only in `read_back`."""
     read_back = result["read_back"] or {"acknowledged": 0}
     return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
 

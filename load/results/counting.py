@@ -20,7 +20,7 @@ CURVE = (
     *range(0, 90, 10),
     *(90, 92.5, 95, 97, 98, 99, 99.25, 99.5, 99.75, 99.9, 99.925, 99.95, 99.975, 99.99, 99.995, 99.999),
 )
-"""The percentiles at which the curve of latencies is computed. They are closer together where the curve rises."""
+"""The percentiles of the curve of latencies, closer together where the curve rises."""
 MOST_INTERVALS = 200
 SHORTEST_NS = 1_000_000
 MOST_POINTS = 1000
@@ -94,7 +94,7 @@ def interval_for(length_ns: int) -> int:
 
 
 def timeline_of(recording: Recording) -> dict[str, object]:
-    """Divide a run into intervals. Return lists of the acknowledged orders per second and the latencies in each.
+    """Divide a run into intervals. Return lists with the acknowledged orders per second and latencies by interval.
 
     A response counts in the interval in which it came. In an interval without responses, the latencies are None.
     """
@@ -156,7 +156,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseCounter:
-    """Counts responses to `POST /order`, or with `bulk` responses to `POST /orders` with arrays of that many orders.
+    """Counts responses to `POST /order`, or to `POST /orders` with arrays of `bulk` orders if `bulk` is not None.
 
     `first` is the index in the source of the request's first order. Only the latencies of correct 202s are recorded,
     because fast rejections do not make a server fast.

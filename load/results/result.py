@@ -42,7 +42,7 @@ class ReadBackResult:
         return not (self.lost_ids or self.different or self.unprocessed or self.unread)
 
     def describe(self, *, is_complete: bool = True) -> str:
-        """Return a sentence about what was found (so far), with the first ids of each kind of error."""
+        """Return a sentence about the orders read so far, with the first ids of each kind of error."""
         statuses = printable(", ".join(f"{count} {status}" for status, count in self.statuses.most_common()))
         findings = [_finding("lost", self.lost_ids), _finding("different", self.different)]
         begin = f"Read back {self.read} of {self.acknowledged} acknowledged orders"
@@ -96,7 +96,7 @@ class Result:
 
     @cached_property
     def counted(self) -> Recording:
-        """The responses to requests that were due after the warm-up. Cached, so it must be read after the sending."""
+        """The responses to requests that were due after the warm-up. Cached, so read it after the last response."""
         return self.recording.due_from(int(self.warm_up_s * 1e9))
 
     @cached_property
@@ -114,7 +114,7 @@ class Result:
         return self.after_warm_up(self.sending_s)
 
     def after_warm_up(self, time_s: float | None) -> float | None:
-        """Return `time_s` minus the warm-up. Return None if `time_s` is None, or if no response counts."""
+        """Return `time_s` minus the warm-up. Return None if `time_s` is None, or if `counted` has no responses."""
         if time_s is None or (self.warm_up_s and not len(self.counted)):
             return None
         return time_s - self.warm_up_s
@@ -140,9 +140,10 @@ class Result:
         """Whether the load generator's own delays distort the latencies of an open loop.
 
         They do if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by more
-        than a tenth of the latencies' p99. The first limit exists because a few requests are always some milliseconds
-        late if the server runs on the same machine. The second exists because 20 ms do not matter if the server stalls
-        for a second. False for fewer than 100 requests, for up to 5 late ones, and if the server stopped responding.
+        than a tenth of the latencies' p99. The limit of 10 ms exists because a few requests are always some
+        milliseconds late if the server runs on this machine. The limit of a tenth exists because a delay of 20 ms does
+        not matter if the server stalls for a second. The result is False for fewer than 100 requests, for up to 5 late
+        requests, and if the server stopped responding.
         """
         if self.delays is None or self.stopped_s is not None or not len(self.counted):
             return False
@@ -155,7 +156,7 @@ class Result:
 
     @property
     def behind_s(self) -> float:
-        """How many seconds the last request was sent late because all connections were busy; 0 if under 0.1.
+        """How many seconds the last request waited because all connections were busy. 0 if it waited under 0.1 s.
 
         Also 0 if the generator was the limit, or if the server stopped answering.
         """

@@ -1,6 +1,6 @@
 """Prints a run's result as a table with sentences below it, and makes the dictionary that --json writes.
 
-Runs on the main thread. The report is made from that dictionary.
+Runs on the main thread. The HTML report is made from this dictionary.
 """
 
 from collections.abc import Iterator

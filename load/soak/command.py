@@ -1,11 +1,12 @@
 """`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast.
 
-Clients send single orders at a steady rate, arrays and invalid requests. They also read orders, listings, metrics and
-event streams, some of them slowly, and open and close connections. After a warm-up of one minute, one row is printed
-per minute. Then all orders are counted, 1,000 random orders are read back, and the last minute is compared with the
-first. Needs Linux.
+Clients send single orders at a steady rate. Other clients send arrays and invalid requests, or read orders, listings,
+metrics and event streams. Some request an event stream and read none of it, or open and close connections. After a
+warm-up of one minute, one row is printed per minute. Then all orders are counted, 1,000 random orders are read back,
+and the last minute is compared with the first. Needs Linux.
 
-The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C (prints the results so far).
+The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C. Ctrl-C prints the results so
+far.
 """
 
 import argparse
@@ -155,7 +156,7 @@ class Soak(Command):
 
 
 def split(minutes: float) -> tuple[int, float]:
-    """Return the number of parts, at least two, and the length of each in seconds: a minute, or less."""
+    """Return the number of parts (at least two), and the length of each part in seconds (at most 60)."""
     parts = max(LEAST_MINUTES, math.ceil(minutes))
     return parts, minutes * MINUTE_S / parts
 

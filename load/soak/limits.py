@@ -1,6 +1,6 @@
 """Compares the last minute of a soak with minute one, and checks the server at the end. Runs on the event loop.
 
-Minute one is the first after the warm-up. The server keeps nothing in memory for each order. These can still grow:
+Minute one is the first minute after the warm-up. No order is kept in memory, but these values can grow:
 
 - Memory, by 4 MiB: the dashboard's history (600 points of 300 bytes, and 50 KB per reader) and SQLite's caches (2 MiB
   for each of three connections). The event log, about 25 MiB, is full before the warm-up.
@@ -9,8 +9,8 @@ Minute one is the first after the warm-up. The server keeps nothing in memory fo
 - The file of the write-ahead log. SQLite runs a checkpoint after a commit that leaves over 16 MiB in it. One commit
   adds up to 2 MiB, and a reader can delay the checkpoint. So the limit is 16 MiB plus 12 MiB for some commits. After
   minute one, the file can grow by two commits.
-- Sockets, up to one per client and ten of the server; at the end, those of clients must be closed.
-- Threads, because the pool creates each thread when it is first needed. The number of other files must not grow.
+- Sockets, up to one per client and ten of the server. At the end, the sockets of clients must be closed.
+- Threads, because the pool creates each thread when it is first needed. The number of files must not grow.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class FinalCheck(msgspec.Struct, rename={"unknown": "strange"}):
     `counted` orders are in the listing. `unlisted` orders were acknowledged, but are not in the listing. `unknown`
     orders were never sent, or are listed twice. `miscounted` is the difference between the counts of /metrics and the
     listing. `mistaken` orders were lost, different, unprocessed or unreadable when they were read back. `incomplete`
-    orders are not Completed. `sockets_left` is how many more sockets the server has than before the first client.
+    orders are not Completed. `sockets_left` is how many sockets of clients the server still has.
     """
 
     counted: int = 0
@@ -71,7 +71,7 @@ async def check_server(
     rng: Random,
     close_limit_s: float = CLOSE_LIMIT_S,
 ) -> FinalCheck:
-    """Wait until all orders are processed. Then read 1,000 of them back, list all, and count the server's sockets.
+    """Wait until all orders are processed. Then read 1,000 back, list all orders, and count the server's sockets.
 
     The server has `close_limit_s` seconds to close the sockets of its clients. Raises CommandError if a request fails.
     """
@@ -160,7 +160,7 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
 
 
 def check_final(found: FinalCheck, *, log_problems: int) -> list[Finding]:
-    """Return findings that require each count to be 0. `log_problems` counts log lines and a stop that failed."""
+    """Return findings that require each count to be 0. `log_problems` counts bad log lines, and a failed stop."""
     values = {
         "acknowledged orders that are not listed": found.unlisted,
         "listed orders that were never sent, or are listed twice": found.unknown,

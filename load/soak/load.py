@@ -1,7 +1,7 @@
 """Loads a server with orders at a steady rate and with client sessions, and measures each minute. On the event loop.
 
-Before minute one, there is a warm-up of the same length. Before the warm-up, arrays of orders fill the server's event
-log, which keeps up to 100,000 events, so that its growth does not look like a leak.
+Before minute one, there is a warm-up as long as a minute. Before the warm-up, arrays of orders fill the server's event
+log, which keeps up to 100,000 events. So the growth of the event log does not look like a leak.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 @dataclass(kw_only=True)
 class SoakLoad:
-    """Loads a server for a warm-up and `parts` minutes, each `part_s` seconds long, and adds them to `recorded`.
+    """Loads a server for a warm-up and `parts` minutes of `part_s` seconds. Adds the minutes to `recorded`.
 
     `rate` is in orders per second. `disk_file` is written and synced to measure the disk.
     """

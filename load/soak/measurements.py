@@ -106,7 +106,7 @@ class MinuteRecorder:
     def finish(
         self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
     ) -> Minute:
-        """Return the summary of the minute. At its end, `orders` orders are stored, and `backlog` of them are waiting.
+        """Return the summary of the minute. `orders` orders are stored at the end, and `backlog` of them are waiting.
 
         `new` orders were stored during the minute. The server used `cpu_s` seconds of CPU time. `late_ns` has the
         delays of this program in sending.
@@ -135,8 +135,8 @@ class MinuteRecorder:
 def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
     """Write and sync a block 20 times a second until `ended` is set. Call `note` with each duration in nanoseconds.
 
-    A sync that is due while another one runs is left out. `note` is then called with the time from when it was due to
-    the end of the other one, so that a long stall counts many times. Raises CommandError if a sync fails.
+    A sync that is due during a longer sync is left out. `note` is then called with the time from when it was due to the
+    end of the longer sync, so a long stall counts many times. Raises CommandError if a sync fails.
     """
     took_ns = 0
     try:

@@ -106,7 +106,7 @@ class SessionRequests:
         return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
-        """Apply `check` to a response, and return what it returns. Record the orders as acknowledged if that is ""."""
+        """Return what `check` says about a response. If the response is correct, record the orders as acknowledged."""
         problem = check(answer)
         if not problem:
             self.ledger.note_acknowledged(indexes)
@@ -128,7 +128,7 @@ def check_new(answer: Response, order_id: int) -> str:
 
 
 def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
-    """Check a response with an order. The returned text has no values, so that equal problems are counted together."""
+    """Check a response that contains an order. The returned text has no values, so equal problems count together."""
     if problem := check_status(200, answer):
         return problem
     try:

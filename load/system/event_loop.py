@@ -22,8 +22,9 @@ MOST_ON_LOOP = 2  # The third Ctrl-C raises KeyboardInterrupt at once, even in u
 def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine on a new loop. Ctrl-C cancels the coroutine; a second Ctrl-C stops the loop at once.
 
-    If SIGINT is ignored, as in a background process, END_SIGNALS do the same. Raises KeyboardInterrupt if the coroutine
-    did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came after the end of the coroutine.
+    If SIGINT is ignored, as in a background process, END_SIGNALS take the place of Ctrl-C. Raises KeyboardInterrupt if
+    the coroutine did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came after the end of the
+    coroutine.
     """
     runner = asyncio.Runner(loop_factory=_loop_factory())
     loop = runner.get_loop()
@@ -49,7 +50,7 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
 
 @contextmanager
 def _handling(handler: Handler) -> Iterator[None]:
-    """Call `handler` for Ctrl-C during the block, or for END_SIGNALS if Ctrl-C is ignored. Only on the main thread."""
+    """Call `handler` for Ctrl-C during the block, or for END_SIGNALS if Ctrl-C is ignored. Only for the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

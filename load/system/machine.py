@@ -38,8 +38,8 @@ def new_folder(
 ) -> Iterator[Path]:
     """Create a folder for databases and logs, yield its absolute path, and remove it at the end unless `is_wanted()`.
 
-    The folder is also kept after an exception other than CommandError, Ctrl-C or a broken pipe, which is a bug. If the
-    folder is kept, its path is printed.
+    The folder is also kept after a bug: any exception except CommandError, Ctrl-C and a broken pipe. If the folder is
+    kept, its path is printed.
     """
     folder = Path(mkdtemp(dir=parent.resolve(), prefix=prefix))
     is_kept = True
@@ -62,9 +62,10 @@ def new_folder(
 
 
 def allow_connections(count: int, *, flag: str = "") -> None:
-    """Raise the soft limit on open files to the hard limit. Raises CommandError if that is too low for `count`.
+    """Raise the soft limit on open files to the hard limit. Raises CommandError if it is too low for `count`.
 
-    With `flag`, the flag that sets the number of connections, raises UsageError and suggests a value for the flag.
+    `flag` is the flag that sets the number of connections, if there is one. The error is then a UsageError that
+    suggests a value for the flag.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -110,7 +111,7 @@ def _lines(file: str) -> list[str]:
 
 
 def _file_system(folder: Path) -> str:
-    """Return the type of the file system. It matters, because a sync on tmpfs costs nothing."""
+    """Return the type of the file system: on tmpfs, for example, a sync takes no time."""
     mounts = [line.split() for line in _lines("/proc/mounts")]
     above = [(len(mount[1]), mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above)[1] if above else "unknown file system"
