@@ -14,7 +14,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu"]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Starts the installed Chromium, headless. Skips the test if there is none; in CI the test fails instead."""
+    """Starts the installed Chromium, headless. Without Chromium, skips the test; in CI, fails the test."""
     need("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

@@ -1,6 +1,6 @@
 """`python -m tests.camera`: takes the pictures for the README pages, with a real server under varying load.
 
-By default, the load lasts ten minutes, because the charts of the dashboard show this time. `--seconds` shortens it.
+By default, the load lasts ten minutes, the period that the charts of the dashboard show. `--seconds` shortens it.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SHOP = """
     work_for(0.002)
 """
 COURSE = ((40, 0.2), (120, 0.15), (300, 0.15), (1_500, 0.1), (700, 0.15), (250, 0.25))
-"""The phases of the load. Each has a number of orders per second, and a share of the whole time."""
+"""The phases of the load. Each has a number of orders per second, and a share of the duration of the load."""
 REPORT_SECONDS = 30
 WIDE = ViewportSize(width=1_400, height=1_180)
 NARROW = ViewportSize(width=390, height=844)
@@ -36,7 +36,7 @@ LONG = ViewportSize(width=1_400, height=1_600)
 
 @contextmanager
 def loading(server: ServerProcess, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs the load generator against the server. The end of the `with` block stops it if it still runs."""
+    """Runs the load generator against the server. The end of the `with` block stops the load generator."""
     command = [sys.executable, "-m", "load", "--url", f"http://127.0.0.1:{server.port}", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -24,7 +24,7 @@ LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.
 def pytest_configure() -> None:
     """Lets Ctrl-C interrupt this process and the programs that tests start.
 
-    If a script starts pytest with `&`, pytest ignores SIGINT. The programs that tests start would inherit this.
+    If a script starts pytest with `&`, pytest ignores SIGINT. The programs that tests start would also ignore it.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,7 +32,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first. pytest-xdist starts the files in this order."""
+    """Puts files with slow tests first, because pytest-xdist starts the first files first."""
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
-    """Replaces the fixture of this name in pytest-tornado, which calls deprecated functions of Tornado."""
+    """Replaces the fixture `io_loop` of pytest-tornado, which calls deprecated functions of Tornado."""
     asyncio_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(asyncio_loop)
     loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)

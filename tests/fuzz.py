@@ -49,7 +49,7 @@ class Fuzzer:
         return ("{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}").encode()
 
     def _orders(self, order: bytes) -> bytes:
-        """A body with the order alone or with another order, as an array or as lines."""
+        """A body with the order, or with the order and a second one, as an array or as lines."""
         return self._any([order, b"[%b]" % order, b"[%b, %b]" % (order, self._order()), order + b"\n" + self._order()])
 
     def _valid(self) -> bytes:

@@ -69,7 +69,7 @@ def connect_to(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def assert_counts(server: ServerProcess, **expected: int) -> None:
-    """Checks how many orders have each status in the table, the totals and the metrics. No order has another status."""
+    """Checks the count of each status in the table `orders`, the totals and the metrics. Counts not given must be 0."""
     counts = {status: expected.get(status, 0) for status in METRIC_NAMES}
     with connect_to(server.database) as connection:
         found = dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY status"))
@@ -87,7 +87,7 @@ def assert_counts(server: ServerProcess, **expected: int) -> None:
 
 
 def assert_all_completed(server: ServerProcess, acknowledged: Iterable[int]) -> None:
-    """Checks that every acknowledged order is Completed and has the values sent, and that the total is right."""
+    """Checks that every acknowledged order is Completed with the values sent, and that /metrics counts every order."""
     wait_until_processed(server)
     with server.client() as client:
         for order_id in acknowledged:

@@ -1,4 +1,4 @@
-"""Limits the number of files that the process of the tests can open."""
+"""Limits the number of files that the pytest process can open."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def no_more_files() -> Iterator[None]:
-    """Prevents the process from opening more files."""
+    """Prevents the pytest process from opening more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

@@ -16,7 +16,7 @@ from models.parsing.order_body import MAX_AMOUNT
 
 @schemathesis.serializer("application/x-ndjson")
 def as_lines(context: SerializationContext, value: Any) -> bytes:
-    """Writes each element of the array as a line. An example is already a text of lines."""
+    """Writes each element of the array as a line. Examples from the document are already texts of lines."""
     if isinstance(value, str):
         return value.encode()
     lines = value if isinstance(value, list) else [value]

@@ -124,7 +124,7 @@ class ServerProcess:
             client.close()
 
     def memory_kib(self, field: str = "VmRSS") -> int:
-        """Returns the memory that the server uses now, or with the field `VmHWM` its maximum so far."""
+        """Returns the memory that the server uses now. The field `VmHWM` is its highest memory so far."""
         found = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         assert found
         return int(found[1])
@@ -181,13 +181,13 @@ def with_open_files(soft: int, hard: int) -> list[str]:
 
 
 def limit_file_size(pid: int, size: int) -> None:
-    """Makes all writes of the process fail that would make a file longer than `size` bytes, as on a full disk."""
+    """Makes a write of the process fail, as on a full disk, if the write would make a file longer than `size` bytes."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits until the condition is true. An OSError in it, such as a refused connection, counts as false."""
+    """Waits until `condition` returns true. An OSError from it, such as a refused connection, counts as false."""
     deadline = time.monotonic() + DEADLINE_S
     pause = threading.Event()
     while time.monotonic() < deadline:
@@ -199,7 +199,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def need(tool: str) -> None:
-    """Skips the test if the program `tool` is not installed. In CI, the test fails instead."""
+    """If the program `tool` is not installed, skips the test, or in CI fails the test."""
     if shutil.which(tool) is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
 

@@ -38,7 +38,7 @@ def pages() -> list[Path]:
 
 
 def blocks(page: Path = README) -> list[Example]:
-    """Returns the code blocks of a page. A block without a language right after a shell block is its output."""
+    """Returns the code blocks of a page. A block without a language is the output of the shell block before it."""
     found: list[Example] = []
     end = -1
     for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", page.read_text(), re.MULTILINE | re.DOTALL):
@@ -64,7 +64,7 @@ def examples(page: Path = README) -> list[Example]:
 
 
 def example(containing: str, page: Path = README) -> Example:
-    """Returns the only example on the page that equals this text, or else the only one that contains it.
+    """Returns the only example on the page that equals this text, or if none does, the only one that contains it.
 
     Tests pass a literal: `test_every_example_is_run_by_a_test` reads it from their source.
     """
@@ -82,7 +82,7 @@ def flags_of(start: Example) -> list[str]:
 
 
 def make_checkout(folder: Path) -> list[str]:
-    """Links the program and `.venv/bin/python` into the folder. Returns a prefix that runs a command there."""
+    """Links the program and `.venv/bin/python` into the folder. Returns a prefix that runs a command in the folder."""
     for name in ("server.py", "load"):
         (folder / name).symlink_to(ROOT / name)
     python = folder / SERVER[0]

@@ -52,7 +52,7 @@ Behaviour = Callable[[Delivery], Reply | NoAnswer]
 class Receiver:
     """Sends the responses that `behave` returns. `behave` is called on the threads of the connections.
 
-    While the receiver is stopped, connections are refused. It has the same port until `close`, also after a new start.
+    While the receiver is stopped, connections are refused. `stop` and `start` do not change the port.
     """
 
     def __init__(self, behave: Behaviour, *, secret: str = SECRET) -> None:

@@ -1,8 +1,8 @@
 """Runs clients that read their responses a few bytes at a time: `python -m tests.slow_readers PORT CLIENTS PATH...`.
 
 Opens the connections and prints a line. After a line of input, sends one request on each connection; half of the
-requests accept compressed responses. Prints another line when every client has received the first bytes of a 200.
-Continues to read from the connections, one after another, until there is more input or the input ends.
+requests accept compressed responses. Prints a second line when every client has received the first bytes of a 200. Then
+reads from the connections, one after another, until a second line of input or the end of the input.
 """
 
 import resource

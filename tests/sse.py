@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Message(NamedTuple):
-    """One event that a browser would dispatch, with the last event id at that moment."""
+    """One event that a browser would dispatch, with its `lastEventId`."""
 
     type: str
     data: str
@@ -21,7 +21,7 @@ class Message(NamedTuple):
 
 
 class EventParser:
-    """Parses the bytes of a stream as they arrive. Fails for anything that the standard says to ignore."""
+    """Parses the bytes of a stream as they arrive. Fails if the stream contains what the standard says to ignore."""
 
     def __init__(self) -> None:
         self.last_id = ""

@@ -15,7 +15,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "models": frozenset(),
     "load": frozenset(),
 }
-"""The other top-level folders that each one may import."""
+"""Which other top-level folders the code in a top-level folder may import."""
 HTTP = frozenset({"requests", "transport", "problems"})
 HANDLERS: Mapping[str, frozenset[str]] = {
     "api": HTTP | {"routes", "telemetry", "logs", "security", "service"},
@@ -38,7 +38,7 @@ HANDLERS: Mapping[str, frozenset[str]] = {
     "service": frozenset(),
     "problems": frozenset(),
 }
-"""The other folders and modules of handlers/ that each one may import."""
+"""Which other folders and modules of handlers/ a folder or module of handlers/ may import."""
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -80,7 +80,7 @@ def is_below(name: str, package: str) -> bool:
 
 
 def fault_of(room: str, path: Path, name: str) -> str | None:
-    """What is wrong if the module `path` of the folder `room` imports `name`, or None."""
+    """Why the module `path` in the folder `room` must not import `name`. None if the import is allowed."""
     if name.startswith("."):
         return "is relative"
     top = name.partition(".")[0]

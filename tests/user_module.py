@@ -49,8 +49,8 @@ class Call(NamedTuple):
 class UserModule:
     """A user's module `shop` in `folder`. `setup` is code of the module, `body` is the code of its function `process`.
 
-    The body can call `tell(order)`; `call` returns this to the test. The body can call `wait_at_gate()`, which blocks
-    until the test calls `open_gate`. Both use named pipes, which remain when the server stops.
+    The body can call `tell(order)`, which sends the order to `call`. The body can call `wait_at_gate()`, which blocks
+    until the test calls `open_gate`. Both functions use named pipes, which remain when the server stops.
     """
 
     def __init__(self, folder: Path, body: str, *, setup: str = "") -> None:
@@ -74,7 +74,7 @@ class UserModule:
         os.close(self._calls)
 
     def server(self, *flags: str, before: Sequence[str] = ()) -> ServerProcess:
-        """A server that processes orders with the function. `before` is a prefix for its command."""
+        """A server that processes orders with `process`. `before` is a prefix for the server's command."""
         return ServerProcess(
             self._database, "--processor", "shop:process", *flags, before=before, environment=self._environment
         )
@@ -91,7 +91,7 @@ class UserModule:
         return Call(*map(int, line.split()))
 
     def open_gate(self) -> None:
-        """Waits until the function waits at the gate, and lets it continue."""
+        """Waits until the function waits at the gate, and lets the function continue."""
 
         def was_waiting() -> bool:
             os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))  # OSError if the function does not wait

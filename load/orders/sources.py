@@ -150,7 +150,7 @@ class OrderSource(ABC):
 
 
 def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> Iterator[tuple[int, bytes]]:
-    """Encode requests with `bulk` orders, by default one. Yield the index of the first order, and the request."""
+    """Encode requests with one order or `bulk` orders. Yield the index of the first order, and the request."""
     orders = len(source)
     if bulk is None:
         for place in range(orders):

@@ -1,4 +1,4 @@
-"""The README, and checks of every page: tests run all examples, and all linked and named files exist."""
+"""Tests the README. Checks that tests run the examples of every page, and that linked and named files exist."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""The output of `load.chaos` in load/README.md has the faults that its seed gives, and all tables of a run."""
+"""The output of `load.chaos` in load/README.md has the faults of its seed, and all tables that a run prints."""
 
 import re
 from collections import Counter

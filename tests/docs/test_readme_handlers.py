@@ -89,7 +89,7 @@ def test_the_server_accepts_the_host_that_the_flag_names(tmp_path: Path) -> None
 
 
 def unit_in(folder: Path) -> str:
-    """The systemd unit, with `folder` in place of its paths."""
+    """The systemd unit of the page, with each path replaced by `folder`."""
     unit = example("[Unit]", HANDLERS).text
     for path, here in (("/opt/orders", folder), ("/var/lib/orders", folder), ("/etc/orders", folder)):
         assert path in unit

@@ -24,7 +24,7 @@ def run(
     more: Sequence[str] = (),
     statuses: Sequence[int] = (0,),
 ) -> str:
-    """Runs a line with words replaced and added, and returns its output. `statuses` are the exit statuses allowed."""
+    """Replaces words of a line, appends `more`, runs the line, and returns its output. Allows these exit `statuses`."""
     python, *words = shlex.split(line.text)
     assert python == PYTHON
     done = subprocess.run(

@@ -49,7 +49,7 @@ class Proxy(NamedTuple):
 
 
 def replaced(text: str, **by: object) -> str:
-    """Replaces each of these strings in the text. Fails if one of them is not in it."""
+    """Replaces each key of `by` in the text by its value. Fails if the text does not contain a key."""
     for old, new in by.items():
         assert old in text
         text = text.replace(old, str(new))
@@ -94,7 +94,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def ask_for_host(port: int, host: str) -> int:
-    """The status of a request with this Host header."""
+    """The status of the response to a request with this Host header."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection:
         connection.request("GET", "/metrics", headers={"Host": host})
         return connection.getresponse().status

@@ -1,4 +1,4 @@
-"""Runs every shell block of the pages from top to bottom, in a new copy of the program, like a new user."""
+"""Runs every shell block of the pages from top to bottom, as a new user does, in a new copy of the program."""
 
 import os
 import re
@@ -57,7 +57,7 @@ class Terminals:
             process.communicate()
 
     def _with_free_ports(self, text: str) -> str:
-        """Replaces each port in the text by a free port. The same port is always replaced by the same free port."""
+        """Replaces each port in the text by a free port. Each port always gets one free port."""
         return PORT.sub(lambda found: self._free_port_for(found[0]), text)
 
     def _free_port_for(self, named: str) -> str:
@@ -68,7 +68,7 @@ class Terminals:
         return self._ports[named]
 
     def _start(self, text: str, *, until: str) -> IO[str]:
-        """Starts a program that keeps running, and reads its output up to the first line with the text `until`."""
+        """Starts a program that keeps running. Reads its output up to the first line that contains `until`."""
         process = subprocess.Popen(
             ["bash", "-c", text],
             cwd=self._folder,

@@ -26,7 +26,7 @@ class _Recorder(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[list[logging.LogRecord]]:
-    """The warnings and errors in the log. A test clears those that it expects. It fails if others remain."""
+    """The warnings and errors in the log. A test must remove those that it expects, and fails if any remain."""
     recorder = _Recorder()
     logging.getLogger().addHandler(recorder)
     yield recorder.records
@@ -36,7 +36,7 @@ def log() -> Iterator[list[logging.LogRecord]]:
 
 @pytest.fixture
 def failing_storage(log: list[logging.LogRecord]) -> Iterator[None]:
-    """For tests in which the storage fails: expects its warnings in the log."""
+    """Allows warnings about failing storage in the log, for tests in which the storage fails."""
     yield
     assert {record.name for record in log} == {"orders.storage"}
     log.clear()
@@ -44,7 +44,7 @@ def failing_storage(log: list[logging.LogRecord]) -> Iterator[None]:
 
 @pytest.fixture
 def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clock: Clock) -> Iterator[StartApi]:
-    """A function that starts an API on the database `name`. It takes the other arguments of `RunningApi`."""
+    """A function that starts an API on the database `name`, with any arguments of `RunningApi`."""
     started: list[RunningApi] = []
 
     async def start(*, name: str = "orders.db", **options: Any) -> RunningApi:

@@ -1,4 +1,4 @@
-"""Clients of event streams: one that the test reads step by step, and one that never reads."""
+"""Clients of event streams: a client that reads when the test says so, and a client that never reads."""
 
 import asyncio
 import contextlib
@@ -70,7 +70,7 @@ class Stream:
 
 
 def unsent_bytes(connection: SseConnection) -> int:
-    """How many bytes the server buffers for a reader. Tornado has no public name for this size."""
+    """How many bytes the server buffers for a reader. Uses a private attribute of Tornado."""
     return len(connection.stream._write_buffer)
 
 

@@ -1,4 +1,4 @@
-"""Processes orders step by step, like the dispatcher. Also starts an API with other limits."""
+"""Processes orders step by step, as the dispatcher does. Also starts an API with limits that a test sets."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ async def end(
     error: str | None = None,
     due_us: int | None = None,
 ) -> None:
-    """Ends an attempt at each of the orders with the same outcome."""
+    """Ends an attempt at each of the orders with this outcome."""
     outcomes = [Outcome(order.sequence, order.claims, status, error, due_us) for order in orders]
     await _finish_and_claim(api, outcomes, orders, 0)
 
@@ -41,7 +41,7 @@ async def _finish_and_claim(
 
 @asynccontextmanager
 async def api_with_limits(folder: Path, **limits: int) -> AsyncIterator[RunningApi]:
-    """An API with other values for some fields of ServiceLimits or TelemetryLimits."""
+    """An API with these values for fields of ServiceLimits or TelemetryLimits."""
     api = RunningApi(folder / "limited.db", Clock())
     for name, value in limits.items():
         if name in ServiceLimits._fields:

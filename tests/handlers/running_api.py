@@ -101,7 +101,7 @@ class Connection:
             return True
 
     def reset(self) -> None:
-        """Resets the connection at once. After `close`, the server could still send data."""
+        """Resets the connection, so that the server can't send more data. After `close`, the server could."""
         linger_0_s = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0_s)
         self.writer.transport.abort()
@@ -113,7 +113,7 @@ class Connection:
 
 
 class Way(enum.Enum):
-    """The way in which the server serves a request. The value has headers that make the server choose it."""
+    """How the server serves a request. The value has headers that make the server choose this way."""
 
     LANE = ""
     TORNADO = "X-Repeated: 1\r\nX-Repeated: 2\r\n"
@@ -149,7 +149,7 @@ class WayLog(AccessLog):
 
 
 class BlockableStore(ShorthandStore):
-    """A store whose writes, reads and listings a test can block, and whose pragmas it can change."""
+    """A store for tests that block writes, reads or listings, or change pragmas."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         database = open_new_database(path)
@@ -241,7 +241,7 @@ class RunningApi:
         self.monotonic_s = 0.0
         self.log_counts = SimpleNamespace(dropped_lines=0)
         self.way: Way | None = None
-        """The way that `request` makes the server choose. If None, an ordinary client sends the request."""
+        """The way that `request` makes the server choose. If None, `request` uses Tornado's client."""
         self.store = BlockableStore(path, clock=clock)
         self._guard = guard
         self._access_log = access_log

@@ -106,7 +106,7 @@ class Shop:
         self._loop.call_soon_threadsafe(self.events.end)
 
     def come_back(self) -> None:
-        """Listen again on the same port. Called from another thread."""
+        """After a VANISH, listen on the port again. Called from another thread."""
         self._loop.call_soon_threadsafe(self._listen, self.port)
 
     def listen_with_tls(self, context: ssl.SSLContext) -> None:

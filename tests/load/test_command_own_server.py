@@ -28,7 +28,7 @@ with Shop() as shop:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the command create its temporary folders in a new folder, and return that."""
+    """Make the command create its temporary folders in a new folder, and return the new folder."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))  # to see what is left in the folder

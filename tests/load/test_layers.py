@@ -22,7 +22,7 @@ LAYERS: Mapping[str, set[str]] = {
         *("readback", "backlog"),
     },
 }
-"""What each layer is allowed to import. Commands can import all layers; of each other, only bench imports fill."""
+"""What each layer is allowed to import. Commands can import all layers, but no other command; bench imports fill."""
 
 
 def layer_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Tests waiting for the processing and reading back: what the command reports about wrong orders."""
+"""Tests what the command reports about wrong orders when it waits for the processing and reads orders back."""
 
 import re
 import subprocess

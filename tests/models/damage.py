@@ -1,6 +1,6 @@
 """Damages parts of a database file, as a failing disk does.
 
-No connection may be open, except for `change_row`, `prevent_updates` and `permit_updates`.
+The file must not be open. Only `change_row`, `prevent_updates` and `permit_updates` can change an open file.
 """
 
 import os
@@ -42,7 +42,7 @@ def damage_rows(path: Path, text: str) -> None:
 
 
 def damage_index_of_id(path: Path, order_id: int) -> None:
-    """Overwrites the page of the index by id that contains this id, which must need more than four bytes."""
+    """Overwrites the page of the index by id that contains `order_id`. SQLite must store the id in six bytes."""
     number = order_id.to_bytes(6, "big")
     assert damage_pages(path, lambda _, page: page[0] == INDEX_LEAF and number in page) == 1
 
@@ -53,7 +53,7 @@ def change_row(path: Path, order_id: int, column: str, value: str) -> None:
 
 
 def prevent_updates(path: Path, condition: str = "old.sequence = 11") -> None:
-    """Makes every UPDATE of these orders fail, until `permit_updates`."""
+    """Makes every UPDATE of orders that match `condition` fail, until `permit_updates`."""
     action = "BEGIN SELECT RAISE(ABORT, 'broken'); END"
     _run(path, f"CREATE TRIGGER broken BEFORE UPDATE ON orders WHEN {condition} {action}")
 

@@ -44,6 +44,6 @@ def order_text(**changes: str | None) -> bytes:
 
 
 def claimed_order(order: NewOrder, sequence: int, now_us: int) -> Order:
-    """The stored order, if it was claimed for its first attempt in the commit that stored it."""
+    """The order as stored by a commit that also claims it for its first attempt."""
     fields = (order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata)
     return Order(sequence, *fields, Status.PROCESSING, 1, 1, None, now_us, None)

@@ -1,4 +1,4 @@
-"""Changes between working and failing storage are logged once; errors are counted."""
+"""The storage begins to fail, or works again: each change is logged once. All errors are counted."""
 
 import pytest
 

@@ -24,7 +24,7 @@ Order = dict[str, Any]
 
 
 class Clients:
-    """Posts orders. `sent` maps the id of each request to its orders. `accepted` has the ids of answered requests."""
+    """Posts orders. `sent` maps the id of each request to its orders. `accepted` has the ids with a response."""
 
     def __init__(self) -> None:
         self.sent: dict[str, frozenset[Row]] = {}
@@ -33,7 +33,7 @@ class Clients:
         self._stop = threading.Event()
 
     def run(self, server: ServerProcess, *, restarts: int) -> None:
-        """Sends orders in all ways at once until the server's write-ahead log has restarted `restarts` times."""
+        """Sends orders with all clients until the server's write-ahead log has restarted `restarts` times."""
         deadline = time.monotonic() + LONGEST_S
         log = server.database.with_name(server.database.name + "-wal")
         self._stop.clear()

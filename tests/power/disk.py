@@ -46,7 +46,7 @@ class Disk:
         self._unsynced.append(entry)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync of the folder, but not of its files. Returns a function to call when the sync has returned."""
+        """Begins a sync of the folder, but not of its files. Call the returned function when the sync has returned."""
         covered = [entry for entry in self._unsynced if entry.has_returned]
 
         def end() -> None:
@@ -81,5 +81,5 @@ class Disk:
 
 
 def differences(files: Mapping[str, bytes], others: Mapping[str, bytes]) -> list[str]:
-    """Returns the names of files whose content differs, or that only one side has."""
+    """Returns the names of files whose content differs, or that only one of the arguments has."""
     return sorted(name for name in files.keys() | others.keys() if files.get(name) != others.get(name))

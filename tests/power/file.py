@@ -6,7 +6,7 @@ Every other change can be on disk or not, independently for each sector:
 - A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk while
   an earlier one is not.
 - A sector can be torn: one part is newer than the other part. The bytes that were being written can be junk, but the
-  bytes beside them do not change. SQLite calls this "powersafe overwrite". It relies on this if a frame of its log
+  bytes beside them do not change. SQLite calls this "powersafe overwrite", and relies on it if a frame of its log
   begins in the middle of a sector (https://www.sqlite.org/psow.html).
 - The file can be longer although the new data is not on disk; the new part is zeros or junk. SQLite expects this
   (https://www.sqlite.org/atomiccommit.html, "hardware assumptions"). The frames of its log have checksums
@@ -85,7 +85,7 @@ class File:
         self._unsynced.append(change)
 
     def begin_sync(self) -> Callable[[], None]:
-        """Begins a sync. Returns a function to call when the sync has returned: then earlier changes are on disk."""
+        """Begins a sync of all earlier changes. Call the returned function when the sync has returned."""
         covered = [change for change in self._unsynced if change.has_returned]
 
         def end() -> None:

@@ -38,7 +38,7 @@ class Moment(NamedTuple):
 
 
 def record(folder: Path, traces: Path) -> Recording:
-    """Runs a server on a new file and stops it, then runs one on the same file and kills it.
+    """Runs a server on a new file and stops the server. Then runs a server on this file and kills the server.
 
     Each run lasts until the write-ahead log has restarted from its beginning after a checkpoint.
     """

@@ -42,9 +42,9 @@ def row_of(order: Mapping[str, Any]) -> Row:
 
 @dataclass
 class Acknowledgements:
-    """Collects acknowledged orders in `stored`, and in `completed` the ids of those that a response calls Completed.
+    """Collects acknowledged orders in `stored`. `completed` has the ids of the orders that a response calls Completed.
 
-    `sent` has the orders of each request, by request id. Responses to other requests are ignored.
+    `sent` has the orders of each request, by request id. Responses to requests that are not in `sent` are ignored.
     """
 
     sent: Mapping[str, frozenset[Row]]
@@ -65,7 +65,7 @@ class Acknowledgements:
 
 
 class Finding(NamedTuple):
-    """Says what is wrong: how many acknowledged orders are missing, and which other faults there are."""
+    """Says how many acknowledged orders are missing, and what else is wrong."""
 
     missing: int
     faults: list[str]

@@ -1,6 +1,6 @@
 """Runs the server with checkpoints of the write-ahead log every 1,000 pages, so that the log restarts within seconds.
 
-Put it before the command of a server: `python small_wal_server.py python server.py FLAGS`.
+This program is a prefix for the command of a server: `python small_wal_server.py python server.py FLAGS`.
 """
 
 import os

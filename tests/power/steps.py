@@ -28,7 +28,7 @@ class UnknownCall(Exception):
 class Step(NamedTuple):
     """A change of the disk (`apply`), bytes that are sent to a client (`sent`), or both.
 
-    At the end of a successful sync, `synced` is the name of the file, or "" for the folder. Otherwise it is None.
+    `synced` is the name of the file whose sync ends successfully at this step ("" for the folder), or None.
     """
 
     line: int
@@ -52,7 +52,7 @@ def syncs(steps: Sequence[Step], of: str) -> list[int]:
 
 
 def without_steps(steps: Sequence[Step], places: Collection[int]) -> list[Step]:
-    """Returns the same steps, except that the steps with the indexes `places` do not change the disk."""
+    """Returns the steps, but the steps with the indexes `places` do not change the disk."""
     return [step._replace(apply=_nothing) if place in places else step for place, step in enumerate(steps)]
 
 
@@ -186,7 +186,7 @@ def _path_of(call: Call) -> str | None:
 
 
 def _mapped(call: Call) -> str | None:
-    """Returns the file that is mapped shared and writable, or None for other mappings, which can't change a file."""
+    """Returns the file that is mapped shared and writable. Returns None for a mapping that can't change a file."""
     if "MAP_SHARED" not in call.arguments or "PROT_WRITE" not in call.arguments:
         return None
     found = _DESCRIPTOR.search(call.arguments.partition("MAP_SHARED")[2])

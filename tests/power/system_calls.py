@@ -1,8 +1,8 @@
 """Reads the system calls of a process from the output of strace.
 
-If another thread makes a call before a call returns, strace writes two lines for it: `<unfinished ...>` and `resumed`.
-The call begins at the first line and returns at the second. strace stops the thread at both. So if one call begins only
-after another has returned, their lines are in that order.
+strace writes two lines for a call A if another thread makes a call before A returns: `<unfinished ...>` and `resumed`.
+A begins at the first line and returns at the second line. strace stops the thread at both lines. So if a call B begins
+only after A has returned, B begins at a later line than A returns.
 """
 
 import ast

@@ -27,13 +27,13 @@ from tests.user_module import UserModule
 SEED = int(os.environ.get("FUZZ_SEED", "20250301"))
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 MAX_KEPT_BYTES = 512
-"""The memory that the server is allowed to keep for each request of the second half, on average."""
+"""The server's memory can grow by this on average for each request in the second half of the requests."""
 CLIENTS = 64
 SILENCE_S = 0.05
 ANSWER_S = 20.0
 MEMBERS = ["type", "title", "status", "detail", "instance", "request_id"]
 FIRST_GOOD_ID = 10**18
-"""Valid orders have ids from here on. Malformed requests do not contain these ids."""
+"""Valid orders have this id or higher ids. Malformed requests do not contain these ids."""
 FREE_MEMORY = f"""
     if {FIRST_GOOD_ID} <= order.order_id < {FIRST_GOOD_ID} + 1_000:
         import ctypes, gc
@@ -41,7 +41,7 @@ FREE_MEMORY = f"""
         ctypes.CDLL(None).malloc_trim(0)
         tell(order)
 """
-"""The body of the function that processes orders. For a valid order, it returns all unused memory to the system."""
+"""The body of the function that processes orders. If an order is valid, this code frees all unused memory."""
 
 
 class Answer(NamedTuple):
@@ -105,8 +105,8 @@ def fault_of(answer: Answer) -> str | None:
 async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
     """Sends the bytes on a new connection and returns the bytes that the server sends back.
 
-    Stops after the first complete response, when the server closes the connection, or if no bytes arrive for
-    `SILENCE_S` while the server answers other clients. Then resets the connection.
+    Resets the connection after the first complete response, when the server closes the connection, or if no bytes
+    arrive for `SILENCE_S` although the server responds to other clients.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
@@ -157,7 +157,7 @@ async def send_all(port: int, requests: Iterator[bytes]) -> list[str]:
 
 
 def memory_in_use_kib(server: ServerProcess, shop: UserModule, good_id: int) -> int:
-    """The resident memory, after all earlier requests have ended and unused memory was returned to the system."""
+    """Waits until the server has processed all requests and freed unused memory. Returns its resident memory."""
     with server.client() as client:
         # Bulk requests and retries are served one after the other, so all earlier ones end before these two. Until
         # then, orders of disconnected clients are in the queue. Their number depends on the speed of the disk.

@@ -211,7 +211,7 @@ PADDED_ORDERS = 5_000
 
 
 def padded_lines(order_ids: Iterable[int]) -> bytes:
-    """Orders as lines of 8 KiB, so that few orders make a lot of data."""
+    """Orders as lines of 8 KiB, so that a few orders fill the buffers."""
     return b"".join(line.ljust(8_191) + b"\n" for line in lines_of(order_ids).splitlines())
 
 
@@ -364,7 +364,7 @@ def all_have_counted(uploads: Iterable["Uploads"]) -> bool:
 
 
 class Uploads:
-    """A thread that sends one stream of orders after another. `counted` has the ids that responses counted."""
+    """A thread that sends one stream of orders after another. `counted` has the ids of the orders that got a 202."""
 
     def __init__(self, server: ServerProcess, *, first_id: int) -> None:
         self.counted: set[int] = set()

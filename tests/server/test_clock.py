@@ -1,4 +1,4 @@
-"""The wall clock of a real server is set while it runs. libfaketime sets it, for this process alone."""
+"""The wall clock of a real server is set while the server runs. libfaketime sets the clock only for the server."""
 
 from datetime import UTC, datetime
 from pathlib import Path

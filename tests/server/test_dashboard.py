@@ -64,7 +64,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[ServerProcess]:
-    """`wish` in the metadata of an order makes it fail or wait. No order fails once the file `mended` exists."""
+    """`wish` in the metadata of an order makes the order fail or wait. No order fails once the file `mended` exists."""
     with UserModule(tmp_path, SHOP) as module, module.server() as server:
         yield server
 
@@ -106,7 +106,7 @@ def wish(order_id: int, what: str) -> dict[str, Any]:
 def until_points(page: Page, count: int) -> None:
     """Waits until the first line of the first chart has this many points.
 
-    A point without neighbours does not count, because it is drawn as a dot and not in the line.
+    A point without neighbours does not count, because the page draws it as a dot, not as a part of the line.
     """
     until(page, f"(count) => {POINTS}[0]?.seconds.length >= count", count)
 

@@ -1,4 +1,4 @@
-"""A real server whose function starts processes: what they inherit, and what a signal to one of them does."""
+"""A user's function starts processes: what they inherit from the server, and what a signal to a process does."""
 
 from pathlib import Path
 

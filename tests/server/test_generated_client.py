@@ -15,7 +15,7 @@ from tests.process import ServerProcess, run_server
 CONFIG = "post_hooks: []\n"
 """Without this line, the generator formats the code with a ruff on PATH."""
 NDJSON = "Unsupported content type application/x-ndjson"
-"""The only warning: the generator does not support this content type."""
+"""The only warning of the generator, which does not support this content type."""
 
 pytestmark = pytest.mark.slow
 

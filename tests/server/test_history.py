@@ -1,4 +1,4 @@
-"""The history of an order that a real server tried several times, across a kill, a stop and a requested retry."""
+"""The attempts of an order, listed by a real server after a kill, a stop and a retry that a client requested."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -23,7 +23,7 @@ WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {N})
 INSERT INTO orders (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us)
 SELECT i, iif(i % 2, 1, 2 + i * 7919 % 100000), '[1]', 1, iif(i % 4096, 'Completed', 'Failed'), 1, 1, i
 FROM n"""
-"""Half of the orders belong to user 1, and none of them is Failed. The others belong to many users."""
+"""Half of the orders belong to user 1; no order of user 1 is Failed. The other half belongs to many users."""
 
 
 @pytest.fixture(scope="module")

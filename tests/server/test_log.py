@@ -1,4 +1,4 @@
-"""The log and the output of a real server while nobody reads them, or they can't be written."""
+"""The log and the output of a real server when no program reads them, or when they can't be written."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ LISTENING = "0A"
 
 
 class PipedServer:
-    """A server whose stderr and stdout are pipes, unless others are given. Nothing reads them."""
+    """A server whose stderr and stdout are pipes that nothing reads. `streams` can replace a pipe by another stream."""
 
     def __init__(self, folder: Path, *flags: str, **streams: int | IO[bytes]) -> None:
         self._port = 0

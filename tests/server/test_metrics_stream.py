@@ -1,4 +1,4 @@
-"""`GET /metrics/events` of a real server: the points, a reload, a stop, and clients that never read."""
+"""`GET /metrics/events` of a real server: the points, reconnecting, a stop, and clients that never read."""
 
 import http.client
 import signal

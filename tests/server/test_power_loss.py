@@ -1,9 +1,9 @@
 """Simulates power losses at many moments. Every order with a 202 response must be in the synced files.
 
-A server runs under strace with clients of all kinds until it is stopped, and again on the same file until it is killed.
-Its system calls show which orders were acknowledged, and what a disk must or can contain at each moment.
-`tests/power/file.py` lists the assumptions. A test writes such files to a folder and opens them like a restarted
-server. To test the simulation itself, some syncs are ignored: then orders must be missing.
+A server with clients of all kinds runs under strace and is stopped. Then a server runs on the same file and is killed.
+The system calls show which orders were acknowledged, and what a disk must or can contain at each moment.
+`tests/power/file.py` lists the assumptions. A test writes files with such contents to a folder, and opens them as a
+restarted server does. To test the simulation itself, some syncs are ignored: then orders must be missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -82,7 +82,7 @@ def test_no_order_is_lost_whatever_unsynced_data_reached_the_disk(recording: Rec
 
 
 def draw_places(steps: Sequence[Step], chance: Random) -> set[int]:
-    """Random indexes in `steps`. Half of them are of steps that send a response, the others are of any steps."""
+    """Random indexes in `steps`. Half of the indexes belong to steps that send a response, half to any steps."""
     sending = [place for place, step in enumerate(steps) if step.sent]
     return {*chance.sample(sending, CUTS // 2), *chance.sample(range(len(steps)), CUTS // 2)}
 

@@ -1,4 +1,4 @@
-"""SIGHUP to a real server: API keys, certificate and webhook secrets are read again, and the server goes on."""
+"""SIGHUP to a real server: it reads API keys, the certificate and webhook secrets again, and does not stop."""
 
 import os
 import select
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def reload(server: ServerProcess, *, saying: str) -> None:
-    """Sends SIGHUP, and waits until the log contains the text once more."""
+    """Sends SIGHUP, and waits until the server has logged `saying` after the signal."""
     count = server.log.count(saying)
     server.signal(signal.SIGHUP)
     wait_until(lambda: server.log.count(saying) > count)

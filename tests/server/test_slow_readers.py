@@ -18,7 +18,7 @@ MAX_RATIO = 2.0
 MAX_BUFFERED_BYTES = 32 * 1024
 """The most bytes that the system is allowed to buffer for one connection."""
 MAX_GROWTH_KIB = 12 * 1024
-"""12 KiB for each reader: too little for a copy of a file."""
+"""12 KiB for each reader. This is less than a copy of a requested file needs."""
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def loop_cpu_s(server: ServerProcess) -> float:
-    """The CPU time of the main thread since its start. Unlike latencies, it hardly depends on other load."""
+    """The CPU time of the main thread since its start. Other programs change latencies, but hardly CPU time."""
     return int(Path(f"/proc/{server.pid}/task/{server.pid}/schedstat").read_text().split()[0]) / 1e9
 
 

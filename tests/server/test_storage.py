@@ -1,4 +1,4 @@
-"""Tests a real server with a full disk, or with a locked, removed or replaced database. Tests the sync before a 202."""
+"""A real server with a full disk, or with a locked, removed or replaced database. A sync precedes every 202."""
 
 import os
 import re
@@ -269,7 +269,7 @@ def test_the_write_ahead_log_is_synced_before_the_202(tmp_path: Path) -> None:
 
 
 def finished_calls(trace: str) -> list[str]:
-    """The system calls, in the order of their return. strace writes a call on two lines if another comes between."""
+    """The system calls, sorted by their ends. strace splits a call into two lines if another call begins meanwhile."""
     begun: dict[str, str] = {}
     calls = []
     for line in trace.splitlines():

@@ -17,7 +17,7 @@ from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 KILLS = 5
 REFUSED_ORDERS = 300
-"""The orders of the test with a receiver that refuses most deliveries; 1,000 take three minutes."""
+"""The number of orders in the test with a receiver that refuses most deliveries. 1,000 orders need three minutes."""
 
 
 def webhook_flags(receiver: Receiver) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_receiver_that_refuses_nine_of_ten_deliveries_gets_every_order(tmp_pat
 
 @pytest.mark.slow
 def test_a_receiver_that_takes_some_orders_each_second_refuses_few(tmp_path: Path) -> None:
-    """Takes 20 orders in each second, and answers the others with 429 and `Retry-After: 1`."""
+    """The receiver takes 20 orders in each second. It sends a 429 with `Retry-After: 1` for each further order."""
     taken: Counter[int] = Counter()
     refused: Counter[int] = Counter()
     lock = threading.Lock()

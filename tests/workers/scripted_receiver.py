@@ -83,7 +83,7 @@ def hold(wire: Wire) -> None:
 
 
 def drip(beginning: bytes) -> Script:
-    """Sends the beginning, then a byte every 20 ms, for ten seconds or until the other end closes."""
+    """Sends `beginning`, then a byte every 20 ms, for ten seconds or until the client closes the connection."""
 
     def script(wire: Wire) -> None:
         wire.send(beginning)
@@ -101,7 +101,7 @@ def in_turn(*scripts: Script) -> Script:
 
 
 class Flood:
-    """An endless response. `ended` is set when the other end closes; `sent` is the number of bytes sent until then."""
+    """An endless response. `ended` is set when the client closes the connection. `sent` counts the bytes sent."""
 
     MAX_BYTES = 256 * 1024 * 1024
 

@@ -408,7 +408,7 @@ async def test_before_batch_is_not_called_after_close(threads: Threads) -> None:
 
 
 class Waiting:
-    """A waiter that raises when it gets its result."""
+    """A waiter that raises an error when it is given a result."""
 
     def cancelled(self) -> bool:
         return False

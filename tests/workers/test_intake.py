@@ -17,7 +17,7 @@ from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
 
 class GatedStore:
-    """Accepts each id once. Each write waits for `release`. `batches` has the ids of each batch. A group is a list."""
+    """Accepts each id once. Each write waits for `release`. `batches` has the ids of each batch; a group has a list."""
 
     def __init__(self) -> None:
         self.batches: list[list[int | list[int]]] = []

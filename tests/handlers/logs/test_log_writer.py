@@ -1,4 +1,4 @@
-"""The log writer, with real pipes and files: the order of lines, stalled and failing descriptors, and its end."""
+"""The log writer, with real pipes and files: the sequence of lines, stalled and failing descriptors, and closing."""
 
 import os
 import select
@@ -70,7 +70,7 @@ def start_writer(pipe: Pipe) -> Iterator[StartWriter]:
 
 
 def stall(writer: LogWriter, pipe: Pipe) -> None:
-    """Writes a line of which only a part fits into the pipe. Returns when that is full."""
+    """Writes a line that is longer than the pipe's buffer. Returns when the pipe is full."""
     writer.write(TOO_LONG)
     poll = select.poll()
     poll.register(pipe.writer, select.POLLOUT)

@@ -26,7 +26,7 @@ EMPTY = {
     "paused": False,
     "deliveries_paused": False,
 }
-"""The metrics without orders, except for `storage`."""
+"""The metrics of a server without orders. The member `storage` is left out."""
 
 
 @pytest.mark.gen_test

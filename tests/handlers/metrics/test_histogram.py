@@ -1,4 +1,4 @@
-"""Histograms: buckets, and quantiles in comparison with exact ones."""
+"""Histograms: buckets, and estimated quantiles compared with exact quantiles."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Orders per second, from samples of totals at chosen times."""
+"""Orders per second, computed from totals at times that the tests choose."""
 
 from handlers.metrics.rates import SHORTEST_SPAN_S, WINDOW_S, Rates
 from models.order import Totals

@@ -31,7 +31,7 @@ async def send(
 
 
 def assert_is_bulk_problem(answer: Answer, status: int, slug: str) -> None:
-    """Checks a problem of `/orders`."""
+    """Checks that a response of `/orders` is this problem."""
     assert_is_problem(answer, status, slug, "/orders")
 
 
@@ -64,7 +64,7 @@ def lines_of(*order_ids: int) -> bytes:
 
 
 async def begin_stream(api: RunningApi, connection: Connection, *, orders: int = 3) -> None:
-    """Sends the head and some orders. Returns when they are stored."""
+    """Sends the head and some orders. Returns when the orders are stored."""
     await connection.send(CHUNKED_HEAD + chunk(lines_of(*range(1, orders + 1)) + text(0) + b"\n"))
     await until_stored(api, orders)
 

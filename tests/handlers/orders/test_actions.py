@@ -20,7 +20,7 @@ async def accept(api: RunningApi, *order_ids: int) -> None:
 
 
 async def end_as(api: RunningApi, status: Status, limit: int = 1_000) -> None:
-    """Claims Pending orders and ends their attempts."""
+    """Claims up to `limit` Pending orders, and ends their attempts with this status."""
     await end(api, await claim(api, limit), status, "no stock")
 
 

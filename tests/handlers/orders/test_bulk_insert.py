@@ -1,4 +1,4 @@
-"""BulkInsert: groups, errors of the storage, and its use of the event loop."""
+"""BulkInsert: groups, errors of the storage, and how long it blocks the event loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ ITERATIONS_A_TURN = 2
 
 
 class FakeStore:
-    """Stores groups of orders in memory, with the results of the real store."""
+    """Stores groups of orders in memory, and returns what the real store would return."""
 
     def __init__(self) -> None:
         self._stored: dict[int, NewOrder] = {}

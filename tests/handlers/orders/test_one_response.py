@@ -1,4 +1,4 @@
-"""A stream of orders gets one response, whatever happens at the same time."""
+"""A stream of orders gets exactly one response, whatever happens while it is sent."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Orders on the plain lane: the same responses as through Tornado."""
+"""Requests for orders get equal responses from the plain lane and from Tornado."""
 
 import asyncio
 import logging
@@ -65,7 +65,7 @@ Variant = Callable[[bytes], bytes]
 
 
 def through_tornado(request: bytes) -> bytes:
-    """The same request, with headers that make the lane leave it to Tornado."""
+    """The request with additional headers, because of which the lane passes it to Tornado."""
     start_line, _, rest = request.partition(b"\r\n")
     return b"%b\r\n%b%b" % (start_line, Way.TORNADO.value.encode(), rest)
 
@@ -105,7 +105,7 @@ async def by_both_ways(
     prepare: Callable[[RunningApi], object] = id,
     options: Mapping[str, Callable[[], Any]] | None = None,
 ) -> list[int]:
-    """Checks that both ways send the same bytes. Calls `options` to make options of each API. Returns the statuses."""
+    """Checks that the lane and Tornado send equal bytes. `options` make the options of each API. Returns statuses."""
     responses = []
     for way, turned in ((Way.LANE, bytes), (Way.TORNADO, through_tornado)):
         log = WayLog()

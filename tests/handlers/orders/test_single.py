@@ -21,7 +21,7 @@ ACCEPTED_BODY = b'{"message": "Order processing initiated successfully", "order_
 
 @pytest.fixture(params=Way)
 def api(request: pytest.FixtureRequest, api: RunningApi) -> RunningApi:
-    """An API that serves orders on the plain lane, and one that serves them through Tornado."""
+    """Runs each test twice: the plain lane serves the requests, or Tornado does."""
     api.way = request.param
     return api
 

@@ -1,4 +1,4 @@
-"""Long work shares the event loop: how much of it runs in one iteration. The work itself advances the clock."""
+"""How much of long work runs in one iteration of the event loop. Each step of the work advances the clock."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ class Work:
         return name
 
     def most_in_one_iteration(self) -> int:
-        """The highest number of steps, of all work together, in one iteration."""
+        """The highest number of steps in one iteration, counting the steps of all work together."""
         iterations = [iteration for _, iteration in self.iterations]
         return max(map(iterations.count, iterations))
 

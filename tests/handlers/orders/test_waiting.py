@@ -16,7 +16,7 @@ PREFER = JSON | {"Prefer": "wait=30"}
 
 
 async def until_waiting(api: RunningApi, count: int) -> None:
-    """Returns when `count` requests wait, and their first look-up of the order is over."""
+    """Returns when `count` requests wait, and each has looked up its order once."""
     await api.until_in_flight(count)
     await until(lambda: api.orders.waiting > 0)
     # This look-up ends after theirs, because it begins later.
@@ -25,7 +25,7 @@ async def until_waiting(api: RunningApi, count: int) -> None:
 
 
 def recording_waits(waited: list[float]) -> dict[str, object]:
-    """Overrides that record the wait in seconds and find no order."""
+    """Methods for `overrides`. They record the wait in seconds, and find no order."""
 
     async def find_when_ended(order_id: int, timeout_s: float) -> Order | None:
         waited.append(timeout_s)

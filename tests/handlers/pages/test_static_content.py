@@ -1,4 +1,4 @@
-"""Responses from memory: compression, ETags and caching."""
+"""Responses with static files: compression, ETags and caching."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` (RFC 9110 §10.1.1): a request that is rejected gets its response instead."""
+"""`Expect: 100-continue` (RFC 9110 §10.1.1): a rejected request gets its final response, and no 100."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reading files again: a file that can't be used must not affect the others."""
+"""Reading files again: a file that can't be used must not affect the other files."""
 
 import logging
 from pathlib import Path

@@ -30,7 +30,7 @@ async def stream(api: RunningApi, *, version: str = "1.1", headers: str = "") ->
 
 
 def status_with(failing: Collection[Work]) -> StorageStatus:
-    """A storage in which these kinds of work fail."""
+    """The status of a storage in which these kinds of work fail."""
     return StorageStatus({work: work not in failing for work in Work}, {}, None, None, None)
 
 

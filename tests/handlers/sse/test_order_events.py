@@ -42,7 +42,7 @@ def publish(api: RunningApi, order_ids: Sequence[int], *, error: str | None = No
 
 
 async def flushed(api: RunningApi) -> None:
-    """Returns when the published changes have been written."""
+    """Returns when the published changes have been written to the streams."""
     api.monotonic_s += 1
     for _ in range(3):
         await turn_of_the_loop()
@@ -58,7 +58,7 @@ async def until_readers(api: RunningApi, count: int) -> None:
 
 
 async def open_silent_reader(api: RunningApi, query: str = "", last_id: str = "") -> socket.socket:
-    """The socket of a reader that never reads."""
+    """The socket of a client that requests events and never reads them."""
     headers = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
     return await silent_reader(api.port, get_text(EVENTS + query, headers=headers))
 

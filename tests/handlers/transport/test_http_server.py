@@ -75,7 +75,7 @@ class _Request(HTTPMessageDelegate):
 
 
 class PlainPaths:
-    """The same paths on the plain lane."""
+    """Serves the paths of `_Paths` on the plain lane."""
 
     def __init__(self) -> None:
         self.served: list[str] = []
@@ -93,7 +93,7 @@ class PlainPaths:
 
 
 class RunningServer:
-    """The server on a port, and its clock."""
+    """A server on a free port, and the clock of the server."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False, is_busy: bool = False) -> None:
         """If `is_busy`, the event loop seems to work for a second whenever its CPU time is read."""
@@ -123,7 +123,7 @@ class RunningServer:
             await connection.close()
 
     async def pass_time(self, seconds: float) -> None:
-        """Lets the server read the data sent, and check the time-outs of its connections now and `seconds` later."""
+        """Lets the server read what clients have sent, and check its time-outs now and `seconds` later."""
         for _ in range(20):
             await turn_of_the_loop()
         await self.http_server.close_timed_out()
@@ -137,7 +137,7 @@ class RunningServer:
 
 @pytest.fixture(params=[False, True], ids=["tornado", "lane"])
 def server(io_loop: IOLoop, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    """A server without the plain lane, and one with it."""
+    """Runs each test twice: on a server without the plain lane, and on a server with it."""
 
     async def open_it() -> RunningServer:
         server = RunningServer(has_lane=request.param)

@@ -36,7 +36,7 @@ BODY_BYTES = 30 * 1024 * 1024
 BUFFER_BYTES = 32 * 1024 * 1024
 """More than fits in the buffers of both ends of a connection."""
 BLOCKED_TURNS = 200
-"""A server that has not read for so many iterations of the event loop does not read any more."""
+"""If a server has not read for this number of iterations of the event loop, it will not read again."""
 
 
 def upload(path: str = "/order", framing: str = f"Content-Length: {BODY_BYTES}") -> bytes:
@@ -78,7 +78,7 @@ class _Refusal(HTTPMessageDelegate):
 
 
 class RefusingServer:
-    """The server on a port. Plain HTTP without `tls`."""
+    """The server on a port. Without `tls`, the server speaks plain HTTP."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.http_server = BoundedHTTPServer(_RefuseAll(), ssl_options=tls)

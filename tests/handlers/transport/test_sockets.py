@@ -1,4 +1,4 @@
-"""What a forked child does with the server's sockets. The functions run in this process, on real sockets."""
+"""What a forked child does with the server's sockets. The tests call the child's functions, on real sockets."""
 
 import socket
 from contextlib import ExitStack

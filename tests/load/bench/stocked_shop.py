@@ -6,7 +6,7 @@ from tests.load.shop import Shop
 
 
 class StockedShop(Shop):
-    """A shop with the orders 1 to `stored`, all Completed. It counts those in `missing`, but responds with a 404."""
+    """A shop with the Completed orders 1 to `stored`. Orders in `missing` are counted, but a GET of them gets a 404."""
 
     def __init__(self, stored: int, *, missing: tuple[int, ...] = ()) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tests the trials of many stored orders, but with few orders. The measured speed is not tested."""
+"""Tests the trials for databases with many orders, on small databases. The measured speed is not tested."""
 
 import json
 import re
@@ -104,7 +104,7 @@ def test_a_file_that_can_not_be_copied_is_refused(
 
 
 async def _trial(small: StockedShop, big: StockedShop, *, lines: list[str] | None = None) -> Trial:
-    """Return a trial with two short runs. Each server is the first one in one of them."""
+    """Return a trial with two short runs. The second run begins with the second server."""
     print_line = (lines if lines is not None else []).append
     return await shop_trial({"small": small, "big": big}, runs=2, seconds=0.05, print_line=print_line)
 

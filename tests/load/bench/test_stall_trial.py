@@ -1,4 +1,4 @@
-"""Tests the bodies that a server takes longest to parse, and its responses. The measured waits are not tested."""
+"""Tests the bodies that a server takes longest to parse, and its responses to them. The waits are not tested."""
 
 import json
 from dataclasses import replace

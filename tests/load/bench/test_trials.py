@@ -16,7 +16,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 async def _trial(shop: Shop, *, other: Shop | None = None) -> Trial:
-    """Return a trial with one short run. Without `other`, the shop is both servers."""
+    """Return a trial of `other` and `shop` with one short run. Without `other`, `shop` is compared with itself."""
     return await shop_trial({"other": other or shop, "ours": shop})
 
 

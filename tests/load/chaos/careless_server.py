@@ -1,4 +1,4 @@
-"""Runs the server without its check of the WAL, and with status 3 at the end. Tests start it as a program."""
+"""Runs the server without its check of the WAL, and ends with status 3. Tests start this module as a program."""
 
 import os
 import sys

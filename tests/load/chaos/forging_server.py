@@ -1,4 +1,4 @@
-"""Runs the server with webhooks that have a wrong amount and signature. Tests start it as a program."""
+"""Runs a server whose webhooks have a wrong amount and signature. Tests start this module as a program."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Runs a server that acknowledges every order and stores none. Tests start it as a program."""
+"""Runs a server that acknowledges every order and stores none. Tests start this module as a program."""
 
 import json
 import os

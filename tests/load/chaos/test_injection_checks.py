@@ -1,4 +1,4 @@
-"""Tests that faults of the receiver, the clock and standard error find servers that respond to them in a wrong way."""
+"""Tests that a server that handles a fault of the receiver, the clock or standard error wrongly is detected."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -57,7 +57,7 @@ def inject(
 async def step_clock(target: TargetServer, *, is_retried: bool) -> tuple[Effect, int]:
     """Set the clock after the webhook of an order has failed. Return the effect and the order's id.
 
-    The webhook is repeated if `is_retried`.
+    If `is_retried`, the webhook is sent again.
     """
     async with receiving() as (receiver, sender, _):
         injecting = asyncio.create_task(inject(target, receiver, FaultKind.CLOCK))

@@ -1,4 +1,4 @@
-"""Tests the webhook receiver, also while a fault is set."""
+"""Tests the webhook receiver, with and without faults."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Tests second servers on a database in use and on damaged disks: the real server, and servers that are wrong."""
+"""Tests the checks of second servers, on the real server and on servers with errors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

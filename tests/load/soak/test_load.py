@@ -21,7 +21,7 @@ from tests.load.soak.samples import SAMPLE
 
 
 class WaitingClock:
-    """A clock that stays at 0 until `is_synced` is set and a single order, outside an array, is acknowledged."""
+    """A clock that stays at 0 until `is_synced` is set and an order that was not in an array is acknowledged."""
 
     def __init__(self, ledger: SentOrders) -> None:
         self.is_synced = False

@@ -1,4 +1,4 @@
-"""Tests samples of a process, the summary of each minute, and how long syncs of another file take."""
+"""Tests samples of a process, the summary of each minute, and the measured durations of syncs."""
 
 import os
 import socket

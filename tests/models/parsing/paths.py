@@ -3,6 +3,6 @@
 import pytest
 
 with_and_without_metadata = pytest.mark.parametrize("metadata", [None, "{}"], ids=["without", "with"])
-"""The two branches of the fast path. A body that the fast path does not accept then takes the slow path."""
+"""One value for each branch of the fast path. The slow path parses bodies that the fast path does not accept."""
 on_each_path = pytest.mark.parametrize("metadata", [None, "{}", r'{"\"": 1}'], ids=["plain", "metadata", "slow path"])
-"""The fast path does not accept an escaped quote in metadata, although the order is valid."""
+"""The third value is valid, but has an escaped quote, which only the slow path accepts."""

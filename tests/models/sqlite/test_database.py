@@ -23,7 +23,7 @@ DEADLINE_S = 10.0
 
 
 class Sleeper:
-    """A clock that advances only in `sleep`. Call number `wake_at` of `sleep` calls `on_wake` at its end."""
+    """A clock that advances only in `sleep`. The call of `sleep` with the number `wake_at` calls `on_wake`."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -70,7 +70,7 @@ def connect(tmp_path: Path, sleeper: Sleeper) -> Iterator[Callable[..., Retrying
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of another program to a database of the server, in WAL mode."""
+    """Another program's connection to the server's database, which is in WAL mode."""
     open_database(tmp_path / "orders.db")
     connection = sqlite3.connect(tmp_path / "orders.db", isolation_level=None, timeout=0)
     yield connection

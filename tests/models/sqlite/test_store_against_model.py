@@ -1,4 +1,4 @@
-"""Random writes have the same effect on the store and on a simple model of it. The totals equal a recount."""
+"""Random writes have the same effect on the store and on a simple model of it. The totals equal the counted orders."""
 
 import shutil
 import tempfile
@@ -311,7 +311,7 @@ WRITES = st.lists(
 
 
 def _with_orders(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
-    """Adds the attempted orders to the write. Leaves out attempts that have already ended, even in the same batch."""
+    """Adds the attempted orders to the write. Leaves out attempts that have already ended, even in this batch."""
     attempted = [running.pop((each.sequence, each.claim), None) for each in write.outcomes]
     return FinishAndClaim(write.outcomes, write.limit, [order.as_stored() for order in attempted if order])
 

@@ -24,7 +24,7 @@ def wait_for_retry(store: ShorthandStore, clock: Clock, delay_us: int = 10 * SEC
 
 
 def restarted(database: RetryingSqliteDatabase, clock: Clock, *, back_us: int = 0) -> tuple[ShorthandStore, Clock]:
-    """A store of a new process, and its clock. `back_us` is by how much the wall clock was set back meanwhile."""
+    """A store of a new process, and its clock. The wall clock was set back by `back_us` before the restart."""
     later = Clock(clock.now_us + clock.ahead_us - back_us)
     store = ShorthandStore(SqliteStore(database, clock=later))
     store.recover(longest_delay_us=30 * DAY_US)

@@ -98,7 +98,7 @@ def test_an_order_that_is_already_due_can_be_made_ready(store: ShorthandStore, c
 
 
 def fail_and_wait(store: ShorthandStore, clock: Clock, *errors: str) -> None:
-    """Inserts two orders for each error, a second apart. The first is Failed, and the second waits for a retry."""
+    """Inserts two orders for each error, a second apart. The first order is Failed, the second waits for a retry."""
     due_us = clock.now_us + 3_600 * SECOND_US
     for number, error in enumerate(errors):
         clock.now_us += SECOND_US

@@ -7,7 +7,7 @@ from tests.models.shorthand_store import ShorthandStore
 
 
 def fail(store: ShorthandStore, clock: Clock, order: Order, error: str) -> AttemptRecord:
-    """Ends the attempt, which began at the current time, a second later. The order is ready again at once."""
+    """Advances the clock by a second, and then ends the order's attempt with an error. The retry has no delay."""
     began_us = clock.now_us
     clock.now_us += SECOND_US
     store.finish_attempt(order, Status.PENDING, error, due_us=clock.now_us, ending=Ending.FAILED)

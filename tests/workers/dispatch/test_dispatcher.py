@@ -35,7 +35,7 @@ CLOCK = models.clock.Clock()
 
 
 class MemoryStore:
-    """A store in memory with the one method that the dispatcher uses, which runs on the writer's thread."""
+    """A store in memory. It has only the method that the dispatcher uses. The writer's thread calls the method."""
 
     def __init__(self, count: int, clock: models.clock.Clock = CLOCK) -> None:
         self.orders: dict[int, Order] = {}
@@ -125,7 +125,7 @@ class GatedProcessor:
             self.running -= 1
 
     async def begun(self, calls: int = 1) -> None:
-        """Returns when this number of further calls has begun."""
+        """Returns when `calls` more calls have begun since the last `begun`."""
         for _ in range(calls):
             await self._begun.acquire()
 
@@ -202,7 +202,7 @@ def new_dispatcher(
 
 
 async def until_writes_are_delivered(writer: Executor) -> None:
-    """Returns when the dispatcher has received the result of every write so far."""
+    """Returns when the dispatcher has received the result of every write that has begun."""
     await asyncio.get_running_loop().run_in_executor(writer, lambda: None)
     for _ in range(5):
         await next_loop_iteration()
@@ -352,7 +352,7 @@ async def test_a_failed_order_keeps_the_error_of_its_last_attempt(
 
 
 class Unreadable(RetryLater):
-    """Raises at every access to an attribute."""
+    """An exception that raises an error at every access to an attribute."""
 
     def __init__(self) -> None:
         pass
@@ -362,7 +362,7 @@ class Unreadable(RetryLater):
 
 
 class OddSyntaxError(SyntaxError):
-    """Its fields have types that Python does not expect."""
+    """A SyntaxError whose fields have types that Python does not expect."""
 
     def __init__(self) -> None:
         super().__init__("bad rule")

@@ -1,4 +1,4 @@
-"""What a response means for the order and for other deliveries."""
+"""What a response to a delivery means for the delivered order, and for deliveries of other orders."""
 
 from email.utils import formatdate
 

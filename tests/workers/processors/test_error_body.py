@@ -13,7 +13,7 @@ PAGE = "text/html; charset=utf-8"
 
 
 def gzipped(body: bytes) -> bytes:
-    """Without a time, so that the names of the tests are the same in each process."""
+    """Compresses the body. The result contains no time, so the names of the tests are equal in all processes."""
     return gzip.compress(body, mtime=0)
 
 

@@ -88,7 +88,7 @@ def processor(
 
 
 def new_gate(connections: int, clock: Callable[[], float] | None = None) -> DeliveryGate:
-    """Without a clock, its time moves on by two days at each call, so that no pause is left at the next delivery."""
+    """Without `clock`, two days pass at each call of the clock, so that every pause has ended at the next delivery."""
     times_s = itertools.count(0.0, 2 * 86_400.0)
     return DeliveryGate(
         max_open=connections,
@@ -100,7 +100,7 @@ def new_gate(connections: int, clock: Callable[[], float] | None = None) -> Deli
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that answers 200 unless a test sets a script. Every delivery must have a valid signature."""
+    """A receiver that sends a 200 unless a test sets a script. Every delivery must have a valid signature."""
     with Receiver() as receiver:
         yield receiver
         for delivery in receiver.deliveries:

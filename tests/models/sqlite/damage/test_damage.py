@@ -98,7 +98,7 @@ def test_totals_are_read_although_the_oldest_pending_order_is_damaged(
 
 @pytest.fixture
 def large_shop(tmp_path: Path, clock: Clock) -> Shop:
-    """Contains 3,000 orders with even ids, so that the index by id has several pages. One of them is damaged."""
+    """Contains 3,000 orders with even ids, so that the index by id has several pages. One of the pages is damaged."""
     shop = Shop(tmp_path / "orders.db", clock)
     with shop.opened() as store:
         store.insert(*map(new_order, range(FIRST, FIRST + 6_000, 2)))

@@ -1,4 +1,4 @@
-"""Damaged orders are skipped while the others are processed, and are tried again."""
+"""Damaged orders are skipped, so that the other orders are processed. Damaged orders are tried again later."""
 
 from collections.abc import Callable
 from contextlib import closing

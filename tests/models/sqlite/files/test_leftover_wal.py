@@ -1,4 +1,4 @@
-"""Starting with a database file and the WAL of a killed server, which belong together or do not."""
+"""Starting with a database file and the WAL of a killed server, or with a WAL of another database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class Files(NamedTuple):
 
 
 class Server:
-    """A store in `folder`, and other programs that use its file."""
+    """A store in `folder`, and other programs that use the store's file."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "orders.db"
@@ -75,7 +75,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[[bytes, bytes], list[Order]]:
-    """Starts with these contents of the two files, and returns the orders. Raises DatabaseRefusedError."""
+    """Opens a database and a WAL with these contents, and returns the orders. Raises DatabaseRefusedError."""
     (tmp_path / "left").mkdir()
     path = tmp_path / "left" / "orders.db"
 

@@ -90,7 +90,7 @@ def test_damage_during_a_transaction_is_found_before_it_is_acknowledged(
 
 
 class Damaging(Clock):
-    """A clock that damages the WAL when a transaction reads it, after its first check."""
+    """A clock that damages the WAL whenever a transaction reads the time, which is after the first check of the WAL."""
 
     def __init__(self, wal: Path, damage: Callable[[Path], None]) -> None:
         super().__init__()
