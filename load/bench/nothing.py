@@ -1,4 +1,4 @@
-"""A processor that does nothing, for a server whose own cost is measured. Runs on the server's threads."""
+"""A processor that does nothing, so that only the cost of the server is measured. Runs on the server's threads."""
 
 
 def do_nothing(order: object) -> None:

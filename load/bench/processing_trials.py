@@ -1,9 +1,8 @@
-"""Measures how fast a server processes orders, apart from their intake. Runs on the event loop.
+"""Measures how fast a server processes orders, without the time for storing them. Runs on the event loop.
 
-Processing is paused while the orders are stored. Then it is resumed, and measured in a window that begins after a
-warm-up and ends before the orders run out. So the figure is the rate of a steady load, and a run takes the same time
-with a fast and a slow processor. The time until all orders are Completed would also contain the warm-up, and the end,
-when connections or threads are idle.
+Processing is paused while the orders are stored, and is then resumed. The measured window begins after a warm-up and
+ends before all orders are Completed. So the warm-up and the last orders, during which threads or connections are idle,
+do not change the rate. A run with a slow processor takes as long as a run with a fast one.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ class Snapshot(NamedTuple):
 
 
 async def function(trial: Trial) -> list[Row]:
-    """Compare the processing by a function that does nothing with the intake of single orders while it is paused."""
+    """Compare two rates: of processing by a function that does nothing, and of the intake of orders when paused."""
     name = "a function that does nothing: completed per second against one-by-one intake in the same run"
     row = Row(name=name, at_least=1.0, aim=2.0)
     post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
@@ -75,7 +74,7 @@ async def function(trial: Trial) -> list[Row]:
 
 
 async def webhooks(trial: Trial) -> list[Row]:
-    """Compare webhooks with a loop of urllib3. `trial.other` is the receiver of both."""
+    """Compare the server's webhooks with requests that a loop of urllib3 sends. `trial.other` receives both."""
     name = "webhooks to a fast local receiver: delivered per second against a loop of urllib3 on 8 threads"
     row = Row(name=f"{name} to the same receiver", at_least=3.0, aim=6.0)
     return await _deliver(trial, row, prepared_a_second=WEBHOOKS_A_SECOND, value=Value.SPEED)
@@ -118,7 +117,7 @@ async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Val
 
 
 async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: Server | None = None) -> Measurement:
-    """Prepare orders on our server, which is paused, and count those that it completes in a window. Pause it again."""
+    """Store orders on our paused server, resume the server, and count the orders completed in a window. Pause again."""
     server = trial.ours
     with closing(trial.backlog(server.address)) as backlog:
         missing = int(prepared_a_second * trial.seconds * (1 + WARM_UP)) - (await backlog.poll()).waiting
@@ -151,7 +150,7 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
 
 
 def post_in_loop(trial: Trial) -> Measurement:
-    """Send requests like webhooks to the receiver on 8 threads. Each sends the next one after a response."""
+    """Send requests similar to webhooks to the receiver. Each of 8 threads sends a request after each response."""
     clock_ns, cpu_clock_ns = trial.meter.clock_ns, trial.meter.cpu_clock_ns
     url = trial.other.address.url
     end_ns = clock_ns() + int(trial.seconds * 1e9)
@@ -176,14 +175,14 @@ def post_in_loop(trial: Trial) -> Measurement:
 
 
 async def _switch(server: Server, action: str) -> None:
-    """Pause or resume processing. Raises CommandError if the server does not."""
+    """Pause or resume processing. Raises CommandError unless the response is a 200."""
     status, _ = await _request(server, server.address.post(f"/processing/{action}", b""))
     if status != 200:
         raise CommandError(f"POST /processing/{action}: status {status}")
 
 
 async def _received(receiver: Server | None) -> int:
-    """Return how many requests the receiver got, including this one; 0 without a receiver. Raises NoResponse."""
+    """Return how many requests the receiver got, including the one of this function. Return 0 without a receiver."""
     return int((await _request(receiver, receiver.address.get("/")))[1]) if receiver else 0
 
 

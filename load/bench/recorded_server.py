@@ -2,7 +2,7 @@
 
     python -m load.bench.recorded_server FILE PROGRAM [ARGUMENTS]
 
-Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. On any thread.
+Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. Any thread.
 """
 
 import runpy
@@ -26,7 +26,7 @@ class RecordingCursor(sqlite3.Cursor):
 
 
 class RecordingConnection(sqlite3.Connection):
-    """Writes each statement to `file` before it runs."""
+    """Writes each statement to `file` before SQLite executes the statement."""
 
     file: Any
 

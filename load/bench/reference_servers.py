@@ -2,9 +2,9 @@
 
 NAME `bare` is a Tornado server whose handlers send constant responses. NAME `fixed` sends a constant 202 for each
 complete request, and parses only as much of HTTP as the benchmark's requests need. It is faster than any client, so
-measurements of it show how fast the clients are. `receiver` and `slow-receiver` are like it, but receive webhooks: they
-send a 200 that contains how many requests they have got, the second one after 200 ms. All servers run on the same kind
-of event loop as `server.py`.
+measurements of it show how fast the clients are. `receiver` and `slow-receiver` receive webhooks: they send a 200 whose
+body is the number of requests so far. `slow-receiver` sends the 200 after 200 ms. All servers run on the same kind of
+event loop as `server.py`.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class FixedResponseConnection(asyncio.Protocol):
 
 
 class ReceiverConnection(FixedResponseConnection):
-    """Sends the number of requests of all connections so far for each complete request, after `delay_s` seconds."""
+    """Responds to each complete request after `delay_s` seconds, with the count of requests on all connections."""
 
     received = 0
 

@@ -1,10 +1,9 @@
 """Compares `POST /orders` as a stream with SQLite alone. Runs on the event loop.
 
-First, a server whose statements are recorded stores and processes a stream of orders. To measure SQLite alone, the
-statements of the connections that created the tables and stored the orders are executed again, on a new file: the same
-statements with the same parameters, in the same transactions. So the schema and the syncs are the same, too. Both
-are measured until all orders are Completed. If only the responses counted, a server that processes later would be
-faster.
+First, a server stores and processes a stream of orders, and its statements are recorded. To measure SQLite alone, the
+recorded statements that create tables and that store or process orders are executed on a new file, with their
+parameters and in their transactions. So the schema and the syncs are equal. The server and SQLite are measured until
+all orders are Completed: if only the responses counted, a server that delays the processing would be faster.
 """
 
 import sqlite3
@@ -34,21 +33,21 @@ TWO_INDEXES = (
     "CREATE INDEX IF NOT EXISTS orders_created ON orders (sequence >> 11, created_us)",
     "CREATE INDEX IF NOT EXISTS orders_completed ON orders (sequence) WHERE status = 'Completed'",
 )
-"""Makes the schema that has two indexes of all orders for lists by time and by status, and no table of blocks."""
+"""Replaces the table of blocks by two indexes of all orders, for lists by time and by status."""
 
 Statement = tuple[str, Sequence[Any]]
 _decode = msgspec.json.Decoder(tuple[int, str, list[Any]]).decode
 
 
 class Recording(NamedTuple):
-    """The transactions that store and process orders, and the statements before them, which create the tables."""
+    """The transactions that store and process orders. `earlier` has the earlier statements: they create tables."""
 
     earlier: Sequence[Statement]
     transactions: Sequence[Sequence[Statement]]
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read the file of a recorded server that has processed all orders."""
+        """Read the file that `load.bench.recorded_server` wrote while a server stored and processed all orders."""
         lines = [_decode(line) for line in file.read_bytes().splitlines()]
         writers = {number for number, sql, _ in lines if "CREATE TABLE" in sql or "INSERT INTO orders" in sql}
         statements = [(sql, parameters) for number, sql, parameters in lines if number in writers]
@@ -61,7 +60,7 @@ class Recording(NamedTuple):
         return cls(statements[:begin], [statements[first:end] for first, end in pairwise([begin, *ends])])
 
     def with_two_indexes(self) -> Self:
-        """Return the same statements for the schema of TWO_INDEXES."""
+        """Return the recording as it would be with the indexes of TWO_INDEXES and without the table of blocks."""
         transactions = [[each for each in transaction if BLOCKS not in each[0]] for transaction in self.transactions]
         return self._replace(earlier=[*self.earlier, *((sql, ()) for sql in TWO_INDEXES)], transactions=transactions)
 
@@ -104,7 +103,7 @@ def _execute(connection: sqlite3.Connection, statements: Sequence[Statement]) ->
 
 
 async def stream(trial: Trial) -> list[Row]:
-    """Compare the server with SQLite alone, and this with SQLite alone with two more indexes of all orders."""
+    """Compare the server with SQLite alone, and SQLite alone with SQLite that keeps two more indexes of all orders."""
     until = "POST /orders as a stream, until all orders are Completed: orders/s"
     ratio = Row(name=f"{until} against raw SQLite with the same statements, schema and syncs", at_least=0.8, aim=0.9)
     raw = Row(name="that raw SQLite against raw SQLite with two more indexes of all orders", at_least=1.3, aim=1.8)

@@ -98,7 +98,7 @@ class Row:
 
 
 class Server(NamedTuple):
-    """A running server, whose process is `pid`, and which has the orders 1 to `stored`.
+    """A running server with the process id `pid`. It has the orders 1 to `stored`.
 
     `ids` yields unused ids, `seeds` yields random seeds.
     """

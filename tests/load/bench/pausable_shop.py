@@ -8,7 +8,7 @@ from tests.load.shop import Shop
 class PausableShop(Shop):
     """A shop that completes up to `a_poll` orders at each GET /metrics, unless processing is paused.
 
-    `actions` has the actions that were requested. Each gets `action_status` as its response.
+    `actions` has the actions that were requested. The response to each action has the status `action_status`.
     """
 
     def __init__(self, *, a_poll: int) -> None:

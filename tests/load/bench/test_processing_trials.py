@@ -35,7 +35,7 @@ A_POLL = 5
 
 @pytest.fixture(autouse=True)
 def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prepare few orders, and use the load generator instead of wrk, to be fast."""
+    """Make the trials fast: store few orders, and use the load generator instead of wrk."""
     for name in ("CALLS_A_SECOND", "WEBHOOKS_A_SECOND", "COST_ORDERS_A_SECOND"):
         monkeypatch.setattr(processing_trials, name, 500)
     monkeypatch.setenv("PATH", "")
