@@ -45,7 +45,7 @@ class OrderCounts(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The numbers of orders by status. `waiting` orders are Pending or Processing; `finished` counts all others."""
+    """The numbers of orders by status. `waiting` orders are Pending or Processing. `finished` orders are processed."""
 
     waiting: int
     completed: int
@@ -73,7 +73,7 @@ class Metrics:
 
 
 class BacklogState(Enum):
-    """Says why `Backlog.wait` returned: all orders are processed, the counts stopped changing, or are not readable."""
+    """Why `Backlog.wait` returned: all orders are processed, the counts do not change any more, or can't be read."""
 
     PROCESSED = "processed"
     STUCK = "stuck"
@@ -82,7 +82,7 @@ class BacklogState(Enum):
 
 @dataclass
 class Backlog:
-    """Polls GET /metrics for the backlog: how many orders are not processed yet, including those of other clients.
+    """Polls GET /metrics for the backlog: how many orders, of this client or any other, are not processed yet.
 
     `left` is the backlog at the last poll. `on_poll` is called with the backlog after each poll. `changed_ns` is when
     `wait` last saw the metrics change. `processed_ns` is the time of the first poll at which all orders were processed.
@@ -143,8 +143,8 @@ class Backlog:
         """Poll until no order waits, or until N orders have finished, where N orders waited at the first poll.
 
         The second condition is for servers that also get orders from other clients. `before` is how many orders waited
-        before the load. Because these can wait for hours, polling also ends if at most `before` orders wait and the
-        metrics do not change. Returns UNKNOWN if the server does not respond or has no metrics.
+        before the load. They can wait for hours, so polling also ends if at most `before` orders wait and the metrics
+        do not change. Returns UNKNOWN if the server does not respond or has no metrics.
         """
         first: Metrics | None = None
         seen: Metrics | None = None

@@ -31,8 +31,8 @@ class ReadOrder:
 class OrderReader:
     """Reads orders with GET /order/{id}, and compares them with what was sent. `result` is updated with each order.
 
-    `processed_ns` is set only if some orders were not processed when they were first read. It is the time at which the
-    last of these orders was read as processed.
+    `processed_ns` is None if every order was processed when it was first read. Otherwise, it is the time at which the
+    last order was first read as processed.
     """
 
     address: Address

@@ -25,7 +25,7 @@ SERVER = [".venv/bin/python", "server.py"]
 
 
 class Example(NamedTuple):
-    """One line of a shell block, or another block as a whole. `answer` is the output that the page shows for it."""
+    """A line of a shell block, or a whole block in another language. `answer` is the output that the page shows."""
 
     language: str
     text: str

@@ -167,7 +167,7 @@ async def keep_connections(kind: str, url: ServerUrl, count: int) -> Report:
 
 @asynccontextmanager
 async def child_process(*command: str) -> AsyncIterator[Process]:
-    """Run a program while the block runs, then kill it."""
+    """Run a program while the block runs. Kill the program at the end of the block."""
     # In its own session, so that Ctrl-C reaches only this process, which then kills the program.
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True

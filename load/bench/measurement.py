@@ -31,9 +31,9 @@ class Measurement:
 
     `right` counts correct responses. `wrong` counts failed requests by reason. `cpu_share` is the share of one core
     that the client used. `latencies_ns` has the latencies of correct responses: from when the request was due in an
-    open loop, from when it was sent in a closed loop. In an open loop, `late_ns` has the delay of each request that was
-    due when a connection was free: only the client delays these requests. `empty_after_s` is how long the server took
-    after the load to process all orders, if that was measured. `rounds` counts the calls of `add`.
+    open loop, from when it was sent in a closed loop. In an open loop, `late_ns` has the delay of each request for
+    which a connection was free. The client caused these delays, not the server. `empty_after_s` is how long the server
+    took after the load to process all orders, if that was measured. `rounds` counts the calls of `add`.
     """
 
     right: int = 0
@@ -64,7 +64,7 @@ class Measurement:
         return percentile_ms(self.late_ns, 99)
 
     def add(self, other: "Measurement") -> None:
-        """Add the counts, times and latencies of another measurement to this one."""
+        """Add the counts, times and latencies of `other` to this measurement."""
         elapsed_s = self.elapsed_s + other.elapsed_s
         self.cpu_share = (self.cpu_share * self.elapsed_s + other.cpu_share * other.elapsed_s) / elapsed_s
         self.right += other.right

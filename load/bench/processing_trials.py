@@ -2,7 +2,7 @@
 
 Processing is paused while the orders are stored, and is then resumed. The measured window begins after a warm-up and
 ends before all orders are Completed. So the warm-up and the last orders, during which threads or connections are idle,
-do not change the rate. A run with a slow processor takes as long as a run with a fast one.
+do not change the rate. Runs with slow and with fast processors take equally long.
 """
 
 import asyncio

@@ -133,9 +133,9 @@ class Value(Enum):
     """Says how the value of a run is computed from the figures of the first and the second server."""
 
     SPEED = "ratio"
-    """The second server's speed divided by the first server's speed; 0 if one of them sent no correct response."""
+    """The second server's speed divided by the first server's speed; 0 if a server sent no correct response."""
     TIME = "times as long"
-    """The second server's time divided by the first server's time; infinite if one of them sent no correct response."""
+    """The second server's time divided by the first server's time; infinite if a server sent no correct response."""
     SECOND = ""
     """The second server's figure. The first server's figure is only printed."""
 

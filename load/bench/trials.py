@@ -86,7 +86,7 @@ async def steady(trial: Trial) -> list[Row]:
 
 
 async def bulk(trial: Trial) -> list[Row]:
-    """Compare POST /orders with POST /order on the same server. Before each measurement, all orders are processed."""
+    """Compare POST /orders with POST /order on our server. Each measurement begins when all orders are processed."""
     name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
     row = Row(name=name)
     for number in range(1, trial.runs + 1):
@@ -149,7 +149,8 @@ async def generator(trial: Trial) -> list[Row]:
     """Compare our load generator with wrk: both post orders to bare Tornado, then to the reference server `fixed`.
 
     Bare Tornado is slower than both clients. So only the rate to `fixed` and the CPU time per request show how fast the
-    clients are. A run in which a client uses all of its CPU time is valid, because this trial measures the clients.
+    clients are. In this trial, a run is valid even if a client uses a whole core, because the trial measures the
+    clients.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     to_fixed = "load generator's rate to a fixed-response server"

@@ -59,7 +59,7 @@ def array_posts(address: Address, ids: Iterator[int], *, size: int) -> Iterator[
 
 
 def gets(server: Server) -> Iterator[bytes]:
-    """Yield requests `GET /order/{id}` of random stored orders, without end. The same seed gives the same sequence."""
+    """Yield requests `GET /order/{id}` for random stored orders, without end. `server.seeds` determines the orders."""
     random = Random(next(server.seeds))
     # Each request is encoded when it is sent, so that the requests need no memory.
     before, after = server.address.get("/order/#").split(b"#")
@@ -115,7 +115,7 @@ async def get_metrics(trial: Trial, server: Server) -> Measurement:
 
 
 def settled(load: Load) -> Load:
-    """Return a load that runs `load`, then waits until all orders are processed. `empty_after_s` is this wait."""
+    """Return a load that runs `load` and waits until all orders are processed. `empty_after_s` is the waiting time."""
 
     async def load_and_wait(trial: Trial, server: Server) -> Measurement:
         measured = await load(trial, server)

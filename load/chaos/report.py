@@ -29,7 +29,7 @@ MAX_NAMED = 10
 
 
 class FaultKind(Enum):
-    """The kinds of faults; load/README.md describes them. The values are printed."""
+    """The kinds of faults, as load/README.md names and describes them."""
 
     KILL = "kill"
     TERM = "term"
@@ -163,7 +163,7 @@ class Findings:
             self.add(WRONG, problem, order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
-        """Add problems of the kind `row`, except for orders that already have one. `orders` maps ids to problems."""
+        """Add problems of the kind `row`. `orders` maps ids to problems. Ignores orders that already have a problem."""
         known = {order_id for _, order_id in self.problems[row]}
         self.problems[row] += [(text, order_id) for order_id, text in orders.items() if order_id not in known]
 

@@ -49,8 +49,8 @@ class TargetServer:
     """Runs a server with its own database. `command` starts the server; --port and --database are added.
 
     `ledger` records the server's orders. `process` is the last process launched, and `starts` counts the launches.
-    `client_errors` counts the 503s, the refused and the lost connections of clients. `restart_lock` is held while the
-    server is stopped and started again. `controls` works only if the command runs `load.chaos.controlled`.
+    `client_errors` counts the 503s, the refused and the lost connections of clients. A task that stops and restarts the
+    server holds `restart_lock`. `controls` works only if the command runs `load.chaos.controlled`.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class ExitStatus(IntEnum):
 
 
 class CommandError(Exception):
-    """An error that ends a command. Its text is printed as one line on stderr, and `exit_status` is returned."""
+    """An error that ends a command with `exit_status`. Its text is printed as one line on stderr."""
 
     exit_status = ExitStatus.FAILED
 

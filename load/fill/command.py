@@ -71,7 +71,7 @@ class OrderFeeder:
 
 
 async def count_orders(address: Address) -> int:
-    """Return how many orders the server has, in any status. Raises NoResponse or NoMetrics if that is unknown."""
+    """Return how many orders the server has, in any status. Raises NoResponse or NoMetrics."""
     with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
         return (await backlog.poll()).orders
 
@@ -86,9 +86,10 @@ class FillJob:
     progress: ProgressBar = field(default_factory=ProgressBar)
 
     def run(self) -> int:
-        """Create the file, or complete an incomplete one, and return how many orders were added.
+        """Create the file, or add the missing orders to an incomplete file. Return how many orders were added.
 
-        Raises CommandError if that fails. Afterwards no server runs, and the file has no write-ahead log beside it.
+        Raises CommandError if the file can't get these orders. Afterwards, no server runs, and no write-ahead log is
+        left.
         """
         completed = self.orders - self.pending
         # A server that processes nothing counts the orders, so that Pending orders stay Pending.

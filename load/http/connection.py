@@ -126,7 +126,7 @@ class Connection:
         self._abandoned = ""
 
     async def exchange(self, request: bytes) -> Response:
-        """Send one request and return its response. Raises NoConnection if it was not sent, otherwise NoResponse."""
+        """Send one request and return its response. Raises NoConnection if no connection was opened, or NoResponse."""
         self._abandoned = ""
         stream = self._stream
         if stream is None or stream.closed():

@@ -97,7 +97,7 @@ class Connections:
             answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
 
     async def _send(self, connection: Connection, request: bytes, begun_ns: int) -> Response:
-        """Send a request and return its response. Raises NoResponse. Tries again if the connection is refused."""
+        """Send a request and return its response. Connect again if the connection is refused. Raises NoResponse."""
         busy = self._busy_since_ns
         while True:
             busy[connection] = self._clock_ns()
@@ -131,7 +131,7 @@ class Connections:
 
 
 class ClosedLoop(Connections):
-    """Runs a closed loop: `count` clients each send their next request when their last one is answered."""
+    """Runs a closed loop: each of `count` clients sends a request, waits for the response, and so on."""
 
     def __init__(self, address: Address, *, count: int, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
         super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)

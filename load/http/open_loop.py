@@ -1,6 +1,6 @@
 """Sends requests in an open loop: each is sent when it is due, however long earlier responses take.
 
-So a slow server gets the same load as a fast one. Runs on the event loop.
+So the load does not depend on the speed of the server. Runs on the event loop.
 """
 
 import asyncio

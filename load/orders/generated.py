@@ -17,7 +17,7 @@ UNSENT, SENT, ACKNOWLEDGED, FOUND = range(4)
 
 
 def new_first_id(*, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> int:
-    """Return the id of a run's first order, so that the run has other ids than earlier and concurrent runs.
+    """Return the id of a run's first order. No earlier or concurrent run should have the ids of the run.
 
     From the highest bit, an id consists of the number of 1,024 s periods since 1970, 20 random bits, and 21 bits that
     count the orders of the run. Two runs can share ids only if they start in the same period, with a probability of 1

@@ -1,1 +1,1 @@
-"""Renders the result of a run as one HTML page, for `--report`. The page loads no other file."""
+"""Renders the result of a run as one HTML page, for `--report`. The page needs no other file and no network."""

@@ -78,7 +78,7 @@ def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], s
 
 
 def aligned(rows: Sequence[Row]) -> list[Row]:
-    """Pad the numbers of each column to the same number of decimals. All rows must have the same number of cells."""
+    """Pad the numbers in each column so that the decimal points align. All rows must have equally many cells."""
     widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
     return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
 

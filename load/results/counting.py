@@ -88,7 +88,7 @@ class Recording:
 
 
 def interval_for(length_ns: int) -> int:
-    """Return the shortest of 1, 2, 5, 10, ... ms that divides the length into at most 200 intervals, in nanoseconds."""
+    """Return the shortest of 1, 2, 5, 10, ... ms that gives at most 200 intervals in `length_ns`, in nanoseconds."""
     lengths = (digit * int(10**power) * SHORTEST_NS for power in count() for digit in (1, 2, 5))
     return next(interval_ns for interval_ns in lengths if length_ns <= MOST_INTERVALS * interval_ns)
 
@@ -115,7 +115,7 @@ def timeline_of(recording: Recording) -> dict[str, object]:
 
 
 def thinned(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return every nth of the points and the last one, together at most 1,001."""
+    """Return every nth point and the last point, at most 1,001 points in total."""
     step = max(1, ceil(len(points) / MOST_POINTS))
     return [*points[:-1:step], *points[-1:]]
 
@@ -125,7 +125,7 @@ class Tally:
     """Counts orders by the responses to them. `acknowledged` has the indexes of all orders that will be read back.
 
     `accepted` counts new orders, `duplicates` orders that the server already had, and `refused` rejected orders by
-    status. `errors` counts orders without a valid response, and `wrong_202` orders with a wrong 202, both by reason.
+    status. By reason, `errors` counts orders without a valid response, and `wrong_202` counts orders with a wrong 202.
     Orders with a wrong 202 are in `acknowledged` only if they were sent one by one. `examples` has, for each status,
     the id of the first rejected order whose response gave a reason, and the reason.
     """
@@ -179,7 +179,7 @@ class ResponseCounter:
         return min(self.bulk or 1, len(self.source) - first)
 
     def _count_order(self, place: int, response: Response) -> int:
-        """Count an order; return 1 if its 202 is correct, else 0. An order with a wrong 202 is also read back."""
+        """Count an order. Return 1 if its 202 is correct, else 0. A wrong 202 also acknowledges the order."""
         tally, order_id = self.tally, self.source.order_id(place)
         if response.status != ACCEPTED:
             tally.refuse(response.status, order_id, reason_in(response))

@@ -121,7 +121,7 @@ class Result:
 
     @property
     def orders_per_second(self) -> float | None:
-        """Acknowledged orders divided by the duration of the sending, both without the warm-up."""
+        """Orders acknowledged after the warm-up, divided by the seconds from the warm-up to the end of the sending."""
         return sum(self.counted.orders) / self.elapsed_s if self.elapsed_s else None
 
     @property
@@ -158,7 +158,7 @@ class Result:
     def behind_s(self) -> float:
         """How many seconds the last request waited because all connections were busy. 0 if it waited under 0.1 s.
 
-        Also 0 if the generator was the limit, or if the server stopped answering.
+        Also 0 if the load generator was too slow, or if the server stopped responding.
         """
         if self.delays is None or self.generator_was_the_limit or self.stopped_s is not None:
             return 0.0

@@ -115,7 +115,7 @@ async def _list_orders(address: Address, ledger: SentOrders, found: FinalCheck) 
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A value and its upper limit. `value` is None if it was not measured. `first` is the value in minute one."""
+    """A value and its upper limit. `value` is None if it was not measured. `first` is the value of minute one."""
 
     name: str
     unit: str = ""

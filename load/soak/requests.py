@@ -32,7 +32,7 @@ Requests = Iterator[CheckedRequest]
 
 @dataclass(frozen=True)
 class SessionRequests:
-    """Generates the requests of a session; each method yields one kind. `ledger` must have an acknowledged order."""
+    """Generates the requests of sessions, with a method for each kind. `ledger` must have an acknowledged order."""
 
     address: Address
     _: KW_ONLY

@@ -156,13 +156,13 @@ def last_id_in(data: bytes) -> bytes:
 
 OTHER_SESSIONS = ((4, resume_events), (2, stall_events), (2, disconnect), (1, follow_metrics))
 CONNECTIONS = ORDER_CONNECTIONS + sum(count for count, *_ in (*REQUEST_SESSIONS, *OTHER_SESSIONS)) + 1
-"""The most connections of a soak at the same time, including the one that reads the metrics every second."""
+"""The most simultaneous connections of a soak. One of them reads the metrics every second."""
 
 
 def client_sessions(
     address: Address, *, ledger: SentOrders, seed: int, report: Report
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield the coroutines of all sessions. Equal seeds give each session the same random numbers."""
+    """Yield the coroutines of all sessions. `seed` determines the random numbers of each session."""
     for count, kind, pause_s, keep_alive in REQUEST_SESSIONS:
         for number in range(count):
             rng = Random(f"{seed} {kind.__name__} {number}")

@@ -83,7 +83,7 @@ def allow_connections(count: int, *, flag: str = "") -> None:
 
 
 def most_connections() -> int:
-    """Return how many connections the soft limit on open files allows, at least one."""
+    """Return how many connections the soft limit on open files allows; 1 if it allows none."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - OTHER_FILES)
 

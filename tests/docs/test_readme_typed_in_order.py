@@ -57,7 +57,7 @@ class Terminals:
             process.communicate()
 
     def _with_free_ports(self, text: str) -> str:
-        """Replaces each port in the text by a free port. Each port always gets one free port."""
+        """Replaces each port in the text by a free port. A port gets the same free port in every text."""
         return PORT.sub(lambda found: self._free_port_for(found[0]), text)
 
     def _free_port_for(self, named: str) -> str:

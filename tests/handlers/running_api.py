@@ -354,7 +354,7 @@ class RunningApi:
 
 
 def fake_service(**methods: Any) -> Any:
-    """An order service with only these methods."""
+    """An object that has only these methods of an order service."""
     return SimpleNamespace(**methods)
 
 

@@ -30,7 +30,7 @@ class Recording(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The disk and the acknowledged orders after the step with the index `place`. Later steps change these objects."""
+    """The disk and the acknowledged orders after the step with the index `place`. Later moments share both objects."""
 
     place: int
     disk: Disk

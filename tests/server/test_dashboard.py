@@ -300,7 +300,7 @@ def test_the_page_reconnects_after_a_restart_of_the_server(browser: Browser, tmp
 
 
 def assert_begins_with(lines: list[Any], earlier: list[Any]) -> None:
-    """Checks that the lines of a chart still have all earlier points, at the same times."""
+    """Checks that the lines of a chart still have all points of `earlier`, at unchanged times."""
     for line, earlier_line in zip(lines, earlier, strict=True):
         assert [numbers[: len(before)] for numbers, before in zip(line, earlier_line, strict=True)] == earlier_line
 

@@ -32,7 +32,7 @@ def scrape(server: ServerProcess, accept: str, path: str = "/metrics") -> dict[s
 
 
 def assert_agrees(values: dict[str, float], expected: Any) -> None:
-    """Checks the samples against the JSON metrics, which were requested earlier."""
+    """Checks the samples against the JSON metrics. The JSON metrics must have been requested first."""
     for status, name in METRIC_NAMES.items():
         assert values[f"orders_by_status {status}"] == expected[name]
     assert values["orders_turnaround_seconds_count"] == expected["completed_orders"]

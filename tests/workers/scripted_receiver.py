@@ -95,7 +95,7 @@ def drip(beginning: bytes) -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """Runs the first script for the first delivery, the second one for the second, and so on."""
+    """Runs the scripts one after another: the first script for the first delivery, and so on."""
     left = iter(scripts)
     return lambda wire: next(left)(wire)
 

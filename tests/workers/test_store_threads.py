@@ -1,4 +1,4 @@
-"""The thread of each call to the store, and the order of these calls."""
+"""On which thread each call to the store runs, and in which sequence."""
 
 import threading
 from collections.abc import Callable, Sequence

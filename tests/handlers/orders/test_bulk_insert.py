@@ -21,7 +21,7 @@ from tests.handlers.running_api import fake_service, turn_of_the_loop
 from tests.models.samples import Clock
 
 ITERATIONS_A_TURN = 2
-"""`turn_of_the_loop` returns in the second iteration of the event loop."""
+"""`turn_of_the_loop` returns in the second iteration of the event loop after its call."""
 
 
 class FakeStore:

@@ -1,4 +1,4 @@
-"""Tests the lane's parser of request heads: for every head that it accepts, Tornado's parser gives the same result."""
+"""Tests the lane's parser of request heads: for every head that it accepts, Tornado's parser gives an equal result."""
 
 import re
 import socket
@@ -72,7 +72,7 @@ class _Request(HTTPMessageDelegate):
 
 
 async def read_by_tornado(data: bytes) -> list[Reading]:
-    """Returns the requests that Tornado reads from a client that sends this data and then an end of file."""
+    """Returns the requests that Tornado reads from a client that sends `data` and closes its sending side."""
     ours, theirs = socket.socketpair()
     reader = Reader()
     with theirs:

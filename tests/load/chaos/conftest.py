@@ -1,4 +1,4 @@
-"""Defines fixtures: a target server that is really the shop (a fake server), and a function that sends orders to it."""
+"""Defines fixtures: a target server whose process is replaced by the shop (a fake server), and a sender of orders."""
 
 import asyncio
 import socket

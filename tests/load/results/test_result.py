@@ -22,7 +22,7 @@ def _open_loop(
     latency_ms: int = 5,
     stopped_s: float | None = None,
 ) -> Result:
-    """Return a result. `late` and `punctual` requests had a free connection; each of `waited_ms` waited for one."""
+    """Return a result. `late` and `punctual` requests had a free connection, requests in `waited_ms` had none."""
     delays = SendDelays()
     for number in range(late + punctual):
         sent_ns = number + (late_ms * MS if number < late else 0)

@@ -10,7 +10,7 @@ from load.system.event_loop import run_to_end
 
 
 async def wait_until_cancelled(*, times: int) -> None:
-    """Send Ctrl-C to this process `times` times. Each time, wait for the cancellation. Only the last one is raised."""
+    """Send Ctrl-C to this process `times` times. Each time, wait for the CancelledError. Raise only the last."""
     for number in range(1, times + 1):
         asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
         try:

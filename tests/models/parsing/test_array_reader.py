@@ -1,4 +1,4 @@
-"""A JSON array is split into the same elements, no matter in which parts it arrives."""
+"""The elements into which a JSON array is split do not depend on the parts in which the array arrives."""
 
 import json
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Parsing many orders: an invalid order does not affect the others, and no step takes long."""
+"""Parsing many orders: an invalid order does not affect the other orders, and no step takes long."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A stream is split into the same lines, no matter in which parts it arrives."""
+"""The lines into which a stream is split do not depend on the parts in which the stream arrives."""
 
 from itertools import pairwise
 

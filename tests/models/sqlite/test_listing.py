@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 
 def put(database: RetryingSqliteDatabase, orders: Sequence[Stored]) -> None:
-    """Replaces all orders in the database with these."""
+    """Replaces all orders in the database with `orders`."""
     rows = [
         (each.sequence, each.sequence, each.user_id, "[1]", 1, each.status, 0, 0, each.created_us, each.due_us)
         for each in orders

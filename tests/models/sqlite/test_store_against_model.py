@@ -95,7 +95,7 @@ class Expected:
 
 
 class Model:
-    """A simple model of a store. It processes one order at a time."""
+    """A simple model of a store. It handles the orders of a write one by one."""
 
     def __init__(self, clock: Clock) -> None:
         self.orders: list[Expected] = []

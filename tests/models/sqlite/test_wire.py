@@ -1,4 +1,4 @@
-"""The order of the columns is the same in `models/sqlite/wire.py` and in the statements."""
+"""The statements list the columns in the sequence that `models/sqlite/wire.py` expects."""
 
 import json
 from typing import Any

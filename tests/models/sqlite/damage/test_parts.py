@@ -1,4 +1,4 @@
-"""Work that fails for many items is repeated in parts, within limits."""
+"""If work on many items fails, it is repeated on parts of the items, until a limit of time or calls."""
 
 from collections.abc import Sequence
 
