@@ -60,7 +60,7 @@ class Snapshot(NamedTuple):
 
 
 async def function(trial: Trial) -> list[Row]:
-    """Compare two rates: of processing by a function that does nothing, and of the intake of orders when paused."""
+    """Compare the rate of a function that does nothing with the rate of intake of orders while processing is paused."""
     name = "a function that does nothing: completed per second against one-by-one intake in the same run"
     row = Row(name=name, at_least=1.0, aim=2.0)
     post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)

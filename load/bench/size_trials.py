@@ -1,4 +1,4 @@
-"""Runs trials of servers with many orders, some in comparison with few orders. Runs on the event loop."""
+"""Runs trials of servers with many orders. Some also measure a server with few orders. Runs on the event loop."""
 
 import asyncio
 from contextlib import closing

@@ -68,7 +68,7 @@ class ResponseReader:
         return Response(self._status, self._head, bytes(self._data), is_kept)
 
     def _take_heads(self, searched: int) -> bool:
-        """Read the heads of informational responses and the final one. Return False if the final head is incomplete."""
+        """Read the heads of the informational and the final responses. Return False if the final head is incomplete."""
         while self._status < 200:
             # The blank line can be split between earlier and new bytes.
             end = self._data.find(HEAD_END, max(0, searched - len(HEAD_END)))
