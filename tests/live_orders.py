@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.models.blocks import check_blocks
 from tests.process import ServerProcess, has_values_of, order, wait_until
 
 METRIC_NAMES = {
@@ -78,6 +79,7 @@ def assert_counts(server: ServerProcess, **expected: int) -> None:
             "SELECT ifnull(sum(processed_us - created_us), 0) FROM orders WHERE status = 'Completed'"
         ).fetchone()
         [processing_us] = connection.execute("SELECT processing_us FROM totals").fetchone()
+        check_blocks(connection)
     assert found == {status: count for status, count in counts.items() if count}
     assert totals == [tuple(counts.values())]
     assert processing_us == recounted_us
@@ -98,3 +100,4 @@ def assert_all_completed(server: ServerProcess, acknowledged: Iterable[int]) -> 
         total = client.ask("GET", "/metrics").body["total_orders"]
     with connect_to(server.database) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone()[0] == total
+        check_blocks(connection)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
@@ -26,6 +27,13 @@ STATUSES = ("Pending", "Processing", COMPLETED, "Failed", "Cancelled")
 MICROSECONDS = 1_000_000
 ROUNDING_S = 1e-6  # How much a mean in floating point may differ from the exact mean.
 READERS = 16
+WRONG_BLOCKS = """
+SELECT number FROM (
+    SELECT sequence >> 11 AS number, min(created_us) AS lowest, max(created_us) AS highest,
+        sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0)) AS bits
+    FROM orders GROUP BY number)
+LEFT JOIN blocks ON block = number
+WHERE (lowest, highest, bits) IS NOT (first_us, last_us, completed & bits)"""
 
 
 @contextmanager
@@ -105,7 +113,8 @@ def audit_database(
                 if line != "ok":
                     findings.add(WRONG, f"integrity_check: {line}")
             counts = _audit_orders(connection, ledger, findings, delivered)
-            for text in (*_compare_totals(connection, counts), *_compare_metrics(metrics, counts)):
+            of_totals = chain(_compare_totals(connection, counts), _compare_metrics(metrics, counts))
+            for text in chain(of_totals, _compare_blocks(connection)):
                 findings.add(TOTALS, text)
     except sqlite3.Error as problem:
         findings.add(WRONG, f"{database.name} can't be read: {problem}")
@@ -149,6 +158,12 @@ def _compare_totals(connection: sqlite3.Connection, counts: Mapping[str, int]) -
     for name, count in counts.items():
         if totals.get(name) != count:
             yield f"totals has {name} {totals.get(name)}, counted {count}"
+
+
+def _compare_blocks(connection: sqlite3.Connection) -> Iterator[str]:
+    """Find blocks of 2,048 orders whose row lacks a time of an order, or the bit of a Completed order."""
+    for (block,) in connection.execute(WRONG_BLOCKS):
+        yield f"the row of block {block} does not agree with its orders"
 
 
 def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:

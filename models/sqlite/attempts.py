@@ -109,8 +109,10 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
         runs = _runs_in(group)
         if len(runs) * MIN_RUN_LENGTH <= len(group):
             for run in runs:
+                transaction.blocks.complete(*run[:2])
                 _complete(transaction, statements.SUM_UP_RUN, statements.COMPLETE_RUN, now_us, *run)
         else:
+            transaction.blocks.complete_each(each.sequence for each in group)
             _complete(transaction, statements.SUM_UP, statements.COMPLETE, now_us, encode_outcomes(group))
     if len(completed) == len(first):
         return

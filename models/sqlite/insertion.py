@@ -63,6 +63,8 @@ def _insert_all(
         transaction.change.pending += inserted
     # One statement assigns consecutive sequences, so the new orders have the highest sequences of all.
     first = cursor.lastrowid - inserted + 1 if inserted else HIGHEST
+    if inserted:
+        transaction.blocks.add_orders(first, inserted, transaction.wall_us)
     if inserted == len(orders):
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:

@@ -1,34 +1,33 @@
 """The SQL statements that list orders. Constants and pure functions."""
 
+from collections.abc import Sequence
+
+from models.sqlite.blocks import BLOCK_BITS, CHUNK_BITS, CHUNKS
 from models.sqlite.statements import READY, STORED_ORDER, WAITING
 
-BLOCK_BITS = 11
-"""A block is 2 ** BLOCK_BITS = 2,048 orders with consecutive sequences. Its number is `sequence >> BLOCK_BITS`. The
-indexes of orders by user and by time begin with it: see `models/sqlite/schema.py`."""
-
-# The indexes that contain the orders of each status.
+# The indexes that contain the orders of each status. No index contains the Completed orders, which are usually most.
 _INDEXES = {
     "Pending": (f"orders_pending WHERE {READY}", f"orders_waiting WHERE {WAITING}"),
     "Processing": ("orders_processing WHERE status = 'Processing'",),
-    "Completed": ("orders_completed WHERE status = 'Completed'",),
     "Failed": ("orders_failed WHERE status = 'Failed'",),
     "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
 }
 _RARE = ("Processing", "Failed", "Cancelled")
-_IN_BLOCK = f"sequence >> {BLOCK_BITS} = block"
-_OF_USER_IN_BLOCK = f"SELECT sequence FROM orders INDEXED BY orders_user WHERE {_IN_BLOCK} AND user_id = :user_id"
-_CREATED_IN_BLOCK = f"""
-    SELECT sequence FROM orders INDEXED BY orders_created
-    WHERE {_IN_BLOCK} AND created_us >= :created_from_us AND created_us < :created_until_us"""
+# The unary plus removes the type of the column, so that SQLite can search the index by this expression.
+_OF_USER_IN_BLOCK = f"""
+        SELECT sequence FROM orders INDEXED BY orders_user
+        WHERE sequence >> {BLOCK_BITS} = +block AND user_id = :user_id"""
 _WITH_STATUS_IN_BLOCK = {
     status: " UNION ALL ".join(
         f"""
-    SELECT sequence FROM orders INDEXED BY {index}
-        AND sequence BETWEEN block << {BLOCK_BITS} AND (block << {BLOCK_BITS} | (1 << {BLOCK_BITS}) - 1)"""
+        SELECT sequence FROM orders INDEXED BY {index}
+            AND sequence BETWEEN block << {BLOCK_BITS} AND (block << {BLOCK_BITS} | (1 << {BLOCK_BITS}) - 1)"""
         for index in indexes
     )
     for status, indexes in _INDEXES.items()
 }
+_ALL_CHUNKS = (1 << CHUNKS) - 1
+_CHUNK_NUMBERS = ", ".join(f"({number})" for number in range(CHUNKS))
 
 
 def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
@@ -37,7 +36,7 @@ def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
     `status`: only orders with this status, unless it is None. `by_user`: only orders of `:user_id`. `by_time`: only
     orders created at or after `:created_from_us` and before `:created_until_us`.
     """
-    if by_user or by_time:
+    if by_user or by_time or status == "Completed":
         positions = _search_blocks(status, by_user=by_user, by_time=by_time)
     elif status is None:
         positions = (
@@ -59,33 +58,68 @@ SELECT json_group_array({STORED_ORDER}) FROM ({positions}) CROSS JOIN orders ON 
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
     """Returns a query for the sequences of the newest `:limit` matching orders. It searches the newest block first.
 
-    SQLite runs the recursive query as a priority queue of blocks and orders, highest `position` first
+    SQLite runs the recursive query as a priority queue, highest `position` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    The `position` of an order is its sequence. The `position` of a block is higher than the sequences of its orders.
-    When SQLite takes a block from the queue, it adds the matching orders of the block, and the next lower block, to the
-    queue. After `:limit` orders, the query ends, so lower blocks are not read.
+    It contains orders, chunks and blocks. The `position` of an order is its sequence. The `position` of a chunk or a
+    block is higher than the sequences of its orders. When SQLite takes a block from the queue, it adds the next lower
+    block that can contain matching orders, and the matching orders of the block, if an index finds them, else its
+    chunks. When SQLite takes a chunk, it adds the matching orders of the chunk. After `:limit` orders, the query ends,
+    so lower blocks are not read.
+
+    `mask` has a bit for each chunk of a block that can contain matching orders. It is 0 for a chunk, and NULL for an
+    order. `block` is NULL for both.
     """
-    # Each pair is a query for the sequences of a block's matching orders, and the same condition for a single order.
-    filters = []
-    if by_user:
-        filters.append((_OF_USER_IN_BLOCK, "orders.user_id = :user_id"))
+    mask, in_block, conditions = str(_ALL_CHUNKS), [], ["orders.sequence < :before"]
     if status is not None:
-        at = 0 if status in _RARE else len(filters)
-        filters.insert(at, (_WITH_STATUS_IN_BLOCK[status], f"orders.status = '{status}'"))
+        conditions.append(f"orders.status = '{status}'")
+    if by_user:
+        conditions.append("orders.user_id = :user_id")
+    if status == "Completed":
+        mask = "completed"
+        in_block.append("completed")
     if by_time:
-        created = "orders.created_us >= :created_from_us AND +orders.created_us < :created_until_us"
-        filters.append((_CREATED_IN_BLOCK, created))
-    # All orders that match the first filter are read, so the first filter should match few orders.
-    [(first, _), *others] = filters
-    # The unary plus prevents SQLite from using an index for these conditions.
-    also = "".join(f" AND EXISTS ({in_block}) AND +{condition}" for in_block, condition in others)
+        in_block += ["first_us < :created_until_us", "last_us >= :created_from_us"]
+        conditions += ["orders.created_us >= :created_from_us", "orders.created_us < :created_until_us"]
+    matching_block = " AND ".join(["block < {limit}", *in_block])
+    newest = f"SELECT block FROM blocks WHERE {matching_block} ORDER BY block DESC LIMIT 1"
+    if in_block:
+        next_block = f"""SELECT blocks.block + 1 << {BLOCK_BITS}, blocks.block, {mask}
+        FROM walk CROSS JOIN blocks ON blocks.block = ({newest.format(limit="walk.block")})
+        WHERE walk.block IS NOT NULL"""
+    else:
+        next_block = f"SELECT block << {BLOCK_BITS}, block - 1, mask FROM walk WHERE block > 0"
     return f"""
-    WITH RECURSIVE walk(position, block) AS (
-        SELECT :before, min(:before - 1, coalesce(max(sequence), 0)) >> {BLOCK_BITS} FROM orders
+    WITH RECURSIVE walk(position, block, mask) AS (
+        SELECT block + 1 << {BLOCK_BITS}, block, {mask} FROM blocks
+        WHERE block = ({newest.format(limit=f"(:before - 1 >> {BLOCK_BITS}) + 1")})
         UNION ALL
-        SELECT block << {BLOCK_BITS}, block - 1 FROM walk WHERE block > 0
+        {next_block}
         UNION ALL
-        SELECT orders.sequence, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({first})
-        WHERE +orders.sequence < :before{also}
+        {_orders_of_block(status, by_user=by_user, conditions=conditions)}
         ORDER BY 1 DESC)
-    SELECT position FROM walk WHERE block IS NULL LIMIT :limit"""
+    SELECT position FROM walk WHERE mask IS NULL LIMIT :limit"""
+
+
+def _orders_of_block(status: str | None, *, by_user: bool, conditions: Sequence[str]) -> str:
+    """The terms of the recursive query that add the orders of a block that fulfil the conditions."""
+    # The unary plus prevents SQLite from using an index for these conditions.
+    matching = "".join(f" AND +{condition}" for condition in conditions)
+    finds = [_WITH_STATUS_IN_BLOCK[status]] if status in _WITH_STATUS_IN_BLOCK else []
+    if by_user:
+        finds.insert(len(finds) if status in _RARE else 0, _OF_USER_IN_BLOCK)
+    if finds:
+        # All orders that the first index finds are read, so it should find few of them. None are read if another index
+        # finds none.
+        if status == "Completed":
+            matching = f" AND mask >> (orders.sequence >> {CHUNK_BITS} & {CHUNKS - 1}) & 1{matching}"
+        also = "".join(f" AND EXISTS ({find})" for find in finds[1:])
+        return f"""SELECT orders.sequence, NULL, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({finds[0]})
+        WHERE block IS NOT NULL{also}{matching}"""
+    return f"""SELECT (block << {BLOCK_BITS - CHUNK_BITS}) + column1 + 1 << {CHUNK_BITS}, NULL, 0
+        FROM walk CROSS JOIN (VALUES {_CHUNK_NUMBERS})
+        WHERE block IS NOT NULL AND mask >> column1 & 1
+            AND (block << {BLOCK_BITS - CHUNK_BITS}) + column1 << {CHUNK_BITS} < :before
+        UNION ALL
+        SELECT orders.sequence, NULL, NULL
+        FROM walk CROSS JOIN orders ON orders.sequence BETWEEN position - {1 << CHUNK_BITS} AND position - 1
+        WHERE mask = 0{matching}"""

@@ -190,6 +190,13 @@ UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACT
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
     failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
 
+# The rows of `models/sqlite/blocks.py`.
+CHANGE_BLOCKS = """
+INSERT INTO blocks (block, first_us, last_us, completed)
+SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?) WHERE true
+ON CONFLICT (block) DO UPDATE SET first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us),
+    completed = completed | excluded.completed"""
+
 LAST_SEQUENCE = "SELECT coalesce(max(sequence), 0) FROM orders"
 
 CLOCK_STEP = "SELECT clock_step_us FROM totals"

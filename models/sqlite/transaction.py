@@ -13,6 +13,7 @@ import msgspec
 from models.clock import Clock
 from models.order import Order
 from models.sqlite import statements
+from models.sqlite.blocks import BlockChanges
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.wire import decode_orders, encode_numbers
 
@@ -29,7 +30,7 @@ class TotalsChange(msgspec.Struct):
 
 
 class Transaction:
-    """What the steps of a transaction share. `add_to_totals` must be the last step.
+    """What the steps of a transaction share. `write_summaries` must be the last step.
 
     All steps use the same current time: `now_us` is steady time (`models/clock.py`), and `wall_us` is wall clock time.
     The transaction can increase the number of Pending orders by at most `max_added`: further new orders are rejected.
@@ -61,6 +62,8 @@ class Transaction:
         self._try_again_us = try_again_us
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
+        self.blocks = BlockChanges()
+        """What the steps so far change in the table of blocks. Each step adds its own changes."""
         self.inserted = 0
         """How many new orders have been stored."""
         self._connection: sqlite3.Connection = cast(Any, database).connection()
@@ -94,11 +97,12 @@ class Transaction:
         self.database.execute_sql("RELEASE undone")
         self._changes_before += self._connection.total_changes - before
 
-    def add_to_totals(self, *, even_if_unchanged: bool) -> None:
-        """The last step: adds the changes of the other steps to the totals, and sets a new `totals.state`.
+    def write_summaries(self, *, even_if_unchanged: bool) -> None:
+        """The last step: adds the changes of the other steps to blocks and totals, and sets a new `totals.state`.
 
         Does nothing if the other steps have changed no rows, unless `even_if_unchanged` is true.
         """
+        self.blocks.write(self.database)
         if even_if_unchanged or self._connection.total_changes > self._changes_before:
             self.database.execute_sql(statements.ADD_TO_TOTALS, msgspec.structs.astuple(self.change))
 

@@ -51,7 +51,7 @@ class Transactions:
         self._is_new = True
 
     def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
-        """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
+        """Runs `work` in one transaction, and adds its changes to the blocks and the totals. Raises a StorageError.
 
         A new order is not stored if it would make more than `max_pending` orders Pending. None means no limit.
         """
@@ -72,7 +72,7 @@ class Transactions:
             result = work(transaction)
             # The first transaction always changes `totals.state`. Otherwise two servers that continue from copies of
             # one database could store the same state with different orders.
-            transaction.add_to_totals(even_if_unchanged=self._is_new)
+            transaction.write_summaries(even_if_unchanged=self._is_new)
             if self._clock.step_us != self._stored_step_us:
                 self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))
             return result, transaction

@@ -57,3 +57,30 @@ SCHEMA_3 = [
     "PRAGMA application_id = 1330791506",
     "PRAGMA user_version = 3",
 ]
+
+
+SCHEMA_4 = [
+    *SCHEMA_2[:1],
+    """CREATE TABLE "orders" ("sequence" INTEGER NOT NULL PRIMARY KEY, "order_id" INTEGER NOT NULL,
+        "user_id" INTEGER NOT NULL, "item_ids" TEXT NOT NULL, "total_amount" INTEGER NOT NULL, "metadata" TEXT,
+        "status" TEXT NOT NULL, "attempts" INTEGER NOT NULL, "claims" INTEGER NOT NULL, "error" TEXT,
+        "created_us" INTEGER NOT NULL, "processed_us" INTEGER, "due_us" INTEGER, "claimed_after_us" INTEGER,
+        "trace_headers" TEXT)""",
+    *SCHEMA_2[2:7],
+    *SCHEMA_3[8:12],
+    """CREATE TABLE "totals" ("id" INTEGER NOT NULL PRIMARY KEY, "pending" INTEGER NOT NULL,
+        "processing" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "cancelled" INTEGER NOT NULL, "processing_us" INTEGER NOT NULL, "state" INTEGER, "previous_state" INTEGER,
+        "paused" INTEGER NOT NULL, "clock_step_us" INTEGER NOT NULL)""",
+    """CREATE TABLE "attempts" ("sequence" INTEGER NOT NULL, "claim" INTEGER NOT NULL, "number" INTEGER NOT NULL,
+        "started_us" INTEGER, "ended_us" INTEGER NOT NULL, "ending" TEXT NOT NULL, "error" TEXT,
+        PRIMARY KEY ("sequence", "claim")) WITHOUT ROWID""",
+    "INSERT INTO totals VALUES (1, 1, 1, 2, 0, 0, 15, 65521, NULL, 0, 0)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 10, 15, NULL, 0, NULL),
+        (64, 12, 2, '[3]', 1, '{ "a": 1 }', 'Completed', 1, 1, NULL, 5, 15, NULL, 0, NULL),
+        (65, 13, 1, '[4]', 2, NULL, 'Processing', 1, 1, NULL, 30, NULL, NULL, 0, NULL),
+        (6144, 14, 1, '[4]', 2, NULL, 'Pending', 1, 1, 'down', 40, NULL, 50, 5, NULL)""",
+    "INSERT INTO attempts VALUES (6144, 1, 1, 45, 46, 'failed', 'down')",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 4",
+]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.files.opening import open_database
+from tests.models.blocks import check_blocks
 from tests.power.disk import Files
 
 DATABASE = "orders.db"
@@ -105,7 +106,14 @@ def _check(database: sqlite3.Connection, acknowledged: Acknowledgements, possibl
     completed = {row[0] for row in database.execute("SELECT order_id FROM orders WHERE status = 'Completed'")}
     if undone := acknowledged.completed - completed:
         faults.append(f"no longer Completed: {sorted(undone)[:_SHOWN]}")
-    return Finding(len(acknowledged.stored - stored), [*faults, *_wrong_totals(database)])
+    return Finding(len(acknowledged.stored - stored), [*faults, *_wrong_totals(database), *_wrong_blocks(database)])
+
+
+def _wrong_blocks(database: sqlite3.Connection) -> Iterable[str]:
+    try:
+        check_blocks(database)
+    except AssertionError as error:
+        yield f"the blocks are wrong: {error}"
 
 
 def _wrong_totals(database: sqlite3.Connection) -> Iterable[str]:

@@ -4,6 +4,7 @@ from models.errors import StorageDamagedError
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
+from models.sqlite.blocks import BlockChanges
 from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.schema import SCHEMA_VERSION
@@ -25,6 +26,9 @@ def probe_writes(transaction: Transaction) -> None:
         cursor = database.execute_sql(statements.INSERT, (Status.PENDING, 0, 0, transaction.now_us, None, new_orders))
         sequences = range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)
         database.execute_sql(statements.CLAIM_LISTED, (encode_numbers(list(sequences)),))
+        blocks = BlockChanges()
+        blocks.add_orders(sequences[0], len(sequences), transaction.now_us)
+        blocks.write(database)
         database.execute_sql(statements.ADD_TO_TOTALS, (1, 1, 1, 1, 1, 1))
     # Writes to disk although the version is the same. An UPDATE that changes no value would write nothing.
     database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -47,6 +47,7 @@ def file(ledger: SentOrders, tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executemany(INSERT, [(ledger.orders.order_id(index),) for index in range(ORDERS)])
         connection.execute("UPDATE totals SET completed = 5, processing_us = 1250000")
+        connection.execute("INSERT INTO blocks VALUES (0, 1000000, 1000000, 1)")
         yield connection
 
 
@@ -133,6 +134,22 @@ def test_a_wrong_mean_is_found(audit: Audit, mean: object) -> None:
 def test_totals_without_a_row_are_found(audit: Audit, file: sqlite3.Connection) -> None:
     file.execute("DELETE FROM totals")
     assert audit() == {TOTALS: [("totals has 0 rows", 0)]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE blocks SET first_us = 1000001",
+        "UPDATE blocks SET last_us = 999999",
+        "UPDATE blocks SET completed = 2",
+        "DELETE FROM blocks",
+    ],
+)
+def test_a_block_that_does_not_agree_with_its_orders_is_found(
+    audit: Audit, file: sqlite3.Connection, change: str
+) -> None:
+    file.execute(change)
+    assert audit() == {TOTALS: [("the row of block 0 does not agree with its orders", 0)]}
 
 
 def test_a_missing_database_is_wrong_and_is_not_created(ledger: SentOrders, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from models.writes import (
     SetPaused,
     StatusChanged,
 )
+from tests.models.blocks import check_blocks, connection_of
 from tests.models.samples import SECOND_US, Clock, new_order
 
 RECOUNT = """
@@ -407,6 +408,10 @@ class StoreMachine(RuleBasedStateMachine):
         recounted = Totals(*self._database.execute_sql(RECOUNT).fetchone())
         assert totals == replace(recounted, oldest_pending_us=self._model.oldest_pending_us())
         assert self._store.is_paused == totals.is_paused == self._model.is_paused
+
+    @invariant()
+    def the_blocks_agree_with_the_orders(self) -> None:
+        check_blocks(connection_of(self._database))
 
 
 StoreMachine.TestCase.settings = settings(

@@ -19,6 +19,7 @@ from models.sqlite.wire import (
     encode_outcomes,
 )
 from models.writes import NewOrder, OrderIds, Outcome
+from tests.models.blocks import connection_of, fill_blocks
 
 # Each column has a different value.
 STORED: dict[str, Any] = {
@@ -67,6 +68,7 @@ def test_decode_orders_has_the_column_order_of_next_ready(database: RetryingSqli
 @pytest.mark.parametrize("by_user", [False, True])
 def test_decode_orders_has_the_column_order_of_listings(database: RetryingSqliteDatabase, by_user: bool) -> None:
     insert_row(database)
+    fill_blocks(connection_of(database))
     statement = listing_statements.list_orders(None, by_user=by_user, by_time=False)
     [text] = database.execute_sql(statement, {"before": 2, "limit": 1, "user_id": 3}).fetchone()
     assert [asdict(order) for order in decode_orders(text)] == [STORED]

@@ -21,7 +21,9 @@ from models.sqlite.files.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome, SetPaused
-from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3
+from tests.models.blocks import Block, check_blocks, computed_blocks, connection_of, stored_blocks
+from tests.models.damage import damage_root
+from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4
 from tests.models.other_programs import another_program, create
 from tests.models.privileges import without_privileges
 from tests.models.samples import Clock, new_order
@@ -43,7 +45,7 @@ def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> No
     assert database.is_closed()
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
-        assert database.get_tables() == ["attempts", "orders", "totals"]
+        assert database.get_tables() == ["attempts", "blocks", "orders", "totals"]
         assert store_in(database, Clock()).totals().orders == 0
 
 
@@ -130,6 +132,30 @@ def test_a_file_with_schema_3_is_migrated_and_works(tmp_path: Path, clock: Clock
         assert store.history(13) == [AttemptRecord(2, clock.now_us, None, None, None)]
 
 
+def test_a_file_with_schema_4_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_4)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = store_in(database, clock)
+        connection = connection_of(database)
+        assert stored_blocks(connection) == computed_blocks(connection) == [Block(0, 5, 30, 0b11), Block(3, 40, 40, 0)]
+        assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [12, 11]
+        assert listed(store, Listing(limit=9, created_from_us=20)) == [14, 13]
+        assert store.recover() == 1
+        assert store.insert(new_order(15)) == [Insertion.ACCEPTED]
+        check_blocks(connection)
+        assert listed(store, Listing(limit=9, created_from_us=40)) == [15, 14]
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4], ids=["1", "2", "3", "4"])
+def test_a_file_without_orders_is_migrated(tmp_path: Path, old: list[str], clock: Clock) -> None:
+    create(tmp_path / "orders.db", *old, "DELETE FROM orders")
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        assert stored_blocks(connection_of(database)) == []
+        assert listed(store_in(database, clock), Listing(limit=9, created_from_us=0)) == []
+
+
 def test_processing_can_be_paused_in_a_migrated_file(tmp_path: Path, clock: Clock) -> None:
     create(tmp_path / "orders.db", *SCHEMA_3)
     database = open_database(tmp_path / "orders.db")
@@ -164,14 +190,15 @@ open_database(Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("dying_at", ["orders_cancelled", "INTO blocks", "DROP INDEX orders_completed"])
+def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: Clock, dying_at: str) -> None:
     path = tmp_path / "orders.db"
     # Enough orders for SQLite to write a part of the migration to the WAL before the commit.
     more = """INSERT INTO orders WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         SELECT i, i, 1, '[1]', 1, NULL, 'Completed', 1, 1, NULL, i, i, NULL FROM n"""
     create(path, *SCHEMA_2, more)
     before = contents(tmp_path)
-    done = subprocess.run([sys.executable, "-c", DYING, str(path), "orders_cancelled"], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-c", DYING, str(path), dying_at], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     left = contents(tmp_path)
     assert left["orders.db"] == before["orders.db"]
@@ -183,9 +210,20 @@ def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: 
     with database.connection_context():
         wanted = Listing(limit=1, user_id=1, created_until_us=1_000)
         assert listed(store_in(database, clock), wanted) == [999]
+        assert stored_blocks(connection_of(database)) == computed_blocks(connection_of(database))
 
 
-@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3], ids=["1", "2", "3"])
+@pytest.mark.parametrize("index", ["orders_created", "orders_completed"])
+def test_a_file_with_a_damaged_index_is_not_migrated_and_not_changed(tmp_path: Path, index: str) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_4)
+    damage_root(tmp_path / "orders.db", index)
+    before = contents(tmp_path)
+    with pytest.raises(DatabaseRefusedError, match=r"orders\.db can't be opened: .*malformed"):
+        open_database(tmp_path / "orders.db")
+    assert contents(tmp_path)["orders.db"] == before["orders.db"]
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4], ids=["1", "2", "3", "4"])
 def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[str]) -> None:
     create(tmp_path / "old.db", *old)
     open_database(tmp_path / "old.db")
@@ -200,7 +238,7 @@ def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[
             assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
             columns = [
                 connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')").fetchall()
-                for table in ("attempts", "orders", "totals")
+                for table in ("attempts", "blocks", "orders", "totals")
             ]
             return names, columns
 
