@@ -9,9 +9,10 @@ from models.order import Order, Status
 from models.same_order import is_same_order
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import encode_new_orders
+from models.sqlite.wire import encode_new_orders, encode_plain_orders
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 
+_metadata_of = attrgetter("metadata")
 _trace_headers_of = attrgetter("trace_headers")
 
 
@@ -51,9 +52,8 @@ def _insert_all(
     claims = int(is_claim)
     status = Status.PROCESSING if is_claim else Status.PENDING
     claimed_after_us = 0 if is_claim else None
-    parameters = (status, claims, claims, transaction.wall_us, claimed_after_us, encode_new_orders(orders))
-    has_trace_headers = any(map(_trace_headers_of, orders))
-    statement = statements.INSERT_WITH_TRACE_HEADERS if has_trace_headers else statements.INSERT
+    statement, text = _statement_for(orders)
+    parameters = (status, claims, claims, transaction.wall_us, claimed_after_us, text)
     cursor = transaction.database.execute_sql(statement, parameters)
     inserted: int = cursor.rowcount
     transaction.inserted += inserted
@@ -76,6 +76,15 @@ def _insert_all(
         results = _insert_results(orders, stored, set(new))
         claimed = sorted(new.values(), key=lambda order: order.sequence)
     return results, ClaimedOrders(claimed, transaction.next_claim_us(next_due_us)) if is_claim else None
+
+
+def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:
+    """The statement that stores these orders, and the orders as JSON. It reads only fields that some order has."""
+    if any(map(_trace_headers_of, orders)):
+        return statements.INSERT_WITH_ALL_FIELDS, encode_new_orders(orders)
+    if any(map(_metadata_of, orders)):
+        return statements.INSERT_WITH_METADATA, encode_new_orders(orders)
+    return statements.INSERT, encode_plain_orders(orders)
 
 
 def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:

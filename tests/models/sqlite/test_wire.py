@@ -1,6 +1,7 @@
 """The statements list the columns in the sequence that `models/sqlite/wire.py` expects."""
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from models.sqlite.wire import (
     encode_new_orders,
     encode_numbers,
     encode_outcomes,
+    encode_plain_orders,
 )
 from models.writes import NewOrder, OrderIds, Outcome
 from tests.models.blocks import connection_of, fill_blocks
@@ -93,15 +95,26 @@ def test_decode_order_ids_has_the_column_order_of_the_next_orders_to_retry(
     assert (last, examined, newest) == (1, 1, 1)
 
 
-def test_encode_new_orders_has_the_column_order_of_insert(database: RetryingSqliteDatabase) -> None:
-    new = NewOrder(order_id=2, user_id=3, item_ids=[4, 5], total_amount=6, metadata='{"a": 7}')
-    database.execute_sql(statements.INSERT, (Status.PENDING, 8, 9, 11, 14, encode_new_orders([new])))
-    inserted = STORED | {"item_ids": "[4,5]", "status": "Pending", "error": None, "processed_us": None, "due_us": None}
-    assert stored_row(database) == inserted | {"trace_headers": None} | OTHERS
-    database.execute_sql("DELETE FROM orders")
-    texts = encode_new_orders([replace(new, trace_headers="{}")])
-    database.execute_sql(statements.INSERT_WITH_TRACE_HEADERS, (Status.PENDING, 8, 9, 11, 14, texts))
-    assert stored_row(database) == inserted | OTHERS
+@pytest.mark.parametrize(
+    ("statement", "encode", "fields"),
+    [
+        (statements.INSERT, encode_plain_orders, {}),
+        (statements.INSERT, encode_new_orders, {}),
+        (statements.INSERT_WITH_METADATA, encode_new_orders, {"metadata": '{"a": 7}'}),
+        (statements.INSERT_WITH_ALL_FIELDS, encode_new_orders, {"metadata": '{"a": 7}', "trace_headers": "{}"}),
+        (statements.INSERT_WITH_ALL_FIELDS, encode_new_orders, {"trace_headers": "{}"}),
+    ],
+)
+def test_encoded_orders_have_the_column_order_of_insert(
+    database: RetryingSqliteDatabase,
+    statement: str,
+    encode: Callable[[Sequence[NewOrder]], str],
+    fields: dict[str, str],
+) -> None:
+    new = replace(NewOrder(order_id=2, user_id=3, item_ids=[4, 5], total_amount=6), **fields)
+    database.execute_sql(statement, (Status.PENDING, 8, 9, 11, 14, encode([new])))
+    inserted = {"item_ids": "[4,5]", "status": "Pending", "error": None, "processed_us": None, "due_us": None}
+    assert stored_row(database) == STORED | OTHERS | inserted | {"metadata": None, "trace_headers": None} | fields
 
 
 def test_encode_outcomes_has_the_column_order_of_fail(database: RetryingSqliteDatabase) -> None:
