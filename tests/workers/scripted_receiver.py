@@ -122,17 +122,21 @@ class Flood:
 
 
 class Receiver:
-    """Listens on a free port of 127.0.0.1 until the `with` block ends. Uses https if `tls` is given.
+    """Listens on a free port of `host` until the `with` block ends. Uses https if `tls` is given.
 
     Answers 200 without a script. `script` can be changed at any time.
     """
 
-    def __init__(self, script: Script | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, script: Script | None = None, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.script = script or answer(200)
         self.deliveries: list[Delivery] = []
         self.connections = 0
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
         self._closing = threading.Event()
         self._wires: list[Wire] = []
@@ -141,7 +145,8 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/hook"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}/hook"
 
     @property
     def bodies(self) -> Sequence[bytes]:

@@ -1,0 +1,158 @@
+"""One request at a time, on one of libcurl's easy handles. Runs on the thread of `HttpThread`."""
+
+import ssl
+from collections.abc import Sequence
+
+import pycurl
+
+from workers.http.failures import failure_of
+from workers.http.messages import Failure, Request, Response
+from workers.http.target import Target, encoded_url
+
+MAX_BODY_BYTES = 64 * 1024
+"""How much of a response body is read, after decompression. If the body is longer, the connection is closed."""
+
+_NO_HEADERS = ("Expect:", "Accept-Encoding: identity")
+"""No `Expect: 100-continue`, which costs a round trip, and no request for compressed responses."""
+_MILLISECONDS = 1_000
+
+
+class Transfer:
+    """An easy handle with the settings for `target`, which is used for one request after another.
+
+    Certificates are verified with the same files as Python's `ssl`: those of the system, or SSL_CERT_FILE and
+    SSL_CERT_DIR. Proxies are those that curl takes from the environment.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.handle = pycurl.Curl()
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+        self._request_body = b""
+        self._sent_bytes = 0
+        self._can_repeat = False
+        self._configure(target)
+
+    def prepare(self, request: Request, *, can_repeat: bool) -> None:
+        """Sets the handle to this request. The caller then adds the handle to a multi handle.
+
+        If a reused connection is closed before the first byte of a response, libcurl repeats the request on another
+        one, unless `can_repeat` is false.
+        """
+        self._lines.clear()
+        self._body.clear()
+        self._request_body = request.body
+        self._sent_bytes = 0
+        self._can_repeat = can_repeat
+        self.handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
+        self.handle.setopt(pycurl.HTTPHEADER, [*_NO_HEADERS, *request.headers])
+
+    @property
+    def has_used_http2(self) -> bool:
+        """Whether the response that has arrived came over HTTP/2."""
+        return bool(self.handle.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0)
+
+    def response(self) -> Response:
+        """The response to a request that has ended without an error."""
+        return self._response(self.handle.getinfo(pycurl.RESPONSE_CODE))
+
+    def result_after(self, code: int, text: str) -> Response | Failure:
+        """How a request ended that libcurl ended with this error. A complete response head is a response."""
+        status = self.handle.getinfo(pycurl.RESPONSE_CODE)  # 0 if the only response is that of a proxy to CONNECT
+        if status and _last_head(self._lines) is not None:
+            return self._response(status)
+        system_error = self.handle.getinfo(pycurl.OS_ERRNO)
+        return failure_of(code, text, system_error=system_error, was_sent=self._sent_bytes > 0)
+
+    def _response(self, status: int) -> Response:
+        if 200 <= status < 300:
+            return Response(status)
+        return Response(
+            status,
+            bytes(self._body[:MAX_BODY_BYTES]),
+            content_type=self.handle.getinfo(pycurl.CONTENT_TYPE) or "",
+            retry_after=_value(_last_head(self._lines) or (), b"retry-after"),
+        )
+
+    def _configure(self, target: Target) -> None:
+        set_option = self.handle.setopt
+        set_option(pycurl.URL, encoded_url(target.url))
+        set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        set_option(pycurl.CONNECTTIMEOUT_MS, max(1, round(target.connect_timeout_s * _MILLISECONDS)))
+        set_option(pycurl.TIMEOUT_MS, max(1, round(target.timeout_s * _MILLISECONDS)))
+        set_option(pycurl.NOSIGNAL, 1)
+        set_option(pycurl.POST, 1)
+        # Callbacks, because libcurl would otherwise decide by itself whether to repeat a request.
+        set_option(pycurl.READFUNCTION, self._read)
+        set_option(pycurl.SEEKFUNCTION, self._rewind)
+        # A method of a list costs less than a Python function.
+        set_option(pycurl.HEADERFUNCTION, self._lines.append)
+        set_option(pycurl.WRITEFUNCTION, self._write)
+        set_option(pycurl.ACCEPT_ENCODING, "")  # decompresses each encoding that libcurl knows
+        if target.is_https:
+            set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+            # Waits for the first connection: with HTTP/2, the others are not needed.
+            set_option(pycurl.PIPEWAIT, 1)
+            set_option(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        else:
+            set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        self._use_certificates_of_system()
+
+    def _use_certificates_of_system(self) -> None:
+        # The libcurl in pycurl's wheel looks for certificates only where one distribution keeps them.
+        paths = ssl.get_default_verify_paths()
+        for options, path in (
+            ((pycurl.CAINFO, pycurl.PROXY_CAINFO), paths.cafile),
+            ((pycurl.CAPATH, pycurl.PROXY_CAPATH), paths.capath),
+        ):
+            for option in options:
+                if path is None:
+                    self.handle.unsetopt(option)
+                else:
+                    self.handle.setopt(option, path)
+
+    def _read(self, size: int) -> bytes:
+        piece = self._request_body[self._sent_bytes : self._sent_bytes + size]
+        self._sent_bytes += len(piece)
+        return piece
+
+    def _rewind(self, offset: int, _origin: int) -> int:
+        """Called before libcurl repeats the request. `offset` is always 0."""
+        if not self._can_repeat:
+            return pycurl.SEEKFUNC_FAIL
+        self._sent_bytes = offset
+        return pycurl.SEEKFUNC_OK
+
+    def _write(self, piece: bytes) -> int | None:
+        self._body += piece
+        # Another number than the length of the piece ends the transfer. None stands for the length.
+        return None if len(self._body) <= MAX_BODY_BYTES else 0
+
+
+def _last_head(lines: Sequence[bytes]) -> Sequence[bytes] | None:
+    """The lines of the last response head; None if it is incomplete or informational.
+
+    `lines` are the lines of all heads: of a proxy's response to CONNECT, of informational responses, and of the
+    response. Trailers can follow.
+    """
+    begin = max((number for number, line in enumerate(lines) if line.startswith(b"HTTP/")), default=None)
+    if begin is None or _is_informational(lines[begin]):
+        return None
+    for number in range(begin, len(lines)):
+        if not lines[number].strip():
+            return lines[begin:number]
+    return None
+
+
+def _is_informational(status_line: bytes) -> bool:
+    _, _, rest = status_line.partition(b" ")
+    return rest.lstrip().startswith(b"1")
+
+
+def _value(head: Sequence[bytes], name: bytes) -> str | None:
+    """The value of the first header with this name, in lower case; None if there is none."""
+    for line in head:
+        field, _, value = line.partition(b":")
+        if field.lower() == name:
+            return value.decode("latin-1").strip()
+    return None
