@@ -163,8 +163,8 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         )
         cleanup.callback(service.abandon)
         cleanup.callback(coroutines.close)
-        # Webhooks and functions can open one connection for each worker thread.
-        file_limit = raise_file_limit() - selected.threads
+        # Webhooks and functions can open connections.
+        file_limit = raise_file_limit() - selected.connections
         await service.open()
         await service.start()
         await api.listen(sockets, file_limit=file_limit)

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from workers.processors.selection import RECORD, WEBHOOK, check_processor
-from workers.processors.webhook import WebhookSettings, check_url
 from workers.processors.webhook_headers import AddHeader, Headers, parse_headers
 from workers.processors.webhook_secrets import SecretSource, parse_source
+from workers.processors.webhook_settings import CONNECTIONS, TIMEOUT_S, WebhookSettings, check_url
 
 
 class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,7 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: SecretSource | None
     webhook_header: Headers
     webhook_timeout: float
+    webhook_connections: int
     max_attempts: int
     max_intake: int
     max_backlog: int
@@ -37,13 +38,14 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
             secrets=self.webhook_secret,
             headers=self.webhook_header,
             timeout_s=self.webhook_timeout,
+            connections=self.webhook_connections,
         )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags. Each `type` raises ValueError for an invalid value. The error does not contain the value."""
     add = parser.add_argument
-    add("--workers", type=_between(1, 1_000), default="8", help="threads that process orders")
+    add("--workers", type=_between(1, 1_000), default="8", help="threads that call the function")
     add(
         "--attempt-timeout",
         type=_between(0.1, 86_400, float),
@@ -74,8 +76,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--webhook-timeout",
         type=_between(0.1, 3_600, float),
-        default="15",
+        default=str(TIMEOUT_S),
         help="seconds within which the receiver of a webhook must respond",
+    )
+    add(
+        "--webhook-connections",
+        type=_between(1, 1_000),
+        default=str(CONNECTIONS),
+        help="orders that are sent to the receiver of a webhook at a time",
     )
     add(
         "--max-attempts",

@@ -41,8 +41,6 @@ def configure_logging(log_format: str, writer: LogWriter) -> None:
     """
     logging.basicConfig(level=logging.WARNING, handlers=[LogHandler(writer, log_format)])
     logging.getLogger("orders").setLevel(logging.INFO)
-    # urllib3's warnings contain whole URLs, and a webhook's URL may contain a token.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable
 

@@ -23,7 +23,7 @@ from random import Random
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.controlled import Controls
 from load.chaos.database import inspect, wait_until_processed
-from load.chaos.injection import FaultInjector
+from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
 from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
 from load.chaos.second_server import SecondServers
@@ -44,7 +44,10 @@ FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
-WEBHOOK_FLAGS = ("--max-attempts", "1000", "--drain-timeout", "2", "--webhook-secret", SECRET)
+WEBHOOK_FLAGS = (
+    *("--max-attempts", "1000", "--drain-timeout", "2"),
+    *("--webhook-secret", SECRET, "--webhook-connections", str(WEBHOOKS_AT_ONCE)),
+)
 """The flags of the server that delivers webhooks. With 1,000 attempts, no order fails because of faults alone."""
 CONTROLLED = ("-m", "load.chaos.controlled")
 FAULTS, ORDERS = 36, 10_000

@@ -26,7 +26,7 @@ from load.http.connection import Connection, NoConnection, NoResponse
 from load.system.server_process import ServerProcess
 
 SECONDS_PER_HOUR = 3600
-WORKERS = 8  # The servers' --workers, which limits how many webhooks a server sends at the same time.
+WEBHOOKS_AT_ONCE = 8  # The servers' --webhook-connections.
 FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
 """The longest waits for a failed webhook, for a delivery of a new order and for a retry. The pause between polls."""
 
@@ -153,7 +153,7 @@ class FaultInjector:
         if pause_s := PAUSES_S.get(receiver_fault):
             # After a restart, the server does not know of an earlier Retry-After, so it can send eight more webhooks.
             pauses = math.ceil((time.monotonic() - begun_s) / pause_s) + 1 + target.starts - starts_before
-            if affected > WORKERS * pauses:
+            if affected > WEBHOOKS_AT_ONCE * pauses:
                 target.findings.add(WRONG, f"{affected} webhooks to a receiver that {receiver_fault.value}")
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"

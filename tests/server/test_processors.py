@@ -10,8 +10,8 @@ import pytest
 from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
 from tests.receiver import SECRET
-from workers.processors.webhook import WebhookSettings
 from workers.processors.webhook_secrets import SecretSource
+from workers.processors.webhook_settings import WebhookSettings
 
 pytestmark = pytest.mark.slow
 
@@ -178,7 +178,7 @@ def test_the_record_processor_ignores_a_webhook_url_in_the_environment() -> None
     assert parse_settings(["--processor", "webhook"], environment).processing.webhook_url == URL
 
 
-def test_a_webhook_has_several_secrets_headers_and_a_time_out() -> None:
+def test_a_webhook_has_several_secrets_headers_a_time_out_and_connections() -> None:
     flags = [
         *WEBHOOK,
         "--webhook-url",
@@ -192,6 +192,7 @@ def test_a_webhook_has_several_secrets_headers_and_a_time_out() -> None:
         "ORDERS_WEBHOOK_SECRET": f"{SECRET} AAAA",
         "ORDERS_WEBHOOK_HEADER": "X-Shop: 1\nX-Other: 2",
         "ORDERS_WEBHOOK_TIMEOUT": "2.5",
+        "ORDERS_WEBHOOK_CONNECTIONS": "3",
     }
     webhook = parse_settings(flags, environment).processing.webhook
     assert webhook == WebhookSettings(
@@ -199,6 +200,7 @@ def test_a_webhook_has_several_secrets_headers_and_a_time_out() -> None:
         secrets=SecretSource((SECRET, "AAAA")),
         headers=(("Authorization", "Bearer  a b"), ("B", "")),
         timeout_s=2.5,
+        connections=3,
     )
     webhook = parse_settings(flags[:4], environment).processing.webhook
     assert webhook is not None

@@ -289,6 +289,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "webhook_secret": None,
         "webhook_header": (),
         "webhook_timeout": 15.0,
+        "webhook_connections": 64,
         "max_attempts": 20,
         "max_intake": 10_000,
         "max_backlog": 1_000_000,

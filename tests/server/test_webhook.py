@@ -85,7 +85,9 @@ def test_all_orders_are_delivered_despite_an_outage_time_outs_and_429s(tmp_path:
     begin_s = time.monotonic()
     with (
         Receiver(outage) as receiver,
-        webhook_server(tmp_path / "orders.db", receiver, "--workers", "32", "--max-attempts", "20") as server,
+        webhook_server(
+            tmp_path / "orders.db", receiver, "--webhook-connections", "32", "--max-attempts", "20"
+        ) as server,
     ):
         post_all(server, range(1, 1_001))
         assert outage.nearly_over.wait(DEADLINE_S)
@@ -131,7 +133,7 @@ def test_a_receiver_that_refuses_nine_of_ten_deliveries_gets_every_order(tmp_pat
 
     with (
         Receiver(behave) as receiver,
-        webhook_server(tmp_path / "orders.db", receiver, "--workers", "64", "--max-attempts", "1") as server,
+        webhook_server(tmp_path / "orders.db", receiver, "--max-attempts", "1") as server,
     ):
         post_all(server, range(1, 1 + REFUSED_ORDERS))
         receiver.wait_for(lambda: len(receiver.taken) == REFUSED_ORDERS, within_s=300.0)
@@ -169,7 +171,7 @@ def test_a_receiver_that_takes_some_orders_each_second_refuses_few(tmp_path: Pat
 
     with (
         Receiver(behave) as receiver,
-        webhook_server(tmp_path / "orders.db", receiver, "--workers", "64", "--max-attempts", "1") as server,
+        webhook_server(tmp_path / "orders.db", receiver, "--max-attempts", "1") as server,
     ):
         post_all(server, range(1, 201))
         receiver.wait_for(lambda: len(receiver.taken) == 200, within_s=DEADLINE_S)

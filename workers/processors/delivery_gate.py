@@ -3,7 +3,7 @@
 A delivery is one request that sends an order to the receiver of webhooks.
 
 Implements `workers.processors.claim_gate.ClaimGate`. The dispatcher calls the methods of ClaimGate on the event
-loop; the processor calls `begin` and `end` on worker threads. A lock protects the attributes.
+loop; the runner calls `begin` and `end` on the thread that sends. A lock protects the attributes.
 """
 
 import enum
@@ -65,13 +65,23 @@ class DeliveryGate:
     deliveries grows with each accepted one: by 1 up to half of the limit before the pause, then more slowly
     (`SLOW_GROWTH`), as the window of TCP does (RFC 5681).
 
+    While the limit is not reduced, `queue` more orders can be claimed. They wait until a delivery ends, so that the
+    next delivery does not have to wait for a claim.
+
     `clock` returns monotonic time in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """
 
     def __init__(
-        self, *, max_open: int, backoff: Backoff, clock: Callable[[], float], clock_us: Callable[[], int]
+        self,
+        *,
+        max_open: int,
+        queue: int = 0,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        clock_us: Callable[[], int],
     ) -> None:
         self._full_limit = max_open
+        self._queue = queue
         self._backoff = backoff
         self._clock = clock
         self._clock_us = clock_us
@@ -89,7 +99,8 @@ class DeliveryGate:
 
     def max_open(self) -> int:
         with self._lock:
-            return self._max_open()
+            limit = self._max_open()
+            return limit + self._queue if limit == self._full_limit else limit
 
     def opens_in_s(self) -> float:
         with self._lock:

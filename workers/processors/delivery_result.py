@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from msgspec import Struct
 
 from workers.error_text import one_line
+from workers.http.messages import Response
 from workers.processors.error_body import readable_text
 
 MAX_RETRY_AFTER_S = 86_400
@@ -37,16 +38,6 @@ class Verdict(enum.Enum):
     """No connection, or no response in time."""
 
 
-class Response(Struct, frozen=True, gc=False):
-    """A response of the receiver: its status, the beginning of its body, and headers as they were sent."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = ""
-    content_encoding: str = ""
-    retry_after: str | None = None
-
-
 class DeliveryResult(Struct, frozen=True, gc=False):
     """How a delivery ended. `reason` is a text for the `error` of the order.
 
@@ -63,7 +54,7 @@ def result_of(response: Response, *, now_s: float) -> DeliveryResult:
     status, retry_after = response.status, response.retry_after
     if 200 <= status < 300:
         return DeliveryResult(Verdict.ACCEPTED)
-    text = readable_text(response.body, content_type=response.content_type, content_encoding=response.content_encoding)
+    text = readable_text(response.body, content_type=response.content_type)
     shown = shown_text(text)
     reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"
     if status in _FINAL:

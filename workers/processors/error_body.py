@@ -1,26 +1,18 @@
-"""Makes the body of an error response readable: decompresses and decodes it, and removes markup. Pure functions.
+"""Makes the body of an error response readable: decodes it, and removes markup. Pure functions.
 
-The body comes from the receiver of webhooks, which is not trusted: the size after decompression is limited, and only
-common charsets are decoded.
+The body comes from the receiver of webhooks, which is not trusted: only common charsets are decoded.
 """
 
 import contextlib
 import html
 import re
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MAX_DECOMPRESSED_BYTES = 64 * 1024
-"""How many bytes of a compressed body are decompressed."""
 MAX_PAGE_CHARACTERS = 2_000
 """How many characters of the title, and how many of the text, of a page are used. In a longer text, a character
 reference can have so many digits that `html.unescape` raises ValueError."""
-MAX_ENCODINGS = 3
-"""The maximum number of content encodings of one body."""
 
-_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
-_DEFLATE = -zlib.MAX_WBITS
 # The charsets that are decoded. Some other encodings of Python are slow for some bodies, or are not charsets.
 _CHARSET = re.compile(
     r";\s*charset\s*=\s*[\"']?(utf-?8|utf-16(?:le|be)?|us-ascii|iso-8859-\d{1,2}|windows-12\d\d|koi8-[ru]"
@@ -36,38 +28,16 @@ _INLINE = frozenset(
 )
 
 
-def readable_text(body: bytes, *, content_type: str, content_encoding: str) -> str:
-    """The text of a response body; empty if the body can't be decompressed.
+def readable_text(body: bytes, *, content_type: str) -> str:
+    """The text of a response body.
 
-    Of a page in HTML or XML, returns the title and the visible text, with single spaces. `content_type` and
-    `content_encoding` are the values of these headers; empty if the response does not have the header.
+    Of a page in HTML or XML, returns the title and the visible text, with single spaces. `content_type` is the
+    value of this header; empty if the response does not have the header.
     """
-    text = _decoded(_decompressed(body, content_encoding), content_type)
+    text = _decoded(body, content_type)
     if _MARKUP_TYPE.match(content_type) or _MARKUP_BEGIN.match(text):
         return _text_of_page(text)
     return text
-
-
-def _decompressed(body: bytes, content_encoding: str) -> bytes:
-    encodings = [each for name in content_encoding.lower().split(",") if (each := name.strip()) not in ("", "identity")]
-    if len(encodings) > MAX_ENCODINGS:
-        return b""
-    for encoding in reversed(encodings):
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            return b""
-        body = _inflated(body, _ZLIB_OR_GZIP) or _inflated(body, _DEFLATE)
-    return body
-
-
-def _inflated(body: bytes, window_bits: int) -> bytes:
-    """The beginning of the decompressed body, even if the body is incomplete; empty if the body has another format.
-
-    `window_bits` is the format, as in `zlib.decompressobj`.
-    """
-    try:
-        return zlib.decompressobj(window_bits).decompress(body, MAX_DECOMPRESSED_BYTES)
-    except zlib.error:
-        return b""
 
 
 def _decoded(body: bytes, content_type: str) -> str:

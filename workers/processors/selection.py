@@ -7,18 +7,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from models.errors import StartRefusedError
 from workers.backoff import Backoff
 from workers.processors.claim_gate import ClaimGate, OpenGate
 from workers.processors.coroutine_runner import CoroutineRunner
 from workers.processors.coroutine_thread import CoroutineThread
 from workers.processors.delivery_gate import DeliveryGate
 from workers.processors.function import AsyncFunctionProcessor, FunctionProcessor, is_async, load_function
-from workers.processors.order_queue import QUEUE_S
+from workers.processors.order_queue import MAX_ORDERS
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
-from workers.processors.thread_runner import Processor, ThreadRunner
-from workers.processors.webhook import WebhookProcessor, WebhookSettings
+from workers.processors.thread_runner import ThreadRunner
 from workers.processors.webhook_secrets import SecretFile
+from workers.processors.webhook_settings import WebhookSettings
 
 RECORD = "record"
 WEBHOOK = "webhook"
@@ -36,12 +37,12 @@ def check_processor(text: str) -> str:
 class SelectedProcessor(NamedTuple):
     """What makes attempts, and the gate that limits how many orders are claimed for it.
 
-    `threads` is the maximum number of threads that call a function or send webhooks. `secret_file` is the file of
-    webhook secrets, for a reload; None if the processor has no such file.
+    `connections` is how many network connections the attempts can have at a time: a function can have one on each
+    thread. `secret_file` is the file of webhook secrets, for a reload; None if the processor has no such file.
     """
 
     runner: AttemptRunner
-    threads: int
+    connections: int
     gate: ClaimGate
     secret_file: SecretFile | None = None
 
@@ -59,37 +60,19 @@ def build_processor(
 
     Only the webhook processor uses the settings `webhook`, and `clock_us`, which returns microseconds since 1970, UTC.
     Only a user's function uses `coroutines`. An attempt is given up after `attempt_timeout_s` seconds, unless this is
-    None. Raises FunctionRefusedError and SecretsRefusedError.
+    None. Raises StartRefusedError if the processor can't be used.
     """
     if name == RECORD:
         return SelectedProcessor(RecordRunner(), 0, OpenGate())
-    threads = workers if attempt_timeout_s is None else 2 * workers
-
-    def runner_of(processor: Processor, queue_s: float) -> ThreadRunner:
-        return ThreadRunner(
-            processor=processor,
-            pool=ThreadPoolExecutor(threads, "worker"),
-            workers=workers,
-            timeout_s=attempt_timeout_s,
-            queue_s=queue_s,
-        )
-
     if name == WEBHOOK:
         if webhook is None:
             raise ValueError("a webhook needs a URL and a secret")
-        gate = DeliveryGate(
-            max_open=workers,
-            backoff=Backoff(first_s=1.0, max_s=MAX_PAUSE_BACKOFF_S),
-            clock=time.monotonic,
-            clock_us=clock_us,
-        )
-        processor = WebhookProcessor(settings=webhook, connections=workers, gate=gate)
-        file = webhook.secrets.file
-        reloadable = None if file is None else SecretFile(file, signer=processor)
-        return SelectedProcessor(runner_of(lambda order: processor([order]), 0.0), threads, gate, reloadable)
+        return _webhook(webhook, attempt_timeout_s=attempt_timeout_s, clock_us=clock_us)
     # Modules in the current folder can be imported, as with `python -m`.
     sys.path.append("")
     function = load_function(name)
+    threads = workers if attempt_timeout_s is None else 2 * workers
+    runner: AttemptRunner
     if is_async(function):
         runner = CoroutineRunner(
             processor=AsyncFunctionProcessor(function),
@@ -97,7 +80,33 @@ def build_processor(
             workers=workers,
             timeout_s=attempt_timeout_s,
         )
-        return SelectedProcessor(runner, threads, OpenGate())
-    return SelectedProcessor(
-        runner_of(FunctionProcessor(function, coroutines=coroutines), QUEUE_S), threads, OpenGate()
+    else:
+        runner = ThreadRunner(
+            processor=FunctionProcessor(function, coroutines=coroutines),
+            pool=ThreadPoolExecutor(threads, "worker"),
+            workers=workers,
+            timeout_s=attempt_timeout_s,
+        )
+    return SelectedProcessor(runner, threads, OpenGate())
+
+
+def _webhook(
+    settings: WebhookSettings, *, attempt_timeout_s: float | None, clock_us: Callable[[], int]
+) -> SelectedProcessor:
+    try:
+        # Imported only here, because libcurl takes 5 MB of memory.
+        from workers.processors.webhook import WebhookRunner
+    except ModuleNotFoundError as missing:
+        reason = f'the package "{missing.name}" is not installed: run pip install -r requirements.txt'
+        raise StartRefusedError(reason) from None
+    gate = DeliveryGate(
+        max_open=settings.connections,
+        queue=MAX_ORDERS,
+        backoff=Backoff(first_s=1.0, max_s=MAX_PAUSE_BACKOFF_S),
+        clock=time.monotonic,
+        clock_us=clock_us,
     )
+    runner = WebhookRunner(settings=settings, gate=gate, attempt_timeout_s=attempt_timeout_s)
+    file = settings.secrets.file
+    secret_file = None if file is None else SecretFile(file, signer=runner)
+    return SelectedProcessor(runner, settings.connections, gate, secret_file)

@@ -1,211 +1,183 @@
-"""The processor that posts each order to a webhook receiver. Runs on the worker threads.
-
-Requests are signed as Standard Webhooks specifies (https://www.standardwebhooks.com).
-"""
+"""The runner that posts each order to a webhook receiver."""
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 
-import msgspec
-import urllib3
-from standardwebhooks import Webhook
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationParseError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
+from models.order import Order
+from workers.http.http_thread import HttpThread
+from workers.http.messages import Failure, FailureKind, Request, Response
+from workers.http.target import Target
+from workers.processors.delivery_gate import Delivery, DeliveryGate
+from workers.processors.delivery_result import DeliveryResult, Verdict, result_of, shown_text
+from workers.processors.order_queue import OrderQueue
+from workers.processors.outcomes import NoResultError, NotDeliveredError, ReceiverBusyError, Rejected
+from workers.processors.processor import AttemptReports
+from workers.processors.webhook_request import WebhookRequests
+from workers.processors.webhook_settings import WebhookSettings
 
-from models.order import Order, amount_as_decimal, time_as_texts
-from models.trace_headers import read_trace_headers
-from workers.processors.delivery_gate import DeliveryGate
-from workers.processors.delivery_result import DeliveryResult, Response, Verdict, result_of, shown_text
-from workers.processors.outcomes import NotDeliveredError, ReceiverBusyError, Rejected
-from workers.processors.timed_connection import TimedHttpPool, TimedHttpsPool
-from workers.processors.webhook_headers import Headers
-from workers.processors.webhook_secrets import SecretSource
-
-TIMEOUT_S = 15.0
 CONNECT_FRACTION = 1 / 3
-"""Each try to connect to an address of the receiver must succeed within this fraction of the webhook's time-out."""
-MAX_RESPONSE_BYTES = 64 * 1024
-"""How many bytes of a response body are read. If the body is longer, the connection is closed and not used again."""
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+"""A connection must be ready within this fraction of the time-out of the whole attempt."""
 
 
-class WebhookBody(msgspec.Struct):
-    """The body of a request. It is the same in every attempt."""
+class WebhookRunner:
+    """Posts orders to a receiver, one on each connection.
 
-    order_id: int
-    user_id: int
-    item_ids: list[int]
-    total_amount: Decimal
-    created_time: str
-    created_at: str
-    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    The orders are signed, sent and reported on the thread of an `HttpThread`; all other methods run on the event loop.
+    `delivery_result.py` decides what a response means for the order, and `gate` when orders can be sent. Redirects are
+    not followed. `clock` returns seconds since 1970, UTC. Raises SecretsRefusedError if the secrets are in a file that
+    can't be used.
 
-
-class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where deliveries go, and what they contain in addition to the order.
-
-    With several secrets, each delivery has one signature for each secret. The receiver must respond within `timeout_s`
-    seconds.
+    An attempt that takes longer than `attempt_timeout_s` is aborted, if the time-out of the settings is not shorter.
     """
 
-    url: str
-    secrets: SecretSource
-    headers: Headers = ()
-    timeout_s: float = TIMEOUT_S
-
-
-class WebhookProcessor:
-    """Posts orders to a receiver, over up to `connections` kept-alive connections.
-
-    `delivery_result.py` decides what a response means for the order. `gate` decides when orders can be sent. Redirects
-    are not followed. `clock` returns seconds since 1970, UTC. The constructor raises SecretsRefusedError if the secrets
-    are in a file that can't be used.
-
-    The time-out of `settings` does not include the DNS lookup. Trying to connect to one address of the receiver takes
-    up to a third of the time-out. If the receiver has more than three addresses and none of them responds, the attempt
-    therefore exceeds the time-out.
-    """
-
-    batch_size = 1
+    overdue = 0
+    """An attempt that takes too long is aborted, so it occupies nothing."""
 
     def __init__(
         self,
         *,
         settings: WebhookSettings,
-        connections: int,
         gate: DeliveryGate,
+        attempt_timeout_s: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._url = settings.url
-        self.replace_secrets(settings.secrets.read())
-        self._fixed_headers = _fixed_headers(settings.headers)
+        self._requests = WebhookRequests(secrets=settings.secrets.read(), headers=settings.headers)
         self._gate = gate
         self._clock = clock
         self._timeout_s = settings.timeout_s
-        self._pools = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
-        self._pools.pool_classes_by_scheme = {"http": TimedHttpPool, "https": TimedHttpsPool}
+        self._attempt_timeout_s = attempt_timeout_s
+        self._connections = settings.connections
+        self._queue = OrderQueue()
+        self._reports: AttemptReports | None = None
+        self._thread = HttpThread(
+            name="webhooks",
+            target=Target(
+                url=settings.url,
+                connect_timeout_s=settings.timeout_s * CONNECT_FRACTION,
+                timeout_s=min(settings.timeout_s, attempt_timeout_s or settings.timeout_s),
+            ),
+            connections=settings.connections,
+            source=self,
+        )
 
     def replace_secrets(self, secrets: Sequence[str]) -> None:
         """Signs later deliveries with these secrets. Can be called on any thread."""
-        self._signers = [Webhook(secret) for secret in secrets]
+        self._requests.replace_secrets(secrets)
 
-    def __call__(self, orders: Sequence[Order]) -> None:
-        for order in orders:
-            self._deliver(order)
+    @property
+    def capacity(self) -> int:
+        return self._queue.capacity()
 
-    def _deliver(self, order: Order) -> None:
-        delivery = self._gate.begin(order.order_id)
-        result = DeliveryResult(Verdict.FAILED)
+    @property
+    def in_time(self) -> int:
+        return self._thread.running
+
+    def open(self, reports: AttemptReports) -> None:
+        self._reports = reports
+        self._queue.open(reports, on_stall=lambda: None, places=lambda: self._connections)
+
+    def start(self, orders: Sequence[Order]) -> None:
+        self._queue.put(orders)
+        self._thread.wake()
+
+    def withdraw(self) -> Sequence[Order]:
+        return self._queue.take_all()
+
+    def close(self) -> None:
+        """Aborts all attempts. See `AttemptRunner`."""
+        self._queue.close()
+        self._thread.close()
+
+    def close_in_child(self) -> None:
+        """Does nothing: there is no function of a user that could fork."""
+
+    def next_exchange(self) -> "_Attempt | None":
+        """The request for the next order. Called on the thread of the HttpThread."""
+        while order := self._queue.take():
+            try:
+                request = self._requests.request_for(order, now_s=self._clock())
+                return _Attempt(request, order, self._gate.begin(order.order_id), self._end)
+            except Exception as error:  # noqa: BLE001 - outermost exception handler of the attempt
+                self._report(order, error, 0.0)
+        return None
+
+    def _end(self, attempt: "_Attempt", sent: Response | Failure, duration_s: float) -> None:
+        self._queue.measure(duration_s)
+        result, error = DeliveryResult(Verdict.FAILED), None
         try:
-            result = self._post(order)
-        finally:
-            pause_s = self._gate.end(delivery, result)
-        match result.verdict:
-            case Verdict.REJECTED:
-                raise Rejected(result.reason)
-            case Verdict.BUSY:
-                raise ReceiverBusyError(result.reason, retry_after_s=max(pause_s, result.retry_after_s or 0.0))
-            case Verdict.FAILED | Verdict.UNREACHABLE:
-                raise NotDeliveredError(result.reason, retry_after_s=result.retry_after_s or 0.0)
+            result = self._result_of(sent)
+        except Exception as unexpected:  # noqa: BLE001 - outermost exception handler of the attempt
+            error = unexpected
+        pause_s = self._gate.end(attempt.delivery, result)
+        if isinstance(sent, Failure) and self._is_given_up(sent):
+            error = NoResultError(self._attempt_timeout_s or 0.0)
+        self._report(attempt.order, error or _error_of(result, pause_s=pause_s), duration_s)
 
-    def _post(self, order: Order) -> DeliveryResult:
-        body = _encode(webhook_body(order))
-        try:
-            response = self._pools.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=self._headers(order, body),
-                timeout=urllib3.Timeout(connect=self._timeout_s * CONNECT_FRACTION, total=self._timeout_s),
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except HTTPError as error:
-            return DeliveryResult(Verdict.UNREACHABLE, self._reason_of(error))
-        complete = Response(
-            response.status,
-            _read(response),
-            content_type=response.headers.get("Content-Type", ""),
-            content_encoding=response.headers.get("Content-Encoding", ""),
-            retry_after=response.headers.get("Retry-After"),
-        )
-        return result_of(complete, now_s=self._clock())
+    def _report(self, order: Order, error: Exception | None, duration_s: float) -> None:
+        if self._reports is None:
+            raise RuntimeError("the runner is not open")
+        if error is None:
+            self._reports.completed([order], duration_s)
+        else:
+            self._reports.failed(order, error, duration_s)
 
-    def _reason_of(self, error: HTTPError) -> str:
-        # Does not use urllib3's texts, which contain class names and memory addresses.
-        origin = error.__cause__ or error.__context__ or error
-        cause = shown_text(str(origin))
-        match error:
-            case NewConnectionError():
-                return f"the receiver can't be reached: {cause}"
-            case ConnectTimeoutError():
+    def _result_of(self, sent: Response | Failure) -> DeliveryResult:
+        if isinstance(sent, Response):
+            return result_of(sent, now_s=self._clock())
+        return DeliveryResult(Verdict.UNREACHABLE, self._reason_of(sent))
+
+    def _reason_of(self, failure: Failure) -> str:
+        match failure.kind:
+            case FailureKind.NOT_CONNECTED_IN_TIME:
                 return f"no connection within {self._timeout_s * CONNECT_FRACTION:g} s"
-            case ReadTimeoutError():
+            case FailureKind.NOT_ANSWERED_IN_TIME:
                 return f"no answer within {self._timeout_s:g} s"
-            case SSLError():
-                return f"no secure connection: {cause}"
-        return f"no HTTP answer: {cause or type(origin).__name__}"
+            case FailureKind.UNREACHABLE:
+                what = "the receiver can't be reached"
+            case FailureKind.INSECURE:
+                what = "no secure connection"
+            case FailureKind.NOT_HTTP:
+                what = "no HTTP answer"
+        return f"{what}: {shown_text(failure.cause)}"
 
-    def _headers(self, order: Order, body: bytes) -> dict[str, str]:
-        message_id = f"order_{order.order_id}"
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        trace_headers = read_trace_headers(order.trace_headers) if order.trace_headers else {}
-        return {
-            **self._fixed_headers,
-            **trace_headers,
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": " ".join(signer.sign(message_id, now, body.decode()) for signer in self._signers),
-        }
-
-
-def check_url(text: str) -> str:
-    """Returns the text unchanged. Raises ValueError if it is not a valid value of `--webhook-url`."""
-    try:
-        url = urllib3.util.parse_url(text)
-    except LocationParseError:
-        url = urllib3.util.Url()
-    if url.scheme not in ("http", "https") or not url.host or url.auth or not text.isprintable() or " " in text:
-        raise ValueError("must be an http:// or https:// URL, without a user name or a password")
-    return text
+    def _is_given_up(self, failure: Failure) -> bool:
+        """Whether the time-out of attempts, and not that of the receiver, has aborted the request."""
+        if self._attempt_timeout_s is None or self._attempt_timeout_s >= self._timeout_s:
+            return False
+        if failure.kind is FailureKind.NOT_CONNECTED_IN_TIME:
+            return self._attempt_timeout_s <= self._timeout_s * CONNECT_FRACTION
+        return failure.kind is FailureKind.NOT_ANSWERED_IN_TIME
 
 
-def _fixed_headers(headers: Headers) -> dict[str, str]:
-    """The headers that are the same in each delivery."""
-    own = {"Content-Type": "application/json", "User-Agent": "orders"}
-    names = {name.lower() for name, _ in headers}
-    return {name: value for name, value in own.items() if name.lower() not in names} | dict(headers)
+class _Attempt:
+    """The request of one order: an `Exchange`. `delivery` is what the gate counts."""
+
+    __slots__ = ("_end", "delivery", "order", "request")
+
+    def __init__(
+        self,
+        request: Request,
+        order: Order,
+        delivery: Delivery,
+        end: "Callable[[_Attempt, Response | Failure, float], None]",
+    ) -> None:
+        self.request = request
+        self.order = order
+        self.delivery = delivery
+        self._end = end
+
+    def end(self, result: Response | Failure, duration_s: float) -> None:
+        self._end(self, result, duration_s)
 
 
-def webhook_body(order: Order) -> WebhookBody:
-    created_time, created_at = time_as_texts(order.created_us)
-    return WebhookBody(
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        amount_as_decimal(order.total_amount),
-        created_time,
-        created_at,
-        msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
-    )
-
-
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """The first `MAX_RESPONSE_BYTES` of the body. If the body is longer, closes the connection."""
-    try:
-        body = response.read(MAX_RESPONSE_BYTES)
-    except HTTPError:
-        body = b""  # the status was read before, and decides without the body
-    if not response.closed:
-        response.close()
-    return body
+def _error_of(result: DeliveryResult, *, pause_s: float) -> Exception | None:
+    """What to report for this result; None if the order was accepted."""
+    match result.verdict:
+        case Verdict.ACCEPTED:
+            return None
+        case Verdict.REJECTED:
+            return Rejected(result.reason)
+        case Verdict.BUSY:
+            return ReceiverBusyError(result.reason, retry_after_s=max(pause_s, result.retry_after_s or 0.0))
+        case Verdict.FAILED | Verdict.UNREACHABLE:
+            return NotDeliveredError(result.reason, retry_after_s=result.retry_after_s or 0.0)

@@ -31,7 +31,7 @@ class SecretSource(Struct, frozen=True):
 
 
 class Signer(Protocol):
-    """Signs deliveries. `workers.processors.webhook.WebhookProcessor` implements it."""
+    """Signs deliveries. `workers.processors.webhook.WebhookRunner` implements it."""
 
     def replace_secrets(self, secrets: Sequence[str], /) -> None:
         """Signs later deliveries with these secrets."""

@@ -8,13 +8,13 @@ from typing import Any
 from standardwebhooks import Webhook
 
 import server
-from workers.processors import webhook
+from workers.processors import webhook_request
 
 
 def forge() -> None:
-    body_of = webhook.webhook_body
+    body_of = webhook_request.webhook_body
 
-    def wrong_body_of(order: Any) -> webhook.WebhookBody:
+    def wrong_body_of(order: Any) -> webhook_request.WebhookBody:
         body = body_of(order)
         body.total_amount += Decimal(1)
         return body
@@ -22,7 +22,7 @@ def forge() -> None:
     def sign(signer: Webhook, *arguments: object) -> str:
         return "v1,AAAA"
 
-    webhook.webhook_body = wrong_body_of
+    webhook_request.webhook_body = wrong_body_of
     Webhook.sign = sign  # type: ignore[method-assign,assignment]  # it forges signatures
 
 

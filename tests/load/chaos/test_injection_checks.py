@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from load.chaos.controlled import Controls
-from load.chaos.injection import WORKERS, Effect
+from load.chaos.injection import WEBHOOKS_AT_ONCE, Effect
 from load.chaos.receiver import Receiver
 from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, Findings, ReceiverFault
 from load.chaos.target import TargetServer
@@ -102,7 +102,7 @@ async def test_without_a_failed_webhook_the_clock_is_not_set(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("fault", [ReceiverFault.BUSY, ReceiverFault.LIMIT])
-@pytest.mark.parametrize(("requests", "is_wrong"), [(2 * WORKERS, False), (1000 * WORKERS, True)])
+@pytest.mark.parametrize(("requests", "is_wrong"), [(2 * WEBHOOKS_AT_ONCE, False), (1000 * WEBHOOKS_AT_ONCE, True)])
 async def test_too_many_webhooks_after_retry_after_are_wrong(
     fault: ReceiverFault, requests: int, is_wrong: bool, target: TargetServer
 ) -> None:

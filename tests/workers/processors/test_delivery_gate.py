@@ -44,9 +44,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def new_gate(clock: Clock, *, max_open: int = MAX_OPEN) -> DeliveryGate:
+def new_gate(clock: Clock, *, max_open: int = MAX_OPEN, queue: int = 0) -> DeliveryGate:
     return DeliveryGate(
         max_open=max_open,
+        queue=queue,
         backoff=Backoff(first_s=1.0, max_s=60.0, jitter=lambda: 0.5),
         clock=clock,
         clock_us=lambda: START_US + round((clock() - 1_000.0) * 1_000_000),
@@ -179,6 +180,18 @@ def test_the_limit_grows_fast_up_to_half_and_then_slowly(gate: DeliveryGate, clo
     assert len(limits) > 1_000
     deliver(gate, ACCEPTED)
     assert gate.max_open() == MAX_OPEN
+
+
+def test_more_orders_can_be_claimed_than_sent_while_the_limit_is_not_reduced(clock: Clock) -> None:
+    gate = new_gate(clock, max_open=2, queue=100)
+    assert gate.max_open() == 102
+    first, _ = gate.begin(1), gate.begin(2)
+    with pytest.raises(NotSentError):
+        gate.begin(3)
+    gate.end(first, busy(1.0))
+    assert gate.max_open() == 0
+    clock.now_s += 1.0
+    assert gate.max_open() == 1
 
 
 def test_failed_probes_do_not_lower_the_limit_up_to_which_the_growth_is_fast(gate: DeliveryGate, clock: Clock) -> None:

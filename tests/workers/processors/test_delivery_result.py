@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workers.http.messages import Response
 from workers.processors.delivery_result import (
     MAX_RETRY_AFTER_S,
     MAX_SHOWN_CHARACTERS,
     DeliveryResult,
-    Response,
     Verdict,
     read_retry_after,
     result_of,

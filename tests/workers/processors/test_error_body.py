@@ -1,74 +1,16 @@
-"""The text of an error response: compressed bodies, charsets and markup."""
-
-import gzip
-import zlib
+"""The text of an error response: charsets and markup."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.processors.error_body import MAX_DECOMPRESSED_BYTES, MAX_PAGE_CHARACTERS, readable_text
+from workers.processors.error_body import MAX_PAGE_CHARACTERS, readable_text
 
 PAGE = "text/html; charset=utf-8"
 
 
-def gzipped(body: bytes) -> bytes:
-    """Compresses the body. The result contains no time, so the names of the tests are equal in all processes."""
-    return gzip.compress(body, mtime=0)
-
-
-def text_of(body: bytes, content_type: str = "", content_encoding: str = "") -> str:
-    return readable_text(body, content_type=content_type, content_encoding=content_encoding)
-
-
-# Compression
-
-
-@pytest.mark.parametrize(
-    ("encoding", "body"),
-    [
-        ("", b"no such shop"),
-        ("identity", b"no such shop"),
-        ("gzip", gzipped(b"no such shop")),
-        (" GZIP ", gzipped(b"no such shop")),
-        ("x-gzip", gzipped(b"no such shop")),
-        ("deflate", zlib.compress(b"no such shop")),
-        ("deflate", zlib.compress(b"no such shop", wbits=-zlib.MAX_WBITS)),
-        ("deflate, gzip", gzipped(zlib.compress(b"no such shop"))),
-        ("gzip, identity", gzipped(b"no such shop")),
-    ],
-)
-def test_a_compressed_body_is_decompressed(encoding: str, body: bytes) -> None:
-    assert text_of(body, "text/plain", encoding) == "no such shop"
-
-
-def test_the_beginning_of_an_incomplete_compressed_body_is_decompressed() -> None:
-    text = "".join(f"{number} is wrong. " for number in range(1_000))
-    assert text.startswith(text_of(gzipped(text.encode())[:500], "text/plain", "gzip"))
-    assert text_of(gzipped(text.encode())[:500], "text/plain", "gzip").startswith("0 is wrong. 1 is wrong.")
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_only_the_beginning_of_a_very_long_body_is_decompressed(times: int) -> None:
-    body = bytes(100_000_000)
-    for _ in range(times):
-        body = gzipped(body)
-    assert len(text_of(body, "text/plain", ", ".join(["gzip"] * times))) <= MAX_DECOMPRESSED_BYTES
-
-
-@pytest.mark.parametrize(
-    ("encoding", "body"),
-    [
-        ("br", b"\x0b\x02\x80abc\x03"),
-        ("zstd", b"abc"),
-        ("gzip", b"abc"),
-        ("deflate", b"\xff"),
-        ("gzip", b""),
-        ("gzip, gzip, gzip, gzip", gzipped(b"abc")),
-    ],
-)
-def test_a_body_that_can_not_be_decompressed_is_left_out(encoding: str, body: bytes) -> None:
-    assert text_of(body, "text/plain", encoding) == ""
+def text_of(body: bytes, content_type: str = "") -> str:
+    return readable_text(body, content_type=content_type)
 
 
 # Charsets
@@ -147,7 +89,6 @@ def test_the_length_of_a_page_is_limited() -> None:
 @given(
     body=st.one_of(st.binary(), st.text("<>/!-&;#'\"= apscrtiyleh19\n").map(str.encode)),
     content_type=st.sampled_from(["", PAGE, "text/html; charset=iso-2022-jp", "text/xml; charset=utf-16"]),
-    encoding=st.sampled_from(["", "gzip", "deflate"]),
 )
-def test_any_body_has_a_text(body: bytes, content_type: str, encoding: str) -> None:
-    assert isinstance(text_of(body, content_type, encoding), str)
+def test_any_body_has_a_text(body: bytes, content_type: str) -> None:
+    assert isinstance(text_of(body, content_type), str)

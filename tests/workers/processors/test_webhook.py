@@ -1,5 +1,6 @@
 """The webhook processor, with a receiver on real sockets that follows a script."""
 
+import asyncio
 import email.utils
 import gzip
 import itertools
@@ -7,20 +8,22 @@ import json
 import logging
 import re
 import ssl
-import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from models.order import Order, Status
-from tests.process import DEADLINE_S, free_port, need
+from tests.process import DEADLINE_S, free_port, wait_until
+from tests.workers.certificates import make_certificate
 from tests.workers.scripted_receiver import (
     Flood,
     Receiver,
@@ -35,12 +38,16 @@ from tests.workers.scripted_receiver import (
     send_and_hang_up,
 )
 from workers.backoff import Backoff
+from workers.http.transfer import MAX_BODY_BYTES
 from workers.processors.delivery_gate import MAX_UNREACHABLE, DeliveryGate
 from workers.processors.delivery_result import MAX_SHOWN_CHARACTERS
-from workers.processors.outcomes import NotDeliveredError, NotSentError, ReceiverBusyError, Rejected
-from workers.processors.webhook import MAX_RESPONSE_BYTES, WebhookProcessor, WebhookSettings, check_url
+from workers.processors.outcomes import NoResultError, NotDeliveredError, NotSentError, ReceiverBusyError, Rejected
+from workers.processors.webhook import WebhookRunner
 from workers.processors.webhook_headers import Headers
 from workers.processors.webhook_secrets import SecretSource
+from workers.processors.webhook_settings import WebhookSettings, check_url
+
+T = TypeVar("T")
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
 SHORT_S = 0.2
@@ -69,6 +76,88 @@ def order(
     )
 
 
+class LoopThread:
+    """An event loop on a thread of its own, on which the methods of runners are called."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def run(self, call: Callable[..., T], *arguments: Any) -> T:
+        async def run() -> T:
+            return call(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(DEADLINE_S)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(DEADLINE_S)
+        self._loop.close()
+
+
+class Sender:
+    """A `WebhookRunner`, and the results that it reports. Implements `AttemptReports`."""
+
+    def __init__(self, runner: WebhookRunner, loop: LoopThread) -> None:
+        self.runner = runner
+        self._loop = loop
+        self._results: SimpleQueue[tuple[Order, BaseException | None, float]] = SimpleQueue()
+        loop.run(runner.open, self)
+
+    def start(self, orders: Sequence[Order]) -> None:
+        self._loop.run(self.runner.start, orders)
+
+    def withdraw(self) -> Sequence[Order]:
+        return self._loop.run(self.runner.withdraw)
+
+    def close(self) -> None:
+        self._loop.run(self.runner.close)
+
+    def completed(self, orders: Sequence[Order], duration_s: float) -> None:
+        for each in orders:
+            self._results.put((each, None, duration_s))
+
+    def failed(self, order: Order, error: BaseException, duration_s: float) -> None:
+        self._results.put((order, error, duration_s))
+
+    def next_result(self) -> tuple[Order, BaseException | None, float]:
+        return self._results.get(timeout=DEADLINE_S)
+
+    def __call__(self, orders: Sequence[Order]) -> None:
+        """Delivers the orders one after another. Raises the error of the first one that is not accepted."""
+        for each in orders:
+            self.start([each])
+            delivered, error, _ = self.next_result()
+            assert delivered is each
+            if error:
+                raise error
+
+
+class Senders:
+    """The senders of a test, and their event loop."""
+
+    def __init__(self) -> None:
+        self.loop = LoopThread()
+        self.all: list[Sender] = []
+
+    def close(self) -> None:
+        for each in self.all:
+            each.close()
+        self.loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _senders() -> Iterator[None]:
+    with closing(Senders()) as senders:
+        _current.append(senders)
+        yield
+        _current.remove(senders)
+
+
+_current: list[Senders] = []
+
+
 def processor(
     url: str,
     *,
@@ -78,13 +167,20 @@ def processor(
     gate: DeliveryGate | None = None,
     clock: Callable[[], float] = time.time,
     timeout_s: float = DEADLINE_S,
-) -> WebhookProcessor:
-    return WebhookProcessor(
-        settings=WebhookSettings(url=url, secrets=SecretSource(secrets), headers=headers, timeout_s=timeout_s),
-        connections=connections,
+    attempt_timeout_s: float | None = None,
+) -> Sender:
+    settings = WebhookSettings(
+        url=url, secrets=SecretSource(secrets), headers=headers, timeout_s=timeout_s, connections=connections
+    )
+    runner = WebhookRunner(
+        settings=settings,
         gate=gate or new_gate(connections),
+        attempt_timeout_s=attempt_timeout_s,
         clock=clock,
     )
+    senders = _current[-1]
+    senders.all.append(Sender(runner, senders.loop))
+    return senders.all[-1]
 
 
 def new_gate(connections: int, clock: Callable[[], float] | None = None) -> DeliveryGate:
@@ -121,7 +217,7 @@ class Failure(NamedTuple):
         return self.error.retry_after_s
 
 
-def failed_delivery(deliver: WebhookProcessor, *orders: Order) -> Failure:
+def failed_delivery(deliver: Sender, *orders: Order) -> Failure:
     """The error and the duration of a delivery that must fail."""
     began_s = time.monotonic()
     with pytest.raises((Rejected, NotDeliveredError)) as caught:
@@ -230,13 +326,15 @@ def test_a_delivery_has_a_signature_for_each_secret(receiver: Receiver) -> None:
 
 def test_replaced_secrets_sign_later_deliveries(receiver: Receiver) -> None:
     deliver = processor(receiver.url, secrets=("b2xk",))
-    deliver.replace_secrets((SECRET,))
+    deliver.runner.replace_secrets((SECRET,))
     deliver([order()])  # the receiver verifies the signature
 
 
 def test_a_delivery_has_the_headers_of_the_settings(receiver: Receiver) -> None:
-    processor(receiver.url, headers=(("Authorization", "Bearer x"), ("user-agent", "shop")))([order()])
+    headers = (("Authorization", "Bearer x"), ("user-agent", "shop"), ("X-Empty", ""))
+    processor(receiver.url, headers=headers)([order()])
     [delivery] = receiver.deliveries
+    assert delivery.headers["x-empty"] == ""
     assert (delivery.headers["authorization"], delivery.headers["user-agent"]) == ("Bearer x", "shop")
     assert delivery.headers["content-type"] == "application/json"
 
@@ -429,7 +527,7 @@ def test_the_connection_is_reused_after_an_error_response(receiver: Receiver, st
 
 
 def test_the_connection_is_reused_after_the_longest_response_that_is_read(receiver: Receiver) -> None:
-    receiver.script = answer(200, b"x" * MAX_RESPONSE_BYTES)
+    receiver.script = answer(200, b"x" * MAX_BODY_BYTES)
     deliver = processor(receiver.url)
     deliver([order(1), order(2)])
     assert receiver.connections == 1
@@ -476,14 +574,83 @@ def test_only_the_beginning_of_an_endless_response_is_read(receiver: Receiver, h
 def test_concurrent_deliveries_use_at_most_one_connection_each(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    threads = 8
-    deliver = processor(receiver.url, connections=threads)
+    connections = 8
+    deliver = processor(receiver.url, connections=connections)
     receiver.script = answer(200, b"thanks")
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda order_id: deliver([order(order_id)]), range(1, 201)))
+    deliver.start([order(order_id) for order_id in range(1, 201)])
+    assert [error for _, error, _ in (deliver.next_result() for _ in range(200)) if error] == []
     assert sorted(json.loads(body)["order_id"] for body in receiver.bodies) == list(range(1, 201))
-    assert receiver.connections <= threads
+    assert receiver.connections <= connections
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# Orders that wait
+
+
+def test_the_queue_is_short_for_a_slow_receiver_and_long_for_a_fast_one(receiver: Receiver) -> None:
+    def slow(wire: Wire) -> None:
+        wire.hold(0.2)
+        wire.send(reply(200))
+
+    deliver = processor(receiver.url)
+    assert deliver.runner.capacity == 1
+    receiver.script = slow
+    deliver([order()])
+    assert deliver.runner.capacity == 1
+    receiver.script = answer(200)
+    while deliver.runner.capacity == 1:  # the duration of the latest attempts counts
+        deliver([order()])
+
+
+def test_orders_that_have_not_been_sent_can_be_taken_back(receiver: Receiver) -> None:
+    goes_on = threading.Event()
+
+    def script(wire: Wire) -> None:
+        goes_on.wait(DEADLINE_S)
+        wire.send(reply(200))
+
+    receiver.script = script
+    deliver = processor(receiver.url)
+    orders = [order(order_id) for order_id in (1, 2, 3)]
+    deliver.start(orders)
+    wait_until(lambda: deliver.runner.in_time == 1)
+    assert deliver.withdraw() == orders[1:]
+    assert deliver.withdraw() == []
+    goes_on.set()
+    assert deliver.next_result()[:2] == (orders[0], None)
+    deliver([order(4)])
+    assert [json.loads(body)["order_id"] for body in receiver.bodies] == [1, 4]
+
+
+def test_orders_that_wait_when_a_pause_begins_are_not_sent(receiver: Receiver) -> None:
+    receiver.script = answer(429)
+    deliver = processor(receiver.url, gate=new_gate(1, lambda: 0.0))
+    deliver.start([order(order_id) for order_id in (1, 2, 3)])
+    errors = [error for _, error, _ in (deliver.next_result() for _ in range(3))]
+    assert [type(error) for error in errors] == [ReceiverBusyError, NotSentError, NotSentError]
+    assert len(receiver.deliveries) == 1
+
+
+@pytest.mark.parametrize("stored", ["no JSON", '{"a": "ü"}', '{"a": "\\r\\nb: c"}', '{"a": "\\u0000"}'])
+def test_an_order_with_damaged_headers_has_an_error_and_the_next_one_is_sent(receiver: Receiver, stored: str) -> None:
+    deliver = processor(receiver.url)
+    with pytest.raises(ValueError, match=r"JSON|valid"):
+        deliver([replace(order(1), trace_headers=stored)])
+    deliver([order(2)])
+    assert len(receiver.deliveries) == 1
+
+
+def test_a_runner_that_is_closed_sends_no_more_orders(receiver: Receiver) -> None:
+    receiver.script = hold
+    deliver = processor(receiver.url)
+    deliver.start([order(1), order(2)])
+    wait_until(lambda: len(receiver.deliveries) == 1)
+    assert deliver.runner.in_time == 1
+    deliver.withdraw()
+    deliver.close()
+    deliver.close()
+    wait_until(lambda: deliver.runner.in_time == 0)
+    assert len(receiver.deliveries) == 1
 
 
 # Receivers that do not respond
@@ -510,10 +677,11 @@ def test_a_delivery_to_an_invalid_host_name_is_retried() -> None:
         send_and_hang_up(b"\0\xff\n" * 1_000),
         send_and_hang_up(b"x" * 100_000),
         send_and_hang_up(b"HTTP/1.1 abc OK\r\n\r\n"),
-        send_and_hang_up(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000 + b"\r\n\r\n"),
-        send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 200 + b"\r\n"),
+        send_and_hang_up(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 400_000 + b"\r\n\r\n"),
+        send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 6_000 + b"\r\n"),
+        Flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
     ],
-    ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers"],
+    ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers", "100s"],
 )
 def test_a_delivery_is_retried_if_the_response_is_not_http(receiver: Receiver, script: Script) -> None:
     receiver.script = script
@@ -529,11 +697,10 @@ def test_a_delivery_is_retried_if_the_response_is_not_http(receiver: Receiver, s
     "script",
     [
         hold,
-        drip(b""),
+        drip(b"HTTP/1.1 200 "),
         drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-        Flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
     ],
-    ids=["nothing", "status line", "header", "100 without end"],
+    ids=["nothing", "status line", "header"],
 )
 def test_a_receiver_that_does_not_finish_its_headers_times_out(receiver: Receiver, script: Script) -> None:
     receiver.script = script
@@ -545,6 +712,19 @@ def test_a_receiver_that_does_not_finish_its_headers_times_out(receiver: Receive
     receiver.script = answer(200)
     deliver([order()])
     assert receiver.connections == 2
+
+
+@pytest.mark.parametrize("timeout_s", [SHORT_S, DEADLINE_S])
+def test_an_attempt_is_given_up_after_the_time_out_of_attempts_if_it_is_shorter(
+    receiver: Receiver, timeout_s: float
+) -> None:
+    receiver.script = hold
+    deliver = processor(receiver.url, timeout_s=timeout_s, attempt_timeout_s=SHORT_S)
+    with pytest.raises(NotDeliveredError if timeout_s == SHORT_S else NoResultError, match=f"within {SHORT_S:g} s$"):
+        deliver([order()])
+    receiver.script = answer(200)
+    deliver([order()])
+    assert [delivery.connection for delivery in receiver.deliveries] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -615,18 +795,7 @@ def test_neither_the_secret_nor_the_path_is_in_errors_or_logs(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a self-signed certificate for 127.0.0.1 and its key."""
-    need("openssl")
-    path = tmp_path_factory.mktemp("tls") / "receiver.pem"
-    key = path.with_name("key.pem")
-    wanted = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
-    subprocess.run(
-        ["openssl", *wanted.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(path)],
-        check=True,
-        capture_output=True,
-        timeout=DEADLINE_S,
-    )
-    path.write_bytes(path.read_bytes() + key.read_bytes())
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls") / "receiver.pem")
 
 
 @pytest.fixture
@@ -651,7 +820,7 @@ def test_a_receiver_with_a_trusted_certificate_gets_its_orders(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     deliver = processor(tls_receiver.url)
-    tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_RESPONSE_BYTES), answer(422, b"no"), answer(200))
+    tls_receiver.script = in_turn(answer(200), answer(200, b"x" * MAX_BODY_BYTES), answer(422, b"no"), answer(200))
     deliver([order(1), order(2)])
     assert failed_delivery(deliver).text == "the receiver answered 422: no"
     assert tls_receiver.connections == 1
