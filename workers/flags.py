@@ -76,7 +76,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--webhook-timeout",
         type=_between(0.1, 3_600, float),
-        default=str(TIMEOUT_S),
+        default=f"{TIMEOUT_S:g}",
         help="seconds within which the receiver of a webhook must respond",
     )
     add(
