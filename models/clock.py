@@ -1,4 +1,4 @@
-"""The clock of orders: steady time for due times and durations, wall clock time for people to read.
+"""The clock of orders. Due times and durations use steady time, which never jumps; people read wall clock time.
 
 Usable on any thread.
 """
@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 MIN_STEP_US = 100_000
-"""A step is a jump of the wall clock, because somebody has set it. A change of the difference between the wall clock
-and the steady time that is smaller than this is not a step: the two clocks are not read at exactly the same time."""
+"""A step is a jump of the wall clock, because somebody has set it. If the difference between the wall clock and steady
+time changes by fewer microseconds than this, this is not a step: the two clocks are not read at exactly the same
+moment."""
 MAX_READ_US = 10_000
-"""If reading both clocks takes longer than this, the values are not compared: the thread was probably interrupted
-between the two readings."""
+"""If it takes more microseconds than this to read both clocks, their times are not compared: the thread was probably
+interrupted between the two readings."""
 MAX_STEPS = 100
-"""How many steps of the wall clock are remembered: the latest ones."""
+"""How many of the latest steps of the wall clock are remembered."""
 
 # A clock that goes on while the system is suspended. On systems without CLOCK_BOOTTIME, such as macOS, CLOCK_MONOTONIC
 # goes on, too.
@@ -26,16 +27,16 @@ def wall_us() -> int:
 
 
 def elapsed_us() -> int:
-    """The time since some moment in the past, in microseconds. It never jumps."""
+    """The time since a fixed moment in the past, in microseconds. It never jumps."""
     return time.clock_gettime_ns(_ELAPSED) // 1_000
 
 
 class Clock:
-    """A clock of steady time, which is returned when the object is called. Remembers the steps of the wall clock.
+    """Returns steady time when it is called. Also remembers the steps of the wall clock.
 
     Steady time is what the wall clock would show if nobody had set it since this object was constructed, in
-    microseconds since 1970, UTC. The creation times of orders are wall clock time. To convert them to steady time, the
-    clock remembers for each step which orders were stored before it.
+    microseconds since 1970, UTC. The creation times of orders are wall clock time. To convert creation times to steady
+    time, this object remembers for each step which orders were stored before the step.
     """
 
     def __init__(self, *, wall_us: Callable[[], int] = wall_us, elapsed_us: Callable[[], int] = elapsed_us) -> None:
@@ -43,26 +44,28 @@ class Clock:
         self._elapsed_us = elapsed_us
         self._start_us = wall_us() - elapsed_us()
         self._earlier: tuple[tuple[int, int], ...] = ()
-        """For each step, the sequence of the last order that was stored before it, and `step_us` before it."""
+        """For each step, the sequence of the last order that was stored before the step, and the value of `step_us`
+        before the step."""
         self.step_us = 0
-        """The wall clock time minus the steady time, in microseconds, as of the last `record_step`."""
+        """The wall clock time minus the steady time, in microseconds, after the last step that was recorded; 0 before
+        the first one."""
 
     def __call__(self) -> int:
         return self._start_us + self._elapsed_us()
 
     def wall_time(self) -> int:
-        """The time of the wall clock in microseconds since 1970, UTC, except for changes too small to be a step."""
+        """The wall clock time in microseconds since 1970, UTC. Ignores changes that are too small to be a step."""
         return self() + self.read_step()
 
     def read_step(self) -> int:
-        """The wall clock time minus the steady time now. Returns `step_us` if there was no new step."""
+        """The current wall clock time minus the current steady time; `step_us` if there was no new step."""
         before_us = self()
         step_us = self._wall_us() - before_us
         is_step = abs(step_us - self.step_us) >= MIN_STEP_US and self() - before_us <= MAX_READ_US
         return step_us if is_step else self.step_us
 
     def record_step(self, step_us: int, *, last_sequence: int) -> None:
-        """Sets `step_us`. All orders up to `last_sequence` were stored before the step.
+        """Sets `step_us`. All orders with sequences up to `last_sequence` were stored before the step.
 
         Must always be called on the same thread.
         """
@@ -75,12 +78,12 @@ class Clock:
         return bool(self._earlier)
 
     def step_at(self, sequence: int) -> int:
-        """What `step_us` was when the order with this sequence was stored; 0 if an earlier process stored it."""
+        """What `step_us` was when the order with this sequence was stored; 0 if an earlier process stored the order."""
         for last_sequence, step_us in self._earlier:
             if sequence <= last_sequence:
                 return step_us
         return self.step_us
 
     def accepted_us(self, sequence: int, created_us: int) -> int:
-        """The steady time at which an order was accepted, from its sequence and its creation time."""
+        """The steady time at which an order was accepted, computed from its sequence and its creation time."""
         return created_us - self.step_at(sequence)

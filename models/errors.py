@@ -44,7 +44,7 @@ class OrderConflictError(Exception):
 
 
 class BacklogFullError(Exception):
-    """The new order was not stored, because too many orders are Pending. A retry may succeed."""
+    """The new order was not stored, because too many orders are Pending. The same request can succeed later."""
 
     def __init__(self, order_id: int) -> None:
         super().__init__("too many orders are Pending; send the order again later")
@@ -52,7 +52,7 @@ class BacklogFullError(Exception):
 
 
 class WrongStatusError(Exception):
-    """The command applies only to orders with the status `needed`. Nothing was changed."""
+    """This action is allowed only for orders with the status `needed`. Nothing was changed."""
 
     def __init__(self, order_id: int, *, status: str, needed: str) -> None:
         super().__init__(f"order {order_id} is {status}, not {needed}")
@@ -62,7 +62,7 @@ class WrongStatusError(Exception):
 
 
 class QueueFullError(Exception):
-    """Too many requests are waiting, for the store or for the end of an order. A retry may succeed."""
+    """Too many requests wait for the store, or for an order to be processed. The same request can succeed later."""
 
 
 class QueueClosedError(Exception):
@@ -78,17 +78,17 @@ class StorageError(Exception):
 
 
 class StorageBusyError(StorageError):
-    """Another program held the database's lock until the deadline. Nothing was changed; a retry may succeed."""
+    """Another program locks the database. Nothing was changed. The same request can succeed later."""
 
 
 class StorageUnavailableError(StorageError):
-    """The database can't be read or written: a full disk, a missing file, an I/O error. Nothing was changed."""
+    """The database can't be used, for example because the disk is full or a file is missing. Nothing was changed."""
 
 
 class StorageDamagedError(StorageUnavailableError):
-    """A part of the database is damaged. Nothing was changed; a retry fails until the database is repaired.
+    """A part of the database is damaged. Nothing was changed. The same request fails until the database is repaired.
 
-    `advice` is the end of the log line about the error. If it is empty, the log line says how to check the database
+    `advice` is added to the log line about the error. If `advice` is empty, the log line says how to check the database
     file.
     """
 

@@ -17,7 +17,7 @@ _log = logging.getLogger("orders.storage")
 
 
 class Work(enum.StrEnum):
-    """The two kinds of work, which can fail independently."""
+    """The two kinds of work with a database. Each can fail while the other one succeeds."""
 
     READS = "reads"
     WRITES = "writes"
@@ -39,7 +39,8 @@ class StorageStatus(Struct, frozen=True):
 class Damage(NamedTuple):
     """A damaged part of the database, and the error that reading or writing this part raised.
 
-    `what` names the part, such as `order 5`. `effect` is added to the log line, such as `, and stays Pending`.
+    `what` names the part, such as `order 5`. `effect` is added to the log line about the damage, such as `, and stays
+    Pending`.
     """
 
     what: str
@@ -48,7 +49,9 @@ class Damage(NamedTuple):
 
 
 class StorageHealth:
-    """Remembers which kind of work fails, and logs each change once. Also counts all errors, and logs damaged orders.
+    """Remembers which kinds of work fail. Logs when one begins to fail, and when it succeeds again.
+
+    Also counts all errors, and logs damaged orders.
 
     `advice` is the end of each log line about damage, unless the error has its own advice. It names the database file
     and a command that checks this file.
@@ -62,7 +65,7 @@ class StorageHealth:
         self._logged_damage: set[str] = set()
 
     def is_up(self, work: Work) -> bool:
-        """False from a failure of this kind of work until the next `note_success`."""
+        """False after `note_failure` for this kind of work, until `note_success` is called for it."""
         return work not in self._failing
 
     def errors(self) -> dict[str, int]:
@@ -71,7 +74,10 @@ class StorageHealth:
             return dict(self._errors)
 
     def note_failure(self, work: Work, error: StorageError) -> None:
-        """Records that this kind of work fails. Logs the first failure, and the first one because of damage."""
+        """Records that this kind of work fails.
+
+        Logs the first failure. If it had another cause than damage, also logs the first failure that damage causes.
+        """
         with self._lock:
             self._errors[error.code] += 1
             previous = self._failing.get(work)

@@ -5,16 +5,17 @@ from msgspec import Struct
 from models.order import Order, Status
 
 HIGHEST = 2**63 - 1
-"""No sequence or time is higher."""
+"""The highest possible sequence or time."""
 LOWEST = -(2**63)
-"""No sequence or time is lower."""
+"""The lowest possible sequence or time."""
 
 
 class Listing(Struct, frozen=True, gc=False, kw_only=True):
-    """Selects the newest orders with a sequence below `before`, at most `limit`.
+    """Selects at most `limit` orders: the newest orders with a sequence below `before`.
 
-    The other fields are filters: the status, the user, and the time of acceptance, from `created_from_us` to before
-    `created_until_us` (microseconds since 1970, UTC). A filter that is None matches every order.
+    The other fields are filters: the status, the user, and the time of acceptance, which is at or after
+    `created_from_us` and before `created_until_us` (microseconds since 1970, UTC). A filter that is None matches every
+    order.
     """
 
     limit: int
@@ -26,7 +27,7 @@ class Listing(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Page(Struct, frozen=True, gc=False):
-    """The orders, newest first. `before` is the `Listing.before` of the next page; None if this page is the last."""
+    """A page of orders, newest first. `before` is the `Listing.before` of the next page; None on the last page."""
 
     orders: list[Order]
     before: int | None

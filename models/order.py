@@ -8,14 +8,14 @@ from decimal import Decimal
 from msgspec import Struct
 
 AMOUNT_PLACES = 4
-"""Amounts are integers in ten-thousandths: no ISO 4217 currency has more decimal places."""
+"""Amounts are stored as integers, in ten-thousandths. No ISO 4217 currency has more than four decimal places."""
 
 
 class Status(enum.StrEnum):
-    """Pending → Processing → Completed or Failed.
+    """An order is Pending, then Processing, then Completed or Failed.
 
-    An attempt that is retried or was interrupted makes its order Pending again. A Pending order can be cancelled; a
-    Failed one can be retried.
+    If an attempt fails or is interrupted and the order is retried, the order becomes Pending again. A Pending order can
+    be cancelled. A Failed order can be retried.
     """
 
     PENDING = "Pending"
@@ -28,10 +28,10 @@ class Status(enum.StrEnum):
 class Order(Struct, frozen=True, gc=False):
     """A stored order. Times are microseconds since 1970, UTC. `total_amount` is in ten-thousandths.
 
-    If somebody set the wall clock after the order was created, `processed_us` is what the clock would otherwise have
-    shown. `metadata` is the text of a JSON object.
+    `processed_us` is when the order became Completed or Failed. It is `created_us` plus the time that has really
+    passed, even if somebody set the wall clock in the meantime. `metadata` is the text of a JSON object.
 
-    `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that use up
+    `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that count towards
     `--max-attempts`. `claims` counts all attempts, so its value identifies the latest attempt.
     """
 
@@ -48,7 +48,7 @@ class Order(Struct, frozen=True, gc=False):
     created_us: int
     processed_us: int | None
     due_us: int | None = None
-    """If the order waits for a retry: when the next attempt is due, in wall clock time."""
+    """When the next attempt is due, in wall clock time; None if the order does not wait for a retry."""
     trace_headers: str | None = None
     """Headers of the request that sent the order: see `models/trace_headers.py`."""
 
@@ -78,14 +78,14 @@ class Ending(enum.StrEnum):
     INTERRUPTED = "interrupted"
     """The process ended during the attempt."""
     STOPPED = "stopped"
-    """The server stopped during the attempt, which therefore does not count."""
+    """The server stopped during the attempt. The attempt does not count towards `--max-attempts`."""
 
 
 class AttemptRecord(Struct, frozen=True, gc=False):
     """One attempt in the history of an order. Times are microseconds since 1970, UTC.
 
-    `ended_us` and `ending` are None while the attempt is running. `started_us` is None if the attempt started before
-    the database had a history.
+    `ended_us` and `ending` are None while the attempt is running. `started_us` is None if the attempt was started by a
+    version of the server that did not store this time.
     """
 
     number: int
@@ -98,7 +98,7 @@ class AttemptRecord(Struct, frozen=True, gc=False):
 class Totals(Struct, frozen=True, gc=False):
     """The exact number of orders in each status, and whether processing is paused.
 
-    `processing_us` sums the microseconds from acceptance to completion, over all Completed orders.
+    `processing_us` is the sum, over all Completed orders, of the microseconds from acceptance to completion.
     """
 
     pending: int
@@ -118,18 +118,18 @@ class Totals(Struct, frozen=True, gc=False):
 
 
 def amount_as_decimal(ten_thousandths: int) -> Decimal:
-    """The exact amount as a Decimal. Its text has no exponent and no trailing zeros."""
+    """The exact amount as a Decimal. Converted to a string, it has no exponent and no trailing zeros."""
     return Decimal(amount_as_json(ten_thousandths).decode())
 
 
 def amount_as_json(ten_thousandths: int) -> bytes:
-    """The exact amount as a JSON number, without an exponent and trailing zeros: `99.99`."""
+    """The exact amount as a JSON number without an exponent or trailing zeros, such as `99.99`."""
     whole, fraction = divmod(ten_thousandths, 10**AMOUNT_PLACES)
     return (b"%d.%0*d" % (whole, AMOUNT_PLACES, fraction)).rstrip(b"0") if fraction else b"%d" % whole
 
 
 def time_as_texts(time_us: int) -> tuple[str, str]:
-    """`2025-03-01 12:00:00` and `2025-03-01T12:00:00.000000Z` (RFC 3339) for microseconds since 1970."""
+    """Converts microseconds since 1970 to `2025-03-01 12:00:00` and `2025-03-01T12:00:00.000000Z` (RFC 3339)."""
     seconds, microseconds = divmod(time_us, 1_000_000)
     text, begin = _second_as_texts(seconds)
     return text, "%s%06dZ" % (begin, microseconds)  # noqa: UP031 - faster than an f-string
@@ -137,6 +137,6 @@ def time_as_texts(time_us: int) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=4096)
 def _second_as_texts(seconds: int) -> tuple[str, str]:
-    """`2025-03-01 12:00:00` and `2025-03-01T12:00:00.`, UTC."""
+    """Converts seconds since 1970 to `2025-03-01 12:00:00` and `2025-03-01T12:00:00.`, in UTC."""
     text = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
     return text, f"{text.replace(' ', 'T')}."

@@ -1,4 +1,4 @@
-"""Decides whether a new order with an already stored id is a replay or a conflict. Pure functions."""
+"""Decides whether a new order repeats the stored order with the same id, or conflicts with it. Pure functions."""
 
 from models.order import Order
 from models.parsing.strict_json import same_value
@@ -6,7 +6,7 @@ from models.writes import NewOrder
 
 
 def is_same_order(new: NewOrder, stored: Order) -> bool:
-    """Whether `new` repeats `stored`: equal user, items and amount, and metadata of equal value.
+    """Whether `new` repeats `stored`: the users, items and amounts are equal, and the metadata has equal values.
 
     The caller must ensure that the ids are equal.
     """

@@ -1,7 +1,7 @@
 """The interface of an order store. `models/sqlite/` implements it.
 
-Every method that reads or writes runs on the caller's thread and blocks it. Unless its docstring says otherwise, it is
-one transaction, and if it raises a StorageError, nothing has been changed.
+Every method that reads or writes blocks the thread of its caller. Unless its docstring says otherwise, the method runs
+one transaction. If it raises a StorageError, it has changed nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ class Store(Protocol):
         """Whether processing is paused, as of the last commit. Correct after `recover`. Can be read on any thread."""
 
     def is_up(self, work: Work) -> bool:
-        """False after a failure of this kind of work, until a probe of it succeeds. Can be called on any thread.
+        """False from a failure of this kind of work until `probe` succeeds. Can be called on any thread.
 
-        After an error that possibly concerns only single orders, the store runs a probe. If the probe succeeds, the
-        error is not a failure of this kind of work. After a failure, the store also runs a probe when an order has been
-        stored or read.
+        If an error possibly concerns only some orders, the store calls `probe`. If `probe` succeeds, the error is not a
+        failure of this kind of work. After a failure, the store also calls `probe` when an order has been stored or
+        read.
         """
 
     def connect(self) -> None:
@@ -58,13 +58,13 @@ class Store(Protocol):
         4. `FinishAndClaim` claims Pending orders that are new or whose retry is due, oldest first. While processing is
            paused, it claims none.
 
-        If the transaction fails because of damaged orders, the changes are made in several transactions, in the same
-        order. The results of damaged orders, and of orders that were not tried because too many others failed, are
-        StorageErrors. `RetryOrders` leaves damaged orders out. Raises a StorageError if all writes of the batch fail.
-        If a `FinishAndClaim` fails, some of its outcomes can be recorded nevertheless.
+        If the transaction fails because of damaged orders, the changes are made in several transactions, in the order
+        above. The result for a damaged order is a StorageError. So is the result for an order that was not tried
+        because too many other orders failed. `RetryOrders` leaves damaged orders out. Raises a StorageError if all
+        writes of the batch fail. If a `FinishAndClaim` fails, some of its outcomes can be recorded nevertheless.
 
-        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. Later calls try again
-        to claim or finish one of the skipped orders, and log if this succeeds.
+        An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. Later calls of
+        `write` try to claim or finish a skipped order again, one order at a time, and log each success.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would
@@ -80,8 +80,8 @@ class Store(Protocol):
     def history(self, order_id: int) -> list[AttemptRecord] | None:
         """The attempts at the order, oldest first, at most the newest 50; None if the order does not exist.
 
-        Contains the attempt that is running, and the one that completed the order. All others are attempts whose
-        `Outcome` had an `ending`.
+        Contains the running attempt, the attempt that completed the order, and the attempts whose `Outcome` has an
+        `ending`.
         """
 
     def totals(self) -> Totals:

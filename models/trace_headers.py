@@ -9,7 +9,7 @@ TRACEPARENT = "traceparent"
 REQUEST_ID = "x-request-id"
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""https://www.w3.org/TR/trace-context/#traceparent-header"""
+"""The format of the header `traceparent`: https://www.w3.org/TR/trace-context/#traceparent-header"""
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -22,7 +22,7 @@ def is_request_id(text: str) -> bool:
 def trace_headers_in(headers: Mapping[str, str]) -> str | None:
     """The valid `traceparent` and X-Request-Id headers of a request, as a JSON object; None if it has neither.
 
-    `headers` must find a value by the name in lower case.
+    `headers` must find the value of a header by its name in lower case.
     """
     found = {}
     if (traceparent := headers.get(TRACEPARENT)) and _TRACEPARENT.fullmatch(traceparent):

@@ -14,7 +14,7 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Waiter(Protocol[R_contra]):
-    """Receives the result of a read or write, on the event loop. An asyncio.Future is one."""
+    """Receives the result of a read or write, on the event loop. `asyncio.Future` implements this interface."""
 
     def cancelled(self) -> bool:
         """Whether the result is no longer needed. If so, the other methods are not called."""
@@ -31,14 +31,15 @@ class Write(Struct, Generic[R], frozen=True, gc=False):
 
 
 class Insertion(enum.Enum):
-    """The result for a new order: stored now, or stored earlier."""
+    """The result for a new order: ACCEPTED if it was stored now, REPLAYED if it was stored earlier."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"
 
 
 InsertResult = Insertion | OrderConflictError | BacklogFullError | StorageError
-"""The result for one new order. A StorageError means that this order could not be stored, and others could."""
+"""The result for one new order. A StorageError means that this order was not stored. Other orders of the same batch can
+have been stored."""
 
 
 class NewOrder(Write[Insertion], frozen=True, gc=False):
@@ -68,9 +69,10 @@ class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
 class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
-    Completed (without an error) and Failed are final. Pending with `due_us` schedules a retry at that steady time
-    (`models/clock.py`); the attempt counts towards `--max-attempts` if `counts` is true. Pending without `due_us` makes
-    the order ready at once, as if it had not been claimed; the attempt does not count.
+    `status` is the new status of the order. Completed and Failed are final; `error` is None if the order is Completed.
+    If the order is Pending and has a `due_us`, it is retried at this steady time (`models/clock.py`), and the attempt
+    counts towards `--max-attempts` if `counts` is true. If the order is Pending and `due_us` is None, it is ready at
+    once, as if it had not been claimed, and the attempt does not count.
 
     `ending` is stored in the history of the order. If `ending` is None, the history does not contain the attempt,
     unless the attempt completed the order.
@@ -95,8 +97,8 @@ class Outcome(Struct, frozen=True, gc=False):
 class ClaimedOrders(Struct, frozen=True, gc=False):
     """The orders that a write claimed, that is, made Processing.
 
-    `next_due_us` is the steady time at which the next retry is due, or at which the store tries again to claim a
-    damaged order. It is None if there is no such order, if the limit was 0, or while processing is paused.
+    Orders must be claimed again at the steady time `next_due_us`, because a retry is due then, or because a damaged
+    order must be tried again. It is None if no order waits for this, if the limit was 0, or while processing is paused.
     """
 
     orders: list[Order]
@@ -106,7 +108,7 @@ class ClaimedOrders(Struct, frozen=True, gc=False):
 class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     """Record the outcomes of attempts, then claim up to `limit` orders.
 
-    `attempted[i]` is the order of `outcomes[i]`, as it was when claimed.
+    `attempted[i]` is the order that `outcomes[i]` belongs to, with the values that it had when it was claimed.
     """
 
     outcomes: Sequence[Outcome]
@@ -131,9 +133,10 @@ class Cancel(Write[StatusChanged | None], frozen=True, gc=False):
 
 
 class Retry(Write[StatusChanged | None], frozen=True, gc=False):
-    """Make a Failed order Pending, with 0 attempts, or an order that waits for a retry ready now.
+    """Make a Failed order Pending, with 0 attempts. If the order waits for a retry, make it ready now.
 
-    The result is a WrongStatusError if the order is neither of these, and None if the order does not exist.
+    The result is a WrongStatusError if the order neither is Failed nor waits for a retry, and None if the order does
+    not exist.
     """
 
     order_id: int
@@ -150,9 +153,9 @@ class OrderIds(Struct, frozen=True, gc=False):
 class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
     """Selects orders to retry: Failed orders if `status` is Failed, orders that wait for a retry if it is Pending.
 
-    Selects only orders whose error contains `error`, if not None, that were accepted from `created_from_us` to before
-    `created_until_us` (microseconds since 1970, UTC), and whose sequence is above `after` and at most `last`. If `last`
-    is None, the newest order is the last one.
+    The other fields are filters: the error of the order contains `error`; the order was accepted at or after
+    `created_from_us` and before `created_until_us` (microseconds since 1970, UTC); its sequence is above `after` and at
+    most `last`. A filter that is None matches every order.
     """
 
     status: Status
@@ -171,7 +174,10 @@ class RetriedOrders(Struct, frozen=True, gc=False):
 
 
 class RetryOrders(Write[RetriedOrders], frozen=True, gc=False):
-    """Retry the selected orders like `Retry`, oldest first. Examines up to `limit` orders with the selected status."""
+    """Retry the selected orders as `Retry` does, oldest first.
+
+    Examines up to `limit` orders with the selected status.
+    """
 
     selection: RetrySelection
     limit: int
@@ -185,4 +191,4 @@ class SetPaused(Write[bool], frozen=True, gc=False):
 
 AnyWrite = Write[Any]
 WriteResult = Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | bool | Exception | None
-"""The result of any write. An exception is raised to the caller of that write alone."""
+"""The result of any write. If the result is an exception, only the caller of this write gets it."""

@@ -17,7 +17,7 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 _Waiting = tuple[T, Waiter[R], int, int]
-"""An item, the waiter that receives its result, 1 if it counts towards `max_waiting` or else 0, and its size."""
+"""An item, the waiter for its result, 1 if the item counts towards `max_waiting`, else 0, and the size of the item."""
 
 MAX_ITERATIONS = 4
 """The maximum number of iterations of the event loop that a batch waits for more items."""
@@ -39,17 +39,17 @@ class BatchHooks(Protocol):
         """Called before a batch is formed. An item submitted here with `first=True` is part of that batch."""
 
     def after_batch(self, items: Sequence[Any], results: Sequence[Any]) -> None:
-        """Called when all results of the batch have been delivered. A result may be an exception."""
+        """Called when all results of the batch have been delivered. A result can be an exception."""
 
 
 class Batcher(Generic[T, R]):
     """Passes the items that arrive during one call of `work` to the next call.
 
-    `work(items)` returns one result for each item, in order. A result that is an exception is raised to that item's
-    caller alone; an exception that `work` raises is raised to every caller of the batch. One call runs at a time. The
-    item that brings the total size of a batch to `max_batch` is its last item. At most `max_waiting` items wait,
-    including those of the running call. There is no timer: a single item that arrives while nothing runs is passed to
-    `work` two iterations of the event loop later.
+    `work(items)` returns one result for each item, in order. If a result is an exception, it is raised only to the
+    caller that submitted this item. If `work` raises an exception, it is raised to all callers of the batch. One call
+    runs at a time. A batch ends with the item that brings its total size to `max_batch`. At most `max_waiting` items
+    wait, including those of the running call. There is no timer: a single item that arrives while nothing runs is
+    passed to `work` two iterations of the event loop later.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Batcher(Generic[T, R]):
 
         `size` counts towards `max_batch`. `first` puts the item at the head of the queue. Raises QueueClosedError after
         `close`, and QueueFullError if `max_waiting` items wait. An item with `even_if_full` does not count towards
-        `max_waiting`, and is accepted even if this number of items wait.
+        `max_waiting`, and is accepted even if `max_waiting` items wait.
 
         Cancelling the future withdraws the item if its batch has not been formed yet.
         """
@@ -107,7 +107,7 @@ class Batcher(Generic[T, R]):
         await self._idle.wait()
 
     def _send_when_quiet(self, seen: int = 0, iterations: int = 0) -> None:
-        """Sends the next batch once an iteration of the loop has brought no new item, or MAX_ITERATIONS have passed.
+        """Sends the next batch after an iteration of the event loop without a new item, or after MAX_ITERATIONS.
 
         Waiting a few microseconds can add many items to a batch, and a larger commit takes hardly longer than a small
         one.

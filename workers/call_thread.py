@@ -23,11 +23,11 @@ class CallThread:
         self._pool.submit(self._run)
 
     def put(self, call: Callable[[A], None], argument: A) -> None:
-        """Runs `call(argument)` on the thread, after all earlier calls. Returns at once. The call must not raise."""
+        """Schedules `call(argument)` on the thread, and returns at once. The call must not raise."""
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
-        """Runs `call(*arguments)` on the thread, after all earlier calls. Returns or raises the same as the call."""
+        """Runs `call(*arguments)` on the thread, after the calls that wait. Returns or raises the same as the call."""
         done: Future[R] = Future()
 
         def run_it(_: None) -> None:
@@ -40,7 +40,7 @@ class CallThread:
         return await asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Stops the thread after all earlier calls, and does not wait for this. Can be called twice."""
+        """Makes the thread end after the calls that wait, and returns at once. Can be called twice."""
         self._calls.put(None)
         self._pool.shutdown(wait=False)
 

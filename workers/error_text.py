@@ -8,7 +8,8 @@ MAX_ERROR_CHARACTERS = 1_000
 def text_of(error: BaseException) -> str:
     """The text that is stored as the `error` of an order, at most `MAX_ERROR_CHARACTERS` characters.
 
-    It is the message of the exception. If it is not expected (`is_expected`), its class name comes before the message.
+    The text is the message of the exception. If the exception is not expected (`is_expected`), the name of its class
+    comes before the message.
     """
     try:
         text = str(error).strip()

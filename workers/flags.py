@@ -43,7 +43,7 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags. Each `type` raises ValueError for an invalid value. The error does not contain the value."""
+    """Adds the flags. Their `type` functions raise ValueError, without the value, if the value is invalid."""
     add = parser.add_argument
     add("--workers", type=_between(1, 1_000), default="8", help="threads that call the function")
     add(
@@ -112,9 +112,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> ProcessingSettings:
-    """The settings in these values, which were parsed from `arguments` and the environment.
+    """The settings from these values, which were parsed from `arguments` and the environment.
 
-    Raises ValueError if flags do not fit together.
+    Raises ValueError if a flag needs another flag that is not set.
     """
     settings = msgspec.convert({**values, "webhook_header": values["webhook_header"] or ()}, ProcessingSettings)
     if settings.processor == WEBHOOK and settings.webhook is None:

@@ -12,8 +12,8 @@ from typing import Any
 def forget_executors() -> None:
     """Forgets the threads of executors, which do not exist in the child.
 
-    Otherwise Python would join these threads when the child exits. This is an error if a worker thread forked the
-    child, because the child then runs on one of these threads.
+    If they were not forgotten, Python would join these threads when the child exits. If a worker thread forked the
+    child, this would raise an error, because a thread can't join itself.
     """
     # No public function removes a thread from this dictionary.
     threads: Any = concurrent.futures.thread._threads_queues
@@ -21,7 +21,7 @@ def forget_executors() -> None:
 
 
 def reset_signals(numbers: Collection[int]) -> None:
-    """Restores the default actions of these signals. They then end the child, and no longer reach the server."""
+    """Restores the default actions of these signals. A signal then ends the child, and does not reach the server."""
     # The child shares the descriptor to which Python writes a signal in order to wake the event loop of the server.
     # Otherwise a signal to the child would also stop the server.
     signal.set_wakeup_fd(-1)

@@ -20,11 +20,11 @@ class IdleMaintenance:
         self._idle_s = 0
 
     def note_write(self) -> None:
-        """Records that the store has written something."""
+        """Must be called after each write to the store."""
         self._idle_s = 0
 
     def second_passed(self) -> None:
-        """Must be called each second. Does not wait. If maintenance fails, it is repeated a second later."""
+        """Must be called each second. Does not wait for maintenance. If it fails, it is repeated a second later."""
         self._idle_s += 1
         if self._idle_s > IDLE_S:
             with contextlib.suppress(QueueFullError, QueueClosedError):

@@ -9,11 +9,11 @@ MAX_GROUPS = 4
 """The maximum number of groups in progress: two that are being written, and two for the next commit. A group is the
 orders of one call of `insert_many`."""
 GROUPS_BETWEEN_CLAIMS = 8
-"""The number of groups that are stored between two claims under high load."""
+"""The number of groups that are stored between two claims under high load (`Intake.is_under_high_load`)."""
 
 
 class Intake:
-    """Puts new orders and the writes of the dispatcher into the same commits."""
+    """Submits new orders, and the writes of the dispatcher, to one queue, so that both share commits."""
 
     def __init__(self, *, writes: WriteBatcher) -> None:
         self._writes = writes
@@ -63,7 +63,8 @@ class Intake:
     async def wait_for_low_load(self) -> None:
         """Returns at once if the load is not high.
 
-        Under high load, returns after GROUPS_BETWEEN_CLAIMS more groups are stored, or earlier if the load falls.
+        Under high load, returns after GROUPS_BETWEEN_CLAIMS groups have been stored, or as soon as the load is not
+        high.
         """
         enough = self._ended_groups + GROUPS_BETWEEN_CLAIMS
         while self.is_under_high_load and self._ended_groups < enough:

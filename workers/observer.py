@@ -10,7 +10,7 @@ from models.writes import AnyWrite, WriteResult
 
 
 class ServiceObserver(Protocol):
-    """Methods are called on the event loop unless their docstrings say otherwise. No method may block or raise."""
+    """Methods are called on the event loop unless their docstrings say otherwise. They must not block or raise."""
 
     @property
     def wants_changes(self) -> bool:

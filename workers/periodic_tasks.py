@@ -74,7 +74,7 @@ class PeriodicTasks:
                 self._probe(work)
 
     def _probe(self, work: Work) -> None:
-        """Detects when the storage works again, even if no order arrives. Does not wait: a probe can take long."""
+        """Starts a probe, which detects that storage works again, even if no order arrives. Does not wait for it."""
         with contextlib.suppress(QueueFullError, QueueClosedError):
             # If a probe is running, all requests made in the meantime share the next probe.
             self._threads.probe(work).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -9,7 +9,7 @@ import time
 
 STDERR = 2
 EXIT_DELAY_S = 0.5
-"""How many seconds the process can take to exit after everything is closed."""
+"""How many seconds the process can take to exit after it has closed the store and its sockets."""
 
 
 def fill_standard_streams() -> None:
@@ -26,8 +26,8 @@ def exit_within(limit_s: float, status: int) -> None:
     """Ends the process with this status after `limit_s` seconds, even if threads are still running.
 
     Without this call, Python would wait for all threads, including those that a user's function started. Flushes the
-    standard streams and the log first, so that no output is lost. If that takes longer than `EXIT_DELAY_S` seconds, for
-    example because nobody reads the pipe, ends the process at once.
+    standard streams and the log first, so that no output is lost. If the flush takes longer than `EXIT_DELAY_S`
+    seconds, for example because stdout is a pipe that nobody reads, ends the process at once.
     """
 
     def end() -> None:

@@ -109,7 +109,7 @@ class OrderService:
     # Life cycle
 
     async def open(self) -> None:
-        """Connects the threads to the store, and records the attempts that a crash interrupted."""
+        """Connects the threads to the store, and ends the attempts that a crash interrupted."""
         recovered = await self._threads.open(self._retry_policy.after_crash, longest_delay_us=LONGEST_DELAY_US)
         if recovered:
             _log.info("recovered %d attempts that were interrupted when the previous process ended", recovered)
@@ -124,9 +124,8 @@ class OrderService:
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
 
-        Then makes the orders of attempts that still run Pending again. Requests that wait for an order to end stop
-        waiting at once, so that they get responses. Returns the number of attempts that can still be running on their
-        threads.
+        If attempts are still running after that, makes their orders Pending again. Requests that wait for an order get
+        their responses at once. Returns the number of attempts that can still be running.
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
@@ -161,7 +160,7 @@ class OrderService:
         return await self._intake.insert_many(orders)
 
     def find(self, order_id: int) -> asyncio.Future[Order | None]:
-        """The order as it is now; None if it does not exist."""
+        """The order with its current values; None if there is no such order."""
         return self._threads.finds.submit(order_id)
 
     def find_for(self, order_id: int, waiter: Waiter[Order | None]) -> None:
@@ -171,7 +170,7 @@ class OrderService:
     async def find_when_ended(self, order_id: int, timeout_s: float) -> Order | None:
         """Waits until the order is Completed, Failed or Cancelled, at most `timeout_s` seconds.
 
-        Returns the order as it is after that; None if it does not exist.
+        Then returns the order with its current values; None if there is no such order.
         """
         with self._waiters.waiting_for(order_id) as ended:
             order = await self._threads.finds.submit(order_id)
@@ -186,7 +185,8 @@ class OrderService:
     ) -> tuple[Insertion, Order | None]:
         """Waits until the order is stored, and then up to `timeout_s` seconds until it ends.
 
-        `insertion` is the future that `insert` returned. Returns its result, and the order if it has ended, else None.
+        `insertion` is the future that `insert` returned. Returns the result of `insertion`, and the order. If the order
+        has not ended, returns None instead of the order.
         """
         inserted = await insertion
         # The order is on disk, so a read that fails must not become an error response.
@@ -210,13 +210,16 @@ class OrderService:
         return self._threads.histories.submit(order_id)
 
     def cancel(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
-        """Cancels a Pending order. Raises WrongStatusError; the result is None if there is no such order."""
+        """Cancels a Pending order. The result is None if there is no such order.
+
+        Raises WrongStatusError if the order is neither Pending nor Cancelled.
+        """
         return self._threads.writes.submit(Cancel(order_id))
 
     def retry(self, order_id: int) -> asyncio.Future[StatusChanged | None]:
-        """Makes a Failed order Pending, or an order that waits for a retry ready now.
+        """Makes a Failed order Pending. If the order waits for a retry, makes it ready now.
 
-        Raises WrongStatusError if it is neither; the result is None if there is no such order.
+        Raises WrongStatusError for any other order. The result is None if there is no such order.
         """
         return self._threads.writes.submit(Retry(order_id))
 
@@ -230,7 +233,7 @@ class OrderService:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 
     async def set_paused(self, is_paused: bool) -> bool:
-        """Pauses or resumes processing, also after a restart. Returns whether this changed anything.
+        """Pauses or resumes processing. A pause survives a restart. Returns whether this call changed anything.
 
         During a pause, orders are accepted but not processed. Running attempts end normally. Resuming also ends a pause
         of deliveries.
@@ -255,7 +258,7 @@ class OrderService:
         return self._threads.statuses.submit(None)
 
     async def check_storage(self) -> None:
-        """Raises a storage error if reads or writes failed and a probe of the same kind also fails."""
+        """If reads or writes have failed, tests them again. Raises a StorageError if this test fails."""
         for work in Work:
             if not self._store.is_up(work):
                 await self._threads.probe(work)

@@ -7,11 +7,11 @@ class ServiceLimits(NamedTuple):
     """The limits that flags set, and two that no flag sets."""
 
     max_attempts: int = 20
-    """`--max-attempts`"""
+    """The value of `--max-attempts`."""
     max_intake: int = 10_000
-    """`--max-intake`"""
+    """The value of `--max-intake`."""
     max_backlog: int = 1_000_000
-    """`--max-backlog`"""
+    """The value of `--max-backlog`."""
     max_retried_at_once: int = 1_000
     """The maximum number of orders that one transaction examines in order to retry them."""
     max_waiters: int = 10_000

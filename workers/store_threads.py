@@ -20,7 +20,7 @@ from workers.observer import ServiceObserver
 MAX_BATCH = 2_000
 """The number of orders at which a batch of writes is full."""
 MAX_HISTORIES = 50
-"""How many histories one call reads. This takes about as long as reading a full batch of orders."""
+"""The maximum number of histories that one call reads. It takes about as long as a call that finds 1,000 orders."""
 MAX_WAITING = 10_000
 """The maximum number of reads that wait in each queue. `max_intake` limits the queue of writes."""
 
@@ -63,10 +63,10 @@ class StoreThreads:
         self._closed = False
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int) -> int:
-        """Connects the threads, recovers the store and probes it. Returns the number of recorded interrupted attempts.
+        """Connects the threads, and recovers and probes the store. Returns the number of recovered attempts.
 
         A probe that fails is only logged: the server must start even if a part of the database is damaged, because
-        orders in other parts can still be read.
+        orders in the other parts can still be read.
         """
         try:
             for thread in (self._writer, self._reader, self._lister):
@@ -83,7 +83,7 @@ class StoreThreads:
         return recovered
 
     def probe(self, work: Work) -> asyncio.Future[None]:
-        """Tests this kind of work on its thread. The future ends with a StorageError if the test fails."""
+        """Tests this kind of work on the thread that does it. The future ends with a StorageError if the test fails."""
         return self._probes[work].submit(None)
 
     def abandon(self) -> None:

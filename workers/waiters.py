@@ -24,7 +24,7 @@ class CompletionWaiters:
 
     @contextmanager
     def waiting_for(self, order_id: int) -> Iterator[asyncio.Event]:
-        """An event that is set when the order ends inside the `with` block, or at `close`. Raises QueueFullError."""
+        """An event that is set when the order ends during the `with` block, or at `close`. Raises QueueFullError."""
         if self._count >= self._max_waiting:
             raise QueueFullError
         event = asyncio.Event()
@@ -41,13 +41,13 @@ class CompletionWaiters:
                 del self._waiting[order_id]
 
     def publish(self, changes: Iterable[OrderChange]) -> None:
-        """Wakes the tasks that wait for an order whose change in `changes` has a terminal status."""
+        """Wakes the tasks that wait for orders which `changes` makes Completed, Failed or Cancelled."""
         for change in changes:
             if change.order_id in self._waiting and change.status in TERMINAL_STATUSES:
                 self._wake(change.order_id)
 
     def close(self) -> None:
-        """Wakes all waiting tasks. Events created later are set immediately. Can be called twice."""
+        """Wakes all waiting tasks. An event that is created after this is set at once. Can be called twice."""
         self._closed = True
         for order_id in list(self._waiting):
             self._wake(order_id)

@@ -156,7 +156,7 @@ class _ArrayReader:
 
 
 def _parse_group(group: bytes) -> Sequence[NewOrder | bytes] | None:
-    """The elements of the array; None if the elements must be read one by one.
+    """The elements of the group, which is a JSON array; None if the elements must be read one by one.
 
     The limit on nesting depends on how an element is read: an element that is accepted in a group can be rejected when
     it is read alone, or vice versa.

@@ -19,7 +19,8 @@ ParsedOrder = NewOrder | NotJsonError | InvalidOrderError
 def parse_orders(texts: Sequence[bytes]) -> Iterator[Sequence[ParsedOrder] | None]:
     """Yields after each step: a list with the results of the next texts, or None if the step has no result.
 
-    A result is an order or an error, which is returned, not raised. An error lists at most `ERRORS_IN_TEXT` fields.
+    A result is an order or an exception. Exceptions are yielded, not raised. An InvalidOrderError lists at most
+    `ERRORS_IN_TEXT` errors.
     """
     for group in _groups(texts):
         if orders := parse_orders_fast(group):

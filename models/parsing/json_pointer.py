@@ -17,7 +17,7 @@ _UNCHANGED = re.compile(r"[A-Za-z0-9_.!$&'()*+,;=:@-]*")
 
 
 class Pointer(NamedTuple):
-    """`text` points to a value if `is_exact`, else to the innermost enclosing value whose pointer is short enough."""
+    """`text` points to the value if `is_exact`; else to the innermost value around it whose pointer is short enough."""
 
     text: str
     is_exact: bool

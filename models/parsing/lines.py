@@ -5,10 +5,10 @@ from models.parsing.strict_json import BYTE_ORDER_MARK
 
 
 class Lines:
-    """Splits a text that arrives in parts into lines, numbered from 0. Omits blank lines, but counts them.
+    """Splits a text into lines, numbered from 0. The text arrives in parts. Omits blank lines, but counts them.
 
-    Skips one byte-order mark at the beginning of the text. Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line,
-    enough to detect that it is too long. A line that is too long is never treated as blank.
+    Skips one byte-order mark at the beginning of the text. Buffers at most `MAX_ORDER_BYTES` + 1 bytes of a line, which
+    is enough to detect that the line is too long. A line that is too long is never treated as blank.
     """
 
     def __init__(self) -> None:
@@ -37,5 +37,5 @@ class Lines:
         return lines
 
     def end(self) -> list[tuple[int, bytes]]:
-        """The number and text of the last line, if it has no line feed."""
+        """The number and text of the last line, if it does not end with a line feed; else an empty list."""
         return self.add(b"\n")

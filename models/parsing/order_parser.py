@@ -19,7 +19,8 @@ from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
 
 _QUOTES_OF_REQUIRED = 2 * len(REQUIRED)
-"""The number of quotes in the JSON of an order without metadata whose amount is a number, not a string."""
+"""The number of quotation marks in the JSON of an order that has no metadata: two for each key. Its amount is a number,
+not a string."""
 _DECODER = msgspec.json.Decoder(OrderBody)
 _ARRAY_DECODER = msgspec.json.Decoder(list[OrderBody])
 # `float_hook` avoids the conversion to float, which takes 10 us for a very large exponent.
@@ -61,7 +62,7 @@ def parse_order_fast(body: bytes) -> NewOrder | None:
 
 
 def _count_strings(value: Any, levels: int = MAX_DEPTH) -> int:
-    """The number of strings in a JSON value, including keys. Raises RecursionError if it is deeper than `levels`."""
+    """Counts the strings and keys in a JSON value. Raises RecursionError if the value has more than `levels` levels."""
     if isinstance(value, str):
         return 1
     if not isinstance(value, (dict, list)):
@@ -109,7 +110,7 @@ def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
 
 
 def _read_amount_fast(value: msgspec.Raw) -> int | None:
-    """The amount in ten-thousandths, from a JSON number without an exponent, such as `12.50`; else None.
+    """Converts an amount such as `12.50` to ten-thousandths. Returns None if the slow path must read the amount.
 
     The caller must ensure that the value is valid JSON: this function also accepts `01`, `1.` and `1_0`.
     """

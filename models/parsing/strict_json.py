@@ -63,7 +63,7 @@ def refuse_constant(name: str) -> None:
 def read_json(body: bytes) -> Document:
     """Parses the body, which must not begin with a byte-order mark. Raises NotJsonError.
 
-    The depth is limited only by Python's recursion limit: `check_structure` checks `MAX_DEPTH`.
+    Does not check `MAX_DEPTH`: call `check_structure`. Only Python's recursion limit limits the depth.
     """
     if body.startswith(BYTE_ORDER_MARK):
         raise NotJsonError("a byte-order mark is allowed only once, at the beginning of the body")
@@ -152,7 +152,7 @@ def repeated_keys(value: Any) -> Steps[list[Path]]:
 
 
 def same_value(one: str | None, other: str | None) -> bool:
-    """Whether two JSON texts have equal values. Ignores white space, the order of keys, and 1.0 versus 1.
+    """Whether two JSON texts have equal values. White space and the order of keys do not matter. 1.0 equals 1.
 
     None equals only None.
     """

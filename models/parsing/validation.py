@@ -102,7 +102,7 @@ def _read_amount(fields: dict[str, Any], errors: FieldErrors) -> int:
 
 
 def _ten_thousandths(amount: Decimal) -> int | None:
-    """A valid amount in ten-thousandths; None if it has too many decimal places."""
+    """Converts a valid amount to ten-thousandths. Returns None if it has too many decimal places."""
     if not amount:  # a zero can have any exponent
         return 0
     try:

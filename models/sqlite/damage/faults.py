@@ -1,4 +1,4 @@
-"""Converts errors of SQLite into StorageErrors, and decides whether they concern the whole database.
+"""Converts errors of SQLite into StorageErrors, and decides whether an error concerns the whole database.
 
 Usable on any thread.
 """
@@ -15,7 +15,7 @@ from models.errors import StorageBusyError, StorageDamagedError, StorageError, S
 from models.sqlite.database import is_busy
 
 _DAMAGED_PAGE = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
-"""I/O errors that do not end by themselves: a file is too short, or its content is wrong."""
+"""I/O errors that mean damage: a file is too short, or its content is wrong."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", *_DAMAGED_PAGE)
 _INVALID_CONTENT = "SQLITE_ERROR"
 """SQLite's error if a stored text is not JSON, or if a table is missing."""

@@ -1,4 +1,4 @@
-"""Repeats work that failed for many items in smaller parts, so that it fails only for the damaged items."""
+"""If work fails for many items at once, repeats it for fewer items, so that it fails only for damaged items."""
 
 import time
 from collections import deque
@@ -12,10 +12,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_FAILURES = 40
-"""How many parts of a batch can fail before the remaining parts are not tried. To find one damaged order among 1,000,
-11 parts fail."""
+"""After this number of parts of a batch have failed, the remaining parts are not tried. If one order among 1,000 is
+damaged, 11 parts fail."""
 MAX_TIME_S = 2.0
-"""How many seconds the repetition of a batch in parts can take."""
+"""The maximum number of seconds for which a batch is repeated in parts."""
 
 
 class Budget:
@@ -46,12 +46,12 @@ class Budget:
 
     @property
     def error(self) -> StorageError | None:
-        """The error for all items that are not tried because the budget is used up; None while it is not used up."""
+        """The error for items that are not tried because the budget is used up; None as long as it is not."""
         return self._error
 
 
 class PartResults(NamedTuple, Generic[T, R]):
-    """`results` has a result or an error for each item, in order.
+    """`results` has a result or an error for each item, in the order of the items.
 
     `damaged` has the items that failed when they were tried alone, with their errors.
     """
@@ -61,10 +61,10 @@ class PartResults(NamedTuple, Generic[T, R]):
 
 
 def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], budget: Budget) -> PartResults[T, R]:
-    """Calls `work` for all items. If it raises a StorageError, does the same for each half of the items.
+    """Calls `work` for all items at once. If `work` raises a StorageError, does the same for each half of the items.
 
-    `work` must return a result for each item, and change nothing if it raises. Items that are not tried because the
-    budget is used up get `budget.error`.
+    `work` must return a result for each item, and must change nothing if it raises. If an item is not tried because the
+    budget is used up, its result is `budget.error`.
     """
     results: list[R | StorageError] = []
     damaged: list[tuple[T, StorageError]] = []

@@ -1,4 +1,4 @@
-"""Tests whether orders can be written and read, and changes none. Runs on the caller's thread."""
+"""Tests whether orders can be written and read, and changes no order. Runs on the caller's thread."""
 
 from models.errors import StorageDamagedError
 from models.order import Status
@@ -13,11 +13,11 @@ from models.sqlite.wire import encode_new_orders, encode_numbers
 from models.writes import NewOrder
 
 LOWEST_ID = 0
-"""Lower than the id of any order."""
+"""An id that is lower than the id of any order."""
 
 
 def probe_writes(transaction: Transaction) -> None:
-    """Stores and claims an order with an unused low id and one with a high id, and undoes both. Then writes to disk."""
+    """Stores and claims two orders, with an unused low id and a high id, and undoes this. Then writes to disk."""
     database = transaction.database
     [highest_id] = database.execute_sql(statements.HIGHEST_ID).fetchone()
     order_ids = [LOWEST_ID, min((highest_id or LOWEST_ID) + 1, MAX_ID)]
@@ -35,7 +35,7 @@ def probe_writes(transaction: Transaction) -> None:
 
 
 def probe_reads(database: RetryingSqliteDatabase) -> None:
-    """Reads the totals and an order by its id, as requests do: the newest order, or the oldest if that is damaged."""
+    """Reads the totals, and finds the newest order by its id; if this order is damaged, finds the oldest order."""
     with storage_errors():
         database.execute_sql(statements.TOTALS_WITHOUT_OLDEST).fetchone()
     try:

@@ -10,11 +10,11 @@ from models.order import Status
 from models.sqlite.transaction import Transaction
 
 TRY_AGAIN_US = 10_000_000
-"""The time, in microseconds, from a failure until the next skipped order is tried again."""
+"""After a failure, the next skipped order is tried again after this number of microseconds."""
 
 
 class SkippedOrder(NamedTuple):
-    """An order with this status that can't be claimed or finished. `work` is the step that failed."""
+    """An order that can't be claimed or finished. `status` is its status. `work` is the call that failed."""
 
     sequence: int
     status: Status
@@ -26,7 +26,7 @@ class SkippedOrder(NamedTuple):
         return f"the order with sequence {self.sequence}"
 
     def damage(self, error: StorageError) -> Damage:
-        """The damage that made the step fail with this error."""
+        """The damage that made `work` fail with this error."""
         return Damage(self.name, error, f", and stays {self.status}")
 
 
@@ -52,12 +52,12 @@ class SkippedOrders:
         return self._next_us if self._orders else None
 
     def add(self, order: SkippedOrder) -> None:
-        """Adds an order that has failed."""
+        """Adds an order that could not be claimed or finished."""
         self._orders[order.sequence] = order
         self._next_us = self._clock() + TRY_AGAIN_US
 
     def take_due(self) -> SkippedOrder | None:
-        """Removes and returns the order that is tried again now: the one that failed first. None if it is too early."""
+        """Removes and returns the order that must be tried again now; None if it is too early for the next order."""
         if not self._orders or self._clock() < self._next_us:
             return None
         return self._orders.pop(next(iter(self._orders)))

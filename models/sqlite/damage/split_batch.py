@@ -1,4 +1,4 @@
-"""Repeats a batch that failed in one transaction, in several transactions. Runs on the writer's thread."""
+"""If a batch failed in one transaction, repeats it in several transactions. Runs on the writer's thread."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,7 +47,7 @@ class SplitBatch:
         self.damaged: list[Damage] = []
 
     def write(self) -> list[WriteResult]:
-        """A result for each write, in order. Raises the error of the first write if all fail."""
+        """A result for each write, in order. If all writes fail, raises the error of the first write."""
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
         error = self._record([outcome for write in finishes for outcome in write.outcomes])
@@ -64,7 +64,7 @@ class SplitBatch:
         return results
 
     def _record(self, outcomes: Sequence[Outcome]) -> StorageError | None:
-        """Records the outcomes, except those of damaged orders. Returns an error if some were not tried."""
+        """Records the outcomes, except those of damaged orders. Returns an error if some outcomes were not tried."""
 
         def record(part: Sequence[Outcome]) -> list[None]:
             self._transactions.run(lambda transaction: finish(transaction, part))
@@ -135,7 +135,7 @@ def _name_of(write: AnyWrite) -> str:
 
 
 def _error_of_all(result: WriteResult) -> StorageError | None:
-    """The first error if the result is that of a `NewOrders` and all of its orders failed; else None."""
+    """The error of the first order, if this is the result of a `NewOrders` and all orders failed; else None."""
     if isinstance(result, list) and result and all(isinstance(each, StorageError) for each in result):
         return result[0] if isinstance(result[0], StorageError) else None
     return None

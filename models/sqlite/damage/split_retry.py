@@ -16,10 +16,10 @@ from models.writes import OrderIds, RetriedOrders, RetryOrders
 def retry_in_parts(
     transactions: Transactions, command: RetryOrders, budget: Budget
 ) -> tuple[RetriedOrders | StorageError, list[Damage]]:
-    """The result of the command, and the damage of the orders that are left out.
+    """Returns the result of the command, and the damage of the orders that were left out.
 
-    If the budget is used up, `rest` of the result selects the orders that were not tried. If no order was tried, the
-    result is an error.
+    If the budget is used up, `RetriedOrders.rest` selects the orders that were not tried. If no order was tried,
+    returns an error instead of a RetriedOrders.
     """
 
     def retry(part: Sequence[int]) -> list[OrderIds | None]:

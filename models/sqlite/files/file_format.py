@@ -1,4 +1,4 @@
-"""Reads rows of integers from the pages of a WAL or a database file without SQLite. Pure functions and reads of files.
+"""Reads rows of integers from a WAL or a database file without the SQLite library. Runs on the caller's thread.
 
 The formats are at https://www.sqlite.org/fileformat2.html.
 """
@@ -10,34 +10,36 @@ from typing import NamedTuple
 
 DATABASE_MAGIC = b"SQLite format 3\0"
 _WAL_HEADER = struct.Struct(">4I8s2I")
-"""Magic number, version, page size, checkpoint number, salts, checksum."""
+"""The header of a WAL: magic number, version, page size, checkpoint number, salts, checksum."""
 _CHECKSUM_WORDS = {0x377F0682: struct.Struct("<6I"), 0x377F0683: struct.Struct(">6I")}
-"""The magic numbers of a WAL, and the byte order of the checksums that each stands for."""
+"""Maps the magic number of a WAL to the format of the words from which the checksum of its header is computed."""
 _FRAME_HEADER = struct.Struct(">2I8s2I")
-"""Page number, size of the database after a commit or 0, salts, checksum."""
+"""The header of a frame: page number, size of the database in pages if the frame ends a commit, else 0, salts,
+checksum."""
 _PAGE_HEADER = struct.Struct(">BHHHBH")
-"""Page type, first free block, number of cells, begin of the cells, fragmented bytes, position of the first cell."""
+"""The header of a page: type, first free block, number of cells, begin of the cells, fragmented bytes, position of the
+first cell."""
 _TABLE_LEAF = 13
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-"""The serial types of integers, and their lengths in bytes."""
+"""SQLite's serial types of integers, and the lengths of these integers in bytes."""
 _CONSTANTS = {0: None, 8: 0, 9: 1}
-"""The serial types that stand for a constant, and these constants."""
+"""SQLite's serial types that stand for a constant, and the values of these constants."""
 
 Row = list[int | None]
 
 
 class Wal(NamedTuple):
-    """The page size of a WAL, and the rows of those of its pages for which `single_row` returns a row."""
+    """A WAL: its page size, and the rows that `single_row` found in its pages."""
 
     page_bytes: int
     rows: list[Row]
 
 
 def read_wal(path: Path) -> Wal | None:
-    """Reads a WAL. Returns None if there is no WAL or if it has no commit: SQLite then replays nothing.
+    """Reads a WAL. Returns None if there is no WAL, or if the WAL has no commit, so that SQLite has nothing to replay.
 
-    Compares the salts of frames, but not their checksums. The rows may therefore include rows of a
-    transaction that was not committed.
+    Reads frames until the salts of a frame differ from the salts in the header of the WAL. Does not check the checksums
+    of frames. Therefore the result can include rows of a transaction that was not committed.
     """
     if not path.is_file() or path.stat().st_size <= _WAL_HEADER.size:
         return None
@@ -69,7 +71,7 @@ def _checksum(words: tuple[int, ...]) -> list[int]:
 
 
 def single_row(page: bytes | memoryview) -> Row | None:
-    """The row of a page, if the page has only one row of a table, of only integers and NULLs; else None."""
+    """The row of a page that has exactly one row of a table, with only integers and NULLs; None for other pages."""
     if len(page) < _PAGE_HEADER.size:
         return None
     kind, _, cells, _, _, cell = _PAGE_HEADER.unpack_from(page)

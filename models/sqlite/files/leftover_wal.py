@@ -3,11 +3,12 @@
 SQLite replays a WAL without checking this. If a backup was copied over the database, the replay would mix pages of two
 versions of the database.
 
-Each write transaction stores a new random number in `totals.state`, and the number before it in
-`totals.previous_state`. It writes the page with these two columns to the WAL. So the WAL contains the number of each of
-its transactions, and the number before the first of them. The WAL belongs to the database if the database file has one
-of these numbers. The file is then as old as the beginning of the WAL, or newer, and the replay leads to the newest
-version. This is also true for a copy of the file that was made after the beginning of the WAL.
+Each write transaction stores a new random number in `totals.state`, and the number of the previous transaction in
+`totals.previous_state`. It writes the page with these two columns to the WAL. So the WAL contains the numbers of all
+its transactions, and the number of the transaction before the first one. The WAL belongs to the database if one of
+these numbers is the `totals.state` of the database file. The file is then as old as the beginning of the WAL, or newer,
+and the replay leads to the newest version. All this also applies to a copy of the database file that was made after the
+beginning of the WAL.
 """
 
 import sqlite3
@@ -22,7 +23,7 @@ from models.sqlite.statements import STATE_FACTOR
 
 _FORMAT_VERSIONS = slice(18, 20)
 _WITHOUT_WAL, _WITH_WAL = b"\1\1", b"\2\2"
-"""The file format versions for writing and reading."""
+"""The file format versions (for writing, for reading) of a database without a WAL, and of a database with a WAL."""
 _HEADER_BYTES = 100
 _STATE = TOTALS_COLUMNS.index("state")
 _PREVIOUS_STATE = TOTALS_COLUMNS.index("previous_state")
@@ -32,11 +33,11 @@ _TOTALS_ROOT = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name
 
 
 class _UnknownStateError(Exception):
-    """`totals.state` can't be read from the database file without its WAL: a crash interrupted a checkpoint."""
+    """A crash interrupted a checkpoint, so `totals.state` can't be read from the database file alone."""
 
 
 def check_leftover_wal(path: Path) -> None:
-    """Raises DatabaseRefusedError if the WAL of the database `path` has commits and does not belong to it.
+    """Raises DatabaseRefusedError if the database `path` has a WAL with commits that do not belong to the database.
 
     Raises sqlite3.DatabaseError if the database is damaged and the WAL does not repair it. Changes neither file.
     """
@@ -75,7 +76,7 @@ def _belongs(path: Path, wal: Wal) -> bool:
 
 
 def _state_in(path: Path, page_bytes: int) -> int | None:
-    """`totals.state` in the database file without its WAL. None if the file does not have this table or column."""
+    """The `totals.state` in the database file itself, not in its WAL; None if the file has no such table or column."""
     try:
         # SQLite reads an immutable file without its WAL.
         root = _query(path, "immutable=1", _TOTALS_ROOT)
@@ -94,7 +95,7 @@ def _state_in(path: Path, page_bytes: int) -> int | None:
 
 
 def _is_totals(row: Row) -> bool:
-    """Whether this is a completely written row of `totals`, of any version of the schema."""
+    """Whether this is a row of `totals`, of any version of the schema, that was written completely."""
     state = _value(row, _STATE)
     return row[:1] == [None] and len(row) >= _OLD_COLUMNS and (state is None or state % STATE_FACTOR == 0)
 

@@ -9,20 +9,21 @@ from pathlib import Path
 from models.errors import DatabaseRefusedError
 
 _LOCKS_DATABASE = sys.platform == "linux"
-"""On BSD and macOS, a flock on the database file would exclude SQLite's own locks."""
+"""Whether the database file itself is locked. On BSD and macOS, a flock on this file would conflict with SQLite's
+locks."""
 
 _log = logging.getLogger("orders.lock")
 
 
 class DatabaseLock:
-    """Exclusive flock(2) locks, which are advisory, on the database file and on `<database>.lock`.
+    """Exclusive and advisory locks (see flock(2)) on the database file and on `<database>.lock`.
 
     The lock on the database file applies to all paths of the file, such as hard links. The lock file contains the
     process id of the server. The lock file is locked because older versions of this program lock only this file. The
     kernel releases the locks when the process ends for any reason, so a lock file that a crash left behind locks
     nothing.
 
-    Closing any descriptor of the database file releases SQLite's locks of the whole process
+    If a process closes any descriptor of the database file, this releases all of SQLite's locks in this process
     (https://www.sqlite.org/howtocorrupt.html, section 2.2). Therefore acquire this lock before SQLite opens the file,
     and release it after SQLite has closed it.
     """
@@ -36,10 +37,10 @@ class DatabaseLock:
         self._lock_file: _LockedFile | None = None
 
     def acquire(self) -> None:
-        """Acquires the lock and creates missing files. Does nothing if this object already holds the lock.
+        """Acquires the locks, and creates missing files. Does nothing if this object already holds the locks.
 
-        Raises DatabaseRefusedError if another server holds the lock, or if a file can't be opened or created. The error
-        names the process that holds the lock. No existing file has been changed.
+        Raises DatabaseRefusedError if another server holds a lock, or if a file can't be opened or created. If another
+        server holds a lock, the error names its process. If this method raises, it has changed no existing file.
         """
         if self._lock_file is not None:
             return
@@ -89,30 +90,30 @@ class DatabaseLock:
     def unlock_lock_file(self) -> None:
         """Closes the lock file, to save a file descriptor. The file remains, and contains the process id.
 
-        Must be called after the migration. Older versions of this program, which lock only this file, can't use the
-        database after that, because they reject its schema. Does nothing if the database file itself is not locked.
+        Must be called after the migration. Older versions of this program lock only the lock file, but they reject the
+        schema of a migrated database. Does nothing if the database file itself is not locked.
         """
         if self._lock_file is not None and _LOCKS_DATABASE:
             self._lock_file.close()
 
     def remove_lock_file(self) -> None:
-        """Removes the lock file, but keeps the lock on the database. May be called twice."""
+        """Removes the lock file, but keeps the lock on the database. Can be called twice."""
         if self._lock_file is not None:
             self._lock_file.remove()
             self._lock_file = None
 
     def release(self) -> None:
-        """Removes the lock file and releases the locks. May be called twice."""
+        """Removes the lock file and releases the locks. Can be called twice."""
         self.remove_lock_file()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def close_in_child(self) -> None:
-        """Closes the descriptors in a forked child, and keeps the files.
+        """Must be called in a forked child. Closes the descriptors of the child, and removes no file.
 
-        The child shares the open files. A flock lasts until all processes have closed the file, so the child could
-        otherwise keep the lock after the server has ended.
+        The child shares the open files with the server. A flock lasts until all processes have closed the file. So if
+        the child did not close the files, they could stay locked after the server has ended.
         """
         for file in (self._lock_file, self._file):
             if file is not None:
@@ -120,7 +121,7 @@ class DatabaseLock:
         self._lock_file = self._file = None
 
     def discard(self) -> None:
-        """Like `release`, but if `acquire` has created the database, removes it and SQLite's new files."""
+        """Releases the locks. If `acquire` created the database, also removes it and the files that SQLite created."""
         if self._file is not None and self._file.is_new:
             for path in self._sqlite_files:
                 if path not in self._found:
@@ -131,9 +132,9 @@ class DatabaseLock:
 
 
 class _LockedFile:
-    """An open file, created if it does not exist, with an exclusive flock unless `is_locked` is false.
+    """An open file. The constructor creates the file if it is missing, and locks it unless `is_locked` is false.
 
-    Raises BlockingIOError if the file is locked, and OSError if it can't be opened for writing.
+    Raises BlockingIOError if another process holds the lock, and OSError if the file can't be opened for writing.
     """
 
     def __init__(self, path: Path, *, is_locked: bool = True) -> None:
@@ -172,7 +173,7 @@ class _LockedFile:
         os.pwrite(self._descriptor, content, 0)
 
     def remove(self) -> None:
-        """Removes the file, unless its path now belongs to another file, and closes it."""
+        """Closes the file. Also removes the file, unless another file is now at its path."""
         try:
             if self._is_at_path():
                 self._path.unlink()

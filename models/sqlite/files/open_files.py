@@ -1,16 +1,16 @@
 """Checks that nobody has removed, replaced or truncated the files that SQLite has open. SQLite does not check this.
 
-Runs on the thread that writes. `check_wal` also runs on the thread that checkpoints, at the same time.
+Runs on the thread that writes. `check_wal` can run at the same time on the thread that makes checkpoints.
 
 If another program removes or replaces the database or its WAL, SQLite goes on writing to the removed files, which are
 lost when the process ends. If another program truncates or overwrites the WAL, SQLite goes on appending to the WAL, and
 the commits whose frames are missing are lost when the process ends.
 
 The WAL-index, which is the beginning of the `-shm` file, says how many frames the WAL has
-(https://www.sqlite.org/walformat.html). SQLite has one descriptor of that file in a process, from the first connection
-to the last. This module reads with the same descriptor, because closing another descriptor of the file would release
-SQLite's locks on it. It opens the WAL for each check: if it kept the file open, the server could serve one client
-connection less.
+(https://www.sqlite.org/walformat.html). While a process has connections to the database, SQLite has one descriptor of
+the `-shm` file in this process. This module uses this descriptor to read the file, because closing any other descriptor
+of the file would release SQLite's locks on the file. This module opens the WAL again for each check: if the WAL stayed
+open, the server would have one descriptor less for connections of clients.
 """
 
 import contextlib
@@ -27,11 +27,12 @@ _SALT_BYTES = 8
 _WAL_SALTS_AT = 16
 _INDEX_HEADER_BYTES = 48
 _INDEX = struct.Struct("=14xHI12x8s56xI")
-"""Page size, number of frames, salts. After a second copy of these fields: the number of checkpointed frames."""
+"""The beginning of the WAL-index: page size, number of frames, salts. Then, after a second copy of all fields, the
+number of checkpointed frames."""
 _LARGEST_PAGE = 65_536
 _CHECKED_LATER = (errno.ENOENT, errno.EMFILE, errno.ENFILE)
-"""If opening the WAL fails with one of these errors, this check is left out. If the file is missing, the next
-`check_paths` reports it. If there is no free file descriptor, the next check is likely to get one."""
+"""If the WAL can't be opened because of one of these errors, it is not checked now. If the WAL is missing, the next
+`check_paths` reports this. If the process has no free file descriptor, a later check will probably get one."""
 
 
 class WalDamagedError(Exception):
@@ -60,9 +61,9 @@ class _Frame(NamedTuple):
 
 
 class OpenFiles:
-    """The files of a database that is in use. Must not be used after the process has closed its last connection.
+    """The files of an open database. Must not be used after the process has closed its last connection to it.
 
-    `database` is the path of the database. If the journal mode is not WAL, checks only that file.
+    `database` is the path of the database. If the journal mode is not WAL, checks only the database file.
     """
 
     def __init__(self, database: str) -> None:
@@ -86,9 +87,9 @@ class OpenFiles:
             raise StorageUnavailableError(text, code="SQLITE_READONLY_DBMOVED")
 
     def check_length(self) -> None:
-        """Raises WalDamagedError if the WAL was shorter than its index says at the time of the last `check_paths`.
+        """Calls `check_wal` if the WAL, at the last `check_paths`, was shorter than the WAL-index says.
 
-        Must be called in a write transaction, before the first change.
+        Must be called in a write transaction, before the first change of the transaction.
         """
         index = self._read_index()
         if self._is_damaged or (index and self._wal_bytes < index.wal_bytes):
@@ -97,7 +98,7 @@ class OpenFiles:
             self.is_checkpointed = index.checkpointed >= index.frames
 
     def check_wal(self) -> None:
-        """Raises WalDamagedError if frames are missing in the WAL, now or in an earlier check.
+        """Raises WalDamagedError if frames are missing in the WAL, or if an earlier check found this.
 
         Must be called after each commit, before the commit is acknowledged.
         """
@@ -148,7 +149,7 @@ class OpenFiles:
         return len(content) == index.frame_bytes
 
     def _read_index(self) -> _WalIndex | None:
-        """The WAL-index; None if another process is writing it. The next transaction reads it again."""
+        """The WAL-index; None if another process is changing it. In this case, the next transaction reads it."""
         if self._index_file is None:
             return None
         content = os.pread(self._index_file, _INDEX.size, 0)
@@ -167,7 +168,7 @@ class OpenFiles:
 
 
 def _descriptor_of(path: str) -> int | None:
-    """A descriptor with which this process has the file open; None if it has none."""
+    """A descriptor that this process has for the file; None if this process does not have the file open."""
     found = _stat(path)
     if found is None:
         return None

@@ -17,7 +17,7 @@ from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 
 MINIMUM_SQLITE = (3, 38, 0)
-"""The `->>` operator needs 3.38, UPDATE … FROM needs 3.33."""
+"""The oldest version of SQLite that works: the `->>` operator needs 3.38, and UPDATE … FROM needs 3.33."""
 
 WAL_PAGES = 4_000
 """When a commit makes the WAL at least this many pages long (about 16 MiB), SQLite runs a checkpoint. The orders of
@@ -59,7 +59,7 @@ def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
 
 
 def check_path(path: Path) -> None:
-    """Raises DatabaseRefusedError unless `path` is a regular file or missing, and SQLite is new enough."""
+    """Raises DatabaseRefusedError if `path` exists and is not a regular file, or if SQLite is too old."""
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         needed = ".".join(map(str, MINIMUM_SQLITE))
         raise DatabaseRefusedError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} or newer is needed")
@@ -74,7 +74,7 @@ def check_path(path: Path) -> None:
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """Creates the database file `path` or migrates it to the current schema. No connection is open then.
+    """Creates the database file `path`, or migrates it to the current schema. Then closes the connection to it.
 
     Raises DatabaseRefusedError; the file is then unchanged.
     """
@@ -98,7 +98,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
 
 
 def _has_content(path: Path, real_path: Path) -> bool:
-    """Whether the file contains a database. False if it is missing or empty: a database can then be created in it.
+    """Whether the file contains a database. False if it is missing or empty. A database can then be created.
 
     Raises DatabaseRefusedError if the file can't be written or contains anything but a database.
     """
@@ -159,7 +159,7 @@ def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
 
 
 def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> None:
-    """Rejects another program's database and a newer schema. Uses a connection that can't write."""
+    """Rejects a database of another program or of a newer version. Uses a connection that can't write."""
     # Reading a database that has a WAL creates files beside it. Without a WAL, `immutable` prevents this.
     mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
