@@ -17,7 +17,7 @@ from models.sqlite.transactions import Transactions
 from models.writes import Outcome
 
 MAX_FAILURES, MAX_TIME_S = 1_000, 10.0
-"""If the recovery must be repeated in parts: how many parts can fail, and how many seconds it can take."""
+"""If the recovery is repeated in parts, it ends after this number of failed parts, or after this number of seconds."""
 
 
 def recover(
@@ -29,9 +29,9 @@ def recover(
 ) -> tuple[int, list[Damage]]:
     """Records `outcome_of(attempt)` for each interrupted attempt.
 
-    Before that, converts the due times of retries to the steady time of this process. A retry that would be due after
-    more than `longest_delay_us` is made due now. Returns the number of recorded outcomes, and what is damaged. `clock`
-    returns monotonic seconds. Raises a StorageError only if it concerns the whole database.
+    Before that, converts the due times of retries to the steady time of this process. If a retry would be due after
+    more than `longest_delay_us` microseconds, it becomes due now. Returns the number of recorded outcomes, and what is
+    damaged. `clock` returns monotonic seconds. Raises a StorageError only if it concerns the whole database.
     """
     damaged: list[Damage] = []
     try:
@@ -68,9 +68,10 @@ def _end_in_parts(
     outcome_of: Callable[[Attempt], Outcome],
     clock: Callable[[], float],
 ) -> tuple[int, list[Damage]]:
-    """Ends the attempts at these orders. Skips orders that are damaged, or not tried after too many failures.
+    """Ends the attempts at these orders. Skips damaged orders.
 
-    Returns the number of recorded outcomes, and what is damaged.
+    After too many failures, also skips the orders that were not tried yet. Returns the number of recorded outcomes, and
+    what is damaged.
     """
 
     def end(transaction: Transaction, part: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ from models.writes import Outcome
 from workers.error_text import is_expected, one_line
 
 MIN_INTERVAL_S = 1.0
-"""The minimum number of seconds between two log entries about orders that are Failed, or about orders to retry."""
+"""The minimum number of seconds between two log entries about Failed orders, and between two about orders to retry."""
 MAX_FRAMES = 20
 """The maximum number of stack frames in a log entry."""
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class FailureLog:
-    """Logs at most one failed attempt per `MIN_INTERVAL_S` seconds, and counts the others.
+    """Logs at most one failed attempt per `MIN_INTERVAL_S` seconds, and counts the other failed attempts.
 
     The limit applies separately to attempts that will be retried and to attempts after which the order is Failed.
     `clock` returns monotonic time in seconds.
@@ -34,8 +34,9 @@ class FailureLog:
     def note(self, order: Order, outcome: Outcome, error: BaseException) -> None:
         """Logs the failed attempt, or only counts it.
 
-        The log entry is one line, and the stack frames unless the error is expected. Ignores an attempt that does not
-        count towards `--max-attempts`: it ended because webhooks are paused, which `DeliveryGate` logs.
+        The log entry has one line. If the error is not expected (`is_expected`), the stack frames follow. Ignores an
+        attempt that does not count towards `--max-attempts`: the receiver of webhooks was busy, and `DeliveryGate` logs
+        this.
         """
         if not outcome.counts:
             return
@@ -57,7 +58,7 @@ class FailureLog:
         )
 
     def log_summary(self) -> None:
-        """Logs how many attempts were counted but not logged. Must be called about once a second, and at the stop."""
+        """Logs how many attempts were counted but not logged. Must be called once a second, and at the end."""
         with self._lock:
             not_logged, self._not_logged = self._not_logged, Counter()
         if not_logged:

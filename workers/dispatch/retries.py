@@ -21,16 +21,16 @@ INTERRUPTED = "the process ended during the attempt"
 """The error that is stored for an attempt that a crash interrupted."""
 
 MAX_BUSY_US = 86_400 * 1_000_000
-"""For this time after an order is accepted, an attempt does not count towards `--max-attempts` if the receiver of the
-webhook is busy."""
+"""In this number of microseconds after an order is accepted, an attempt does not count towards `--max-attempts` if the
+receiver of webhooks is busy."""
 MIN_EXTRA_DELAY_S = 1.0
 MAX_EXTRA_DELAY_S = 60.0
-"""If a busy receiver refuses an order again, the order waits longer than deliveries are paused. The extra delay is as
-long as the pause, but at least the minimum and at most the maximum."""
+"""If a busy receiver refuses an order again, the order waits until some time after the pause of deliveries. This extra
+delay is as long as the pause, but at least `MIN_EXTRA_DELAY_S` and at most `MAX_EXTRA_DELAY_S`."""
 
 _MICROSECONDS = 1_000_000
 LONGEST_DELAY_US = MAX_DELAY_S * _MICROSECONDS
-"""The longest delay until a retry."""
+"""The longest delay until a retry, in microseconds."""
 
 
 class RetryPolicy:
@@ -42,7 +42,7 @@ class RetryPolicy:
         self._clock = clock
 
     def after(self, order: Order, error: BaseException) -> Outcome:
-        """The outcome of the attempt at this claimed order that ended with `error`."""
+        """The outcome of the latest attempt at this order. The attempt ended with `error`."""
         attempt = order.attempt
         if isinstance(error, NotSentError):
             return Outcome(attempt.sequence, attempt.claim, Status.PENDING, counts=False)
@@ -56,7 +56,7 @@ class RetryPolicy:
         return self._outcome(attempt, text_of(error), _ending_of(error), delay_s=delay_s)
 
     def after_crash(self, attempt: Attempt) -> Outcome:
-        """The outcome of an attempt that a crash of the process interrupted. It counts towards `max_attempts`."""
+        """The outcome of an attempt that a crash interrupted. The attempt counts towards `max_attempts`."""
         return self._outcome(attempt, INTERRUPTED, Ending.INTERRUPTED, delay_s=self._backoff.delay_s(attempt.number))
 
     def _age_us(self, order: Order) -> int:

@@ -1,4 +1,4 @@
-"""The interface through which a processor limits how many orders are claimed for it, that is, made Processing."""
+"""The interface through which a processor limits how many orders are claimed (made Processing) at a time."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -26,7 +26,7 @@ class ClaimGate(Protocol):
         """Ends the pause now. Returns False if there is no pause."""
 
     def state(self) -> GateState | None:
-        """The values for metrics; None if this gate never pauses."""
+        """The state of the gate, for metrics; None if this gate never pauses."""
 
 
 class OpenGate:

@@ -14,9 +14,9 @@ class Order(Struct, frozen=True, kw_only=True):
     user_id: int
     item_ids: list[int]
     total_amount: Decimal
-    """Exact, with at most four decimal places."""
+    """The exact amount, with at most four decimal places."""
     metadata: dict[str, Any] | None = None
-    """The JSON object that the client sent with the order; None if it sent none."""
+    """The JSON object that the client sent with the order; None if the client sent no metadata."""
     created_time: datetime
     """When the order was accepted, in UTC."""
     attempt: int = 1
