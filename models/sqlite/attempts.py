@@ -25,8 +25,9 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
     """Makes due retries ready, then claims up to `limit` ready orders, oldest first.
 
     An order is ready if it is Pending and does not wait for a retry. Does nothing while processing is paused. If more
-    than `transaction.max_made_ready` retries are due, claims no order, because the oldest order can be among those that
-    are not ready yet. The `next_due_us` of the result is then in the past, so that the caller claims again at once.
+    than `transaction.max_made_ready` retries are due, claims no order, because the oldest order can be among the orders
+    that are not ready yet. In this case, the `next_due_us` of the result is in the past, so that the caller claims
+    again at once.
     """
     if transaction.is_paused:
         return ClaimedOrders([])
@@ -133,10 +134,11 @@ def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
 
 
 def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable[tuple[int, Sequence[OfOrder]]]:
-    """Groups orders or outcomes by the time that must be stored for them as the current time.
+    """Groups orders or outcomes by the time that must be recorded for their changes.
 
-    Returns pairs of this time, in microseconds, and a group. The time is what the wall clock would show if nobody had
-    set it since the orders were accepted. Its difference to their creation time is the time that has really passed.
+    Returns pairs of a time, in microseconds, and a group. The time is the creation time of the orders plus the time
+    that has really passed since then. It differs from the wall clock time if somebody has set the wall clock in the
+    meantime.
     """
     clock, now_us = transaction.clock, transaction.now_us
     if not clock.has_steps:
@@ -154,7 +156,7 @@ def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int,
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
-    """Runs a statement that ends attempts. Returns their number, without attempts that had already ended."""
+    """Runs a statement that ends attempts. Returns how many attempts the statement ended."""
     count: int = transaction.database.execute_sql(statement, parameters).rowcount
     transaction.change.processing -= count
     return count

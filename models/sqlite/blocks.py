@@ -1,8 +1,8 @@
-"""Keeps the table `blocks`, by which listings skip orders. Runs on the thread that opened the transaction.
+"""Updates the table `blocks`, with which listings skip orders. Runs on the thread that opened the transaction.
 
-2,048 orders with consecutive sequences form a block, and 64 of them a chunk. The row of a block has the lowest and the
-highest `created_us` of its orders, and a bit for each chunk that can contain a Completed order. A bit is never cleared,
-because Completed is final.
+2,048 orders with consecutive sequences form a block, and 64 orders with consecutive sequences form a chunk. The row of
+a block has the lowest and the highest `created_us` of its orders. It also has a bit for each chunk, which is 1 if the
+chunk can contain a Completed order. A bit is never set back to 0, because Completed is final.
 """
 
 from collections.abc import Iterable
@@ -14,35 +14,36 @@ from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 
 BLOCK_BITS = 11
-"""Orders whose sequences differ only in this many lowest bits form a block. An index of the schema uses this number."""
+"""Orders whose sequences differ only in this number of lowest bits form a block. The schema has an index that uses this
+number."""
 CHUNK_BITS = 6
-"""Orders whose sequences differ only in this many lowest bits form a chunk."""
+"""Orders whose sequences differ only in this number of lowest bits form a chunk."""
 CHUNKS = 1 << (BLOCK_BITS - CHUNK_BITS)
 """The number of chunks of a block."""
 
 
 class BlockChanges:
-    """Collects what a transaction changes in the table, so that one statement writes all of it."""
+    """Collects the changes that a transaction makes in the table, so that one statement writes all of them."""
 
     def __init__(self) -> None:
         self._created: dict[int, int] = {}
         self._completed: dict[int, int] = {}
 
     def add_orders(self, first: int, count: int, created_us: int) -> None:
-        """Adds new orders with consecutive sequences. `created_us` is the same for all orders of the transaction."""
+        """Adds new orders with consecutive sequences. All orders of a transaction have the same `created_us`."""
         for block in range(first >> BLOCK_BITS, (first + count - 1 >> BLOCK_BITS) + 1):
             self._created[block] = created_us
 
     def complete(self, first: int, last: int) -> None:
-        """Adds orders from `first` to `last` that become Completed."""
+        """Adds the orders with the sequences from `first` to `last`, which become Completed."""
         self._complete_chunks(range(first >> CHUNK_BITS, (last >> CHUNK_BITS) + 1))
 
     def complete_each(self, sequences: Iterable[int]) -> None:
-        """Adds orders that become Completed."""
+        """Adds the orders with these sequences, which become Completed."""
         self._complete_chunks({sequence >> CHUNK_BITS for sequence in sequences})
 
     def write(self, database: RetryingSqliteDatabase) -> None:
-        """Writes the changes, and forgets them."""
+        """Writes the collected changes to the table, and removes them from this object."""
         if not self._created and not self._completed:
             return
         rows = [

@@ -1,4 +1,4 @@
-"""Cancels and retries orders and pauses processing, as clients request it, in a write transaction.
+"""In a write transaction, makes changes that clients request: cancels and retries of orders, and pauses of processing.
 
 Runs on the thread that opened the transaction.
 """
@@ -33,7 +33,7 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
 
 
 def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChanged | WrongStatusError | None]:
-    """Makes Failed orders Pending, and orders that wait for a retry ready. Returns a result for each write."""
+    """Makes Failed orders Pending. If orders wait for a retry, makes them ready. Returns a result for each write."""
     order_ids = [each.order_id for each in retries]
     # If the batch has two retries of one order, the second fails, because the order is Pending and ready by then.
     retried = {each.order_id: each for each in transaction.find(order_ids).values() if _can_be_retried(each)}
@@ -49,7 +49,7 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
 
 
 def retry_selected(transaction: Transaction, commands: Sequence[RetryOrders]) -> list[RetriedOrders]:
-    """Retries the next orders of each selection. Returns a result for each command, as `RetryOrders` documents."""
+    """Retries orders of each selection, oldest first. Returns a result for each command: see `RetryOrders`."""
     return [_retry_selected(transaction, command.selection, command.limit) for command in commands]
 
 
@@ -107,13 +107,13 @@ def set_paused(transaction: Transaction, commands: Sequence[SetPaused]) -> list[
 
 
 def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[int]) -> dict[int, int]:
-    """Of the orders with these ids, selects those with this status, and maps their ids to their sequences."""
+    """Maps the ids of the orders that have this status to their sequences. Omits all other orders."""
     stored = transaction.find(order_ids)
     return {order_id: order.sequence for order_id, order in stored.items() if order.status is status}
 
 
 def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -> None:
-    """Makes orders ready that are all Failed, or all Pending and waiting for a retry. `status` is their status."""
+    """Makes these orders ready. `status` is the status of all of them: Failed, or Pending if they wait for a retry."""
     if not sequences:
         return
     if status is Status.PENDING:

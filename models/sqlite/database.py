@@ -30,8 +30,8 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     """A SqliteDatabase that retries with exponential backoff and jitter while the database is locked.
 
     Retries BEGIN, statements outside a transaction, and the transactions of `run`. A statement inside a transaction
-    can't be retried alone. After `deadline_s` seconds of waiting for the same lock, raises SQLite's error. Until the
-    lock is released, further calls of the same thread are not retried. `clock` returns monotonic seconds; `jitter`
+    can't be retried alone. After a thread has waited for a lock for `deadline_s` seconds, raises SQLite's error. After
+    that, calls of this thread are not retried until the lock is released. `clock` returns monotonic seconds; `jitter`
     returns a number from 0 to 1.
     """
 
@@ -111,8 +111,9 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     def close(self) -> Any:
         """Closes the thread's connection, unless the WAL is damaged. Returns whether it closed a connection.
 
-        When the last connection is closed, SQLite copies the WAL into the database. Pages are missing in a damaged WAL,
-        so copying it would damage the database. Therefore the connection then stays open until the process ends.
+        When the last connection is closed, SQLite copies the WAL into the database. If the WAL is damaged, pages are
+        missing in it, so the copy would damage the database. In this case, the connection stays open until the process
+        ends.
         """
         parent: Any = super()
         if self.is_closed():
@@ -176,7 +177,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
 
 
 class _ThreadState(threading.local):
-    """The state of one thread: since when the thread has waited for a lock, in monotonic seconds."""
+    """For each thread, the time at which the thread began to wait for a lock, in monotonic seconds."""
 
     retrying = False
     busy_since_s: float | None = None
@@ -194,6 +195,6 @@ class _ThreadState(threading.local):
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether the error means that another connection holds a lock. This is also true for extended result codes."""
+    """Whether the error means that another connection holds a lock. The error can have an extended result code."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

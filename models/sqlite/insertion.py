@@ -19,11 +19,11 @@ _trace_headers_of = attrgetter("trace_headers")
 def insert(
     transaction: Transaction, orders: Sequence[NewOrder], limit: int
 ) -> tuple[list[InsertResult], ClaimedOrders | None]:
-    """Stores new orders. Also claims them if there are at most `limit`, and no other order is ready or due.
+    """Stores new orders. Also claims them if there are at most `limit` of them and no other order can be claimed.
 
     Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
     first ones. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
-    orders. The latter are None if the new orders were stored as Pending.
+    orders. Returns None instead of the claimed orders if the new orders were stored as Pending.
     """
     if len(orders) <= transaction.room:
         return _insert_all(transaction, orders, limit)
@@ -79,7 +79,7 @@ def _insert_all(
 
 
 def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:
-    """The statement that stores these orders, and the orders as JSON. It reads only fields that some order has."""
+    """The statement that stores these orders, and the orders as JSON. Omits fields that none of the orders has."""
     if any(map(_trace_headers_of, orders)):
         return statements.INSERT_WITH_ALL_FIELDS, encode_new_orders(orders)
     if any(map(_metadata_of, orders)):
@@ -108,7 +108,7 @@ def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Ord
 
 
 def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
-    """A result for each order. `new` has the ids that this transaction stored, and is emptied."""
+    """A result for each order. `new` has the ids that this transaction stored; this function removes them."""
     results: list[InsertResult] = []
     for order in orders:
         if order.order_id in new:

@@ -33,8 +33,9 @@ _CHUNK_NUMBERS = ", ".join(f"({number})" for number in range(CHUNKS))
 def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
     """Returns a statement that selects the newest `:limit` orders with a sequence below `:before`, newest first.
 
-    `status`: only orders with this status, unless it is None. `by_user`: only orders of `:user_id`. `by_time`: only
-    orders created at or after `:created_from_us` and before `:created_until_us`.
+    If `status` is not None, the statement selects only orders with this status. If `by_user` is true, it selects only
+    orders of `:user_id`. If `by_time` is true, it selects only orders that were created at or after `:created_from_us`
+    and before `:created_until_us`.
     """
     if by_user or by_time or status == "Completed":
         positions = _search_blocks(status, by_user=by_user, by_time=by_time)
@@ -58,16 +59,16 @@ SELECT json_group_array({STORED_ORDER}) FROM ({positions}) CROSS JOIN orders ON 
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
     """Returns a query for the sequences of the newest `:limit` matching orders. It searches the newest block first.
 
-    SQLite runs the recursive query as a priority queue, highest `position` first
+    SQLite runs the recursive query as a priority queue: it takes the entry with the highest `position` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
-    It contains orders, chunks and blocks. The `position` of an order is its sequence. The `position` of a chunk or a
-    block is higher than the sequences of its orders. When SQLite takes a block from the queue, it adds the next lower
-    block that can contain matching orders, and the matching orders of the block, if an index finds them, else its
-    chunks. When SQLite takes a chunk, it adds the matching orders of the chunk. After `:limit` orders, the query ends,
-    so lower blocks are not read.
+    The entries are orders, chunks and blocks. The `position` of an order is its sequence. The `position` of a chunk or
+    a block is higher than the sequences of its orders. When SQLite takes a block from the queue, it adds the next lower
+    block that can contain matching orders. If an index finds the matching orders of the block, it also adds these
+    orders; otherwise, it adds the chunks of the block. When SQLite takes a chunk, it adds the matching orders of the
+    chunk. After `:limit` orders, the query ends, so lower blocks are not read.
 
-    `mask` has a bit for each chunk of a block that can contain matching orders. It is 0 for a chunk, and NULL for an
-    order. `block` is NULL for both.
+    In the entry of a block, `mask` has a bit for each chunk that can contain matching orders. In the entry of a chunk,
+    `mask` is 0; in the entry of an order, it is NULL. `block` is NULL in the entries of chunks and orders.
     """
     mask, in_block, conditions = str(_ALL_CHUNKS), [], ["orders.sequence < :before"]
     if status is not None:
@@ -101,7 +102,7 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
 
 
 def _orders_of_block(status: str | None, *, by_user: bool, conditions: Sequence[str]) -> str:
-    """The terms of the recursive query that add the orders of a block that fulfil the conditions."""
+    """The terms of the recursive query that add the orders of a block, if the orders fulfil all conditions."""
     # The unary plus prevents SQLite from using an index for these conditions.
     matching = "".join(f" AND +{condition}" for condition in conditions)
     finds = [_WITH_STATUS_IN_BLOCK[status]] if status in _WITH_STATUS_IN_BLOCK else []

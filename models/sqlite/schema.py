@@ -92,8 +92,8 @@ class OrderRow(peewee.Model):
     """One order. `sequence` is the row id, so orders are stored on disk in the order of acceptance.
 
     A Pending order can't be claimed before `due_us`, which is steady time in microseconds (`models/clock.py`). NULL
-    means that it can be claimed at once. `claimed_after_us` is the number of microseconds from `created_us` to the
-    latest claim. It takes fewer bytes in the file than the time of the claim.
+    means that the order can be claimed at once. `claimed_after_us` is the number of microseconds from `created_us` to
+    the latest claim. This number takes fewer bytes in the file than the time of the claim would take.
     """
 
     sequence = peewee.AutoField()

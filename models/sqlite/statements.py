@@ -129,7 +129,7 @@ SELECT orders.sequence, orders.claims, orders.attempts, created_us + claimed_aft
 {_RUNNING.format(join="CROSS JOIN orders")}"""
 
 MAX_RECORDED_ATTEMPTS = 50
-"""The history of an order contains only the newest attempts, at most this number."""
+"""The history of an order contains at most this number of attempts: the newest ones."""
 
 # A transaction adds at most one attempt for an order, so at most one older attempt must be deleted.
 DELETE_OLD_ATTEMPTS = f"""
@@ -182,8 +182,8 @@ FAILED_CANDIDATES = _RETRY_CANDIDATES.format(index=_FAILED_INDEX)
 WAITING_CANDIDATES = _RETRY_CANDIDATES.format(index=_WAITING_INDEX)
 
 STATE_FACTOR = 65_521
-"""The value of `totals.state` is always a random multiple of this number. A value that a crash left partly written is
-probably no multiple, and is recognized by that."""
+"""The value of `totals.state` is always a random multiple of this number. If a crash interrupted the write of this
+value, the result is probably not a multiple of this number, which shows that the value is wrong."""
 
 CHANGE_STATE = f"""
 UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACTOR}"""

@@ -36,13 +36,14 @@ R = TypeVar("R")
 Found = TypeVar("Found", Order, Order | StorageError | None)
 
 _TotalsColumns = tuple[int, int, int, int, int, int, int, int | None, int]
-"""Counts by status, processing_us, paused, and the sequence and creation time of the oldest Pending order."""
+"""The columns: a count for each status, processing_us, paused, and the sequence and creation time of the oldest Pending
+order."""
 
 
 class SqliteStore:
     """A Store in `database`. `close` releases the `lock`.
 
-    Each claim begins by making at most `max_made_ready` due retries ready. `monotonic` returns seconds.
+    Each claim begins by making at most `max_made_ready` due retries ready. `monotonic` returns monotonic seconds.
     """
 
     def __init__(
@@ -195,7 +196,7 @@ class SqliteStore:
         return Totals(*found[:6], oldest_us, bool(paused))
 
     def _try_skipped_order(self) -> None:
-        """If a damaged order that is skipped is due for another try, tries again to claim or finish it."""
+        """If a skipped order must be tried again now, tries to claim or finish this order."""
         if not (order := self._transactions.skipped.take_due()):
             return
         try:
@@ -209,7 +210,7 @@ class SqliteStore:
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
     ) -> list[WriteResult]:
-        """Repeats in parts a batch that failed with `error`. Raises this error if it concerns the whole database."""
+        """The batch failed with `error`: repeats it in parts, or raises `error` if it concerns the whole database."""
         if not concerns_orders(error):
             self._health.note_failure(Work.WRITES, error)
             raise error

@@ -33,10 +33,10 @@ class Transaction:
     """What the steps of a transaction share. `write_summaries` must be the last step.
 
     All steps use the same current time: `now_us` is steady time (`models/clock.py`), and `wall_us` is wall clock time.
-    The transaction can increase the number of Pending orders by at most `max_added`: further new orders are rejected.
+    The transaction can increase the number of Pending orders by at most `max_added`. Any further new order is rejected.
     Each claim begins by making at most `max_made_ready` due retries ready. The orders with the sequences in `skipped`
-    are damaged, so they are neither claimed nor finished. One of them is tried again at `try_again_us`, in steady time;
-    None if no order is skipped.
+    are damaged, so they are neither claimed nor finished. `try_again_us` is the steady time at which one of these
+    orders is tried again; None if no order is skipped.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Transaction:
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.blocks = BlockChanges()
-        """What the steps so far change in the table of blocks. Each step adds its own changes."""
+        """What the steps so far change in the table `blocks`. Each step adds its own changes."""
         self.inserted = 0
-        """How many new orders have been stored."""
+        """How many new orders this transaction has stored so far."""
         self._connection: sqlite3.Connection = cast(Any, database).connection()
         self._changes_before = self._connection.total_changes
 

@@ -32,7 +32,7 @@ _ADVICE = "; stop the server, copy its files, start it again, and send missing o
 class Transactions:
     """Runs write transactions on one thread, each synced to disk.
 
-    Also records each step of the wall clock, that is, when somebody has set it: see `models/clock.py`.
+    Also records each step of the wall clock, which means that somebody has set the clock: see `models/clock.py`.
     """
 
     def __init__(self, database: RetryingSqliteDatabase, *, clock: Clock, max_made_ready: int) -> None:
@@ -42,9 +42,9 @@ class Transactions:
         self._stored_step_us = 0
         self.skipped = SkippedOrders(clock=clock)
         self.pending = 0
-        """How many orders are Pending after the last transaction."""
+        """How many orders were Pending after the latest transaction."""
         self.is_paused = False
-        """Whether processing is paused after the last transaction."""
+        """Whether processing was paused after the latest transaction."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
         self._inserted_at_checkpoint = 0
@@ -102,7 +102,7 @@ class Transactions:
             raise StorageDamagedError(text, code="SQLITE_IOERR", advice=_ADVICE) from error
 
     def _record_step(self) -> None:
-        """Records a step of the wall clock, with the last order that was stored before it."""
+        """Records a step of the wall clock, with the last order that was stored before the step."""
         step_us = self._clock.read_step()
         if step_us == self._clock.step_us:
             return
