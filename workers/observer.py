@@ -26,7 +26,7 @@ class ServiceObserver(Protocol):
         """Called about once a second."""
 
     def attempts_counted(self, *, in_time: int, overdue: int) -> None:
-        """Called about once a second with the numbers of attempts that run. See `AttemptRunner`."""
+        """Called about once a second with the numbers of running attempts: see `AttemptRunner`."""
 
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         """Called about once a second. `totals` is None if the totals can't be read."""
@@ -38,4 +38,4 @@ class ServiceObserver(Protocol):
         """Called on the writer thread after each batch. The store took `duration_s` to commit the batch, or to fail."""
 
     def attempts_ended(self, duration_s: float, orders: int) -> None:
-        """Called after attempts at this number of orders, each of which took `duration_s`."""
+        """Called after attempts at `orders` orders have ended. Each attempt took `duration_s` seconds."""

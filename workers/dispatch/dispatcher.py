@@ -24,8 +24,8 @@ from workers.processors.processor import AttemptRunner
 MAX_CLAIM = 1_000
 """The maximum number of orders that one write to the store claims."""
 LAST_WRITE_S = 15.0
-"""How many seconds `stop` waits for the write of the last outcomes. It is longer than the store waits for a locked
-database, which is 10 seconds."""
+"""How many seconds `stop` waits for the write of the last outcomes. The store waits 10 seconds for a locked database,
+so this must be longer."""
 MAX_SLEEP_S = 1.0
 """The maximum length, in seconds, of a timer for the next due retry. A longer timer could fire too late, because the
 timers of the event loop stop while the system is suspended."""
@@ -41,8 +41,8 @@ class ClaimQueue(Protocol):
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
         """Records the outcomes in `write` and claims up to `write.limit` orders. The result is the claimed orders.
 
-        If awaiting the result raises a StorageError, no order was claimed. The same outcomes must then be passed again.
-        An outcome that is already recorded changes nothing.
+        If awaiting the result raises a StorageError, no order was claimed, and the caller must pass the same outcomes
+        again. If an outcome is already recorded, it changes nothing.
         """
 
     async def wait_for_low_load(self) -> None:
@@ -52,10 +52,10 @@ class ClaimQueue(Protocol):
 class Dispatcher:
     """Passes Pending orders to `runner`, oldest first, from `start` until `stop`.
 
-    `gate` limits how many attempts can run at a time. Each write to the store records the outcomes since the previous
-    write, and claims as many orders as the runner can take now. If a write fails with a storage error, the dispatcher
-    writes the same outcomes again after a delay, which `storage_backoff` sets. `clock` returns the current time in
-    microseconds, on the same time scale as the due times of retries (see `models.clock.Clock`).
+    `gate` limits how many attempts can run at a time. Each write to the store records the outcomes that have arrived
+    since the previous write, and claims as many orders as the runner can take. If a write fails with a storage error,
+    the dispatcher writes the same outcomes again after a delay, which `storage_backoff` sets. `clock` returns the
+    current time in microseconds, on the same time scale as the due times of retries (see `models.clock.Clock`).
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class Dispatcher:
         self.wake()
 
     def wake(self) -> None:
-        """Makes the dispatcher try to claim orders soon. Called when an order may be ready."""
+        """Makes the dispatcher try to claim orders soon. Must be called when an order is possibly ready."""
         self._changed.set()
 
     def claim_with_next_commit(self) -> None:
         """Adds a claim to the batch of writes that is about to be sent to the store.
 
-        So new orders can be claimed in the commit that stores them. Does nothing if the runner can take no more orders
-        now, if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
+        So new orders can be claimed in the commit that stores them. Does nothing if the runner can't take an order now,
+        if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
         """
         limit = self._free_slots()
         if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
@@ -119,9 +119,9 @@ class Dispatcher:
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
 
-        Then makes the orders of attempts that still run Pending again. If the store can't record an outcome, the order
-        stays Processing until the server is started again. Returns the number of attempts that can still be running
-        on their threads, including those that exceeded the time-out before. Can be called twice.
+        If attempts are still running after that, makes their orders Pending again. If the store can't record an
+        outcome, the order stays Processing until the server is started again. Returns the number of attempts that can
+        still be running, including attempts that have exceeded the time-out. Can be called twice.
         """
         self._stopping = True
         self._attempts.withdraw()
@@ -180,7 +180,7 @@ class Dispatcher:
         self._begin(claimed, limit)
 
     def _free_slots(self) -> int:
-        """How many more orders can be processed now, at most `MAX_CLAIM`."""
+        """How many orders can be claimed now, at most `MAX_CLAIM`."""
         if self._stopping:
             return 0
         max_open = self._gate.max_open()
@@ -229,7 +229,7 @@ class Dispatcher:
             self._gate_alarm = self._loop.call_later(left_s, self.wake)
 
     def _set_alarm(self, due_us: int | None) -> None:
-        """Cancels the earlier timer. Unless `due_us` is None, sets one that wakes the dispatcher at that time."""
+        """Cancels the timer. If `due_us` is not None, sets a new timer that wakes the dispatcher at this time."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None

@@ -18,7 +18,7 @@ from workers.processors.processor import AttemptRunner
 
 
 class OpenAttempts:
-    """Passes orders to the runner for one attempt each, and keeps the outcomes until they are recorded.
+    """Passes orders to the runner, which makes one attempt at each. Keeps the outcomes until they are recorded.
 
     Implements `workers.processors.processor.AttemptReports`. Sets `changed` when there are new outcomes.
     """
@@ -58,7 +58,8 @@ class OpenAttempts:
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
 
-        Raises RuntimeError if no thread can be started. The orders whose attempts have not begun are put back.
+        Raises RuntimeError if no thread can be started. In this case, calls `put_back` for the orders whose attempts
+        have not begun.
         """
         self._running.update((order.sequence, order) for order in orders)
         try:
@@ -68,7 +69,7 @@ class OpenAttempts:
             raise
 
     def withdraw(self) -> None:
-        """Puts back the orders whose attempts have not begun."""
+        """Calls `put_back` for the orders whose attempts have not begun."""
         orders = self._runner.withdraw()
         for order in orders:
             self._running.pop(order.sequence, None)
@@ -85,9 +86,9 @@ class OpenAttempts:
         self._changed.set()
 
     def abandon(self) -> int:
-        """The next write makes the orders of all running attempts Pending again. Later results are ignored.
+        """The next write makes the orders of all running attempts Pending again. Ignores results from now on.
 
-        Returns the number of attempts that can still be running, including those that were given up before.
+        Returns the number of attempts that can still be running, including attempts that have exceeded the time-out.
         """
         self.withdraw()
         abandoned = list(self._running.values())
@@ -136,11 +137,11 @@ class OpenAttempts:
                 self._loop.call_soon_threadsafe(self._collect)
 
     def _is_running(self, order: Order) -> bool:
-        """Whether the attempt has been neither put back nor given up."""
+        """Whether the attempt at this claimed order is running and its result is not known yet."""
         return self._running.get(order.sequence) is order
 
     def _collect(self) -> None:
-        """Reads all results that have been reported."""
+        """Turns all reported results into outcomes."""
         self._is_woken = False
         # Only those that are there now, so that busy threads can't keep the event loop here.
         for _ in range(len(self._reported)):

@@ -1,1 +1,1 @@
-"""An HTTP client on libcurl, for many requests to one URL. It knows nothing of orders."""
+"""An HTTP client on libcurl, for many requests to one URL. It does not depend on the rest of this program."""

@@ -21,8 +21,9 @@ _INSECURE = frozenset(
 
 
 def failure_of(code: int, text: str, *, system_error: int, was_sent: bool) -> Failure:
-    """The failure for an error of libcurl: its code and text, the last `errno` of the connection, and whether the
-    request was sent.
+    """The failure for an error of libcurl with this code and text.
+
+    `system_error` is the last `errno` of the connection. `was_sent` says whether the request was sent.
     """
     text = text or pycurl.easy_strerror(code)
     if code in _UNREACHABLE:

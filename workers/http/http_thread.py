@@ -1,7 +1,7 @@
 """Sends requests over libcurl's multi interface. One thread drives all connections.
 
-libcurl tells through callbacks which sockets it waits for, and until when. `select.poll` waits for them: it needs no
-system call for a change of the set of sockets, and has no limit to the numbers of sockets.
+libcurl calls callbacks that say which sockets it waits for, and until when. This thread waits with `select.poll`,
+because it needs no system call when the set of sockets changes, and has no limit on the numbers of descriptors.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from workers.http.transfer import Transfer
 
 MAX_WAIT_S = 60.0
 UNCHECKED_S = 1.0
-"""For this time after a connection was last checked, libcurl uses it without finding that it has been closed."""
+"""After libcurl has checked a connection, it uses the connection for this number of seconds without checking again
+whether the receiver has closed it."""
 
 _EVENTS = {
     pycurl.POLL_IN: select.POLLIN,
@@ -31,7 +32,7 @@ _MILLISECONDS = 1_000
 
 
 class Exchange(Protocol):
-    """One request, and what is done with its response. Used on the thread of `HttpThread`. Must not raise."""
+    """A request, and a method that receives its result. Used on the thread of `HttpThread`. Must not raise."""
 
     request: Request
 
@@ -40,21 +41,22 @@ class Exchange(Protocol):
 
 
 class ExchangeSource(Protocol):
-    """Where an `HttpThread` gets its requests."""
+    """Supplies an `HttpThread` with requests."""
 
     def next_exchange(self) -> Exchange | None:
-        """The next request to send; None if there is none now. Called on the thread. Must not raise."""
+        """The next request; None if there is none now. Called on the thread of `HttpThread`. Must not raise."""
 
 
 class HttpThread:
     """Sends the requests of `source` to `target`, up to `connections` at a time.
 
-    Connections are kept open between requests. With HTTP/2, requests share connections. `clock` is monotonic, in
+    Connections are kept open between requests. With HTTP/2, requests share connections. `clock` returns monotonic
     seconds.
 
-    libcurl sends a request again if it has used a connection that the receiver had closed. This is allowed only if a
-    connection was found closed before the request was sent, and with HTTP/2, whose receivers tell which requests they
-    have not processed. So a receiver that closes the connection because of a request gets it only once.
+    If libcurl sends a request on a connection that the receiver has closed, libcurl can send the request again. This is
+    allowed in two cases only: shortly after the receiver has closed another connection, and with HTTP/2, because such a
+    receiver tells which requests it has not processed. So a receiver that closes a connection because of a request gets
+    this request only once.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class HttpThread:
         self._wake()
 
     def close(self) -> None:
-        """Aborts all requests, without ending their exchanges. Does not wait for the thread. Can be called twice."""
+        """Aborts all requests without calls of `Exchange.end`. Does not wait for the thread. Can be called twice."""
         with self._lock:
             self._is_closed = True
             if self._thread is None:
@@ -162,7 +164,7 @@ class HttpThread:
             self._poll.register(descriptor, _EVENTS[wanted])
 
     def _on_idle_event(self, descriptor: int, events: int) -> None:
-        """An idle connection was closed: by the receiver, or by libcurl, which does not report it."""
+        """Handles that an idle connection was closed, by the receiver or by libcurl. libcurl does not report this."""
         self._idle.remove(descriptor)
         self._poll.unregister(descriptor)
         if not events & select.POLLNVAL:

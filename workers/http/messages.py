@@ -1,4 +1,4 @@
-"""Requests, and how they end. Immutable values; usable on any thread."""
+"""Requests, responses and failures. Immutable values; usable on any thread."""
 
 import enum
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ class FailureKind(enum.Enum):
     """Why a request got no response."""
 
     UNREACHABLE = "unreachable"
-    """No connection, for example because the name has no address or the port is closed."""
+    """There is no connection, for example because the name has no address or the port is closed."""
     NOT_CONNECTED_IN_TIME = "not connected in time"
     INSECURE = "insecure"
-    """No TLS connection, for example because the certificate is not trusted."""
+    """There is no TLS connection, for example because the certificate is not trusted."""
     NOT_ANSWERED_IN_TIME = "not answered in time"
     NOT_HTTP = "not HTTP"
-    """The connection was closed, or what arrived is not a response."""
+    """The connection was closed, or the received bytes are not a response."""
 
 
 class Failure(Struct, frozen=True, gc=False):

@@ -1,15 +1,16 @@
-"""Where requests go. Pure functions, and an immutable value; usable on any thread."""
+"""The target of requests. Pure functions, and an immutable value; usable on any thread."""
 
 import urllib.parse
 
 from msgspec import Struct
 
 _UNCHANGED = "!#$%&'()*+,/:;=?@[]~"
-"""The characters that have a meaning in a URL. Letters, digits, `-`, `.`, `_` and `~` are never encoded either."""
+"""These characters are not encoded, because they have a meaning in a URL. Letters, digits, `-`, `.`, `_` and `~` are
+not encoded either."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Where requests go, and how long they can take: until the connection can be used, and in all."""
+    """The URL of requests, the time limit for a connection to be ready, and the time limit for a whole request."""
 
     url: str
     connect_timeout_s: float
@@ -21,5 +22,5 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 def encoded_url(text: str) -> str:
-    """The URL with percent-encoding in place of all characters that a URL can't contain."""
+    """The URL in which all characters that a URL can't contain are percent-encoded."""
     return urllib.parse.quote(text, safe=_UNCHANGED)

@@ -1,4 +1,4 @@
-"""One request at a time, on one of libcurl's easy handles. Runs on the thread of `HttpThread`."""
+"""Makes one request at a time with an easy handle of libcurl. Runs on the thread of `HttpThread`."""
 
 import ssl
 from collections.abc import Sequence
@@ -10,18 +10,19 @@ from workers.http.messages import Failure, Request, Response
 from workers.http.target import Target, encoded_url
 
 MAX_BODY_BYTES = 64 * 1024
-"""How much of a response body is read, after decompression. If the body is longer, the connection is closed."""
+"""How many bytes of a decompressed response body are read. If the body is longer, the connection is closed."""
 
 _NO_HEADERS = ("Expect:", "Accept-Encoding: identity")
-"""No `Expect: 100-continue`, which costs a round trip, and no request for compressed responses."""
+"""With these headers, libcurl sends no `Expect: 100-continue`, which would cost a round trip, and requests no
+compressed responses."""
 _MILLISECONDS = 1_000
 
 
 class Transfer:
-    """An easy handle with the settings for `target`, which is used for one request after another.
+    """An easy handle of libcurl with the settings for `target`. It is used for one request after another.
 
-    Certificates are verified with the same files as Python's `ssl`: those of the system, or SSL_CERT_FILE and
-    SSL_CERT_DIR. Proxies are those that curl takes from the environment.
+    Certificates are verified with the files that Python's `ssl` uses: the files of the system, or SSL_CERT_FILE and
+    SSL_CERT_DIR. The environment variables of `curl` set the proxies.
     """
 
     def __init__(self, target: Target) -> None:
@@ -34,10 +35,10 @@ class Transfer:
         self._configure(target)
 
     def prepare(self, request: Request, *, can_repeat: bool) -> None:
-        """Sets the handle to this request. The caller then adds the handle to a multi handle.
+        """Prepares the handle for this request. The caller must then add the handle to a multi handle.
 
         If a reused connection is closed before the first byte of a response, libcurl repeats the request on another
-        one, unless `can_repeat` is false.
+        connection, unless `can_repeat` is false.
         """
         self._lines.clear()
         self._body.clear()
@@ -57,7 +58,7 @@ class Transfer:
         return self._response(self.handle.getinfo(pycurl.RESPONSE_CODE))
 
     def result_after(self, code: int, text: str) -> Response | Failure:
-        """How a request ended that libcurl ended with this error. A complete response head is a response."""
+        """How the request ended, after an error of libcurl. If a complete response head arrived, returns a response."""
         status = self.handle.getinfo(pycurl.RESPONSE_CODE)  # 0 if the only response is that of a proxy to CONNECT
         if status and _last_head(self._lines) is not None:
             return self._response(status)
@@ -150,7 +151,7 @@ def _is_informational(status_line: bytes) -> bool:
 
 
 def _value(head: Sequence[bytes], name: bytes) -> str | None:
-    """The value of the first header with this name, in lower case; None if there is none."""
+    """The value of the first header with `name`, which must be in lower case; None if there is no such header."""
     for line in head:
         field, _, value = line.partition(b":")
         if field.lower() == name:

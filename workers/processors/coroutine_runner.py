@@ -1,4 +1,4 @@
-"""Makes attempts with an async function, whose coroutines share one event loop on a thread of its own."""
+"""Makes attempts with an async function. Its coroutines share one event loop on a separate thread."""
 
 import contextlib
 import time
@@ -14,7 +14,10 @@ from workers.processors.time_outs import Place, TimeOuts
 
 
 class AsyncProcessor(Protocol):
-    """Like `workers.processors.thread_runner.Processor`, but the coroutine that the call returns makes the attempt."""
+    """Returns a coroutine that makes an attempt at the order.
+
+    `workers.processors.thread_runner.Processor` describes the effect of an exception that the coroutine raises.
+    """
 
     def __call__(self, order: Order, /) -> Coroutine[Any, Any, None]: ...
 
@@ -22,8 +25,8 @@ class AsyncProcessor(Protocol):
 class CoroutineRunner:
     """Runs `processor` for up to `workers` orders at a time, on the event loop of `coroutines`.
 
-    `coroutines` cancels a coroutine that takes longer than `timeout_s` seconds. If the coroutine ignores that, its
-    attempt is given up, and another coroutine takes its place. `clock` is monotonic, in seconds.
+    `coroutines` cancels a coroutine that takes longer than `timeout_s` seconds. If the coroutine ignores this, its
+    attempt is given up, and one more coroutine can run. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class CoroutineRunner:
         self._queue.take_all()
 
     def _wake(self) -> None:
-        """Begins attempts at waiting orders, soon. Raises RuntimeError if the thread can't be started."""
+        """Schedules attempts at waiting orders on the thread. Raises RuntimeError if the thread can't be started."""
         if self._is_woken:
             return
         self._is_woken = True

@@ -51,16 +51,16 @@ class CoroutineThread:
         return ended
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Calls `call` on the thread. Raises RuntimeError and OSError like `start`."""
+        """Schedules `call()` on the thread. Raises RuntimeError and OSError in the same cases as `start`."""
         self._running_loop().call_soon_threadsafe(self._call, call)
 
     @property
     def is_current(self) -> bool:
-        """Whether the running event loop is the one of this thread, and does not end. Called on the thread."""
+        """Whether the caller runs on the event loop of this object, and this event loop is not about to end."""
         return asyncio.get_running_loop() is self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, None], end: Callable[[BaseException | None], None]) -> None:
-        """Runs the coroutine, then calls `end` with its exception. Called on the thread, by a call of `call_soon`."""
+        """Runs the coroutine, then calls `end` with its exception, or None. Must be called by a call of `call_soon`."""
         task = asyncio.get_running_loop().create_task(self._error_of(coroutine))
         # The event loop has only weak references to tasks.
         self._tasks.add(task)
@@ -69,7 +69,7 @@ class CoroutineThread:
         task.add_done_callback(lambda done: end(asyncio.CancelledError() if done.cancelled() else done.result()))
 
     def close(self) -> None:
-        """Cancels all coroutines, and does not wait. The thread ends when all have ended. Can be called twice."""
+        """Cancels all coroutines, and does not wait. When they have ended, the thread ends. Can be called twice."""
         with self._lock:
             self._is_closed = True
             if self._loop:
@@ -83,7 +83,10 @@ class CoroutineThread:
             self.call_soon(call)
 
     async def _error_of(self, coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
-        """Runs the coroutine and returns its exception: SystemExit and KeyboardInterrupt would end the event loop."""
+        """Runs the coroutine, and returns its exception or None.
+
+        If the task raised SystemExit or KeyboardInterrupt, the event loop would end.
+        """
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:

@@ -27,10 +27,11 @@ deliveries a second."""
 MIN_LOG_INTERVAL_S = 10.0
 """The minimum number of seconds between two log lines about the beginnings of pauses for the same reason."""
 LONG_PAUSE_S = 60.0
-"""A pause of more than this number of seconds is always logged. So is an extension of a pause by more than that."""
+"""A pause of more than this number of seconds is always logged. So is an extension of a pause by more than this number
+of seconds."""
 SLOW_GROWTH = 0.25
-"""After a pause, the limit on simultaneous deliveries grows again. When it is above half of its value before the pause,
-each accepted delivery adds this number divided by the limit."""
+"""After a pause, the limit on simultaneous deliveries grows again. When the limit is above half of its value before the
+pause, each accepted delivery adds this number divided by the limit."""
 
 _MICROSECONDS = 1_000_000
 
@@ -61,12 +62,12 @@ class DeliveryGate:
     pause earlier.
 
     After a pause, only one delivery at a time is allowed until the receiver accepts one. If the receiver is busy or
-    unreachable again, the next pause begins at once. After the first accepted delivery, the limit on simultaneous
-    deliveries grows with each accepted one: by 1 up to half of the limit before the pause, then more slowly
-    (`SLOW_GROWTH`), as the window of TCP does (RFC 5681).
+    unreachable again, the next pause begins at once. After the first accepted delivery, each accepted delivery raises
+    the limit on simultaneous deliveries: by 1 until the limit is half of what it was before the pause, and then by less
+    than 1 (`SLOW_GROWTH`). The window of TCP grows in the same way (RFC 5681).
 
-    While the limit is not reduced, `queue` more orders can be claimed. They wait until a delivery ends, so that the
-    next delivery does not have to wait for a claim.
+    While the limit is not reduced, `queue` additional orders can be claimed. These orders wait until a delivery ends.
+    So the next delivery does not have to wait for a claim.
 
     `clock` returns monotonic time in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """

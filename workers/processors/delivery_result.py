@@ -25,17 +25,17 @@ _MAX_DIGITS = len(str(MAX_RETRY_AFTER_S))
 
 
 class Verdict(enum.Enum):
-    """How a delivery ended, for its order and for other deliveries to the receiver."""
+    """What the end of a delivery means for its order and for other deliveries to the receiver."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     """The order must not be sent again."""
     FAILED = "failed"
-    """The receiver responded with another error, which says nothing about other orders."""
+    """The receiver responded with any other error. This says nothing about other orders."""
     BUSY = "busy"
     """The receiver asks for fewer deliveries."""
     UNREACHABLE = "unreachable"
-    """No connection, or no response in time."""
+    """There was no connection, or no response in time."""
 
 
 class DeliveryResult(Struct, frozen=True, gc=False):

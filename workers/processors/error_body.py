@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_PAGE_CHARACTERS = 2_000
-"""How many characters of the title, and how many of the text, of a page are used. In a longer text, a character
-reference can have so many digits that `html.unescape` raises ValueError."""
+"""How many characters of the title of a page are used, and how many characters of its text. In a longer text, a
+character reference can have so many digits that `html.unescape` raises ValueError."""
 
 # The charsets that are decoded. Some other encodings of Python are slow for some bodies, or are not charsets.
 _CHARSET = re.compile(
@@ -100,6 +100,6 @@ def _text_and_tags(page: str) -> Iterator[str | _Tag]:
 
 
 def _after(page: str, text: str, begin: int) -> int:
-    """The position after the next occurrence of `text` from `begin` on; the end of the page if there is none."""
+    """The position after the next `text` from `begin` on; the end of the page if `text` does not occur."""
     found = page.find(text, begin)
     return len(page) if found < 0 else found + len(text)

@@ -1,4 +1,4 @@
-"""The processors that call a user's function for each order. Run on the worker threads."""
+"""The processors that call a user's function for each order. The runners call them on other threads."""
 
 import asyncio
 import importlib
@@ -26,11 +26,11 @@ class FunctionRefusedError(StartRefusedError):
 
 
 class FunctionProcessor:
-    """Calls `function` with each order, and waits for the coroutine that it can return, on the thread of `coroutines`.
+    """Calls `function` with each order. If it returns a coroutine, runs it on the thread of `coroutines`, and waits.
 
     `Processor` describes the effect of an exception that the function or the coroutine raises. A returned generator,
-    future or other awaitable makes the attempt fail, because the work of the function is not done yet.
-    Any other returned value is ignored.
+    future or other awaitable makes the attempt fail, because the work of the function is not done yet. Any other
+    returned value is ignored.
     """
 
     def __init__(self, function: Callable[[Order], object], *, coroutines: CoroutineThread) -> None:
@@ -51,7 +51,7 @@ class FunctionProcessor:
 
 
 class AsyncFunctionProcessor:
-    """Makes a coroutine of the async function `function` for each order. The coroutine decides the outcome."""
+    """Returns, for each order, a coroutine that runs the async function `function` with this order."""
 
     def __init__(self, function: Callable[[Order], Coroutine[Any, Any, object]]) -> None:
         self._function = function
@@ -105,7 +105,7 @@ def _integer(digits: str) -> int | float:
 
 
 def is_async(function: Callable[[Order], object]) -> TypeGuard[Callable[[Order], Coroutine[Any, Any, object]]]:
-    """Whether a call of the function only makes a coroutine, and so does not block."""
+    """Whether a call of the function only returns a coroutine. Such a call does not block."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 

@@ -13,15 +13,17 @@ from workers.processors.outcomes import NotSentError
 from workers.processors.processor import AttemptReports
 
 QUEUE_S = 0.05
-"""How many seconds the orders in the queue wait for their attempts, approximately."""
+"""About how many seconds an order waits in the queue for its attempt."""
 MAX_ORDERS = 1_000
-"""The maximum number of orders that are attempted or wait, unless more attempts can run at a time."""
+"""The maximum number of orders that wait or are being attempted. If more attempts than this can run at a time, the
+number of these attempts is the maximum."""
 MAX_WAIT_S = 1.0
-"""If orders have waited for this time, because attempts have become slow, they are put back."""
+"""Orders that have waited for this number of seconds become Pending again. This happens if attempts have become
+slow."""
 TICK_S = 0.005
-"""How often the queue is checked while orders wait."""
+"""While orders wait, the queue is checked after each interval of this number of seconds."""
 SHORTEST_S = 0.000_001
-"""Shorter attempts count as if they took this time."""
+"""In the mean duration, an attempt that takes fewer seconds than this counts as if it took this time."""
 WEIGHT_OF_LATEST = 0.1
 """The weight of the latest attempt in the mean duration."""
 
@@ -29,9 +31,8 @@ WEIGHT_OF_LATEST = 0.1
 class OrderQueue:
     """Keeps orders, oldest first, until attempts at them begin.
 
-    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. A claim is
-    part of a commit, so without these orders, threads would wait for the next commit after each short attempt.
-    `on_stall` is called on the event loop if the queue has not moved for a moment.
+    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. Orders are
+    claimed in commits. If no orders waited here, a thread would wait for the next commit after each short attempt.
     """
 
     def __init__(self, *, queue_s: float = QUEUE_S, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -39,7 +40,7 @@ class OrderQueue:
         self._clock = clock
         self._orders: deque[Order] = deque()
         self.mean_s = MAX_WAIT_S
-        """The mean duration of the latest attempts."""
+        """The mean duration of the latest attempts, in seconds."""
         self._tick: asyncio.TimerHandle | None = None
         self._oldest: tuple[Order | None, float] = (None, 0.0)
         self._last_put_s = 0.0
@@ -48,33 +49,36 @@ class OrderQueue:
         return len(self._orders)
 
     def open(self, reports: AttemptReports, *, on_stall: Callable[[], None], places: Callable[[], int]) -> None:
-        """Must be called once, on the event loop. `places` says how many attempts can run at a time."""
+        """Must be called once, on the event loop. `places` returns how many attempts can run at a time.
+
+        `on_stall` is called on the event loop if no order was taken between two checks of the queue.
+        """
         self._reports = reports
         self._on_stall = on_stall
         self._places = places
         self._loop = asyncio.get_running_loop()
 
     def capacity(self) -> int:
-        """How many orders can be attempted or wait now."""
+        """How many orders can wait or be attempted at this moment, in total."""
         places = self._places()
         return max(places, min(self._attempts_in(self._queue_s), MAX_ORDERS))
 
     def put(self, orders: Sequence[Order]) -> None:
-        """Adds the orders. Called on the event loop."""
+        """Adds the orders. Must be called on the event loop."""
         self._orders.extend(orders)
         self._last_put_s = self._clock()
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_S, self._check)
 
     def take(self) -> Order | None:
-        """Removes the oldest order; None if there is none."""
+        """Removes and returns the oldest order; returns None if no order waits."""
         try:
             return self._orders.popleft()
         except IndexError:
             return None
 
     def take_all(self) -> list[Order]:
-        """Removes all orders."""
+        """Removes and returns all orders."""
         taken: list[Order] = []
         while order := self.take():  # other threads take orders at the same time
             taken.append(order)
@@ -86,12 +90,12 @@ class OrderQueue:
         self.mean_s += (duration_s - self.mean_s) * WEIGHT_OF_LATEST
 
     def close(self) -> None:
-        """Ends the timer. Called on the event loop. Can be called twice."""
+        """Ends the timer. Must be called on the event loop. Can be called twice."""
         if self._tick:
             self._tick.cancel()
 
     def _attempts_in(self, seconds: float) -> int:
-        """How many attempts end in this time."""
+        """About how many attempts end in this number of seconds."""
         return int(self._places() * seconds / max(self.mean_s, SHORTEST_S))
 
     def _check(self) -> None:

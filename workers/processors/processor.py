@@ -1,4 +1,4 @@
-"""The interface between the dispatcher and what makes attempts at orders."""
+"""The interfaces between the dispatcher and the runner, which makes attempts at orders."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,17 +9,18 @@ from models.order import Order
 class AttemptReports(Protocol):
     """Receives the results of attempts. Methods can be called on any thread; they neither block nor raise.
 
-    The event loop is woken once for all results that are reported before it reads them. A result is ignored if the
-    attempt has already ended: for example, if it was given up after its time-out, or abandoned at a stop.
+    The event loop reads all reported results together. A result is ignored if the attempt was already given up, because
+    it exceeded its time-out or because the server stops.
     """
 
     def completed(self, orders: Sequence[Order], duration_s: float) -> None:
         """These orders are Completed. Each attempt took `duration_s` seconds."""
 
     def failed(self, order: Order, error: BaseException, duration_s: float) -> None:
-        """The attempt ended with this error. If it is one of `workers.processors.outcomes`, it says what follows.
+        """The attempt at this order ended with `error`.
 
-        After any other error, the order is retried.
+        The exceptions of `workers.processors.outcomes` document their effect. After any other exception, the order is
+        retried.
         """
 
 
@@ -28,9 +29,10 @@ class AttemptRunner(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many orders it can have now: those that are being attempted, and those that wait for their attempt.
+        """How many orders the runner can have now, including the orders that it already has.
 
-        Can change at any time. 0 if no order can be attempted at the moment.
+        The orders are being attempted, or wait for their attempts. The number can change at any time. It is 0 if no
+        order can be attempted at the moment.
         """
 
     @property
@@ -39,26 +41,27 @@ class AttemptRunner(Protocol):
 
     @property
     def overdue(self) -> int:
-        """How many attempts were given up after their time-out and still run."""
+        """How many attempts were given up after their time-out but are still running."""
 
     def open(self, reports: AttemptReports) -> None:
-        """Must be called once, before `start`."""
+        """Sets the object that receives results. Must be called once, before `start`."""
 
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each order, and reports the result later. Returns at once.
 
-        An attempt that exceeds `--attempt-timeout` fails with NoResultError. The time begins with the attempt, not with
-        the call of `start`. Raises RuntimeError if no thread can be started: `withdraw` then returns the orders.
+        An attempt that exceeds `--attempt-timeout` fails with NoResultError. The time-out begins with the attempt, not
+        with the call of `start`. Raises RuntimeError if no thread can be started. In this case, the caller must call
+        `withdraw`.
         """
 
     def withdraw(self) -> Sequence[Order]:
-        """Takes back the orders whose attempts have not begun. No attempt is made at them."""
+        """Returns the orders whose attempts have not begun. The runner will not make these attempts."""
 
     def close(self) -> None:
-        """Ends the timers at once, and the threads after their attempts. Does not wait. Can be called twice.
+        """Ends the timers at once, and each thread after its current attempt. Does not wait. Can be called twice.
 
-        `withdraw` must be called before. Attempts that still run have been abandoned.
+        `withdraw` must be called first. The results of attempts that are still running are ignored.
         """
 
     def close_in_child(self) -> None:
-        """Called in a child that a user's function has forked: makes no more attempts there."""
+        """Must be called in a child process that a user's function forked. Makes no more attempts in the child."""

@@ -35,10 +35,11 @@ def check_processor(text: str) -> str:
 
 
 class SelectedProcessor(NamedTuple):
-    """What makes attempts, and the gate that limits how many orders are claimed for it.
+    """The runner that makes attempts, and the gate that limits how many orders are claimed for the runner.
 
-    `connections` is how many network connections the attempts can have at a time: a function can have one on each
-    thread. `secret_file` is the file of webhook secrets, for a reload; None if the processor has no such file.
+    `connections` is the number of network connections that are expected at a time. For a function, one connection for
+    each thread is expected. `secret_file` is the file of webhook secrets, for a reload; None if the processor has no
+    such file.
     """
 
     runner: AttemptRunner
@@ -59,8 +60,8 @@ def build_processor(
     """Returns the processor that `name`, a value of `--processor`, selects.
 
     Only the webhook processor uses the settings `webhook`, and `clock_us`, which returns microseconds since 1970, UTC.
-    Only a user's function uses `coroutines`. An attempt is given up after `attempt_timeout_s` seconds, unless this is
-    None. Raises StartRefusedError if the processor can't be used.
+    Only a user's function uses `coroutines`. An attempt is given up after `attempt_timeout_s` seconds. None means that
+    there is no time-out. Raises StartRefusedError if the processor can't be used.
     """
     if name == RECORD:
         return SelectedProcessor(RecordRunner(), 0, OpenGate())

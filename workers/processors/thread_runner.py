@@ -17,21 +17,22 @@ from workers.processors.processor import AttemptReports
 from workers.processors.time_outs import Place, TimeOuts
 
 SHORT_S = 0.001
-"""If attempts are shorter than this, one thread is woken for as many orders as take this time."""
+"""If the mean attempt takes fewer seconds than this, one thread is woken for as many orders as it can attempt in this
+time."""
 
 
 class Processor(Protocol):
     """Makes an attempt at an order. Is called on worker threads, several calls at a time.
 
-    If the call returns, the order is Completed. If it raises an exception of `workers.processors.outcomes`, that says
-    what follows. After any other exception, the order is retried.
+    If the call returns, the order is Completed. The exceptions of `workers.processors.outcomes` document their effect.
+    After any other exception, the order is retried.
     """
 
     def __call__(self, order: Order, /) -> None: ...
 
 
 class _Worker(Place):
-    """A worker thread. It waits for the lock while it is idle."""
+    """A worker thread. While the thread is idle, it waits for the lock `wake`."""
 
     __slots__ = ("wake",)
 
@@ -44,8 +45,9 @@ class _Worker(Place):
 class ThreadRunner:
     """Calls `processor` with each order, on up to `workers` threads of `pool`.
 
-    Gives up an attempt after `timeout_s` seconds, unless this is None. Its thread can't be stopped, so another one
-    takes its place: `pool` then needs twice as many threads. `clock` is monotonic, in seconds.
+    Gives up an attempt after `timeout_s` seconds. The thread of such an attempt can't be stopped, so another thread
+    replaces it. Therefore `pool` must have twice `workers` threads. If `timeout_s` is None, there is no time-out, and
+    `workers` threads are enough. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class ThreadRunner:
             self._wake(len(self._queue))
 
     def _wake(self, count: int) -> None:
-        """Wakes or starts up to this number of threads. Raises RuntimeError if there is no thread at all."""
+        """Wakes or starts up to `count` threads. Raises RuntimeError if no thread runs and none can be started."""
         for _ in range(min(count, self._workers)):
             if self._wake_idle_thread():
                 continue
@@ -144,7 +146,7 @@ class ThreadRunner:
     # On the worker threads
 
     def _serve(self, worker: _Worker) -> None:
-        """Makes attempts until the runner is closed, or until another thread has taken the place of this one."""
+        """Makes attempts until the runner is closed, or until another thread has replaced this thread."""
         while worker in self._threads and not self._is_closed:
             if order := self._queue.take():
                 self._attempt(worker, order)

@@ -15,7 +15,10 @@ _log = logging.getLogger(__name__)
 
 
 class Place:
-    """Where one attempt at a time runs: `attempt` is its order and when it began, and `given_up` an overdue attempt."""
+    """A thread or a coroutine that runs one attempt at a time. `attempt` is the running attempt.
+
+    `given_up` is the latest attempt that was given up. An attempt is a pair: its order, and when it began (seconds).
+    """
 
     __slots__ = ("attempt", "given_up")
 
@@ -25,16 +28,16 @@ class Place:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the attempt was given up and still runs."""
+        """Whether the attempt was given up but is still running."""
         return self.attempt is not None and self.attempt is self.given_up
 
 
 class TimeOuts:
-    """Gives up attempts that have not ended after `timeout_s` seconds, unless this is None.
+    """Gives up attempts that have not ended after `timeout_s` seconds. None means that there is no time-out.
 
-    Up to `places` attempts can run at a time. An attempt that was given up can still run: without effect, but it
-    occupies a thread, for example. With a time-out, `places` further attempts can run in place of such attempts.
-    `clock` is monotonic, in seconds.
+    Up to `places` attempts can run at a time. If an attempt that was given up is still running, its result is ignored,
+    but it still occupies a thread, for example. Up to `places` such attempts are replaced by additional attempts.
+    `clock` returns monotonic seconds.
     """
 
     def __init__(self, *, timeout_s: float | None, places: int, clock: Callable[[], float]) -> None:
@@ -43,13 +46,16 @@ class TimeOuts:
         self._spare = 0 if timeout_s is None else places
         self._clock = clock
         self.places: set[Place] = set()
-        """Each place that can have an attempt."""
+        """All places that can have an attempt."""
         self._late: set[Place] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._warnings: set[str] = set()
 
     def open(self, reports: AttemptReports, *, on_overdue: Callable[[], None]) -> None:
-        """Must be called once, on the event loop. Calls `on_overdue` there after it has given up attempts."""
+        """Must be called once, on the event loop.
+
+        After attempts have been given up, `on_overdue` is called on the event loop.
+        """
         self._reports = reports
         self._on_overdue = on_overdue
         self._loop = asyncio.get_running_loop()
@@ -58,16 +64,16 @@ class TimeOuts:
 
     @property
     def in_time(self) -> int:
-        """How many attempts run that are not overdue."""
+        """How many attempts are running and not overdue."""
         return sum(place.attempt is not None and not place.is_overdue for place in tuple(self.places))
 
     @property
     def overdue(self) -> int:
-        """How many attempts run that were given up."""
+        """How many attempts were given up but are still running."""
         return sum(place.is_overdue for place in tuple(self._late))
 
     def usable_places(self) -> int:
-        """How many attempts can run at a time, in addition to those that are overdue."""
+        """How many attempts can run at a time, in addition to overdue attempts."""
         return min(self._most, self._most + self._spare - self.overdue) if self._spare else self._most
 
     def note_end(self) -> None:
@@ -76,12 +82,12 @@ class TimeOuts:
             self._warnings.clear()
 
     def close(self) -> None:
-        """Ends the timer. Called on the event loop. Can be called twice."""
+        """Ends the timer. Must be called on the event loop. Can be called twice."""
         if self._alarm:
             self._alarm.cancel()
 
     def _check(self, timeout_s: float) -> None:
-        """Gives up attempts that are overdue, and sets the next alarm: before then, no attempt can become overdue."""
+        """Gives up overdue attempts, and sets a timer for the moment at which the next attempt can become overdue."""
         self._late = {place for place in self._late if place.is_overdue}
         now_s, next_s, overdue = self._clock(), timeout_s, 0
         for place in tuple(self.places):
@@ -102,7 +108,7 @@ class TimeOuts:
             self._on_overdue()
 
     def _warn_about_lost_places(self) -> None:
-        """Logs each of the two warnings once, until no attempt is overdue."""
+        """Warns that fewer orders, or none, are processed. Repeats a warning only after no attempt was overdue."""
         overdue = self.overdue
         lost = overdue - self._spare
         effect = "fewer orders are" if lost < self._most else "no order is"

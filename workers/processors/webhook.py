@@ -20,18 +20,18 @@ CONNECT_FRACTION = 1 / 3
 
 
 class WebhookRunner:
-    """Posts orders to a receiver, one on each connection.
+    """Posts orders to a receiver of webhooks, up to `settings.connections` at a time.
 
     The orders are signed, sent and reported on the thread of an `HttpThread`; all other methods run on the event loop.
-    `delivery_result.py` decides what a response means for the order, and `gate` when orders can be sent. Redirects are
-    not followed. `clock` returns seconds since 1970, UTC. Raises SecretsRefusedError if the secrets are in a file that
-    can't be used.
+    `delivery_result.py` decides what a response means for the order. `gate` decides when orders can be sent. Redirects
+    are not followed. `clock` returns seconds since 1970, UTC. The constructor raises SecretsRefusedError if the secrets
+    are in a file that can't be used.
 
-    An attempt that takes longer than `attempt_timeout_s` is aborted, if the time-out of the settings is not shorter.
+    An attempt is aborted after `attempt_timeout_s` seconds, or earlier if the time-out of `settings` is shorter.
     """
 
     overdue = 0
-    """An attempt that takes too long is aborted, so it occupies nothing."""
+    """Always 0, because an attempt that takes too long is aborted."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class WebhookRunner:
         )
 
     def replace_secrets(self, secrets: Sequence[str]) -> None:
-        """Signs later deliveries with these secrets. Can be called on any thread."""
+        """From now on, signs deliveries with these secrets. Can be called on any thread."""
         self._requests.replace_secrets(secrets)
 
     @property
@@ -89,7 +89,7 @@ class WebhookRunner:
         self._thread.close()
 
     def close_in_child(self) -> None:
-        """Does nothing: there is no function of a user that could fork."""
+        """Does nothing, because no user's function runs that could fork."""
 
     def next_exchange(self) -> "_Attempt | None":
         """The request for the next order. Called on the thread of the HttpThread."""
@@ -141,7 +141,7 @@ class WebhookRunner:
         return f"{what}: {shown_text(failure.cause)}"
 
     def _is_given_up(self, failure: Failure) -> bool:
-        """Whether the time-out of attempts, and not that of the receiver, has aborted the request."""
+        """Whether `--attempt-timeout`, and not `--webhook-timeout`, has aborted the request."""
         if self._attempt_timeout_s is None or self._attempt_timeout_s >= self._timeout_s:
             return False
         if failure.kind is FailureKind.NOT_CONNECTED_IN_TIME:
@@ -150,7 +150,7 @@ class WebhookRunner:
 
 
 class _Attempt:
-    """The request of one order: an `Exchange`. `delivery` is what the gate counts."""
+    """The `Exchange` that delivers one order. `delivery` is what `DeliveryGate.begin` returned."""
 
     __slots__ = ("_end", "delivery", "order", "request")
 
@@ -171,7 +171,7 @@ class _Attempt:
 
 
 def _error_of(result: DeliveryResult, *, pause_s: float) -> Exception | None:
-    """What to report for this result; None if the order was accepted."""
+    """The exception to report for this result; None if the receiver accepted the order."""
     match result.verdict:
         case Verdict.ACCEPTED:
             return None

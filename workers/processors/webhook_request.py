@@ -17,7 +17,7 @@ from workers.processors.webhook_headers import Headers
 
 _OWN_HEADERS = {"Content-Type": "application/json", "User-Agent": "orders"}
 _NO_HEADERS = ("Accept",)
-"""The headers that libcurl would add."""
+"""Headers that libcurl would add, and that must not be sent."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -55,7 +55,7 @@ class WebhookRequests:
         self.replace_secrets(secrets)
 
     def replace_secrets(self, secrets: Sequence[str]) -> None:
-        """Signs later requests with these secrets."""
+        """From now on, signs requests with these secrets."""
         self._signers = [Webhook(secret) for secret in secrets]
 
     def request_for(self, order: Order, *, now_s: float) -> Request:

@@ -34,7 +34,7 @@ class Signer(Protocol):
     """Signs deliveries. `workers.processors.webhook.WebhookRunner` implements it."""
 
     def replace_secrets(self, secrets: Sequence[str], /) -> None:
-        """Signs later deliveries with these secrets."""
+        """From now on, signs deliveries with these secrets."""
 
 
 class SecretFile:
@@ -45,7 +45,7 @@ class SecretFile:
         self._signer = signer
 
     def reload(self) -> str:
-        """Signs later deliveries with the secrets that are in the file now. Returns a description for the log.
+        """From now on, signs deliveries with the current secrets of the file. Returns a description for the log.
 
         Raises SecretsRefusedError if the file can't be used; the old secrets stay in use.
         """

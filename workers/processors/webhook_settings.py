@@ -14,8 +14,8 @@ CONNECTIONS = 64
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where deliveries go, and what they contain in addition to the order.
 
-    With several secrets, each delivery has a signature for each. An attempt takes at most `timeout_s` seconds. At most
-    `connections` orders are sent at a time.
+    If there are several secrets, each delivery has one signature for each secret. An attempt takes at most `timeout_s`
+    seconds. At most `connections` orders are sent at a time.
     """
 
     url: str
