@@ -48,7 +48,7 @@ class Clock:
         before the step."""
         self.step_us = 0
         """The wall clock time minus the steady time, in microseconds, after the last step that was recorded; 0 before
-        the first one."""
+        the first step."""
 
     def __call__(self) -> int:
         return self._start_us + self._elapsed_us()

@@ -41,10 +41,10 @@ class Store(Protocol):
     def recover(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int = HIGHEST) -> int:
         """Records `outcome_of(attempt)` for each attempt that a crash interrupted.
 
-        Converts the due times that the previous process stored to the steady time of this one. A retry that would be
-        due after more than `longest_delay_us` is made due now: the wall clock was probably set back. Returns the number
-        of recorded outcomes. Must be called once, before the first claim. An order whose outcome can't be recorded is
-        skipped, as `write` documents.
+        Converts the due times that the previous process stored to the steady time of this process. If a retry would be
+        due after more than `longest_delay_us` microseconds, the wall clock was probably set back, so the retry becomes
+        due now. Returns the number of recorded outcomes. Must be called once, before the first claim. An order whose
+        outcome can't be recorded is skipped, as `write` documents.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -56,7 +56,7 @@ class Store(Protocol):
         2. `Cancel`, `Retry`, `RetryOrders` and `SetPaused`.
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
         4. `FinishAndClaim` claims Pending orders that are new or whose retry is due, oldest first. While processing is
-           paused, it claims none.
+           paused, it claims no orders.
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the order
         above. The result for a damaged order is a StorageError. So is the result for an order that was not tried
@@ -88,7 +88,7 @@ class Store(Protocol):
         """The totals after the last commit. Takes the same time for any number of orders."""
 
     def probe(self, work: Work) -> None:
-        """Tests this kind of work in the same way as requests use it, and changes no order. Updates `is_up`.
+        """Tests this kind of work as requests do it, and changes no order. Updates `is_up`.
 
         Raises a StorageError if the test fails.
         """
@@ -116,6 +116,6 @@ class Store(Protocol):
 def open_store(database: Path, *, clock: Clock) -> Store:
     """Opens the store in the SQLite file `database`, and creates the file if it does not exist.
 
-    Raises DatabaseRefusedError; the file is then unchanged.
+    If this function raises DatabaseRefusedError, the file is unchanged.
     """
     return open_sqlite_store(database, clock=clock)

@@ -167,7 +167,7 @@ class RetrySelection(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class RetriedOrders(Struct, frozen=True, gc=False):
-    """The orders that were retried. `rest` selects the orders that remain to be examined; None if none remain."""
+    """The orders that were retried. `rest` selects the orders that remain to be examined; None if no order remains."""
 
     orders: list[OrderIds]
     rest: RetrySelection | None

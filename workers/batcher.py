@@ -48,7 +48,7 @@ class Batcher(Generic[T, R]):
     `work(items)` returns one result for each item, in order. If a result is an exception, it is raised only to the
     caller that submitted this item. If `work` raises an exception, it is raised to all callers of the batch. One call
     runs at a time. A batch ends with the item that brings its total size to `max_batch`. At most `max_waiting` items
-    wait, including those of the running call. There is no timer: a single item that arrives while nothing runs is
+    wait, including the items of the running call. There is no timer: a single item that arrives while nothing runs is
     passed to `work` two iterations of the event loop later.
     """
 

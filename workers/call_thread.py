@@ -27,7 +27,7 @@ class CallThread:
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
-        """Runs `call(*arguments)` on the thread, after the calls that wait. Returns or raises the same as the call."""
+        """Runs `call(*arguments)` on the thread, after the waiting calls. Returns or raises the same as the call."""
         done: Future[R] = Future()
 
         def run_it(_: None) -> None:
@@ -40,7 +40,7 @@ class CallThread:
         return await asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Makes the thread end after the calls that wait, and returns at once. Can be called twice."""
+        """Makes the thread end after the waiting calls, and returns at once. Can be called twice."""
         self._calls.put(None)
         self._pool.shutdown(wait=False)
 

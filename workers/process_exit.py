@@ -25,7 +25,7 @@ def fill_standard_streams() -> None:
 def exit_within(limit_s: float, status: int) -> None:
     """Ends the process with this status after `limit_s` seconds, even if threads are still running.
 
-    Without this call, Python would wait for all threads, including those that a user's function started. Flushes the
+    Without this call, Python would wait for all threads, including threads that a user's function started. Flushes the
     standard streams and the log first, so that no output is lost. If the flush takes longer than `EXIT_DELAY_S`
     seconds, for example because stdout is a pipe that nobody reads, ends the process at once.
     """

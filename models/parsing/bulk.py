@@ -1,4 +1,4 @@
-"""Parses many orders, in steps. An invalid order does not affect the others. Pure functions."""
+"""Parses many orders, in steps. An invalid order does not affect other orders. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 

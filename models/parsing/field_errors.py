@@ -1,4 +1,4 @@
-"""Collects the errors of one order: lists the first ones and counts all."""
+"""Collects the errors of one order: lists the first errors, and counts all errors."""
 
 from models.errors import FieldError, InvalidOrderError
 from models.parsing.json_pointer import Path, pointer

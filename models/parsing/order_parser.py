@@ -1,8 +1,8 @@
 """Parses the body of one order, or of many orders without metadata. Pure functions.
 
-The fast path makes one msgspec call for an order, and another one for its metadata. But msgspec reports only the first
-error and accepts repeated keys. Therefore the slow path (`models/parsing/validation.py`) parses every body that the
-fast path does not accept. The slow path accepts every valid order and finds every error.
+The fast path makes one call of msgspec for an order, and a second call for its metadata. But msgspec reports only the
+first error and accepts repeated keys. Therefore the slow path (`models/parsing/validation.py`) parses every body that
+the fast path does not accept. The slow path accepts every valid order and finds every error.
 """
 
 from collections.abc import Sequence

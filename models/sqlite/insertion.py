@@ -22,7 +22,7 @@ def insert(
     """Stores new orders. Also claims them if there are at most `limit` of them and no other order can be claimed.
 
     Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
-    first ones. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
+    first orders. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
     orders. Returns None instead of the claimed orders if the new orders were stored as Pending.
     """
     if len(orders) <= transaction.room:

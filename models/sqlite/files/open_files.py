@@ -122,7 +122,7 @@ class OpenFiles:
         return self._stat()[1]
 
     def _has_frames(self, index: _WalIndex) -> bool:
-        """Whether the WAL has its header, its last frame, and the frame that was the last one at the previous check.
+        """Whether the WAL has its header, its last frame, and the frame that was the last at the previous check.
 
         If the WAL was truncated and SQLite then appended to it, the WAL has zeros where that previous frame was.
         """

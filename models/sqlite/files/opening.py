@@ -44,7 +44,7 @@ _MIN_JOURNAL_BYTES = 512
 def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     """Opens the store in the file `path`, and locks it against other servers until the store is closed.
 
-    Raises DatabaseRefusedError; the file is then unchanged.
+    If this function raises DatabaseRefusedError, the file is unchanged.
     """
     check_path(path)
     lock = DatabaseLock(path)
@@ -74,9 +74,9 @@ def check_path(path: Path) -> None:
 
 
 def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
-    """Creates the database file `path`, or migrates it to the current schema. Then closes the connection to it.
+    """Creates the database file `path`, or migrates it to the current schema. Closes its connection at the end.
 
-    Raises DatabaseRefusedError; the file is then unchanged.
+    If this function raises DatabaseRefusedError, the file is unchanged.
     """
     check_path(path)
     real_path = Path(os.path.realpath(path))
@@ -98,7 +98,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
 
 
 def _has_content(path: Path, real_path: Path) -> bool:
-    """Whether the file contains a database. False if it is missing or empty. A database can then be created.
+    """Whether the file contains a database. False if a database can be created: the file is missing or empty.
 
     Raises DatabaseRefusedError if the file can't be written or contains anything but a database.
     """
@@ -148,7 +148,7 @@ def _with_suffix(path: Path, suffix: str) -> Path:
 
 
 def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
-    """Up to `limit` bytes from the beginning of the file; none if the file can't be read.
+    """Up to `limit` bytes from the beginning of the file; no bytes if the file can't be read.
 
     By default, reads enough for a whole rollback journal of one page.
     """
