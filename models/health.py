@@ -11,7 +11,7 @@ from msgspec import Struct
 from models.errors import StorageDamagedError, StorageError
 
 MAX_LOGGED_ORDERS = 100
-"""The maximum number of damaged orders that are logged. An order that was repaired does not count."""
+"""The maximum number of damaged orders that are logged. Orders that can be read and written again do not count."""
 
 _log = logging.getLogger("orders.storage")
 
@@ -29,7 +29,7 @@ class StorageStatus(Struct, frozen=True):
     up: dict[Work, bool]
     """Whether each kind of work succeeds."""
     errors: dict[str, int]
-    """The number of errors since the start, by SQLite's name of the error."""
+    """The number of errors since the server started, by `StorageError.code`."""
     database_bytes: int | None
     wal_bytes: int | None
     free_bytes: int | None
@@ -69,7 +69,7 @@ class StorageHealth:
         return work not in self._failing
 
     def errors(self) -> dict[str, int]:
-        """The number of errors since the start, by SQLite's name of the error."""
+        """The number of errors since the server started, by `StorageError.code`."""
         with self._lock:
             return dict(self._errors)
 

@@ -9,8 +9,8 @@ from models.sqlite.wire import decode_orders
 def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:
     """A page of the committed orders.
 
-    The next page begins below the last sequence of this page, so new orders do not change it. Orders are sorted by
-    sequence, not by time, because sequences follow the order of acceptance even if the clock was set back.
+    The next page begins below the last sequence of this page, so new orders do not change the next page. Orders are
+    sorted by sequence, not by time, because sequences follow the order of acceptance even if the clock was set back.
     """
     from_us, until_us = listing.created_from_us, listing.created_until_us
     statement = listing_statements.list_orders(

@@ -27,7 +27,8 @@ _RecordColumns = tuple[int, int | None, int, Ending, str | None]
 _GROUP = 100
 _SHORT = 256 * 1024
 """The maximum number of characters that msgspec decodes in one call. In a longer text, orders are decoded one by one,
-because msgspec holds the GIL during a call: for 30 ms if the orders have 1,000,000 items."""
+because msgspec holds the GIL during a call. If one call decoded orders with 1,000,000 items, it would hold the GIL for
+30 ms."""
 _decode_order = msgspec.json.Decoder(_OrderColumns).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode

@@ -1,4 +1,5 @@
-"""Decides, after a failed attempt, whether the order is Failed or when it is retried. Usable on any thread."""
+"""After a failed attempt, decides whether the order is Failed or retried, and when it is retried. Usable on any
+thread."""
 
 from typing import TypeGuard
 

@@ -22,10 +22,10 @@ CONNECT_FRACTION = 1 / 3
 class WebhookRunner:
     """Posts orders to a receiver of webhooks, up to `settings.connections` at a time.
 
-    The orders are signed, sent and reported on the thread of an `HttpThread`; all other methods run on the event loop.
-    `delivery_result.py` decides what a response means for the order. `gate` decides when orders can be sent. Redirects
-    are not followed. `clock` returns seconds since 1970, UTC. The constructor raises SecretsRefusedError if the secrets
-    are in a file that can't be used.
+    Orders are signed, sent and reported on the thread of an `HttpThread`. The methods of `AttemptRunner` run on the
+    event loop. `delivery_result.py` decides what a response means for the order. `gate` decides when orders can be
+    sent. Redirects are not followed. `clock` returns seconds since 1970, UTC. The constructor raises
+    SecretsRefusedError if the secrets are in a file that can't be used.
 
     An attempt is aborted after `attempt_timeout_s` seconds, or earlier if the time-out of `settings` is shorter.
     """
