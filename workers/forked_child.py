@@ -1,6 +1,6 @@
 """Resets what a forked child process inherits from the server. Runs on the only thread of the child.
 
-A user's function can fork.
+A user's function can fork the process of the server.
 """
 
 import concurrent.futures.thread

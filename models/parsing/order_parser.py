@@ -99,7 +99,7 @@ def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
 def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:
     """The orders in these texts; None if one of the texts is not an order or has metadata.
 
-    Three times as fast as parsing the texts one by one.
+    A call takes a third of the time that it takes to parse the texts one by one.
     """
     # `parse_array_fast` accepts no strings except keys, so each brace begins or ends an order. Therefore no order can
     # begin in one text and end in the next if each text begins and ends with a brace.

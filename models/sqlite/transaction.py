@@ -83,7 +83,7 @@ class Transaction:
         return due_us is not None and due_us <= self.now_us
 
     def next_claim_us(self, next_due_us: int | None) -> int | None:
-        """When orders must be claimed again, for `ClaimedOrders`, if the next retry is due at `next_due_us`."""
+        """The value of `ClaimedOrders.next_due_us` if the next retry is due at `next_due_us`."""
         times = [each for each in (next_due_us, self._try_again_us) if each is not None]
         return min(times, default=None)
 

@@ -110,7 +110,7 @@ class Transactions:
         self._clock.record_step(step_us, last_sequence=last_sequence)
 
     def _note_step(self) -> None:
-        """Logs a step of the wall clock after it is stored in the database."""
+        """Logs a step of the wall clock after the step has been stored in the database."""
         change_s = (self._clock.step_us - self._stored_step_us) / 1_000_000
         if change_s:
             self._stored_step_us = self._clock.step_us

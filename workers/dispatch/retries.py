@@ -1,5 +1,4 @@
-"""After a failed attempt, decides whether the order is Failed or retried, and when it is retried. Usable on any
-thread."""
+"""Decides whether an order is retried after a failed attempt, and when it is retried. Usable on any thread."""
 
 from typing import TypeGuard
 

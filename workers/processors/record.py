@@ -7,7 +7,7 @@ from workers.processors.processor import AttemptReports
 
 
 class RecordRunner:
-    """Does nothing, so each order becomes Completed. For a shop that only wants to store its orders."""
+    """Does nothing, so each order becomes Completed. This is enough for a shop that only stores its orders."""
 
     capacity = 8_000
     in_time = 0

@@ -46,7 +46,7 @@ class ThreadRunner:
     """Calls `processor` with each order, on up to `workers` threads of `pool`.
 
     Gives up an attempt after `timeout_s` seconds. The thread of such an attempt can't be stopped, so another thread
-    replaces it. Therefore `pool` must have twice `workers` threads. If `timeout_s` is None, there is no time-out, and
+    replaces it. Therefore `pool` must have `2 * workers` threads. If `timeout_s` is None, there is no time-out, and
     `workers` threads are enough. `clock` returns monotonic seconds.
     """
 

@@ -6,9 +6,9 @@ versions of the database.
 Each write transaction stores a new random number in `totals.state`, and the number of the previous transaction in
 `totals.previous_state`. It writes the page with these two columns to the WAL. So the WAL contains the numbers of all
 its transactions, and the number of the transaction before the first one. The WAL belongs to the database if one of
-these numbers is the `totals.state` of the database file. The file is then as old as the beginning of the WAL, or newer,
-and the replay leads to the newest version. All this also applies to a copy of the database file that was made after the
-beginning of the WAL.
+these numbers is the `totals.state` of the database file. In this case, the database file is as old as the beginning of
+the WAL, or newer, and the replay leads to the newest version. All this also applies to a copy of the database file that
+was made after the beginning of the WAL.
 """
 
 import sqlite3
