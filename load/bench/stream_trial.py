@@ -3,7 +3,7 @@
 First, a server stores and processes a stream of orders, and its statements are recorded. To measure SQLite alone, the
 recorded statements that create tables and that store or process orders are executed on a new file, with their
 parameters and in their transactions. So the schema and the syncs are equal. The server and SQLite are measured until
-all orders are Completed: if only the responses counted, a server that delays the processing would be faster.
+all orders are Completed. A measurement until the last response would favor a server that delays the processing.
 """
 
 import sqlite3

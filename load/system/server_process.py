@@ -32,8 +32,9 @@ class ServerProcess:
     """Runs a server. In the `with` block, the server listens at `url`. After the block, it gets SIGTERM.
 
     The server is Python with these `arguments`, in the project's folder. Its output goes to `log`. Raises DidNotStart
-    if it does not listen within `start_s`. If it does not end within `stop_s`, it gets SIGKILL. DidNotEnd is raised
-    after SIGKILL and after an exit status other than 0, unless the block has raised an exception.
+    if it does not listen within `start_s`. If it does not end within `stop_s`, it gets SIGKILL.
+
+    If the block has raised no exception, raises DidNotEnd if the server got SIGKILL or its exit status is not 0.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The output of `load.chaos` in load/README.md has the faults of its seed, and all tables that a run prints."""
+"""Tests that the output of `load.chaos` in load/README.md has the faults of its seed, and all tables of a run."""
 
 import re
 from collections import Counter

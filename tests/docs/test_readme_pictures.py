@@ -1,4 +1,4 @@
-"""The pictures of the pages, and the command that takes new pictures."""
+"""Tests the pictures of the pages, and the command that takes new pictures."""
 
 import re
 import struct

@@ -1,4 +1,4 @@
-"""The configurations of nginx and Caddy in handlers/README.md, with the real programs between curl and the server."""
+"""Tests the configurations of nginx and Caddy in handlers/README.md: curl sends requests through the real programs."""
 
 import http.client
 import json

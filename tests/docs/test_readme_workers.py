@@ -1,4 +1,4 @@
-"""The function and the webhook receiver of workers/README.md, called by a real server."""
+"""Tests the examples of workers/README.md: a real server calls the function and the webhook receiver."""
 
 import base64
 import os

@@ -17,10 +17,10 @@ SMALL_WAL = [sys.executable, str(Path(__file__).with_name("small_wal_server.py")
 
 
 class Recording(NamedTuple):
-    """The steps of two runs of a server. The first run has `stopped` steps. `files` has the files after each run."""
+    """The steps of two runs of a server. The first run is `steps[:first_run]`. `files` has the files after each run."""
 
     steps: list[Step]
-    stopped: int
+    first_run: int
     files: tuple[Files, Files]
     clients: Clients
 

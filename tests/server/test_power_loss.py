@@ -50,7 +50,7 @@ def folder() -> Iterator[Path]:
 def test_the_recorded_calls_explain_all_files_and_acknowledgements(recording: Recording) -> None:
     steps = recording.steps
     for moment in moments(recording):
-        if moment.place == recording.stopped - 1:
+        if moment.place == recording.first_run - 1:
             assert differences(moment.disk.written(), recording.files[0]) == []
     assert differences(moment.disk.written(), recording.files[1]) == []
     assert set(recording.files[0]) == {DATABASE}
