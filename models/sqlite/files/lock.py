@@ -11,6 +11,8 @@ from models.errors import DatabaseRefusedError
 _LOCKS_DATABASE = sys.platform == "linux"
 """Whether the database file itself is locked. On BSD and macOS, a flock on this file would conflict with SQLite's
 locks."""
+_LOCKS = Path("/proc/locks")
+_LOCKS_READS = 10
 
 _log = logging.getLogger("orders.lock")
 
@@ -198,13 +200,14 @@ def _process_with_flock(path: Path) -> str:
     """The id of the process that holds a flock on the file, from /proc/locks (see proc_locks(5)); empty if unknown."""
     try:
         found = path.stat()
-        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        # The kernel passes on one page at a time. A lock can be left out if others are released between two pages.
+        for _ in range(_LOCKS_READS):
+            for lock in _LOCKS.read_text(encoding="ascii").splitlines():
+                # Such as "9: FLOCK  ADVISORY  WRITE 31002 fe:00:2222687 0 EOF". Field 1 of a waiting process is "->".
+                fields = lock.split()
+                if fields[1:2] == ["FLOCK"] and fields[5] == file and fields[4].isdigit() and fields[4] != "0":
+                    return fields[4]
     except OSError:
-        return ""
-    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    for lock in locks:
-        # Such as "9: FLOCK  ADVISORY  WRITE 31002 fe:00:2222687 0 EOF". A process that waits has "->" in field 1.
-        fields = lock.split()
-        if fields[1:2] == ["FLOCK"] and fields[5] == file and fields[4].isdigit() and fields[4] != "0":
-            return fields[4]
+        pass
     return ""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[4]
 HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from models.sqlite.files.lock import DatabaseLock
 lock = DatabaseLock(Path(sys.argv[1]))
 lock.acquire()
@@ -280,3 +282,20 @@ def test_sqlite_can_use_the_locked_file(path: Path) -> None:
         with closing(sqlite3.connect(path)) as other:
             assert other.execute("SELECT count(*) FROM t").fetchone() == (0,)
     lock.release()
+
+
+def test_a_lock_that_proc_locks_leaves_out_at_first_is_found(
+    path: Path, holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read_text = Path.read_text
+
+    def read_incompletely(file: Path, *arguments: Any, **options: Any) -> str:
+        reads.append(file)
+        return read_text(file, *arguments, **options) if len(reads) > 3 else ""
+
+    lock_file(path).unlink()
+    monkeypatch.setattr(Path, "read_text", read_incompletely)  # the kernel leaves out a lock too rarely for a test
+    with pytest.raises(DatabaseRefusedError, match=f"process {holder.pid}"):
+        DatabaseLock(path).acquire()
+    assert reads == [Path("/proc/locks")] * 4
