@@ -61,14 +61,10 @@ class BoundedHTTPServer(HTTPServer):
         *arguments: Any,
         lane: Lane | None = None,
         clock: Callable[[], float] = time.monotonic,
-        cpu_clock: Callable[[], float] = time.thread_time,
         timeouts: Timeouts = TIMEOUTS,
         **options: Any,
     ) -> None:
-        """Also takes the arguments of Tornado's HTTPServer, except its time-outs.
-
-        `clock` returns monotonic seconds, and `cpu_clock` the CPU time of the event loop's thread in seconds.
-        """
+        """Also takes the arguments of Tornado's HTTPServer, except its time-outs. `clock` returns monotonic seconds."""
         options.setdefault("max_header_size", MAX_HEAD_BYTES)
         super().initialize(*arguments, **options)
         # Tornado's own time-out needs a timer for each request. `close_timed_out` replaces it.
@@ -80,7 +76,7 @@ class BoundedHTTPServer(HTTPServer):
         self._unused = asyncio.Event()
         self._unused.set()
         self._lingering = LingeringSockets()
-        self._hand_overs = HandOvers(clock=clock, cpu_clock=cpu_clock)
+        self._hand_overs = HandOvers()
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
@@ -174,9 +170,9 @@ class BoundedHTTPServer(HTTPServer):
         """See `LaneServer`."""
         self._lingering.add(file)
 
-    def begin_hand_over(self, hand_over: Callable[[], None], *, is_health_check: bool) -> None:
+    def begin_hand_over(self, hand_over: Callable[[], None]) -> None:
         """See `LaneServer`."""
-        self._hand_overs.begin(hand_over, is_health_check=is_health_check)
+        self._hand_overs.begin(hand_over)
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes) -> None:
         """See `LaneServer`."""

@@ -18,8 +18,8 @@ class InFlightRequests:
     """The requests that are being served.
 
     A request is in flight from the end of its body until the response. An NDJSON stream is in flight from its headers
-    on. A connection that waits to be handed over to Tornado counts, too. Repeated calls of `begin` or `end` for the
-    same request have no effect. While `draining` is true, each response has `Connection: close`.
+    on. Repeated calls of `begin` or `end` for the same request have no effect. While `draining` is true, each response
+    has `Connection: close`.
     """
 
     def __init__(self) -> None:

@@ -24,14 +24,6 @@ MAX_BODY_BYTES = 64 * 1024
 """The maximum length of the body of a single order."""
 MAX_ITERATION_S = 0.005
 """How long the lane may serve requests in one iteration of the event loop."""
-MAX_BUSY_SHARE = 0.25
-"""The next connection is handed over to Tornado when the event loop has been busy for at most this part of the time."""
-MAX_PAUSE_S = 0.005
-"""The longest time between two hand-overs. It matters when the lane keeps the event loop busy."""
-PAUSE_STEP_S = 0.001
-"""The shortest timer of uvloop."""
-HEALTH_CHECKS = (b"GET /livez ", b"GET /readyz ")
-"""The first bytes of health checks. Their clients often give up after a second."""
 NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -103,8 +95,8 @@ class LaneServer(Protocol):
     def linger(self, file: int, /) -> None:
         """Starts a lingering close of the connection with this file descriptor. See `LingeringSockets.add`."""
 
-    def begin_hand_over(self, hand_over: Callable[[], None], /, *, is_health_check: bool) -> None:
-        """Calls `hand_over` once, now or later. See `HandOvers.begin`."""
+    def begin_hand_over(self, hand_over: Callable[[], None], /) -> None:
+        """Calls `hand_over` now, or later if another connection is being handed over. See `HandOvers`."""
 
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes, /) -> None:
         """Passes the connection `client` to Tornado. `address` is the address of the client, as `accept` returns it.
@@ -114,50 +106,29 @@ class LaneServer(Protocol):
 
 
 class HandOvers:
-    """Hands over connections to Tornado one at a time, with a pause after each.
+    """Hands over at most one connection to Tornado in each iteration of the event loop.
 
-    Tornado takes ten times as long as the lane for a request. If it served many connections without a pause, clients of
-    the lane would wait, and other threads would wait for the GIL. So the next hand-over begins when the event loop has
-    been busy for at most `MAX_BUSY_SHARE` of the time since the last one, or when `MAX_PAUSE_S` has passed. A client
-    that needs Tornado while no other does is handed over at once.
-
-    `clock` returns seconds, and `cpu_clock` the CPU time of the event loop's thread in seconds.
+    Tornado takes ten times as long as the lane for a request. If many connections were handed over in one iteration,
+    all other clients would wait while Tornado serves the requests of these connections. During a hand-over, the
+    connection has two file descriptors, until the lane's transport closes the first one in the next iteration.
     """
 
-    def __init__(self, *, clock: Callable[[], float], cpu_clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._cpu_clock = cpu_clock
-        self._began_s = 0.0
-        self._began_cpu_s = 0.0
-        self._is_pausing = False
+    def __init__(self) -> None:
+        self._is_running = False
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def begin(self, hand_over: Callable[[], None], *, is_health_check: bool = False) -> None:
-        """Calls `hand_over` now, or later, after the hand-overs that already wait; before them for a health check."""
-        if is_health_check:
-            self._waiting.appendleft(hand_over)
-        else:
-            self._waiting.append(hand_over)
-        if not self._is_pausing:
+    def begin(self, hand_over: Callable[[], None]) -> None:
+        """Calls `hand_over` now, or in a later iteration of the event loop after the hand-overs that already wait."""
+        self._waiting.append(hand_over)
+        if not self._is_running:
             self._run_next()
 
     def _run_next(self) -> None:
-        self._is_pausing = bool(self._waiting)
+        self._is_running = bool(self._waiting)
         if self._waiting:
-            self._began_s, self._began_cpu_s = self._clock(), self._cpu_clock()
-            # `hand_over` makes a second file descriptor, and schedules a callback that closes the first one. `_pause`
-            # runs after that callback.
+            # `hand_over` aborts the transport, which schedules a callback that closes the file descriptor. The next
+            # `_run_next` is scheduled after that callback, so it runs later.
             try:
                 self._waiting.popleft()()
             finally:
-                asyncio.get_running_loop().call_soon(self._pause)
-
-    def _pause(self) -> None:
-        asyncio.get_running_loop().call_later(PAUSE_STEP_S, self._end_pause)
-
-    def _end_pause(self) -> None:
-        busy_s = self._cpu_clock() - self._began_cpu_s
-        if self._clock() - self._began_s < min(busy_s / MAX_BUSY_SHARE, MAX_PAUSE_S):
-            self._pause()
-        else:
-            self._run_next()
+                asyncio.get_running_loop().call_soon(self._run_next)

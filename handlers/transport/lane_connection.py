@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from handlers.problems.problem import REQUEST_TIMEOUT, Problem
-from handlers.transport.lane import HEALTH_CHECKS, MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
+from handlers.transport.lane import MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import last_response
@@ -189,7 +189,8 @@ class LaneConnection(asyncio.Protocol):
     @property
     def client_address(self) -> str:
         """The IP address of the client."""
-        return cast(str, self._address[0])
+        address: str = self._address[0]
+        return address
 
     @property
     def is_draining(self) -> bool:
@@ -205,7 +206,8 @@ class LaneConnection(asyncio.Protocol):
         self._request = None
         self._transport.write(response)
         self._record(request)
-        if self.is_draining or request.head.is_last or (self._is_ending and not self._data and not self._more):
+        is_last = self.is_draining or request.head.is_last
+        if is_last or (self._is_ending and not self._data and not self._more):
             self._close_when_sent()
         elif self._data or self._more:
             self._schedule_read()
@@ -217,9 +219,9 @@ class LaneConnection(asyncio.Protocol):
     # Leaving the lane, and closing the connection
 
     def _close_when_sent(self) -> None:
-        is_unread = self._data or self._more or self._is_reading_paused
+        has_unread = bool(self._data or self._more or self._is_reading_paused)
         self._data, self._more = b"", None
-        self._end_when_sent(self._begin_lingering_close if is_unread else self._transport.close)
+        self._end_when_sent(self._begin_lingering_close if has_unread else self._transport.close)
 
     def _end_when_sent(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -231,8 +233,7 @@ class LaneConnection(asyncio.Protocol):
             end()
 
     def _begin_hand_over(self) -> None:
-        self._lane.in_flight.begin(self)  # a drain must wait for the request
-        self._server.begin_hand_over(self._hand_over, is_health_check=self._data.startswith(HEALTH_CHECKS))
+        self._server.begin_hand_over(self._hand_over)
 
     def _begin_lingering_close(self) -> None:
         # A lingering close lets a client that is still sending read its responses.
@@ -241,7 +242,6 @@ class LaneConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _hand_over(self) -> None:
-        self._lane.in_flight.end(self)
         if self._transport.is_closing():
             return
         try:
@@ -251,9 +251,10 @@ class LaneConnection(asyncio.Protocol):
             self._transport.close()
             return
         client.setblocking(False)
+        received = self._data + (self._more or b"")
         self._server.connection_lost(self)
         self._transport.abort()
-        self._server.take_over(client, self._address, self._data + (self._more or b""))
+        self._server.take_over(client, self._address, received)
 
     def _pause_reading(self) -> None:
         if not self._is_reading_paused:
@@ -286,7 +287,7 @@ class LaneConnection(asyncio.Protocol):
             return Wait(timeouts.response_s, "response", requests, unsent // RESPONSE_STEP_BYTES)
         if self._needed:
             return Wait(timeouts.body_s, "body", requests)
-        if self._request is not None or self._end is not None:
+        if self._request is not None:
             return Wait(math.inf, "nothing", requests)
         return Wait(timeouts.idle_s, "request", requests)
 

@@ -1,6 +1,5 @@
 """SIGTERM, SIGINT and SIGKILL to a real server under load, and the orders that it has after a restart."""
 
-import contextlib
 import random
 import select
 import signal
@@ -110,20 +109,3 @@ def test_kill_9_under_load_loses_no_order_and_leaves_none_in_processing(tmp_path
         assert_all_completed(server, acknowledged)
     assert len(acknowledged) >= ROUNDS * 200
     print(f"{ROUNDS} kills, {len(acknowledged)} orders acknowledged, 0 missing, 0 not Completed")
-
-
-@pytest.mark.slow
-def test_a_stop_serves_clients_that_wait_to_be_handed_over(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.client()) for _ in range(100)]
-        for number, client in enumerate(clients, 1):
-            assert client.post(order(number)).status == 202
-        # All requests are ready at once when the server continues.
-        server.signal(signal.SIGSTOP)
-        for client in clients:
-            client.request("GET", "/livez")
-        server.signal(signal.SIGCONT)
-        assert clients[0].answer().status == 200
-        server.signal(signal.SIGTERM)
-        assert [client.answer().status for client in clients[1:]] == [200] * 99
-        assert server.wait() == 0

@@ -1,7 +1,6 @@
 """Time-outs, malformed requests and the connection limit, with a clock that the test sets."""
 
 import asyncio
-import itertools
 import logging
 import socket
 import ssl
@@ -95,19 +94,12 @@ class PlainPaths:
 class RunningServer:
     """A server on a free port, and the clock of the server."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False, is_busy: bool = False) -> None:
-        """If `is_busy`, the event loop seems to work for a second whenever its CPU time is read."""
+    def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
         self.now_s = 1_000.0
         self.plain = PlainPaths()
-        self.in_flight = InFlightRequests()
-        lane = Lane(self.plain, self.in_flight, IterationBudget(clock=lambda: 0.0)) if has_lane else None
+        lane = Lane(self.plain, InFlightRequests(), IterationBudget(clock=lambda: 0.0)) if has_lane else None
         self.http_server = BoundedHTTPServer(
-            _Paths(),
-            lane=lane,
-            timeouts=TIMEOUTS,
-            clock=lambda: self.now_s,
-            cpu_clock=itertools.count(0.0).__next__ if is_busy else lambda: 0.0,
-            ssl_options=tls,
+            _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
         )
         self._listener, self.port = bind_unused_port()
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import uvloop
@@ -12,7 +13,7 @@ from tornado.testing import bind_unused_port
 from handlers.problems.problem import OVERLOADED, Problem
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, IterationBudget, Lane
+from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, HandOvers, IterationBudget, Lane
 from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.sockets import listen
@@ -402,3 +403,21 @@ async def test_a_result_that_comes_after_the_close_is_recorded_without_a_status(
         await closing
     server.stop()
     assert recorded == [None]
+
+
+@pytest.mark.gen_test
+async def test_one_connection_is_handed_over_in_an_iteration_of_the_event_loop() -> None:
+    handed_over: list[int] = []
+    hand_overs = HandOvers()
+    for number in range(3):
+        hand_overs.begin(partial(handed_over.append, number))
+    seen: list[list[int]] = []
+
+    def look_in_each_iteration() -> None:
+        seen.append(list(handed_over))
+        if len(seen) < 4:
+            asyncio.get_running_loop().call_soon(look_in_each_iteration)
+
+    look_in_each_iteration()
+    await turns_of_the_loop()
+    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2]]
