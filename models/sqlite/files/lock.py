@@ -101,7 +101,11 @@ class DatabaseLock:
     def remove_lock_file(self) -> None:
         """Removes the lock file, but keeps the lock on the database. Can be called twice."""
         if self._lock_file is not None:
-            self._lock_file.remove()
+            # After `unlock_lock_file`, a lock file of another server can have the same inode number.
+            if self._id_in_lock_file() in ("", str(os.getpid())):
+                self._lock_file.remove()
+            else:
+                self._lock_file.close()
             self._lock_file = None
 
     def release(self) -> None:

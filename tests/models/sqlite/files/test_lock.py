@@ -284,6 +284,15 @@ def test_sqlite_can_use_the_locked_file(path: Path) -> None:
     lock.release()
 
 
+def test_a_lock_file_of_another_server_with_the_same_inode_is_not_removed(path: Path) -> None:
+    lock = DatabaseLock(path)
+    lock.acquire()
+    lock.unlock_lock_file()
+    lock_file(path).write_text("4711\n")  # the file keeps its inode
+    lock.release()
+    assert lock_file(path).read_text() == "4711\n"
+
+
 def test_a_lock_that_proc_locks_leaves_out_at_first_is_found(
     path: Path, holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
