@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import assert_counts, connect_to, post_all, wait_for_status, wait_until_processed
+from tests.models.blocks import fill_blocks
 from tests.process import DEADLINE_S, Client, order
 from tests.user_module import UserModule
 
@@ -233,6 +234,7 @@ def add_waiting_retries(path: Path, count: int) -> None:
             " due_us) VALUES (?, 1, '[1]', 10000, 'Pending', 1, 1, ?, ?)",
             ((1_000_000 + number, now_us + number, now_us + 3_600_000_000 + number) for number in range(count)),
         )
+        fill_blocks(connection)
         connection.execute("UPDATE totals SET pending = pending + ?", (count,))
         connection.execute("COMMIT")
 
