@@ -24,6 +24,10 @@ MAX_BODY_BYTES = 64 * 1024
 """The maximum length of the body of a single order."""
 MAX_ITERATION_S = 0.005
 """How long the lane may serve requests in one iteration of the event loop."""
+HAND_OVER_ATTEMPTS = 5
+"""How often a hand-over tries to get a file descriptor."""
+HAND_OVER_DELAY_S = 0.01
+"""The time between two attempts to get a file descriptor."""
 NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from handlers.problems.problem import REQUEST_TIMEOUT, Problem
-from handlers.transport.lane import MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
+from handlers.transport.lane import HAND_OVER_ATTEMPTS, HAND_OVER_DELAY_S, MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import last_response
@@ -146,7 +146,7 @@ class LaneConnection(asyncio.Protocol):
         head = read_plain_head(self._data)
         lane = self._lane
         if head is None or head.body_end - head.body_start > MAX_BODY_BYTES or not lane.handler.takes(head):
-            self._end_when_sent(self._begin_hand_over)
+            self._end_when_sent(lambda: self._server.begin_hand_over(self._hand_over))
             return
         request = self._request = PlainRequest(self, head)
         self._requests += 1
@@ -232,29 +232,28 @@ class LaneConnection(asyncio.Protocol):
         if not self._is_writing_paused:
             end()
 
-    def _begin_hand_over(self) -> None:
-        self._server.begin_hand_over(self._hand_over)
-
     def _begin_lingering_close(self) -> None:
         # A lingering close lets a client that is still sending read its responses.
         if not self._transport.is_closing():
             self._server.linger(self._transport.get_extra_info("socket").fileno())
             self._transport.abort()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, attempts: int = HAND_OVER_ATTEMPTS) -> None:
         if self._transport.is_closing():
             return
         try:
             client = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         except OSError:
+            if attempts > 1:  # another thread can need the last file descriptor for a moment
+                asyncio.get_running_loop().call_later(HAND_OVER_DELAY_S, self._hand_over, attempts - 1)
+                return
             self._transport.write(last_response(NO_ROOM))
             self._transport.close()
             return
         client.setblocking(False)
-        received = self._data + (self._more or b"")
         self._server.connection_lost(self)
         self._transport.abort()
-        self._server.take_over(client, self._address, received)
+        self._server.take_over(client, self._address, self._data + (self._more or b""))
 
     def _pause_reading(self) -> None:
         if not self._is_reading_paused:

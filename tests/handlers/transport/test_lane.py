@@ -1,7 +1,9 @@
 """The plain lane: pipelines, requests in parts, clients that disconnect or do not read, and handing over to Tornado."""
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 from contextlib import suppress
 from functools import partial
@@ -13,7 +15,14 @@ from tornado.testing import bind_unused_port
 from handlers.problems.problem import OVERLOADED, Problem
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, HandOvers, IterationBudget, Lane
+from handlers.transport.lane import (
+    HAND_OVER_ATTEMPTS,
+    MAX_BODY_BYTES,
+    MAX_ITERATION_S,
+    HandOvers,
+    IterationBudget,
+    Lane,
+)
 from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.sockets import listen
@@ -266,6 +275,26 @@ async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(api: RunningA
             answer = await connection.answer()
         assert_is_problem(answer, 503, "overloaded", "/")
         assert await connection.is_closed_by_server()
+
+
+@pytest.mark.gen_test
+async def test_a_hand_over_is_tried_again_if_no_file_descriptor_is_free(
+    api: RunningApi, ways: WayLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dup, copied = os.dup, []
+
+    def fail_at_first(file: int) -> int:
+        copied.append(file)
+        if len(copied) < HAND_OVER_ATTEMPTS:
+            raise OSError(errno.EMFILE, "no file descriptor is free")
+        return dup(file)
+
+    monkeypatch.setattr(os, "dup", fail_at_first)  # a real limit could not be lifted after exactly four attempts
+    async with api.connection() as connection:
+        await connection.send(get_text("/livez"))
+        assert (await connection.answer()).status == 200
+    assert len(copied) == HAND_OVER_ATTEMPTS
+    assert ways.ways == {Way.TORNADO}
 
 
 @pytest.mark.gen_test
