@@ -1,4 +1,4 @@
-"""A stream of orders gets exactly one response, whatever happens while it is sent."""
+"""A stream of orders gets exactly one response, for every sequence of events while the client sends it."""
 
 import asyncio
 import contextlib
