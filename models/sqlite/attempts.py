@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
+from models.batch import first_outcomes
+from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Attempt, Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import decode_attempts, decode_numbers, decode_orders, encode_numbers, encode_outcomes
+from models.wire import decode_attempts, decode_numbers, decode_orders, encode_numbers, encode_outcomes
 from models.writes import ClaimedOrders, Outcome
 
 OfOrder = TypeVar("OfOrder", Order, Outcome)
@@ -99,13 +101,10 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
 
     Ignores the outcomes of orders that are skipped because they are damaged.
     """
-    # Uses only the first outcome of each attempt, because a second one would count the attempt twice.
-    first: dict[tuple[int, int], Outcome] = {}
-    for outcome in outcomes:
-        first.setdefault((outcome.sequence, outcome.claim), outcome)
+    first = first_outcomes(outcomes)
     if transaction.skipped:
-        first = {key: outcome for key, outcome in first.items() if outcome.sequence not in transaction.skipped}
-    completed = [each for each in first.values() if each.status is Status.COMPLETED]
+        first = [outcome for outcome in first if outcome.sequence not in transaction.skipped]
+    completed = [each for each in first if each.status is Status.COMPLETED]
     for now_us, group in _by_own_time(transaction, completed):
         runs = _runs_in(group)
         if len(runs) * MIN_RUN_LENGTH <= len(group):
@@ -117,7 +116,7 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
             _complete(transaction, statements.SUM_UP, statements.COMPLETE, now_us, encode_outcomes(group))
     if len(completed) == len(first):
         return
-    others = [each.with_storable_error() for each in first.values() if each.status is not Status.COMPLETED]
+    others = [each.with_storable_error() for each in first if each.status is not Status.COMPLETED]
     _record(transaction, [each for each in others if each.ending is not None])
     for now_us, group in _by_own_time(transaction, [each for each in others if each.status is Status.FAILED]):
         transaction.change.failed += _leave_processing(transaction, statements.FAIL, now_us, encode_outcomes(group))
@@ -129,7 +128,7 @@ def _record(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
     """Adds attempts to the histories of their orders. Ignores attempts that have already ended in the database."""
     for now_us, group in _by_own_time(transaction, outcomes):
         transaction.database.execute_sql(statements.RECORD_ATTEMPTS, (now_us, encode_outcomes(group)))
-    if old := [each.sequence for each in outcomes if each.claim > statements.MAX_RECORDED_ATTEMPTS]:
+    if old := [each.sequence for each in outcomes if each.claim > MAX_RECORDED_ATTEMPTS]:
         transaction.database.execute_sql(statements.DELETE_OLD_ATTEMPTS, (encode_numbers(old),))
 
 

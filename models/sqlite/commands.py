@@ -5,14 +5,13 @@ Runs on the thread that opened the transaction.
 
 from collections.abc import Sequence
 
-from msgspec import structs
-
+from models.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
 from models.errors import WrongStatusError
 from models.listing import HIGHEST, LOWEST
-from models.order import Order, Status
+from models.order import Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import decode_numbers, decode_order_ids, encode_numbers
+from models.wire import decode_numbers, decode_order_ids, encode_numbers
 from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
 
@@ -27,7 +26,7 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
     return [
         StatusChanged(order, Status.PENDING if pending.pop(order_id, None) else order.status)
         if order and order.status is Status.CANCELLED
-        else _wrong_status(order, needed=Status.PENDING)
+        else wrong_status(order, needed=Status.PENDING)
         for order_id, order in ((each, stored.get(each)) for each in order_ids)
     ]
 
@@ -36,14 +35,14 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
     """Makes Failed orders Pending. If orders wait for a retry, makes them ready. Returns a result for each write."""
     order_ids = [each.order_id for each in retries]
     # If the batch has two retries of one order, the second fails, because the order is Pending and ready by then.
-    retried = {each.order_id: each for each in transaction.find(order_ids).values() if _can_be_retried(each)}
+    retried = {each.order_id: each for each in transaction.find(order_ids).values() if can_be_retried(each)}
     for status in (Status.FAILED, Status.PENDING):
         _retry(transaction, status, [each.sequence for each in retried.values() if each.status is status])
     stored = transaction.find(order_ids)
     return [
         StatusChanged(order, before.status)
         if order and (before := retried.pop(order_id, None))
-        else _wrong_status(order, needed="Failed or waiting for a retry")
+        else wrong_status(order, needed=CAN_BE_RETRIED)
         for order_id, order in ((each, stored.get(each)) for each in order_ids)
     ]
 
@@ -67,12 +66,8 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
     found, last_examined, examined, newest = transaction.database.execute_sql(statement, parameters).fetchone()
     orders = decode_order_ids(found)
     _retry(transaction, selection.status, [order.sequence for order in orders])
-    if examined < limit:
-        return RetriedOrders(orders, None)
-    # The next call examines neither the orders that this call has examined nor orders that are stored after this call.
-    # Otherwise a client that repeats the call could go on without end, because orders can fail again.
-    last = newest if selection.last is None else selection.last
-    return RetriedOrders(orders, structs.replace(selection, after=last_examined, last=last))
+    rest = rest_of(selection, is_whole=examined < limit, last_examined=last_examined, newest=newest)
+    return RetriedOrders(orders, rest)
 
 
 def retry_candidates(transaction: Transaction, command: RetryOrders) -> tuple[list[int], int]:
@@ -88,10 +83,6 @@ def retry_candidates(transaction: Transaction, command: RetryOrders) -> tuple[li
     [found] = transaction.database.execute_sql(statement, parameters).fetchone()
     [newest] = transaction.database.execute_sql(statements.LAST_SEQUENCE).fetchone()
     return decode_numbers(found), newest
-
-
-def _can_be_retried(order: Order) -> bool:
-    return order.status is Status.FAILED or (order.status is Status.PENDING and order.due_us is not None)
 
 
 def set_paused(transaction: Transaction, commands: Sequence[SetPaused]) -> list[bool]:
@@ -122,7 +113,3 @@ def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -
     transaction.database.execute_sql(statements.RETRY_BY_REQUEST, (encode_numbers(sequences),))
     transaction.change.failed -= len(sequences)
     transaction.change.pending += len(sequences)
-
-
-def _wrong_status(order: Order | None, *, needed: str) -> WrongStatusError | None:
-    return None if order is None else WrongStatusError(order.order_id, status=order.status, needed=needed)

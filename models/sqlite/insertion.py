@@ -1,15 +1,14 @@
 """Stores new orders in a write transaction. Runs on the thread that opened the transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
-from models.errors import BacklogFullError, OrderConflictError
+from models.insertion import admit, claimed_order, insert_results, with_rejected
 from models.listing import HIGHEST
-from models.order import Order, Status
-from models.same_order import is_same_order
+from models.order import Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.sqlite.wire import encode_new_orders, encode_plain_orders
+from models.wire import encode_new_orders, encode_plain_orders
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 
 _metadata_of = attrgetter("metadata")
@@ -27,18 +26,10 @@ def insert(
     """
     if len(orders) <= transaction.room:
         return _insert_all(transaction, orders, limit)
-    admitted_ids = transaction.find([order.order_id for order in orders]).keys() | set[int]()
-    last_size = len(admitted_ids) + transaction.room
-    for order in orders:
-        if len(admitted_ids) == last_size:
-            break
-        admitted_ids.add(order.order_id)
-    admitted = [order for order in orders if order.order_id in admitted_ids]
+    stored_ids = transaction.find([order.order_id for order in orders]).keys()
+    admitted = admit(orders, stored_ids, room=transaction.room)
     inserted, claimed = _insert_all(transaction, admitted, limit) if admitted else ([], None)
-    results = iter(inserted)
-    return [
-        next(results) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders
-    ], claimed
+    return with_rejected(orders, admitted, inserted), claimed
 
 
 def _insert_all(
@@ -69,11 +60,11 @@ def _insert_all(
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:
             return results, None
-        claimed = [_as_claimed(transaction, order, first + index) for index, order in enumerate(orders)]
+        claimed = [claimed_order(order, first + index, transaction.wall_us) for index, order in enumerate(orders)]
     else:
         stored = transaction.find([order.order_id for order in orders])
         new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
-        results = _insert_results(orders, stored, set(new))
+        results = insert_results(orders, stored, set(new))
         claimed = sorted(new.values(), key=lambda order: order.sequence)
     return results, ClaimedOrders(claimed, transaction.next_claim_us(next_due_us)) if is_claim else None
 
@@ -85,37 +76,3 @@ def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:
     if any(map(_metadata_of, orders)):
         return statements.INSERT_WITH_METADATA, encode_new_orders(orders)
     return statements.INSERT, encode_plain_orders(orders)
-
-
-def _as_claimed(transaction: Transaction, order: NewOrder, sequence: int) -> Order:
-    """The order as this transaction has stored it: claimed for its first attempt."""
-    return Order(
-        sequence,
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        order.total_amount,
-        order.metadata,
-        Status.PROCESSING,
-        1,
-        1,
-        None,
-        transaction.wall_us,
-        None,
-        None,
-        order.trace_headers,
-    )
-
-
-def _insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: set[int]) -> list[InsertResult]:
-    """A result for each order. `new` has the ids that this transaction stored; this function removes them."""
-    results: list[InsertResult] = []
-    for order in orders:
-        if order.order_id in new:
-            new.remove(order.order_id)
-            results.append(Insertion.ACCEPTED)
-        elif is_same_order(order, stored[order.order_id]):
-            results.append(Insertion.REPLAYED)
-        else:
-            results.append(OrderConflictError(order.order_id))
-    return results

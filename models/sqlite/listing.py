@@ -3,7 +3,7 @@
 from models.listing import HIGHEST, LOWEST, Listing, Page
 from models.sqlite import listing_statements
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.wire import decode_orders
+from models.wire import decode_orders
 
 
 def list_orders(database: RetryingSqliteDatabase, listing: Listing) -> Page:

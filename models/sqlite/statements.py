@@ -1,9 +1,11 @@
 """The store's SQL statements, except those that list orders. Constants.
 
 A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a result is one JSON value: see
-`models/sqlite/wire.py`. A Pending order without `due_us` is ready. A Pending order with `due_us` waits; when that time
+`models/wire.py`. A Pending order without `due_us` is ready. A Pending order with `due_us` waits; when that time
 has passed, MAKE_READY sets `due_us` to NULL.
 """
+
+from models.history import MAX_RECORDED_ATTEMPTS
 
 # Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,
@@ -127,9 +129,6 @@ INSERT INTO attempts (sequence, claim, number, started_us, ended_us, ending, err
 SELECT orders.sequence, orders.claims, orders.attempts, created_us + claimed_after_us,
     max(?, coalesce(created_us + claimed_after_us, 0)), outcome.ending, outcome.error
 {_RUNNING.format(join="CROSS JOIN orders")}"""
-
-MAX_RECORDED_ATTEMPTS = 50
-"""The history of an order contains at most this number of attempts: the newest ones."""
 
 # A transaction adds at most one attempt for an order, so at most one older attempt must be deleted.
 DELETE_OLD_ATTEMPTS = f"""

@@ -15,18 +15,8 @@ from models.order import Order
 from models.sqlite import statements
 from models.sqlite.blocks import BlockChanges
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.wire import decode_orders, encode_numbers
-
-
-class TotalsChange(msgspec.Struct):
-    """What a transaction adds to the totals."""
-
-    pending: int = 0
-    processing: int = 0
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    processing_us: int = 0
+from models.totals_change import TotalsChange
+from models.wire import decode_orders, encode_numbers
 
 
 class Transaction:

@@ -9,7 +9,7 @@ from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.schema import SCHEMA_VERSION
 from models.sqlite.transaction import Transaction, find_orders
-from models.sqlite.wire import encode_new_orders, encode_numbers
+from models.wire import encode_new_orders, encode_numbers
 from models.writes import NewOrder
 
 LOWEST_ID = 0

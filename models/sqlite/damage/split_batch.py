@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
+from models.batch import Batch
 from models.errors import StorageError
 from models.health import Damage
 from models.order import Status
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
-from models.sqlite.batch import Batch, apply_batch
+from models.sqlite.batch import apply_batch
 from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.damage.split_retry import retry_in_parts

@@ -1,9 +1,9 @@
-"""Encodes batches as JSON parameters for SQLite, and decodes JSON results. Pure functions.
+"""Encodes batches as JSON parameters for a database, and decodes JSON results. Pure functions.
 
 A batch is one JSON parameter, and its result is one JSON value. `sqlite3` releases the GIL and takes it back at each
 step of a statement. If a statement returned many rows, this thread could wait for the event loop at each row.
 
-Each docstring lists the columns in order; the statements of `models/sqlite/statements.py` use the same order.
+Each docstring lists the columns in order; the statements of each engine use the same order.
 """
 
 from collections.abc import Callable, Iterable, Sequence

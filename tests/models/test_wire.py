@@ -1,4 +1,4 @@
-"""The statements list the columns in the sequence that `models/sqlite/wire.py` expects."""
+"""The statements list the columns in the sequence that `models/wire.py` expects."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite import listing_statements, statements
 from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.wire import (
+from models.wire import (
     decode_attempts,
     decode_history,
     decode_order_ids,

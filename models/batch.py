@@ -1,0 +1,61 @@
+"""The writes of a batch, grouped by type, and their results. Used on one thread."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from models.writes import AnyWrite, InsertResult, NewOrder, NewOrders, Outcome, WriteResult
+
+W = TypeVar("W", bound=AnyWrite)
+
+
+class Batch:
+    """Groups the writes of a batch by type. `results[i]` is the result of the write at position i."""
+
+    def __init__(self, writes: Sequence[AnyWrite]) -> None:
+        self._writes = writes
+        self._positions: defaultdict[type, list[int]] = defaultdict(list)
+        for position, write in enumerate(writes):
+            self._positions[type(write)].append(position)
+        self.results: list[WriteResult] = [None] * len(writes)
+
+    def of_type(self, kind: type[W]) -> list[W]:
+        return cast(list[W], [self._writes[position] for position in self._positions[kind]])
+
+    def set_results(self, kind: type[Any], results: Iterable[WriteResult]) -> None:
+        for position, result in zip(self._positions[kind], results, strict=True):
+            self.results[position] = result
+
+    def new_orders(self) -> list[NewOrder]:
+        """All new orders, in the order of the batch."""
+        if NewOrders not in self._positions:
+            return self.of_type(NewOrder)
+        orders: list[NewOrder] = []
+        for write in self._writes:
+            if isinstance(write, NewOrder):
+                orders.append(write)
+            elif isinstance(write, NewOrders):
+                orders += write.orders
+        return orders
+
+    def set_insert_results(self, results: Sequence[InsertResult]) -> None:
+        """Sets the results of the writes that store new orders. `results` has one result for each of `new_orders()`."""
+        if NewOrders not in self._positions:
+            self.set_results(NewOrder, results)
+            return
+        first = 0
+        for position, write in enumerate(self._writes):
+            if isinstance(write, NewOrder):
+                self.results[position] = results[first]
+                first += 1
+            elif isinstance(write, NewOrders):
+                self.results[position] = list(results[first : first + len(write.orders)])
+                first += len(write.orders)
+
+
+def first_outcomes(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Only the first outcome of each attempt, because a second outcome would count the attempt twice."""
+    first: dict[tuple[int, int], Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault((outcome.sequence, outcome.claim), outcome)
+    return list(first.values())

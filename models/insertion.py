@@ -1,0 +1,71 @@
+"""Decides which new orders are stored, and what the result for each one is. Pure functions."""
+
+from collections.abc import Mapping, Sequence, Set
+
+from models.errors import BacklogFullError, OrderConflictError
+from models.order import Order, Status
+from models.same_order import is_same_order
+from models.writes import Insertion, InsertResult, NewOrder
+
+
+def admit(orders: Sequence[NewOrder], stored_ids: Set[int], *, room: int) -> list[NewOrder]:
+    """The orders that can be stored if only `room` more orders fit. An order whose id is already stored needs no room.
+
+    If an id occurs more than once in `orders`, all orders with this id are admitted, or none of them.
+    """
+    admitted_ids = set(stored_ids)
+    last_size = len(admitted_ids) + room
+    for order in orders:
+        if len(admitted_ids) == last_size:
+            break
+        admitted_ids.add(order.order_id)
+    return [order for order in orders if order.order_id in admitted_ids]
+
+
+def with_rejected(
+    orders: Sequence[NewOrder], admitted: Sequence[NewOrder], results: Sequence[InsertResult]
+) -> list[InsertResult]:
+    """A result for each order: a BacklogFullError, or the order's result in `results`, which has one for each admitted
+    order.
+    """
+    admitted_ids = {order.order_id for order in admitted}
+    rest = iter(results)
+    return [next(rest) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders]
+
+
+def claimed_order(order: NewOrder, sequence: int, created_us: int) -> Order:
+    """The order as it is stored by a commit that also claims it for its first attempt."""
+    return Order(
+        sequence,
+        order.order_id,
+        order.user_id,
+        order.item_ids,
+        order.total_amount,
+        order.metadata,
+        Status.PROCESSING,
+        1,
+        1,
+        None,
+        created_us,
+        None,
+        None,
+        order.trace_headers,
+    )
+
+
+def insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: Set[int]) -> list[InsertResult]:
+    """A result for each order.
+
+    `stored` maps the ids of all these orders to the stored orders. `new` has the ids that this transaction stored.
+    """
+    results: list[InsertResult] = []
+    accepted: set[int] = set()
+    for order in orders:
+        if order.order_id in new and order.order_id not in accepted:
+            accepted.add(order.order_id)
+            results.append(Insertion.ACCEPTED)
+        elif is_same_order(order, stored[order.order_id]):
+            results.append(Insertion.REPLAYED)
+        else:
+            results.append(OrderConflictError(order.order_id))
+    return results
