@@ -5,8 +5,17 @@ from msgspec.structs import replace
 
 from models.order import Attempt, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
+
+
+def restarted(engine: Engine, clock: Clock) -> ShorthandStore:
+    """The store of a new process, which has recovered the attempts of the previous one."""
+    store = ShorthandStore(engine.open(clock))
+    store.recover()
+    return store
+
 
 # Claims
 
@@ -137,11 +146,11 @@ def test_invalid_characters_in_an_error_text_are_replaced(store: ShorthandStore,
 
 @pytest.mark.parametrize("late", [Status.COMPLETED, Status.FAILED, Status.PENDING])
 def test_a_late_outcome_of_an_earlier_attempt_changes_nothing(
-    store: ShorthandStore, clock: Clock, late: Status
+    store: ShorthandStore, engine: Engine, clock: Clock, late: Status
 ) -> None:
     store.insert(new_order(1))
     [first] = store.claim()
-    store.recover()
+    store = restarted(engine, clock)
     [second] = store.claim()
     assert [(order.attempts, order.claims) for order in (first, second)] == [(1, 1), (2, 2)]
     before, totals = store.find_one(1), store.totals()
@@ -165,10 +174,12 @@ def test_a_late_outcome_for_an_order_returned_to_pending_changes_nothing(store: 
     assert store.find_one(1) == second
 
 
-def test_a_late_outcome_does_not_affect_the_current_one_in_the_same_write(store: ShorthandStore) -> None:
+def test_a_late_outcome_does_not_affect_the_current_one_in_the_same_write(
+    store: ShorthandStore, engine: Engine, clock: Clock
+) -> None:
     store.insert(new_order(1))
     [first] = store.claim()
-    store.recover()
+    store = restarted(engine, clock)
     [second] = store.claim()
     late = Outcome(first.sequence, first.claims, Status.FAILED, "too late")
     store.finish(late, Outcome(second.sequence, second.claims, Status.COMPLETED), late)
@@ -195,10 +206,13 @@ def test_only_the_first_of_two_outcomes_of_an_attempt_counts(store: ShorthandSto
 # Recovery
 
 
-def test_recovery_makes_interrupted_orders_pending_and_counts_them(store: ShorthandStore) -> None:
+def test_recovery_makes_interrupted_orders_pending_and_counts_them(
+    store: ShorthandStore, engine: Engine, clock: Clock
+) -> None:
     store.insert(*map(new_order, (1, 2, 3, 4)))
     done, _, _ = store.claim(3)
     store.finish_attempt(done, Status.COMPLETED)
+    store = ShorthandStore(engine.open(clock))
     assert store.recover() == 2
     assert [(order.status, order.attempts) for order in store.find([1, 2, 3, 4]) if order] == [
         (Status.COMPLETED, 1),
@@ -209,7 +223,7 @@ def test_recovery_makes_interrupted_orders_pending_and_counts_them(store: Shorth
     assert [order.attempts for order in store.claim()] == [2, 2, 1]
 
 
-def test_recovery_ends_each_attempt_with_the_given_outcome(store: ShorthandStore, clock: Clock) -> None:
+def test_recovery_ends_each_attempt_with_the_given_outcome(store: ShorthandStore, engine: Engine, clock: Clock) -> None:
     store.insert(*map(new_order, (1, 2)))
     store.claim()
     due_us = clock.now_us + SECOND_US
@@ -220,6 +234,7 @@ def test_recovery_ends_each_attempt_with_the_given_outcome(store: ShorthandStore
             return Outcome(1, 1, Status.FAILED, "killed")
         return Outcome(2, 1, Status.PENDING, "killed", due_us)
 
+    store = ShorthandStore(engine.open(clock))
     assert store.recover(outcome_of) == 2
     assert (store.find_one(1).status, store.find_one(1).error) == (Status.FAILED, "killed")
     assert store.finish_and_claim([], 10) == ClaimedOrders([], due_us)

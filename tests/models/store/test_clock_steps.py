@@ -6,9 +6,8 @@ from models.errors import StorageError
 from models.health import Work
 from models.listing import Listing
 from models.order import Ending, Order, Status
-from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.store import SqliteStore
 from models.writes import FinishAndClaim, Outcome
+from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -23,10 +22,10 @@ def wait_for_retry(store: ShorthandStore, clock: Clock, delay_us: int = 10 * SEC
     store.finish_attempt(order, Status.PENDING, "down", due_us=clock() + delay_us)
 
 
-def restarted(database: RetryingSqliteDatabase, clock: Clock, *, back_us: int = 0) -> tuple[ShorthandStore, Clock]:
+def restarted(engine: Engine, clock: Clock, *, back_us: int = 0) -> tuple[ShorthandStore, Clock]:
     """A store of a new process, and its clock. The wall clock was set back by `back_us` before the restart."""
     later = Clock(clock.now_us + clock.ahead_us - back_us)
-    store = ShorthandStore(SqliteStore(database, clock=later))
+    store = ShorthandStore(engine.open(later))
     store.recover(longest_delay_us=30 * DAY_US)
     return store, later
 
@@ -138,7 +137,7 @@ def test_orders_before_during_and_after_a_step_are_claimed_in_one_batch(
 @STEPS
 @pytest.mark.parametrize("is_followed", [False, True])
 def test_due_times_are_right_after_a_step_and_a_restart(
-    store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock, step_us: int, is_followed: bool
+    store: ShorthandStore, engine: Engine, clock: Clock, step_us: int, is_followed: bool
 ) -> None:
     wait_for_retry(store, clock)
     clock.ahead_us = step_us
@@ -146,7 +145,7 @@ def test_due_times_are_right_after_a_step_and_a_restart(
     if is_followed:
         store.insert(new_order(2))
     for _ in range(2):  # the second restart must not convert again
-        store, clock = restarted(database, clock)
+        store, clock = restarted(engine, clock)
         assert claimed(store) == ([2] if is_followed else [])
         clock.now_us += 4 * SECOND_US
     assert 1 not in claimed(store)
@@ -155,21 +154,21 @@ def test_due_times_are_right_after_a_step_and_a_restart(
 
 
 def test_a_due_time_further_away_than_the_longest_delay_is_brought_forward(
-    store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock
+    store: ShorthandStore, engine: Engine, clock: Clock
 ) -> None:
     wait_for_retry(store, clock, 31 * DAY_US)
     store.insert(new_order(2))
     [order] = store.claim()
     store.finish_attempt(order, Status.PENDING, "later", due_us=clock() + 29 * DAY_US)
-    store, clock = restarted(database, clock)
+    store, clock = restarted(engine, clock)
     assert claimed(store) == [1]
 
 
 def test_an_order_created_in_the_future_takes_no_negative_time(
-    store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock
+    store: ShorthandStore, engine: Engine, clock: Clock
 ) -> None:
     store.insert(new_order(1))
-    store, clock = restarted(database, clock, back_us=DAY_US)
+    store, clock = restarted(engine, clock, back_us=DAY_US)
     store.finish(*(Outcome(order.sequence, 1, Status.COMPLETED) for order in store.claim()))
     assert (store.totals().processing_us, durations(store.find_one(1))) == (0, 0)
 
@@ -187,16 +186,14 @@ def test_a_step_is_logged_once(store: ShorthandStore, clock: Clock, caplog: pyte
 
 
 def test_a_step_whose_transaction_fails_is_stored_by_the_next_one(
-    store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock
+    store: ShorthandStore, engine: Engine, clock: Clock
 ) -> None:
     wait_for_retry(store, clock)
     clock.ahead_us = HOUR_US
-    database.execute_sql("CREATE TRIGGER refuse BEFORE INSERT ON orders BEGIN SELECT RAISE(ABORT, 'no'); END")
-    with pytest.raises(StorageError, match="no"):
+    with engine.refuse_new_orders(), pytest.raises(StorageError, match="refused"):
         store.insert(new_order(2))
-    database.execute_sql("DROP TRIGGER refuse")
     store.claim()
-    store, clock = restarted(database, clock)
+    store, clock = restarted(engine, clock)
     clock.now_us += 9 * SECOND_US
     assert claimed(store) == []
     clock.now_us += SECOND_US

@@ -2,6 +2,7 @@
 
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import Outcome
+from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -85,7 +86,9 @@ def test_an_attempt_that_does_not_count_is_in_the_history_only_if_it_has_an_endi
     ]
 
 
-def test_an_attempt_that_a_crash_interrupted_began_when_it_was_claimed(store: ShorthandStore, clock: Clock) -> None:
+def test_an_attempt_that_a_crash_interrupted_began_when_it_was_claimed(
+    store: ShorthandStore, engine: Engine, clock: Clock
+) -> None:
     def interrupted(attempt: Attempt) -> Outcome:
         return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "killed", 0, Ending.INTERRUPTED)
 
@@ -94,6 +97,7 @@ def test_an_attempt_that_a_crash_interrupted_began_when_it_was_claimed(store: Sh
     began_us = clock.now_us
     store.claim()
     clock.now_us += SECOND_US
+    store = ShorthandStore(engine.open(clock))
     store.recover(interrupted)
     assert store.history(1) == [AttemptRecord(1, began_us, clock.now_us, Ending.INTERRUPTED, "killed")]
 

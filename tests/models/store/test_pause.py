@@ -1,9 +1,8 @@
 """Pausing and resuming processing, for every kind of store."""
 
 from models.order import Status
-from models.sqlite.database import RetryingSqliteDatabase
-from models.sqlite.store import SqliteStore
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome, SetPaused
+from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -45,11 +44,11 @@ def test_a_second_pause_or_resume_changes_nothing(store: ShorthandStore) -> None
     assert store.is_paused
 
 
-def test_the_pause_survives_a_restart(store: ShorthandStore, database: RetryingSqliteDatabase, clock: Clock) -> None:
+def test_the_pause_survives_a_restart(store: ShorthandStore, engine: Engine, clock: Clock) -> None:
     store.insert(new_order(1))
     [order] = store.claim()
     store.write([PAUSE])
-    restarted = ShorthandStore(SqliteStore(database, clock=clock))
+    restarted = ShorthandStore(engine.open(clock))
     assert restarted.recover(lambda attempt: Outcome(attempt.sequence, attempt.claim, Status.PENDING)) == 1
     assert restarted.is_paused
     assert restarted.claim() == []

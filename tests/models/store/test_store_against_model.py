@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from msgspec.structs import replace
 
 from models.changes import changes_in
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
-from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
-from models.sqlite.files.opening import open_database
-from models.sqlite.store import SqliteStore
+from models.order import Attempt, AttemptRecord, Ending, Order, Status
+from models.store import Store
 from models.writes import (
     AnyWrite,
     Cancel,
@@ -33,15 +32,11 @@ from models.writes import (
     RetrySelection,
     SetPaused,
     StatusChanged,
+    Write,
 )
-from tests.models.blocks import check_blocks, connection_of
+from tests.models.engines import Engine, check_first_sequences
 from tests.models.samples import SECOND_US, Clock, new_order
-
-RECOUNT = """
-SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
-    coalesce(sum(status = 'Completed'), 0), coalesce(sum(status = 'Failed'), 0), coalesce(sum(status = 'Cancelled'), 0),
-    coalesce(sum(CASE status WHEN 'Completed' THEN processed_us - created_us END), 0),
-    NULL, (SELECT paused = 1 FROM totals) FROM orders"""
+from tests.models.sqlite.engine import SqliteEngine
 
 
 @dataclass
@@ -104,8 +99,16 @@ class Model:
         self.step_us = 0
         self._clock = clock
 
-    def write(self, batch: Sequence[AnyWrite], max_pending: int) -> list[object]:
+    def write(
+        self, batch: Sequence[AnyWrite], max_pending: int, *, sequences: Mapping[int, int], last_sequence: int
+    ) -> list[object]:
+        """The results of the batch. `sequences` maps the ids of all stored orders to the sequences that they have got.
+
+        `last_sequence` is the highest sequence that was used up before this batch.
+        """
         self._max_pending = max_pending
+        self._sequences = sequences
+        self._last_sequence = last_sequence
         self.step_us = self._clock.ahead_us
         results: dict[int, object] = {}
         for write in batch:
@@ -153,7 +156,7 @@ class Model:
 
     def _new(self, order_id: int, user_id: int) -> Expected:
         created_us = self._clock() + self.step_us
-        return Expected(len(self.orders) + 1, order_id, user_id, created_us, step_us=self.step_us)
+        return Expected(self._sequences[order_id], order_id, user_id, created_us, step_us=self.step_us)
 
     def _cancel(self, order: Expected | None) -> object:
         if order is None:
@@ -176,7 +179,7 @@ class Model:
         return StatusChanged(order.as_stored(), was)
 
     def _retry_selected(self, selection: RetrySelection, limit: int) -> RetriedOrders:
-        last = len(self.orders) if selection.last is None else selection.last
+        last = self._last_sequence if selection.last is None else selection.last
         examined = [
             each
             for each in self._with_status(selection.status)
@@ -211,11 +214,9 @@ class Model:
 
     def finish(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.sequence > len(self.orders):
-                continue
-            order = self.orders[outcome.sequence - 1]
-            if (order.status, order.claims) == (Status.PROCESSING, outcome.claim):
-                self._end(order, outcome)
+            for order in self.orders:
+                if (order.sequence, order.status, order.claims) == (outcome.sequence, Status.PROCESSING, outcome.claim):
+                    self._end(order, outcome)
 
     def _end(self, order: Expected, outcome: Outcome) -> None:
         if outcome.ending is not None and outcome.status is not Status.COMPLETED:
@@ -234,13 +235,13 @@ class Model:
             order.error, order.due_us = outcome.error, outcome.due_us
             order.attempts -= not outcome.counts
 
-    def restart(self, clock: Clock) -> None:
-        """A new process, with a new clock, opens the store."""
+    def restart(self, clock: Clock, step_us: int) -> None:
+        """A new process, with a new clock, opens the store. It knows of the step `step_us` of the wall clock."""
         self._clock = clock
         for order in self.orders:
             order.step_us = 0
             if order.due_us is not None:
-                order.due_us += self.step_us
+                order.due_us += step_us
                 if order.due_us > clock() + LONGEST_DELAY_US:
                     order.due_us = clock()
         self.step_us = 0
@@ -275,7 +276,8 @@ def _plain(result: object) -> object:
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
 LONGEST_DELAY_US = 60 * SECOND_US
-# Sequence, difference of the claim from the latest one, status, error, delay in seconds, ending, and whether it counts.
+# Place of the order, difference of the claim from the latest one, status, error, delay in seconds, ending, and whether
+# it counts.
 OUTCOMES = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -321,17 +323,17 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = Path(tempfile.mkdtemp())
-        self._database = open_database(self._folder / "orders.db")
-        self._database.connect()
-        # Without syncs the test is faster, because each rule is a commit. The files are deleted at the end.
-        self._database.pragma("synchronous", 0)
+        self._engine = self._new_engine(self._folder)
         self._clock = Clock()
-        self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
+        self._store: Store = self._engine.open(self._clock, max_made_ready=MAX_MADE_READY)
         self._model = Model(self._clock)
 
+    def _new_engine(self, folder: Path) -> Engine:
+        # Without syncs the test is faster, because each rule is a commit. The files are deleted at the end.
+        return SqliteEngine(folder / "orders.db", has_syncs=False)
+
     def teardown(self) -> None:
-        assert self._database.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
-        self._database.close()
+        self._engine.close()
         shutil.rmtree(self._folder)
 
     @initialize(count=st.integers(0, 6), limit=st.integers(0, 6))
@@ -341,36 +343,54 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(writes=WRITES, max_pending=st.sampled_from([9, 9, 9, 3, 5]))
     def write(self, writes: list[Any], max_pending: int) -> None:
-        self._write(
-            [
-                FinishAndClaim(self._outcomes(write[0]), write[1]) if isinstance(write, tuple) else write
-                for write in writes
-            ],
-            max_pending,
-        )
+        self._write([self._with_sequences(write) for write in writes], max_pending)
+
+    def _with_sequences(self, write: Any) -> AnyWrite:
+        """The write that was drawn, with sequences instead of places of orders (1 is the first order)."""
+        if isinstance(write, tuple):
+            return FinishAndClaim(self._outcomes(write[0]), write[1])
+        if isinstance(write, RetryOrders):
+            after, last = write.selection.after, write.selection.last
+            after = self._sequence(after) if after else 0
+            last = None if last is None else self._sequence(last)
+            return RetryOrders(replace(write.selection, after=after, last=last), write.limit)
+        assert isinstance(write, Write)
+        return write
+
+    def _sequence(self, place: int) -> int:
+        """The sequence of the order at this place, or one that is not used up."""
+        orders = self._model.orders
+        return orders[place - 1].sequence if place <= len(orders) else self._engine.last_sequence() + place
 
     def _outcomes(
         self, drawn: list[tuple[int, int, Status, str | None, int | None, Ending | None, bool]]
     ) -> list[Outcome]:
         outcomes = []
-        for sequence, claims_off, status, error, due_s, ending, counts in drawn:
-            claims = self._model.orders[sequence - 1].claims if sequence <= len(self._model.orders) else 1
+        for place, claims_off, status, error, due_s, ending, counts in drawn:
+            claims = self._model.orders[place - 1].claims if place <= len(self._model.orders) else 1
             due_us = None if due_s is None or status is not Status.PENDING else self._clock() + due_s * SECOND_US
-            outcomes.append(Outcome(sequence, claims + claims_off, status, error, due_us, ending, counts))
+            outcomes.append(Outcome(self._sequence(place), claims + claims_off, status, error, due_us, ending, counts))
         return outcomes
 
     def _write(self, batch: list[AnyWrite], max_pending: int = 9) -> None:
         before = self._model.statuses()
         running = {(order.sequence, order.claims): order for order in self._model.running()}
         batch = [_with_orders(write, running) if isinstance(write, FinishAndClaim) else write for write in batch]
+        last_sequence = self._engine.last_sequence()
         results = self._store.write(batch, max_pending=max_pending)
-        assert [_plain(result) for result in results] == self._model.write(batch, max_pending)
+        assert [_plain(result) for result in results] == self._model.write(
+            batch, max_pending, sequences=self._stored_sequences(), last_sequence=last_sequence
+        )
         # `changes_in` requires that all attempts are running, like those that a dispatcher finishes.
         if all(len(write.attempted) == len(write.outcomes) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
             changed = {change.order_id: change.status for change in changes_in(batch, results)}
             assert changed.items() <= after.items()
             assert after.items() - before.items() <= changed.items()
+
+    def _stored_sequences(self) -> dict[int, int]:
+        found = self._store.find(list(range(1, 10)))
+        return {order.order_id: order.sequence for order in found if isinstance(order, Order)}
 
     @rule(last=st.integers(1, 3), delay_s=st.integers(-1, 2))
     def recover(self, last: int, delay_s: int) -> None:
@@ -381,9 +401,11 @@ class StoreMachine(RuleBasedStateMachine):
             return Outcome(attempt.sequence, attempt.claim, Status.PENDING, "interrupted", due_us)
 
         interrupted = self._model.interrupted()
+        # A SQLite file contains the step as of the last commit. PostgreSQL has a clock of its own.
+        step_us = self._clock.ahead_us if self._engine.has_clock else self._model.step_us
         self._clock = Clock(self._clock.wall_time())
-        self._model.restart(self._clock)
-        self._store = SqliteStore(self._database, clock=self._clock, max_made_ready=MAX_MADE_READY)
+        self._model.restart(self._clock, step_us)
+        self._store = self._engine.open(self._clock, max_made_ready=MAX_MADE_READY)
         assert self._store.recover(outcome_of, longest_delay_us=LONGEST_DELAY_US) == len(interrupted)
         self._model.finish([outcome_of(attempt) for attempt in interrupted])
 
@@ -401,17 +423,17 @@ class StoreMachine(RuleBasedStateMachine):
         found = self._store.find([order.order_id for order in orders])
         assert found == [order.as_found(self._clock.ahead_us) for order in orders]
         assert [self._store.history(order.order_id) for order in orders] == [order.history() for order in orders]
+        check_first_sequences(self._engine, [order.sequence for order in orders])
 
     @invariant()
     def the_totals_equal_a_recount(self) -> None:
         totals = self._store.totals()
-        recounted = Totals(*self._database.execute_sql(RECOUNT).fetchone())
-        assert totals == replace(recounted, oldest_pending_us=self._model.oldest_pending_us())
+        assert totals == replace(self._engine.recount(), oldest_pending_us=self._model.oldest_pending_us())
         assert self._store.is_paused == totals.is_paused == self._model.is_paused
 
     @invariant()
-    def the_blocks_agree_with_the_orders(self) -> None:
-        check_blocks(connection_of(self._database))
+    def the_tables_agree(self) -> None:
+        self._engine.check()
 
 
 StoreMachine.TestCase.settings = settings(
