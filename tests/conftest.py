@@ -4,6 +4,7 @@ Also sorts the tests, and lets Ctrl-C interrupt them.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.sqlite.store import SqliteStore
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
+from tests.postgresql.server import stop_shared_server
 
 LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
 """The slowest test files. They start first, so that all pytest processes have work until the end."""
@@ -28,6 +30,12 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    """Stops the PostgreSQL server that the tests share, when the last process of the tests ends."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        stop_shared_server()
 
 
 @pytest.hookimpl(tryfirst=True)
