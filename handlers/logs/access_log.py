@@ -3,19 +3,21 @@
 import re
 from asyncio import Future
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
+from msgspec import Struct
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
 from handlers.requests.request_head import RequestHead
 from handlers.transport.plain_request import PlainRequest
 
 MAX_TARGET_CHARACTERS = 2_048
-_NANOSECONDS_PER_MS = 1_000_000
+_NANOSECONDS_PER_US = 1_000
+_US_PER_MS = 1_000
 _UNSAFE = re.compile(r'[^!-~]|"')
 
 
-class Access(NamedTuple):
+class Access(Struct, frozen=True, gc=False):
     """One request and its response.
 
     - `path`: path and query as they were sent. Quotes are percent-encoded, and all characters that are not visible
@@ -67,11 +69,12 @@ class AccessLog:
 
     def record(self, request: PlainRequest) -> None:
         """Logs a request on the plain lane. Called when its response is sent or its client has disconnected."""
-        duration_ms = round((self._clock_ns() - request.started_ns) / _NANOSECONDS_PER_MS, 3)
-        status, request_id = request.status, request.request_id
+        duration_ms = _milliseconds(self._clock_ns() - request.started_ns)
+        status, request_id, head = request.status, request.request_id, request.head
         access = Access(
-            request.method,
-            _escaped(request.path),
+            head.method,
+            # A path on the lane needs no escapes. It can be longer than MAX_TARGET_CHARACTERS.
+            head.path if len(head.path) <= MAX_TARGET_CHARACTERS else _escaped(head.path),
             status,
             request.body_bytes,
             duration_ms,
@@ -139,7 +142,7 @@ class _LoggedConnection(HTTPConnection):
         if self._is_logged:
             return
         self._is_logged = True
-        duration_ms = round((self._clock_ns() - self._started_ns) / _NANOSECONDS_PER_MS, 3)
+        duration_ms = _milliseconds(self._clock_ns() - self._started_ns)
         access = Access(
             _escaped(self._start_line.method),
             _escaped(self._start_line.path),
@@ -158,3 +161,8 @@ def _escaped(text: str) -> str:
     if len(text) > MAX_TARGET_CHARACTERS:
         text = text[:MAX_TARGET_CHARACTERS] + "..."
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)
+
+
+def _milliseconds(duration_ns: int) -> float:
+    """The duration in milliseconds, rounded to microseconds."""
+    return (duration_ns + _NANOSECONDS_PER_US // 2) // _NANOSECONDS_PER_US / _US_PER_MS

@@ -15,6 +15,7 @@ from handlers.security.api_keys import without_keys
 TEXT = "text"
 JSON = "json"
 FORMATS = (TEXT, JSON)
+_NO_FIELDS: Mapping[str, Any] = {}
 
 
 class TextFormatter(logging.Formatter):
@@ -34,10 +35,11 @@ class JsonFormatter(logging.Formatter):
         return json_line(record.created, record.levelname, record.getMessage(), fields)
 
 
-def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
+def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any] = _NO_FIELDS) -> str:
     """A line of text. `time_s` is in seconds since 1970, UTC."""
-    shown = "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
-    return without_keys(f"{_time_text(time_s)} {level} {_printable(message + shown)}")
+    if fields:
+        message += "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
+    return without_keys(f"{_time_text(time_s)} {level} {_printable(message)}")
 
 
 def json_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
@@ -61,8 +63,9 @@ def formatter(name: str) -> logging.Formatter:
     return JsonFormatter() if name == JSON else TextFormatter()
 
 
+@functools.lru_cache(maxsize=2)
 def _time_text(time_s: float) -> str:
-    return f"{_second_text(int(time_s))}.{int(time_s % 1 * 1_000):03d}Z"
+    return "%s.%03dZ" % (_second_text(int(time_s)), time_s % 1 * 1_000)  # noqa: UP031 - faster than an f-string
 
 
 @functools.lru_cache(maxsize=2)

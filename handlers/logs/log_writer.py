@@ -32,8 +32,9 @@ class LogWriter:
         self._format = LINES[log_format]
         self._clock = clock
         self._thread: threading.Thread | None = None
-        # The lock of a Condition is reentrant. It must be, because garbage collection inside `write` can log something.
-        self._changed = threading.Condition()
+        # The lock must be reentrant, because garbage collection inside `write` can log something.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: list[str] = []
         self._waiting_characters = 0
         self._dropped_after_waiting = 0
@@ -49,8 +50,8 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Writes the line soon, or drops it. `line` has no line feed at its end."""
-        with self._changed:
+        """Writes the line, or several lines, soon, or drops it. `line` has no line feed at its end."""
+        with self._lock:  # takes half of the time of `with self._changed`
             if self._thread:
                 self._add(line)
                 return
@@ -82,7 +83,8 @@ class LogWriter:
         """Called in a forked process, which has no copy of the thread. The parent process writes the waiting lines."""
         self._thread = None
         # At the fork, another thread can hold the lock of the old objects. In the child, nothing releases this lock.
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
 
     # On the writing thread

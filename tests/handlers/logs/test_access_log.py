@@ -5,6 +5,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import MAX_TARGET_CHARACTERS, Access, AccessLog
@@ -33,7 +34,7 @@ def logged(start_api: StartApi, lines: AccessList, io_loop: Any) -> RunningApi:
 async def test_a_line_contains_all_fields_of_request_and_response(logged: RunningApi, lines: AccessList) -> None:
     body = b'{"message": "Order processing initiated successfully", "order_id": "12345"}'
     await logged.post(order_text(), JSON | bearer(TOKENS["write"]) | {"X-Request-Id": "mine"})
-    assert [access._asdict() for access in lines.accesses] == [
+    assert [structs.asdict(access) for access in lines.accesses] == [
         {
             "method": "POST",
             "path": "/order",
@@ -150,12 +151,12 @@ async def test_no_request_can_log_a_key_or_a_second_line(
         await logged.get(f"/order/1?key={token}", bearer(token))
         await logged.get(f"/{token}", {"Authorization": token, "X-Request-Id": token})
     assert len(lines.accesses) == 2 * len(tokens)
-    written = written_lines(log_format, *lines.accesses)
+    written = await written_lines(log_format, *lines.accesses)
     assert written.count("\n") == 2 * len(tokens)
     assert not any(token in written for token in tokens)
 
 
-def written_lines(log_format: str, *accesses: Access) -> str:
+async def written_lines(log_format: str, *accesses: Access) -> str:
     """The lines of these requests as they are written."""
     with tempfile.TemporaryFile() as file:
         writer = LogWriter(file.fileno(), log_format=log_format, clock=lambda: 0)
@@ -163,6 +164,7 @@ def written_lines(log_format: str, *accesses: Access) -> str:
         lines = AccessLines(log_format, writer, clock=lambda: 1_740_830_400.25)
         for access in accesses:
             lines.add(access)
+        await turn_of_the_loop()
         writer.close()
         file.seek(0)
         return file.read().decode()
@@ -171,9 +173,10 @@ def written_lines(log_format: str, *accesses: Access) -> str:
 ACCESS = Access("GET", "/order/5", None, 12, 1.235, "mine", "192.0.2.1", "-")
 
 
+@pytest.mark.gen_test
 @pytest.mark.parametrize("log_format", FORMATS)
-def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
+async def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
     record = logging.LogRecord("orders.access", logging.INFO, "file.py", 1, "request", (), None)
     record.created = 1_740_830_400.25
-    vars(record)["fields"] = ACCESS._asdict()
-    assert written_lines(log_format, ACCESS) == formatter(log_format).format(record) + "\n"
+    vars(record)["fields"] = structs.asdict(ACCESS)
+    assert await written_lines(log_format, ACCESS) == formatter(log_format).format(record) + "\n"
