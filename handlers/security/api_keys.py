@@ -28,10 +28,9 @@ class Scope(IntEnum):
     WRITE = 2
     ADMIN = 3
 
-    @property
-    def label(self) -> str:
+    def __init__(self, _: int) -> None:
+        self.label = self.name.lower()
         """The scope as it is written in files, flags and responses."""
-        return self.name.lower()
 
 
 SCOPES = tuple(scope.label for scope in Scope)

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import Struct
+
 MAX_COUNT = 1_000_000
 _NANOSECONDS = 1_000_000_000
 _PERIODS_S = {"s": 1, "m": 60, "h": 3_600}
@@ -33,7 +35,7 @@ def parse_rate_limit(text: str) -> RateLimit:
     return RateLimit(int(found[1]), _PERIODS_S[found[2]])
 
 
-class RateLimitDecision(NamedTuple):
+class RateLimitDecision(Struct, frozen=True, gc=False):
     """The decision on one request. `remaining` further requests are allowed now, and another after `next_s` seconds."""
 
     is_allowed: bool
@@ -62,18 +64,17 @@ class RateLimiter:
     def acquire(self, client: str) -> RateLimitDecision:
         """Takes a token for one request from the client's bucket, unless the bucket is empty."""
         now_ns = self._clock_ns()
-        used_ns = max(0, self._full_at_ns.get(client, now_ns) - now_ns)
+        used_ns = self._full_at_ns.get(client, now_ns) - now_ns
+        if used_ns < 0:
+            used_ns = 0
         is_allowed = used_ns + self._interval_ns <= self._capacity_ns
         if is_allowed:
             used_ns += self._interval_ns
-        self._full_at_ns[client] = now_ns + used_ns
-        self._full_at_ns.move_to_end(client)
-        self._remove_full(now_ns)
-        remaining, partial_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
-        return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))
-
-    def _remove_full(self, now_ns: int) -> None:
-        # The least recently used buckets come first. They are also full again earlier than most other buckets.
         full_at_ns = self._full_at_ns
+        full_at_ns[client] = now_ns + used_ns
+        full_at_ns.move_to_end(client)
+        # The least recently used buckets come first. They are also full again earlier than most other buckets.
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)
+        remaining, partial_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
+        return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))

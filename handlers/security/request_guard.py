@@ -32,6 +32,9 @@ PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """Paths that need no key, because a browser can't send a key when it opens a page. The pages contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
 """The paths of the files that the pages in `PAGES` load begin with one of these texts. They need no key either."""
+_READ, _WRITE, _ADMIN = Scope  # in Python 3.11, `Scope.READ` takes longer than a call
+MAX_ACCEPTED = 1_000
+"""How many accepted Authorization headers are remembered."""
 _ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
 # Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
@@ -62,6 +65,10 @@ class RequestGuard:
         self._keys = keys
         self._compare_digest = compare_digest
         self._limit = limit
+        self._policy = "" if limit is None else f'"default";q={limit.requests};w={limit.period_s}'
+        self._accepted: dict[str, ApiKey] = {}
+        """The key in each Authorization header that was accepted before. A lookup takes the same time for all headers
+        that are not accepted, because Python compares two texts only if their randomized hashes are equal."""
         # Two limiters, because each has room for a limited number of clients: many addresses must not evict the keys.
         self._key_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
         self._address_limiter = limit and RateLimiter(limit, clock_ns=clock_ns)
@@ -69,34 +76,44 @@ class RequestGuard:
     def admit(self, request: RequestInfo) -> None:
         """Implements `Guard`. Also sets `key_name`, `scope` and the RateLimit headers of the request."""
         self._hosts.check(request.header("Host") or "")
-        if (self._keys is None and self._limit is None) or request.path in PROBES:
+        path = request.path
+        if (self._keys is None and self._limit is None) or path in PROBES:
             return
-        if self._keys is None or request.path in PAGES or request.path.startswith(FOLDERS_OF_PAGES):
+        if self._keys is None or path in PAGES or path.startswith(FOLDERS_OF_PAGES):
             self._count(self._address_limiter, _network_of(request.client_address), request)
             return
-        token = _token_of(request)
-        key = token and self._find(token, self._keys)
-        if not key:
+        credentials = request.header("Authorization") or ""
+        key = self._accepted.get(credentials) or self._find(credentials, self._keys)
+        if key is None:
             self._count(self._address_limiter, _network_of(request.client_address), request)
-            raise _unauthorized(is_token_given=bool(token))
+            raise _unauthorized(is_token_given=bool(_token_of(credentials)))
         request.key_name = key.name
         request.scope = key.scope.label
         self._count(self._key_limiter, key.name, request)
-        needed = _scope_for(request)
+        needed = _scope_for(request.method, path)
         if key.scope < needed:
             raise _forbidden(key, needed)
 
     def replace_keys(self, keys: Sequence[ApiKey]) -> None:
         """Accepts these keys from now on. A key that keeps its name keeps its rate limit."""
         self._keys = keys
+        self._accepted.clear()
 
-    def _find(self, token: str, keys: Sequence[ApiKey]) -> ApiKey | None:
+    def _find(self, credentials: str, keys: Sequence[ApiKey]) -> ApiKey | None:
+        """The key in an Authorization header; None if it has none of `keys`."""
         found = None
+        token = _token_of(credentials)
+        if not token:
+            return None
         digest = digest_of(token)
         # All keys are compared, so that the time does not depend on which one matches.
         for key in keys:
             if self._compare_digest(digest, key.digest):
                 found = key
+        if found:
+            if len(self._accepted) >= MAX_ACCEPTED:
+                self._accepted.clear()
+            self._accepted[credentials] = found
         return found
 
     def _count(self, limiter: RateLimiter | None, client: str, request: RequestInfo) -> None:
@@ -105,7 +122,7 @@ class RequestGuard:
         decision = limiter.acquire(client)
         # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds, and `q`
         # requests within each window of `w` seconds.
-        request.response_headers[_RATE_LIMIT_POLICY] = f'"default";q={self._limit.requests};w={self._limit.period_s}'
+        request.response_headers[_RATE_LIMIT_POLICY] = self._policy
         request.response_headers[_RATE_LIMIT] = f'"default";r={decision.remaining};t={decision.next_s}'
         if not decision.is_allowed:
             unit = "address" if limiter is self._address_limiter else "key"
@@ -124,15 +141,15 @@ def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool)
     return None
 
 
-def _token_of(request: RequestInfo) -> str:
-    scheme, _, token = (request.header("Authorization") or "").partition(" ")
+def _token_of(credentials: str) -> str:
+    scheme, _, token = credentials.partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
-def _scope_for(request: RequestInfo) -> Scope:
-    if request.method != "POST":
-        return Scope.READ
-    return Scope.ADMIN if request.path in _ADMIN_PATHS else Scope.WRITE
+def _scope_for(method: str, path: str) -> Scope:
+    if method != "POST":
+        return _READ
+    return _ADMIN if path in _ADMIN_PATHS else _WRITE
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:

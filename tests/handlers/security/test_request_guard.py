@@ -8,7 +8,7 @@ import pytest
 
 from handlers.security.api_keys import Scope
 from handlers.security.rate_limit import RateLimit
-from handlers.security.request_guard import exposure_warning
+from handlers.security.request_guard import MAX_ACCEPTED, exposure_warning
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text
 from tests.handlers.security.sample_keys import KEYS, TOKENS, UNKNOWN, bearer, build_guard
@@ -173,6 +173,25 @@ async def test_all_keys_are_compared_even_if_one_matches(start_api: StartApi, to
     api = await start_api(guard=build_guard(compare_digest=compare_digest))
     assert (await api.get("/metrics", bearer(token))).status == (200 if token in TOKENS.values() else 401)
     assert compared == [key.digest for key in KEYS]
+
+
+@pytest.mark.gen_test
+async def test_a_known_key_is_accepted_until_the_keys_are_replaced(start_api: StartApi) -> None:
+    guard = build_guard()
+    api = await start_api(guard=guard)
+    statuses = [(await api.get("/metrics", bearer(TOKENS["read"]))).status for _ in range(2)]
+    guard.replace_keys([key for key in KEYS if key.scope is not Scope.READ])
+    statuses += [(await api.get("/metrics", bearer(TOKENS[scope]))).status for scope in ("read", "write", "read")]
+    assert statuses == [200, 200, 401, 200, 401]
+
+
+@pytest.mark.gen_test
+async def test_a_client_can_send_a_key_in_any_number_of_ways(start_api: StartApi) -> None:
+    api = await start_api(guard=build_guard())
+    for spaces in range(1, MAX_ACCEPTED + 3):
+        headers = {"Authorization": f"Bearer{' ' * spaces}{TOKENS['read']}"}
+        assert (await api.get("/order/1", headers)).status == 404
+    assert (await api.get("/order/1", bearer(UNKNOWN))).status == 401
 
 
 @pytest.mark.gen_test
