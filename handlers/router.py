@@ -4,7 +4,7 @@ Exchanges bypass Tornado's RequestHandler. They serve the requests that must be 
 of the URL table in `handlers/routes.py` serve all other requests. Runs on the event loop.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from tornado.httputil import (
@@ -100,20 +100,10 @@ class PlainRouter:
     """Implements `PlainHandler`: of the requests on the plain lane, serves those that `guard` admits."""
 
     def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
-        self._orders = orders
-        self._guard = guard
-
-    def takes(self, head: PlainHead) -> bool:
-        """Whether the plain lane serves a request with this head. See `handlers/transport/lane.py`."""
-        return self._orders.takes(head)
-
-    def admit(self, request: PlainRequest) -> None:
-        """Returns if the guard admits the request; otherwise raises the Problem to send."""
-        self._guard.admit(request)
-
-    def serve(self, request: PlainRequest) -> None:
-        """Sends the response, now or later. A raised exception becomes the response."""
-        self._orders.serve(request)
+        # Not methods that call these: a call takes a hundredth of the time of a request.
+        self.takes: Callable[[PlainHead], bool] = orders.takes
+        self.admit: Callable[[PlainRequest], None] = guard.admit
+        self.serve: Callable[[PlainRequest], None] = orders.serve
 
 
 class _RoutingDelegate(HTTPMessageDelegate):

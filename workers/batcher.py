@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from models.errors import QueueClosedError, QueueFullError
 from models.writes import AnyWrite, Waiter, Write
@@ -69,6 +69,7 @@ class Batcher(Generic[T, R]):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._counted = 0
+        self._is_idle = True
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -97,7 +98,8 @@ class Batcher(Generic[T, R]):
             raise QueueFullError
         self._counted += counted
         (self._waiting.appendleft if first else self._waiting.append)((item, waiter, counted, size))
-        if self._idle.is_set():
+        if self._is_idle:
+            self._is_idle = False
             self._idle.clear()
             self._loop.call_soon(self._send_when_quiet)
 
@@ -133,6 +135,7 @@ class Batcher(Generic[T, R]):
         if batch:
             self._thread.put(self._run, batch)
         else:
+            self._is_idle = True
             self._idle.set()
 
     def _run(self, batch: list[_Waiting[T, R]]) -> None:
@@ -167,12 +170,12 @@ class Batcher(Generic[T, R]):
 class WriteBatcher(Batcher[AnyWrite, Any]):
     """A Batcher of writes. The type of a write determines the type of its result."""
 
-    def submit(
-        self, item: Write[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
-    ) -> asyncio.Future[R]:
-        return super().submit(item, size=size, first=first, even_if_full=even_if_full)
+    if TYPE_CHECKING:
 
-    def submit_for(
-        self, item: Write[R], waiter: Waiter[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
-    ) -> None:
-        super().submit_for(item, waiter, size=size, first=first, even_if_full=even_if_full)
+        def submit(
+            self, item: Write[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
+        ) -> asyncio.Future[R]: ...
+
+        def submit_for(
+            self, item: Write[R], waiter: Waiter[R], *, size: int = 1, first: bool = False, even_if_full: bool = False
+        ) -> None: ...

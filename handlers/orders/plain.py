@@ -39,15 +39,16 @@ class PlainOrders:
 
     def serve(self, request: PlainRequest) -> None:
         """Responds to a POST when the order is on disk, to a GET when it is read. An exception becomes the response."""
-        if request.method == "POST":
+        if request.head.method == "POST":
             self._insert(request)
         else:
             self._find(request)
 
     def _insert(self, request: PlainRequest) -> None:
         begin_s = time.perf_counter()
-        check_content_type(request.header("Content-Type") or "")
-        order = with_trace_headers(read_order(request.body, instruments=self._instruments), request.head.fields)
+        fields = request.head.fields
+        check_content_type(fields.get("content-type", ""))
+        order = with_trace_headers(read_order(request.body, instruments=self._instruments), fields)
         waiter = _InsertionWaiter(request, order.order_id, instruments=self._instruments, begin_s=begin_s)
         try:
             self._service.insert_for(order, waiter)
@@ -56,7 +57,7 @@ class PlainOrders:
             raise
 
     def _find(self, request: PlainRequest) -> None:
-        id_text = request.path[len(_ORDERS_FOLDER) :]
+        id_text = request.head.path[len(_ORDERS_FOLDER) :]
         order_id = parse_order_id(id_text)
         if order_id is None:
             raise order_not_found(id_text)
@@ -71,8 +72,7 @@ class _PlainWaiter:
 
     __slots__ = ("_request",)
 
-    def __init__(self, request: PlainRequest) -> None:
-        self._request = request
+    _request: PlainRequest
 
     def cancelled(self) -> bool:
         return False
@@ -85,7 +85,7 @@ class _InsertionWaiter(_PlainWaiter):
     __slots__ = ("_begin_s", "_instruments", "_order_id")
 
     def __init__(self, request: PlainRequest, order_id: int, *, instruments: Instruments, begin_s: float) -> None:
-        super().__init__(request)
+        self._request = request
         self._order_id = order_id
         self._instruments = instruments
         self._begin_s = begin_s
@@ -99,7 +99,7 @@ class _OrderWaiter(_PlainWaiter):
     __slots__ = ("_id_text",)
 
     def __init__(self, request: PlainRequest, id_text: str) -> None:
-        super().__init__(request)
+        self._request = request
         self._id_text = id_text
 
     def set_result(self, result: Order | None) -> None:

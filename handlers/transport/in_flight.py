@@ -37,8 +37,9 @@ class InFlightRequests:
 
     def begin(self, request: object) -> None:
         """Adds the request that the object `request` serves. This object must not serve a second request."""
+        if not self._requests:
+            self._idle.clear()
         self._requests.add(request)
-        self._idle.clear()
 
     def end(self, request: object) -> None:
         """Removes a request. Does nothing if it is not in flight."""

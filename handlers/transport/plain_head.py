@@ -10,23 +10,25 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from msgspec import Struct
+
 MAX_HEAD_BYTES = 4 * 1024
 MAX_CACHED_BYTES = 512
 """If the header lines of a request have at most this many bytes together, the result of parsing them is cached."""
 _MAX_LENGTH_DIGITS = 9
 
-# Lines end with CR LF and are not folded. Values contain no control characters except tabs.
-_HEAD = re.compile(
-    rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\."
-    rb"([01](?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+)\r\n\r\n"
-)
+_REQUEST_LINE = re.compile(rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.")
+# The last digit of the version, and the header lines. Lines end with CR LF and are not folded. Values contain no
+# control characters except tabs.
+_LINES = re.compile(rb"[01](?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)+")
+_END = b"\r\n\r\n"
 _FIELD = re.compile(r"\r\n([^:]+):[\t ]*([^\r]*)")
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
 """A request with one of these headers is not plain: each of them changes how a request is read or answered."""
 
 
-class PlainHead(NamedTuple):
+class PlainHead(Struct, frozen=True, gc=False):
     """The head of a plain request: one valid Host, no repeated header, no body without Content-Length.
 
     `path` has no query and no percent-encoding. The names in `fields` are lower-case.
@@ -55,20 +57,27 @@ class _Lines(NamedTuple):
 
 def read_plain_head(data: bytes) -> PlainHead | None:
     """The head at the start of `data`. None if this head is incomplete, longer than `MAX_HEAD_BYTES`, or not plain."""
-    found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
+    found = _REQUEST_LINE.match(data, 0, MAX_HEAD_BYTES)
     if found is None:
         return None
-    method, path, text = found.groups()
+    begin = found.end()
+    end = data.find(_END, begin, MAX_HEAD_BYTES)
+    if end < 0:
+        return None
+    text = data[begin:end]
     lines = _read_lines_again(text) if len(text) <= MAX_CACHED_BYTES else _read_lines(text)
     if lines is None:
         return None
+    method, path = found.groups()
     fields, length, is_last, is_http_1_0 = lines
-    body_start = found.end()
+    body_start = end + len(_END)
     return PlainHead(method.decode(), path.decode(), fields, body_start, body_start + length, is_last, is_http_1_0)
 
 
 def _read_lines(lines: bytes) -> _Lines | None:
     """Reads the last digit of the version, and the header lines after it. None if the head is not plain."""
+    if not _LINES.fullmatch(lines):
+        return None
     pairs = _FIELD.findall(lines.decode("latin-1"))
     fields = {name.lower(): value.rstrip("\t ") for name, value in pairs}
     if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):

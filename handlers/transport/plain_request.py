@@ -54,7 +54,7 @@ class PlainRequest:
         """Empty until the request is complete."""
         self.started_ns = 0
         """`RequestRecorder.now_ns` when the head was complete; 0 without a RequestRecorder."""
-        self.request_id = request_id_for(self.header("X-Request-Id"))
+        self.request_id = request_id_for(head.fields.get("x-request-id"))
         self.key_name = NO_KEY
         self.scope = ADMIN
         self.response_headers: dict[str, str] = {}
@@ -87,9 +87,10 @@ class PlainRequest:
             f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"Date: {http_date()}\r\nX-Request-Id: {self.request_id}\r\n"
         )
-        if self._sink.is_draining or self.head.is_last:
+        if self.head.is_last or self._sink.is_draining:
             head += header_lines(self._close_header())
-        self._send(status, f"{head}\r\n".encode("latin-1"), body)
+        self.status, self.body_bytes = status, len(body)
+        self._sink.send(self, f"{head}\r\n".encode("latin-1") + body)
 
     def fail(self, error: BaseException) -> None:
         """Sends `problem_for(error)` as the response. Logs the error if its status is 500."""
@@ -98,13 +99,10 @@ class PlainRequest:
             _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
         headers = self.response_headers | problem.headers | (CLOSE if self._sink.is_draining else {})
         headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
-        self._send(problem.kind.status, response_head(problem.kind.status, headers | self._close_header()), body)
+        self.status, self.body_bytes = problem.kind.status, len(body)
+        self._sink.send(self, response_head(problem.kind.status, headers | self._close_header()) + body)
 
     def _close_header(self) -> dict[str, str]:
         # As Tornado does: in HTTP/1.0, the close is the default, and only a drain is announced.
         is_announced = self._sink.is_draining or (self.head.is_last and not self.head.is_http_1_0)
         return CLOSE if is_announced else {}
-
-    def _send(self, status: int, head: bytes, body: bytes) -> None:
-        self.status, self.body_bytes = status, len(body)
-        self._sink.send(self, head + body)

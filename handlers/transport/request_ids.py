@@ -12,4 +12,4 @@ def request_id_for(given: str | None) -> str:
 
 def new_request_id() -> str:
     """16 random hexadecimal digits."""
-    return f"{random.getrandbits(64):016x}"
+    return random.getrandbits(64).to_bytes(8).hex()
