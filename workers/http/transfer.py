@@ -71,7 +71,8 @@ class Transfer:
         return Response(
             status,
             bytes(self._body[:MAX_BODY_BYTES]),
-            content_type=self.handle.getinfo(pycurl.CONTENT_TYPE) or "",
+            # `getinfo` would raise UnicodeDecodeError for bytes that are not UTF-8.
+            content_type=(self.handle.getinfo_raw(pycurl.CONTENT_TYPE) or b"").decode("latin-1"),
             retry_after=_value(_last_head(self._lines) or (), b"retry-after"),
         )
 

@@ -237,6 +237,14 @@ def test_a_response_has_the_headers_of_its_last_head(receiver: Receiver) -> None
         assert client.post(b"x") == [Response(503, b"no", "text/html", "2")]
 
 
+def test_a_header_can_contain_any_bytes(receiver: Receiver) -> None:
+    receiver.script = send(
+        b"HTTP/1.1 503 \xff\r\nContent-Type: text/\xff\r\nRetry-After: \xfe\r\nX: \xff\r\nContent-Length: 0\r\n\r\n"
+    )
+    with HttpClient(receiver.url) as client:
+        assert client.post(b"x", b"x") == [Response(503, b"", "text/\xff", "\xfe")] * 2
+
+
 # Failures
 
 
