@@ -1,15 +1,19 @@
 """An `HttpThread` for tests: sends requests and collects what comes back."""
 
 import contextlib
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 
 from tests.process import DEADLINE_S
+from workers.backoff import Backoff
 from workers.http.http_thread import HttpThread
 from workers.http.messages import Failure, Request, Response
 from workers.http.target import Target
+
+SHORT_BACKOFF = Backoff(first_s=0.001, max_s=0.001)
 
 
 class SentRequest:
@@ -27,11 +31,26 @@ class SentRequest:
 class HttpClient:
     """Sends requests to `url`. Implements `ExchangeSource`."""
 
-    def __init__(self, url: str, *, connections: int = 1, timeout_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 1,
+        timeout_s: float = DEADLINE_S,
+        backoff: Backoff = SHORT_BACKOFF,
+        clock: Callable[[], float] = time.monotonic,
+        results: SimpleQueue[Response | Failure] | None = None,
+    ) -> None:
         self._waiting: deque[SentRequest] = deque()
-        self._results: SimpleQueue[Response | Failure] = SimpleQueue()
-        target = Target(url=url, connect_timeout_s=timeout_s / 3, timeout_s=timeout_s)
-        self.thread = HttpThread(name="http", target=target, connections=connections, source=self)
+        self._results = results or SimpleQueue()
+        self.thread = HttpThread(
+            name="http",
+            target=Target(url=url, connect_timeout_s=timeout_s / 3, timeout_s=timeout_s),
+            connections=connections,
+            source=self,
+            backoff=backoff,
+            clock=clock,
+        )
 
     def next_exchange(self) -> SentRequest | None:
         with contextlib.suppress(IndexError):
@@ -44,7 +63,9 @@ class HttpClient:
         return [self.next_result() for _ in bodies]
 
     def begin(self, *bodies: bytes) -> None:
-        requests = [Request(["Content-Type: text/plain"], body) for body in bodies]
+        self.send(*(Request(["Content-Type: text/plain"], body) for body in bodies))
+
+    def send(self, *requests: Request) -> None:
         self._waiting.extend(SentRequest(request, self._results) for request in requests)
         self.thread.wake()
 

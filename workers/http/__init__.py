@@ -1,1 +1,1 @@
-"""An HTTP client on libcurl, for many requests to one URL. It does not depend on the rest of this program."""
+"""An HTTP client on libcurl, for many requests to one URL. It depends on `workers.backoff` alone."""

@@ -33,6 +33,8 @@ class FailureKind(enum.Enum):
     NOT_ANSWERED_IN_TIME = "not answered in time"
     NOT_HTTP = "not HTTP"
     """The connection was closed, or the received bytes are not a response."""
+    INTERNAL = "internal"
+    """This program or libcurl failed. This says nothing about the receiver."""
 
 
 class Failure(Struct, frozen=True, gc=False):

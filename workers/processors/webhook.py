@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from models.order import Order
+from workers.backoff import Backoff
 from workers.http.http_thread import HttpThread
 from workers.http.messages import Failure, FailureKind, Request, Response
 from workers.http.target import Target
@@ -17,6 +18,8 @@ from workers.processors.webhook_settings import WebhookSettings
 
 CONNECT_FRACTION = 1 / 3
 """A connection must be ready within this fraction of the time-out of the whole attempt."""
+MAX_RECOVERY_S = 10.0
+"""The longest time, in seconds, after which orders are sent again if libcurl or this program has failed."""
 
 
 class WebhookRunner:
@@ -58,6 +61,7 @@ class WebhookRunner:
             ),
             connections=settings.connections,
             source=self,
+            backoff=Backoff(first_s=0.1, max_s=MAX_RECOVERY_S),
         )
 
     def replace_secrets(self, secrets: Sequence[str]) -> None:
@@ -124,7 +128,8 @@ class WebhookRunner:
     def _result_of(self, sent: Response | Failure) -> DeliveryResult:
         if isinstance(sent, Response):
             return result_of(sent, now_s=self._clock())
-        return DeliveryResult(Verdict.UNREACHABLE, self._reason_of(sent))
+        is_internal = sent.kind is FailureKind.INTERNAL
+        return DeliveryResult(Verdict.FAILED if is_internal else Verdict.UNREACHABLE, self._reason_of(sent))
 
     def _reason_of(self, failure: Failure) -> str:
         match failure.kind:
@@ -138,6 +143,8 @@ class WebhookRunner:
                 what = "no secure connection"
             case FailureKind.NOT_HTTP:
                 what = "no HTTP answer"
+            case FailureKind.INTERNAL:
+                what = "internal error"
         return f"{what}: {shown_text(failure.cause)}"
 
     def _is_given_up(self, failure: Failure) -> bool:

@@ -465,6 +465,15 @@ def test_failed_connections_pause_deliveries() -> None:
         deliver([order()])
 
 
+def test_an_error_of_this_program_fails_the_attempt_and_does_not_pause_deliveries(receiver: Receiver) -> None:
+    gate = new_gate(1, lambda: 0.0)
+    deliver = processor(receiver.url, headers=(("X-Shop", "\N{SNOWMAN}"),), gate=gate)  # the flag allows only ASCII
+    for number in range(2 * MAX_UNREACHABLE):
+        assert failed_delivery(deliver, order(1 + number)).text.startswith("internal error: UnicodeEncodeError: ")
+    assert gate.opens_in_s() == 0
+    assert receiver.deliveries == []
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_the_error_contains_the_beginning_of_the_response_in_one_line(receiver: Receiver, status: int) -> None:
     receiver.script = in_turn(
