@@ -4,6 +4,7 @@ Runs on the event loop; only `work` runs on another thread.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from models.errors import QueueClosedError, QueueFullError
 from models.writes import AnyWrite, Waiter, Write
+from workers.safe_log import log_safely
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,11 +31,11 @@ class CallQueue(Protocol):
     """Runs calls on another thread. `workers.call_thread.CallThread` implements it."""
 
     def put(self, call: Callable[[A], None], argument: A, /) -> None:
-        """Schedules `call(argument)` on the other thread, and returns at once. The call must not raise."""
+        """Schedules `call(argument)` on the other thread, and returns at once."""
 
 
 class BatchHooks(Protocol):
-    """The batcher calls these methods on the event loop, before and after each batch."""
+    """The batcher calls these methods on the event loop, before and after each batch. It logs their exceptions."""
 
     def before_batch(self) -> None:
         """Called before a batch is formed. An item submitted here with `first=True` is part of that batch."""
@@ -123,7 +125,7 @@ class Batcher(Generic[T, R]):
         batch: list[_Waiting[T, R]] = []
         left = self._max_batch
         if self._hooks and self._waiting and not self._closed:
-            self._hooks.before_batch()
+            self._call_hook(self._hooks.before_batch)
         while self._waiting and left > 0:
             waiting = self._waiting.popleft()
             _, waiter, counted, size = waiting
@@ -147,7 +149,8 @@ class Batcher(Generic[T, R]):
                 raise RuntimeError(f"{len(batch)} items, but {len(results)} results")
         except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
             results = [error] * len(batch)
-        self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
     def _deliver(self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]) -> None:
         for (_, waiter, counted, _), result in zip(batch, results, strict=True):
@@ -159,12 +162,18 @@ class Batcher(Generic[T, R]):
                     waiter.set_exception(result)
                 else:
                     waiter.set_result(result)
-            except Exception:  # noqa: BLE001 - the other waiters must still get their results
-                _log.exception("a result could not be delivered")
+            except Exception as error:  # noqa: BLE001 - the other waiters must still get their results
+                log_safely(_log, logging.ERROR, "a result could not be delivered", error=error)
         # The next batch is sent a little later, so that clients that have just received results can add requests to it.
         self._loop.call_soon(self._send_when_quiet)
         if self._hooks:
-            self._hooks.after_batch(items, results)
+            self._call_hook(self._hooks.after_batch, items, results)
+
+    def _call_hook(self, hook: Callable[..., None], *arguments: Any) -> None:
+        try:
+            hook(*arguments)
+        except Exception as error:  # noqa: BLE001 - the batcher must go on with the next batch
+            log_safely(_log, logging.ERROR, "%s failed", hook, error=error)
 
 
 class WriteBatcher(Batcher[AnyWrite, Any]):

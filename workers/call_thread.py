@@ -5,13 +5,18 @@ avoid this, CallThread uses a ThreadPoolExecutor for a single call: a loop that 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from workers.safe_log import log_safely
+
 A = TypeVar("A")
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 
 class CallThread:
@@ -19,11 +24,12 @@ class CallThread:
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
+        self._name = name
         self._pool = ThreadPoolExecutor(1, name)
         self._pool.submit(self._run)
 
     def put(self, call: Callable[[A], None], argument: A) -> None:
-        """Schedules `call(argument)` on the thread, and returns at once. The call must not raise."""
+        """Schedules `call(argument)` on the thread, and returns at once. If the call raises, this is only logged."""
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
@@ -47,6 +53,9 @@ class CallThread:
     def _run(self) -> None:
         while next_call := self._calls.get():
             call, argument = next_call
-            call(argument)
+            try:
+                call(argument)
+            except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
+                log_safely(_log, logging.ERROR, "a call on the thread %s failed", self._name, error=error)
             # Frees the objects now, not when the next call arrives: a batch can have thousands of objects.
             del next_call, call, argument

@@ -1,6 +1,8 @@
 """What the order service does once a second. Runs on the event loop."""
 
 import contextlib
+import logging
+from collections.abc import Callable
 
 from tornado.ioloop import PeriodicCallback
 
@@ -14,9 +16,12 @@ from workers.idle_maintenance import IdleMaintenance
 from workers.observer import ServiceObserver
 from workers.processors.claim_gate import ClaimGate
 from workers.processors.processor import AttemptRunner
+from workers.safe_log import log_safely
 from workers.store_threads import StoreThreads
 
 SECOND_MS = 1_000
+
+_log = logging.getLogger(__name__)
 
 
 class PeriodicTasks:
@@ -55,19 +60,38 @@ class PeriodicTasks:
         self._failures.log_summary()
 
     async def _run(self) -> None:
-        self._failures.log_summary()
-        self._observer.second_passed()
+        self._try(self._failures.log_summary)
+        self._try(self._observer.second_passed)
+        self._try(self._report_attempts)
+        await self._report_storage()
+        self._try(self._maintenance.second_passed)
+        # Last, so that the observer sees a failure even if the probe succeeds at once.
+        self._try(self._probe_failed_storage)
+
+    def _try(self, task: Callable[[], None]) -> None:
+        """Does the task. If it fails, the other tasks must still be done."""
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
+            log_safely(_log, logging.ERROR, "%s failed", task, error=error)
+
+    def _report_attempts(self) -> None:
         self._observer.attempts_counted(in_time=self._runner.in_time, overdue=self._runner.overdue)
         if gate_state := self._gate.state():
             self._observer.deliveries_read(is_paused=gate_state.is_paused, pauses=gate_state.pauses)
-        # Skips this second if too many requests wait, or if the service has been closed in the meantime.
-        with contextlib.suppress(QueueFullError, QueueClosedError):
+
+    async def _report_storage(self) -> None:
+        try:
             totals: Totals | None = None
             with contextlib.suppress(StorageError):
                 totals = await self._threads.totals.submit(None)
             self._observer.storage_checked(await self._threads.statuses.submit(None), totals)
-        self._maintenance.second_passed()
-        # Last, so that the observer sees a failure even if the probe succeeds at once.
+        except (QueueFullError, QueueClosedError):
+            pass  # too many requests wait, or the service has been closed in the meantime
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
+            log_safely(_log, logging.ERROR, "the state of the storage is not known", error=error)
+
+    def _probe_failed_storage(self) -> None:
         for work in Work:
             # Also probes writes after somebody has set the wall clock, because only a write records this.
             if not self._store.is_up(work) or (work is Work.WRITES and self._clock.read_step() != self._clock.step_us):

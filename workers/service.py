@@ -275,7 +275,6 @@ class OrderService:
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._maintenance.note_write()
-        self._observer.batch_written(items, results)
         # If a claim returned fewer orders than its limit, no order is ready after this batch, and the dispatcher sets a
         # timer for the next due retry by itself.
         if not any(
@@ -283,6 +282,7 @@ class OrderService:
             for write, result in zip(items, results, strict=True)
         ):
             self._dispatcher.wake()
+        self._observer.batch_written(items, results)
         if self._waiters or self._observer.wants_changes:
             changes = changes_in(items, results)
             self._waiters.publish(changes)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from handlers.logs.log_format import formatter
@@ -37,12 +38,20 @@ class LogHandler(logging.Handler):
 def configure_logging(log_format: str, writer: LogWriter) -> None:
     """Logs in one of `FORMATS`: the server's own lines from INFO on, the lines of libraries from WARNING on.
 
-    Also logs what Python itself would write to stderr: warnings, and exceptions that Python can't raise to any caller.
+    Also logs what Python itself would write to stderr: warnings, exceptions that Python can't raise to any caller, and
+    exceptions that end a thread.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[LogHandler(writer, log_format)])
     logging.getLogger("orders").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_end_of_thread
+
+
+def _log_end_of_thread(end: "threading.ExceptHookArgs") -> None:
+    if end.exc_type is not SystemExit:  # Python ignores it, too
+        name = end.thread.name if end.thread else "unknown"
+        _log.error("an exception ended the thread %s", name, exc_info=end.exc_value)
 
 
 def _log_unraisable(unraisable: "UnraisableHookArgs") -> None:

@@ -1,9 +1,11 @@
 """Writes log lines to stderr on a separate thread, so that no other thread waits until somebody reads stderr."""
 
+import contextlib
 import os
 import select
 import threading
 from collections.abc import Callable
+from traceback import format_exception
 
 from handlers.logs.log_format import LINES
 
@@ -91,16 +93,22 @@ class LogWriter:
 
     def _run(self) -> None:
         while taken := self._take():
-            lines, dropped = taken
-            self._report_dropped_lines()
-            lost = self._put(lines)
-            self._unreported_lines += lost + dropped
-            if lost:
-                with self._changed:
-                    self.dropped_lines += lost
-            else:
-                self._report_dropped_lines()
+            try:
+                self._put_and_count(*taken)
+            except Exception as error:  # noqa: BLE001 - outermost exception handler of the thread
+                with contextlib.suppress(Exception):
+                    self._put(["The log failed, and log lines can be missing.", *format_exception(error)])
             self._closing.wait(PAUSE_S)
+
+    def _put_and_count(self, lines: list[str], dropped: int) -> None:
+        self._report_dropped_lines()
+        lost = self._put(lines)
+        self._unreported_lines += lost + dropped
+        if lost:
+            with self._changed:
+                self.dropped_lines += lost
+        else:
+            self._report_dropped_lines()
 
     def _take(self) -> tuple[list[str], int] | None:
         """Waits for lines. Returns them, and how many were dropped after them. None if closed and no line waits."""

@@ -138,7 +138,10 @@ class BoundedHTTPServer(HTTPServer):
     async def close_timed_out(self) -> None:
         """Closes the connections that exceed a time-out. A timer calls this method while connections are open."""
         for number, connection in enumerate(list(self._open), 1):
-            connection.check_timeouts(self._clock())
+            try:
+                connection.check_timeouts(self._clock())
+            except Exception:  # noqa: BLE001 - the other connections must still be checked
+                _log.exception("the time-outs of a connection could not be checked")
             if number % CHECKS_PER_ITERATION == 0:
                 await asyncio.sleep(0)
 

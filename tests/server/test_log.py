@@ -186,7 +186,7 @@ def test_a_stop_succeeds_although_the_output_of_a_function_can_not_be_written(tm
 
 
 def test_what_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp_path: Path) -> None:
-    setup = "import logging, warnings"
+    setup = "import logging, threading, warnings"
     body = """
         logging.warning("of the parent")
         child = os.fork()
@@ -200,6 +200,11 @@ def test_what_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp
             def __del__(self):
                 raise ValueError("unhappy")
         Unhappy()
+        def end():
+            raise OSError("unheard")
+        thread = threading.Thread(target=end, name="mine")
+        thread.start()
+        thread.join()
     """
     with UserModule(tmp_path, body, setup=setup) as shop, shop.server("--log-format", "json") as server:
         assert server.post(order(1)).status == 202
@@ -211,4 +216,6 @@ def test_what_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp
     assert ": UserWarning: careful\n" in records[4]["message"]
     assert records[5]["traceback"].endswith("\nValueError: unhappy")
     assert records[5]["level"] == "ERROR"
-    assert [record["message"] for record in records[6:]] == ["stopping", "stopped"]
+    assert (records[6]["level"], records[6]["message"]) == ("ERROR", "an exception ended the thread mine")
+    assert records[6]["traceback"].endswith("\nOSError: unheard")
+    assert [record["message"] for record in records[7:]] == ["stopping", "stopped"]

@@ -1,6 +1,7 @@
 """The batcher, with work on a real thread that waits until the test releases it."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from models.errors import QueueClosedError, QueueFullError
+from tests.process import DEADLINE_S
 from workers.batcher import Batcher
+from workers.call_thread import CallThread
 
 
 class GatedWork:
@@ -436,3 +439,37 @@ async def test_a_waiter_that_raises_does_not_affect_the_others(
         work.release()
         assert await again == 8
     assert [record.getMessage() for record in caplog.records] == ["a result could not be delivered"]
+
+
+@pytest.mark.gen_test
+async def test_a_hook_that_raises_is_logged_and_batches_go_on(
+    threads: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("a hook")
+
+    async with batching(threads, before_batch=fail, after_batch=fail) as (batcher, work):
+        work.release(3)
+        for item in (1, 2, 3):
+            assert await batcher.submit(item) == 2 * item
+    assert [record.exc_info is not None for record in caplog.records] == [True] * 6
+
+
+def test_a_batch_that_ends_after_its_event_loop_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    goes_on = threading.Event()
+
+    def work(items: Sequence[int]) -> list[int | Exception]:
+        goes_on.wait(DEADLINE_S)
+        return list(items)
+
+    async def submit(thread: CallThread) -> None:
+        batcher = Batcher[int, int](thread, work, max_waiting=1)
+        batcher.submit(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    with contextlib.closing(CallThread("writer")) as thread:
+        asyncio.run(submit(thread))
+        goes_on.set()
+        assert asyncio.run(thread.run(lambda: "next call")) == "next call"
+    assert caplog.records == []

@@ -44,3 +44,20 @@ async def test_close_ends_the_thread_after_all_earlier_calls() -> None:
     thread.close()
     worker.join(timeout=10)
     assert (worker.is_alive(), seen) == (False, [0, 1, 2])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("error", [OSError("disk"), SystemExit(1)])
+async def test_a_call_that_raises_is_logged_and_the_thread_runs_the_next_calls(
+    thread: CallThread, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: None) -> None:
+        raise error
+
+    before = await thread.run(threading.current_thread)
+    thread.put(fail, None)
+    assert await thread.run(threading.current_thread) is before
+    [record] = caplog.records
+    assert record.getMessage() == "a call on the thread test failed"
+    assert record.exc_info
+    assert record.exc_info[1] is error

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, StorageBusyError
+from models.health import StorageStatus
 from models.order import Order, Status, Totals
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import open_store
-from models.writes import Insertion
+from models.writes import AnyWrite, Insertion, WriteResult
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
@@ -99,6 +100,49 @@ async def test_the_running_attempts_are_reported_each_second(path: Path, clock: 
         processor.release.set()
         await observer.until(lambda: observer.calls[-1] == (0, 0))
     assert observer.calls[0] == (0, 0)
+
+
+class BrokenObserver(RecordingObserver):
+    """Records calls, and raises an error in each of them."""
+
+    def batch_written(self, batch: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
+        super().batch_written(batch, results)
+        raise OSError("metrics")
+
+    def second_passed(self) -> None:
+        super().second_passed()
+        raise OSError("metrics")
+
+    def attempts_counted(self, *, in_time: int, overdue: int) -> None:
+        super().attempts_counted(in_time=in_time, overdue=overdue)
+        raise OSError("metrics")
+
+    def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
+        super().storage_checked(status, totals)
+        raise OSError("metrics")
+
+
+@pytest.mark.gen_test
+async def test_errors_of_the_observer_are_logged_and_end_neither_the_processing_nor_the_tasks_of_each_second(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, lock_database: Callable[[], sqlite3.Connection]
+) -> None:
+    observer = BrokenObserver()
+    async with opened(path, clock, observer=observer) as service:
+        await service.start()
+        await service.insert(new_order(1))
+        assert is_completed(await service.find_when_ended(1, 10))
+        with closing(lock_database()), pytest.raises(StorageBusyError):
+            await service.insert(new_order(2))
+        # The probe of a later second succeeds.
+        await observer.until(lambda: observer.writable[-2:] == [False, True])
+        assert observer.seconds > 1
+    assert {record.exc_info[1].args for record in caplog.records if record.exc_info and record.exc_info[1]} == {
+        ("metrics",)
+    }
+
+
+def is_completed(order: Order | None) -> bool:
+    return order is not None and order.status is Status.COMPLETED
 
 
 # Start

@@ -20,6 +20,7 @@ from workers.dispatch.retries import RetryPolicy
 from workers.observer import ServiceObserver
 from workers.processors.claim_gate import ClaimGate
 from workers.processors.processor import AttemptRunner
+from workers.safe_log import log_safely
 
 MAX_CLAIM = 1_000
 """The maximum number of orders that one write to the store claims."""
@@ -149,9 +150,10 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
                 failures += 1
                 if not isinstance(error, StorageError):
-                    _log.warning("processing stopped: %s", error, exc_info=error)
+                    log_safely(_log, logging.WARNING, "processing stopped: %s", error, error=error)
                 elif failures == 1:  # the store logs the details
-                    _log.warning("processing stopped until writes of the database work again (%s)", error.code)
+                    text = "processing stopped until writes of the database work again (%s)"
+                    log_safely(_log, logging.WARNING, text, error.code)
                 if self._last_write.is_set():
                     return
                 self._is_waiting = True
@@ -161,7 +163,7 @@ class Dispatcher:
                 self.wake()
             else:
                 if failures:
-                    _log.info("processing continues")
+                    log_safely(_log, logging.INFO, "processing continues")
                 failures = 0
 
     async def _finish_and_claim(self) -> None:
@@ -206,7 +208,7 @@ class Dispatcher:
             try:
                 self._begin(write.result(), limit)
             except RuntimeError as error:
-                _log.warning("processing stopped: %s", error)
+                log_safely(_log, logging.WARNING, "processing stopped: %s", error)
 
     def _begin(self, claimed: ClaimedOrders, limit: int) -> None:
         if self._stopping:

@@ -64,7 +64,7 @@ class OpenAttempts:
         self._running.update((order.sequence, order) for order in orders)
         try:
             self._runner.start(orders)
-        except RuntimeError:
+        except BaseException:
             self.withdraw()
             raise
 

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 from workers.processors.outcomes import NoResultError
+from workers.safe_log import log_safely
+
+_log = logging.getLogger(__name__)
 
 
 class CoroutineThread:
@@ -112,11 +116,14 @@ class CoroutineThread:
             return self._loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        # A task that the user's function started can raise SystemExit or KeyboardInterrupt, which ends this thread. The
-        # next coroutine then starts a new thread. At the end of the `with` block, the runner cancels all tasks.
-        with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        # At the end of the `with` block, the runner cancels all tasks.
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             try:
                 runner.run(stop.wait())
+            except BaseException as error:  # noqa: BLE001 - outermost exception handler of the thread
+                # For example, a task that the user's function started raised SystemExit, or stopped the event loop.
+                text = "the event loop of the coroutines ended: the next coroutine starts a new one"
+                log_safely(_log, logging.ERROR, text, error=error)
             finally:
                 with self._lock:
                     if self._loop is loop:

@@ -105,6 +105,8 @@ class OrderQueue:
             oldest = self._orders[0]
         except IndexError:
             return
+        # Set now, in case that one of the calls below raises.
+        self._tick = self._loop.call_later(TICK_S, self._check)
         now_s = self._clock()
         known, since_s = self._oldest
         stalled_s = 0.0
@@ -119,4 +121,3 @@ class OrderQueue:
         if max(stalled_s, now_s - self._last_put_s) >= MAX_WAIT_S:
             for order in self.take_all():
                 self._reports.failed(order, NotSentError(), 0.0)
-        self._tick = self._loop.call_later(TICK_S, self._check)

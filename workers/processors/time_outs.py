@@ -10,6 +10,7 @@ from collections.abc import Callable
 from models.order import Order
 from workers.processors.outcomes import NoResultError
 from workers.processors.processor import AttemptReports
+from workers.safe_log import log_safely
 
 _log = logging.getLogger(__name__)
 
@@ -89,21 +90,23 @@ class TimeOuts:
     def _check(self, timeout_s: float) -> None:
         """Gives up overdue attempts, and sets a timer for the moment at which the next attempt can become overdue."""
         self._late = {place for place in self._late if place.is_overdue}
-        now_s, next_s, overdue = self._clock(), timeout_s, 0
+        now_s, next_s = self._clock(), timeout_s
+        overdue: list[tuple[Place, tuple[Order, float]]] = []
         for place in tuple(self.places):
             attempt = place.attempt
             if attempt is None or attempt is place.given_up:
                 continue
-            order, begun_s = attempt
-            if (left_s := begun_s + timeout_s - now_s) > 0:
+            if (left_s := attempt[1] + timeout_s - now_s) > 0:
                 next_s = min(next_s, left_s)
             else:
-                place.given_up = attempt
-                self._late.add(place)
-                overdue += 1
-                self._reports.failed(order, NoResultError(timeout_s), timeout_s)
-                self._warn_about_lost_places()
+                overdue.append((place, attempt))
+        # Set now, in case that one of the calls below raises.
         self._alarm = self._loop.call_later(next_s, self._check, timeout_s)
+        for place, attempt in overdue:
+            place.given_up = attempt
+            self._late.add(place)
+            self._reports.failed(attempt[0], NoResultError(timeout_s), timeout_s)
+            self._warn_about_lost_places()
         if overdue:
             self._on_overdue()
 
@@ -114,6 +117,5 @@ class TimeOuts:
         effect = "fewer orders are" if lost < self._most else "no order is"
         if lost > 0 and effect not in self._warnings:
             self._warnings.add(effect)
-            _log.warning(
-                "%d attempts exceeded the time-out and still run: until some of them end, %s processed", overdue, effect
-            )
+            text = "%d attempts exceeded the time-out and still run: until some of them end, %s processed"
+            log_safely(_log, logging.WARNING, text, overdue, effect)

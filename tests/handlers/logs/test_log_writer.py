@@ -185,3 +185,24 @@ def test_a_non_blocking_descriptor_gets_every_line(pipe: Pipe, start_writer: Sta
 def test_text_that_is_not_unicode_is_escaped(pipe: Pipe, start_writer: StartWriter) -> None:
     start_writer(pipe.writer).write("a\ud800b")
     assert pipe.read_until("\n") == "a\\ud800b\n"
+
+
+def test_an_error_on_the_thread_is_written_and_the_thread_goes_on(pipe: Pipe) -> None:
+    refusals = iter([True])
+
+    def clock() -> float:
+        if next(refusals, False):
+            raise OSError("no time")
+        return 0.0
+
+    writer = LogWriter(pipe.writer, log_format="text", clock=clock)
+    writer.start()
+    stall(writer, pipe)
+    for _ in range(MAX_WAITING_CHARACTERS // len(LONG) + 2):
+        writer.write(LONG)
+    # Lines were dropped, and the report about them fails.
+    assert "\nThe log failed, and log lines can be missing.\n" in pipe.read_until("\nOSError: no time\n\n")
+    writer.write("next line")
+    dropped = writer.dropped_lines
+    assert pipe.read_until("next line\n") == REPORT.format(dropped) + "next line\n"
+    writer.close()

@@ -96,12 +96,20 @@ class RunningServer:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, has_lane: bool = False) -> None:
         self.now_s = 1_000.0
+        self.clock_errors = 0
+        """How many of the next calls of the clock fail."""
         self.plain = PlainPaths()
         lane = Lane(self.plain, InFlightRequests(), IterationBudget(clock=lambda: 0.0)) if has_lane else None
         self.http_server = BoundedHTTPServer(
-            _Paths(), lane=lane, timeouts=TIMEOUTS, clock=lambda: self.now_s, ssl_options=tls
+            _Paths(), lane=lane, timeouts=TIMEOUTS, clock=self._read_clock, ssl_options=tls
         )
         self._listener, self.port = bind_unused_port()
+
+    def _read_clock(self) -> float:
+        if self.clock_errors:
+            self.clock_errors -= 1
+            raise OSError("no time")
+        return self.now_s
 
     async def open(self) -> None:
         await self.http_server.listen_on([self._listener])
@@ -154,6 +162,26 @@ async def test_an_idle_connection_is_closed_after_its_timeout(server: RunningSer
         await server.pass_time(1)
         assert await idle.is_closed_by_server()
         await assert_is_served(used)
+
+
+@pytest.mark.gen_test
+async def test_an_error_in_the_check_of_a_connection_delays_no_other_connection(
+    server: RunningServer, log: list[logging.LogRecord]
+) -> None:
+    async with server.connection() as first, server.connection() as second:
+        await server.pass_time(69)
+        server.now_s += 1
+        server.clock_errors = 1
+        await server.http_server.close_timed_out()
+        for _ in range(20):
+            await turn_of_the_loop()
+        assert server.http_server.connections == 1
+        record = log.pop()
+        assert record.getMessage() == "the time-outs of a connection could not be checked"
+        assert record.exc_info
+        await server.http_server.close_timed_out()
+        assert await first.is_closed_by_server()
+        assert await second.is_closed_by_server()
 
 
 @pytest.mark.gen_test

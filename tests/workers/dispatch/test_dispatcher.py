@@ -145,6 +145,16 @@ class FailingProcessor:
             raise self.errors[failed]
 
 
+class BrokenLog(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        raise OSError("no log")
+
+
 @pytest.fixture
 def writer() -> Iterator[Executor]:
     with ThreadPoolExecutor(1) as executor:
@@ -224,8 +234,10 @@ async def dispatching(
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
-    runner: AttemptRunner = RecordRunner()
-    if not isinstance(processor, RecordRunner):
+    runner: AttemptRunner
+    if isinstance(processor, RecordRunner):
+        runner = processor
+    else:
         runner = ThreadRunner(
             processor=processor, pool=pool, workers=WORKERS, timeout_s=attempt_timeout_s, queue_s=queue_s
         )
@@ -387,11 +399,7 @@ async def test_an_exception_that_raises_when_read_still_ends_its_attempt(
 
 @pytest.mark.gen_test
 async def test_an_attempt_ends_even_if_logging_raises(writer: Executor, pool: Executor) -> None:
-    class Broken(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise OSError("no log")
-
-    handler = Broken()
+    handler = BrokenLog()
     logging.getLogger("workers").addHandler(handler)
     try:
         store = MemoryStore(5)
@@ -691,6 +699,53 @@ async def test_orders_are_claimed_again_if_no_thread_can_be_started(
             await store.until_all_are(Status.COMPLETED)
     assert "can't start new thread" in caplog.text
     caplog.clear()
+
+
+class BrokenRunner(RecordRunner):
+    """Fails at the first call."""
+
+    def __init__(self) -> None:
+        self._waiting: Sequence[Order] = ()
+        self._is_broken = True
+
+    def start(self, orders: Sequence[Order]) -> None:
+        if self._is_broken:
+            self._is_broken = False
+            self._waiting = orders
+            raise OSError("a broken runner")
+        super().start(orders)
+
+    def withdraw(self) -> Sequence[Order]:
+        withdrawn, self._waiting = self._waiting, ()
+        return withdrawn
+
+
+@pytest.mark.gen_test
+async def test_orders_are_claimed_again_after_an_error_of_the_runner(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore(3)
+    async with dispatching(store, BrokenRunner(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+    assert caplog.messages == ["processing stopped: a broken runner"]
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.gen_test
+async def test_orders_are_processed_after_an_error_even_if_logging_raises(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    handler = BrokenLog()
+    logging.getLogger("orders").addHandler(handler)
+    try:
+        store = MemoryStore(3)
+        store.errors = [StorageBusyError("locked"), RuntimeError("unforeseen")]
+        async with dispatching(store, RecordRunner(), writer, pool):
+            await store.until_all_are(Status.COMPLETED)
+    finally:
+        logging.getLogger("orders").removeHandler(handler)
+    assert len(handler.lines) == 3
 
 
 @pytest.mark.gen_test

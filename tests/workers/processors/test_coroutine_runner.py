@@ -204,7 +204,9 @@ async def test_another_coroutine_takes_the_place_of_one_that_ignores_its_cancell
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-async def test_orders_are_attempted_on_a_new_event_loop_if_a_task_ends_the_old_one(error: type[BaseException]) -> None:
+async def test_orders_are_attempted_on_a_new_event_loop_if_a_task_ends_the_old_one(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     tasks: list[asyncio.Task[None]] = []
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -226,3 +228,23 @@ async def test_orders_are_attempted_on_a_new_event_loop_if_a_task_ends_the_old_o
         assert coroutines.reports.completed_ids == [101]
         assert loops[0] is not loops[1]
     assert isinstance(tasks[0].exception(), error)
+    assert caplog.messages == ["the event loop of the coroutines ended: the next coroutine starts a new one"]
+
+
+@pytest.mark.gen_test
+async def test_orders_are_attempted_on_a_new_event_loop_if_the_function_stops_the_old_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def process(order: Order) -> None:
+        if order.order_id == 1:
+            asyncio.get_running_loop().stop()
+            await asyncio.Event().wait()
+
+    async with running(process) as coroutines:
+        coroutines.start(1)
+        await coroutines.reports.until_results(1)
+        assert coroutines.reports.errors(1) == ["CancelledError: "]
+        coroutines.start(101)
+        await coroutines.reports.until_results(2)
+        assert coroutines.reports.completed_ids == [101]
+    assert caplog.messages == ["the event loop of the coroutines ended: the next coroutine starts a new one"]

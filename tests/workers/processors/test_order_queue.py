@@ -146,3 +146,24 @@ async def test_orders_that_are_attempted_in_time_are_not_put_back() -> None:
         queue.queue.take()
     assert queue.reports.results == []
     queue.queue.close()
+
+
+@pytest.mark.gen_test
+async def test_the_queue_is_checked_again_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    stalls = []
+    stalled_again = asyncio.Event()
+
+    def on_stall() -> None:
+        stalls.append(1)
+        if len(stalls) == 1:
+            raise OSError("a stall")
+        stalled_again.set()
+
+    queue = OrderQueue(clock=lambda: 0.0)
+    queue.open(RecordingReports(), on_stall=on_stall, places=lambda: 1)
+    queue.put(orders(1))
+    await stalled_again.wait()
+    queue.close()
+    [record] = caplog.records
+    assert record.name == "asyncio"
+    assert record.exc_info
