@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from handlers.logs.access_log import AccessLog
 from handlers.requests.body_limit import MAX_BUFFERED_BYTES, MAX_DISCARDED_BYTES
-from handlers.routes import build_plain_router, build_router
+from handlers.routes import build_plain_router, build_router, read_pages
 from handlers.security.request_guard import Guard
 from handlers.service import Service
 from handlers.telemetry import Telemetry
@@ -45,14 +45,14 @@ class HttpApi:
     ) -> None:
         self._telemetry = telemetry
         self._in_flight = in_flight
+        pages = read_pages(version=version, has_keys=has_keys)
         self.router = build_router(
             service=service,
             telemetry=telemetry,
             guard=guard,
             access_log=access_log,
             in_flight=in_flight,
-            version=version,
-            has_keys=has_keys,
+            pages=pages,
             max_buffered_bytes=max_buffered_bytes,
         )
         # If a body is longer than `max_body_size`, Tornado closes the connection without a response. BodyLimit rejects
@@ -60,7 +60,7 @@ class HttpApi:
         self._server = BoundedHTTPServer(
             self.router,
             lane=Lane(
-                build_plain_router(service=service, telemetry=telemetry, guard=guard),
+                build_plain_router(service=service, telemetry=telemetry, guard=guard, pages=pages),
                 in_flight,
                 IterationBudget(clock=time.perf_counter),
                 access_log,

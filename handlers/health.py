@@ -1,16 +1,39 @@
-"""`GET /livez` and `GET /readyz`: liveness and readiness probes. Runs on the event loop."""
+"""`GET /livez` and `GET /readyz`: liveness and readiness probes. Runs on the event loop.
+
+The plain lane serves them too, because load balancers open a connection for each probe.
+"""
+
+import asyncio
+from typing import Any
 
 from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
 from handlers.requests.base_handler import BaseHandler
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
+from handlers.transport.json_encoder import encode
+from handlers.transport.plain_head import PlainHead
+from handlers.transport.plain_request import PlainRequest
+from handlers.transport.responses import CLOSE
+
+
+def live_state() -> Any:
+    """What `/livez` responds with."""
+    return {"status": "ok"}
+
+
+async def ready_state(*, service: Service, is_draining: bool) -> Any:
+    """What `/readyz` responds with. Raises a Problem or a StorageError if the server is not ready."""
+    if is_draining:
+        raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
+    await service.check_storage()
+    return {"status": "ok", "paused": service.is_paused}
 
 
 class LiveHandler(BaseHandler):
     """`GET /livez`: 200 while the event loop runs."""
 
     def get(self) -> None:
-        self.answer_json({"status": "ok"})
+        self.answer_json(live_state())
 
     head = get
 
@@ -23,9 +46,44 @@ class ReadyHandler(BaseHandler):
         self._service = service
 
     async def get(self) -> None:
-        if self._in_flight.draining:
-            raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
-        await self._service.check_storage()
-        self.answer_json({"status": "ok", "paused": self._service.is_paused})
+        self.answer_json(await ready_state(service=self._service, is_draining=self._in_flight.draining))
 
     head = get
+
+
+class PlainLive:
+    """`GET /livez` on the plain lane."""
+
+    def takes(self, head: PlainHead) -> bool:
+        return True
+
+    def serve(self, request: PlainRequest) -> None:
+        _respond(request, live_state())
+
+
+class PlainReady:
+    """`GET /readyz` on the plain lane."""
+
+    def __init__(self, *, service: Service) -> None:
+        self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def takes(self, head: PlainHead) -> bool:
+        return True
+
+    def serve(self, request: PlainRequest) -> None:
+        task = asyncio.create_task(self._serve(request))
+        self._tasks.add(task)  # the event loop has only a weak reference to a task
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, request: PlainRequest) -> None:
+        try:
+            state = await ready_state(service=self._service, is_draining=request.is_draining)
+        except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
+            request.fail(error)
+        else:
+            _respond(request, state)
+
+
+def _respond(request: PlainRequest, state: Any) -> None:
+    request.respond_as_handler("application/json", CLOSE if request.is_draining else {}, encode(state))

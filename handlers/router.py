@@ -4,8 +4,8 @@ Exchanges bypass Tornado's RequestHandler. They serve the requests that must be 
 of the URL table in `handlers/routes.py` serve all other requests. Runs on the event loop.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -96,14 +96,38 @@ class Router(HTTPServerConnectionDelegate):
         return delegate if is_short(head.headers) else BodyLimit(delegate, head, errors=errors)
 
 
-class PlainRouter:
-    """Implements `PlainHandler`: of the requests on the plain lane, serves those that `guard` admits."""
+class PlainEndpoint(Protocol):
+    """Serves the GET requests for one path on the plain lane."""
 
-    def __init__(self, orders: PlainOrders, *, guard: Guard) -> None:
-        # Not methods that call these: a call takes a hundredth of the time of a request.
-        self.takes: Callable[[PlainHead], bool] = orders.takes
+    def takes(self, head: PlainHead, /) -> bool:
+        """Whether this object serves the request with this head. If not, Tornado serves the request."""
+
+    def serve(self, request: PlainRequest, /) -> None:
+        """See `PlainHandler.serve`."""
+
+
+class PlainRouter:
+    """Implements `PlainHandler`: of the requests on the plain lane, serves those that `guard` admits.
+
+    `endpoints` serve the GET requests for their paths, which are not paths of orders.
+    """
+
+    def __init__(self, orders: PlainOrders, endpoints: Mapping[str, PlainEndpoint], *, guard: Guard) -> None:
+        self._orders = orders
+        self._endpoints = endpoints
+        # Not a method that calls this one, because a call takes a hundredth of the time of a request.
         self.admit: Callable[[PlainRequest], None] = guard.admit
-        self.serve: Callable[[PlainRequest], None] = orders.serve
+
+    def takes(self, head: PlainHead) -> bool:
+        """Whether the plain lane serves a request with this head. See `handlers/transport/lane.py`."""
+        if self._orders.takes(head):
+            return True
+        endpoint = self._endpoints.get(head.path)
+        return endpoint is not None and head.method == "GET" and endpoint.takes(head)
+
+    def serve(self, request: PlainRequest) -> None:
+        """Sends the response, now or later. A raised exception becomes the response."""
+        (self._endpoints.get(request.head.path) or self._orders).serve(request)
 
 
 class _RoutingDelegate(HTTPMessageDelegate):

@@ -197,14 +197,17 @@ class LaneConnection(asyncio.Protocol):
         """See `ResponseSink`."""
         return self._lane.in_flight.draining
 
-    def send(self, request: PlainRequest, response: bytes) -> None:
+    def send(self, request: PlainRequest, response: bytes, rest: bytes = b"") -> None:
         """See `ResponseSink`."""
         self._lane.in_flight.end(request)
         if self._transport.is_closing():
             request.status, request.body_bytes = None, 0  # for the access log: nothing is sent
             return
         self._request = None
-        self._transport.write(response)
+        if rest:
+            self._transport.writelines((response, rest))
+        else:
+            self._transport.write(response)
         self._record(request)
         is_last = self.is_draining or request.head.is_last
         if is_last or (self._is_ending and not self._data and not self._more):

@@ -1,6 +1,7 @@
 """One request on the plain lane (`handlers/transport/lane.py`), and its response. Runs on the event loop."""
 
 import logging
+from collections.abc import Mapping
 from typing import Protocol
 
 from handlers.problems.problem import problem_for
@@ -27,8 +28,11 @@ class ResponseSink(Protocol):
     def is_draining(self) -> bool:
         """Whether the server is stopping and serves its last requests. Then each response has `Connection: close`."""
 
-    def send(self, request: "PlainRequest", response: bytes) -> None:
-        """Sends the response, if the client is still connected. Called once for each request."""
+    def send(self, request: "PlainRequest", response: bytes, rest: bytes = b"") -> None:
+        """Sends the response, if the client is still connected. Called once for each request.
+
+        `rest` is the end of the response. It is not copied, so that many slow clients can share a long body.
+        """
 
 
 class PlainRequest:
@@ -91,6 +95,25 @@ class PlainRequest:
             head += header_lines(self._close_header())
         self.status, self.body_bytes = status, len(body)
         self._sink.send(self, f"{head}\r\n".encode("latin-1") + body)
+
+    def respond_as_handler(self, content_type: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Sends the same 200 as a BaseHandler that sets `headers`. `body` is not copied."""
+        self.status, self.body_bytes = 200, len(body)
+        all_headers = {
+            "Content-Type": content_type,
+            "Date": http_date(),
+            "X-Request-Id": self.request_id,
+            **self.response_headers,
+            **headers,
+            "Content-Length": str(len(body)),
+            **self._close_header(),
+        }
+        self._sink.send(self, response_head(200, all_headers), body)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is stopping, so that each response has `Connection: close`."""
+        return self._sink.is_draining
 
     def fail(self, error: BaseException) -> None:
         """Sends `problem_for(error)` as the response. Logs the error if its status is 500."""

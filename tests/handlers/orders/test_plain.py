@@ -2,12 +2,8 @@
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
-from tornado.httputil import HTTPHeaders
 
 from handlers.security.rate_limit import RateLimit
 from models.errors import (
@@ -19,13 +15,12 @@ from models.errors import (
 )
 from models.parsing.order_body import MAX_ID
 from models.writes import Waiter
+from tests.handlers.both_ways import ID, VARIANTS, Variant, by_both_ways
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text
 from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, build_guard
 from tests.models.samples import order_text
-
-ID = "X-Request-Id: mine\r\n"
 
 
 def key(token: str) -> str:
@@ -59,62 +54,6 @@ REQUESTS = [
     get_text(f"/order/{MAX_ID + 1}", headers=ID),
     get_text("/order/12345", headers=f"{ID}Content-Length: 5\r\n") + b"hello",
 ]
-
-
-Variant = Callable[[bytes], bytes]
-
-
-def through_tornado(request: bytes) -> bytes:
-    """The request with additional headers, because of which the lane passes it to Tornado."""
-    start_line, _, rest = request.partition(b"\r\n")
-    return b"%b\r\n%b%b" % (start_line, Way.TORNADO.value.encode(), rest)
-
-
-def closing(request: bytes) -> bytes:
-    """The same request, after which the client wants the connection to be closed."""
-    return request.replace(b"\r\nHost:", b"\r\nConnection: close\r\nHost:", 1)
-
-
-def in_http_1_0(request: bytes) -> bytes:
-    """The same request in HTTP/1.0, which closes the connection after the response."""
-    return request.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
-
-
-async def served(api: RunningApi, requests: list[bytes]) -> list[bytes]:
-    """The bytes of each response, without the value of its Date. Checks that a last response closes its connection."""
-    responses = []
-    for request in requests:
-        async with api.connection() as connection:
-            await connection.send(request)
-            head = await connection.reader.readuntil(b"\r\n\r\n")
-            length = HTTPHeaders.parse(head.decode("latin1").partition("\r\n")[2])["Content-Length"]
-            body = await connection.reader.readexactly(int(length))
-            if b"\r\nConnection: close\r\n" in request or b" HTTP/1.0\r\n" in request:
-                assert await connection.is_closed_by_server()
-            responses.append(re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: now", head) + body)
-    return responses
-
-
-VARIANTS: list[Variant] = [bytes, closing, in_http_1_0]
-
-
-async def by_both_ways(
-    start_api: StartApi,
-    requests: list[bytes],
-    *,
-    prepare: Callable[[RunningApi], object] = id,
-    options: Mapping[str, Callable[[], Any]] | None = None,
-) -> list[int]:
-    """Checks that the lane and Tornado send equal bytes. `options` make the options of each API. Returns statuses."""
-    responses = []
-    for way, turned in ((Way.LANE, bytes), (Way.TORNADO, through_tornado)):
-        log = WayLog()
-        api = await start_api(name=way.name, access_log=log, **{name: make() for name, make in (options or {}).items()})
-        prepare(api)
-        responses.append(await served(api, [turned(request) for request in requests]))
-        assert log.ways == {way}
-    assert responses[0] == responses[1]
-    return [int(response.split(b" ", 2)[1]) for response in responses[0]]
 
 
 @pytest.mark.gen_test

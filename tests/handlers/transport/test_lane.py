@@ -110,7 +110,7 @@ async def test_a_head_in_parts_is_read_by_tornado(api: RunningApi, ways: WayLog,
     async with api.connection() as connection:
         await connection.send(ORDER[:first])
         await turns_of_the_loop()
-        await connection.send(ORDER[first:] + get_text("/livez"))
+        await connection.send(ORDER[first:] + get_text("/metrics"))
         assert [(await connection.answer()).status for _ in range(2)] == [202, 200]
     assert ways.ways == {Way.TORNADO}
 
@@ -271,7 +271,7 @@ async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(api: RunningA
     async with api.connection() as connection:
         await turns_of_the_loop()
         with no_more_files():
-            await connection.send(get_text("/livez"))
+            await connection.send(get_text("/metrics"))
             answer = await connection.answer()
         assert_is_problem(answer, 503, "overloaded", "/")
         assert await connection.is_closed_by_server()
@@ -291,7 +291,7 @@ async def test_a_hand_over_is_tried_again_if_no_file_descriptor_is_free(
 
     monkeypatch.setattr(os, "dup", fail_at_first)  # a real limit could not be lifted after exactly four attempts
     async with api.connection() as connection:
-        await connection.send(get_text("/livez"))
+        await connection.send(get_text("/metrics"))
         assert (await connection.answer()).status == 200
     assert len(copied) == HAND_OVER_ATTEMPTS
     assert ways.ways == {Way.TORNADO}
