@@ -4,24 +4,22 @@
 """
 
 import asyncio
-import contextlib
-import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, SSLIOStream
 
 from handlers.problems.problem import RETRY_AFTER_S, STOPPING, Problem
 from handlers.transport.connection_stream import ConnectionStream, TlsConnectionStream
-from handlers.transport.lane import NO_ROOM, HandOvers, Lane
+from handlers.transport.lane import NO_ROOM, Lane
 from handlers.transport.lane_connection import LaneConnection
+from handlers.transport.lane_exits import HandOvers
 from handlers.transport.lingering_close import LingeringSockets
+from handlers.transport.open_connections import OpenConnections
 from handlers.transport.sockets import BACKLOG, accept_waiting
 from handlers.transport.timeouts import TimedConnection, Timeouts
 
@@ -30,17 +28,8 @@ MAX_HEAD_BYTES = 16 * 1024
 """The maximum length of a request line with its headers. Parsing this much can block the event loop for 5 ms."""
 LAST_BYTES_S = 1.0
 """How long `close_all_connections` waits until responses are sent completely."""
-CHECKS_PER_TIMEOUT = 4
-"""How many times each connection is checked within the shortest time-out."""
-MAX_CHECK_INTERVAL_S = 1.0
-WARN_AGAIN_BELOW = 0.9
-"""The warning that all connections are in use is not repeated until the number of open connections has fallen to this
-fraction of the limit."""
-CHECKS_PER_ITERATION = 200
-"""How many connections `close_timed_out` checks before the event loop runs other callbacks."""
 
 _STOPPING = Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
-_log = logging.getLogger(__name__)
 
 
 class BoundedHTTPServer(HTTPServer):
@@ -52,8 +41,6 @@ class BoundedHTTPServer(HTTPServer):
     With a `lane` and without TLS, each connection begins as a LaneConnection. Tornado serves all other connections.
     """
 
-    _max_connections = sys.maxsize
-    _is_full = False
     _is_closed = False
 
     def initialize(
@@ -70,25 +57,20 @@ class BoundedHTTPServer(HTTPServer):
         # Tornado's own time-out needs a timer for each request. `close_timed_out` replaces it.
         self.conn_params.header_timeout = None
         self._lane = lane
-        self._clock = clock
         self._timeouts = timeouts
-        self._open: set[TimedConnection] = set()
-        self._unused = asyncio.Event()
-        self._unused.set()
         self._lingering = LingeringSockets()
+        self._open = OpenConnections(timeouts=timeouts, clock=clock, count_others=self._lingering.__len__)
         self._hand_overs = HandOvers()
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
-        interval_s = min(MAX_CHECK_INTERVAL_S, min(timeouts) / CHECKS_PER_TIMEOUT)
-        self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
     @property
     def connections(self) -> int:
         """The number of open connections, including those in a lingering close (see `LingeringSockets`)."""
-        return len(self._open) + len(self._lingering)
+        return len(self._open)
 
     def limit_connections(self, count: int) -> None:
         """Sets the maximum number of open connections to `count`."""
-        self._max_connections = count
+        self._open.limit = count
 
     async def listen_on(self, sockets: Sequence[socket.socket]) -> None:
         """Accepts connections on the sockets until `stop` is called."""
@@ -110,11 +92,12 @@ class BoundedHTTPServer(HTTPServer):
 
     def stop(self) -> None:
         """Stops listening. With a lane, first accepts the connections that wait in the backlog. Can be called twice."""
+        self._hand_overs.end_intervals()
         while self._listeners:
             listener, opened = self._listeners.pop()
             # Closing the listening socket would reset the connections in the backlog.
             for client, address in accept_waiting(opened):
-                if self._has_room():
+                if self._open.has_room():
                     self.take_over(client, address, b"")
                 else:
                     client.close()
@@ -136,19 +119,12 @@ class BoundedHTTPServer(HTTPServer):
         return [each for each in self._open if isinstance(each, LaneConnection)]
 
     async def close_timed_out(self) -> None:
-        """Closes the connections that exceed a time-out. A timer calls this method while connections are open."""
-        for number, connection in enumerate(list(self._open), 1):
-            try:
-                connection.check_timeouts(self._clock())
-            except Exception:  # noqa: BLE001 - the other connections must still be checked
-                _log.exception("the time-outs of a connection could not be checked")
-            if number % CHECKS_PER_ITERATION == 0:
-                await asyncio.sleep(0)
+        """See `OpenConnections`."""
+        await self._open.close_timed_out()
 
     async def wait_until_unused(self, timeout_s: float) -> None:
         """Waits until no connection is open, at most `timeout_s` seconds. Ignores connections in a lingering close."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._unused.wait(), timeout_s)
+        await self._open.wait_until_unused(timeout_s)
 
     async def wait_for_lingering(self, timeout_s: float) -> None:
         """Waits until each lingering close has ended, at most `timeout_s` seconds."""
@@ -160,14 +136,14 @@ class BoundedHTTPServer(HTTPServer):
         """See `LaneServer`."""
         if self._is_closed:
             return _STOPPING
-        if self._has_room():
-            self._count(connection)
+        if self._open.has_room():
+            self._open.add(connection)
             return None
         return NO_ROOM
 
     def connection_lost(self, connection: TimedConnection) -> None:
         """See `LaneServer`."""
-        self._count_no_more(connection)
+        self._open.discard(connection)
 
     def linger(self, file: int) -> None:
         """See `LaneServer`."""
@@ -180,7 +156,7 @@ class BoundedHTTPServer(HTTPServer):
     def take_over(self, client: socket.socket, address: tuple[Any, ...], received: bytes) -> None:
         """See `LaneServer`."""
         stream = self._wrap(client, ConnectionStream, lingering=self._lingering, received=received)
-        self._count(stream)
+        self._open.add(stream)
         super().handle_stream(stream, address)
 
     # Connections that Tornado serves
@@ -191,18 +167,18 @@ class BoundedHTTPServer(HTTPServer):
             kind = TlsConnectionStream
             # Tornado's stream receives the events of the TLS handshake. The new stream must receive them instead.
             stream.io_loop.remove_handler(stream.fileno())
-        if not self._has_room():
+        if not self._open.has_room():
             # No lingering close, because it would need another file descriptor.
             connection = self._wrap(stream.socket, kind, lingering=None)
             connection.reject(NO_ROOM)
             connection.close()
             return
         connection = self._wrap(stream.socket, kind, lingering=self._lingering)
-        self._count(connection)
+        self._open.add(connection)
         super().handle_stream(connection, address)
 
     def on_close(self, server_conn: object) -> None:
-        self._count_no_more(cast(ConnectionStream, cast(HTTP1ServerConnection, server_conn).stream))
+        self._open.discard(cast(ConnectionStream, cast(HTTP1ServerConnection, server_conn).stream))
         super().on_close(server_conn)
 
     def _wrap(
@@ -222,28 +198,3 @@ class BoundedHTTPServer(HTTPServer):
             lingering=lingering,
             received=received,
         )
-
-    # The number of connections
-
-    def _has_room(self) -> bool:
-        has_room = self.connections < self._max_connections
-        if not has_room:
-            if not self._is_full:
-                _log.warning("all %d connections are in use: new ones are rejected", self._max_connections)
-            self._is_full = True
-        return has_room
-
-    def _count(self, connection: TimedConnection) -> None:
-        if not self._open:
-            self._timer.start()
-            self._unused.clear()
-        self._open.add(connection)
-
-    def _count_no_more(self, connection: TimedConnection) -> None:
-        self._open.discard(connection)
-        if not self._open:
-            self._timer.stop()
-            self._unused.set()
-        # `_is_full` suppresses further warnings. If it became false as soon as one connection is free, there could be
-        # a warning for each rejected client.
-        self._is_full = self._is_full and self.connections > self._max_connections * WARN_AGAIN_BELOW

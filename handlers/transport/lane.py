@@ -9,7 +9,6 @@ that of a bare Tornado handler.
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,10 +23,6 @@ MAX_BODY_BYTES = 64 * 1024
 """The maximum length of the body of a single order."""
 MAX_ITERATION_S = 0.005
 """How long the lane may serve requests in one iteration of the event loop."""
-HAND_OVER_ATTEMPTS = 5
-"""How often a hand-over tries to get a file descriptor."""
-HAND_OVER_DELAY_S = 0.01
-"""The time between two attempts to get a file descriptor."""
 NO_ROOM = Problem(OVERLOADED, "All connections are in use; try again.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -107,32 +102,3 @@ class LaneServer(Protocol):
 
         `received` contains the bytes that the lane has read from the socket but not served.
         """
-
-
-class HandOvers:
-    """Hands over at most one connection to Tornado in each iteration of the event loop.
-
-    Tornado takes ten times as long as the lane for a request. If many connections were handed over in one iteration,
-    all other clients would wait while Tornado serves the requests of these connections. During a hand-over, the
-    connection has two file descriptors, until the lane's transport closes the first one in the next iteration.
-    """
-
-    def __init__(self) -> None:
-        self._is_running = False
-        self._waiting: deque[Callable[[], None]] = deque()
-
-    def begin(self, hand_over: Callable[[], None]) -> None:
-        """Calls `hand_over` now, or in a later iteration of the event loop after the hand-overs that already wait."""
-        self._waiting.append(hand_over)
-        if not self._is_running:
-            self._run_next()
-
-    def _run_next(self) -> None:
-        self._is_running = bool(self._waiting)
-        if self._waiting:
-            # `hand_over` aborts the transport, which schedules a callback that closes the file descriptor. The next
-            # `_run_next` is scheduled after that callback, so it runs later.
-            try:
-                self._waiting.popleft()()
-            finally:
-                asyncio.get_running_loop().call_soon(self._run_next)

@@ -1,15 +1,14 @@
 """A connection on the plain lane (`handlers/transport/lane.py`), as an asyncio.Protocol. Runs on the event loop."""
 
 import asyncio
-import contextlib
 import math
-import os
 import socket
 from collections.abc import Callable
 from typing import Any, cast
 
 from handlers.problems.problem import REQUEST_TIMEOUT, Problem
-from handlers.transport.lane import HAND_OVER_ATTEMPTS, HAND_OVER_DELAY_S, MAX_BODY_BYTES, NO_ROOM, Lane, LaneServer
+from handlers.transport.lane import MAX_BODY_BYTES, Lane, LaneServer
+from handlers.transport.lane_exits import begin_lingering_close, hand_over, reject
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import last_response
@@ -28,7 +27,7 @@ class LaneConnection(asyncio.Protocol):
         "_clock",
         "_data",
         "_end",
-        "_is_ending",
+        "_has_eof",
         "_is_read_scheduled",
         "_is_reading_paused",
         "_is_writing_paused",
@@ -63,7 +62,7 @@ class LaneConnection(asyncio.Protocol):
         """Whether the transport has called `pause_writing`, because the client reads too slowly."""
         self._is_read_scheduled = False
         """Whether the next request is read in the next iteration of the event loop."""
-        self._is_ending = False
+        self._has_eof = False
         """Whether the client sends no more. The connection is then closed after the last response."""
         self._end: Callable[[], None] | None = None
         """Called when all responses are sent: hands the connection over to Tornado, or closes it."""
@@ -77,7 +76,7 @@ class LaneConnection(asyncio.Protocol):
         # `peername` is None if the client has already disconnected.
         self._address = transport.get_extra_info("peername") or self._address
         if problem := self._server.connection_opened(self):
-            self._reject(problem)
+            reject(self._transport, problem)
 
     def data_received(self, data: bytes) -> None:
         if not self._data and not self._more:
@@ -96,8 +95,8 @@ class LaneConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A client can close its sending side and still read its responses.
-        self._is_ending = not self._needed and bool(self._request or self._data or self._more)
-        return self._is_ending
+        self._has_eof = not self._needed and bool(self._request or self._data or self._more)
+        return self._has_eof
 
     def pause_writing(self) -> None:
         self._is_writing_paused = True
@@ -139,7 +138,7 @@ class LaneConnection(asyncio.Protocol):
             self._read_head()
         if self._request is not None and self._needed <= len(self._data):
             self._serve(self._request)
-        elif self._is_ending and self._end is None:
+        elif self._has_eof and self._end is None:
             self._close_when_sent()
 
     def _read_head(self) -> None:
@@ -210,7 +209,7 @@ class LaneConnection(asyncio.Protocol):
             self._transport.write(response)
         self._record(request)
         is_last = self.is_draining or request.head.is_last
-        if is_last or (self._is_ending and not self._data and not self._more):
+        if is_last or (self._has_eof and not self._data and not self._more):
             self._close_when_sent()
         elif self._data or self._more:
             self._schedule_read()
@@ -224,7 +223,7 @@ class LaneConnection(asyncio.Protocol):
     def _close_when_sent(self) -> None:
         has_unread = bool(self._data or self._more or self._is_reading_paused)
         self._data, self._more = b"", None
-        self._end_when_sent(self._begin_lingering_close if has_unread else self._transport.close)
+        self._end_when_sent(self._linger if has_unread else self._transport.close)
 
     def _end_when_sent(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -235,27 +234,14 @@ class LaneConnection(asyncio.Protocol):
         if not self._is_writing_paused:
             end()
 
-    def _begin_lingering_close(self) -> None:
-        # A lingering close lets a client that is still sending read its responses.
-        if not self._transport.is_closing():
-            self._server.linger(self._transport.get_extra_info("socket").fileno())
-            self._transport.abort()
+    def _linger(self) -> None:
+        begin_lingering_close(self._transport, self._server)
 
-    def _hand_over(self, attempts: int = HAND_OVER_ATTEMPTS) -> None:
-        if self._transport.is_closing():
-            return
-        try:
-            client = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
-        except OSError:
-            if attempts > 1:  # another thread can need the last file descriptor for a moment
-                asyncio.get_running_loop().call_later(HAND_OVER_DELAY_S, self._hand_over, attempts - 1)
-                return
-            self._transport.write(last_response(NO_ROOM))
-            self._transport.close()
-            return
-        client.setblocking(False)
+    def _hand_over(self) -> None:
+        hand_over(self._transport, self._take_over)
+
+    def _take_over(self, client: socket.socket) -> None:
         self._server.connection_lost(self)
-        self._transport.abort()
         self._server.take_over(client, self._address, self._data + (self._more or b""))
 
     def _pause_reading(self) -> None:
@@ -279,7 +265,7 @@ class LaneConnection(asyncio.Protocol):
         if wait.phase == "body":
             problem = Problem(REQUEST_TIMEOUT, f"The body did not come within {wait.timeout_s:g} seconds.")
             self._transport.write(last_response(problem))
-            self._end_when_sent(self._begin_lingering_close)
+            self._end_when_sent(self._linger)
         else:
             self._transport.abort()
 
@@ -292,12 +278,3 @@ class LaneConnection(asyncio.Protocol):
         if self._request is not None:
             return Wait(math.inf, "nothing", requests)
         return Wait(timeouts.idle_s, "request", requests)
-
-    def _reject(self, problem: Problem) -> None:
-        # Does not write through the transport, which would close the file descriptor some iterations later: few
-        # descriptors are left. Reads the received bytes, because closing a socket with unread bytes sends a reset.
-        file = self._transport.get_extra_info("socket").fileno()
-        with contextlib.suppress(OSError):
-            os.write(file, last_response(problem))
-            os.read(file, MAX_BUFFERED_BYTES)
-        self._transport.abort()

@@ -7,6 +7,7 @@ import os
 import socket
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import uvloop
@@ -15,20 +16,14 @@ from tornado.testing import bind_unused_port
 from handlers.problems.problem import OVERLOADED, Problem
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lane import (
-    HAND_OVER_ATTEMPTS,
-    MAX_BODY_BYTES,
-    MAX_ITERATION_S,
-    HandOvers,
-    IterationBudget,
-    Lane,
-)
+from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, IterationBudget, Lane
+from handlers.transport.lane_exits import HAND_OVER_ATTEMPTS, HAND_OVER_INTERVAL_S, MAX_HAND_OVER_WAIT_S, HandOvers
 from handlers.transport.plain_head import MAX_HEAD_BYTES, PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.sockets import listen
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
-from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import RunningApi, Way, WayLog, get_text, post_text, turn_of_the_loop, until
 from tests.models.samples import order_text
 from tests.open_files import no_more_files
 
@@ -435,9 +430,43 @@ async def test_a_result_that_comes_after_the_close_is_recorded_without_a_status(
 
 
 @pytest.mark.gen_test
-async def test_one_connection_is_handed_over_in_an_iteration_of_the_event_loop() -> None:
+async def test_connections_are_handed_over_at_intervals() -> None:
+    loop = asyncio.get_running_loop()
+    times_s: list[float] = []
+    hand_overs = HandOvers()
+    for _ in range(4):
+        hand_overs.begin(lambda: times_s.append(loop.time()))
+    assert len(times_s) == 1
+    await until(lambda: len(times_s) == 4)
+    # A timer can fire a millisecond early.
+    assert times_s[-1] - times_s[0] >= 2 * HAND_OVER_INTERVAL_S
+
+
+@pytest.mark.gen_test
+async def test_one_of_many_connections_is_handed_over_in_an_iteration_of_the_event_loop() -> None:
+    count = round(3 * MAX_HAND_OVER_WAIT_S / HAND_OVER_INTERVAL_S)
+    handed_over: list[int] = []
+    counts = [0]
+    hand_overs = HandOvers()
+    for number in range(count):
+        hand_overs.begin(partial(handed_over.append, number))
+
+    def count_in_each_iteration() -> None:
+        counts.append(len(handed_over))
+        if len(handed_over) < count:
+            asyncio.get_running_loop().call_soon(count_in_each_iteration)
+
+    count_in_each_iteration()
+    await until(lambda: counts[-1] == count)
+    assert handed_over == list(range(count))
+    assert max(after - before for before, after in pairwise(counts)) == 1
+
+
+@pytest.mark.gen_test
+async def test_connections_are_handed_over_without_intervals_when_the_server_stops() -> None:
     handed_over: list[int] = []
     hand_overs = HandOvers()
+    hand_overs.end_intervals()
     for number in range(3):
         hand_overs.begin(partial(handed_over.append, number))
     seen: list[list[int]] = []
