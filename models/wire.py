@@ -69,6 +69,11 @@ def decode_orders(text: str) -> list[Order]:
     return [Order(*_decode_order(order)) for order in _split(text)]
 
 
+def decode_triples(text: str) -> list[tuple[int, int, int]]:
+    """Decodes `[[number, number, number], …]`."""
+    return _decode_triples(text)
+
+
 def decode_attempts(text: str) -> list[Attempt]:
     """Decodes `[[sequence, claims, attempts], …]`."""
     return list(starmap(Attempt, _decode_triples(text)))

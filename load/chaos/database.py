@@ -30,10 +30,13 @@ READERS = 16
 WRONG_BLOCKS = """
 SELECT number FROM (
     SELECT sequence >> 11 AS number, min(created_us) AS lowest, max(created_us) AS highest,
-        sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0)) AS bits
+        sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0)) AS bits,
+        sum(status = 'Processing') AS count,
+        sum(DISTINCT iif(status = 'Processing', 1 << (sequence >> 6 & 31), 0)) AS processing_bits
     FROM orders GROUP BY number)
 LEFT JOIN blocks ON block = number
-WHERE (lowest, highest, bits) IS NOT (first_us, last_us, completed & bits)"""
+WHERE (lowest, highest, bits, count, processing_bits)
+    IS NOT (first_us, last_us, completed & bits, processing, processing_chunks & processing_bits)"""
 
 
 @contextmanager
@@ -161,7 +164,7 @@ def _compare_totals(connection: sqlite3.Connection, counts: Mapping[str, int]) -
 
 
 def _compare_blocks(connection: sqlite3.Connection) -> Iterator[str]:
-    """Find blocks of 2,048 orders whose row lacks a time of an order, or the bit of a Completed order."""
+    """Find blocks of 2,048 orders whose row lacks a time or a bit of an order, or has a wrong count."""
     for (block,) in connection.execute(WRONG_BLOCKS):
         yield f"the row of block {block} does not agree with its orders"
 

@@ -5,14 +5,21 @@ Runs on the thread that opened the transaction.
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from models.batch import first_outcomes
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Attempt, Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
-from models.wire import decode_attempts, decode_numbers, decode_orders, encode_numbers, encode_outcomes
+from models.wire import (
+    decode_attempts,
+    decode_numbers,
+    decode_orders,
+    decode_triples,
+    encode_numbers,
+    encode_outcomes,
+)
 from models.writes import ClaimedOrders, Outcome
 
 OfOrder = TypeVar("OfOrder", Order, Outcome)
@@ -21,6 +28,18 @@ MIN_RUN_LENGTH = 8
 """A run is a list of attempts at orders with consecutive sequences. If the runs of a batch have at least this average
 length, each run is completed by statements that select a range of sequences. Otherwise, all attempts are completed by
 statements that select a list of sequences."""
+
+
+class _Completion(NamedTuple):
+    """The statements that complete attempts. Except for the time, they have the same parameters."""
+
+    sum_up: str
+    running: str
+    complete: str
+
+
+_OF_RUN = _Completion(statements.SUM_UP_RUN, statements.RUNNING_IN_RUN, statements.COMPLETE_RUN)
+_OF_LIST = _Completion(statements.SUM_UP, statements.RUNNING, statements.COMPLETE)
 
 
 def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
@@ -53,6 +72,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
             group[0].sequence,
             group[-1].sequence,
         )
+    transaction.blocks.claim([order.sequence for order in claimed])
     transaction.change.pending -= len(claimed)
     transaction.change.processing += len(claimed)
     return ClaimedOrders(claimed, transaction.next_claim_us(next_due_us))
@@ -108,16 +128,17 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
     for now_us, group in _by_own_time(transaction, completed):
         runs = _runs_in(group)
         if len(runs) * MIN_RUN_LENGTH <= len(group):
-            for run in runs:
-                transaction.blocks.complete(*run[:2])
-                _complete(transaction, statements.SUM_UP_RUN, statements.COMPLETE_RUN, now_us, *run)
+            for first_sequence, last, number in runs:
+                sequences = range(first_sequence, last + 1)
+                _complete(transaction, _OF_RUN, sequences, now_us, first_sequence, last, number)
         else:
-            transaction.blocks.complete_each(each.sequence for each in group)
-            _complete(transaction, statements.SUM_UP, statements.COMPLETE, now_us, encode_outcomes(group))
+            _complete(transaction, _OF_LIST, [each.sequence for each in group], now_us, encode_outcomes(group))
     if len(completed) == len(first):
         return
     others = [each.with_storable_error() for each in first if each.status is not Status.COMPLETED]
     _record(transaction, [each for each in others if each.ending is not None])
+    running = transaction.database.execute_sql(statements.RUNNING, (encode_outcomes(others),)).fetchone()[0]
+    transaction.blocks.end(decode_numbers(running))
     for now_us, group in _by_own_time(transaction, [each for each in others if each.status is Status.FAILED]):
         transaction.change.failed += _leave_processing(transaction, statements.FAIL, now_us, encode_outcomes(group))
     if put_back := [each for each in others if each.status is Status.PENDING]:
@@ -147,11 +168,18 @@ def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable
     return [(own_us, list(group)) for own_us, group in groups]
 
 
-def _complete(transaction: Transaction, sum_up: str, complete: str, now_us: int, *which: int | str) -> None:
-    count, processing_us = transaction.database.execute_sql(sum_up, (now_us, *which)).fetchone()
+def _complete(
+    transaction: Transaction, texts: _Completion, sequences: Sequence[int], now_us: int, *which: int | str
+) -> None:
+    """Completes the attempts that `which` selects. These are attempts at the orders with these sequences."""
+    execute = transaction.database.execute_sql
+    count, processing_us = execute(texts.sum_up, (now_us, *which)).fetchone()
+    if count < len(sequences):  # rare: some attempts have already ended
+        sequences = decode_numbers(execute(texts.running, which).fetchone()[0])
+    transaction.blocks.complete(sequences)
     transaction.change.completed += count
     transaction.change.processing_us += processing_us or 0
-    _leave_processing(transaction, complete, now_us, *which)
+    _leave_processing(transaction, texts.complete, now_us, *which)
 
 
 def _leave_processing(transaction: Transaction, statement: str, *parameters: int | str) -> int:
@@ -166,9 +194,9 @@ def interrupted(transaction: Transaction) -> list[Attempt]:
     return decode_attempts(transaction.database.execute_sql(statements.INTERRUPTED).fetchone()[0])
 
 
-def interrupted_sequences(transaction: Transaction) -> list[int]:
-    """The sequences of the orders that are Processing. Reads only an index."""
-    return decode_numbers(transaction.database.execute_sql(statements.INTERRUPTED_SEQUENCES).fetchone()[0])
+def blocks_with_interrupted(transaction: Transaction) -> list[tuple[int, int, int]]:
+    """The number, `processing` and `processing_chunks` of each block that has Processing orders."""
+    return decode_triples(transaction.database.execute_sql(statements.INTERRUPTED_BLOCKS).fetchone()[0])
 
 
 def interrupted_among(transaction: Transaction, sequences: Sequence[int]) -> list[Attempt]:

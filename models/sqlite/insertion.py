@@ -56,6 +56,8 @@ def _insert_all(
     first = cursor.lastrowid - inserted + 1 if inserted else HIGHEST
     if inserted:
         transaction.blocks.add_orders(first, inserted, transaction.wall_us)
+        if is_claim:
+            transaction.blocks.claim(range(first, first + inserted))
     if inserted == len(orders):
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from models.sqlite.blocks import BLOCK_BITS, CHUNK_BITS, CHUNKS
 from models.sqlite.statements import READY, STORED_ORDER, WAITING
 
-# The indexes that contain the orders of each status. No index contains the Completed orders, which are usually most.
+# The indexes that contain the orders of each status. No index contains Completed and Processing orders: lists of them
+# read only the chunks that can contain such orders.
 _INDEXES = {
     "Pending": (f"orders_pending WHERE {READY}", f"orders_waiting WHERE {WAITING}"),
-    "Processing": ("orders_processing WHERE status = 'Processing'",),
     "Failed": ("orders_failed WHERE status = 'Failed'",),
     "Cancelled": ("orders_cancelled WHERE status = 'Cancelled'",),
 }
-_RARE = ("Processing", "Failed", "Cancelled")
+_MASKS = {"Completed": "completed", "Processing": "processing_chunks"}
+"""The columns of `blocks` that have a bit for each chunk that can contain orders of this status."""
+_RARE = ("Failed", "Cancelled")
 # The unary plus removes the type of the column, so that SQLite can search the index by this expression.
 _OF_USER_IN_BLOCK = f"""
         SELECT sequence FROM orders INDEXED BY orders_user
@@ -37,7 +39,7 @@ def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
     orders of `:user_id`. If `by_time` is true, it selects only orders that were created at or after `:created_from_us`
     and before `:created_until_us`.
     """
-    if by_user or by_time or status == "Completed":
+    if by_user or by_time or status in _MASKS:
         positions = _search_blocks(status, by_user=by_user, by_time=by_time)
     elif status is None:
         positions = (
@@ -75,14 +77,17 @@ def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
         conditions.append(f"orders.status = '{status}'")
     if by_user:
         conditions.append("orders.user_id = :user_id")
-    if status == "Completed":
-        mask = "completed"
-        in_block.append("completed")
+    table = "blocks"
+    if status in _MASKS:
+        mask = _MASKS[status]
+        in_block.append("processing > 0" if status == "Processing" else mask)
+    if status == "Processing":
+        table = "blocks INDEXED BY blocks_processing"
     if by_time:
         in_block += ["first_us < :created_until_us", "last_us >= :created_from_us"]
         conditions += ["orders.created_us >= :created_from_us", "orders.created_us < :created_until_us"]
     matching_block = " AND ".join(["block < {limit}", *in_block])
-    newest = f"SELECT block FROM blocks WHERE {matching_block} ORDER BY block DESC LIMIT 1"
+    newest = f"SELECT block FROM {table} WHERE {matching_block} ORDER BY block DESC LIMIT 1"
     if in_block:
         next_block = f"""SELECT blocks.block + 1 << {BLOCK_BITS}, blocks.block, {mask}
         FROM walk CROSS JOIN blocks ON blocks.block = ({newest.format(limit="walk.block")})
@@ -111,7 +116,7 @@ def _orders_of_block(status: str | None, *, by_user: bool, conditions: Sequence[
     if finds:
         # All orders that the first index finds are read, so it should find few of them. None are read if another index
         # finds none.
-        if status == "Completed":
+        if status in _MASKS:
             matching = f" AND mask >> (orders.sequence >> {CHUNK_BITS} & {CHUNKS - 1}) & 1{matching}"
         also = "".join(f" AND EXISTS ({find})" for find in finds[1:])
         return f"""SELECT orders.sequence, NULL, NULL FROM walk CROSS JOIN orders ON orders.sequence IN ({finds[0]})

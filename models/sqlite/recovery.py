@@ -8,7 +8,13 @@ from models.health import Damage
 from models.listing import HIGHEST
 from models.order import Attempt, Status
 from models.sqlite import statements
-from models.sqlite.attempts import finish, interrupted, interrupted_among, interrupted_sequences
+from models.sqlite.attempts import (
+    blocks_with_interrupted,
+    finish,
+    interrupted,
+    interrupted_among,
+)
+from models.sqlite.blocks import sequences_of_chunks
 from models.sqlite.damage.faults import concerns_orders
 from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.damage.skipped import SkippedOrder
@@ -46,7 +52,7 @@ def recover(
         if not concerns_orders(error):
             raise
     try:
-        sequences = transactions.run(interrupted_sequences)
+        sequences = _find_in_parts(transactions, clock)
     except StorageError as error:
         # Here, SQLITE_ERROR means that a table is missing, so the server can't work.
         if not concerns_orders(error) or error.code == "SQLITE_ERROR":
@@ -60,6 +66,36 @@ def recover(
 def _end(transaction: Transaction, attempts: Sequence[Attempt], outcome_of: Callable[[Attempt], Outcome]) -> int:
     finish(transaction, [outcome_of(attempt) for attempt in attempts])
     return len(attempts)
+
+
+def _find_in_parts(transactions: Transactions, clock: Callable[[], float]) -> list[int]:
+    """The sequences of the orders that are Processing.
+
+    If a part of a block can't be read and the rest of the block has too few Processing orders, also returns the
+    sequences of the orders that can't be read.
+    """
+
+    def find(part: Sequence[int]) -> list[bool]:
+        attempts = transactions.run(partial(interrupted_among, sequences=part))
+        found = {attempt.sequence for attempt in attempts}
+        return [sequence in found for sequence in part]
+
+    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
+    sequences: list[int] = []
+    for block, count, chunks in transactions.run(blocks_with_interrupted):
+        candidates = sequences_of_chunks(block, chunks)
+        results, _ = run_in_parts(candidates, find, budget)
+        found = [sequence for sequence, result in zip(candidates, results, strict=True) if result is True]
+        if len(found) < count:
+            found += [
+                sequence
+                for sequence, result in zip(candidates, results, strict=True)
+                if isinstance(result, StorageError)
+            ]
+        sequences += sorted(found)
+    if budget.error and not concerns_orders(budget.error):
+        raise budget.error
+    return sequences
 
 
 def _end_in_parts(

@@ -17,10 +17,9 @@ _log = logging.getLogger("orders.schema")
 
 APPLICATION_ID = 0x4F524452
 """Identifies the file as a database of this program: "ORDR" (SQLite file format §1.3.8)."""
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _PENDING = peewee.SQL("status = 'Pending'")
 _WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
-_PROCESSING = peewee.SQL("status = 'Processing'")
 _FAILED = peewee.SQL("status = 'Failed'")
 _CANCELLED = peewee.SQL("status = 'Cancelled'")
 _BLOCK = peewee.SQL("sequence >> 11")
@@ -84,6 +83,19 @@ _MIGRATIONS = (
         "DROP INDEX orders_created",
         "DROP INDEX orders_completed",
     ),
+    # From version 5 to 6: the number of Processing orders of each block instead of an index of them.
+    (
+        "ALTER TABLE blocks ADD COLUMN processing INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE blocks ADD COLUMN processing_chunks INTEGER NOT NULL DEFAULT 0",
+        """UPDATE blocks SET processing = counted.orders, processing_chunks = counted.chunks
+        FROM (
+            SELECT sequence >> 11 AS block, count(*) AS orders, sum(DISTINCT 1 << (sequence >> 6 & 31)) AS chunks
+            FROM orders INDEXED BY orders_processing WHERE status = 'Processing' GROUP BY 1) AS counted
+        WHERE blocks.block = counted.block""",
+        "CREATE INDEX blocks_processing ON blocks (block) WHERE processing > 0",
+        "PRAGMA secure_delete = fast",
+        "DROP INDEX orders_processing",
+    ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
 
@@ -117,10 +129,9 @@ class OrderRow(peewee.Model):
 
 
 OrderRow.add_index(OrderRow.index(OrderRow.order_id, unique=True, name="orders_order_id"))
-# Partial indexes for processing, which stay small: they contain only orders that are unfinished or Failed.
+# Partial indexes for processing, which stay small: they contain only orders that are Pending or Failed.
 OrderRow.add_index(OrderRow.index(OrderRow.due_us, OrderRow.sequence, where=_PENDING, name="orders_pending"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_WAITING, name="orders_waiting"))
-OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_PROCESSING, name="orders_processing"))
 OrderRow.add_index(OrderRow.index(OrderRow.sequence, where=_FAILED, name="orders_failed"))
 # For listings. If the index by user began with the user, each new order would change a different page, and the WAL
 # stores whole pages. Because the index begins with the block, the orders of a batch change the same few pages. But a
@@ -184,9 +195,16 @@ class BlockRow(peewee.Model):
     first_us = peewee.BigIntegerField()
     last_us = peewee.BigIntegerField()
     completed = peewee.IntegerField()
+    processing = peewee.IntegerField()
+    processing_chunks = peewee.IntegerField()
 
     class Meta:
         table_name = "blocks"
+
+
+# Contains only the blocks that have Processing orders. A commit changes this index only if a block gets its first
+# Processing order or loses its last one.
+BlockRow.add_index(BlockRow.index(BlockRow.block, where=peewee.SQL("processing > 0"), name="blocks_processing"))
 
 
 _TABLES = (OrderRow, TotalsRow, AttemptRow, BlockRow)

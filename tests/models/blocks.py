@@ -7,7 +7,8 @@ from models.sqlite.database import RetryingSqliteDatabase
 
 _COMPUTED = """
 SELECT sequence >> 11, min(created_us), max(created_us),
-    sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0))
+    sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0)), sum(status = 'Processing'),
+    sum(DISTINCT iif(status = 'Processing', 1 << (sequence >> 6 & 31), 0))
 FROM orders GROUP BY sequence >> 11"""
 
 
@@ -18,17 +19,22 @@ class Block(NamedTuple):
     first_us: int
     last_us: int
     completed: int
+    processing: int = 0
+    processing_chunks: int = 0
 
 
 def check_blocks(connection: sqlite3.Connection) -> None:
-    """Checks that each block has a row with its times, and that `completed` has the bits of all Completed orders.
+    """Checks that each block has a row with its times, the number of Processing orders, and the bits of its orders.
 
-    `completed` can have more bits: an outcome sets the bit of its order, even if the attempt has already ended.
+    `processing_chunks` can have more bits, because they become 0 only when no order of the block is Processing.
     """
     computed, stored = computed_blocks(connection), stored_blocks(connection)
-    assert [block._replace(completed=0) for block in stored] == [block._replace(completed=0) for block in computed]
+    assert [each._replace(processing_chunks=0) for each in stored] == [
+        each._replace(processing_chunks=0) for each in computed
+    ]
     for each, other in zip(stored, computed, strict=True):
-        assert each.completed & other.completed == other.completed
+        assert each.processing_chunks & other.processing_chunks == other.processing_chunks
+        assert (each.processing_chunks == 0) is (each.processing == 0)
 
 
 def computed_blocks(connection: sqlite3.Connection) -> list[Block]:

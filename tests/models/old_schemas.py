@@ -84,3 +84,22 @@ SCHEMA_4 = [
     "PRAGMA application_id = 1330791506",
     "PRAGMA user_version = 4",
 ]
+
+
+SCHEMA_5 = [
+    *SCHEMA_4[:8],
+    *SCHEMA_4[10:13],
+    """CREATE TABLE "blocks" ("block" INTEGER NOT NULL PRIMARY KEY, "first_us" INTEGER NOT NULL,
+        "last_us" INTEGER NOT NULL, "completed" INTEGER NOT NULL)""",
+    "INSERT INTO totals VALUES (1, 1, 4, 1, 0, 0, 10, 65521, NULL, 0, 0)",
+    """INSERT INTO orders VALUES (1, 11, 1, '[1,2]', 999900, NULL, 'Completed', 1, 1, NULL, 5, 15, NULL, 0, NULL),
+        (65, 13, 1, '[4]', 2, NULL, 'Processing', 1, 1, NULL, 30, NULL, NULL, 0, NULL),
+        (66, 14, 1, '[4]', 2, NULL, 'Processing', 1, 1, NULL, 30, NULL, NULL, 0, NULL),
+        (128, 15, 1, '[4]', 2, NULL, 'Processing', 1, 1, NULL, 30, NULL, NULL, 0, NULL),
+        (6144, 16, 1, '[4]', 2, NULL, 'Pending', 1, 1, 'down', 40, NULL, 50, 5, NULL),
+        (8192, 17, 1, '[4]', 2, NULL, 'Processing', 1, 1, NULL, 50, NULL, NULL, 0, NULL)""",
+    "INSERT INTO blocks VALUES (0, 5, 30, 1), (3, 40, 40, 0), (4, 50, 50, 0)",
+    "INSERT INTO attempts VALUES (6144, 1, 1, 45, 46, 'failed', 'down')",
+    "PRAGMA application_id = 1330791506",
+    "PRAGMA user_version = 5",
+]

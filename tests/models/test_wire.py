@@ -78,6 +78,7 @@ def test_decode_orders_has_the_column_order_of_listings(database: RetryingSqlite
 
 def test_decode_attempts_has_the_column_order_of_interrupted(database: RetryingSqliteDatabase) -> None:
     insert_row(database, status=Status.PROCESSING)
+    fill_blocks(connection_of(database))
     [text] = database.execute_sql(statements.INTERRUPTED).fetchone()
     assert decode_attempts(text) == [Attempt(sequence=1, claim=9, number=8)]
 

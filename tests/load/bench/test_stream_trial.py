@@ -61,7 +61,7 @@ def test_the_transactions_of_the_writing_connections_are_recorded_with_their_par
 
 def test_the_statements_are_executed_on_new_files_each_time(recording: Recording, tmp_path: Path) -> None:
     for _ in range(2):
-        for measured in replay(_trial(tmp_path), [recording, recording.with_two_indexes()], orders=2):
+        for measured in replay(_trial(tmp_path), [recording, recording.with_three_indexes()], orders=2):
             assert (measured.right, measured.wrong) == (2, {})
             assert measured.elapsed_s > 0
     assert list(tmp_path.iterdir()) == []
@@ -72,9 +72,9 @@ def test_orders_that_the_statements_do_not_complete_are_wrong(recording: Recordi
     assert measured.wrong == {"statements that do not complete all orders": 1}
 
 
-def test_the_other_schema_has_two_more_indexes_and_no_blocks(recording: Recording) -> None:
-    indexed = recording.with_two_indexes()
-    assert sum("CREATE INDEX" in sql for sql, _ in indexed.earlier) == 2
+def test_the_other_schema_has_three_more_indexes_and_no_blocks(recording: Recording) -> None:
+    indexed = recording.with_three_indexes()
+    assert sum("CREATE INDEX" in sql for sql, _ in indexed.earlier) == 3
     [inserting, completing] = indexed.transactions
     assert [sql.split()[0] for sql, _ in inserting] == ["BEGIN", "INSERT", "COMMIT"]
     assert completing == recording.transactions[1]

@@ -47,7 +47,7 @@ def file(ledger: SentOrders, tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executemany(INSERT, [(ledger.orders.order_id(index),) for index in range(ORDERS)])
         connection.execute("UPDATE totals SET completed = 5, processing_us = 1250000")
-        connection.execute("INSERT INTO blocks VALUES (0, 1000000, 1000000, 1)")
+        connection.execute("INSERT INTO blocks VALUES (0, 1000000, 1000000, 1, 0, 0)")
         yield connection
 
 
@@ -142,6 +142,7 @@ def test_totals_without_a_row_are_found(audit: Audit, file: sqlite3.Connection) 
         "UPDATE blocks SET first_us = 1000001",
         "UPDATE blocks SET last_us = 999999",
         "UPDATE blocks SET completed = 2",
+        "UPDATE blocks SET processing = 1",
         "DELETE FROM blocks",
     ],
 )

@@ -165,7 +165,7 @@ OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
         ("COMPLETE", [BY_SEQUENCE]),
         ("FAIL", [BY_SEQUENCE]),
         ("MAKE_PENDING", [BY_SEQUENCE]),
-        ("INTERRUPTED", ["SCAN orders USING INDEX orders_processing"]),
+        ("INTERRUPTED", ["SEARCH orders USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
         ("CANCEL", [BY_SEQUENCE]),
         ("RETRY_BY_REQUEST", [BY_SEQUENCE]),
         ("MAKE_DUE_NOW", [BY_SEQUENCE]),

@@ -23,7 +23,7 @@ from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome, SetPaused
 from tests.models.blocks import Block, check_blocks, computed_blocks, connection_of, stored_blocks
 from tests.models.damage import damage_root
-from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4
+from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5
 from tests.models.other_programs import another_program, create
 from tests.models.privileges import without_privileges
 from tests.models.samples import Clock, new_order
@@ -138,7 +138,14 @@ def test_a_file_with_schema_4_is_migrated_and_works(tmp_path: Path, clock: Clock
     with database.connection_context():
         store = store_in(database, clock)
         connection = connection_of(database)
-        assert stored_blocks(connection) == computed_blocks(connection) == [Block(0, 5, 30, 0b11), Block(3, 40, 40, 0)]
+        assert (
+            stored_blocks(connection)
+            == computed_blocks(connection)
+            == [
+                Block(0, 5, 30, 0b11, 1, 0b10),
+                Block(3, 40, 40, 0),
+            ]
+        )
         assert listed(store, Listing(limit=9, status=Status.COMPLETED)) == [12, 11]
         assert listed(store, Listing(limit=9, created_from_us=20)) == [14, 13]
         assert store.recover() == 1
@@ -147,9 +154,31 @@ def test_a_file_with_schema_4_is_migrated_and_works(tmp_path: Path, clock: Clock
         assert listed(store, Listing(limit=9, created_from_us=40)) == [15, 14]
 
 
-@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4], ids=["1", "2", "3", "4"])
+def test_a_file_with_schema_5_is_migrated_and_works(tmp_path: Path, clock: Clock) -> None:
+    create(tmp_path / "orders.db", *SCHEMA_5)
+    database = open_database(tmp_path / "orders.db")
+    with database.connection_context():
+        store = store_in(database, clock)
+        connection = connection_of(database)
+        assert (
+            stored_blocks(connection)
+            == computed_blocks(connection)
+            == [
+                Block(0, 5, 30, 0b1, 3, 0b110),
+                Block(3, 40, 40, 0, 0, 0),
+                Block(4, 50, 50, 0, 1, 0b1),
+            ]
+        )
+        assert listed(store, Listing(limit=9, status=Status.PROCESSING)) == [17, 15, 14, 13]
+        assert store.recover(interrupted) == 4
+        assert listed(store, Listing(limit=9, status=Status.PROCESSING)) == []
+        check_blocks(connection)
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5], ids=["1", "2", "3", "4", "5"])
 def test_a_file_without_orders_is_migrated(tmp_path: Path, old: list[str], clock: Clock) -> None:
-    create(tmp_path / "orders.db", *old, "DELETE FROM orders")
+    deletes = ["DELETE FROM orders", *(["DELETE FROM blocks"] if old is SCHEMA_5 else [])]
+    create(tmp_path / "orders.db", *old, *deletes)
     database = open_database(tmp_path / "orders.db")
     with database.connection_context():
         assert stored_blocks(connection_of(database)) == []
@@ -190,7 +219,9 @@ open_database(Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dying_at", ["orders_cancelled", "INTO blocks", "DROP INDEX orders_completed"])
+@pytest.mark.parametrize(
+    "dying_at", ["orders_cancelled", "INTO blocks", "DROP INDEX orders_completed", "DROP INDEX orders_processing"]
+)
 def test_a_kill_during_a_migration_leaves_the_old_schema(tmp_path: Path, clock: Clock, dying_at: str) -> None:
     path = tmp_path / "orders.db"
     # Enough orders for SQLite to write a part of the migration to the WAL before the commit.
