@@ -6,9 +6,8 @@ step of a statement. If a statement returned many rows, this thread could wait f
 Each docstring lists the columns in order; the statements of each engine use the same order.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import starmap
-from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -44,12 +43,10 @@ def encode_numbers(numbers: Sequence[int]) -> str:
 
 def encode_new_orders(orders: Sequence[NewOrder]) -> str:
     """Encodes orders as JSON: `[[order_id, user_id, item_ids, total_amount, metadata, trace_headers], …]`"""
-    return _encode_rows(orders, lambda group: list(map(structs.astuple, group)))
-
-
-def encode_plain_orders(orders: Sequence[NewOrder]) -> str:
-    """Encodes orders without metadata and headers as JSON: `[[order_id, user_id, item_ids, total_amount], …]`"""
-    return _encode_rows(orders, lambda group: [(o.order_id, o.user_id, o.item_ids, o.total_amount) for o in group])
+    # In groups, so that no call holds the GIL for long.
+    groups = (orders[begin : begin + _GROUP] for begin in range(0, len(orders), _GROUP))
+    texts = [msgspec.json.encode(list(map(structs.astuple, group)))[1:-1] for group in groups]
+    return f"[{b','.join(texts).decode()}]"
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
@@ -91,10 +88,3 @@ def decode_history(text: str) -> tuple[Status, int, int | None, int | None, list
 def decode_order_ids(text: str) -> list[OrderIds]:
     """Decodes `[[sequence, order_id, user_id], …]`."""
     return list(starmap(OrderIds, _decode_triples(text)))
-
-
-def _encode_rows(orders: Sequence[NewOrder], rows_of: Callable[[Sequence[NewOrder]], list[tuple[Any, ...]]]) -> str:
-    """Encodes the rows of all orders, in groups, so that no call holds the GIL for long."""
-    groups = (orders[begin : begin + _GROUP] for begin in range(0, len(orders), _GROUP))
-    texts = [msgspec.json.encode(rows_of(group))[1:-1] for group in groups]
-    return f"[{b','.join(texts).decode()}]"

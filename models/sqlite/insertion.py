@@ -7,8 +7,9 @@ from models.insertion import admit, claimed_order, insert_results, with_rejected
 from models.listing import HIGHEST
 from models.order import Status
 from models.sqlite import statements
+from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.transaction import Transaction
-from models.wire import encode_new_orders, encode_plain_orders
+from models.wire import encode_new_orders
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 
 _metadata_of = attrgetter("metadata")
@@ -77,4 +78,4 @@ def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:
         return statements.INSERT_WITH_ALL_FIELDS, encode_new_orders(orders)
     if any(map(_metadata_of, orders)):
         return statements.INSERT_WITH_METADATA, encode_new_orders(orders)
-    return statements.INSERT, encode_plain_orders(orders)
+    return statements.INSERT_PACKED, encode_packed_orders(orders)

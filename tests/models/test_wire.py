@@ -10,6 +10,7 @@ from msgspec.structs import asdict, replace
 from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite import listing_statements, statements
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.packed_orders import encode_packed_orders
 from models.wire import (
     decode_attempts,
     decode_history,
@@ -18,7 +19,6 @@ from models.wire import (
     encode_new_orders,
     encode_numbers,
     encode_outcomes,
-    encode_plain_orders,
 )
 from models.writes import NewOrder, OrderIds, Outcome
 from tests.models.blocks import connection_of, fill_blocks
@@ -99,8 +99,8 @@ def test_decode_order_ids_has_the_column_order_of_the_next_orders_to_retry(
 @pytest.mark.parametrize(
     ("statement", "encode", "fields"),
     [
-        (statements.INSERT, encode_plain_orders, {}),
-        (statements.INSERT, encode_new_orders, {}),
+        (statements.INSERT_PACKED, encode_packed_orders, {}),
+        (statements.INSERT_WITH_METADATA, encode_new_orders, {}),
         (statements.INSERT_WITH_METADATA, encode_new_orders, {"metadata": '{"a": 7}'}),
         (statements.INSERT_WITH_ALL_FIELDS, encode_new_orders, {"metadata": '{"a": 7}', "trace_headers": "{}"}),
         (statements.INSERT_WITH_ALL_FIELDS, encode_new_orders, {"trace_headers": "{}"}),

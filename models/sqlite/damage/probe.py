@@ -7,9 +7,10 @@ from models.sqlite import statements
 from models.sqlite.blocks import BlockChanges
 from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
+from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.schema import SCHEMA_VERSION
 from models.sqlite.transaction import Transaction, find_orders
-from models.wire import encode_new_orders, encode_numbers
+from models.wire import encode_numbers
 from models.writes import NewOrder
 
 LOWEST_ID = 0
@@ -21,9 +22,10 @@ def probe_writes(transaction: Transaction) -> None:
     database = transaction.database
     [highest_id] = database.execute_sql(statements.HIGHEST_ID).fetchone()
     order_ids = [LOWEST_ID, min((highest_id or LOWEST_ID) + 1, MAX_ID)]
-    new_orders = encode_new_orders([NewOrder(order_id, 1, [1], 1) for order_id in order_ids])
+    new_orders = encode_packed_orders([NewOrder(order_id, 1, [1], 1) for order_id in order_ids])
     with transaction.undone():
-        cursor = database.execute_sql(statements.INSERT, (Status.PENDING, 0, 0, transaction.now_us, None, new_orders))
+        parameters = (Status.PENDING, 0, 0, transaction.now_us, None, new_orders)
+        cursor = database.execute_sql(statements.INSERT_PACKED, parameters)
         sequences = range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)
         database.execute_sql(statements.CLAIM_LISTED, (encode_numbers(list(sequences)),))
         blocks = BlockChanges()

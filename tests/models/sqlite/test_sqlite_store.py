@@ -155,7 +155,8 @@ OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
 @pytest.mark.parametrize(
     ("statement", "plan"),
     [
-        ("INSERT", []),
+        ("INSERT_PACKED", []),
+        ("INSERT_WITH_METADATA", []),
         ("FIND", ["SEARCH orders USING INDEX orders_order_id (order_id=?)"]),
         ("HAS_READY", [READY, NEXT_DUE]),
         ("NEXT_READY", [READY, NEXT_DUE]),
